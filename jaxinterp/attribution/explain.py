@@ -1,0 +1,238 @@
+"""What every attribution method shares: its contract, its checks, and one backward pass.
+
+A method is `method(apply_fn, *, hyperparameters) -> attribute`, and
+`attribute(variables, inputs, target=None, key=None)` returns attributions with the structure,
+shapes and dtypes of `inputs`, or with `at` of the activation at a site. No method jits;
+all may be jitted, vmapped and differentiated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+
+from jaxinterp.attribution.scores import Score, check_score, relevance_seed
+from jaxinterp.rules.composite import Composite
+from jaxinterp.trace.backward import rule_changes
+from jaxinterp.trace.evaluate import NO_CHANGES, Changes
+from jaxinterp.trace.graph import Graph, Site
+from jaxinterp.trace.program import Value
+from jaxinterp.trace.selectors import Selector
+from jaxinterp.trace.transform import ApplyFn, check_arrays, select, trace_call
+
+At = Selector | str | None
+
+
+class Attribution(Protocol):
+    """A function that says how much each entry of the inputs matters."""
+
+    def __call__(
+        self, variables: Any, inputs: Any, target: Any = None, key: Any = None
+    ) -> Any:
+        """Returns attributions in the structure, shapes and dtypes of `inputs`."""
+        ...
+
+
+def check_inputs(inputs: Any, at: At) -> None:
+    """Raises if inputs cannot be differentiated and no site is given instead.
+
+    Args:
+        inputs: the batch to be explained.
+        at: the site whose activation is explained, if any.
+
+    Raises:
+        TypeError: if a leaf is not an array, or is of integers and `at` is not given.
+        ValueError: if leaves disagree on the size of the batch.
+    """
+    check_arrays(inputs)
+    sizes = {}
+    for path, leaf in jax.tree.leaves_with_path(inputs):
+        name = f"inputs{jax.tree_util.keystr(path)}"
+        if leaf.ndim == 0:
+            raise ValueError(
+                f"`{name}` is a scalar; its first axis must be the batch.\n"
+                "Write `inputs[None]` for a single example."
+            )
+        sizes[name] = leaf.shape[0]
+        if at is None and not jnp.issubdtype(leaf.dtype, jnp.inexact):
+            raise TypeError(
+                f"`{name}` has dtype {leaf.dtype}, and only real numbers have a gradient.\n"
+                "For tokens give the embedding as the site to explain, `at='*/embed*'`;\n"
+                "bind masks and other integers to the model, "
+                "`lambda v, x: model.apply(v, x, mask)`; images convert with "
+                "`inputs.astype(jnp.float32)`."
+            )
+    if len(set(sizes.values())) > 1:
+        raise ValueError(f"All inputs must have the same batch size; found {sizes}.")
+
+
+def explained_sites(graph: Graph, at: Selector | str) -> dict[str, Site]:
+    """Returns the sites of `at` whose activation can be explained.
+
+    A single address may lie inside of a fused affine map, which is then split there. Where
+    several sites are asked for, those inside of a map are left out: they have no relevance.
+
+    Args:
+        graph: a traced model.
+        at: an address, a glob or a selector.
+
+    Raises:
+        AddressError: if there is no such site.
+        TypeError: if the only such site is not of real numbers.
+    """
+    found = select(graph, at)
+    inexact = {a: s for a, s in found.items() if s.value.is_inexact}
+    if not inexact:
+        address, site = next(iter(found.items()))
+        raise TypeError(
+            f"The activation at {address!r} has dtype {site.value.dtype}, and only real "
+            "numbers have a gradient."
+        )
+    if len(found) == 1:
+        return inexact
+    edges = {v for node in graph.nodes for v in node.outputs}
+    return {a: s for a, s in inexact.items() if s.value in edges}
+
+
+def is_single(at: Selector | str, sites: dict[str, Site]) -> bool:
+    """Whether `at` was meant as one site: an address rather than a pattern.
+
+    Args:
+        at: an address, a glob or a selector.
+        sites: what it matched.
+    """
+    return isinstance(at, str) and list(sites) == [at]
+
+
+class Backward:
+    """One forward pass of a model, and the way back to what is explained.
+
+    Attributes:
+        outputs: what the model returns.
+        activations: what is explained: the inputs, or a dict of activations by address.
+    """
+
+    def __init__(
+        self,
+        apply_fn: ApplyFn,
+        variables: Any,
+        inputs: Any,
+        composite: Composite | None,
+        at: At,
+    ):
+        check_inputs(inputs, at)
+        self.at = at
+        if at is None:
+            self.activations = inputs
+            self.outputs, self._pull = jax.vjp(
+                lambda x: self._apply(apply_fn, variables, x, composite), inputs
+            )
+        else:
+            self._start_at_sites(apply_fn, variables, inputs, composite, at)
+
+    def _apply(
+        self, apply_fn: ApplyFn, variables: Any, x: Any, composite: Composite | None
+    ) -> Any:
+        if composite is None:
+            return apply_fn(variables, x)
+        traced = trace_call(apply_fn, variables, x)
+        outputs, _ = traced.run(rule_changes(composite.resolve(traced.graph)))
+        return outputs
+
+    def _start_at_sites(
+        self, apply_fn: ApplyFn, variables: Any, inputs: Any, composite: Any, at: Any
+    ) -> None:
+        def cuts(graph: Graph) -> frozenset[Value]:
+            sites = explained_sites(graph, at)
+            inner = {s.value for s in sites.values()}
+            return frozenset(inner) if len(sites) == 1 else frozenset()
+
+        traced = trace_call(apply_fn, variables, inputs, cuts=cuts)
+        sites = explained_sites(traced.graph, at)
+        self._single = is_single(at, sites)
+        changes = NO_CHANGES
+        if composite is not None:
+            changes = rule_changes(composite.resolve(traced.graph))
+        values = {site.value: address for address, site in sites.items()}
+        changes = Changes(
+            wanted=frozenset(values),
+            replaced=changes.replaced,
+            skipped=changes.skipped,
+        )
+
+        def run(probes: dict[str, Any]) -> Any:
+            by_value = {value: probes[address] for value, address in values.items()}
+            outputs, captured = traced.run(changes, by_value)
+            return outputs, {a: captured[s.value] for a, s in sites.items()}
+
+        probes = {a: jnp.zeros(s.shape, s.value.dtype) for a, s in sites.items()}
+        self.outputs, self._pull, self.activations = jax.vjp(run, probes, has_aux=True)
+
+    def __call__(self, cotangent: Any) -> Any:
+        """Returns what reaches each explained activation from a cotangent of the outputs."""
+        (received,) = self._pull(cotangent)
+        return received
+
+    def shaped(self, result: Any) -> Any:
+        """Returns a dict of one asked-for site as the array alone.
+
+        Args:
+            result: something in the structure of `activations`.
+        """
+        if self.at is not None and self._single:
+            return next(iter(result.values()))
+        if self.at is not None:
+            return {address: result[address] for address in self.activations}
+        return result
+
+
+def attribution_by_backward(
+    apply_fn: ApplyFn,
+    *,
+    score: Score,
+    at: At,
+    composite: Composite | None = None,
+    seeds_relevance: bool = False,
+    finish: Callable[[Any, Any], Any] = lambda received, activation: received,
+) -> Attribution:
+    """Returns the attribution function of a method that is one backward pass.
+
+    Args:
+        apply_fn: the model.
+        score: which number per example is explained.
+        at: the site whose activation is explained; the inputs by default.
+        composite: the rules of the backward pass; plain derivatives by default.
+        seeds_relevance: whether the outputs start with their relevance instead of the
+            gradient of the score.
+        finish: makes the attribution from what reaches an array, and the array.
+    """
+
+    def attribute(
+        variables: Any, inputs: Any, target: Any = None, key: Any = None
+    ) -> Any:
+        back = Backward(apply_fn, variables, inputs, composite, at)
+        seed = score_seed(score, back.outputs, target, seeds_relevance)
+        received = back(seed)
+        return back.shaped(jax.tree.map(finish, received, back.activations))
+
+    return attribute
+
+
+def score_seed(score: Score, outputs: Any, target: Any, is_relevance: bool) -> Any:
+    """Returns what a backward pass starts with.
+
+    Args:
+        score: which number per example is explained.
+        outputs: what the model returns.
+        target: as the score takes it.
+        is_relevance: whether it is relevance, or the gradient of the score.
+    """
+    values, pull = jax.vjp(lambda y: score(y, target), outputs)
+    check_score(values, outputs, score)
+    if is_relevance:
+        return relevance_seed(score, outputs, target)
+    (seed,) = pull(jnp.ones_like(values))
+    return seed

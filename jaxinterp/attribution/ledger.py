@@ -1,0 +1,226 @@
+"""Where relevance goes: what every site receives, hands on, and keeps."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxinterp.attribution.explain import check_inputs, score_seed
+from jaxinterp.attribution.scores import Score, logit
+from jaxinterp.rules.composite import Composite
+from jaxinterp.rules.rule import Gradient, Rule
+from jaxinterp.trace.backward import Meter, rule_changes
+from jaxinterp.trace.graph import Graph, Node, format_table, html_table
+from jaxinterp.trace.layer import Layer
+from jaxinterp.trace.transform import ApplyFn, trace_call
+
+_COLUMNS = 4  # received, handed on, bias, stabilizer
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One site of a ledger. All sums are over the batch, in units of the score.
+
+    Attributes:
+        site: its address.
+        rule: its rule, or its derivative where it has none.
+        received: relevance of its output.
+        handed_on: relevance that its inputs got from it.
+        bias: relevance that its bias kept.
+        stabilizer: relevance that the stabilizer of its denominator kept.
+    """
+
+    site: str
+    rule: str
+    received: float
+    handed_on: float
+    bias: float
+    stabilizer: float
+
+    @property
+    def unexplained(self) -> float:
+        """What is missing: 0 for a rule that conserves relevance."""
+        return self.received - self.handed_on - self.bias - self.stabilizer
+
+
+@dataclasses.dataclass(frozen=True)
+class Ledger:
+    """The books of one backward pass.
+
+    Attributes:
+        entries: the sites, in network order.
+        score: the relevance that the outputs started with.
+        attributed: the relevance that the inputs ended with.
+        closing: where what does not vanish by a rule ends: at constants that took part.
+    """
+
+    entries: tuple[Entry, ...]
+    score: float
+    attributed: float
+
+    @property
+    def absorbed(self) -> float:
+        """What biases and stabilizers kept."""
+        return sum(entry.bias + entry.stabilizer for entry in self.entries)
+
+    @property
+    def unexplained(self) -> float:
+        """What rules that do not conserve have added or lost."""
+        return sum(entry.unexplained for entry in self.entries)
+
+    @property
+    def error(self) -> float:
+        """By how much the books do not close, relative to the relevance that moved."""
+        rest = self.score - self.attributed - self.absorbed - self.unexplained
+        moved = max([abs(self.score), *(abs(e.received) for e in self.entries)])
+        return abs(rest) / moved if moved else abs(rest)
+
+    def _cells(self) -> list[tuple[str, ...]]:
+        return [
+            (
+                e.site,
+                e.rule,
+                *(
+                    f"{value:.5g}"
+                    for value in (
+                        e.received,
+                        e.handed_on,
+                        e.bias,
+                        e.stabilizer,
+                        e.unexplained,
+                    )
+                ),
+            )
+            for e in self.entries
+        ]
+
+    def __str__(self) -> str:
+        table = format_table(_HEAD, self._cells(), right=(2, 3, 4, 5, 6))
+        return (
+            f"{table}\nscore {self.score:.6g} = inputs {self.attributed:.6g} "
+            f"+ kept {self.absorbed:.6g} + unexplained {self.unexplained:.6g}; "
+            f"the books close to {self.error:.1e}"
+        )
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return html_table(_HEAD, self._cells())
+
+
+_HEAD = (
+    *("site", "rule", "received", "handed on"),
+    *("bias", "stabilizer", "unexplained"),
+)
+
+
+def ledger(
+    apply_fn: ApplyFn,
+    composite: Composite,
+    variables: Any,
+    inputs: Any,
+    target: Any = None,
+    *,
+    score: Score = logit,
+) -> Ledger:
+    """Keeps the books of a relevance pass: per site received, handed on and kept.
+
+    What a bias or stabilizer keeps is computed by a formula of its own, not as what is
+    missing; so the books close only if the rules do what they say.
+
+    Args:
+        apply_fn: the model.
+        composite: which site gets which rule.
+        variables: its weights.
+        inputs: a batch.
+        target: as the score takes it.
+        score: which number per example is explained.
+
+    Returns:
+        A printable `Ledger`, summed over the batch.
+
+    Example:
+        >>> from jaxinterp.rules import epsilon_plus
+        >>> w = {"w": jnp.array([[1.0], [2.0]]), "b": jnp.array([3.0])}
+        >>> books = ledger(lambda w, x: x @ w["w"] + w["b"], epsilon_plus(0.0), w,
+        ...                jnp.ones((1, 2)), jnp.array([0]))
+        >>> [round(v, 4) for v in (books.score, books.attributed, books.absorbed)]
+        [6.0, 3.0, 3.0]
+    """
+    check_inputs(inputs, None)
+    rules: dict[Node, Rule | None] = {}
+    meters: dict[Node, Meter] = {}
+    measured = (variables, inputs)
+    graph = trace_call(apply_fn, *measured).graph
+
+    def run(x: Any, probes: dict[int, Any]) -> Any:
+        traced = trace_call(apply_fn, variables, x)
+        rules.update(composite.resolve(traced.graph))
+        nodes = _measurable(traced.graph)
+        homes = [Meter(n.flow.program, (_COLUMNS,), jnp.float64) for n in nodes]
+        meters.update(zip(nodes, homes, strict=True))
+        changes = rule_changes(rules, meters, _gauge)
+        readings = {home: probes[i] for i, home in enumerate(homes)}
+        outputs, _ = traced.run(changes, readings)
+        return outputs
+
+    probes = {
+        i: jnp.zeros((*_steps(graph, node), _COLUMNS), jnp.promote_types(float, "float32"))
+        for i, node in enumerate(_measurable(graph))
+    }
+    outputs, pull = jax.vjp(run, inputs, probes)
+    seed = score_seed(score, outputs, target, True)
+    received, readings = pull(seed)
+    return _write(graph, composite, readings, seed, received)
+
+
+def _measurable(graph: Graph) -> list[Node]:
+    return [
+        n
+        for n in graph.nodes
+        if n.role != "loop"
+        and any(v.is_inexact for v in n.inputs)
+        and all(o.is_inexact for o in n.outputs)
+        and len(n.outputs) == 1
+    ]
+
+
+def _steps(graph: Graph, node: Node) -> tuple[int, ...]:
+    for site in graph.sites.values():
+        if site.node is node:
+            return site.length
+    return ()
+
+
+def _gauge(rule: Any, layer: Layer, relevance: Any, received: tuple[Any, ...]) -> Any:
+    rule = rule if rule is not None else Gradient()
+    bias, stabilizer = rule.absorbed(layer, relevance)
+    dtype = jnp.promote_types(float, "float32")
+    out = jnp.sum(relevance.astype(dtype))
+    handed = sum(
+        jnp.sum(r.astype(dtype))
+        for r, x in zip(received, layer.inputs, strict=True)
+        if jnp.issubdtype(x.dtype, jnp.inexact)
+    )
+    return jnp.stack([jnp.asarray(v, dtype) for v in (out, handed, bias, stabilizer)])
+
+
+def _write(
+    graph: Graph, composite: Composite, readings: Any, seed: Any, received: Any
+) -> Ledger:
+    entries = []
+    chosen = composite.resolve(graph)
+    for i, node in enumerate(_measurable(graph)):
+        columns = np.asarray(readings[i]).reshape(-1, _COLUMNS).sum(axis=0)
+        rule = chosen.get(node)
+        if rule is None and node.is_structural and columns[0] == columns[1]:
+            continue
+        name = str(rule) if rule is not None else "Gradient()"
+        entries.append(Entry(node.address, name, *(float(c) for c in columns)))
+    score = sum(float(leaf.sum()) for leaf in jax.tree.leaves(seed))
+    attributed = sum(float(leaf.sum()) for leaf in jax.tree.leaves(received))
+    return Ledger(tuple(entries), score, attributed)

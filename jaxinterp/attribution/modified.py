@@ -1,0 +1,66 @@
+r"""Attribution by modified gradients: deconvnet and guided backpropagation.
+
+Both are the gradient with another rule at activations. They show which patterns a network
+reacts to, in fine detail, but depend little on what it has learned in later layers:
+compare with `gradient` before drawing conclusions (Adebayo et al., 2018
+[adebayo2018sanity]).
+"""
+
+from __future__ import annotations
+
+from jaxinterp.attribution.explain import At, Attribution, attribution_by_backward
+from jaxinterp.attribution.scores import Score, logit
+from jaxinterp.rules import presets
+from jaxinterp.trace.transform import ApplyFn
+
+
+def deconvnet(apply_fn: ApplyFn, *, score: Score = logit, at: At = None) -> Attribution:
+    r"""Attributes by a gradient that is rectified at each activation: $\max(g, 0)$.
+
+    Args:
+        apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
+        score: which number per example is explained.
+        at: a site, whose activation is explained instead of the inputs.
+
+    Returns:
+        An attribution function; its values have no unit to rely on, only signs and ratios.
+
+    References:
+        Zeiler & Fergus, 2014, section 2.1 [zeiler2014visualizing]. The seed is 1, as for a
+        gradient; iNNvestigate's is the score.
+
+    Example:
+        >>> attribute = deconvnet(lambda w, x: jax.nn.relu(w * x), score=total)
+        >>> attribute(1.0, jnp.array([[-1.0, 3.0]])).tolist()
+        [[1.0, 1.0]]
+    """
+    return attribution_by_backward(
+        apply_fn, score=score, at=at, composite=presets.deconvnet()
+    )
+
+
+def guided_backprop(
+    apply_fn: ApplyFn, *, score: Score = logit, at: At = None
+) -> Attribution:
+    r"""Attributes by a gradient that passes only where it is positive: $f'(x) \max(g, 0)$.
+
+    Args:
+        apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
+        score: which number per example is explained.
+        at: a site, whose activation is explained instead of the inputs.
+
+    Returns:
+        An attribution function; its values have no unit to rely on, only signs and ratios.
+
+    References:
+        Springenberg et al., 2014, section 3.4 [springenberg2014striving]. The seed is 1,
+        as for a gradient; iNNvestigate's is the score.
+
+    Example:
+        >>> attribute = guided_backprop(lambda w, x: jax.nn.relu(w * x), score=total)
+        >>> attribute(1.0, jnp.array([[-1.0, 3.0]])).tolist()
+        [[0.0, 1.0]]
+    """
+    return attribution_by_backward(
+        apply_fn, score=score, at=at, composite=presets.guided_backprop()
+    )

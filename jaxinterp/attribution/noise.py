@@ -1,0 +1,127 @@
+r"""Attribution under noise: SmoothGrad, its square, and VarGrad, of any attribution.
+
+$a(x)$ is the attribution of an example, $\xi_k$ the noise of sample $k$. Noise is drawn once
+for each sample and is the same for all examples of a batch, so that an example's result
+does not depend on its neighbors.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+
+from jaxinterp import loop
+from jaxinterp.attribution.explain import Attribution, check_inputs
+
+Statistic = Literal["mean", "square", "variance"]
+Scale = Literal["range", "absolute"]
+
+
+def smooth(
+    attribution_fn: Attribution,
+    *,
+    samples: int = 25,
+    noise_level: float = 0.15,
+    scale: Scale = "range",
+    statistic: Statistic = "mean",
+    batch_size: int | None = None,
+) -> Attribution:
+    r"""Attributes by an attribution's mean, mean square or variance under input noise.
+
+    $$\bar a(x) = \frac1n \sum_k a(x + \xi_k), \qquad \xi_k \sim \mathcal{N}(0, \sigma^2)$$
+
+    `statistic="mean"` is SmoothGrad, `"square"` the mean of $a^2$ (SmoothGrad-squared),
+    `"variance"` VarGrad, $\frac1n \sum_k (a_k - \bar a)^2$. Time grows with `samples`;
+    memory with `batch_size`.
+
+    Args:
+        attribution_fn: any attribution function of real-valued inputs.
+        samples: number $n$ of noisy copies.
+        noise_level: $\sigma$; with `scale="range"` as a fraction of the range (maximum minus
+            minimum) of each example, with `scale="absolute"` in the units of the inputs.
+        scale: what `noise_level` is relative to.
+        statistic: what is taken over the samples.
+        batch_size: how many samples to take at once; all of them by default.
+
+    Returns:
+        An attribution function that needs a `key`; its values have the units of
+        `attribution_fn`, or their square.
+
+    Raises:
+        ValueError: if a hyperparameter is out of range, or when called without a key.
+
+    References:
+        Smilkov et al., 2017, section 2.3 [smilkov2017smoothgrad]; Hooker et al., 2019,
+        section 3.2 (squared) [hooker2019benchmark]; Adebayo et al., 2018, section 2
+        (VarGrad) [adebayo2018sanity].
+
+    Example:
+        >>> from jaxinterp.attribution import gradient
+        >>> attribute = smooth(gradient(lambda w, x: w * x, score=total), samples=4)
+        >>> attribute(2.0, jnp.array([[1.0, 3.0]]), key=jax.random.key(0)).tolist()
+        [[2.0, 2.0]]
+    """
+    _check(samples, noise_level, scale, statistic)
+
+    def step(context: Any, sample: Any) -> Any:
+        variables, inputs, target, key = context
+        noisy = _with_noise(jax.random.fold_in(key, sample), inputs, noise_level, scale)
+        value = attribution_fn(variables, noisy, target, jax.random.fold_in(key, sample))
+        first = jax.tree.map(lambda a: a / samples, value)
+        if statistic == "mean":
+            return first
+        second = jax.tree.map(lambda a: a * a / samples, value)
+        return second if statistic == "square" else (first, second)
+
+    sum_over = loop.summed(step, batch_size=batch_size, name="smoothing")
+
+    def attribute(
+        variables: Any, inputs: Any, target: Any = None, key: Any = None
+    ) -> Any:
+        check_inputs(inputs, None)
+        if key is None:
+            raise ValueError(
+                "smooth() draws noise and needs a key. Write "
+                "`attribute(variables, inputs, target, key=jax.random.key(0))`."
+            )
+        context = (variables, inputs, target, key)
+        result = sum_over(context, jnp.arange(samples))
+        if statistic != "variance":
+            return result
+        return jax.tree.map(lambda m, s: jnp.maximum(s - m * m, 0), *result)
+
+    return attribute
+
+
+def _with_noise(key: Any, inputs: Any, noise_level: float, scale: Scale) -> Any:
+    leaves, tree = jax.tree.flatten(inputs)
+    keys = jax.random.split(key, len(leaves))
+
+    def disturb(key: Any, x: Any) -> Any:
+        sigma: Any = noise_level
+        if scale == "range":
+            axes = tuple(range(1, x.ndim))
+            low, high = x.min(axes, keepdims=True), x.max(axes, keepdims=True)
+            sigma = noise_level * (high - low)
+        noise = jax.random.normal(key, (1, *x.shape[1:]), x.dtype)
+        return x + (sigma * noise).astype(x.dtype)
+
+    return tree.unflatten([disturb(k, x) for k, x in zip(keys, leaves, strict=True)])
+
+
+def _check(samples: Any, noise_level: Any, scale: Any, statistic: Any) -> None:
+    if not isinstance(samples, int) or samples < 1:
+        raise ValueError(f"smooth: `samples` must be at least 1, and is {samples!r}.")
+    if not noise_level >= 0:
+        raise ValueError(
+            f"smooth: `noise_level` must be at least 0, and is {noise_level!r}."
+        )
+    if scale not in ("range", "absolute"):
+        raise ValueError(f"smooth: `scale` is 'range' or 'absolute', not {scale!r}.")
+    if statistic not in ("mean", "square", "variance"):
+        raise ValueError(
+            "smooth: `statistic` is 'mean', 'square' or 'variance', not "
+            f"{statistic!r}."
+        )

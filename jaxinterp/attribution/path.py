@@ -1,0 +1,253 @@
+r"""Attribution along a path: integrated gradients.
+
+$f$ is the score of an example, $x$ its input and $b$ the baseline, the input that means
+"nothing here".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxinterp import loop
+from jaxinterp.attribution.explain import (
+    At,
+    Attribution,
+    Backward,
+    check_inputs,
+    explained_sites,
+    score_seed,
+)
+from jaxinterp.attribution.scores import Score, logit
+from jaxinterp.trace.transform import ApplyFn, split, trace_call
+
+Quadrature = Literal[
+    "gausslegendre", "riemann_left", "riemann_right", "riemann_middle", "trapezoid"
+]
+
+
+def quadrature(method: Quadrature, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    r"""Returns nodes and weights of $\int_0^1 g(t)\,dt \approx \sum_k w_k\,g(t_k)$.
+
+    Args:
+        method: `gausslegendre` is exact for polynomials up to degree `2 * steps - 1`;
+            the Riemann sums and the trapezoid have equidistant nodes.
+        steps: number of nodes.
+
+    Returns:
+        Two arrays of shape `(steps,)`; the weights add up to 1.
+
+    Raises:
+        ValueError: if there is no such method, or too few steps.
+
+    Example:
+        >>> [array.tolist() for array in quadrature("trapezoid", 3)]
+        [[0.0, 0.5, 1.0], [0.25, 0.5, 0.25]]
+    """
+    smallest = 2 if method == "trapezoid" else 1
+    if not isinstance(steps, int) or steps < smallest:
+        raise ValueError(
+            f"integrated_gradients: `steps` must be an integer of at least {smallest} for "
+            f"method={method!r}, and is {steps!r}."
+        )
+    k = np.arange(steps)
+    equal = np.full(steps, 1 / steps)
+    if method == "gausslegendre":
+        nodes, weights = np.polynomial.legendre.leggauss(steps)
+        return (nodes + 1) / 2, weights / 2
+    if method == "riemann_left":
+        return k / steps, equal
+    if method == "riemann_right":
+        return (k + 1) / steps, equal
+    if method == "riemann_middle":
+        return (k + 0.5) / steps, equal
+    if method == "trapezoid":
+        weights = np.full(steps, 1 / (steps - 1))
+        weights[[0, -1]] /= 2
+        return k / (steps - 1), weights
+    raise ValueError(
+        f"integrated_gradients: there is no method {method!r}. There are: gausslegendre, "
+        "riemann_left, riemann_right, riemann_middle, trapezoid."
+    )
+
+
+def integrated_gradients(
+    apply_fn: ApplyFn,
+    *,
+    baseline: Any = 0.0,
+    steps: int = 50,
+    method: Quadrature = "gausslegendre",
+    batch_size: int | None = None,
+    score: Score = logit,
+    at: At = None,
+) -> Attribution:
+    r"""Attributes `score(inputs) - score(baseline)` to the entries of `inputs`.
+
+    $$a_i(x) = (x_i - b_i) \int_0^1 \partial_i f(b + t\,(x - b))\,dt$$
+
+    The integral is a sum over `steps` nodes, so the attributions add up to $f(x) - f(b)$
+    only as `steps` grows: see `convergence_delta`. Time grows with `steps`; memory with
+    `batch_size`.
+
+    Args:
+        apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
+        baseline: the input that means "nothing here": a number, an array (or a pytree like
+            `inputs`) that broadcasts against the inputs, or a function
+            `(inputs, key) -> baseline`. With `at`, that of the activation; a function is
+            given the activation.
+        steps: number of gradients along the path.
+        method: quadrature of the integral, see `quadrature`.
+        batch_size: how many points of the path to take at once; all of them by default.
+        score: which number per example is explained.
+        at: a site, whose activation is explained instead of the inputs; one site only.
+
+    Returns:
+        An attribution function, in the units of `score`; a positive entry raised the score.
+
+    Raises:
+        ValueError: if `steps` or `batch_size` is not positive, if there is no such
+            `method`, or if the baseline does not broadcast.
+
+    References:
+        Sundararajan et al., 2017, eq. 1 [sundararajan2017axiomatic].
+
+    Example:
+        >>> attribute = integrated_gradients(lambda w, x: w * x**2, score=total)
+        >>> attribution = attribute(2.0, jnp.array([[1.0, 3.0]]))
+        >>> [round(value, 4) for value in attribution[0].tolist()]
+        [2.0, 18.0]
+    """
+    nodes, weights = quadrature(method, steps)
+
+    def step(context: Any, point: Any) -> Any:
+        variables, start, difference, target, extra = context
+        t, weight = point
+
+        def on_path(b: Any, d: Any) -> Any:
+            return b + t.astype(d.dtype) * d
+
+        x = jax.tree.map(on_path, start, difference)
+        model = apply_fn if at is None else _from_site(apply_fn, at, extra)
+        back = Backward(model, variables, x, None, None)
+        slope = back(score_seed(score, back.outputs, target, False))
+        return jax.tree.map(lambda g: weight.astype(g.dtype) * g, slope)
+
+    sum_over = loop.summed(step, batch_size=batch_size, name="integrated gradients")
+
+    def attribute(
+        variables: Any, inputs: Any, target: Any = None, key: Any = None
+    ) -> Any:
+        check_inputs(inputs, at)
+        explained, extra = inputs, None
+        if at is not None:
+            encode, _ = split(apply_fn, _one_site(apply_fn, at, variables, inputs))
+            explained, extra = encode(variables, inputs), inputs
+        start = fill_baseline(baseline, explained, key)
+        difference = jax.tree.map(jnp.subtract, explained, start)
+        context = (variables, start, difference, target, extra)
+        slope = sum_over(context, (jnp.asarray(nodes), jnp.asarray(weights)))
+        return jax.tree.map(jnp.multiply, difference, slope)
+
+    return attribute
+
+
+def _from_site(apply_fn: ApplyFn, at: Any, inputs: Any) -> ApplyFn:
+    _, decode = split(apply_fn, at)
+    return lambda variables, activation: decode(variables, activation, inputs)
+
+
+def _one_site(apply_fn: ApplyFn, at: Any, variables: Any, inputs: Any) -> str:
+    graph = trace_call(apply_fn, variables, inputs).graph
+    sites = explained_sites(graph, at)
+    if len(sites) > 1:
+        raise ValueError(
+            f"integrated_gradients explains one site at a time, and {at!r} matches "
+            f"{len(sites)}: {', '.join(list(sites)[:5])}, ..."
+        )
+    return next(iter(sites))
+
+
+def fill_baseline(
+    baseline: Any | Callable[[Any, Any], Any], inputs: Any, key: Any
+) -> Any:
+    """Returns a baseline in the structure, shapes and dtypes of the inputs.
+
+    Args:
+        baseline: a number, an array, a pytree like the inputs, or a function
+            `(inputs, key) -> baseline`.
+        inputs: what is explained.
+        key: passed on to the function.
+
+    Raises:
+        ValueError: if the baseline does not broadcast against the inputs.
+
+    Example:
+        >>> fill_baseline(0.5, jnp.zeros((1, 2)), None).tolist()
+        [[0.5, 0.5]]
+    """
+    if callable(baseline):
+        baseline = baseline(inputs, key)
+    is_leaf = jax.tree.structure(baseline) == jax.tree.structure(0)
+    if is_leaf:
+        baseline = jax.tree.map(lambda _: baseline, inputs)
+
+    def fill(path: Any, x: Any, b: Any) -> Any:
+        shape = np.shape(b)
+        missing = x.ndim - len(shape)
+        try:
+            full = jnp.reshape(b, (1,) * missing + shape) if missing > 0 else b
+            return jnp.broadcast_to(jnp.asarray(full, x.dtype), x.shape)
+        except ValueError:
+            name = f"inputs{jax.tree_util.keystr(path)}"
+            raise ValueError(
+                f"The baseline of shape {shape} does not broadcast against `{name}` of "
+                f"shape {x.shape}.\nGive a number, one example, or an array like the "
+                "inputs."
+            ) from None
+
+    return jax.tree_util.tree_map_with_path(fill, inputs, baseline)
+
+
+def convergence_delta(
+    apply_fn: ApplyFn, *, baseline: Any = 0.0, score: Score = logit
+) -> Callable[..., Any]:
+    r"""Says how far attributions are from adding up: $\sum_i a_i - (f(x) - f(b))$.
+
+    Args:
+        apply_fn: the model.
+        baseline: that of the attribution.
+        score: that of the attribution.
+
+    Returns:
+        `delta(attributions, variables, inputs, target=None, key=None)` of shape `(batch,)`,
+        in units of the score. It is 0 for a complete attribution.
+
+    References:
+        Sundararajan et al., 2017, proposition 1 [sundararajan2017axiomatic].
+
+    Example:
+        >>> delta = convergence_delta(lambda w, x: w * x, score=total)
+        >>> x = jnp.array([[1.0, 3.0]])
+        >>> delta(2.0 * x, 2.0, x).tolist()
+        [0.0]
+    """
+
+    def delta(
+        attributions: Any,
+        variables: Any,
+        inputs: Any,
+        target: Any = None,
+        key: Any = None,
+    ) -> Any:
+        start = fill_baseline(baseline, inputs, key)
+        after = score(apply_fn(variables, inputs), target)
+        before = score(apply_fn(variables, start), target)
+        leaves = jax.tree.leaves(attributions)
+        added = sum(leaf.reshape(leaf.shape[0], -1).sum(axis=1) for leaf in leaves)
+        return added - (after - before)
+
+    return delta

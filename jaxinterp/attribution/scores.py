@@ -1,0 +1,211 @@
+"""Scores: which number of the output is explained, one for each example.
+
+A score is a function `(outputs, target) -> (batch,)`; `target` is traced, the score itself
+is static. Any such function will do; these are the usual ones, for outputs of shape
+`(batch, classes)` and integer targets of shape `(batch,)`. Under `jit` a target out of range
+cannot be an error: it gives NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+Score = Callable[[Any, Any], Array]
+
+
+def logit(outputs: Float[Array, "batch classes"], target: Any) -> Float[Array, " batch"]:
+    """Returns the output at the target class.
+
+    Args:
+        outputs: what the model returns.
+        target: class indices.
+
+    Raises:
+        ValueError: if the target is missing, of another shape, or out of range.
+        TypeError: if the target is not of integers.
+
+    Example:
+        >>> logit(jnp.array([[1.0, 5.0]]), jnp.array([1])).tolist()
+        [5.0]
+    """
+    target = _checked(outputs, target, "logit")
+    return jnp.take_along_axis(
+        outputs, target[:, None], axis=1, mode="fill", fill_value=jnp.nan
+    )[:, 0]
+
+
+def probability(
+    outputs: Float[Array, "batch classes"], target: Any
+) -> Float[Array, " batch"]:
+    """Returns the softmax probability of the target class.
+
+    Args:
+        outputs: the logits.
+        target: class indices.
+
+    Example:
+        >>> probability(jnp.zeros((1, 4)), jnp.array([1])).tolist()
+        [0.25]
+    """
+    _checked(outputs, target, "probability")
+    return logit(jax.nn.softmax(outputs, axis=1), target)
+
+
+def log_probability(
+    outputs: Float[Array, "batch classes"], target: Any
+) -> Float[Array, " batch"]:
+    """Returns the logarithm of the target's softmax probability, in nats.
+
+    Args:
+        outputs: the logits.
+        target: class indices.
+
+    Example:
+        >>> round(float(log_probability(jnp.zeros((1, 4)), jnp.array([1]))[0]), 4)
+        -1.3863
+    """
+    _checked(outputs, target, "log_probability")
+    return logit(jax.nn.log_softmax(outputs, axis=1), target)
+
+
+def margin(outputs: Float[Array, "batch classes"], target: Any) -> Float[Array, " batch"]:
+    """Returns by how much the target exceeds the best other class.
+
+    Args:
+        outputs: the logits.
+        target: class indices.
+
+    Example:
+        >>> margin(jnp.array([[1.0, 5.0, 3.0]]), jnp.array([1])).tolist()
+        [2.0]
+    """
+    target = _checked(outputs, target, "margin")
+    is_target = jnp.arange(outputs.shape[1])[None, :] == target[:, None]
+    others = jnp.where(is_target, -jnp.inf, outputs)
+    return logit(outputs, target) - others.max(axis=1)
+
+
+def contrastive(
+    outputs: Float[Array, "batch classes"], target: Any
+) -> Float[Array, " batch"]:
+    """Returns by how much the target exceeds the mean of the other classes.
+
+    Args:
+        outputs: the logits.
+        target: class indices.
+
+    References:
+        Gu et al., 2018, section 3.2 [gu2018understanding].
+
+    Example:
+        >>> contrastive(jnp.array([[1.0, 5.0, 3.0]]), jnp.array([1])).tolist()
+        [3.0]
+    """
+    chosen = logit(outputs, target)
+    return chosen - (outputs.sum(axis=1) - chosen) / (outputs.shape[1] - 1)
+
+
+def total(outputs: Any, target: Any = None) -> Float[Array, " batch"]:
+    """Returns the sum of all outputs of an example; it needs no target.
+
+    Args:
+        outputs: an array or a pytree of arrays, batch first.
+        target: not used.
+
+    Example:
+        >>> total(jnp.array([[1.0, 5.0]])).tolist()
+        [6.0]
+    """
+    leaves = jax.tree.leaves(outputs)
+    return sum(leaf.reshape(leaf.shape[0], -1).sum(axis=1) for leaf in leaves)
+
+
+def relevance_seed(score: Score, outputs: Any, target: Any) -> Any:
+    r"""Returns the relevance of the outputs, from which propagation starts.
+
+    $R_y = y \odot \partial\,\mathrm{score} / \partial y$, which adds up to the score if it
+    is linear in the outputs (or homogeneous of degree one, as `margin`). `probability` and
+    `log_probability` place their value on the target's output.
+
+    Args:
+        score: what is explained.
+        outputs: what the model returns.
+        target: as the score takes it.
+    """
+    if score in (probability, log_probability):
+        value = score(outputs, target)
+        is_target = jnp.arange(outputs.shape[1])[None, :] == jnp.asarray(target)[:, None]
+        return jnp.where(is_target, value[:, None], 0).astype(outputs.dtype)
+    slopes = jax.grad(lambda y: score(y, target).sum(), allow_int=True)(outputs)
+    return jax.tree.map(
+        lambda y, slope: (
+            y * slope if jnp.issubdtype(y.dtype, jnp.inexact) else slope
+        ),
+        outputs,
+        slopes,
+    )
+
+
+def check_score(values: Any, outputs: Any, score: Score) -> None:
+    """Raises unless a score gave one number for each example.
+
+    Args:
+        values: what the score returned.
+        outputs: what it was given.
+        score: the score.
+
+    Raises:
+        ValueError: saying the shape that was found.
+    """
+    batch = jax.tree.leaves(outputs)[0].shape[:1]
+    if jnp.shape(values) != batch:
+        name = getattr(score, "__name__", str(score))
+        raise ValueError(
+            f"The score {name!r} must return one number per example, shape {batch}, and "
+            f"returned shape {jnp.shape(values)}.\n"
+            "Write for example `score=lambda outputs, target: outputs.sum(axis=1)`."
+        )
+
+
+def _checked(outputs: Any, target: Any, name: str) -> Any:
+    if not hasattr(outputs, "ndim") or outputs.ndim != 2:
+        found = jax.tree.map(jnp.shape, outputs)
+        raise ValueError(
+            f"score={name} needs outputs of shape (batch, classes), and the model returns "
+            f"{found}.\nPass a score that picks a number per example, such as\n"
+            "`score=lambda outputs, target: outputs[:, -1, :].sum(axis=1)`."
+        )
+    batch, classes = outputs.shape
+    if target is None:
+        raise ValueError(
+            f"score={name} needs a target: class indices of shape ({batch},).\n"
+            "Write `attribute(variables, inputs, target)`, or `score=total` for the sum "
+            "of all outputs."
+        )
+    target = jnp.asarray(target)
+    if not jnp.issubdtype(target.dtype, jnp.integer):
+        raise TypeError(
+            f"score={name} takes integer class indices as target, and was given "
+            f"{target.dtype}.\nFor one-hot targets write `target.argmax(axis=-1)`."
+        )
+    if target.shape != (batch,):
+        raise ValueError(
+            f"score={name} needs a target of shape ({batch},), one class per example, and "
+            f"was given shape {target.shape}.\nFor several targets per example use "
+            "`jax.vmap(attribute, in_axes=(None, None, 0))`."
+        )
+    if not isinstance(target, jax.core.Tracer):
+        wrong = np.asarray(target)
+        wrong = wrong[(wrong < 0) | (wrong >= classes)]
+        if wrong.size:
+            raise ValueError(
+                f"score={name}: target {wrong[0]} is out of range for {classes} classes "
+                f"(0 to {classes - 1})."
+            )
+    return target

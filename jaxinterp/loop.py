@@ -1,0 +1,122 @@
+"""How a long loop over model gradients runs: the one place that decides.
+
+On CPU, XLA runs the gradient of a convolution inside `scan` several times slower than
+outside (jax-ml/jax#12868). So a loop of few iterations is unrolled; a long one is a host
+loop over one jitted step when called eagerly on CPU, and `lax.scan` on accelerators and
+under an outer `jit`. What is computed does not depend on the choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from tqdm.auto import tqdm
+
+# Up to so many iterations are written out; the program grows with them.
+UNROLLED = 8
+# From so many iterations on, a host loop shows its progress.
+SHOWN = 20
+
+Step = Callable[[Any, Any], Any]
+
+
+def summed(
+    step: Step, *, batch_size: int | None = None, name: str = ""
+) -> Callable[[Any, Any], Any]:
+    """Returns a function that sums a step over many points.
+
+    Args:
+        step: `step(context, point) -> pytree of arrays`, for one point.
+        batch_size: how many points to evaluate at once; all of them by default. Memory
+            grows with it and not with the number of points.
+        name: what the progress bar says.
+
+    Returns:
+        `sum_over(context, points)`, where the leaves of `points` have one more axis in
+        front; it returns the sum of the steps.
+
+    Raises:
+        ValueError: if `batch_size` is not positive.
+
+    Example:
+        >>> squares = summed(lambda scale, x: scale * x**2, batch_size=2)
+        >>> float(squares(2.0, jnp.array([1.0, 2.0, 3.0])))
+        28.0
+    """
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(f"`batch_size` must be at least 1, and is {batch_size}.")
+
+    def part(context: Any, chunk: Any, valid: Any) -> Any:
+        values = jax.vmap(step, in_axes=(None, 0))(context, chunk)
+
+        def add_up(leaf: Any) -> Any:
+            is_real = valid.reshape((-1,) + (1,) * (leaf.ndim - 1))
+            return jnp.where(is_real, leaf, 0).sum(axis=0)
+
+        return jax.tree.map(add_up, values)
+
+    jitted_part = jax.jit(part)
+
+    def scanned(context: Any, chunks: Any, valid: Any) -> Any:
+        first = jax.eval_shape(
+            part, context, *jax.tree.map(lambda leaf: leaf[0], (chunks, valid))
+        )
+        zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), first)
+
+        def body(total: Any, chunk: Any) -> Any:
+            return jax.tree.map(jnp.add, total, part(context, *chunk)), None
+
+        return lax.scan(body, zeros, (chunks, valid))[0]
+
+    jitted_scan = jax.jit(scanned)
+
+    def sum_over(context: Any, points: Any) -> Any:
+        count = jax.tree.leaves(points)[0].shape[0]
+        size = min(batch_size or count, count)
+        chunks, valid = _chunks(points, count, size)
+        number = valid.shape[0]
+        if number <= UNROLLED:
+            run = part if number == 1 or _is_traced(context, points) else jitted_part
+            return _host_loop(run, context, chunks, valid, "")
+        if _is_traced(context, points):
+            return scanned(context, chunks, valid)
+        if jax.default_backend() != "cpu":
+            return jitted_scan(context, chunks, valid)
+        return _host_loop(jitted_part, context, chunks, valid, name)
+
+    return sum_over
+
+
+def _chunks(points: Any, count: int, size: int) -> tuple[Any, Any]:
+    """Splits points into equal chunks, the last filled up with its first points."""
+    number = -(-count // size)
+    index = jnp.arange(number * size)
+    valid = (index < count).reshape(number, size)
+    if number * size == count:
+        return jax.tree.map(
+            lambda leaf: leaf.reshape((number, size, *leaf.shape[1:])), points
+        ), valid
+    index = jnp.where(index < count, index, 0)
+    chunks = jax.tree.map(
+        lambda leaf: leaf[index].reshape((number, size, *leaf.shape[1:])), points
+    )
+    return chunks, valid
+
+
+def _host_loop(run: Any, context: Any, chunks: Any, valid: Any, name: str) -> Any:
+    total = None
+    number = valid.shape[0]
+    steps = tqdm(range(number), desc=name, disable=not name or number < SHOWN)
+    for i in steps:
+        chunk = jax.tree.map(lambda leaf, i=i: leaf[i], chunks)
+        value = run(context, chunk, valid[i])
+        total = value if total is None else jax.tree.map(jnp.add, total, value)
+    return total
+
+
+def _is_traced(*trees: Any) -> bool:
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(trees))

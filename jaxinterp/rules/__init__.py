@@ -1,0 +1,46 @@
+"""How a gradient or relevance goes back through a site: rules, composites, presets."""
+
+from jaxinterp.rules.affine import Epsilon as Epsilon
+from jaxinterp.rules.affine import Gamma as Gamma
+from jaxinterp.rules.affine import Zero as Zero
+from jaxinterp.rules.composite import Composite as Composite
+from jaxinterp.rules.composite import Plan as Plan
+from jaxinterp.rules.composite import UnmatchedSiteError as UnmatchedSiteError
+from jaxinterp.rules.composite import plan as plan
+from jaxinterp.rules.first_layer import Flat as Flat
+from jaxinterp.rules.first_layer import WSquare as WSquare
+from jaxinterp.rules.first_layer import ZBox as ZBox
+from jaxinterp.rules.presets import beta_smooth as beta_smooth
+from jaxinterp.rules.presets import deconvnet as deconvnet
+from jaxinterp.rules.presets import deep_taylor as deep_taylor
+from jaxinterp.rules.presets import epsilon_alpha2_beta1 as epsilon_alpha2_beta1
+from jaxinterp.rules.presets import (
+    epsilon_alpha2_beta1_flat as epsilon_alpha2_beta1_flat,
+)
+from jaxinterp.rules.presets import epsilon_gamma_box as epsilon_gamma_box
+from jaxinterp.rules.presets import epsilon_plus as epsilon_plus
+from jaxinterp.rules.presets import epsilon_plus_flat as epsilon_plus_flat
+from jaxinterp.rules.presets import excitation_backprop as excitation_backprop
+from jaxinterp.rules.presets import guided_backprop as guided_backprop
+from jaxinterp.rules.relu import BetaSmooth as BetaSmooth
+from jaxinterp.rules.relu import DeconvReLU as DeconvReLU
+from jaxinterp.rules.relu import GuidedReLU as GuidedReLU
+from jaxinterp.rules.rule import Absorbed as Absorbed
+from jaxinterp.rules.rule import AbsRatio as AbsRatio
+from jaxinterp.rules.rule import Gradient as Gradient
+from jaxinterp.rules.rule import Norm as Norm
+from jaxinterp.rules.rule import Pass as Pass
+from jaxinterp.rules.rule import Rule as Rule
+from jaxinterp.rules.rule import RuleSiteError as RuleSiteError
+from jaxinterp.rules.rule import Stop as Stop
+from jaxinterp.rules.rule import Uniform as Uniform
+from jaxinterp.rules.signed import AlphaBeta as AlphaBeta
+from jaxinterp.rules.signed import ZPlus as ZPlus
+from jaxinterp.rules.stabilize import Stabilizer as Stabilizer
+from jaxinterp.trace.selectors import Selector as Selector
+from jaxinterp.trace.selectors import at as at
+from jaxinterp.trace.selectors import first as first
+from jaxinterp.trace.selectors import last as last
+from jaxinterp.trace.selectors import of_primitive as of_primitive
+from jaxinterp.trace.selectors import of_role as of_role
+from jaxinterp.trace.selectors import where as where

@@ -1,0 +1,258 @@
+"""Composites: which site gets which rule, resolved to a table before anything runs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+from jaxinterp.rules.rule import Gradient, Rule
+from jaxinterp.trace.errors import AddressError
+from jaxinterp.trace.graph import Graph, Node, format_table, html_table
+from jaxinterp.trace.roles import Role
+from jaxinterp.trace.selectors import At, Selector, as_selector
+from jaxinterp.trace.transform import ApplyFn, trace_call
+
+# Sites that only pick among entries: their derivative is how relevance goes back.
+_PICKING = (Role.MAX_POOL, Role.SELECTION)
+
+
+class UnmatchedSiteError(NotImplementedError):
+    """Relevance reaches a site that no line of the composite matches."""
+
+    def __init__(self, unmatched: list[Node], composite: Composite):
+        node = unmatched[0]
+        names = ", ".join(sorted(p.name for p in node.primitives))
+        others = len(unmatched) - 1
+        more = f" ({others} more like it)" if others else ""
+        super().__init__(
+            f"No line of the composite matches {node.address!r}{more}: role {node.role}, "
+            f"primitive {names},\nat {node.line}.\n"
+            "Say how relevance goes through it, in front of the composite:\n"
+            f"    Composite([(at({node.address!r}), Norm())]) + composite\n"
+            "or give all that is left its plain derivative, which conserves nothing:\n"
+            "    composite + Composite([('*', Gradient())])\n"
+            f"The composite has: {', '.join(str(s) for s, _ in composite.lines)}."
+        )
+
+
+@dataclasses.dataclass(frozen=True, init=False)
+class Composite:
+    """An ordered list of `(selector, rule)`; the first line that matches a site is taken.
+
+    Sites that only move entries about (reshapes, slices, concatenation, casts) need no
+    line: the transposed move is the only way back. Composites add up, the left one first.
+
+    Attributes:
+        lines: the pairs of selector and rule.
+
+    Raises:
+        TypeError: if a line is not a pair of a selector (or glob) and a rule.
+
+    Example:
+        >>> from jaxinterp.rules import Epsilon, Pass
+        >>> print(Composite([("head", Epsilon(0.1)), ("*", Pass())]))
+        1  at('head')  Epsilon(epsilon=0.1, keep_bias=True)
+        2  at('*')     Pass()
+    """
+
+    lines: tuple[tuple[Selector, Rule], ...]
+
+    def __init__(self, lines: Iterable[tuple[Selector | str, Rule]]):
+        checked = []
+        for line in lines:
+            if not (isinstance(line, tuple) and len(line) == 2):
+                raise TypeError(
+                    f"A line of a composite is a pair (selector, rule), and is {line!r}."
+                )
+            selector, rule = line
+            if not isinstance(rule, Rule):
+                raise TypeError(
+                    f"A line of a composite ends in a rule, and {rule!r} is none.\n"
+                    "Write an instance, such as `Epsilon()`."
+                )
+            checked.append((as_selector(selector), rule))
+        object.__setattr__(self, "lines", tuple(checked))
+
+    def __add__(self, other: Composite) -> Composite:
+        return Composite((*self.lines, *other.lines))
+
+    def __str__(self) -> str:
+        width = max((len(str(s)) for s, _ in self.lines), default=0)
+        return "\n".join(
+            f"{i}  {str(selector).ljust(width)}  {rule}"
+            for i, (selector, rule) in enumerate(self.lines, start=1)
+        )
+
+    def choose(self, node: Node) -> int | None:
+        """Returns the index of the line that a node takes, `None` if there is none.
+
+        Args:
+            node: a node of a graph.
+        """
+        for index, (selector, _) in enumerate(self.lines):
+            if node.is_structural and not _names(selector, node):
+                continue
+            if selector(node):
+                return index
+        return None
+
+    def resolve(self, graph: Graph) -> dict[Node, Rule | None]:
+        """Returns the rule of every node; `None` leaves its own derivative.
+
+        Args:
+            graph: a traced model.
+
+        Raises:
+            UnmatchedSiteError: if relevance reaches a site that no line matches.
+            AddressError: if a line names an address that does not exist.
+        """
+        chosen = {node: self.choose(node) for node in graph.nodes}
+        self._check_addresses(graph)
+        unmatched = [n for n, i in chosen.items() if i is None and needs_rule(n)]
+        if unmatched:
+            raise UnmatchedSiteError(unmatched, self)
+        rules: dict[Node, Rule | None] = {}
+        for node, index in chosen.items():
+            rule = self.lines[index][1] if index is not None else None
+            rules[node] = None if isinstance(rule, Gradient) else rule
+            if not any(v.is_inexact for v in node.inputs):
+                rules[node] = None
+        return rules
+
+    def _check_addresses(self, graph: Graph) -> None:
+        for selector, _ in self.lines:
+            if isinstance(selector, At) and not any(map(selector, graph.nodes)):
+                addresses = [a for n in graph.nodes for a in (n.address, *n.modules)]
+                raise AddressError(selector, addresses)
+
+
+def _names(selector: Selector, node: Node) -> bool:
+    return isinstance(selector, At) and selector.pattern in (
+        node.address,
+        *node.modules,
+    )
+
+
+def needs_rule(node: Node) -> bool:
+    """Whether relevance goes through a node in a way that must be said.
+
+    Args:
+        node: a node of a graph.
+    """
+    return not node.is_structural and any(v.is_inexact for v in node.inputs)
+
+
+@dataclasses.dataclass(frozen=True)
+class PlanRow:
+    """One site of a plan.
+
+    Attributes:
+        site: its address, with those of modules whose output it is.
+        role: what it does.
+        rule: the rule that it gets, `None` if no line matches.
+        chosen_by: the line that chose the rule, or why there is none.
+    """
+
+    site: str
+    role: str
+    rule: Rule | None
+    chosen_by: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Which rule every site gets, and which line of the composite chose it.
+
+    Attributes:
+        rows: the sites that need a rule, in network order.
+    """
+
+    rows: tuple[PlanRow, ...]
+
+    @property
+    def coverage(self) -> float:
+        """The share of sites with a rule that is more than the plain derivative.
+
+        Sites that only pick entries, such as max pooling, count as covered by it.
+        """
+        if not self.rows:
+            return 1.0
+        return sum(map(_is_covered, self.rows)) / len(self.rows)
+
+    @property
+    def uncovered(self) -> tuple[PlanRow, ...]:
+        """The sites without a rule, or with nothing but the plain derivative."""
+        return tuple(row for row in self.rows if not _is_covered(row))
+
+    def _cells(self) -> list[tuple[str, str, str, str]]:
+        return [
+            (row.site, row.role, str(row.rule or "none"), row.chosen_by)
+            for row in self.rows
+        ]
+
+    def __str__(self) -> str:
+        table = format_table(("site", "role", "rule", "chosen by"), self._cells())
+        return f"{table}\ncoverage {self.coverage:.3f} of {len(self.rows)} sites"
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return html_table(("site", "role", "rule", "chosen by"), self._cells())
+
+
+def _is_covered(row: PlanRow) -> bool:
+    if row.rule is None:
+        return False
+    return not isinstance(row.rule, Gradient) or row.role in _PICKING
+
+
+def plan(
+    apply_fn: ApplyFn,
+    composite: Composite,
+    variables: Any,
+    inputs: Any,
+    *args: Any,
+    **kwargs: Any,
+) -> Plan:
+    """Resolves a composite against a model, and says which rule every site gets.
+
+    Nothing is computed, and sites without a rule are listed rather than an error.
+
+    Args:
+        apply_fn: the model.
+        composite: which site gets which rule.
+        variables: its weights.
+        inputs: a batch.
+        *args: passed on to `apply_fn`.
+        **kwargs: passed on to `apply_fn`.
+
+    Returns:
+        A printable `Plan`; `.coverage` is the share of sites that have a rule.
+
+    Example:
+        >>> from jaxinterp.rules import epsilon_plus
+        >>> table = plan(lambda w, x: jax.nn.relu(x @ w["w"]), epsilon_plus(),
+        ...              {"w": jnp.ones((3, 2))}, jnp.ones((1, 3)))
+        >>> [(row.site, str(row.rule)) for row in table.rows]
+        [('w', 'Epsilon(epsilon=1e-06, keep_bias=True)'), ('relu', 'Pass()')]
+        >>> table.coverage
+        1.0
+    """
+    graph = trace_call(apply_fn, variables, inputs, *args, **kwargs).graph
+    rows = []
+    for node in graph.nodes:
+        if not needs_rule(node):
+            continue
+        index = composite.choose(node)
+        if index is None:
+            rule, reason = None, f"no line matches role {node.role}"
+        else:
+            selector, rule = composite.lines[index]
+            reason = f"line {index + 1}: {selector}"
+        extra = [m.rsplit("/", 1)[-1] for m in node.modules if node.kernel is not None]
+        site = " + ".join([node.address, *extra])
+        rows.append(PlanRow(site, str(node.role), rule, reason))
+    return Plan(tuple(rows))
+
+

@@ -1,0 +1,203 @@
+r"""Rules for the layer that reads the input: z-box, w-square and flat.
+
+Notation as in `affine.py`; $\mathbf{1}$ is an input of ones.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxinterp.rules.affine import need_affine
+from jaxinterp.rules.rule import Absorbed, Rule
+from jaxinterp.rules.signed import Convention, default_stabilizer
+from jaxinterp.rules.stabilize import Stabilizer, stabilizer
+from jaxinterp.trace.layer import Layer
+
+
+@dataclasses.dataclass(frozen=True)
+class ZBox(Rule):
+    r"""LRP-$z^B$: for inputs that lie in a box, such as pixels.
+
+    $$R_x = x \odot L_W^\top q - l \odot L_{W^+}^\top q - h \odot L_{W^-}^\top q, \quad
+      q = \frac{R_z}{s(L_W(x) - L_{W^+}(l) - L_{W^-}(h))}$$
+
+    Attributes:
+        low: smallest possible input $l$: a number, or nested tuples that broadcast against
+            one example (per channel, say). In the units of the inputs.
+        high: largest possible input $h$, likewise.
+        epsilon: stabilizer, in the units of the pre-activation $z$.
+
+    Raises:
+        ValueError: if `low` exceeds `high` anywhere.
+
+    References:
+        Montavon et al., 2017, eq. 21 [montavon2017explaining].
+
+    Example:
+        >>> ZBox(low=(-2.0, -1.0, 0.0), high=3.0).high
+        3.0
+    """
+
+    low: Any
+    high: Any
+    epsilon: float | Stabilizer = 1e-6
+
+    def __post_init__(self) -> None:
+        stabilizer(self.epsilon)
+        for name in ("low", "high"):
+            object.__setattr__(self, name, _as_tuples(getattr(self, name)))
+        if np.any(np.asarray(self.low) > np.asarray(self.high)):
+            raise ValueError(
+                f"ZBox: `low` must nowhere exceed `high`, and is {self.low} where `high` "
+                f"is {self.high}.\nWrite `ZBox(low=0.0, high=1.0)` for pixels in [0, 1]."
+            )
+
+    def __call__(self, layer: Layer, relevance: Any) -> Any:
+        """Returns the relevance of the input."""
+        need_affine(self, layer)
+        low, high = self._box(layer)
+        quotient, _ = self._quotient(layer, relevance)
+        w_p, w_n = jnp.maximum(layer.kernel, 0), jnp.minimum(layer.kernel, 0)
+        from_low = layer.transpose(w_p, quotient)
+        from_high = layer.transpose(w_n, quotient)
+        # W = W+ + W-, so the term of x needs no pass of its own.
+        return (layer.x - low) * from_low + (layer.x - high) * from_high
+
+    def _box(self, layer: Layer) -> tuple[Any, Any]:
+        shape = (1, *layer.x.shape[1:])
+        low, high = (jnp.asarray(v, layer.dtype) for v in (self.low, self.high))
+        return _fill(low, shape, "low"), _fill(high, shape, "high")
+
+    def _quotient(self, layer: Layer, relevance: Any) -> tuple[Any, Any]:
+        low, high = self._box(layer)
+        w_p, w_n = jnp.maximum(layer.kernel, 0), jnp.minimum(layer.kernel, 0)
+        corner = layer.linear(low, w_p) + layer.linear(high, w_n)
+        z = layer.z - layer.bias - corner
+        return relevance.astype(layer.dtype) / stabilizer(self.epsilon)(z), z
+
+    def absorbed(self, layer: Layer, relevance: Any) -> Absorbed:
+        """Returns what the stabilizer keeps."""
+        need_affine(self, layer)
+        quotient, z = self._quotient(layer, relevance)
+        kept = jnp.sum(quotient * (stabilizer(self.epsilon)(z) - z))
+        return Absorbed(jnp.zeros(()), kept)
+
+
+@dataclasses.dataclass(frozen=True)
+class WSquare(Rule):
+    r"""LRP-$w^2$: shares by squared weights, whatever the input.
+
+    $$R_x = L_{W^2}^\top \frac{R_z}{s(L_{W^2}(\mathbf{1}) + b^2)}$$
+
+    Attributes:
+        epsilon: stabilizer; by default that of the convention.
+        keep_bias: whether the squared bias takes part; never in iNNvestigate.
+        convention: `"zennit"` or `"innvestigate"`.
+
+    References:
+        Montavon et al., 2017, eq. 14 [montavon2017explaining].
+
+    Example:
+        >>> WSquare().convention
+        'zennit'
+    """
+
+    epsilon: float | Stabilizer | None = None
+    keep_bias: bool = True
+    convention: Convention = "zennit"
+
+    def __post_init__(self) -> None:
+        default_stabilizer(self.epsilon, self.convention, "WSquare")
+
+    def __call__(self, layer: Layer, relevance: Any) -> Any:
+        """Returns the relevance of the input."""
+        need_affine(self, layer)
+        quotient, _, _ = self._quotient(layer, relevance)
+        return layer.transpose(layer.kernel**2, quotient)
+
+    def _quotient(self, layer: Layer, relevance: Any) -> tuple[Any, Any, Any]:
+        safe = default_stabilizer(self.epsilon, self.convention, "WSquare")
+        drops_bias = not self.keep_bias or self.convention == "innvestigate"
+        bias = jnp.zeros((), layer.dtype) if drops_bias else layer.bias**2
+        z = layer.linear(layer.uniform(1.0), layer.kernel**2) + bias
+        return relevance.astype(layer.dtype) / safe(z), z, bias
+
+    def absorbed(self, layer: Layer, relevance: Any) -> Absorbed:
+        """Returns what the squared bias and the stabilizer keep."""
+        need_affine(self, layer)
+        safe = default_stabilizer(self.epsilon, self.convention, "WSquare")
+        quotient, z, bias = self._quotient(layer, relevance)
+        kept = jnp.sum(quotient * (safe(z) - z))
+        return Absorbed(jnp.sum(quotient * bias), kept)
+
+
+@dataclasses.dataclass(frozen=True)
+class Flat(Rule):
+    r"""LRP-flat: every input that an output reads gets the same share.
+
+    $$R_x = L_{\mathbf{1}}^\top \frac{R_z}{s(L_{\mathbf{1}}(\mathbf{1}))}$$
+
+    where the kernel and the input are ones; padding counts for nothing.
+
+    Attributes:
+        epsilon: stabilizer of the count.
+
+    References:
+        Lapuschkin et al., 2019, supplement [lapuschkin2019unmasking].
+
+    Example:
+        >>> Flat()
+        Flat(epsilon=1e-06)
+    """
+
+    epsilon: float | Stabilizer = 1e-6
+
+    def __post_init__(self) -> None:
+        stabilizer(self.epsilon)
+
+    def __call__(self, layer: Layer, relevance: Any) -> Any:
+        """Returns the relevance of the input."""
+        need_affine(self, layer)
+        quotient, _ = self._quotient(layer, relevance)
+        return layer.transpose_ones(quotient)
+
+    def _quotient(self, layer: Layer, relevance: Any) -> tuple[Any, Any]:
+        z = layer.linear_ones()
+        return relevance.astype(layer.dtype) / stabilizer(self.epsilon)(z), z
+
+    def absorbed(self, layer: Layer, relevance: Any) -> Absorbed:
+        """Returns what the stabilizer keeps."""
+        need_affine(self, layer)
+        quotient, z = self._quotient(layer, relevance)
+        kept = jnp.sum(quotient * (stabilizer(self.epsilon)(z) - z))
+        return Absorbed(jnp.zeros(()), kept)
+
+
+def _as_tuples(value: Any) -> Any:
+    """Arrays and lists as nested tuples, which compare and hash."""
+    if isinstance(value, int | float | tuple):
+        return value
+    nested = np.asarray(value).tolist()
+
+    def freeze(item: Any) -> Any:
+        return tuple(map(freeze, item)) if isinstance(item, list) else item
+
+    return freeze(nested)
+
+
+def _fill(bound: Any, shape: tuple[int, ...], name: str) -> Any:
+    missing = len(shape) - bound.ndim
+    if missing > 0:
+        bound = bound.reshape((1,) * missing + bound.shape)
+    try:
+        return jnp.broadcast_to(bound, shape)
+    except ValueError:
+        raise ValueError(
+            f"ZBox: `{name}` has shape {bound.shape[missing:]}, which does not broadcast "
+            f"against one example of shape {shape[1:]}.\n"
+            "Write a number, or one value per channel."
+        ) from None

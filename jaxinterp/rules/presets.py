@@ -1,0 +1,191 @@
+"""Composites by name, with the mappings of zennit's composites of the same names.
+
+zennit leaves layers that a composite does not mention with their plain derivative, which as
+a way of relevance has no meaning. Here every role has a line. Those that zennit has no rule
+for are shared by all relevance presets: normalizations pass relevance on, products and
+attention share it equally among their factors, softmax in proportion to contributions
+(Achtibat et al., 2024, propositions 3.1 to 3.4 [achtibat2024attnlrp]).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jaxinterp.rules.affine import Epsilon, Gamma
+from jaxinterp.rules.composite import Composite
+from jaxinterp.rules.first_layer import Flat, WSquare, ZBox
+from jaxinterp.rules.relu import BetaSmooth, DeconvReLU, GuidedReLU
+from jaxinterp.rules.rule import Gradient, Norm, Pass, Rule, Uniform
+from jaxinterp.rules.signed import AlphaBeta, ZPlus
+from jaxinterp.rules.stabilize import Stabilizer
+from jaxinterp.trace.selectors import first, of_role
+
+
+def _base() -> Composite:
+    """The lines for everything that has no kernel."""
+    return Composite(
+        [
+            (of_role("activation", "scale", "normalization"), Pass()),
+            (of_role("add", "linear", "softmax", "log_softmax", "logsumexp"), Norm()),
+            (of_role("product", "matmul"), Uniform()),
+            (of_role("max_pool", "selection"), Gradient()),
+        ]
+    )
+
+
+def _by_kernel(convolution: Rule, dense: Rule) -> Composite:
+    lines = [(of_role("convolution"), convolution), (of_role("dense"), dense)]
+    return Composite(lines) + _base()
+
+
+def epsilon_plus(epsilon: float | Stabilizer = 1e-6) -> Composite:
+    """LRP with z-plus in convolutions and epsilon in dense layers.
+
+    Args:
+        epsilon: stabilizer of the dense layers.
+
+    Example:
+        >>> print(epsilon_plus().lines[1][1])
+        Epsilon(epsilon=1e-06, keep_bias=True)
+    """
+    return _by_kernel(ZPlus(), Epsilon(epsilon))
+
+
+def epsilon_plus_flat(epsilon: float | Stabilizer = 1e-6) -> Composite:
+    """`epsilon_plus` with the flat rule in the first layer.
+
+    Args:
+        epsilon: stabilizer of the dense layers.
+
+    Example:
+        >>> print(epsilon_plus_flat().lines[0][0])
+        first()
+    """
+    return Composite([(first(), Flat())]) + epsilon_plus(epsilon)
+
+
+def epsilon_alpha2_beta1(epsilon: float | Stabilizer = 1e-6) -> Composite:
+    """LRP with alpha-beta (2, 1) in convolutions and epsilon in dense layers.
+
+    Args:
+        epsilon: stabilizer of the dense layers.
+
+    Example:
+        >>> epsilon_alpha2_beta1().lines[0][1].beta
+        1.0
+    """
+    return _by_kernel(AlphaBeta(2.0, 1.0), Epsilon(epsilon))
+
+
+def epsilon_alpha2_beta1_flat(epsilon: float | Stabilizer = 1e-6) -> Composite:
+    """`epsilon_alpha2_beta1` with the flat rule in the first layer.
+
+    Args:
+        epsilon: stabilizer of the dense layers.
+
+    Example:
+        >>> epsilon_alpha2_beta1_flat().lines[0][1]
+        Flat(epsilon=1e-06)
+    """
+    return Composite([(first(), Flat())]) + epsilon_alpha2_beta1(epsilon)
+
+
+def epsilon_gamma_box(
+    low: Any, high: Any, gamma: float = 0.25, epsilon: float | Stabilizer = 1e-6
+) -> Composite:
+    """LRP with z-box in the first convolution, gamma in the others, epsilon in dense layers.
+
+    As in zennit the box is for a first *convolution*: a dense first layer gets epsilon.
+
+    Args:
+        low: smallest possible input, a number or one per channel.
+        high: largest possible input.
+        gamma: how much more contributions of the output's sign count.
+        epsilon: stabilizer of the dense layers.
+
+    Example:
+        >>> epsilon_gamma_box(low=-1.0, high=1.0).lines[0][1].low
+        -1.0
+    """
+    box = Composite([(first() & of_role("convolution"), ZBox(low, high))])
+    return box + _by_kernel(Gamma(gamma), Epsilon(epsilon))
+
+
+def excitation_backprop() -> Composite:
+    """Excitation backpropagation: z-plus in every layer with a kernel.
+
+    References:
+        Zhang et al., 2018, eq. 3 [zhang2018topdown].
+
+    Example:
+        >>> excitation_backprop().lines[0][1].convention
+        'zennit'
+    """
+    return _by_kernel(ZPlus(), ZPlus())
+
+
+def deep_taylor(low: Any = None, high: Any = None) -> Composite:
+    """Deep Taylor decomposition: z-plus without bias, and a first layer to fit the input.
+
+    Args:
+        low: smallest possible input. Without bounds inputs are any real numbers, and the
+            first layer gets the w-square rule.
+        high: largest possible input.
+
+    Raises:
+        ValueError: if only one bound is given.
+
+    References:
+        Montavon et al., 2017, table 1 [montavon2017explaining]. iNNvestigate instead gives
+        z-plus to an unbounded first layer that has an activation.
+
+    Example:
+        >>> deep_taylor(0.0, 1.0).lines[0][1].high
+        1.0
+    """
+    if (low is None) != (high is None):
+        raise ValueError(
+            f"deep_taylor: give both bounds or none, not low={low}, high={high}.\n"
+            "Write `deep_taylor(low=0.0, high=1.0)` for pixels in [0, 1]."
+        )
+    entry = WSquare(keep_bias=False) if low is None else ZBox(low, high)
+    plus = ZPlus(keep_bias=False)
+    return Composite([(first(), entry)]) + _by_kernel(plus, plus)
+
+
+def _of_activations(rule: Rule) -> Composite:
+    return Composite([(of_role("activation"), rule), ("*", Gradient())])
+
+
+def guided_backprop() -> Composite:
+    """Guided backpropagation, at activations of every kind.
+
+    Example:
+        >>> print(guided_backprop())
+        1  of_role('activation')  GuidedReLU()
+        2  at('*')                Gradient()
+    """
+    return _of_activations(GuidedReLU())
+
+
+def deconvnet() -> Composite:
+    """Deconvnet, at activations of every kind.
+
+    Example:
+        >>> deconvnet().lines[0][1]
+        DeconvReLU()
+    """
+    return _of_activations(DeconvReLU())
+
+
+def beta_smooth(beta: float = 10.0) -> Composite:
+    """The gradient of the model with its kinks smoothed.
+
+    Args:
+        beta: sharpness of the smoothed kinks.
+
+    Example:
+        >>> beta_smooth(5.0).lines[0][1]
+        BetaSmooth(beta=5.0)
+    """
+    return _of_activations(BetaSmooth(beta))

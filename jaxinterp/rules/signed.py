@@ -1,0 +1,187 @@
+r"""Rules that treat positive and negative contributions apart: alpha-beta and z-plus.
+
+Notation as in `affine.py`. The positive contributions to $z$ are $L_{W^+}(x^+) +
+L_{W^-}(x^-)$, the negative ones $L_{W^-}(x^+) + L_{W^+}(x^-)$.
+
+zennit and iNNvestigate differ in the bias. zennit (`convention="zennit"`, the default) puts
+$b^+$ into the positive denominator and $b^-$ into the negative; iNNvestigate puts the whole
+bias into both for alpha-beta, and none into z-plus.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal
+
+import jax.numpy as jnp
+
+from jaxinterp.rules.affine import need_affine, signed_linear
+from jaxinterp.rules.rule import Absorbed, Rule
+from jaxinterp.rules.stabilize import Stabilizer, check_nonnegative, stabilizer
+from jaxinterp.trace.layer import Layer
+
+Convention = Literal["zennit", "innvestigate"]
+
+
+def default_stabilizer(
+    epsilon: float | Stabilizer | None, convention: Convention, owner: str
+) -> Stabilizer:
+    """Returns the stabilizer of a convention, unless one is given.
+
+    Args:
+        epsilon: what the user gave.
+        convention: `"zennit"` adds 1e-6, `"innvestigate"` replaces zeros by 1e-7.
+        owner: the rule.
+
+    Raises:
+        ValueError: if there is no such convention.
+    """
+    if convention not in ("zennit", "innvestigate"):
+        raise ValueError(
+            f"{owner}: `convention` is 'zennit' or 'innvestigate', not {convention!r}."
+        )
+    if epsilon is not None:
+        return stabilizer(epsilon)
+    if convention == "innvestigate":
+        return Stabilizer(1e-7, only_zeros=True)
+    return Stabilizer(1e-6)
+
+
+@dataclasses.dataclass(frozen=True)
+class AlphaBeta(Rule):
+    r"""LRP-$\alpha\beta$: positive and negative contributions share relevance apart.
+
+    $$z_a = L_{W^+}(x^+) + L_{W^-}(x^-) + b^+, \quad
+      z_b = L_{W^-}(x^+) + L_{W^+}(x^-) + b^-,$$
+    $$R_x = \alpha\,[x^+ \odot L_{W^+}^\top q_a + x^- \odot L_{W^-}^\top q_a]
+          - \beta\,[x^+ \odot L_{W^-}^\top q_b + x^- \odot L_{W^+}^\top q_b]$$
+
+    with $q_a = R_z / s(z_a)$ and $q_b = R_z / s(z_b)$. Where a site has no negative
+    contribution the second bracket is empty and relevance grows by the factor $\alpha$.
+
+    Attributes:
+        alpha: weight of the positive contributions.
+        beta: weight of the negative ones; `alpha - beta` must be 1.
+        epsilon: stabilizer; by default that of the convention.
+        keep_bias: whether the bias takes part in the denominators.
+        convention: where the bias goes, see above.
+
+    Raises:
+        ValueError: if `alpha - beta` is not 1 or either is negative.
+
+    References:
+        Bach et al., 2015, eq. 60 [bach2015pixel].
+
+    Example:
+        >>> AlphaBeta(1.0, 0.0).alpha
+        1.0
+    """
+
+    alpha: float = 2.0
+    beta: float = 1.0
+    epsilon: float | Stabilizer | None = None
+    keep_bias: bool = True
+    convention: Convention = "zennit"
+
+    def __post_init__(self) -> None:
+        check_nonnegative("alpha", self.alpha, "AlphaBeta")
+        check_nonnegative("beta", self.beta, "AlphaBeta")
+        if abs(self.alpha - self.beta - 1) > 1e-6:
+            raise ValueError(
+                f"AlphaBeta: `alpha - beta` must be 1, and alpha={self.alpha}, "
+                f"beta={self.beta}.\nWrite `AlphaBeta(alpha={self.beta + 1}, "
+                f"beta={self.beta})`."
+            )
+        default_stabilizer(self.epsilon, self.convention, "AlphaBeta")
+
+    def __call__(self, layer: Layer, relevance: Any) -> Any:
+        """Returns the relevance of the input."""
+        need_affine(self, layer)
+        (q_a, _), (q_b, _) = self._quotients(layer, relevance)
+        w_p, w_n = jnp.maximum(layer.kernel, 0), jnp.minimum(layer.kernel, 0)
+        to_positive = layer.transpose(w_p, self.alpha * q_a)
+        if self.beta:
+            to_positive -= layer.transpose(w_n, self.beta * q_b)
+        if layer.nonnegative:
+            return layer.x * to_positive
+        to_negative = layer.transpose(w_n, self.alpha * q_a)
+        if self.beta:
+            to_negative -= layer.transpose(w_p, self.beta * q_b)
+        return layer.x * jnp.where(layer.x > 0, to_positive, to_negative)
+
+    def _biases(self, layer: Layer) -> tuple[Any, Any]:
+        if not self.keep_bias:
+            return 0.0, 0.0
+        if self.convention == "innvestigate":
+            return layer.bias, layer.bias
+        return jnp.maximum(layer.bias, 0), jnp.minimum(layer.bias, 0)
+
+    def _quotients(self, layer: Layer, relevance: Any) -> tuple[Any, Any]:
+        r"""The pairs $(q_a, z_a)$ and $(q_b, z_b)$."""
+        relevance = relevance.astype(layer.dtype)
+        safe = default_stabilizer(self.epsilon, self.convention, "AlphaBeta")
+        b_a, b_b = self._biases(layer)
+        w_p, w_n = jnp.maximum(layer.kernel, 0), jnp.minimum(layer.kernel, 0)
+        positive = signed_linear(layer, w_p, w_n)
+        z_a = positive + b_a
+        # All contributions add up to z - b, so the negative ones need no pass of their own.
+        z_b = jnp.minimum(layer.z - layer.bias - positive, 0) + b_b
+        return (relevance / safe(z_a), z_a), (relevance / safe(z_b), z_b)
+
+    def absorbed(self, layer: Layer, relevance: Any) -> Absorbed:
+        """Returns what the biases, the stabilizer and a missing sign keep."""
+        need_affine(self, layer)
+        safe = default_stabilizer(self.epsilon, self.convention, "AlphaBeta")
+        (q_a, z_a), (q_b, z_b) = self._quotients(layer, relevance)
+        b_a, b_b = self._biases(layer)
+        bias = self.alpha * jnp.sum(q_a * b_a) - self.beta * jnp.sum(q_b * b_b)
+        kept = self.alpha * jnp.sum(q_a * (safe(z_a) - z_a))
+        kept -= self.beta * jnp.sum(q_b * (safe(z_b) - z_b))
+        return Absorbed(bias, kept)
+
+
+@dataclasses.dataclass(frozen=True)
+class ZPlus(Rule):
+    r"""LRP-$z^+$: only positive contributions share relevance.
+
+    $$R_x = x^+ \odot L_{W^+}^\top q + x^- \odot L_{W^-}^\top q, \quad
+      q = \frac{R_z}{s(L_{W^+}(x^+) + L_{W^-}(x^-) + b^+)}$$
+
+    It is `AlphaBeta(1, 0)`, also for inputs below zero.
+
+    Attributes:
+        epsilon: stabilizer; by default that of the convention.
+        keep_bias: whether the bias takes part in the denominator; never in iNNvestigate.
+        convention: see the head of this file.
+
+    References:
+        Montavon et al., 2017, eq. 17 [montavon2017explaining]; Bach et al., 2015, eq. 60
+        with alpha = 1 [bach2015pixel].
+
+    Example:
+        >>> ZPlus().keep_bias
+        True
+    """
+
+    epsilon: float | Stabilizer | None = None
+    keep_bias: bool = True
+    convention: Convention = "zennit"
+
+    def __post_init__(self) -> None:
+        default_stabilizer(self.epsilon, self.convention, "ZPlus")
+
+    @property
+    def _as_alpha_beta(self) -> AlphaBeta:
+        epsilon = default_stabilizer(self.epsilon, self.convention, "ZPlus")
+        keep_bias = self.keep_bias and self.convention == "zennit"
+        return AlphaBeta(1.0, 0.0, epsilon, keep_bias)
+
+    def __call__(self, layer: Layer, relevance: Any) -> Any:
+        """Returns the relevance of the input."""
+        need_affine(self, layer)
+        return self._as_alpha_beta(layer, relevance)
+
+    def absorbed(self, layer: Layer, relevance: Any) -> Absorbed:
+        """Returns what the bias and the stabilizer keep."""
+        need_affine(self, layer)
+        return self._as_alpha_beta.absorbed(layer, relevance)

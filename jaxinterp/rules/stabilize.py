@@ -1,0 +1,103 @@
+r"""Keeps divisions by a pre-activation away from zero, without changing its sign.
+
+$\mathrm{sign}(0) = 1$ throughout, so that a denominator of zero is stabilized too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+@dataclasses.dataclass(frozen=True)
+class Stabilizer:
+    r"""Makes a denominator safe to divide by.
+
+    $$s(z) = z + \epsilon\,\mathrm{sign}(z)$$
+
+    or, with `clip`, $\mathrm{sign}(z) \max(|z|, \epsilon)$. With `norm_scale`, $\epsilon$
+    is in units of the root mean square of $z$ over an example. With `only_zeros`, only
+    entries that are exactly zero change (iNNvestigate's `SafeDivide`).
+
+    Attributes:
+        epsilon: smallest size of a denominator, in the units of $z$.
+        clip: keeps denominators that are larger than `epsilon` as they are.
+        norm_scale: scales `epsilon` by the size of each example's $z$.
+        only_zeros: changes nothing but zeros.
+
+    Raises:
+        ValueError: if `epsilon` is negative, or `only_zeros` is combined with `clip`.
+
+    Example:
+        >>> Stabilizer(0.5)(jnp.array([[2.0, -1.0, 0.0]])).tolist()
+        [[2.5, -1.5, 0.5]]
+    """
+
+    epsilon: float = 1e-6
+    clip: bool = False
+    norm_scale: bool = False
+    only_zeros: bool = False
+
+    def __post_init__(self) -> None:
+        check_nonnegative("epsilon", self.epsilon, "Stabilizer")
+        if self.only_zeros and self.clip:
+            raise ValueError(
+                "Stabilizer: `only_zeros` leaves all but zeros alone, and `clip` does not.\n"
+                "Give one of them."
+            )
+
+    def __call__(self, z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        """Returns the safe denominator."""
+        epsilon = jnp.asarray(self.epsilon, z.dtype)
+        if self.norm_scale:
+            axes = tuple(range(1, z.ndim))
+            epsilon = epsilon * jnp.sqrt(jnp.mean(z**2, axis=axes, keepdims=True))
+        if self.only_zeros:
+            return jnp.where(z == 0, epsilon, z)
+        sign = jnp.where(z >= 0, 1.0, -1.0).astype(z.dtype)
+        if self.clip:
+            return sign * jnp.maximum(jnp.abs(z), epsilon)
+        return z + epsilon * sign
+
+
+def stabilizer(epsilon: float | Stabilizer) -> Stabilizer:
+    """Returns a stabilizer as it is, and a number as the size of the default one.
+
+    Args:
+        epsilon: smallest size of a denominator.
+
+    Raises:
+        TypeError: if it is neither.
+
+    Example:
+        >>> stabilizer(0.1)
+        Stabilizer(epsilon=0.1, clip=False, norm_scale=False, only_zeros=False)
+    """
+    if isinstance(epsilon, Stabilizer):
+        return epsilon
+    if isinstance(epsilon, int | float):
+        return Stabilizer(float(epsilon))
+    raise TypeError(
+        f"`epsilon` is a number or a Stabilizer, and {epsilon!r} was given.\n"
+        "Write for example `Epsilon(epsilon=0.25)` or "
+        "`Epsilon(epsilon=Stabilizer(0.25, norm_scale=True))`."
+    )
+
+
+def check_nonnegative(name: str, value: float, owner: str) -> None:
+    """Raises if a hyperparameter is negative or not a number.
+
+    Args:
+        name: the hyperparameter.
+        value: what was given.
+        owner: the rule.
+
+    Raises:
+        ValueError: if it is negative or not a number.
+    """
+    if not isinstance(value, int | float) or not value >= 0:
+        raise ValueError(
+            f"{owner}: `{name}` must be a number of at least 0, and is {value!r}."
+        )

@@ -1,0 +1,295 @@
+"""Facts about the values of a program: who reads them, what they depend on, their sign.
+
+Everything here follows the flow of data. A value is *active* if it depends on the explained
+input; weights, constants and what is computed from them alone are inactive, whether they
+are arguments, closed over or written in an equation.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+
+import numpy as np
+from jax.extend.core import primitives as p
+
+from jaxinterp.trace.control import loop_bindings
+from jaxinterp.trace.program import Atom, Call, Constant, Equation, Program, Value
+from jaxinterp.trace.roles import KINDS, Kind, existing
+
+
+def active_values(program: Program, roots: Iterable[Value]) -> frozenset[Value]:
+    """Returns the values, those of bodies included, that depend on `roots`.
+
+    Args:
+        program: the traced function.
+        roots: the explained inputs.
+    """
+    active = set(roots)
+
+    def visit(program: Program) -> None:
+        for equation in program.equations:
+            if not equation.bodies:
+                if any(v in active for v in equation.values):
+                    active.update(equation.outputs)
+                continue
+            size = -1
+            while size != len(active):  # what is carried may become active later
+                size = len(active)
+                for body, enter, leave in loop_bindings(equation):
+                    active.update(inner for outer, inner in enter if outer in active)
+                    visit(body)
+                    active.update(outer for inner, outer in leave if inner in active)
+            if equation.primitive is p.cond_p and equation.inputs[0] in active:
+                active.update(equation.outputs)
+
+    visit(program)
+    return frozenset(active)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Flow:
+    """A program with the question of what depends on its input already answered.
+
+    Attributes:
+        program: the traced function, or the body of a loop.
+        active: the values that depend on the explained input.
+    """
+
+    program: Program
+    active: frozenset[Value]
+
+    @cached_property
+    def producer(self) -> Mapping[Value, int]:
+        """The index of the equation that writes a value."""
+        return {
+            output: index
+            for index, equation in enumerate(self.program.equations)
+            for output in equation.outputs
+        }
+
+    @cached_property
+    def readers(self) -> Mapping[Value, tuple[int, ...]]:
+        """The indices of the equations that read a value; -1 is the program's output."""
+        readers: dict[Value, list[int]] = {}
+        for index, equation in enumerate(self.program.equations):
+            for value in dict.fromkeys(equation.values):
+                readers.setdefault(value, []).append(index)
+        for value in self.program.outputs:
+            if isinstance(value, Value):
+                readers.setdefault(value, []).append(-1)
+        return {value: tuple(at) for value, at in readers.items()}
+
+    @cached_property
+    def rematerialized(self) -> Mapping[int, Call]:
+        """The innermost rematerialized call that an equation is part of."""
+        calls = [call for call in self.program.calls if call.rematerializes]
+        return {i: call for call in calls for i in range(call.start, call.stop)}
+
+    def active_inputs(self, index: int) -> tuple[Value, ...]:
+        """The distinct active operands of an equation, in order."""
+        values = self.program.equations[index].values
+        return tuple(dict.fromkeys(v for v in values if v in self.active))
+
+    def is_active(self, index: int) -> bool:
+        """Whether an equation computes from the explained input."""
+        return any(v in self.active for v in self.program.equations[index].values)
+
+    def only_reader(self, value: Value) -> int | None:
+        """The index of the one equation that reads a value, if there is just one."""
+        readers = self.readers.get(value, ())
+        return readers[0] if len(readers) == 1 and readers[0] >= 0 else None
+
+    @cached_property
+    def dominator(self) -> Mapping[Value, tuple[Value | None, int]]:
+        """For each active value its immediate dominator, and its depth below the inputs.
+
+        `u` dominates `v` if everything that reaches `v` has come through `u`.
+        """
+        tree: dict[Value, tuple[Value | None, int]] = {}
+        for value in self.program.inputs:
+            tree[value] = (None, 1)
+        for index, equation in enumerate(self.program.equations):
+            operands = self.active_inputs(index)
+            if not operands:
+                continue
+            above = operands[0]
+            for other in operands[1:]:
+                above = _meet(tree, above, other)
+            depth = tree[above][1] + 1 if above is not None else 1
+            for output in equation.outputs:
+                tree[output] = (above, depth)
+        return tree
+
+    def common_source(self, values: Iterable[Value]) -> Value | None:
+        """The nearest value through which everything that reaches `values` has come."""
+        first, *rest = values
+        source: Value | None = first
+        for other in rest:
+            source = _meet(self.dominator, source, other)
+        return source
+
+    def between(self, source: Value, index: int) -> set[int] | None:
+        """The active equations on the way from `source` to an equation, it included.
+
+        Returns `None` if anything between is read from outside, or only a part of it is
+        rematerialized.
+        """
+        found = {index}
+        todo = [v for v in self.active_inputs(index) if v is not source]
+        while todo:
+            at = self.producer.get(todo.pop())
+            if at is None:
+                return None
+            if at not in found:
+                found.add(at)
+                todo += [v for v in self.active_inputs(at) if v is not source]
+        if len({self.rematerialized.get(at) for at in found}) > 1:
+            return None
+        for at in found - {index}:
+            for output in self.program.equations[at].outputs:
+                if any(reader not in found for reader in self.readers.get(output, ())):
+                    return None
+        return found
+
+    # --- Inactive values ----------------------------------------------------------------
+
+    def varying_axes(self, atom: Atom) -> frozenset[int]:
+        """The axes along which an inactive value may differ; along others it repeats."""
+        axes = frozenset(i for i, size in enumerate(atom.shape) if size != 1)
+        at = self.producer.get(atom) if isinstance(atom, Value) else None
+        if not axes or at is None:
+            return axes
+        equation = self.program.equations[at]
+        kind = KINDS.get(equation.primitive)
+        if equation.primitive is p.broadcast_in_dim_p:
+            dims = equation.params["broadcast_dimensions"]
+            (operand, *_) = equation.inputs
+            inner = self.varying_axes(operand)
+            return frozenset(d for i, d in enumerate(dims) if i in inner)
+        if equation.primitive is p.reshape_p:
+            (operand, *_) = equation.inputs
+            inner = self.varying_axes(operand)
+            groups = reshape_groups(operand.shape, atom.shape)
+            return axes & frozenset(
+                new for olds, news in groups if inner & set(olds) for new in news
+            )
+        if equation.primitive is p.transpose_p:
+            inner = self.varying_axes(equation.inputs[0])
+            order = equation.params["permutation"]
+            return frozenset(i for i, old in enumerate(order) if old in inner)
+        if kind in _POINTWISE:
+            return axes & frozenset().union(
+                *(self.varying_axes(v) for v in equation.inputs if v.shape)
+            )
+        return axes
+
+    # --- Signs --------------------------------------------------------------------------
+
+    @cached_property
+    def nonnegative(self) -> frozenset[Value]:
+        """The values that the graph proves to be at least zero."""
+        proven: set[Value] = set()
+
+        def is_nonnegative(atom: Atom) -> bool:
+            if isinstance(atom, Constant):
+                return bool(np.all(np.asarray(atom.value) >= 0))
+            return atom in proven
+
+        for equation in self.program.equations:
+            if _proves_nonnegative(equation, is_nonnegative):
+                proven.update(equation.outputs)
+        return frozenset(proven)
+
+
+_POINTWISE = frozenset(
+    {
+        *(Kind.ADDITIVE, Kind.MULTIPLICATIVE, Kind.DIVISION, Kind.NEGATION, Kind.CAST),
+        *(Kind.ELEMENTWISE, Kind.EXTREMUM, Kind.CHOICE, Kind.TEST),
+    }
+)
+_ALWAYS_NONNEGATIVE = frozenset(
+    {p.abs_p, p.exp_p, p.exp2_p, p.logistic_p, p.square_p, p.sqrt_p, p.rsqrt_p, p.cosh_p}
+)
+# Nonnegative wherever every operand is; `div` of two nonnegatives too.
+_KEEPS_SIGN = frozenset(
+    {
+        *(p.add_p, p.mul_p, p.div_p, p.min_p, p.reshape_p, p.transpose_p, p.squeeze_p),
+        *(p.broadcast_in_dim_p, p.convert_element_type_p, p.copy_p, p.name_p, p.slice_p),
+        *(p.concatenate_p, p.pad_p, p.rev_p, p.reduce_sum_p, p.reduce_max_p),
+        *(p.reduce_min_p, p.reduce_window_sum_p, p.reduce_window_max_p, p.cumsum_p),
+        *(p.sort_p, p.cummax_p, p.floor_p, p.round_p, p.ceil_p, p.tanh_p, p.log1p_p),
+        *(p.erf_p, p.expm1_p, p.sign_p, p.reduce_precision_p, p.cbrt_p, p.atan_p),
+        *existing("stop_gradient_p"),
+    }
+)
+_FIRST_OPERAND = frozenset({p.dynamic_slice_p, p.gather_p})
+
+
+def _proves_nonnegative(equation: Equation, nonnegative) -> bool:
+    primitive, inputs = equation.primitive, equation.inputs
+    if primitive in _ALWAYS_NONNEGATIVE:
+        return True
+    if primitive is p.max_p:
+        return any(nonnegative(v) for v in inputs)
+    if primitive is p.clamp_p:
+        return nonnegative(inputs[0])
+    if primitive is p.select_n_p:
+        return all(nonnegative(v) for v in inputs[1:])
+    if primitive is p.integer_pow_p:
+        return equation.params["y"] % 2 == 0 or nonnegative(inputs[0])
+    if primitive is p.pow_p:
+        return nonnegative(inputs[0])
+    if primitive in (p.mul_p, p.dot_general_p) and inputs[0] is inputs[1]:
+        return primitive is p.mul_p
+    if primitive in _FIRST_OPERAND:
+        return nonnegative(inputs[0])
+    return primitive in _KEEPS_SIGN and all(nonnegative(v) for v in inputs)
+
+
+def _meet(
+    tree: Mapping[Value, tuple[Value | None, int]], a: Value | None, b: Value | None
+) -> Value | None:
+    while a is not b:
+        if a is None or b is None:
+            return None
+        if tree[a][1] >= tree[b][1]:
+            a = tree[a][0]
+        else:
+            b = tree[b][0]
+    return a
+
+
+def reshape_groups(
+    old: tuple[int, ...], new: tuple[int, ...]
+) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Returns which axes of the old shape become which axes of the new one.
+
+    Args:
+        old: the shape before.
+        new: the shape after, with as many entries.
+
+    Example:
+        >>> reshape_groups((2, 12, 1), (2, 3, 4))
+        [((0,), (0,)), ((1, 2), (1, 2))]
+    """
+    if 0 in old:
+        return [(tuple(range(len(old))), tuple(range(len(new))))]
+    groups, i, j = [], 0, 0
+    while i < len(old) or j < len(new):
+        olds, news, left, right = [], [], 1, 1
+        if i < len(old):
+            olds, left, i = [i], old[i], i + 1
+        if j < len(new):
+            news, right, j = [j], new[j], j + 1
+        while left != right:
+            if left < right:
+                left, i = left * old[i], (olds.append(i), i + 1)[1]
+            else:
+                right, j = right * new[j], (news.append(j), j + 1)[1]
+        groups.append((tuple(olds), tuple(news)))
+    if len(groups) > 1 and not all(groups[-1]):  # trailing axes of size 1
+        olds, news = groups.pop()
+        groups[-1] = (groups[-1][0] + olds, groups[-1][1] + news)
+    return groups

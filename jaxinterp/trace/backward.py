@@ -1,0 +1,161 @@
+"""`with_rules`: the same values, another backward pass.
+
+Every node that has a rule becomes one `jax.custom_vjp`, whose backward pass is the rule;
+everything else runs as the user wrote it. Going backward therefore is `jax.vjp`, and loops,
+rematerialization, `vmap`, sharding and higher derivatives work because JAX does them.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+
+from jaxinterp.trace.evaluate import Changes, Replacement
+from jaxinterp.trace.graph import Graph, Node
+from jaxinterp.trace.layer import Layer
+from jaxinterp.trace.program import Program, Value
+from jaxinterp.trace.transform import ApplyFn, trace_call
+
+
+class Rule(Protocol):
+    """How relevance, or a gradient, goes back through one site."""
+
+    def __call__(self, layer: Layer, relevance: Any) -> Any:
+        """Returns what each input of the site receives: an array, or a tuple of them."""
+        ...
+
+
+class Resolvable(Protocol):
+    """What `with_rules` needs of a composite."""
+
+    def resolve(self, graph: Graph) -> Mapping[Node, Rule | None]:
+        """Returns the rule of every node; `None` leaves its own derivative."""
+        ...
+
+
+class Meter(Value):
+    """An extra input of a node, whose cotangent is what a gauge reads off its rule."""
+
+    __slots__ = ("home",)
+
+    def __init__(self, home: Program, shape: tuple[int, ...], dtype: Any):
+        super().__init__(jax.ShapeDtypeStruct(shape, dtype))
+        self.home = home
+
+
+Gauge = Callable[[Any, Layer, Any, tuple[Any, ...]], Any]
+
+
+def with_rules(apply_fn: ApplyFn, composite: Resolvable) -> ApplyFn:
+    """Gives each site of a model its own rule for going backward.
+
+    The values do not change. Under `jax.vjp`, `jax.grad` and what is built on them, the
+    cotangent that reaches a site goes on to its inputs by the site's rule. The function is
+    meant to be differentiated in its inputs: a rule sends nothing to the weights that its
+    site reads, so their cotangents are those of the sites without a rule alone.
+
+    Args:
+        apply_fn: the model.
+        composite: which site gets which rule.
+
+    Returns:
+        A function like `apply_fn`.
+
+    Example:
+        >>> from jaxinterp import rules
+        >>> deconvolved = with_rules(lambda w, x: jax.nn.relu(w * x), rules.deconvnet())
+        >>> x = jnp.array([-1.0, 2.0])
+        >>> jax.grad(lambda x: deconvolved(1.0, x).sum())(x).tolist()
+        [1.0, 1.0]
+    """
+
+    @functools.wraps(apply_fn)
+    def ruled(variables: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        traced = trace_call(apply_fn, variables, inputs, *args, **kwargs)
+        outputs, _ = traced.run(rule_changes(composite.resolve(traced.graph)))
+        return outputs
+
+    return ruled
+
+
+def rule_changes(
+    rules: Mapping[Node, Rule | None],
+    meters: Mapping[Node, Meter] | None = None,
+    gauge: Gauge | None = None,
+) -> Changes:
+    """Returns the changes that give every node its rule.
+
+    Args:
+        rules: the rule of each node; those with `None` run as they are.
+        meters: for the nodes to be measured, where the measurement goes.
+        gauge: what to measure, from the rule, the layer, and relevance out and in.
+    """
+    meters = meters or {}
+    replaced: dict[tuple[Program, int], Replacement] = {}
+    skipped: set[tuple[Program, int]] = set()
+    for node, rule in rules.items():
+        if rule is None and node not in meters:
+            continue
+        program = node.flow.program
+        replaced[(program, node.equations[-1])] = _replacement(
+            node, rule, meters.get(node), gauge
+        )
+        skipped.update((program, index) for index in node.equations[:-1])
+    return Changes(replaced=replaced, skipped=frozenset(skipped))
+
+
+def _replacement(
+    node: Node, rule: Rule | None, meter: Meter | None, gauge: Gauge | None
+) -> Replacement:
+    weights = tuple(v for v in node.weights if v not in node.flow.program.constants)
+
+    @jax.custom_vjp
+    def site(inputs: Any, constants: Any, metered: Any) -> Any:
+        return Layer(node, inputs, dict(zip(weights, constants, strict=True)), None)(
+            *inputs
+        )
+
+    def forward(inputs: Any, constants: Any, metered: Any) -> Any:
+        output = site(inputs, constants, metered)
+        return output, (inputs, constants, output)
+
+    def backward(residuals: Any, relevance: Any) -> Any:
+        inputs, constants, output = residuals
+        layer = Layer(node, inputs, dict(zip(weights, constants, strict=True)), output)
+        received = apply_rule(rule, layer, relevance)
+        reading = None
+        if gauge is not None and meter is not None:
+            reading = gauge(rule, layer, relevance, received)
+        return received, None, reading
+
+    site.defvjp(forward, backward)
+
+    def replacement(env: Mapping[Value, Any]) -> tuple[Any, ...]:
+        inputs = tuple(env[v] for v in node.inputs)
+        metered = env[meter] if meter is not None else None
+        return (site(inputs, tuple(env[v] for v in weights), metered),)
+
+    return replacement
+
+
+def apply_rule(rule: Rule | None, layer: Layer, relevance: Any) -> tuple[Any, ...]:
+    """Returns what each input of a site receives, in the dtype of that input.
+
+    Args:
+        rule: the site's rule, or `None` for its derivative.
+        layer: the site in this pass.
+        relevance: what reaches its output.
+    """
+    if rule is None:
+        return layer.pull_back(relevance)
+    received = rule(layer, relevance)
+    if not isinstance(received, tuple):
+        received = (received,)
+    return tuple(
+        jnp.asarray(r).astype(x.dtype) if jnp.issubdtype(x.dtype, jnp.inexact) else None
+        for r, x in zip(received, layer.inputs, strict=True)
+    )

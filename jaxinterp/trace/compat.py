@@ -1,0 +1,135 @@
+"""What differs between JAX versions, in one place.
+
+Everything is decided by looking at the object at hand (a parameter that is there or not),
+never by parsing a version number. The rest of the package sees only the functions below.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+from jax.extend import core
+
+# Frames of these packages are never the line that a user wrote.
+_FRAMEWORKS = ("jax", "jaxlib", "flax", "equinox", "keras", "haiku", "jaxtyping", "chex")
+_FRAMEWORK_PATHS = tuple(f"{os.sep}{name}{os.sep}" for name in _FRAMEWORKS)
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_TRANSFORM = re.compile(r"\b(?:jvp|vjp|vmap|transpose|remat|rematted_computation)\(")
+
+
+def open_jaxpr(jaxpr: Any) -> tuple[Any, tuple[Any, ...]]:
+    """Returns the jaxpr without its constants, and the constants.
+
+    Args:
+        jaxpr: an open or a closed jaxpr; since JAX 0.11 these are one class.
+    """
+    return getattr(jaxpr, "jaxpr", jaxpr), tuple(getattr(jaxpr, "consts", ()))
+
+
+def scan_counts(params: dict[str, Any]) -> tuple[int, int]:
+    """Returns how many operands of a `scan` are constants, and how many the carry.
+
+    Args:
+        params: the parameters of the equation.
+    """
+    if "ft_in" in params:  # JAX >= 0.11
+        consts, carry, _ = params["ft_in"].unpack()
+        return len(consts), len(carry)
+    return params["num_consts"], params["num_carry"]
+
+
+def expand_hijax(eqn: core.JaxprEqn) -> Any | None:
+    """Returns the jaxpr that a high-level primitive stands for, `None` for others.
+
+    Args:
+        eqn: any equation.
+    """
+    prim = eqn.params.get("_prim")
+    if prim is None or not hasattr(prim, "expand"):
+        return None
+
+    def expanded(*flat: Any) -> list[Any]:
+        return jax.tree.leaves(prim.expand(*jax.tree.unflatten(prim.in_tree, flat)))
+
+    avals = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in eqn.invars]
+    return jax.make_jaxpr(expanded)(*avals)
+
+
+def bind(
+    primitive: core.Primitive, operands: Sequence[Any], params: dict[str, Any]
+) -> list[Any]:
+    """Applies a primitive as the equation did, and returns the list of its results.
+
+    Args:
+        primitive: the primitive of the equation.
+        operands: the values of its operands.
+        params: the parameters of the equation.
+    """
+    bound = primitive.get_bind_params(params)
+    functions, keywords = bound if isinstance(bound, tuple) else ((), bound)
+    results = primitive.bind(*functions, *operands, **keywords)
+    return list(results) if primitive.multiple_results else [results]
+
+
+@contextlib.contextmanager
+def equation_context(eqn: core.JaxprEqn, scope: str) -> Iterator[None]:
+    """Binds primitives inside with the scope and settings of an equation.
+
+    Args:
+        eqn: the equation as JAX traced it.
+        scope: its full path, which a new trace will find in its name stack.
+    """
+    manager = getattr(getattr(eqn, "ctx", None), "manager", None)
+    with contextlib.ExitStack() as stack:
+        if manager is not None:
+            stack.enter_context(manager)
+        if scope:
+            stack.enter_context(jax.named_scope(scope))
+        yield
+
+
+def scope_of(eqn: core.JaxprEqn) -> str:
+    """Returns the name stack of an equation without the marks of transformations.
+
+    Args:
+        eqn: the equation as JAX traced it.
+    """
+    stack = str(eqn.source_info.name_stack)
+    if "(" in stack:
+        stack = _TRANSFORM.sub("", stack).replace(")", "")
+    # `einsum` names a scope after its subscripts, which say nothing of the model.
+    return "/".join(piece for piece in stack.split("/") if piece and "->" not in piece)
+
+
+def source_line(eqn: core.JaxprEqn) -> str:
+    """Returns `file:line (function)` of the innermost frame that a user wrote.
+
+    Args:
+        eqn: the equation as JAX traced it.
+    """
+    traceback = eqn.source_info.traceback
+    for frame in getattr(traceback, "frames", ()):
+        name = frame.file_name
+        if name.startswith((_PACKAGE, "<")) or any(p in name for p in _FRAMEWORK_PATHS):
+            continue
+        line = getattr(frame, "line_num", None) or getattr(frame, "start_line", 0)
+        return f"{name}:{line} ({frame.function_name})"
+    return "unknown line"
+
+
+def primitive_of(function: Callable[..., Any], *args: Any) -> core.Primitive:
+    """Returns the primitive that a function applies last.
+
+    Some primitives are not exported by `jax.extend.core.primitives`.
+
+    Args:
+        function: a function of arrays.
+        *args: its arguments, as `jax.ShapeDtypeStruct`s.
+    """
+    jaxpr, _ = open_jaxpr(jax.make_jaxpr(function)(*args))
+    return jaxpr.eqns[-1].primitive

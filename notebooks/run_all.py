@@ -1,0 +1,62 @@
+"""Executes every notebook from top to bottom, each in a kernel of its own.
+
+A failing cell fails the run, and so does a notebook stored with outputs: what it shows
+is made by running it. `--check` looks for stored outputs only.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+FOLDER = Path(__file__).resolve().parent
+CELL_SECONDS = 300
+
+
+def stored_outputs(notebook: nbformat.NotebookNode) -> bool:
+    """Whether any code cell was saved with an output or an execution count."""
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    return any(cell.outputs or cell.execution_count is not None for cell in code)
+
+
+def run(notebook: nbformat.NotebookNode) -> str | None:
+    """Returns what went wrong, if anything did."""
+    client = NotebookClient(
+        notebook,
+        timeout=CELL_SECONDS,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(FOLDER)}},
+    )
+    try:
+        client.execute()
+    except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+        return str(error)
+    return None
+
+
+def main() -> int:
+    """Returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="only look for outputs")
+    only_check = parser.parse_args().check
+    failed = 0
+    for path in sorted(FOLDER.glob("*.ipynb")):
+        start = time.perf_counter()
+        notebook = nbformat.read(path, as_version=4)
+        error = "it is stored with outputs" if stored_outputs(notebook) else None
+        if error is None and not only_check:
+            error = run(notebook)
+        failed += error is not None
+        seconds = time.perf_counter() - start
+        print(f"{path.name}: {'FAILED' if error else 'ok'} ({seconds:.0f} s)")
+        if error:
+            print(error)
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

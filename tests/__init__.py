@@ -1,0 +1,1 @@
+"""Tests of `jaxinterp`; the folders mirror the package."""
