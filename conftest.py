@@ -12,13 +12,17 @@ package alike, whichever of them is asked for.
 import importlib
 import importlib.util
 import os
+from typing import Any
 
 # Keras reads its backend, and matplotlib its canvas, when it is first imported.
 os.environ["KERAS_BACKEND"] = "jax"
 os.environ["MPLBACKEND"] = "Agg"
 
 import jax
+import jax.numpy as jnp
 import jaxtyping
+import numpy as np
+import pytest
 
 jax.config.update("jax_enable_x64", os.environ.get("JAXINTERP_TEST_X64", "1") != "0")
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -27,4 +31,10 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # by whichever test happens to come first.
 if importlib.util.find_spec("beartype") is not None:
     jaxtyping.install_import_hook("jaxinterp", "beartype.beartype")
-importlib.import_module("jaxinterp")
+ji = importlib.import_module("jaxinterp")
+
+
+@pytest.fixture(autouse=True)
+def names_in_examples(doctest_namespace: dict[str, Any]) -> None:
+    """What an example may use without importing it: the names a reader knows."""
+    doctest_namespace.update(jax=jax, jnp=jnp, np=np, ji=ji)

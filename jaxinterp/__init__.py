@@ -1,10 +1,11 @@
 """Interprets neural networks in JAX: pure functions from functions to functions.
 
-`trace` shows a model as a graph; `capture`, `intervene`, `with_rules` and `split` read and
-change it without editing it; `attribution` says which inputs an output depends on.
+`trace` shows a model as a graph; `capture`, `intervene`, `with_rules` and `split` read
+and change it without editing it; `attribution` says which inputs an output depends on.
 """
 
 from jaxinterp import attribution as attribution
+from jaxinterp import models as models
 from jaxinterp import rules as rules
 from jaxinterp.attribution.ledger import ledger as ledger
 from jaxinterp.rules.composite import plan as plan

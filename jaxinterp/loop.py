@@ -1,9 +1,9 @@
 """How a long loop over model gradients runs: the one place that decides.
 
 On CPU, XLA runs the gradient of a convolution inside `scan` several times slower than
-outside (jax-ml/jax#12868). So a loop of few iterations is unrolled; a long one is a host
-loop over one jitted step when called eagerly on CPU, and `lax.scan` on accelerators and
-under an outer `jit`. What is computed does not depend on the choice.
+outside (jax-ml/jax#12868). So a loop of few iterations is unrolled; a long one is a
+host loop over one jitted step when called eagerly on CPU, and `lax.scan` on
+accelerators and under an outer `jit`. What is computed does not depend on the choice.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 # Up to so many iterations are written out; the program grows with them.
 UNROLLED = 8
@@ -80,7 +80,7 @@ def summed(
         chunks, valid = _chunks(points, count, size)
         number = valid.shape[0]
         if number <= UNROLLED:
-            run = part if number == 1 or _is_traced(context, points) else jitted_part
+            run = part if _is_traced(context, points) else jitted_part
             return _host_loop(run, context, chunks, valid, "")
         if _is_traced(context, points):
             return scanned(context, chunks, valid)

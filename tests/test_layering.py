@@ -6,6 +6,7 @@ small made-up trees, because a checker that finds nothing may be one that looks 
 
 import ast
 import dataclasses
+import functools
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -76,7 +77,7 @@ class Source:
     def room(self) -> str | None:
         return self.parts[1] if len(self.parts) > 1 else None
 
-    @property
+    @functools.cached_property
     def tree(self) -> ast.Module:
         return ast.parse(self.text, self.path)
 

@@ -1,15 +1,15 @@
-"""What every attribution method shares: its contract, its checks, and one backward pass.
+"""What every attribution method shares: its contract, its checks, one backward pass.
 
 A method is `method(apply_fn, *, hyperparameters) -> attribute`, and
-`attribute(variables, inputs, target=None, key=None)` returns attributions with the structure,
-shapes and dtypes of `inputs`, or with `at` of the activation at a site. No method jits;
-all may be jitted, vmapped and differentiated.
+`attribute(variables, inputs, target=None, key=None)` returns attributions with the
+structure, shapes and dtypes of `inputs`, or with `at` of the activation at a site. No
+method jits; all may be jitted, vmapped and differentiated.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +26,7 @@ from jaxinterp.trace.transform import ApplyFn, check_arrays, select, trace_call
 At = Selector | str | None
 
 
+@runtime_checkable
 class Attribution(Protocol):
     """A function that says how much each entry of the inputs matters."""
 
@@ -59,8 +60,8 @@ def check_inputs(inputs: Any, at: At) -> None:
         sizes[name] = leaf.shape[0]
         if at is None and not jnp.issubdtype(leaf.dtype, jnp.inexact):
             raise TypeError(
-                f"`{name}` has dtype {leaf.dtype}, and only real numbers have a gradient.\n"
-                "For tokens give the embedding as the site to explain, `at='*/embed*'`;\n"
+                f"`{name}` has dtype {leaf.dtype}; only real numbers have a gradient.\n"
+                "For tokens give the embedding as the site, `at='*/embed*'`;\n"
                 "bind masks and other integers to the model, "
                 "`lambda v, x: model.apply(v, x, mask)`; images convert with "
                 "`inputs.astype(jnp.float32)`."
@@ -72,8 +73,9 @@ def check_inputs(inputs: Any, at: At) -> None:
 def explained_sites(graph: Graph, at: Selector | str) -> dict[str, Site]:
     """Returns the sites of `at` whose activation can be explained.
 
-    A single address may lie inside of a fused affine map, which is then split there. Where
-    several sites are asked for, those inside of a map are left out: they have no relevance.
+    A single address may lie inside of a fused affine map, which is then split there.
+    Where several sites are asked for, those inside of a map are left out: they have no
+    relevance.
 
     Args:
         graph: a traced model.
@@ -88,8 +90,8 @@ def explained_sites(graph: Graph, at: Selector | str) -> dict[str, Site]:
     if not inexact:
         address, site = next(iter(found.items()))
         raise TypeError(
-            f"The activation at {address!r} has dtype {site.value.dtype}, and only real "
-            "numbers have a gradient."
+            f"The activation at {address!r} has dtype {site.value.dtype}, and only "
+            "real numbers have a gradient."
         )
     if len(found) == 1:
         return inexact
@@ -153,26 +155,36 @@ class Backward:
         traced = trace_call(apply_fn, variables, inputs, cuts=cuts)
         sites = explained_sites(traced.graph, at)
         self._single = is_single(at, sites)
+        self._addresses = tuple(sites)
         changes = NO_CHANGES
         if composite is not None:
             changes = rule_changes(composite.resolve(traced.graph))
-        values = {site.value: address for address, site in sites.items()}
+        # A module and its last operation are two addresses of one value.
+        shapes = {site.value: site.shape for site in sites.values()}
         changes = Changes(
-            wanted=frozenset(values),
+            wanted=frozenset(shapes),
             replaced=changes.replaced,
             skipped=changes.skipped,
         )
 
-        def run(probes: dict[str, Any]) -> Any:
-            by_value = {value: probes[address] for value, address in values.items()}
-            outputs, captured = traced.run(changes, by_value)
-            return outputs, {a: captured[s.value] for a, s in sites.items()}
+        def run(probes: list[Any]) -> Any:
+            outputs, captured = traced.run(
+                changes, dict(zip(shapes, probes, strict=True))
+            )
+            return outputs, [captured[value] for value in shapes]
 
-        probes = {a: jnp.zeros(s.shape, s.value.dtype) for a, s in sites.items()}
-        self.outputs, self._pull, self.activations = jax.vjp(run, probes, has_aux=True)
+        probes = [jnp.zeros(shape, value.dtype) for value, shape in shapes.items()]
+        self.outputs, pull, captured = jax.vjp(run, probes, has_aux=True)
+
+        def by_address(arrays: list[Any]) -> dict[str, Any]:
+            by_value = dict(zip(shapes, arrays, strict=True))
+            return {address: by_value[site.value] for address, site in sites.items()}
+
+        self.activations = by_address(captured)
+        self._pull = lambda cotangent: tuple(map(by_address, pull(cotangent)))
 
     def __call__(self, cotangent: Any) -> Any:
-        """Returns what reaches each explained activation from a cotangent of the outputs."""
+        """Returns what reaches each explained activation from the outputs."""
         (received,) = self._pull(cotangent)
         return received
 
@@ -185,7 +197,7 @@ class Backward:
         if self.at is not None and self._single:
             return next(iter(result.values()))
         if self.at is not None:
-            return {address: result[address] for address in self.activations}
+            return {address: result[address] for address in self._addresses}
         return result
 
 

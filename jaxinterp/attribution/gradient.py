@@ -1,7 +1,7 @@
 r"""Attribution by the gradient: $\nabla f$, $|\nabla f|$ and $x \odot \nabla f$.
 
-$f$ is the score of an example as a function of its input $x$, or of the activation at the
-site `at`. One forward and one backward pass.
+$f$ is the score of an example as a function of its input $x$, or of the activation at
+the site `at`. One forward and one backward pass.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ def gradient(apply_fn: ApplyFn, *, score: Score = logit, at: At = None) -> Attri
             selector a dict from address to attribution is returned.
 
     Returns:
-        An attribution function, in units of the score per unit of input; a positive entry
-        raises the score if the input grows. NaN in an input gives NaN.
+        An attribution function, in units of the score per unit of input; a positive
+        entry raises the score if the input grows. NaN in an input gives NaN.
 
     References:
         Baehrens et al., 2010, eq. 1 [baehrens2010explain].
@@ -40,7 +40,8 @@ def gradient(apply_fn: ApplyFn, *, score: Score = logit, at: At = None) -> Attri
 def saliency(apply_fn: ApplyFn, *, score: Score = logit, at: At = None) -> Attribution:
     r"""Attributes by the size of the gradient: $a = |\nabla f(x)|$.
 
-    Channels are kept: for a map of one value per pixel take their maximum, as in the paper.
+    Channels are kept: for a map of one value per pixel take their maximum, as in the
+    paper.
 
     Args:
         apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -55,7 +56,6 @@ class Ledger:
         entries: the sites, in network order.
         score: the relevance that the outputs started with.
         attributed: the relevance that the inputs ended with.
-        closing: where what does not vanish by a rule ends: at constants that took part.
     """
 
     entries: tuple[Entry, ...]
@@ -145,37 +145,52 @@ def ledger(
 
     Example:
         >>> from jaxinterp.rules import epsilon_plus
-        >>> w = {"w": jnp.array([[1.0], [2.0]]), "b": jnp.array([3.0])}
+        >>> w = {"w": jnp.array([[1.0], [2.0]]), "b": jnp.array([[3.0]])}
         >>> books = ledger(lambda w, x: x @ w["w"] + w["b"], epsilon_plus(0.0), w,
         ...                jnp.ones((1, 2)), jnp.array([0]))
         >>> [round(v, 4) for v in (books.score, books.attributed, books.absorbed)]
         [6.0, 3.0, 3.0]
     """
     check_inputs(inputs, None)
-    rules: dict[Node, Rule | None] = {}
-    meters: dict[Node, Meter] = {}
-    measured = (variables, inputs)
-    graph = trace_call(apply_fn, *measured).graph
+    traced = trace_call(apply_fn, variables, inputs)
+    graph, program = traced.graph, traced.graph.program
+    rules, nodes = composite.resolve(graph), _measurable(graph)
+    meters = {n: Meter(n.flow.program, (_COLUMNS,), _widest()) for n in nodes}
+    changes = rule_changes(rules, meters, _gauge)
+    probes = [jnp.zeros((*_steps(graph, n), _COLUMNS), _widest()) for n in nodes]
+    explained = [program.inputs.index(value) for value in traced.inputs]
+    outputs = [jnp.zeros(o.shape, o.dtype) for o in program.outputs]
+    outputs = jax.tree.unflatten(traced.out_tree, outputs)
+    score_seed(score, outputs, target, True)  # checks the target while it is concrete
 
-    def run(x: Any, probes: dict[int, Any]) -> Any:
-        traced = trace_call(apply_fn, variables, x)
-        rules.update(composite.resolve(traced.graph))
-        nodes = _measurable(traced.graph)
-        homes = [Meter(n.flow.program, (_COLUMNS,), jnp.float64) for n in nodes]
-        meters.update(zip(nodes, homes, strict=True))
-        changes = rule_changes(rules, meters, _gauge)
-        readings = {home: probes[i] for i, home in enumerate(homes)}
-        outputs, _ = traced.run(changes, readings)
-        return outputs
+    @jax.jit  # for the books alone: compiling every operation apart takes longer
+    def measure(operands: tuple[Any, ...], target: Any) -> tuple[Any, Any, Any]:
+        def run(x: list[Any], probes: list[Any]) -> Any:
+            filled = list(operands)
+            for i, leaf in zip(explained, x, strict=True):
+                filled[i] = leaf
+            call = dataclasses.replace(traced, operands=tuple(filled))
+            readings = dict(zip(meters.values(), probes, strict=True))
+            return call.run(changes, readings)[0]
 
-    probes = {
-        i: jnp.zeros((*_steps(graph, node), _COLUMNS), jnp.promote_types(float, "float32"))
-        for i, node in enumerate(_measurable(graph))
-    }
-    outputs, pull = jax.vjp(run, inputs, probes)
-    seed = score_seed(score, outputs, target, True)
-    received, readings = pull(seed)
-    return _write(graph, composite, readings, seed, received)
+        outputs, pull = jax.vjp(run, [operands[i] for i in explained], probes)
+        seed = score_seed(score, outputs, target, True)
+        received, readings = pull(seed)
+        return _total(seed), _total(received), readings
+
+    return _write(nodes, rules, *measure(traced.operands, target))
+
+
+def _total(tree: Any) -> Any:
+    """The sum of all real numbers of a pytree."""
+    leaves = jax.tree.leaves(tree)
+    real = [leaf for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+    return sum(jnp.sum(leaf.astype(_widest())) for leaf in real)
+
+
+def _widest() -> Any:
+    """The dtype of the books: float64 where it is enabled, float32 otherwise."""
+    return jnp.result_type(float)
 
 
 def _measurable(graph: Graph) -> list[Node]:
@@ -199,7 +214,7 @@ def _steps(graph: Graph, node: Node) -> tuple[int, ...]:
 def _gauge(rule: Any, layer: Layer, relevance: Any, received: tuple[Any, ...]) -> Any:
     rule = rule if rule is not None else Gradient()
     bias, stabilizer = rule.absorbed(layer, relevance)
-    dtype = jnp.promote_types(float, "float32")
+    dtype = _widest()
     out = jnp.sum(relevance.astype(dtype))
     handed = sum(
         jnp.sum(r.astype(dtype))
@@ -210,17 +225,18 @@ def _gauge(rule: Any, layer: Layer, relevance: Any, received: tuple[Any, ...]) -
 
 
 def _write(
-    graph: Graph, composite: Composite, readings: Any, seed: Any, received: Any
+    nodes: list[Node],
+    rules: Mapping[Node, Rule | None],
+    score: Any,
+    attributed: Any,
+    readings: list[Any],
 ) -> Ledger:
     entries = []
-    chosen = composite.resolve(graph)
-    for i, node in enumerate(_measurable(graph)):
-        columns = np.asarray(readings[i]).reshape(-1, _COLUMNS).sum(axis=0)
-        rule = chosen.get(node)
+    for node, reading in zip(nodes, readings, strict=True):
+        columns = np.asarray(reading).reshape(-1, _COLUMNS).sum(axis=0)
+        rule = rules.get(node)
         if rule is None and node.is_structural and columns[0] == columns[1]:
             continue
         name = str(rule) if rule is not None else "Gradient()"
         entries.append(Entry(node.address, name, *(float(c) for c in columns)))
-    score = sum(float(leaf.sum()) for leaf in jax.tree.leaves(seed))
-    attributed = sum(float(leaf.sum()) for leaf in jax.tree.leaves(received))
-    return Ledger(tuple(entries), score, attributed)
+    return Ledger(tuple(entries), float(score), float(attributed))

@@ -1,8 +1,8 @@
 r"""Attribution by modified gradients: deconvnet and guided backpropagation.
 
-Both are the gradient with another rule at activations. They show which patterns a network
-reacts to, in fine detail, but depend little on what it has learned in later layers:
-compare with `gradient` before drawing conclusions (Adebayo et al., 2018
+Both are the gradient with another rule at activations. They show which patterns a
+network reacts to, in fine detail, but depend little on what it has learned in later
+layers: compare with `gradient` before drawing conclusions (Adebayo et al., 2018
 [adebayo2018sanity]).
 """
 
@@ -23,13 +23,15 @@ def deconvnet(apply_fn: ApplyFn, *, score: Score = logit, at: At = None) -> Attr
         at: a site, whose activation is explained instead of the inputs.
 
     Returns:
-        An attribution function; its values have no unit to rely on, only signs and ratios.
+        An attribution function; its values have no unit to rely on, only signs and
+        ratios.
 
     References:
-        Zeiler & Fergus, 2014, section 2.1 [zeiler2014visualizing]. The seed is 1, as for a
-        gradient; iNNvestigate's is the score.
+        Zeiler & Fergus, 2014, section 2.1 [zeiler2014visualizing]. The seed is 1, as
+        for a gradient; iNNvestigate's is the score.
 
     Example:
+        >>> from jaxinterp.attribution import total
         >>> attribute = deconvnet(lambda w, x: jax.nn.relu(w * x), score=total)
         >>> attribute(1.0, jnp.array([[-1.0, 3.0]])).tolist()
         [[1.0, 1.0]]
@@ -42,7 +44,7 @@ def deconvnet(apply_fn: ApplyFn, *, score: Score = logit, at: At = None) -> Attr
 def guided_backprop(
     apply_fn: ApplyFn, *, score: Score = logit, at: At = None
 ) -> Attribution:
-    r"""Attributes by a gradient that passes only where it is positive: $f'(x) \max(g, 0)$.
+    r"""Attributes by a gradient that goes on only where positive: $f'(x) \max(g, 0)$.
 
     Args:
         apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
@@ -50,13 +52,15 @@ def guided_backprop(
         at: a site, whose activation is explained instead of the inputs.
 
     Returns:
-        An attribution function; its values have no unit to rely on, only signs and ratios.
+        An attribution function; its values have no unit to rely on, only signs and
+        ratios.
 
     References:
-        Springenberg et al., 2014, section 3.4 [springenberg2014striving]. The seed is 1,
-        as for a gradient; iNNvestigate's is the score.
+        Springenberg et al., 2014, section 3.4 [springenberg2014striving]. The seed is
+        1, as for a gradient; iNNvestigate's is the score.
 
     Example:
+        >>> from jaxinterp.attribution import total
         >>> attribute = guided_backprop(lambda w, x: jax.nn.relu(w * x), score=total)
         >>> attribute(1.0, jnp.array([[-1.0, 3.0]])).tolist()
         [[0.0, 1.0]]

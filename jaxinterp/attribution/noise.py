@@ -1,8 +1,8 @@
 r"""Attribution under noise: SmoothGrad, its square, and VarGrad, of any attribution.
 
-$a(x)$ is the attribution of an example, $\xi_k$ the noise of sample $k$. Noise is drawn once
-for each sample and is the same for all examples of a batch, so that an example's result
-does not depend on its neighbors.
+$a(x)$ is the attribution of an example, $\xi_k$ the noise of sample $k$. Noise is drawn
+once for each sample and is the same for all examples of a batch, so that an
+example's result does not depend on its neighbors.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def smooth(
 ) -> Attribution:
     r"""Attributes by an attribution's mean, mean square or variance under input noise.
 
-    $$\bar a(x) = \frac1n \sum_k a(x + \xi_k), \qquad \xi_k \sim \mathcal{N}(0, \sigma^2)$$
+    $$\bar a(x) = \frac1n \sum_k a(x + \xi_k), \; \xi_k \sim \mathcal{N}(0, \sigma^2)$$
 
     `statistic="mean"` is SmoothGrad, `"square"` the mean of $a^2$ (SmoothGrad-squared),
     `"variance"` VarGrad, $\frac1n \sum_k (a_k - \bar a)^2$. Time grows with `samples`;
@@ -39,8 +39,9 @@ def smooth(
     Args:
         attribution_fn: any attribution function of real-valued inputs.
         samples: number $n$ of noisy copies.
-        noise_level: $\sigma$; with `scale="range"` as a fraction of the range (maximum minus
-            minimum) of each example, with `scale="absolute"` in the units of the inputs.
+        noise_level: $\sigma$; with `scale="range"` as a fraction of the range (maximum
+            minus minimum) of each example, with `scale="absolute"` in the units of the
+            inputs.
         scale: what `noise_level` is relative to.
         statistic: what is taken over the samples.
         batch_size: how many samples to take at once; all of them by default.
@@ -58,7 +59,7 @@ def smooth(
         (VarGrad) [adebayo2018sanity].
 
     Example:
-        >>> from jaxinterp.attribution import gradient
+        >>> from jaxinterp.attribution import gradient, total
         >>> attribute = smooth(gradient(lambda w, x: w * x, score=total), samples=4)
         >>> attribute(2.0, jnp.array([[1.0, 3.0]]), key=jax.random.key(0)).tolist()
         [[2.0, 2.0]]
@@ -66,9 +67,12 @@ def smooth(
     _check(samples, noise_level, scale, statistic)
 
     def step(context: Any, sample: Any) -> Any:
-        variables, inputs, target, key = context
-        noisy = _with_noise(jax.random.fold_in(key, sample), inputs, noise_level, scale)
-        value = attribution_fn(variables, noisy, target, jax.random.fold_in(key, sample))
+        variables, inputs, target, key, center = context
+        noise_key, inner_key = jax.random.split(jax.random.fold_in(key, sample))
+        noisy = _with_noise(noise_key, inputs, noise_level, scale)
+        value = attribution_fn(variables, noisy, target, inner_key)
+        if statistic == "variance":
+            value = jax.tree.map(jnp.subtract, value, center)
         first = jax.tree.map(lambda a: a / samples, value)
         if statistic == "mean":
             return first
@@ -86,10 +90,14 @@ def smooth(
                 "smooth() draws noise and needs a key. Write "
                 "`attribute(variables, inputs, target, key=jax.random.key(0))`."
             )
-        context = (variables, inputs, target, key)
-        result = sum_over(context, jnp.arange(samples))
         if statistic != "variance":
-            return result
+            return sum_over(
+                (variables, inputs, target, key, None), jnp.arange(samples)
+            )
+        # Around the attribution without noise, the squares hardly cancel.
+        center = attribution_fn(variables, inputs, target, key)
+        context = (variables, inputs, target, key, center)
+        result = sum_over(context, jnp.arange(samples))
         return jax.tree.map(lambda m, s: jnp.maximum(s - m * m, 0), *result)
 
     return attribute
@@ -122,6 +130,5 @@ def _check(samples: Any, noise_level: Any, scale: Any, statistic: Any) -> None:
         raise ValueError(f"smooth: `scale` is 'range' or 'absolute', not {scale!r}.")
     if statistic not in ("mean", "square", "variance"):
         raise ValueError(
-            "smooth: `statistic` is 'mean', 'square' or 'variance', not "
-            f"{statistic!r}."
+            f"smooth: `statistic` is 'mean', 'square' or 'variance', not {statistic!r}."
         )

@@ -23,7 +23,12 @@ from jaxinterp.attribution.explain import (
     score_seed,
 )
 from jaxinterp.attribution.scores import Score, logit
+from jaxinterp.rules.composite import Composite
+from jaxinterp.rules.rule import Gradient
 from jaxinterp.trace.transform import ApplyFn, split, trace_call
+
+# The plain derivative, through the engine for its faster max pooling.
+_DERIVATIVE = Composite([("*", Gradient())])
 
 Quadrature = Literal[
     "gausslegendre", "riemann_left", "riemann_right", "riemann_middle", "trapezoid"
@@ -51,8 +56,8 @@ def quadrature(method: Quadrature, steps: int) -> tuple[np.ndarray, np.ndarray]:
     smallest = 2 if method == "trapezoid" else 1
     if not isinstance(steps, int) or steps < smallest:
         raise ValueError(
-            f"integrated_gradients: `steps` must be an integer of at least {smallest} for "
-            f"method={method!r}, and is {steps!r}."
+            f"integrated_gradients: `steps` must be an integer of at least {smallest} "
+            f"for method={method!r}, and is {steps!r}."
         )
     k = np.arange(steps)
     equal = np.full(steps, 1 / steps)
@@ -70,8 +75,8 @@ def quadrature(method: Quadrature, steps: int) -> tuple[np.ndarray, np.ndarray]:
         weights[[0, -1]] /= 2
         return k / (steps - 1), weights
     raise ValueError(
-        f"integrated_gradients: there is no method {method!r}. There are: gausslegendre, "
-        "riemann_left, riemann_right, riemann_middle, trapezoid."
+        f"integrated_gradients: there is no method {method!r}. There are: "
+        "gausslegendre, riemann_left, riemann_right, riemann_middle, trapezoid."
     )
 
 
@@ -89,16 +94,16 @@ def integrated_gradients(
 
     $$a_i(x) = (x_i - b_i) \int_0^1 \partial_i f(b + t\,(x - b))\,dt$$
 
-    The integral is a sum over `steps` nodes, so the attributions add up to $f(x) - f(b)$
-    only as `steps` grows: see `convergence_delta`. Time grows with `steps`; memory with
-    `batch_size`.
+    The integral is a sum over `steps` nodes, so the attributions add up to $f(x) -
+    f(b)$ only as `steps` grows: see `convergence_delta`. Time grows with `steps`;
+    memory with `batch_size`.
 
     Args:
         apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
-        baseline: the input that means "nothing here": a number, an array (or a pytree like
-            `inputs`) that broadcasts against the inputs, or a function
-            `(inputs, key) -> baseline`. With `at`, that of the activation; a function is
-            given the activation.
+        baseline: the input that means "nothing here": a number, an array (or a pytree
+            like `inputs`) that broadcasts against the inputs, or a function `(inputs,
+            key) -> baseline`. With `at`, that of the activation; a function is given
+            the activation.
         steps: number of gradients along the path.
         method: quadrature of the integral, see `quadrature`.
         batch_size: how many points of the path to take at once; all of them by default.
@@ -106,7 +111,8 @@ def integrated_gradients(
         at: a site, whose activation is explained instead of the inputs; one site only.
 
     Returns:
-        An attribution function, in the units of `score`; a positive entry raised the score.
+        An attribution function, in the units of `score`; a positive entry raised the
+        score.
 
     Raises:
         ValueError: if `steps` or `batch_size` is not positive, if there is no such
@@ -116,6 +122,7 @@ def integrated_gradients(
         Sundararajan et al., 2017, eq. 1 [sundararajan2017axiomatic].
 
     Example:
+        >>> from jaxinterp.attribution import total
         >>> attribute = integrated_gradients(lambda w, x: w * x**2, score=total)
         >>> attribution = attribute(2.0, jnp.array([[1.0, 3.0]]))
         >>> [round(value, 4) for value in attribution[0].tolist()]
@@ -131,8 +138,8 @@ def integrated_gradients(
             return b + t.astype(d.dtype) * d
 
         x = jax.tree.map(on_path, start, difference)
-        model = apply_fn if at is None else _from_site(apply_fn, at, extra)
-        back = Backward(model, variables, x, None, None)
+        model = apply_fn if at is None else _from_site(apply_fn, at, variables, extra)
+        back = Backward(model, variables, x, _DERIVATIVE, None)
         slope = back(score_seed(score, back.outputs, target, False))
         return jax.tree.map(lambda g: weight.astype(g.dtype) * g, slope)
 
@@ -155,8 +162,8 @@ def integrated_gradients(
     return attribute
 
 
-def _from_site(apply_fn: ApplyFn, at: Any, inputs: Any) -> ApplyFn:
-    _, decode = split(apply_fn, at)
+def _from_site(apply_fn: ApplyFn, at: Any, variables: Any, inputs: Any) -> ApplyFn:
+    _, decode = split(apply_fn, _one_site(apply_fn, at, variables, inputs))
     return lambda variables, activation: decode(variables, activation, inputs)
 
 
@@ -183,7 +190,8 @@ def fill_baseline(
         key: passed on to the function.
 
     Raises:
-        ValueError: if the baseline does not broadcast against the inputs.
+        ValueError: if the baseline does not broadcast against the inputs, or is a
+            pytree of another structure.
 
     Example:
         >>> fill_baseline(0.5, jnp.zeros((1, 2)), None).tolist()
@@ -194,6 +202,12 @@ def fill_baseline(
     is_leaf = jax.tree.structure(baseline) == jax.tree.structure(0)
     if is_leaf:
         baseline = jax.tree.map(lambda _: baseline, inputs)
+    found, needed = map(jax.tree.structure, (baseline, inputs))
+    if found != needed:
+        raise ValueError(
+            f"The baseline has the structure {found}, and the inputs {needed}.\n"
+            "Give a number, an array, or a pytree with the structure of the inputs."
+        )
 
     def fill(path: Any, x: Any, b: Any) -> Any:
         shape = np.shape(b)
@@ -223,13 +237,14 @@ def convergence_delta(
         score: that of the attribution.
 
     Returns:
-        `delta(attributions, variables, inputs, target=None, key=None)` of shape `(batch,)`,
-        in units of the score. It is 0 for a complete attribution.
+        `delta(attributions, variables, inputs, target=None, key=None)` of shape
+        `(batch,)`, in units of the score. It is 0 for a complete attribution.
 
     References:
         Sundararajan et al., 2017, proposition 1 [sundararajan2017axiomatic].
 
     Example:
+        >>> from jaxinterp.attribution import total
         >>> delta = convergence_delta(lambda w, x: w * x, score=total)
         >>> x = jnp.array([[1.0, 3.0]])
         >>> delta(2.0 * x, 2.0, x).tolist()

@@ -1,8 +1,8 @@
-r"""Attribution by relevance propagation: LRP with any composite, deep Taylor decomposition.
+r"""Attribution by relevance propagation: LRP with any composite, deep Taylor.
 
-The relevance of the output is the score; each site shares what it receives among its inputs
-by its rule, so that relevance is conserved but for what biases and stabilizers keep (see
-`jaxinterp.ledger`).
+The relevance of the output is the score; each site shares what it receives among its
+inputs by its rule, so that relevance is conserved but for what biases and stabilizers
+keep (see `jaxinterp.ledger`).
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ def lrp(
     $$R_y = y \odot \frac{\partial\,\mathrm{score}}{\partial y}, \qquad
       R_x = \mathrm{rule}_\mathrm{site}(R_z) \text{ from each site to its inputs}$$
 
-    One forward and one backward pass. `at="*"` gives the relevance at every site from that
-    one pass. For many targets at once, which then share the forward pass, write
+    One forward and one backward pass. `at="*"` gives the relevance at every site from
+    that one pass. For many targets at once, which then share the forward pass, write
     `jax.vmap(attribute, in_axes=(None, None, 0))`.
 
     Args:
         apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
         composite: which site gets which rule; `epsilon_plus_flat()` by default.
         score: which number per example is explained.
-        at: a site, whose relevance is returned instead of that of the inputs. For a glob
-            or a selector a dict from address to relevance is returned.
+        at: a site, whose relevance is returned instead of that of the inputs. For a
+            glob or a selector a dict from address to relevance is returned.
 
     Returns:
-        An attribution function, in units of the score. With conserving rules and without
-        biases it adds up to the score.
+        An attribution function, in units of the score. With conserving rules and
+        without biases it adds up to the score.
 
     Raises:
         UnmatchedSiteError: if relevance reaches a site that no line of the composite
@@ -62,7 +62,8 @@ def lrp(
 
     Example:
         >>> from jaxinterp.rules import Composite, Epsilon
-        >>> attribute = lrp(lambda w, x: x @ w, composite=Composite([("*", Epsilon(0.0))]))
+        >>> composite = Composite([("*", Epsilon(0.0))])
+        >>> attribute = lrp(lambda w, x: x @ w, composite=composite)
         >>> w = jnp.array([[1.0], [2.0]])
         >>> attribute(w, jnp.array([[3.0, 4.0]]), jnp.array([0])).tolist()
         [[3.0, 8.0]]
@@ -90,9 +91,9 @@ def deep_taylor(
 ) -> Attribution:
     r"""Attributes by deep Taylor decomposition.
 
-    LRP with the z-plus rule without biases, started with $\max(\mathrm{score}, 0)$: a score
-    below zero has no evidence to decompose, and gets nothing. The first layer has the
-    z-box rule if the inputs are bounded, the w-square rule otherwise.
+    LRP with the z-plus rule without biases, started with $\max(\mathrm{score}, 0)$: a
+    score below zero has no evidence to decompose, and gets nothing. The first layer has
+    the z-box rule if the inputs are bounded, the w-square rule otherwise.
 
     Args:
         apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
@@ -113,7 +114,8 @@ def deep_taylor(
     Example:
         >>> attribute = deep_taylor(lambda w, x: x @ w, low=0.0, high=1.0)
         >>> w = jnp.array([[3.0], [-1.0]])
-        >>> [round(v, 4) for v in attribute(w, jnp.ones((1, 2)), jnp.array([0]))[0].tolist()]
+        >>> relevance = attribute(w, jnp.ones((1, 2)), jnp.array([0]))
+        >>> [round(value, 4) for value in relevance[0].tolist()]
         [2.0, 0.0]
     """
     composite = presets.deep_taylor(low, high)

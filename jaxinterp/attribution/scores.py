@@ -1,9 +1,9 @@
 """Scores: which number of the output is explained, one for each example.
 
-A score is a function `(outputs, target) -> (batch,)`; `target` is traced, the score itself
-is static. Any such function will do; these are the usual ones, for outputs of shape
-`(batch, classes)` and integer targets of shape `(batch,)`. Under `jit` a target out of range
-cannot be an error: it gives NaN.
+A score is a function `(outputs, target) -> (batch,)`; `target` is traced, the score
+itself is static. Any such function will do; these are the usual ones, for outputs of
+shape `(batch, classes)` and integer targets of shape `(batch,)`. Under `jit` a target
+out of range cannot be an error: it gives NaN.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from jaxtyping import Array, Float
 Score = Callable[[Any, Any], Array]
 
 
-def logit(outputs: Float[Array, "batch classes"], target: Any) -> Float[Array, " batch"]:
+def logit(
+    outputs: Float[Array, "batch classes"], target: Any
+) -> Float[Array, " batch"]:
     """Returns the output at the target class.
 
     Args:
@@ -35,9 +37,13 @@ def logit(outputs: Float[Array, "batch classes"], target: Any) -> Float[Array, "
         [5.0]
     """
     target = _checked(outputs, target, "logit")
-    return jnp.take_along_axis(
-        outputs, target[:, None], axis=1, mode="fill", fill_value=jnp.nan
-    )[:, 0]
+    classes = outputs.shape[1]
+    is_class = (target >= 0) & (target < classes)
+    index = jnp.clip(target, 0, classes - 1)[:, None]
+    chosen = jnp.take_along_axis(outputs, index, axis=1)[:, 0]
+    # Where there is no such class every output has the slope NaN, not the slope 0.
+    rest = jnp.where(is_class[:, None], 0, outputs).sum(axis=1)
+    return chosen + rest * jnp.where(is_class, 0, jnp.nan).astype(outputs.dtype)
 
 
 def probability(
@@ -74,7 +80,9 @@ def log_probability(
     return logit(jax.nn.log_softmax(outputs, axis=1), target)
 
 
-def margin(outputs: Float[Array, "batch classes"], target: Any) -> Float[Array, " batch"]:
+def margin(
+    outputs: Float[Array, "batch classes"], target: Any
+) -> Float[Array, " batch"]:
     """Returns by how much the target exceeds the best other class.
 
     Args:
@@ -129,9 +137,9 @@ def total(outputs: Any, target: Any = None) -> Float[Array, " batch"]:
 def relevance_seed(score: Score, outputs: Any, target: Any) -> Any:
     r"""Returns the relevance of the outputs, from which propagation starts.
 
-    $R_y = y \odot \partial\,\mathrm{score} / \partial y$, which adds up to the score if it
-    is linear in the outputs (or homogeneous of degree one, as `margin`). `probability` and
-    `log_probability` place their value on the target's output.
+    $R_y = y \odot \partial\,\mathrm{score} / \partial y$, which adds up to the score if
+    it is linear in the outputs (or homogeneous of degree one, as `margin`).
+    `probability` and `log_probability` place their value on the target's output.
 
     Args:
         score: what is explained.
@@ -140,13 +148,14 @@ def relevance_seed(score: Score, outputs: Any, target: Any) -> Any:
     """
     if score in (probability, log_probability):
         value = score(outputs, target)
-        is_target = jnp.arange(outputs.shape[1])[None, :] == jnp.asarray(target)[:, None]
-        return jnp.where(is_target, value[:, None], 0).astype(outputs.dtype)
+        is_target = (
+            jnp.arange(outputs.shape[1])[None, :] == jnp.asarray(target)[:, None]
+        )
+        has_value = is_target | jnp.isnan(value)[:, None]
+        return jnp.where(has_value, value[:, None], 0).astype(outputs.dtype)
     slopes = jax.grad(lambda y: score(y, target).sum(), allow_int=True)(outputs)
     return jax.tree.map(
-        lambda y, slope: (
-            y * slope if jnp.issubdtype(y.dtype, jnp.inexact) else slope
-        ),
+        lambda y, slope: y * slope if jnp.issubdtype(y.dtype, jnp.inexact) else slope,
         outputs,
         slopes,
     )
@@ -167,8 +176,8 @@ def check_score(values: Any, outputs: Any, score: Score) -> None:
     if jnp.shape(values) != batch:
         name = getattr(score, "__name__", str(score))
         raise ValueError(
-            f"The score {name!r} must return one number per example, shape {batch}, and "
-            f"returned shape {jnp.shape(values)}.\n"
+            f"The score {name!r} must return one number per example, shape {batch}, "
+            f"and returned shape {jnp.shape(values)}.\n"
             "Write for example `score=lambda outputs, target: outputs.sum(axis=1)`."
         )
 
@@ -177,16 +186,16 @@ def _checked(outputs: Any, target: Any, name: str) -> Any:
     if not hasattr(outputs, "ndim") or outputs.ndim != 2:
         found = jax.tree.map(jnp.shape, outputs)
         raise ValueError(
-            f"score={name} needs outputs of shape (batch, classes), and the model returns "
-            f"{found}.\nPass a score that picks a number per example, such as\n"
+            f"score={name} needs outputs of shape (batch, classes), and the model "
+            f"returns {found}.\nPass a score that picks a number per example, such as\n"
             "`score=lambda outputs, target: outputs[:, -1, :].sum(axis=1)`."
         )
     batch, classes = outputs.shape
     if target is None:
         raise ValueError(
             f"score={name} needs a target: class indices of shape ({batch},).\n"
-            "Write `attribute(variables, inputs, target)`, or `score=total` for the sum "
-            "of all outputs."
+            "Write `attribute(variables, inputs, target)`, or `score=total` for the "
+            "sum of all outputs."
         )
     target = jnp.asarray(target)
     if not jnp.issubdtype(target.dtype, jnp.integer):
@@ -196,8 +205,8 @@ def _checked(outputs: Any, target: Any, name: str) -> Any:
         )
     if target.shape != (batch,):
         raise ValueError(
-            f"score={name} needs a target of shape ({batch},), one class per example, and "
-            f"was given shape {target.shape}.\nFor several targets per example use "
+            f"score={name} needs a target of shape ({batch},), one class per example, "
+            f"and was given shape {target.shape}.\nFor several targets per example use "
             "`jax.vmap(attribute, in_axes=(None, None, 0))`."
         )
     if not isinstance(target, jax.core.Tracer):
@@ -205,7 +214,7 @@ def _checked(outputs: Any, target: Any, name: str) -> Any:
         wrong = wrong[(wrong < 0) | (wrong >= classes)]
         if wrong.size:
             raise ValueError(
-                f"score={name}: target {wrong[0]} is out of range for {classes} classes "
-                f"(0 to {classes - 1})."
+                f"score={name}: target {wrong[0]} is out of range for {classes} "
+                f"classes (0 to {classes - 1})."
             )
     return target

@@ -1,8 +1,9 @@
 r"""Layer-wise relevance propagation through affine sites: LRP-0, epsilon, gamma.
 
 A site computes $z = L_W(x) + b$ (`layer.linear(x, kernel) + layer.bias`); given the
-relevance $R_z$ of its output, a rule returns the relevance $R_x$ of its input. $L_W^\top$
-is the transposed map, $s$ the stabilizer; $t^+ = \max(t, 0)$ and $t^- = \min(t, 0)$.
+relevance $R_z$ of its output, a rule returns the relevance $R_x$ of its input.
+$L_W^\top$ is the transposed map, $s$ the stabilizer; $t^+ = \max(t, 0)$ and $t^- =
+\min(t, 0)$.
 """
 
 from __future__ import annotations
@@ -37,8 +38,9 @@ class Epsilon(Rule):
 
     $$R_x = x \odot L_W^\top \frac{R_z}{s(L_W(x) + b)}$$
 
-    The bias takes part in the denominator, and so keeps its share of the relevance, unless
-    `keep_bias` is false. Away from affine sites the map is the site's derivative: `Norm`.
+    The bias takes part in the denominator, and so keeps its share of the relevance,
+    unless `keep_bias` is false. Away from affine sites the map is the site's
+    derivative: `Norm`.
 
     Attributes:
         epsilon: stabilizer, in the units of the pre-activation $z$.
@@ -62,9 +64,7 @@ class Epsilon(Rule):
         """Returns the relevance of the input."""
         if not layer.is_affine:
             return Norm(self.epsilon)(layer, relevance)
-        return layer.x * layer.transpose(
-            layer.kernel, self._quotient(layer, relevance)
-        )
+        return layer.x * layer.transpose(layer.kernel, self._quotient(layer, relevance))
 
     def _quotient(self, layer: Layer, relevance: Any) -> Any:
         z = layer.z if self.keep_bias else layer.z - layer.bias
@@ -166,11 +166,12 @@ class Gamma(Rule):
         need_affine(self, layer)
         (q_p, _), (q_n, _) = self._quotients(layer, relevance)
         w_p, w_n = self._kernels(layer)
-        raised = layer.transpose(w_p, q_p) + layer.transpose(w_n, q_n)
         if layer.nonnegative:
-            return layer.x * raised
-        lowered = layer.transpose(w_n, q_p) + layer.transpose(w_p, q_n)
-        return jnp.where(layer.x > 0, layer.x * raised, layer.x * lowered)
+            share = layer.transpose(w_p, q_p) + layer.transpose(w_n, q_n)
+            return layer.x * share
+        p_of_p, n_of_p = layer.transpose_each([w_p, w_n], q_p)
+        p_of_n, n_of_n = layer.transpose_each([w_p, w_n], q_n)
+        return layer.x * jnp.where(layer.x > 0, p_of_p + n_of_n, n_of_p + p_of_n)
 
     def _kernels(self, layer: Layer) -> tuple[Any, Any]:
         w = layer.kernel

@@ -26,8 +26,8 @@ class UnmatchedSiteError(NotImplementedError):
         others = len(unmatched) - 1
         more = f" ({others} more like it)" if others else ""
         super().__init__(
-            f"No line of the composite matches {node.address!r}{more}: role {node.role}, "
-            f"primitive {names},\nat {node.line}.\n"
+            f"No line of the composite matches {node.address!r}{more}: role "
+            f"{node.role}, primitive {names},\nat {node.line}.\n"
             "Say how relevance goes through it, in front of the composite:\n"
             f"    Composite([(at({node.address!r}), Norm())]) + composite\n"
             "or give all that is left its plain derivative, which conserves nothing:\n"
@@ -38,10 +38,11 @@ class UnmatchedSiteError(NotImplementedError):
 
 @dataclasses.dataclass(frozen=True, init=False)
 class Composite:
-    """An ordered list of `(selector, rule)`; the first line that matches a site is taken.
+    """An ordered list of `(selector, rule)`; the first that matches a site is taken.
 
     Sites that only move entries about (reshapes, slices, concatenation, casts) need no
-    line: the transposed move is the only way back. Composites add up, the left one first.
+    line: the transposed move is the only way back. Composites add up, the left one
+        first.
 
     Attributes:
         lines: the pairs of selector and rule.
@@ -52,7 +53,7 @@ class Composite:
     Example:
         >>> from jaxinterp.rules import Epsilon, Pass
         >>> print(Composite([("head", Epsilon(0.1)), ("*", Pass())]))
-        1  at('head')  Epsilon(epsilon=0.1, keep_bias=True)
+        1  at('head')  Epsilon(epsilon=0.1)
         2  at('*')     Pass()
     """
 
@@ -63,7 +64,7 @@ class Composite:
         for line in lines:
             if not (isinstance(line, tuple) and len(line) == 2):
                 raise TypeError(
-                    f"A line of a composite is a pair (selector, rule), and is {line!r}."
+                    f"A line of a composite is a pair (selector, rule), not {line!r}."
                 )
             selector, rule = line
             if not isinstance(rule, Rule):
@@ -235,7 +236,7 @@ def plan(
         >>> table = plan(lambda w, x: jax.nn.relu(x @ w["w"]), epsilon_plus(),
         ...              {"w": jnp.ones((3, 2))}, jnp.ones((1, 3)))
         >>> [(row.site, str(row.rule)) for row in table.rows]
-        [('w', 'Epsilon(epsilon=1e-06, keep_bias=True)'), ('relu', 'Pass()')]
+        [('w', 'Epsilon()'), ('relu', 'Pass()')]
         >>> table.coverage
         1.0
     """
@@ -250,9 +251,14 @@ def plan(
         else:
             selector, rule = composite.lines[index]
             reason = f"line {index + 1}: {selector}"
-        extra = [m.rsplit("/", 1)[-1] for m in node.modules if node.kernel is not None]
-        site = " + ".join([node.address, *extra])
+        site = " + ".join([node.address, *_fused(node)])
         rows.append(PlanRow(site, str(node.role), rule, reason))
     return Plan(tuple(rows))
 
 
+def _fused(node: Node) -> list[str]:
+    """The modules that an affine map takes in beside its own, such as a batch norm."""
+    if node.kernel is None:
+        return []
+    own = [m for m in node.modules if not node.address.startswith(f"{m}/")]
+    return [module.rsplit("/", 1)[-1] for module in own]

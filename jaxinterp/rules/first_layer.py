@@ -26,8 +26,8 @@ class ZBox(Rule):
       q = \frac{R_z}{s(L_W(x) - L_{W^+}(l) - L_{W^-}(h))}$$
 
     Attributes:
-        low: smallest possible input $l$: a number, or nested tuples that broadcast against
-            one example (per channel, say). In the units of the inputs.
+        low: smallest possible input $l$: a number, or nested tuples that broadcast
+            against one example (per channel, say). In the units of the inputs.
         high: largest possible input $h$, likewise.
         epsilon: stabilizer, in the units of the pre-activation $z$.
 
@@ -52,8 +52,9 @@ class ZBox(Rule):
             object.__setattr__(self, name, _as_tuples(getattr(self, name)))
         if np.any(np.asarray(self.low) > np.asarray(self.high)):
             raise ValueError(
-                f"ZBox: `low` must nowhere exceed `high`, and is {self.low} where `high` "
-                f"is {self.high}.\nWrite `ZBox(low=0.0, high=1.0)` for pixels in [0, 1]."
+                f"ZBox: `low` must nowhere exceed `high`, and is {self.low} where "
+                f"`high` is {self.high}.\n"
+                "Write `ZBox(low=0.0, high=1.0)` for pixels in [0, 1]."
             )
 
     def __call__(self, layer: Layer, relevance: Any) -> Any:
@@ -62,8 +63,7 @@ class ZBox(Rule):
         low, high = self._box(layer)
         quotient, _ = self._quotient(layer, relevance)
         w_p, w_n = jnp.maximum(layer.kernel, 0), jnp.minimum(layer.kernel, 0)
-        from_low = layer.transpose(w_p, quotient)
-        from_high = layer.transpose(w_n, quotient)
+        from_low, from_high = layer.transpose_each([w_p, w_n], quotient)
         # W = W+ + W-, so the term of x needs no pass of its own.
         return (layer.x - low) * from_low + (layer.x - high) * from_high
 
@@ -197,7 +197,7 @@ def _fill(bound: Any, shape: tuple[int, ...], name: str) -> Any:
         return jnp.broadcast_to(bound, shape)
     except ValueError:
         raise ValueError(
-            f"ZBox: `{name}` has shape {bound.shape[missing:]}, which does not broadcast "
-            f"against one example of shape {shape[1:]}.\n"
+            f"ZBox: `{name}` has shape {bound.shape[missing:]}, which does not "
+            f"broadcast against one example of shape {shape[1:]}.\n"
             "Write a number, or one value per channel."
         ) from None

@@ -1,10 +1,11 @@
 """Composites by name, with the mappings of zennit's composites of the same names.
 
-zennit leaves layers that a composite does not mention with their plain derivative, which as
-a way of relevance has no meaning. Here every role has a line. Those that zennit has no rule
-for are shared by all relevance presets: normalizations pass relevance on, products and
-attention share it equally among their factors, softmax in proportion to contributions
-(Achtibat et al., 2024, propositions 3.1 to 3.4 [achtibat2024attnlrp]).
+zennit leaves layers that a composite does not mention with their plain derivative,
+which as a way of relevance has no meaning. Here every role has a line. Those that
+zennit has no rule for are shared by all relevance presets: normalizations pass
+relevance on, products and attention share it equally among their factors, softmax in
+proportion to contributions (Achtibat et al., 2024, propositions 3.1 to 3.4
+[achtibat2024attnlrp]).
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def epsilon_plus(epsilon: float | Stabilizer = 1e-6) -> Composite:
 
     Example:
         >>> print(epsilon_plus().lines[1][1])
-        Epsilon(epsilon=1e-06, keep_bias=True)
+        Epsilon()
     """
     return _by_kernel(ZPlus(), Epsilon(epsilon))
 
@@ -93,7 +94,7 @@ def epsilon_alpha2_beta1_flat(epsilon: float | Stabilizer = 1e-6) -> Composite:
 def epsilon_gamma_box(
     low: Any, high: Any, gamma: float = 0.25, epsilon: float | Stabilizer = 1e-6
 ) -> Composite:
-    """LRP with z-box in the first convolution, gamma in the others, epsilon in dense layers.
+    """LRP with z-box in the first convolution, gamma in the others, epsilon in dense.
 
     As in zennit the box is for a first *convolution*: a dense first layer gets epsilon.
 
@@ -125,19 +126,19 @@ def excitation_backprop() -> Composite:
 
 
 def deep_taylor(low: Any = None, high: Any = None) -> Composite:
-    """Deep Taylor decomposition: z-plus without bias, and a first layer to fit the input.
+    """Deep Taylor decomposition: z-plus without bias, a first layer to fit the input.
 
     Args:
-        low: smallest possible input. Without bounds inputs are any real numbers, and the
-            first layer gets the w-square rule.
+        low: smallest possible input. Without bounds inputs are any real numbers, and
+            the first layer gets the w-square rule.
         high: largest possible input.
 
     Raises:
         ValueError: if only one bound is given.
 
     References:
-        Montavon et al., 2017, table 1 [montavon2017explaining]. iNNvestigate instead gives
-        z-plus to an unbounded first layer that has an activation.
+        Montavon et al., 2017, table 1 [montavon2017explaining]. iNNvestigate instead
+        gives z-plus to an unbounded first layer that has an activation.
 
     Example:
         >>> deep_taylor(0.0, 1.0).lines[0][1].high

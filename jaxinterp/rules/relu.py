@@ -1,7 +1,7 @@
 r"""Modified derivatives of activations: deconvnet, guided backpropagation, smoothing.
 
-These belong in gradient composites: $g$ is the gradient that reaches an activation $f$, and
-a rule returns what goes on to its input.
+These belong in gradient composites: $g$ is the gradient that reaches an activation $f$,
+and a rule returns what goes on to its input.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class DeconvReLU(Rule):
 class GuidedReLU(Rule):
     r"""Guided backpropagation: $f'(x) \odot \max(g, 0)$.
 
-    Gradient goes on only where it is positive, scaled by the activation's own slope; for a
-    relu that is where both the gradient and the input are positive.
+    Gradient goes on only where it is positive, scaled by the activation's own slope;
+    for a relu that is where both the gradient and the input are positive.
 
     References:
         Springenberg et al., 2014, section 3.4 [springenberg2014striving].
@@ -70,9 +70,10 @@ class BetaSmooth(Rule):
     r"""Smooths kinks: a relu goes backward like a softplus, $g\,\sigma(\beta x)$.
 
     Every step in a derivative is replaced by a logistic one: $\max(x, c)$ has the slope
-    $\sigma(\beta(x - c))$, $|x|$ the slope $2\sigma(\beta x) - 1$, a choice at $x > c$ mixes
-    the slopes of its cases. So leaky relus and clips are smoothed in the same way, and an
-    activation that is smooth already keeps its derivative.
+    $\sigma(\beta(x - c))$, $|x|$ the slope $2\sigma(\beta x) - 1$, a choice at $x > c$
+    mixes the slopes of its cases. So leaky relus and clips are smoothed likewise.
+    An activation that is written without such steps (tanh, gelu, silu) keeps its
+    derivative; one whose steps cancel (softplus, elu) is smoothed a little too.
 
     Attributes:
         beta: sharpness; the derivative tends to the true one as it grows.
@@ -92,7 +93,9 @@ class BetaSmooth(Rule):
 
     def __post_init__(self) -> None:
         if not self.beta > 0:
-            raise ValueError(f"BetaSmooth: `beta` must be positive, and is {self.beta}.")
+            raise ValueError(
+                f"BetaSmooth: `beta` must be positive, and is {self.beta}."
+            )
 
     def __call__(self, layer: Layer, relevance: Any) -> Any:
         """Returns the smoothed gradient."""
@@ -108,10 +111,13 @@ class BetaSmooth(Rule):
         tests: dict[Any, Any] = {}  # a comparison -> how far the input is past it
         for equation in node.members:
             operands = [
-                v.value if isinstance(v, Constant) else known[v] for v in equation.inputs
+                v.value if isinstance(v, Constant) else known[v]
+                for v in equation.inputs
             ]
             moves = [
-                jnp.zeros((), x.dtype) if isinstance(v, Constant) else slopes.get(v, 0.0)
+                jnp.zeros((), x.dtype)
+                if isinstance(v, Constant)
+                else slopes.get(v, 0.0)
                 for v in equation.inputs
             ]
             (output,) = equation.outputs

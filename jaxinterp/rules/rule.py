@@ -1,8 +1,9 @@
 r"""What a rule is, and the rules that make sense at every kind of site.
 
 Notation, here and in the other rule files: a site computes $z = f(x)$ from one or more
-inputs; given the relevance $R_z$ of its output, a rule returns the relevance $R_x$ of its
-inputs. In a gradient composite $R$ is a gradient and rules are modified derivatives.
+inputs; given the relevance $R_z$ of its output, a rule returns the relevance $R_x$ of
+its inputs. In a gradient composite $R$ is a gradient and rules are modified
+derivatives.
 """
 
 from __future__ import annotations
@@ -46,8 +47,17 @@ class RuleSiteError(TypeError):
 class Rule:
     """How relevance goes back through one site. Rules are frozen dataclasses."""
 
+    def __str__(self) -> str:
+        """Returns the rule with the hyperparameters that are not the default."""
+        given = [
+            f"{field.name}={getattr(self, field.name)!r}"
+            for field in dataclasses.fields(self)  # pyright: ignore[reportArgumentType]
+            if getattr(self, field.name) != field.default
+        ]
+        return f"{type(self).__name__}({', '.join(given)})"
+
     def __call__(self, layer: Layer, relevance: Any) -> Any:
-        """Returns the relevance of each input: an array, or a tuple where there are more.
+        """Returns the relevance of each input: an array, or a tuple of several.
 
         Args:
             layer: the site in this pass.
@@ -69,8 +79,8 @@ class Rule:
 class Gradient(Rule):
     r"""The site's own derivative: $R_x = J_f(x)^\top R_z$.
 
-    In a relevance composite this is right where $f$ only moves entries (max pooling); it
-    is what other libraries do silently with layers that they do not know.
+    In a relevance composite this is right where $f$ only moves entries (max pooling);
+    it is what other libraries do silently with layers that they do not know.
 
     Example:
         >>> Gradient()
@@ -86,8 +96,8 @@ class Gradient(Rule):
 class Pass(Rule):
     r"""Hands relevance on unchanged: $R_x = R_z$.
 
-    For activations, normalizations and other sites whose single input has the shape of the
-    output.
+    For activations, normalizations and other sites whose single input has the shape of
+    the output.
 
     Example:
         >>> Pass()
@@ -153,7 +163,7 @@ class Norm(Rule):
 
 @dataclasses.dataclass(frozen=True)
 class AbsRatio(Rule):
-    r"""Shares relevance among summands by magnitude, which stays bounded if they cancel.
+    r"""Shares relevance among summands by magnitude: bounded even if they cancel.
 
     $$R_{x_i} = R_z \frac{|x_i|}{\sum_j |x_j|}$$
 
@@ -192,12 +202,12 @@ class Uniform(Rule):
 
     $$R_{x_i} = \frac{1}{n}\, x_i \odot J_{x_i}^\top \frac{R_z}{s(z)}$$
 
-    For an elementwise product of $n$ factors this is $R_z / n$ each; for a matrix product
-    the sum over the contraction is shared in proportion to contributions.
+    For an elementwise product of $n$ factors this is $R_z / n$ each; for a matrix
+    product the sum over the contraction is shared in proportion to contributions.
 
     Attributes:
-        epsilon: stabilizer of the denominator, in the units of $z$; elementwise products
-            are not divided.
+        epsilon: stabilizer of the denominator, in the units of $z$; elementwise
+            products are not divided.
 
     References:
         Achtibat et al., 2024, propositions 3.2 and 3.3 [achtibat2024attnlrp].
@@ -212,11 +222,9 @@ class Uniform(Rule):
         """Returns each factor's share."""
         count = len(layer.inputs)
         if not self._contracts(layer):
-            return tuple(
-                _unbroadcast(relevance / count, x.shape) for x in layer.inputs
-            )
+            return tuple(_unbroadcast(relevance / count, x.shape) for x in layer.inputs)
         share = layer.pull_back(self._quotient(layer, relevance))
-        degree = len(layer.node.members[-1].inputs)  # a matrix times itself counts twice
+        degree = len(layer.node.members[-1].inputs)  # itself times itself counts twice
         return tuple(x * s / degree for x, s in zip(layer.inputs, share, strict=True))
 
     def _contracts(self, layer: Layer) -> bool:
@@ -234,9 +242,7 @@ class Uniform(Rule):
         return Absorbed(jnp.zeros(()), kept)
 
 
-def absorbed_by(
-    layer: Layer, quotient: Any, epsilon: float | Stabilizer
-) -> Absorbed:
+def absorbed_by(layer: Layer, quotient: Any, epsilon: float | Stabilizer) -> Absorbed:
     r"""Returns what bias and stabilizer keep when $R_x = x \odot J^\top q$.
 
     The bias is what of $z$ no input accounts for, $z - J_f(x)\,x$.

@@ -3,9 +3,10 @@ r"""Rules that treat positive and negative contributions apart: alpha-beta and z
 Notation as in `affine.py`. The positive contributions to $z$ are $L_{W^+}(x^+) +
 L_{W^-}(x^-)$, the negative ones $L_{W^-}(x^+) + L_{W^+}(x^-)$.
 
-zennit and iNNvestigate differ in the bias. zennit (`convention="zennit"`, the default) puts
-$b^+$ into the positive denominator and $b^-$ into the negative; iNNvestigate puts the whole
-bias into both for alpha-beta, and none into z-plus.
+zennit and iNNvestigate differ in the bias. zennit (`convention="zennit"`, the default)
+puts
+$b^+$ into the positive denominator and $b^-$ into the negative; iNNvestigate puts the
+whole bias into both for alpha-beta, and none into z-plus.
 """
 
 from __future__ import annotations
@@ -99,15 +100,16 @@ class AlphaBeta(Rule):
         need_affine(self, layer)
         (q_a, _), (q_b, _) = self._quotients(layer, relevance)
         w_p, w_n = jnp.maximum(layer.kernel, 0), jnp.minimum(layer.kernel, 0)
-        to_positive = layer.transpose(w_p, self.alpha * q_a)
-        if self.beta:
-            to_positive -= layer.transpose(w_n, self.beta * q_b)
         if layer.nonnegative:
-            return layer.x * to_positive
-        to_negative = layer.transpose(w_n, self.alpha * q_a)
+            share = layer.transpose(w_p, self.alpha * q_a)
+            if self.beta:
+                share -= layer.transpose(w_n, self.beta * q_b)
+            return layer.x * share
+        up, down = layer.transpose_each([w_p, w_n], self.alpha * q_a)
         if self.beta:
-            to_negative -= layer.transpose(w_p, self.beta * q_b)
-        return layer.x * jnp.where(layer.x > 0, to_positive, to_negative)
+            against_down, against_up = layer.transpose_each([w_p, w_n], self.beta * q_b)
+            up, down = up - against_up, down - against_down
+        return layer.x * jnp.where(layer.x > 0, up, down)
 
     def _biases(self, layer: Layer) -> tuple[Any, Any]:
         if not self.keep_bias:
@@ -124,7 +126,8 @@ class AlphaBeta(Rule):
         w_p, w_n = jnp.maximum(layer.kernel, 0), jnp.minimum(layer.kernel, 0)
         positive = signed_linear(layer, w_p, w_n)
         z_a = positive + b_a
-        # All contributions add up to z - b, so the negative ones need no pass of their own.
+        # All contributions add up to z - b, so the negative ones need no pass of their
+        # own.
         z_b = jnp.minimum(layer.z - layer.bias - positive, 0) + b_b
         return (relevance / safe(z_a), z_a), (relevance / safe(z_b), z_b)
 
@@ -151,12 +154,13 @@ class ZPlus(Rule):
 
     Attributes:
         epsilon: stabilizer; by default that of the convention.
-        keep_bias: whether the bias takes part in the denominator; never in iNNvestigate.
+        keep_bias: whether the bias takes part in the denominator; never in
+            iNNvestigate.
         convention: see the head of this file.
 
     References:
-        Montavon et al., 2017, eq. 17 [montavon2017explaining]; Bach et al., 2015, eq. 60
-        with alpha = 1 [bach2015pixel].
+        Montavon et al., 2017, eq. 17 [montavon2017explaining]; Bach et al., 2015, eq.
+        60 with alpha = 1 [bach2015pixel].
 
     Example:
         >>> ZPlus().keep_bias

@@ -17,9 +17,10 @@ class Stabilizer:
 
     $$s(z) = z + \epsilon\,\mathrm{sign}(z)$$
 
-    or, with `clip`, $\mathrm{sign}(z) \max(|z|, \epsilon)$. With `norm_scale`, $\epsilon$
-    is in units of the root mean square of $z$ over an example. With `only_zeros`, only
-    entries that are exactly zero change (iNNvestigate's `SafeDivide`).
+    or, with `clip`, $\mathrm{sign}(z) \max(|z|, \epsilon)$. With `norm_scale`,
+    $\epsilon$ is in units of the root mean square of $z$ over an example. With
+    `only_zeros`, only entries that are exactly zero change (iNNvestigate's
+    `SafeDivide`).
 
     Attributes:
         epsilon: smallest size of a denominator, in the units of $z$.
@@ -44,7 +45,7 @@ class Stabilizer:
         check_nonnegative("epsilon", self.epsilon, "Stabilizer")
         if self.only_zeros and self.clip:
             raise ValueError(
-                "Stabilizer: `only_zeros` leaves all but zeros alone, and `clip` does not.\n"
+                "Stabilizer: `only_zeros` leaves other numbers alone, `clip` not.\n"
                 "Give one of them."
             )
 

@@ -1,43 +1,40 @@
 """Names the places of a network: the module path, then the operation.
 
-A module that does one thing (`Conv_0`) is the address of that thing; otherwise operations
-are counted within their module: `Block_0/relu`, `Block_0/relu_1`. A module that runs again
-is `Conv_0@1`. Where the trace has no module paths, the weights that an operation reads give
-its name: `layers/0` for what reads `variables["layers"][0]["w"]`.
+A module that does one thing (`Conv_0`) is the address of that thing; otherwise
+operations are counted within their module: `Block_0/relu`, `Block_0/relu_1`. A module
+that runs again is `Conv_0@1`, and all in it goes with it: `Block_0@1/relu`. Where the
+trace has no module paths, the weights that an operation reads give its name: `layers/0`
+for what reads `variables["layers"][0]["w"]`.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from jax.extend.core import primitives as p
 
 from jaxinterp.trace.analysis import Flow
 from jaxinterp.trace.control import loop_bindings
-from jaxinterp.trace.nodes import Draft
-from jaxinterp.trace.program import Call, Equation, Program, Value
+from jaxinterp.trace.draft import Draft
+from jaxinterp.trace.operations import operation
+from jaxinterp.trace.program import Equation, Program, Value
 from jaxinterp.trace.roles import KINDS, Kind, Role
 
-_OPERATIONS = {
-    Role.CONVOLUTION: "conv",
-    Role.DENSE: "dense",
-    Role.PRODUCT: "mul",
-    Role.QUOTIENT: "div",
-    Role.EMBEDDING: "embed",
-}
-_RENAMED = {
-    "logistic": "sigmoid",
-    "select_n": "where",
-    "reduce_max": "max",
-    "reduce_min": "min",
-    "broadcast_in_dim": "broadcast",
-    "convert_element_type": "cast",
-    "dot_general": "matmul",
-    "reduce_window_max": "max_pool",
-    "reduce_window_min": "min_pool",
-}
+
+@dataclasses.dataclass(frozen=True)
+class Home:
+    """The module in which a loop stands that a program is the body of.
+
+    Attributes:
+        scope: its path in the trace.
+        label: its path with the numbers of its runs.
+    """
+
+    scope: str = ""
+    label: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,56 +44,70 @@ class Named:
     Attributes:
         address: module path and operation.
         value: what `capture` returns there.
+        home: the module that it stands in.
     """
 
     address: str
     value: Value
+    home: Home
 
 
 def name_nodes(
     flow: Flow,
     drafts: list[Draft],
     parameters: Mapping[Value, str],
-    counts: Counter,
-    home: str = "",
+    names: Counter,
+    home: Home,
 ) -> tuple[dict[Draft, Named], dict[str, Value]]:
-    """Returns the address of every draft, and those of the modules' outputs.
+    """Returns the address of every draft, and of what else has a name.
 
     Args:
         flow: the program.
         drafts: its nodes, in network order.
-        parameters: path of the leaf of `variables` that a value is, for its inputs.
-        counts: how often each name was given; updated, shared by all bodies.
-        home: the module path of the loop that the program is a body of.
+        parameters: path of the leaf of `variables` that a value is.
+        names: the addresses given so far; updated, shared by all bodies.
+        home: the module of the loop that the program is a body of.
     """
-    runs = _Runs(flow, parameters)
-    names: dict[Draft, Named] = {}
+    runs = _Runs(flow, parameters, home)
+    outputs = _module_outputs(flow, runs)
     alone = Counter(
         runs.label(_anchor(d)) for d in drafts if not _is_structural(flow, d)
     )
-    modules = _module_outputs(flow, runs, home)
-    for draft in drafts:
-        label = runs.label(_anchor(draft))
-        is_module = (
-            alone[label] == 1
-            and not _is_structural(flow, draft)
-            and label
-            and runs.is_leaf(_anchor(draft))
-        )
-        tag = _tag(flow, draft)
+    modules = [d for d in drafts if _is_module(flow, runs, d, alone)]
+    owners = {index: draft for draft in drafts for index in draft.equations}
+    named: dict[Draft, Named] = {}
+    for draft in modules:
+        label, inner = runs.label(_anchor(draft)), runs.home(_anchor(draft))
         (*_, value) = flow.program.equations[draft.last].outputs
-        if is_module:
-            address, value = label, modules.pop(label, value)
-        else:
-            name = tag or operation(flow, draft)
-            address = f"{label}/{name}" if label and not tag else name
-        count = counts[address]
-        counts[address] += 1
-        if count:
-            address = f"{address}@{count}" if is_module else f"{address}_{count}"
-        names[draft] = Named(address, value)
-    taken = {named.address for named in names.values()}
-    return names, {k: v for k, v in modules.items() if k not in taken}
+        value = outputs.pop(label, value)
+        named[draft] = Named(_unique(label, "@", names), value, inner)
+    others = {_unique(label, "@", names): value for label, value in outputs.items()}
+    for draft in drafts:
+        if draft in named:
+            continue
+        label, inner = runs.label(_anchor(draft)), runs.home(_anchor(draft))
+        name = runs.leaf_name(_anchor(draft)) or operation(flow, draft, owners)
+        address = f"{label}/{name}".lstrip("/")
+        (*_, value) = flow.program.equations[draft.last].outputs
+        address = _unique(_tag(flow, draft.last) or address, "_", names)
+        named[draft] = Named(address, value, inner)
+    for draft in drafts:
+        for index in sorted(draft.equations - {draft.last}):
+            if tag := _tag(flow, index):
+                (value,) = flow.program.equations[index].outputs
+                others[_unique(tag, "_", names)] = value
+    return named, others
+
+
+def _unique(address: str, mark: str, names: Counter) -> str:
+    """Returns an address that nobody has, with the lowest number that makes it so."""
+    number, name = names[address], address
+    while number and names[name]:
+        name = f"{address}{mark}{number}"
+        number += 1
+    names[address] = max(number, 1)
+    names[name] = max(names[name], 1)
+    return name
 
 
 def _anchor(draft: Draft) -> int:
@@ -108,202 +119,153 @@ def _is_structural(flow: Flow, draft: Draft) -> bool:
     return draft.role is Role.INDEXING or not any(o.is_inexact for o in outputs)
 
 
-def _tag(flow: Flow, draft: Draft) -> str:
-    equation = flow.program.equations[draft.last]
+def _is_module(flow: Flow, runs: _Runs, draft: Draft, alone: Counter) -> bool:
+    """Whether a draft is all that its module does, and so has the module's name."""
+    anchor = _anchor(draft)
+    if _is_structural(flow, draft) or draft.role is Role.LOOP:
+        return False
+    return runs.is_leaf(anchor) and alone[runs.label(anchor)] == 1
+
+
+def _tag(flow: Flow, index: int) -> str:
+    equation = flow.program.equations[index]
     return equation.params["name"] if equation.primitive is p.name_p else ""
 
 
 class _Runs:
-    """Which call of its module each active equation belongs to."""
+    """Which run of which module each active equation belongs to."""
 
-    def __init__(self, flow: Flow, parameters: Mapping[Value, str]):
+    def __init__(self, flow: Flow, parameters: Mapping[Value, str], home: Home):
         self.flow = flow
-        self.scopes: dict[int, str] = {}
-        self.labels: dict[int, dict[str, str]] = {}
-        self.parents: set[str] = set()
-        self._name_scopes(parameters)
-        self._count_runs()
+        self.start = home
+        self.paths: dict[int, tuple[str, ...]] = {}
+        self.leaves: dict[int, str] = {}
+        self.homes: dict[int, list[Home]] = {}
+        for index, equation in enumerate(flow.program.equations):
+            if flow.is_active(index):
+                scope = equation.scope.removeprefix(home.scope).lstrip("/")
+                self.paths[index] = tuple(scope.split("/")) if scope else ()
+                self.homes[index] = [home]
+                if not equation.scope:
+                    self.leaves[index] = _provenance(flow, equation, parameters)
+        self.parents = {p[:i] for p in self.paths.values() for i in range(len(p))}
+        self._number(list(self.paths), 0, home)
+        self._number_leaves()
 
-    def _name_scopes(self, parameters: Mapping[Value, str]) -> None:
-        for index, equation in enumerate(self.flow.program.equations):
-            if self.flow.is_active(index):
-                scope = equation.scope or _provenance(self.flow, equation, parameters)
-                self.scopes[index] = scope
-                pieces = scope.split("/")
-                self.parents.update("/".join(pieces[:i]) for i in range(len(pieces)))
-
-    def _count_runs(self) -> None:
+    def _number_leaves(self) -> None:
+        """Numbers the runs of modules that are known by their weights alone."""
         runs: Counter = Counter()
-        kernels: dict[str, set] = {}
-        previous: set[str] = set()
-        for index, scope in self.scopes.items():
-            pieces = scope.split("/") if scope else []
-            prefixes = ["/".join(pieces[: i + 1]) for i in range(len(pieces))]
-            for prefix in prefixes:
-                if prefix not in previous:
-                    runs[prefix] += 1
-                    kernels[prefix] = set()
-            if scope and scope not in self.parents:
-                weights = self._weights(index)
-                if weights & kernels[scope]:
-                    runs[scope] += 1
-                    kernels[scope] = set()
-                kernels[scope] |= weights
-            self.labels[index] = {
-                s: f"{s}@{runs[s] - 1}" if runs[s] > 1 else s for s in prefixes
-            }
-            previous = set(prefixes)
+        seen: set[tuple[str, str, int]] = set()
+        for index, leaf in self.leaves.items():
+            module = leaf.rpartition("/")[0] or leaf
+            is_kernel = self._kind(index) in (Kind.KERNEL, Kind.LOOKUP)
+            if not module or not (is_kernel or module != leaf):
+                continue
+            if is_kernel and (module, leaf, runs[module]) in seen:
+                runs[module] += 1
+            seen.add((module, leaf, runs[module]))
+            label = f"{module}@{runs[module]}" if runs[module] else module
+            self.homes[index].append(Home(module, label))
 
-    def _weights(self, index: int) -> set[Value]:
-        equation = self.flow.program.equations[index]
-        if KINDS.get(equation.primitive) is not Kind.KERNEL:
-            return set()
-        return {v for v in equation.values if v not in self.flow.active}
+    def _number(self, indices: list[int], depth: int, home: Home) -> None:
+        """Numbers the runs of the modules that stand in one run of a module."""
+        counts: Counter = Counter()
+
+        def piece_of(index: int) -> str:
+            return "".join(self.paths[index][depth : depth + 1])
+
+        for piece, group in itertools.groupby(indices, piece_of):
+            if not piece:
+                continue
+            stretch = list(group)
+            is_model = home == Home() and len(stretch) == len(self.paths)
+            for run in self._runs(stretch, is_model):
+                number = f"@{counts[piece]}" if counts[piece] else ""
+                counts[piece] += 1
+                inner = Home(
+                    f"{home.scope}/{piece}".lstrip("/"),
+                    f"{home.label}/{piece}{number}".lstrip("/"),
+                )
+                for index in run:
+                    self.homes[index].append(inner)
+                self._number(run, depth + 1, inner)
+
+    def _runs(self, stretch: list[int], is_model: bool) -> Iterator[list[int]]:
+        """Splits what one module does at a stretch where it does the same again."""
+        kernels = [k for k in map(self._kernel, stretch) if k is not None]
+        number = kernels.count(kernels[0]) if kernels and not is_model else 1
+        equations = self.flow.program.equations
+        steps = [
+            (self.paths[i], equations[i].primitive, self._kernel(i)) for i in stretch
+        ]
+        for parts in range(number, 0, -1):
+            size, rest = divmod(len(stretch), parts)
+            if not rest and steps == steps[:size] * parts:
+                break
+        for start in range(0, len(stretch), size):
+            yield stretch[start : start + size]
+
+    def _kind(self, index: int) -> Kind | None:
+        return KINDS.get(self.flow.program.equations[index].primitive)
+
+    def _kernel(self, index: int) -> Value | None:
+        """The parameter that an equation contracts its activation with."""
+        if self._kind(index) not in (Kind.KERNEL, Kind.LOOP):
+            return None
+        values = self.flow.program.equations[index].values
+        origins = (_origin(self.flow, v) for v in values if v not in self.flow.active)
+        return next((v for v in origins if v not in self.flow.producer), None)
 
     def label(self, index: int) -> str:
-        """The path of an equation's module, with the number of its run."""
-        return self.labels[index].get(self.scopes[index], "")
+        """The path of an equation's module, with the numbers of its runs."""
+        return self.homes[index][-1].label
+
+    def home(self, index: int) -> Home:
+        """The module of an equation."""
+        return self.homes[index][-1]
 
     def is_leaf(self, index: int) -> bool:
-        """Whether the equation's module holds no other module."""
-        return self.scopes[index] not in self.parents
+        """Whether the equation is of a module that holds no other module."""
+        is_named = len(self.homes[index]) > 1
+        path = self.paths[index]
+        return is_named and (not path or path not in self.parents)
+
+    def leaf_name(self, index: int) -> str:
+        """The name of the kernel, where nothing but the weights name a module."""
+        is_kernel = self._kind(index) in (Kind.KERNEL, Kind.LOOKUP)
+        return self.leaves.get(index, "").rpartition("/")[2] if is_kernel else ""
+
+
+def _origin(flow: Flow, value: Value) -> Value:
+    """The value that another is a copy of, in another shape or dtype."""
+    while (at := flow.producer.get(value)) is not None:
+        values = flow.program.equations[at].values
+        if len(values) != 1:
+            break
+        (value,) = values
+    return value
 
 
 def _provenance(flow: Flow, equation: Equation, parameters: Mapping[Value, str]) -> str:
-    if KINDS.get(equation.primitive) not in (Kind.KERNEL, Kind.LOOKUP):
-        return ""
-    for value in equation.values:
-        while value not in parameters:
-            at = flow.producer.get(value)
-            values = flow.program.equations[at].values if at is not None else ()
-            if len(values) != 1 or value in flow.active:
-                break
-            (value,) = values
-        if value in parameters and value not in flow.active:
-            return parameters[value]
-    return ""
+    """The path of the leaf of `variables` that an equation reads."""
+    weights = (v for v in equation.values if v not in flow.active)
+    leaves = (parameters.get(_origin(flow, v), "") for v in weights)
+    return next(filter(None, leaves), "")
 
 
-def _module_outputs(flow: Flow, runs: _Runs, home: str) -> dict[str, Value]:
+def _module_outputs(flow: Flow, runs: _Runs) -> dict[str, Value]:
     """The last value that leaves each run of each module, in network order."""
     found: dict[str, Value] = {}
-    for index, labels in runs.labels.items():
+    for index, (_, *homes) in runs.homes.items():
         for output in flow.program.equations[index].outputs:
             if not output.is_inexact:
                 continue
-            for scope, label in labels.items():
-                if home == scope or home.startswith(scope + "/"):
-                    continue  # the loop's own module goes on outside of its body
-                readers = flow.readers.get(output, ())
-                inside = (label in runs.labels.get(r, {}).values() for r in readers)
-                if not all(inside):
-                    found.pop(label, None)
-                    found[label] = output
+            readers = flow.readers.get(output, ())
+            for home in reversed(homes):  # inner modules first
+                if not all(home in runs.homes.get(r, ()) for r in readers):
+                    found.pop(home.label, None)
+                    found[home.label] = output
     return found
-
-
-def operation(flow: Flow, draft: Draft) -> str:
-    """Returns what a person calls the operation of a node.
-
-    Args:
-        flow: the program.
-        draft: one of its nodes.
-    """
-    equations = [flow.program.equations[i] for i in sorted(draft.equations)]
-    primitives = {equation.primitive for equation in equations}
-    if draft.role is Role.ACTIVATION:
-        return _activation_name(flow, draft, primitives)
-    if draft.role is Role.NORMALIZATION:
-        centers = any(
-            e.primitive is p.sub_p and all(v in flow.active for v in e.inputs)
-            for e in equations
-        )
-        return "layer_norm" if centers else "rms_norm"
-    if draft.role is Role.LINEAR:
-        if p.reduce_window_sum_p in primitives:
-            return "avg_pool"
-        if equations[0].primitive is p.reduce_sum_p:
-            return "sum" if len(equations) == 1 else "mean"
-        return "cumsum" if p.cumsum_p in primitives else "linear"
-    if draft.role is Role.MATMUL:
-        return _matmul_name(flow, draft)
-    if draft.role in (Role.INDEXING, Role.LOOP, Role.SELECTION, Role.UNKNOWN):
-        name = flow.program.equations[draft.last].primitive.name
-        return _RENAMED.get(name, name)
-    return _OPERATIONS.get(draft.role, draft.role.value)
-
-
-def _activation_name(flow: Flow, draft: Draft, primitives: set) -> str:
-    for call in flow.program.calls:
-        if call.name and not call.name.startswith("_") and _is_body(flow, draft, call):
-            return call.name
-    if primitives & {p.erf_p, p.erfc_p} or {p.tanh_p, p.mul_p} <= primitives:
-        return "gelu"
-    if {p.logistic_p, p.mul_p} <= primitives:
-        return "silu"
-    if len(primitives) == 1 and p.max_p not in primitives:
-        name = next(iter(primitives)).name
-        return _RENAMED.get(name, name)
-    if primitives == {p.max_p} or p.select_n_p in primitives:
-        return "relu"
-    return "clip" if primitives <= {p.max_p, p.min_p} else "activation"
-
-
-def _is_body(flow: Flow, draft: Draft, call: Call) -> bool:
-    inside = range(call.start, call.stop)
-    return draft.last in inside and all(
-        i in draft.equations for i in inside if flow.is_active(i)
-    )
-
-
-def _matmul_name(flow: Flow, draft: Draft) -> str:
-    equation = flow.program.equations[draft.last]
-    if any(_meets_softmax(flow, v, back=True) for v in equation.values):
-        return "attention_output"
-    if any(_meets_softmax(flow, v, back=False) for v in equation.outputs):
-        return "attention_scores"
-    return "matmul"
-
-
-def _meets_softmax(flow: Flow, value: Value, back: bool) -> bool:
-    """Whether only layout, scaling and masks lie between a value and a softmax."""
-    passing = {Kind.LAYOUT, Kind.CAST, Kind.MULTIPLICATIVE, Kind.CHOICE, Kind.ADDITIVE}
-    passing |= {Kind.DIVISION} if not back else set()
-    for _ in range(12):
-        if back:
-            at = flow.producer.get(value)
-            if at is None:
-                return False
-        else:
-            readers = flow.readers.get(value, ())
-            if any(_is_exponential(flow, r) for r in readers):
-                return True
-            at = min((r for r in readers if r >= 0), default=None)
-            if at is None:
-                return False
-        equation = flow.program.equations[at]
-        if back and equation.primitive is p.div_p:
-            return any(
-                flow.program.equations[flow.producer[v]].primitive is p.exp_p
-                for v in equation.values
-                if v in flow.producer
-            )
-        if KINDS.get(equation.primitive) not in passing | {Kind.PICK}:
-            return _is_exponential(flow, at)
-        if back:
-            sources = flow.active_inputs(at)
-            if len(sources) != 1:
-                return False
-            (value,) = sources
-        elif KINDS.get(equation.primitive) is Kind.PICK:
-            return True  # the maximum that a softmax takes off
-        else:
-            value = equation.outputs[0]
-    return False
-
-
-def _is_exponential(flow: Flow, index: int) -> bool:
-    return index >= 0 and flow.program.equations[index].primitive is p.exp_p
 
 
 def parameter_paths(program: Program, leaves: Mapping[Value, str]) -> dict[Value, str]:

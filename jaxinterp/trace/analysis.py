@@ -1,8 +1,8 @@
 """Facts about the values of a program: who reads them, what they depend on, their sign.
 
-Everything here follows the flow of data. A value is *active* if it depends on the explained
-input; weights, constants and what is computed from them alone are inactive, whether they
-are arguments, closed over or written in an equation.
+Everything here follows the flow of data. A value is *active* if it depends on the
+explained input; weights, constants and what is computed from them alone are inactive,
+whether they are arguments, closed over or written in an equation.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 
-import numpy as np
 from jax.extend.core import primitives as p
 
 from jaxinterp.trace.control import loop_bindings
-from jaxinterp.trace.program import Atom, Call, Constant, Equation, Program, Value
-from jaxinterp.trace.roles import KINDS, Kind, existing
+from jaxinterp.trace.program import Atom, Call, Program, Value
+from jaxinterp.trace.roles import KINDS, Kind
+from jaxinterp.trace.signs import nonnegative_values
 
 
 def active_values(program: Program, roots: Iterable[Value]) -> frozenset[Value]:
@@ -84,8 +84,20 @@ class Flow:
     @cached_property
     def rematerialized(self) -> Mapping[int, Call]:
         """The innermost rematerialized call that an equation is part of."""
-        calls = [call for call in self.program.calls if call.rematerializes]
+        calls = [call for call in self.program.calls if call.checkpoint is not None]
         return {i: call for call in calls for i in range(call.start, call.stop)}
+
+    @cached_property
+    def dead(self) -> frozenset[int]:
+        """The equations whose results nobody needs."""
+        dead: set[int] = set()
+        for index in reversed(range(len(self.program.equations))):
+            equation = self.program.equations[index]
+            readers = (r for o in equation.outputs for r in self.readers.get(o, ()))
+            is_needed = equation.bodies or equation.origin.effects
+            if not is_needed and all(reader in dead for reader in readers):
+                dead.add(index)
+        return frozenset(dead)
 
     def active_inputs(self, index: int) -> tuple[Value, ...]:
         """The distinct active operands of an equation, in order."""
@@ -133,8 +145,8 @@ class Flow:
     def between(self, source: Value, index: int) -> set[int] | None:
         """The active equations on the way from `source` to an equation, it included.
 
-        Returns `None` if anything between is read from outside, or only a part of it is
-        rematerialized.
+        What nobody needs is taken along. Returns `None` if anything between is read
+        from outside, or only a part of it is rematerialized.
         """
         found = {index}
         todo = [v for v in self.active_inputs(index) if v is not source]
@@ -145,15 +157,24 @@ class Flow:
             if at not in found:
                 found.add(at)
                 todo += [v for v in self.active_inputs(at) if v is not source]
-        if len({self.rematerialized.get(at) for at in found}) > 1:
-            return None
-        for at in found - {index}:
-            for output in self.program.equations[at].outputs:
-                if any(reader not in found for reader in self.readers.get(output, ())):
+        equations = self.program.equations
+        written = {o for at in found for o in equations[at].outputs} | {source}
+        todo = [o for at in found - {index} for o in equations[at].outputs]
+        while todo:
+            for reader in self.readers.get(todo.pop(), ()):
+                if reader in found:
+                    continue
+                if reader not in self.dead or reader > index:
                     return None
-        return found
+                if not written.issuperset(self.active_inputs(reader)):
+                    return None
+                found.add(reader)
+                written.update(equations[reader].outputs)
+                todo += equations[reader].outputs
+        is_whole = len({self.rematerialized.get(at) for at in found}) == 1
+        return found if is_whole else None
 
-    # --- Inactive values ----------------------------------------------------------------
+    # --- Inactive values --------------------------------------------------------------
 
     def varying_axes(self, atom: Atom) -> frozenset[int]:
         """The axes along which an inactive value may differ; along others it repeats."""
@@ -185,22 +206,12 @@ class Flow:
             )
         return axes
 
-    # --- Signs --------------------------------------------------------------------------
+    # --- Signs ------------------------------------------------------------------------
 
     @cached_property
     def nonnegative(self) -> frozenset[Value]:
         """The values that the graph proves to be at least zero."""
-        proven: set[Value] = set()
-
-        def is_nonnegative(atom: Atom) -> bool:
-            if isinstance(atom, Constant):
-                return bool(np.all(np.asarray(atom.value) >= 0))
-            return atom in proven
-
-        for equation in self.program.equations:
-            if _proves_nonnegative(equation, is_nonnegative):
-                proven.update(equation.outputs)
-        return frozenset(proven)
+        return nonnegative_values(self.program)
 
 
 _POINTWISE = frozenset(
@@ -209,44 +220,6 @@ _POINTWISE = frozenset(
         *(Kind.ELEMENTWISE, Kind.EXTREMUM, Kind.CHOICE, Kind.TEST),
     }
 )
-_ALWAYS_NONNEGATIVE = frozenset(
-    {p.abs_p, p.exp_p, p.exp2_p, p.logistic_p, p.square_p, p.sqrt_p, p.rsqrt_p, p.cosh_p}
-)
-# Nonnegative wherever every operand is; `div` of two nonnegatives too.
-_KEEPS_SIGN = frozenset(
-    {
-        *(p.add_p, p.mul_p, p.div_p, p.min_p, p.reshape_p, p.transpose_p, p.squeeze_p),
-        *(p.broadcast_in_dim_p, p.convert_element_type_p, p.copy_p, p.name_p, p.slice_p),
-        *(p.concatenate_p, p.pad_p, p.rev_p, p.reduce_sum_p, p.reduce_max_p),
-        *(p.reduce_min_p, p.reduce_window_sum_p, p.reduce_window_max_p, p.cumsum_p),
-        *(p.sort_p, p.cummax_p, p.floor_p, p.round_p, p.ceil_p, p.tanh_p, p.log1p_p),
-        *(p.erf_p, p.expm1_p, p.sign_p, p.reduce_precision_p, p.cbrt_p, p.atan_p),
-        *existing("stop_gradient_p"),
-    }
-)
-_FIRST_OPERAND = frozenset({p.dynamic_slice_p, p.gather_p})
-
-
-def _proves_nonnegative(equation: Equation, nonnegative) -> bool:
-    primitive, inputs = equation.primitive, equation.inputs
-    if primitive in _ALWAYS_NONNEGATIVE:
-        return True
-    if primitive is p.max_p:
-        return any(nonnegative(v) for v in inputs)
-    if primitive is p.clamp_p:
-        return nonnegative(inputs[0])
-    if primitive is p.select_n_p:
-        return all(nonnegative(v) for v in inputs[1:])
-    if primitive is p.integer_pow_p:
-        return equation.params["y"] % 2 == 0 or nonnegative(inputs[0])
-    if primitive is p.pow_p:
-        return nonnegative(inputs[0])
-    if primitive in (p.mul_p, p.dot_general_p) and inputs[0] is inputs[1]:
-        return primitive is p.mul_p
-    if primitive in _FIRST_OPERAND:
-        return nonnegative(inputs[0])
-    return primitive in _KEEPS_SIGN and all(nonnegative(v) for v in inputs)
-
 
 def _meet(
     tree: Mapping[Value, tuple[Value | None, int]], a: Value | None, b: Value | None
@@ -289,7 +262,7 @@ def reshape_groups(
             else:
                 right, j = right * new[j], (news.append(j), j + 1)[1]
         groups.append((tuple(olds), tuple(news)))
-    if len(groups) > 1 and not all(groups[-1]):  # trailing axes of size 1
+    while len(groups) > 1 and not all(groups[-1]):  # trailing axes of size 1
         olds, news = groups.pop()
         groups[-1] = (groups[-1][0] + olds, groups[-1][1] + news)
     return groups

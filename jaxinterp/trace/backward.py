@@ -1,26 +1,28 @@
 """`with_rules`: the same values, another backward pass.
 
-Every node that has a rule becomes one `jax.custom_vjp`, whose backward pass is the rule;
-everything else runs as the user wrote it. Going backward therefore is `jax.vjp`, and loops,
-rematerialization, `vmap`, sharding and higher derivatives work because JAX does them.
+Every node that has a rule becomes one `jax.custom_vjp`, whose backward pass is the
+rule; everything else runs as the user wrote it. Going backward therefore is `jax.vjp`,
+and loops, rematerialization, `vmap`, sharding and higher derivatives work because JAX
+does them.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 
 from jaxinterp.trace.evaluate import Changes, Replacement
 from jaxinterp.trace.graph import Graph, Node
-from jaxinterp.trace.layer import Layer
+from jaxinterp.trace.layer import Layer, is_pooling
 from jaxinterp.trace.program import Program, Value
 from jaxinterp.trace.transform import ApplyFn, trace_call
 
 
+@runtime_checkable
 class Rule(Protocol):
     """How relevance, or a gradient, goes back through one site."""
 
@@ -29,6 +31,7 @@ class Rule(Protocol):
         ...
 
 
+@runtime_checkable
 class Resolvable(Protocol):
     """What `with_rules` needs of a composite."""
 
@@ -54,9 +57,10 @@ def with_rules(apply_fn: ApplyFn, composite: Resolvable) -> ApplyFn:
     """Gives each site of a model its own rule for going backward.
 
     The values do not change. Under `jax.vjp`, `jax.grad` and what is built on them, the
-    cotangent that reaches a site goes on to its inputs by the site's rule. The function is
-    meant to be differentiated in its inputs: a rule sends nothing to the weights that its
-    site reads, so their cotangents are those of the sites without a rule alone.
+    cotangent that reaches a site goes on to its inputs by the site's rule. The function
+    is meant to be differentiated in its inputs: a rule sends nothing to the weights
+    that its site reads, so their cotangents are those of the sites without a rule
+    alone.
 
     Args:
         apply_fn: the model.
@@ -90,7 +94,8 @@ def rule_changes(
     """Returns the changes that give every node its rule.
 
     Args:
-        rules: the rule of each node; those with `None` run as they are.
+        rules: the rule of each node; those with `None` run as they are, but for max
+            pooling, whose derivative has a faster form.
         meters: for the nodes to be measured, where the measurement goes.
         gauge: what to measure, from the rule, the layer, and relevance out and in.
     """
@@ -98,7 +103,7 @@ def rule_changes(
     replaced: dict[tuple[Program, int], Replacement] = {}
     skipped: set[tuple[Program, int]] = set()
     for node, rule in rules.items():
-        if rule is None and node not in meters:
+        if rule is None and node not in meters and not is_pooling(node):
             continue
         program = node.flow.program
         replaced[(program, node.equations[-1])] = _replacement(
@@ -113,14 +118,13 @@ def _replacement(
 ) -> Replacement:
     weights = tuple(v for v in node.weights if v not in node.flow.program.constants)
 
-    @jax.custom_vjp
-    def site(inputs: Any, constants: Any, metered: Any) -> Any:
-        return Layer(node, inputs, dict(zip(weights, constants, strict=True)), None)(
-            *inputs
-        )
+    def compute(inputs: Any, constants: Any, metered: Any) -> Any:
+        known = dict(zip(weights, constants, strict=True))
+        return Layer(node, inputs, known, None)(*inputs)
 
     def forward(inputs: Any, constants: Any, metered: Any) -> Any:
-        output = site(inputs, constants, metered)
+        # Not `site`: the derivative of an explanation is that of the function itself.
+        output = compute(inputs, constants, metered)
         return output, (inputs, constants, output)
 
     def backward(residuals: Any, relevance: Any) -> Any:
@@ -132,6 +136,7 @@ def _replacement(
             reading = gauge(rule, layer, relevance, received)
         return received, None, reading
 
+    site = jax.custom_vjp(compute)
     site.defvjp(forward, backward)
 
     def replacement(env: Mapping[Value, Any]) -> tuple[Any, ...]:

@@ -1,7 +1,8 @@
 """What differs between JAX versions, in one place.
 
 Everything is decided by looking at the object at hand (a parameter that is there or not),
-never by parsing a version number. The rest of the package sees only the functions below.
+never by parsing a version number. The rest of the package sees only the functions
+below.
 """
 
 from __future__ import annotations
@@ -14,12 +15,16 @@ from typing import Any
 
 import jax
 from jax.extend import core
+from jax.extend.core import primitives
 
 # Frames of these packages are never the line that a user wrote.
 _FRAMEWORKS = ("jax", "jaxlib", "flax", "equinox", "keras", "haiku", "jaxtyping", "chex")
 _FRAMEWORK_PATHS = tuple(f"{os.sep}{name}{os.sep}" for name in _FRAMEWORKS)
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _TRANSFORM = re.compile(r"\b(?:jvp|vjp|vmap|transpose|remat|rematted_computation)\(")
+
+# Scopes that JAX itself adds.
+_NO_MODULES = ("", "checkpoint", "rematted_computation")
 
 
 def open_jaxpr(jaxpr: Any) -> tuple[Any, tuple[Any, ...]]:
@@ -58,6 +63,22 @@ def expand_hijax(eqn: core.JaxprEqn) -> Any | None:
 
     avals = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in eqn.invars]
     return jax.make_jaxpr(expanded)(*avals)
+
+
+def checkpoint_settings(eqn: core.JaxprEqn) -> dict[str, Any] | None:
+    """Returns the keywords of the `jax.checkpoint` that an equation is, or `None`.
+
+    Args:
+        eqn: any equation.
+    """
+    prim = eqn.params.get("_prim")
+    if eqn.primitive is primitives.remat_p:
+        params = eqn.params
+    elif hasattr(prim, "policy"):  # a high-level primitive
+        params = prim.params
+    else:
+        return None
+    return {name: params[name] for name in ("policy", "prevent_cse") if name in params}
 
 
 def bind(
@@ -102,8 +123,12 @@ def scope_of(eqn: core.JaxprEqn) -> str:
     stack = str(eqn.source_info.name_stack)
     if "(" in stack:
         stack = _TRANSFORM.sub("", stack).replace(")", "")
-    # `einsum` names a scope after its subscripts, which say nothing of the model.
-    return "/".join(piece for piece in stack.split("/") if piece and "->" not in piece)
+    # Names that libraries give say nothing of the model: `checkpoint`, the subscripts of
+    # an `einsum`, the classes of Equinox's layers.
+    pieces = [piece for piece in stack.split("/") if piece not in _NO_MODULES]
+    pieces = [piece for piece in pieces if "->" not in piece]
+    own = [piece for piece in pieces if not piece.startswith("eqx.nn.")]
+    return "/".join(own or pieces)
 
 
 def source_line(eqn: core.JaxprEqn) -> str:
@@ -133,3 +158,12 @@ def primitive_of(function: Callable[..., Any], *args: Any) -> core.Primitive:
     """
     jaxpr, _ = open_jaxpr(jax.make_jaxpr(function)(*args))
     return jaxpr.eqns[-1].primitive
+
+
+def existing(*names: str) -> tuple[core.Primitive, ...]:
+    """Returns the primitives that this JAX has; names come and go with versions.
+
+    Args:
+        *names: names in `jax.extend.core.primitives`.
+    """
+    return tuple(getattr(primitives, name) for name in names if hasattr(primitives, name))

@@ -18,6 +18,7 @@ from jax.extend.core import primitives as prims
 
 from jaxinterp.trace import compat
 from jaxinterp.trace.program import Atom, Call, Constant, Equation, Program, Value
+from jaxinterp.trace.while_loop import differentiable_while
 
 LOOPS = frozenset({prims.scan_p, prims.while_p, prims.cond_p})
 # The parameter of a call that holds its body.
@@ -28,9 +29,21 @@ def _call_body(eqn: core.JaxprEqn) -> Any | None:
     if eqn.primitive in LOOPS:
         return None
     for name in _BODY_PARAMS:
-        if name in eqn.params:
+        if name in eqn.params and _is_called(eqn, eqn.params[name]):
             return eqn.params[name]
     return compat.expand_hijax(eqn)
+
+
+def _is_called(eqn: core.JaxprEqn, body: Any) -> bool:
+    """Whether a body takes and gives what its equation does: `lax.reduce`'s does not."""
+    inner, _ = compat.open_jaxpr(body)
+
+    def kinds(variables: Sequence[Any]) -> list[Any]:
+        return [(v.aval.shape, v.aval.dtype) for v in variables]
+
+    is_same = kinds(inner.invars) == kinds(eqn.invars)
+    is_same = is_same and kinds(inner.outvars) == kinds(eqn.outvars)
+    return is_same and "mesh" not in eqn.params  # shards see a part of each operand
 
 
 def _loop_bodies(eqn: core.JaxprEqn) -> tuple[Any, ...]:
@@ -86,9 +99,7 @@ class _Flattener:
             bodies = tuple(flatten(jaxpr, scope) for jaxpr in _loop_bodies(eqn))
             env.update(zip(eqn.outvars, outputs, strict=True))
             self.equations.append(
-                Equation(
-                    eqn.primitive, eqn.params, inputs, outputs, scope, eqn, bodies
-                )
+                Equation(eqn.primitive, eqn.params, inputs, outputs, scope, eqn, bodies)
             )
             return
         start, place = len(self.equations), len(self.calls)
@@ -100,15 +111,13 @@ class _Flattener:
         for result in results:
             is_new = result in written and result not in outputs
             outputs.append(result if is_new else Value(result))
-        whole = Equation(
-            eqn.primitive, eqn.params, inputs, tuple(outputs), scope, eqn
-        )
+        whole = Equation(eqn.primitive, eqn.params, inputs, tuple(outputs), scope, eqn)
         call = Call(
             start,
             len(self.equations),
             whole,
             _call_name(eqn),
-            eqn.primitive is prims.remat_p,
+            compat.checkpoint_settings(eqn),
         )
         self.calls.insert(place, call)
 
@@ -137,7 +146,7 @@ def flatten(jaxpr: Any, scope: str = "") -> Program:
     )
 
 
-# --- Which values of a body depend on which ---------------------------------------------
+# --- Which values of a body depend on which -------------------------------------------
 
 
 def loop_bindings(
@@ -149,8 +158,9 @@ def loop_bindings(
         equation: a `scan`, `while` or `cond`.
 
     Returns:
-        For every body: the body, pairs (value outside or carried, input of the body), and
-        pairs (output of the body, value that it becomes: a carried input or a result).
+        For every body: the body, pairs (value outside or carried, input of the body),
+        and pairs (output of the body, value that it becomes: a carried input or a
+        result).
     """
     if equation.primitive is prims.cond_p:
         operands = equation.inputs[1:]
@@ -199,7 +209,7 @@ def loop_length(equation: Equation) -> int | None:
     return equation.params["length"] if equation.primitive is prims.scan_p else None
 
 
-# --- Running a loop again with another interpretation of its bodies ----------------------
+# --- Running a loop again with another interpretation of its bodies -------------------
 
 # body(program, operands, probes) -> (results, {captured value: array})
 RunBody = Callable[
@@ -225,23 +235,25 @@ def run_loop(
     operands: Sequence[Any],
     run_body: RunBody,
     probes: Mapping[Value, Any],
+    is_reversed: bool,
 ) -> LoopRun:
     """Runs a loop or branch, its bodies by `run_body`.
 
-    A value captured in a `scan` is stacked over its steps; in a `while` it is that of the
-    last step; in the arm of a `cond` that is not taken it is NaN (0 for integers).
+    A value captured in a `scan` is stacked over its steps; in a `while` it is that of
+    the last step; in the arm of a `cond` that is not taken it is NaN (0 for integers).
 
     Args:
         equation: a `scan`, `while` or `cond`.
         operands: the values of its operands.
         run_body: runs one body.
         probes: arrays to be added to values of the bodies, stacked for a `scan`.
+        is_reversed: whether a `while` needs a backward pass, at the price of `jax.jvp`.
     """
     if equation.primitive is prims.scan_p:
         return _run_scan(equation, operands, run_body, probes)
     if equation.primitive is prims.cond_p:
         return _run_cond(equation, operands, run_body, probes)
-    return _run_while(equation, operands, run_body, probes)
+    return _run_while(equation, operands, run_body, probes, is_reversed)
 
 
 def _run_scan(
@@ -316,6 +328,7 @@ def _run_while(
     operands: Sequence[Any],
     run_body: RunBody,
     probes: Mapping[Value, Any],
+    is_reversed: bool,
 ) -> LoopRun:
     test, body = equation.bodies
     n_test, n_body = equation.params["cond_nconsts"], equation.params["body_nconsts"]
@@ -338,66 +351,9 @@ def _run_while(
         results, captured = run_body(body, [*body_consts, *carry[0]], probes)
         return list(results), [captured[value] for value in keys]
 
-    outputs, kept = _differentiable_while(
-        keep_going, step, (init, [_absent(kind) for kind in kinds])
-    )
+    run = differentiable_while if is_reversed else lax.while_loop
+    outputs, kept = run(keep_going, step, (init, [_absent(kind) for kind in kinds]))
     return LoopRun(list(outputs), dict(zip(keys, kept, strict=True)))
-
-
-def _differentiable_while(keep_going: Any, step: Any, init: Any) -> Any:
-    """A `while` whose backward pass computes each state again from the first.
-
-    A loop of unknown length cannot store its states. Going back through `n` steps
-    therefore takes `n * (n + 1) / 2` steps forward: memory stays constant.
-    """
-    keep_going, test_consts = jax.closure_convert(keep_going, init)
-    step, step_consts = jax.closure_convert(step, init)
-
-    def count_and_run(init: Any, consts: Any) -> tuple[Any, Any]:
-        test_consts, step_consts = consts
-
-        def body(state: Any) -> Any:
-            count, carry = state
-            return count + 1, step(carry, *step_consts)
-
-        return lax.while_loop(
-            lambda state: keep_going(state[1], *test_consts),
-            body,
-            (jnp.zeros((), jnp.int32), init),
-        )
-
-    @jax.custom_vjp
-    def run(init: Any, consts: Any) -> Any:
-        return count_and_run(init, consts)[1]
-
-    def forward(init: Any, consts: Any) -> Any:
-        count, final = count_and_run(init, consts)
-        return final, (count, init, consts)
-
-    def backward(residuals: Any, cotangent: Any) -> Any:
-        count, init, consts = residuals
-        _, step_consts = consts
-
-        def state_after(steps: Any) -> Any:
-            return lax.fori_loop(
-                0, steps, lambda _, carry: step(carry, *step_consts), init
-            )
-
-        def back(state: Any) -> Any:
-            left, (cotangent, to_consts) = state
-            _, pull = jax.vjp(step, state_after(left - 1), *step_consts)
-            to_carry, *to_step = pull(cotangent)
-            to_consts = [a + b for a, b in zip(to_consts, to_step, strict=True)]
-            return left - 1, (to_carry, to_consts)
-
-        zeros = [jnp.zeros_like(c) for c in step_consts]
-        _, (to_init, to_consts) = lax.while_loop(
-            lambda state: state[0] > 0, back, (count, (cotangent, zeros))
-        )
-        return to_init, ([None] * len(consts[0]), to_consts)
-
-    run.defvjp(forward, backward)
-    return run(init, (test_consts, step_consts))
 
 
 def _absent(kind: Any) -> Any:

@@ -1,8 +1,8 @@
 """Runs a program again, with other things done at some of its values.
 
-This is the one interpreter behind `capture`, `intervene`, `with_rules` and `split`. What
-nobody asked about runs exactly as the user wrote it: calls are bound whole, with their
-custom derivatives, rematerialization and compiled bodies.
+This is the one interpreter behind `capture`, `intervene`, `with_rules` and `split`.
+What nobody asked about runs exactly as the user wrote it: calls are bound whole, with
+their custom derivatives, rematerialization and compiled bodies.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from jaxinterp.trace.program import Atom, Call, Constant, Equation, Program, Val
 
 # A node taken out of the program: (reads of the environment) -> its results.
 Replacement = Callable[[Mapping[Value, Any]], Sequence[Any]]
+_NONE: frozenset[Value] = frozenset()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,19 +34,31 @@ class Changes:
     """
 
     wanted: frozenset[Value] = frozenset()
-    edits: Mapping[Value, Callable[[Any], Any]] = dataclasses.field(default_factory=dict)
+    edits: Mapping[Value, Callable[[Any], Any]] = dataclasses.field(
+        default_factory=dict
+    )
     replaced: Mapping[tuple[Program, int], Replacement] = dataclasses.field(
         default_factory=dict
     )
     skipped: frozenset[tuple[Program, int]] = frozenset()
 
-    def touches(self, program: Program, start: int, stop: int) -> bool:
-        """Whether anything between two equations is to run otherwise."""
+    def touches(
+        self, program: Program, start: int, stop: int, given: frozenset[Value] = _NONE
+    ) -> bool:
+        """Whether anything between two equations is to run otherwise.
+
+        Args:
+            program: what the equations are part of.
+            start: the first.
+            stop: one past the last.
+            given: results that can be read and edited afterwards.
+        """
         for index in range(start, stop):
             if (program, index) in self.skipped or (program, index) in self.replaced:
                 return True
             equation = program.equations[index]
-            if any(o in self.wanted or o in self.edits for o in equation.outputs):
+            inner = (o for o in equation.outputs if o not in given)
+            if any(o in self.wanted or o in self.edits for o in inner):
                 return True
             if any(self.touches_body(body) for body in equation.bodies):
                 return True
@@ -69,7 +82,7 @@ class _Run:
         program: Program,
         changes: Changes,
         probes: Mapping[Value, Any],
-        within: Call | None = None,
+        within: tuple[Call, ...] = (),
     ):
         self.program = program
         self.within = within
@@ -111,18 +124,24 @@ class _Run:
 
     def _whole_call(self, index: int, start: int, stop: int) -> Call | None:
         for call in self.calls.get(index, ()):
-            if call is self.within:
-                continue
             is_inside = start <= call.start < call.stop <= stop
-            if is_inside and not self.changes.touches(
-                self.program, call.start, call.stop
-            ):
+            if is_inside and call not in self.within and not self._must_open(call):
                 return call
         return None
 
+    def _must_open(self, call: Call) -> bool:
+        """Whether something inside of a call, and not just its results, is changed."""
+        given = frozenset(call.equation.outputs)
+        changed = {v for v in given if v in self.changes.edits or v in self.probes}
+        if changed:  # who reads them inside must see the change
+            inside = self.program.equations[call.start : call.stop]
+            given -= changed.intersection(v for e in inside for v in e.values)
+        return self.changes.touches(self.program, call.start, call.stop, given)
+
     def _rematerialized(self, index: int, start: int, stop: int) -> Call | None:
         for call in self.calls.get(index, ()):
-            if call.rematerializes and call is not self.within and call.stop <= stop:
+            is_inside = start <= call.start < call.stop <= stop
+            if is_inside and call.checkpoint is not None and call not in self.within:
                 return call
         return None
 
@@ -132,19 +151,14 @@ class _Run:
         values = [v for v in call.equation.inputs if isinstance(v, Value)]
 
         def body(operands: list[Any]) -> tuple[list[Any], list[Any]]:
-            run = _Run(self.program, self.changes, self.probes, within=call)
+            run = _Run(self.program, self.changes, self.probes, (*self.within, call))
             run.env = {**self.env, **dict(zip(values, operands, strict=True))}
             run.span(call.start, call.stop)
             captured[:] = list(run.captured)
             outputs = [run.env.get(v) for v in call.equation.outputs]
             return outputs, [run.captured[v] for v in captured]
 
-        params = call.equation.params
-        body = jax.checkpoint(
-            body,
-            policy=params.get("policy"),
-            prevent_cse=params.get("prevent_cse", True),
-        )
+        body = jax.checkpoint(body, **(call.checkpoint or {}))
         outputs, kept = body([self.env[v] for v in values])
         self.env.update(zip(call.equation.outputs, outputs, strict=True))
         self.captured.update(zip(captured, kept, strict=True))
@@ -153,7 +167,7 @@ class _Run:
         key = (self.program, index)
         equation = self.program.equations[index]
         if key in self.changes.replaced:
-            results = self.changes.replaced[key]({**self.env, **self.probes})
+            results = self.changes.replaced[key]({**self.probes, **self.env})
             for value, result in zip(equation.outputs, results, strict=True):
                 self.write(value, result)
         elif key in self.changes.skipped:
@@ -173,7 +187,8 @@ class _Run:
     def _loop(self, equation: Equation) -> None:
         operands = [self.read(atom) for atom in equation.inputs]
         with compat.equation_context(equation.origin, equation.scope):
-            run = run_loop(equation, operands, self._body, self.probes)
+            is_reversed = bool(self.changes.replaced or self.probes)
+            run = run_loop(equation, operands, self._body, self.probes, is_reversed)
         self.captured.update(run.captured)
         for value, result in zip(equation.outputs, run.outputs, strict=True):
             self.write(value, result)

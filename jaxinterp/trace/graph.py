@@ -16,7 +16,8 @@ from jax.extend.core import primitives as p
 from jaxinterp.trace import addresses
 from jaxinterp.trace.analysis import Flow, active_values
 from jaxinterp.trace.control import loop_bindings, loop_length
-from jaxinterp.trace.nodes import Draft, Recognizer
+from jaxinterp.trace.draft import Draft
+from jaxinterp.trace.nodes import recognize
 from jaxinterp.trace.program import Atom, Equation, Program, Value
 from jaxinterp.trace.roles import KINDS, Kind, Role
 
@@ -267,9 +268,9 @@ def build_graph(
     modules: list[tuple[Program, str, Value]] = []
     lengths: dict[Program, tuple[int, ...]] = {program: ()}
 
-    def visit(program: Program, home: str = "") -> None:
+    def visit(program: Program, home: addresses.Home) -> None:
         flow = flows[program] = Flow(program, active)
-        found = Recognizer(flow, cuts).run()
+        found = recognize(flow, cuts)
         names, outputs = addresses.name_nodes(flow, found, paths, counts, home)
         modules.extend((program, address, value) for address, value in outputs.items())
         for draft in found:
@@ -278,9 +279,9 @@ def build_graph(
             length = loop_length(equation)
             for body in equation.bodies:
                 lengths[body] = lengths[program] + ((length,) if length else ())
-                visit(body, equation.scope)
+                visit(body, names[draft].home)
 
-    visit(program)
+    visit(program, addresses.Home())
     first, last = _ends(flows, drafts, active)
     within = _modules_within(drafts, modules)
     nodes = tuple(
@@ -344,15 +345,16 @@ def _sites(
         for index in node.equations
         for output in node.flow.program.equations[index].outputs
     }
-    named = [(node.flow.program, n.address, n.value) for node, n in zip(nodes, names, strict=True)]
+    named = [(n.address, n.value, node) for n, node in zip(names, nodes, strict=True)]
+    outer = [(a, v, owner[v][2]) for _, a, v in modules if v in owner]
     # A module follows the operations in it; a loop's body follows the loop.
-    places = [(*owner[v][:2], 0, a, v) for _, a, v in named if v in owner]
-    places += [(*owner[v][:2], 1, a, v) for _, a, v in modules if v in owner]
+    places = [(*owner[v][:2], 0, a, v, node) for a, v, node in named if v in owner]
+    places += [(*owner[v][:2], 1, a, v, node) for a, v, node in outer]
     places.sort(key=lambda place: place[:3])
     sites = {}
-    for i, _, _, address, value in places:
-        steps = lengths[nodes[i].flow.program]
-        sites[address] = Site(address, value, nodes[i], steps + value.shape, steps)
+    for *_, address, value, node in places:
+        steps = lengths[node.flow.program]
+        sites[address] = Site(address, value, node, steps + value.shape, steps)
     return sites
 
 
@@ -424,7 +426,9 @@ def _flops(equation: Equation) -> int:
     size = sum(int(np.prod(o.shape)) for o in equation.outputs)
     if equation.primitive is p.dot_general_p:
         contracting = equation.params["dimension_numbers"][0][0]
-        return 2 * size * int(np.prod([equation.inputs[0].shape[i] for i in contracting]))
+        return (
+            2 * size * int(np.prod([equation.inputs[0].shape[i] for i in contracting]))
+        )
     if equation.primitive is p.conv_general_dilated_p:
         kernel = equation.inputs[1].shape
         features = kernel[equation.params["dimension_numbers"].rhs_spec[0]]

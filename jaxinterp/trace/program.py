@@ -1,10 +1,12 @@
 """A traced function as one flat list of equations.
 
-JAX nests equations in calls (`jit`, `custom_jvp`, `remat`, ...). A `Program` sees through
-them: its `equations` are the leaves in the order in which they run, and every call is kept
-as the *range* of equations that it contains, so that an interpreter can still run it whole
-(with its custom derivative, its compiled body) where nobody asked for anything inside.
-Loops and branches stay equations, with a `Program` for each body.
+JAX nests equations in calls (`jit`, `custom_jvp`, `remat`, ...). A `Program` sees
+through
+them: its `equations` are the leaves in the order in which they run, and every call is
+    kept
+as the *range* of equations that it contains, so that an interpreter can still run it
+whole (with its custom derivative, its compiled body) where nobody asked for anything
+inside. Loops and branches stay equations, with a `Program` for each body.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
+import jax
 import numpy as np
 from jax.extend import core
 
@@ -34,7 +37,7 @@ class Value:
     @property
     def is_inexact(self) -> bool:
         """Whether the value can carry a derivative."""
-        return self.dtype is not None and np.issubdtype(self.dtype, np.inexact)
+        return self.dtype is not None and jax.dtypes.issubdtype(self.dtype, np.inexact)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -97,14 +100,15 @@ class Call:
         stop: one past the index of its last equation.
         equation: the call itself, to run it whole.
         name: what the user called the function, `""` where unknown.
-        rematerializes: whether its body is to be computed again in a backward pass.
+        checkpoint: the keywords of `jax.checkpoint`, if its body is to be computed again
+            in a backward pass.
     """
 
     start: int
     stop: int
     equation: Equation
     name: str
-    rematerializes: bool
+    checkpoint: dict[str, Any] | None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -17,10 +17,11 @@ from jaxinterp.trace import compat
 class Role(enum.StrEnum):
     """The part that a node plays in a network.
 
-    `CONVOLUTION` and `DENSE` are affine maps with a kernel, `SCALE` an elementwise affine
-    map, `LINEAR` a fixed linear map (mean, average pool, rotation), `ADD` a sum or difference of
-    activations, `PRODUCT`, `QUOTIENT` and `MATMUL` combine two activations, `SELECTION`
-    picks among activations by their values, and `INDEXING` moves them about.
+    `CONVOLUTION` and `DENSE` are affine maps with a kernel, `SCALE` an elementwise
+    affine map, `LINEAR` a fixed linear map (mean, average pool, rotation), `ADD` a sum
+    or difference of activations, `PRODUCT`, `QUOTIENT` and `MATMUL` combine two
+    activations, `SELECTION` picks among activations by their values, and `INDEXING`
+    moves them about.
     """
 
     CONVOLUTION = "convolution"
@@ -52,7 +53,7 @@ class Kind(enum.Enum):
     MULTIPLICATIVE = enum.auto()  # a * b
     DIVISION = enum.auto()  # a / b
     NEGATION = enum.auto()
-    CAST = enum.auto()  # the same number in another dtype, or held back from the gradient
+    CAST = enum.auto()  # the same number, in another dtype or without its gradient
     ELEMENTWISE = enum.auto()  # any other function of each entry alone
     EXTREMUM = enum.auto()  # max(a, b), clip
     CHOICE = enum.auto()  # select_n(which, *cases)
@@ -76,17 +77,8 @@ def _by_primitive(
     return kinds
 
 
-def existing(*names: str) -> tuple[Primitive, ...]:
-    """Returns the primitives that this JAX has; names come and go with versions.
-
-    Args:
-        *names: names in `jax.extend.core.primitives`.
-    """
-    return tuple(getattr(p, name) for name in names if hasattr(p, name))
-
-
 _VECTOR = jax.ShapeDtypeStruct((2,), "float32")
-# Splitting an axis, and taking it apart: one primitive or two, as the JAX version has it.
+# Splitting an axis, and taking it apart: one primitive or two, as JAX has it.
 _SPLITS = {
     compat.primitive_of(lambda x: lax.split(x, (1, 1)), _VECTOR),
     compat.primitive_of(lambda x: list(jnp.unstack(x)), _VECTOR),
@@ -95,7 +87,7 @@ _SPLITS = {
 KINDS: Mapping[Primitive, Kind] = _by_primitive(
     {
         Kind.KERNEL: (p.dot_general_p, p.conv_general_dilated_p),
-        Kind.ADDITIVE: (p.add_p, p.sub_p, *existing("add_jaxvals_p")),
+        Kind.ADDITIVE: (p.add_p, p.sub_p, *compat.existing("add_jaxvals_p")),
         Kind.MULTIPLICATIVE: (p.mul_p,),
         Kind.DIVISION: (p.div_p,),
         Kind.NEGATION: (p.neg_p,),
@@ -106,7 +98,7 @@ KINDS: Mapping[Primitive, Kind] = _by_primitive(
             p.device_put_p,
             p.sharding_constraint_p,
             p.name_p,
-            *existing("stop_gradient_p", "optimization_barrier_p"),
+            *compat.existing("stop_gradient_p", "optimization_barrier_p"),
         ),
         Kind.ELEMENTWISE: (
             *(p.abs_p, p.acos_p, p.acosh_p, p.asin_p, p.asinh_p, p.atan_p, p.atanh_p),
@@ -115,7 +107,7 @@ KINDS: Mapping[Primitive, Kind] = _by_primitive(
             *(p.floor_p, p.integer_pow_p, p.lgamma_p, p.log_p, p.log1p_p, p.logistic_p),
             *(p.pow_p, p.rem_p, p.round_p, p.rsqrt_p, p.sign_p, p.sin_p, p.sinh_p),
             *(p.sqrt_p, p.square_p, p.tan_p, p.tanh_p, p.atan2_p, p.nextafter_p),
-            *existing("log2_p", "one_minus_square_p", "polynomial_p"),
+            *compat.existing("log2_p", "one_minus_square_p", "polynomial_p"),
         ),
         Kind.EXTREMUM: (p.max_p, p.min_p, p.clamp_p),
         Kind.CHOICE: (p.select_n_p,),

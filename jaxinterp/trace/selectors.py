@@ -1,7 +1,7 @@
 """Selectors: values that say which sites of a network are meant.
 
-A plain string is a glob on addresses, `"*"` every site. Selectors combine with `&`, `|` and
-`~`; they print, compare and hash.
+A plain string is a glob on addresses, `"*"` every site. Selectors combine with `&`, `|`
+and `~`; they print, compare and hash.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from jax.extend.core import Primitive
 
 from jaxinterp.trace.roles import Role
 
 
+@runtime_checkable
 class Place(Protocol):
     """What a selector looks at: a node or a site of a graph."""
 

@@ -1,13 +1,15 @@
 """Functions as graphs: `trace`, and the transformations `capture`, `intervene`, `split`.
 
-An apply function is `apply_fn(variables, inputs, *args, **kwargs) -> outputs`. Arrays among
-the further arguments are traced; everything else (`train=False`, a method's name) is static.
+An apply function is `apply_fn(variables, inputs, *args, **kwargs) -> outputs`. Arrays
+among the further arguments are traced; everything else (`train=False`, a method's name)
+is static.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -49,9 +51,7 @@ class Traced:
             changes: what to do otherwise.
             probes: arrays that are added to values.
         """
-        results, captured = evaluate(
-            self.graph.program, self.operands, changes, probes
-        )
+        results, captured = evaluate(self.graph.program, self.operands, changes, probes)
         return jax.tree.unflatten(self.out_tree, results), captured
 
 
@@ -79,14 +79,13 @@ def trace_call(
     """
     check_arrays(inputs)
     leaves, tree = jax.tree.flatten((variables, inputs, args, kwargs))
-    paths = [
-        "/".join(_key(k) for k in path[:-1]) or _key(path[-1]) if path else ""
-        for path, _ in jax.tree.leaves_with_path(variables)
-    ]
+    paths = [_leaf_path(path) for path, _ in jax.tree.leaves_with_path(variables)]
     n_variables, n_inputs = len(paths), len(jax.tree.leaves(inputs))
     explained = range(n_variables, n_variables + n_inputs)
     traced = [
-        i for i, leaf in enumerate(leaves) if _is_array(leaf) or i in explained
+        i
+        for i, leaf in enumerate(leaves)
+        if _is_array(leaf) or isinstance(leaf, jax.ShapeDtypeStruct) or i in explained
     ]
     out_tree = None
 
@@ -96,7 +95,9 @@ def trace_call(
         for i, array in zip(traced, arrays, strict=True):
             filled[i] = array
         variables, inputs, args, kwargs = jax.tree.unflatten(tree, filled)
-        outputs, out_tree = jax.tree.flatten(apply_fn(variables, inputs, *args, **kwargs))
+        outputs, out_tree = jax.tree.flatten(
+            apply_fn(variables, inputs, *args, **kwargs)
+        )
         return outputs
 
     operands = tuple(leaves[i] for i in traced)
@@ -108,6 +109,13 @@ def trace_call(
     if cuts is not None and (values := cuts(graph)):
         graph = build_graph(program, roots, parameters, values)
     return Traced(graph, operands, out_tree, roots)
+
+
+def _leaf_path(path: tuple[Any, ...]) -> str:
+    names = [_key(key) for key in path]
+    if names[-1:] in (["value"], ["raw_value"]):  # NNX wraps each leaf in a `Variable`
+        names.pop()
+    return "/".join(names)
 
 
 def _key(key: Any) -> str:
@@ -138,11 +146,13 @@ def check_arrays(inputs: Any) -> None:
             )
 
 
-def trace(apply_fn: ApplyFn, variables: Any, inputs: Any, *args: Any, **kwargs: Any):
+def trace(
+    apply_fn: ApplyFn, variables: Any, inputs: Any, *args: Any, **kwargs: Any
+) -> Graph:
     """Returns the graph of a model: what it computes, under which addresses.
 
-    Nothing is computed; `jax.ShapeDtypeStruct`s serve as well as arrays. The graph prints
-    as a table of address, role, output, FLOPs and parameters.
+    Nothing is computed; `jax.ShapeDtypeStruct`s serve as well as arrays. The graph
+    prints as a table of address, role, output, FLOPs and parameters.
 
     Args:
         apply_fn: the model, `apply_fn(variables, inputs, *args, **kwargs) -> outputs`.
@@ -212,7 +222,8 @@ def capture(apply_fn: ApplyFn, sites: Selector | str) -> ApplyFn:
     """Also returns the activations at some sites.
 
     What the returned function does not need for the activations it is asked for, XLA
-    drops: capture an early site, discard the outputs, and later layers are not computed.
+    drops: capture an early site, discard the outputs, and later layers are not
+        computed.
     Inside a `scan` the activations of all steps are stacked on axis 0; inside a `while`
     the last step's is returned; an arm of a `cond` that is not taken gives NaN.
 
@@ -221,15 +232,15 @@ def capture(apply_fn: ApplyFn, sites: Selector | str) -> ApplyFn:
         sites: an address, a glob (`"*"` is every site) or a selector.
 
     Returns:
-        A function `(variables, inputs, *args, **kwargs) -> (outputs, activations)` where
-        `activations` is a dict from address to array in network order.
+        A function `(variables, inputs, *args, **kwargs) -> (outputs, activations)`
+        where `activations` is a dict from address to array in network order.
 
     Raises:
         AddressError: when called, if no site matches.
 
     Example:
         >>> model = capture(lambda w, x: jnp.tanh(w * x).sum(-1), "tanh")
-        >>> outputs, activations = model(jnp.zeros(2), jnp.ones((1, 2)))
+        >>> outputs, activations = model(0.0, jnp.ones((1, 2)))
         >>> activations["tanh"].tolist()
         [[0.0, 0.0]]
     """
@@ -241,7 +252,9 @@ def capture(apply_fn: ApplyFn, sites: Selector | str) -> ApplyFn:
         chosen = select(traced.graph, sites)
         wanted = frozenset(site.value for site in chosen.values())
         outputs, values = traced.run(Changes(wanted=wanted))
-        return outputs, {a: values[site.value] for a, site in chosen.items()}
+        # JAX sorts the keys of a plain dict that leaves `jit`, and keeps these.
+        found = ((a, values[site.value]) for a, site in chosen.items())
+        return outputs, OrderedDict(found)
 
     return captured
 
@@ -344,9 +357,11 @@ def split(apply_fn: ApplyFn, site: Selector | str) -> tuple[ApplyFn, ApplyFn]:
     ) -> Any:
         traced = trace_call(apply_fn, variables, inputs, *args, **kwargs)
         found = select_one(traced.graph, site)
-        if found.length or found.value not in traced.graph.flows[
-            traced.graph.program
-        ].producer and found.value not in traced.graph.program.inputs:
+        if (
+            found.length
+            or found.value not in traced.graph.flows[traced.graph.program].producer
+            and found.value not in traced.graph.program.inputs
+        ):
             raise ValueError(
                 f"{found.address!r} is inside a loop: each step computes it from the "
                 "one before, so the model cannot start there.\n"

@@ -1,0 +1,1 @@
+"""Runnable claims, a folder each: `python -m experiments.quickstart`."""

@@ -1,0 +1,116 @@
+"""The same methods in zennit and captum, where they are installed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+# Thread counts at which a peer is tried.
+THREADS = (1, 2, 4, 8)
+
+
+def available() -> bool:
+    """Whether torch, torchvision, zennit and captum can be imported."""
+    try:
+        import captum.attr
+        import torchvision.models
+        import zennit.composites
+    except ImportError:
+        return False
+    return all((captum.attr, torchvision.models, zennit.composites))
+
+
+def programs(
+    network: str, batch: int, steps: int
+) -> dict[str, tuple[str, Callable[[], Any]]]:
+    """Returns for each method the peer's name and its computation.
+
+    Args:
+        network: `"resnet18"` or `"vgg16"`.
+        batch: examples in the batch; integrated gradients take one.
+        steps: of integrated gradients.
+    """
+    import torch
+    import torchvision.models
+    from captum.attr import IntegratedGradients
+    from zennit import composites
+    from zennit.attribution import Gradient
+    from zennit.torchvision import ResNetCanonizer, VGGCanonizer
+
+    torch.manual_seed(0)
+    model = getattr(torchvision.models, network)().eval().requires_grad_(False)
+    canonizer = ResNetCanonizer if network.startswith("resnet") else VGGCanonizer
+    images = torch.randn(batch, 3, 224, 224)
+    targets = torch.arange(batch)
+    one_hot = torch.eye(1000)[targets]
+
+    def forward() -> Any:
+        with torch.no_grad():
+            return model(images).numpy()
+
+    def gradient() -> Any:
+        x = images.clone().requires_grad_()
+        model(x)[range(batch), targets].sum().backward()
+        return x.grad.numpy()
+
+    def by_composite(composite: Any) -> Callable[[], Any]:
+        def run() -> Any:
+            with Gradient(model, composite) as attributor:
+                _, relevance = attributor(images, lambda out: out * one_hot)
+            return relevance.numpy()
+
+        return run
+
+    def with_canonizer(cls: Any, **kwargs: Any) -> Callable[[], Any]:
+        return by_composite(cls(canonizers=[canonizer()], **kwargs))
+
+    def integrated() -> Any:
+        method = IntegratedGradients(model)
+        return method.attribute(images[:1], target=0, n_steps=steps).detach().numpy()
+
+    low, high = torch.full((1, 3, 1, 1), -3.0), torch.full((1, 3, 1, 1), 3.0)
+    found = {
+        "forward": ("torch", forward),
+        "gradient": ("torch", gradient),
+        "guided_backprop": ("zennit", by_composite(composites.GuidedBackprop())),
+        "lrp epsilon_plus": ("zennit", with_canonizer(composites.EpsilonPlus)),
+        "lrp epsilon_plus_flat": ("zennit", with_canonizer(composites.EpsilonPlusFlat)),
+        "lrp epsilon_alpha2_beta1": (
+            "zennit",
+            with_canonizer(composites.EpsilonAlpha2Beta1),
+        ),
+        "lrp epsilon_alpha2_beta1_flat": (
+            "zennit",
+            with_canonizer(composites.EpsilonAlpha2Beta1Flat),
+        ),
+        "lrp epsilon_gamma_box": (
+            "zennit",
+            with_canonizer(composites.EpsilonGammaBox, low=low, high=high),
+        ),
+        "lrp excitation_backprop": (
+            "zennit",
+            with_canonizer(composites.ExcitationBackprop),
+        ),
+        f"integrated_gradients {steps} steps, 1 image": ("captum", integrated),
+    }
+    torch.set_num_threads(_fastest_threads(gradient))
+    return found
+
+
+def _fastest_threads(gradient: Callable[[], Any]) -> int:
+    import os
+
+    import torch
+
+    times = {}
+    for threads in THREADS:
+        if threads > (os.cpu_count() or 1):
+            break
+        torch.set_num_threads(threads)
+        gradient()
+        start = time.perf_counter()
+        gradient()
+        gradient()
+        times[threads] = time.perf_counter() - start
+    return min(times, key=lambda threads: times[threads])

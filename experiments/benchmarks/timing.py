@@ -1,0 +1,127 @@
+"""Compiles, times in rounds, and writes the table."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+
+
+@dataclasses.dataclass
+class Measured:
+    """One program on one network.
+
+    Attributes:
+        network: the network and batch.
+        method: what is computed.
+        owner: whose implementation.
+        compile_s: seconds to trace and compile, `None` where nothing is compiled.
+        memory_mb: memory beside arguments and results, `None` where unknown.
+        seconds: one run time for each round.
+    """
+
+    network: str
+    method: str
+    owner: str
+    compile_s: float | None
+    memory_mb: float | None
+    seconds: list[float] = dataclasses.field(default_factory=list)
+
+    @property
+    def median(self) -> float:
+        """The median run time in seconds."""
+        return statistics.median(self.seconds)
+
+
+def compiled(function: Callable[..., Any], *args: Any) -> tuple[Any, float, float]:
+    """Returns a compiled function, the seconds that took, and its memory in MB."""
+    start = time.perf_counter()
+    program = jax.jit(function).lower(*args).compile()
+    seconds = time.perf_counter() - start
+    memory = program.memory_analysis()
+    return program, seconds, memory.temp_size_in_bytes / 1e6
+
+
+def run_rounds(
+    programs: Mapping[str, Callable[[], Any]], rows: Mapping[str, Measured], rounds: int
+) -> None:
+    """Runs every program once in each round; the first round is not counted."""
+    for number in range(rounds + 1):
+        for name, program in programs.items():
+            start = time.perf_counter()
+            jax.block_until_ready(program())
+            if number:
+                rows[name].seconds.append(time.perf_counter() - start)
+
+
+_HEAD = (
+    "| network | method | compile s | run ms | memory MB | x our gradient | peer ms "
+    "| x peer |"
+)
+
+
+def table(rows: list[Measured]) -> str:
+    """Returns a Markdown table with ratios to our gradient and to the peers' time."""
+    by_key = {(r.network, r.method, r.owner): r for r in rows}
+    lines = [
+        _HEAD,
+        "|---|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for row in rows:
+        if row.owner != "jaxinterp":
+            continue
+        gradient = by_key.get((row.network, "gradient", "jaxinterp"))
+        peers = [
+            r
+            for r in rows
+            if r.owner != "jaxinterp"
+            and (r.network, r.method) == (row.network, row.method)
+        ]
+        of_gradient = f"{row.median / gradient.median:.2f}" if gradient else "-"
+        if row.method.startswith("integrated"):
+            of_gradient = "-"
+        peer = peers[0] if peers else None
+        lines.append(
+            f"| {row.network} | {row.method} | {row.compile_s:.1f} "
+            f"| {1e3 * row.median:.1f} | {row.memory_mb:.0f} | {of_gradient} | "
+            + (
+                f"{1e3 * peer.median:.1f} ({peer.owner}) "
+                f"| {row.median / peer.median:.2f} |"
+                if peer
+                else "- | - |"
+            )
+        )
+    return "\n".join(lines)
+
+
+def machine() -> str:
+    """Returns what the figures depend on: processor, cores, versions."""
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                model = line.split(":", 1)[1].strip()
+                break
+    device = jax.devices()[0]
+    names = ("jax", "jaxlib", "flax", "numpy", "torch", "zennit", "captum")
+    versions = []
+    for name in names:
+        try:
+            versions.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+    return (
+        f"{model}, {cores or os.cpu_count()} cores; {device.platform} "
+        f"{device.device_kind}; Python {platform.python_version()}; "
+        + ", ".join(versions)
+    )

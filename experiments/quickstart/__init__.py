@@ -1,0 +1,1 @@
+"""Trains a small network on digits and explains it with every attribution method."""

@@ -1,0 +1,147 @@
+"""Explanations side by side: inputs in rows, methods in columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from jaxinterp.plot.heatmap import Reduction, heatmap
+
+# Inches around the grid, for the names of methods, the labels and the color bar.
+_TOP, _BOTTOM, _LEFT, _RIGHT, _GAP = 0.5, 0.5, 0.8, 0.1, 0.06
+
+
+def gallery(
+    inputs: Any,
+    attributions: Mapping[str, Any],
+    *,
+    labels: Sequence[str] | None = None,
+    reduction: Reduction = "sum",
+    percentile: float = 100.0,
+    colors: str = "RdBu_r",
+    input_colors: str = "gray",
+    size: float = 1.0,
+) -> Figure:
+    """Draws inputs in rows and the heatmaps of each method in columns.
+
+    Every heatmap has its own symmetric range around zero (see `heatmap`), since methods
+    have different units; pixels are drawn as they are, without interpolation.
+
+    Args:
+        inputs: images of shape `(batch, height, width, channels)` with one channel or
+            three, or without channels. They are scaled so that the smallest value of
+            all is black and the largest white.
+        attributions: the attributions of these inputs, by the name of the method.
+        labels: what to write beside each row.
+        reduction: how channels become one number, see `reduce_channels`.
+        percentile: of the magnitudes, the one that gets the full color.
+        colors: the name of a diverging color map of matplotlib, for the heatmaps.
+        input_colors: the name of a color map, for inputs of one channel.
+        size: width of a column in inches.
+
+    Returns:
+        A matplotlib figure: `figure.savefig("gallery.png")`. In a notebook, which shows
+        it as the value of a cell, put `%matplotlib inline` in front.
+
+    Raises:
+        ValueError: if something is not of images, or not of as many.
+
+    Example:
+        >>> figure = gallery(np.zeros((2, 8, 8)), {"gradient": np.ones((2, 8, 8, 1))})
+        >>> [axes.get_title() for axes in figure.axes[:2]]
+        ['input', 'gradient']
+    """
+    pictures = _pictures(inputs, input_colors)
+    _check(pictures, attributions, labels)
+    columns = {"input": pictures}
+    for name, values in attributions.items():
+        columns[name] = heatmap(
+            values, reduction=reduction, percentile=percentile, colors=colors
+        )
+    rows, tall, wide = pictures.shape[:3]
+    left = _LEFT if labels is not None else _RIGHT
+    width = left + size * len(columns) + _RIGHT
+    height = _TOP + size * rows * tall / wide + _BOTTOM
+    figure = Figure(figsize=(width, height))
+    figure.subplots_adjust(
+        left=left / width,
+        right=1 - _RIGHT / width,
+        top=1 - _TOP / height,
+        bottom=_BOTTOM / height,
+        wspace=_GAP,
+        hspace=_GAP,
+    )
+    grid = figure.subplots(rows, len(columns), squeeze=False)
+    for column, (name, images) in enumerate(columns.items()):
+        grid[0, column].set_title(name, fontsize=9)
+        for row, image in enumerate(images):
+            _show(grid[row, column], image)
+    for row, label in enumerate(labels or ()):
+        grid[row, 0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=9)
+    _add_scale(figure, colors)
+    return figure
+
+
+def _show(axes: Any, image: np.ndarray) -> None:
+    axes.imshow(image, interpolation="nearest")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_color("0.8")
+
+
+def _add_scale(figure: Figure, colors: str) -> None:
+    width, height = figure.get_size_inches()
+    axes = figure.add_axes((0.5 - 1.2 / width, 0.3 / height, 2.4 / width, 0.1 / height))
+    scale = ScalarMappable(Normalize(-1, 1), matplotlib.colormaps[colors])
+    bar = figure.colorbar(scale, cax=axes, orientation="horizontal")
+    bar.set_ticks([-1, 0, 1], labels=["lowers the score", "0", "raises it"], fontsize=8)
+    bar.outline.set_visible(False)
+    axes.tick_params(length=0)
+
+
+def _pictures(inputs: Any, colors: str) -> np.ndarray:
+    images = np.asarray(inputs, np.float64)
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.ndim != 4 or images.shape[-1] not in (1, 3) or images.size == 0:
+        raise ValueError(
+            "gallery: `inputs` must be images of shape (batch, height, width, channels)"
+            f"\nwith one channel or three, and have shape {np.shape(inputs)}.\n"
+            "Choose what to show, such as `inputs[..., :3]`."
+        )
+    low, high = np.nanmin(images), np.nanmax(images)
+    images = (images - low) / (high - low if high > low else 1.0)
+    if images.shape[-1] == 3:
+        return images
+    return matplotlib.colormaps[colors](images[..., 0])[..., :3]
+
+
+def _check(
+    pictures: np.ndarray,
+    attributions: Mapping[str, Any],
+    labels: Sequence[str] | None,
+) -> None:
+    if not attributions:
+        raise ValueError(
+            "gallery: `attributions` is empty. Pass a dict from the name of a method "
+            "to its attributions, `{'gradient': attributions}`."
+        )
+    expected = pictures.shape[:3]
+    for name, values in attributions.items():
+        if np.shape(values)[:3] != expected:
+            raise ValueError(
+                f"gallery: the attributions of {name!r} have shape {np.shape(values)}, "
+                f"and the inputs are {expected[0]} images of {expected[1]} x "
+                f"{expected[2]} pixels."
+            )
+    if labels is not None and len(labels) != len(pictures):
+        raise ValueError(
+            f"gallery: {len(labels)} labels were given for {len(pictures)} inputs."
+        )

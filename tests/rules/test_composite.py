@@ -1,0 +1,261 @@
+"""Composites: which site gets which rule, what a plan says, and what is an error."""
+
+import inspect
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.extend.core import primitives as p
+
+import jaxinterp as ji
+from jaxinterp import rules
+from jaxinterp.rules import Composite, Epsilon, Flat, Gradient, Norm, Pass, ZPlus
+from jaxinterp.trace import AddressError
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(2, 4))
+W = {name: {"w": RNG.normal(size=(4, 4))} for name in ("stem", "body", "head")}
+
+
+def mlp(v, x):
+    x = jax.nn.relu(x @ v["stem"]["w"])
+    x = x + jnp.tanh(x @ v["body"]["w"])
+    return x @ v["head"]["w"]
+
+
+def chosen(composite, model=mlp, variables=W, x=X):
+    plan = ji.plan(model, composite, variables, x)
+    return {row.site: row.rule for row in plan.rows}
+
+
+# --- Which line is taken --------------------------------------------------------------
+
+
+def test_the_first_line_that_matches_is_taken():
+    composite = Composite([("body", ZPlus()), ("b*", Flat()), ("*", Epsilon())])
+    assert chosen(composite) == {
+        "stem": Epsilon(),
+        "relu": Epsilon(),
+        "body": ZPlus(),
+        "tanh": Epsilon(),
+        "add": Epsilon(),
+        "head": Epsilon(),
+    }
+    assert chosen(Composite([("*", Epsilon())]) + composite)["body"] == Epsilon()
+
+
+@pytest.mark.parametrize(
+    ("selector", "sites"),
+    [
+        ("*", "stem relu body tanh add head"),
+        ("*e*", "stem relu head"),
+        (rules.first(), "stem"),
+        (rules.last(), "head"),
+        (rules.of_role("dense"), "stem body head"),
+        (rules.of_role("dense") & ~rules.first(), "body head"),
+        (rules.first() | rules.last(), "stem head"),
+        (rules.of_role("activation", "add"), "relu tanh add"),
+        (rules.of_primitive(p.tanh_p), "tanh"),
+        (rules.of_primitive(p.dot_general_p) & "h*", "head"),
+        (rules.where(lambda node: node.address.endswith("d")), "add head"),
+        (~rules.of_role("dense") & ~rules.at("relu"), "tanh add"),
+    ],
+    ids=str,
+)
+def test_selectors(selector, sites):
+    table = chosen(Composite([(selector, Flat()), ("*", Epsilon())]))
+    assert {site for site, rule in table.items() if rule == Flat()} == set(sites.split())
+
+
+def test_composites_add_up_in_order():
+    left, right = Composite([("stem", Flat())]), Composite([("*", Epsilon())])
+    assert (left + right).lines == (*left.lines, *right.lines)
+    assert left + right == Composite([("stem", Flat()), ("*", Epsilon())])
+    assert hash(left + right) == hash(Composite((*left.lines, *right.lines)))
+    assert left + right != right + left
+    assert eval(repr(left + right), vars(rules) | vars(rules.composite)) == left + right
+
+
+def test_a_composite_prints_as_a_numbered_list():
+    composite = Composite([("stem", Flat()), (rules.of_role("dense"), Epsilon(0.25))])
+    assert str(composite).splitlines() == [
+        "1  at('stem')        Flat()",
+        "2  of_role('dense')  Epsilon(epsilon=0.25)",
+    ]
+
+
+def test_indexing_needs_no_line_but_may_have_one_by_name():
+    def model(v, x):
+        return (x @ v["stem"]["w"])[:, ::2].reshape(-1) * 1.0
+
+    composite = Composite([(rules.of_role("dense", "scale"), Epsilon())])
+    assert ji.plan(model, composite, W, X).coverage == 1
+    (site,) = (n.address for n in ji.trace(model, W, X) if "slice" in n.address)
+    named = Composite([(site, rules.Stop())]) + composite
+    _, pull = jax.vjp(lambda x: ji.with_rules(model, named)(W, x), X)
+    np.testing.assert_array_equal(pull(np.ones(4))[0], 0 * X)
+
+
+def test_a_composite_may_be_changed_without_changing_values():
+    for composite in (rules.epsilon_plus(), rules.guided_backprop()):
+        ruled = ji.with_rules(mlp, composite)
+        np.testing.assert_allclose(ruled(W, X), mlp(W, X), rtol=1e-12)
+        assert ruled.__name__ == "mlp"
+
+
+# --- Errors ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ([("*", Epsilon)], "ends in a rule, and <class .*Write an instance"),
+        ([("*", "epsilon")], "ends in a rule, and 'epsilon' is none"),
+        ([Epsilon()], r"is a pair \(selector, rule\), not Epsilon"),
+        ([("*", Epsilon(), 1)], "is a pair"),
+        ([(3, Epsilon())], "address or a selector, and 3 was given"),
+        ([(None, Epsilon())], "address or a selector, and None was given"),
+    ],
+)
+def test_lines_are_pairs_of_selector_and_rule(lines, message, unchecked):
+    with pytest.raises(TypeError) as error:
+        Composite(lines)
+    assert re.search(message, str(error.value), re.DOTALL)
+
+
+def test_an_address_that_matches_nothing_lists_the_nearest():
+    composite = Composite([("boddy", Flat()), ("*", Epsilon())])
+    with pytest.raises(AddressError) as error:
+        ji.with_rules(mlp, composite)(W, X)
+    message = str(error.value)
+    assert "No site matches 'boddy'" in message
+    assert message.index("    body") < message.index("print(jaxinterp.trace(")
+    print(ji.trace(mlp, W, X))  # what it recommends
+
+
+def line_of(function, text):
+    """Returns the number of the line of a function that holds a text."""
+    lines, start = inspect.getsourcelines(function)
+    (offset,) = (i for i, line in enumerate(lines) if text in line)
+    return start + offset
+
+
+def ratio(v, x):
+    x = jnp.tanh(x @ v["stem"]["w"])
+    return x / (x @ v["body"]["w"])
+
+
+def product_along(v, x):
+    x = jnp.tanh(x @ v["stem"]["w"])
+    return jnp.cumprod(x, axis=1)
+
+
+@pytest.mark.parametrize(
+    ("model", "text", "role", "primitive"),
+    [
+        (ratio, "return x /", "quotient", "div"),
+        (product_along, "cumprod", "unknown", "cumprod"),
+    ],
+)
+def test_a_site_without_a_line_is_an_error_that_names_it(model, text, role, primitive):
+    composite = rules.epsilon_plus()
+    with pytest.raises(rules.UnmatchedSiteError) as error:
+        ji.with_rules(model, composite)(W, X)
+    message = str(error.value)
+    site = re.match(r"No line of the composite matches '([^']+)'", message).group(1)
+    assert f"role {role}, primitive {primitive}" in message
+    assert f"test_composite.py:{line_of(model, text)}" in message
+    assert all(str(selector) in message for selector, _ in composite.lines)
+    # Both remedies it recommends do help.
+    assert f"Composite([(at({site!r}), Norm())]) + composite" in message
+    assert "composite + Composite([('*', Gradient())])" in message
+    remedies = (
+        Composite([(rules.at(site), Norm())]) + composite,
+        composite + Composite([("*", Gradient())]),
+    )
+    for remedy in remedies:
+        _, pull = jax.vjp(lambda x, c=remedy: ji.with_rules(model, c)(W, x), X)
+        assert np.isfinite(pull(np.ones_like(X))[0]).all()
+
+
+def test_the_error_counts_further_sites():
+    def model(v, x):
+        for _ in range(3):
+            x = x / (x @ v["stem"]["w"])
+        return x
+
+    with pytest.raises(rules.UnmatchedSiteError, match=r"\(2 more like it\)"):
+        ji.with_rules(model, rules.epsilon_plus())(W, X)
+
+
+# --- Plans ----------------------------------------------------------------------------
+
+
+def test_a_plan_says_which_line_chose_each_rule():
+    composite = Composite([("body", ZPlus()), (rules.of_role("dense"), Epsilon())])
+    plan = ji.plan(mlp, composite, W, X)
+    assert [(row.site, row.role, str(row.rule), row.chosen_by) for row in plan.rows] == [
+        ("stem", "dense", str(Epsilon()), "line 2: of_role('dense')"),
+        ("relu", "activation", "None", "no line matches role activation"),
+        ("body", "dense", str(ZPlus()), "line 1: at('body')"),
+        ("tanh", "activation", "None", "no line matches role activation"),
+        ("add", "add", "None", "no line matches role add"),
+        ("head", "dense", str(Epsilon()), "line 2: of_role('dense')"),
+    ]
+    assert plan.coverage == 0.5
+    assert [row.site for row in plan.uncovered] == ["relu", "tanh", "add"]
+
+
+def test_a_plan_prints_as_a_table_and_as_html():
+    plan = ji.plan(mlp, rules.epsilon_plus_flat(), W, X)
+    head, rule, *rows, last = str(plan).splitlines()
+    assert head.split() == ["site", "role", "rule", "chosen", "by"]
+    assert set(rule) == {"-"}
+    assert [row.split()[0] for row in rows] == [row.site for row in plan.rows]
+    assert last == "coverage 1.000 of 6 sites"
+    assert repr(plan) == str(plan)
+    html = plan._repr_html_()
+    assert html.count("<tr>") == 7
+    assert "of_role(&#x27;dense&#x27;)" in html
+    assert "<th>chosen by</th>" in html
+
+
+def test_the_plain_derivative_covers_only_what_picks():
+    def model(v, x):
+        return jnp.sort(jnp.tanh(x @ v["stem"]["w"]), axis=1)
+
+    plan = ji.plan(model, Composite([("*", Gradient())]), W, X)
+    assert [row.role for row in plan.uncovered] == ["dense", "activation"]
+    assert plan.coverage == pytest.approx(1 / 3)
+
+
+def test_a_plan_of_nothing_is_covered():
+    plan = ji.plan(lambda v, x: x[:, ::2], Composite([]), None, X)
+    assert plan.rows == ()
+    assert plan.coverage == 1
+
+
+def test_a_plan_computes_nothing():
+    shape = jax.ShapeDtypeStruct((2, 4), jnp.float32)
+    assert ji.plan(mlp, rules.epsilon_plus(), W, shape).coverage == 1
+
+
+def test_a_plan_takes_further_arguments():
+    def model(v, x, mask, *, power=1):
+        return (x * mask) @ v["stem"]["w"] ** power
+
+    plan = ji.plan(model, rules.epsilon_plus(), W, X, np.ones_like(X), power=2)
+    assert plan.coverage == 1
+
+
+def test_with_rules_takes_further_arguments():
+    def model(v, x, mask, *, power=1):
+        return (x * mask) @ v["stem"]["w"] ** power
+
+    mask = np.ones_like(X)
+    ruled = ji.with_rules(model, rules.epsilon_plus())
+    np.testing.assert_allclose(
+        ruled(W, X, mask, power=2), model(W, X, mask, power=2), rtol=1e-12
+    )

@@ -1,0 +1,147 @@
+"""Composites by name: end to end against zennit, and what they say about a network."""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+import jaxinterp as ji
+from jaxinterp import rules
+from tests.compiled import compiled
+
+from .replay import NETWORKS, below, distance, golden
+
+RELEVANCE = {
+    "epsilon_plus": rules.epsilon_plus,
+    "epsilon_plus_flat": rules.epsilon_plus_flat,
+    "epsilon_alpha2_beta1": rules.epsilon_alpha2_beta1,
+    "epsilon_alpha2_beta1_flat": rules.epsilon_alpha2_beta1_flat,
+    "epsilon_gamma_box": rules.epsilon_gamma_box,
+    "excitation_backprop": rules.excitation_backprop,
+}
+GRADIENTS = {
+    "gradient": lambda: rules.Composite([("*", rules.Gradient())]),
+    "guided_backprop": rules.guided_backprop,
+    "deconvnet": rules.deconvnet,
+    "beta_smooth": rules.beta_smooth,
+}
+TOLERANCE = 1e-9
+
+
+def composite(name, data):
+    if name == "epsilon_gamma_box":
+        return rules.epsilon_gamma_box(data["low"][0], data["high"][0])
+    return (RELEVANCE | GRADIENTS)[name]()
+
+
+@functools.cache
+def all_received(file):
+    """Returns the logits, and what each composite sends to the input."""
+    data = golden(file)
+    apply_fn, parameters = NETWORKS[file], below(data, "params")
+
+    @compiled
+    def run(parameters, x, target):
+        found, output = {}, None
+        for name in RELEVANCE | GRADIENTS:
+            ruled = ji.with_rules(apply_fn, composite(name, data))
+            output, pull = jax.vjp(lambda x, f=ruled: f(parameters, x), x)
+            seed = jax.nn.one_hot(target, output.shape[1], dtype=output.dtype)
+            (found[name],) = pull(seed * output if name in RELEVANCE else seed)
+        return output, found
+
+    return run(parameters, data["input"], data["target"])
+
+
+@pytest.mark.parametrize("file", NETWORKS)
+def test_networks_are_those_of_zennit(file):
+    assert distance(all_received(file)[0], golden(file)["output"]) <= 1e-12
+
+
+@pytest.mark.parametrize("name", RELEVANCE | GRADIENTS)
+@pytest.mark.parametrize("file", NETWORKS)
+def test_composites_agree_with_zennit(file, name):
+    received = all_received(file)[1][name]
+    assert distance(received, golden(file)[f"{name}/relevance"]) <= TOLERANCE
+
+
+# convolutions, dense layers, and the first layer where it is special
+MAPPINGS = {
+    rules.epsilon_plus(): (rules.ZPlus(), rules.Epsilon(), None),
+    rules.epsilon_plus_flat(0.1): (rules.ZPlus(), rules.Epsilon(0.1), rules.Flat()),
+    rules.epsilon_alpha2_beta1(): (rules.AlphaBeta(), rules.Epsilon(), None),
+    rules.epsilon_alpha2_beta1_flat(): (
+        rules.AlphaBeta(),
+        rules.Epsilon(),
+        rules.Flat(),
+    ),
+    rules.epsilon_gamma_box(-9.0, 9.0, gamma=0.5): (
+        rules.Gamma(0.5),
+        rules.Epsilon(),
+        rules.ZBox(-9.0, 9.0),
+    ),
+    rules.excitation_backprop(): (rules.ZPlus(), rules.ZPlus(), None),
+    rules.deep_taylor(): (
+        rules.ZPlus(keep_bias=False),
+        rules.ZPlus(keep_bias=False),
+        rules.WSquare(keep_bias=False),
+    ),
+    rules.deep_taylor(-9.0, 9.0): (
+        rules.ZPlus(keep_bias=False),
+        rules.ZPlus(keep_bias=False),
+        rules.ZBox(-9.0, 9.0),
+    ),
+}
+
+
+@pytest.mark.parametrize("file", NETWORKS)
+@pytest.mark.parametrize("composite", MAPPINGS, ids=range(len(MAPPINGS)))
+def test_each_role_has_the_rule_of_the_preset(file, composite):
+    data = golden(file)
+    plan = ji.plan(NETWORKS[file], composite, below(data, "params"), data["input"])
+    convolution, dense, first = MAPPINGS[composite]
+    by_role = {
+        "convolution": convolution,
+        "dense": dense,
+        "activation": rules.Pass(),
+        "add": rules.Norm(),
+        "linear": rules.Norm(),
+        "max_pool": rules.Gradient(),
+    }
+    head, *rest = plan.rows
+    assert head.rule == (first or convolution)
+    assert [row.rule for row in rest] == [by_role[row.role] for row in rest]
+    assert plan.coverage == 1
+    assert plan.uncovered == ()
+
+
+@pytest.mark.parametrize(
+    ("composite", "rule"),
+    [
+        (rules.guided_backprop(), rules.GuidedReLU()),
+        (rules.deconvnet(), rules.DeconvReLU()),
+        (rules.beta_smooth(3.0), rules.BetaSmooth(3.0)),
+    ],
+    ids=["guided_backprop", "deconvnet", "beta_smooth"],
+)
+def test_gradient_presets_change_activations_alone(composite, rule):
+    data = golden("zennit_vgg.npz")
+    plan = ji.plan(NETWORKS["zennit_vgg.npz"], composite, below(data, "params"), data["input"])
+    for row in plan.rows:
+        expected = rule if row.role == "activation" else rules.Gradient()
+        assert row.rule == expected
+
+
+def test_the_box_is_for_a_first_convolution_alone():
+    def mlp(w, x):
+        return jax.nn.relu(x @ w[0]) @ w[1]
+
+    plan = ji.plan(
+        mlp, rules.epsilon_gamma_box(0.0, 1.0), [np.ones((4, 4))] * 2, np.ones((1, 4))
+    )
+    assert [str(row.rule) for row in plan.rows] == [
+        str(rules.Epsilon()),
+        "Pass()",
+        str(rules.Epsilon()),
+    ]

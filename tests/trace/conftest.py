@@ -1,0 +1,3 @@
+"""Fixtures of the tests of tracing."""
+
+from tests.rules.conftest import unchecked as unchecked
