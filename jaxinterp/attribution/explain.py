@@ -8,6 +8,7 @@ method jits; all may be jitted, vmapped and differentiated.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
@@ -16,8 +17,8 @@ import jax.numpy as jnp
 
 from jaxinterp.attribution.scores import Score, check_score, relevance_seed
 from jaxinterp.rules.composite import Composite
+from jaxinterp.trace.analysis import active_values
 from jaxinterp.trace.backward import rule_changes
-from jaxinterp.trace.evaluate import NO_CHANGES, Changes
 from jaxinterp.trace.graph import Graph, Site
 from jaxinterp.trace.program import Value
 from jaxinterp.trace.selectors import Selector
@@ -156,16 +157,15 @@ class Backward:
         sites = explained_sites(traced.graph, at)
         self._single = is_single(at, sites)
         self._addresses = tuple(sites)
-        changes = NO_CHANGES
-        if composite is not None:
-            changes = rule_changes(composite.resolve(traced.graph))
         # A module and its last operation are two addresses of one value.
         shapes = {site.value: site.shape for site in sites.values()}
-        changes = Changes(
-            wanted=frozenset(shapes),
-            replaced=changes.replaced,
-            skipped=changes.skipped,
-        )
+        rules = composite.resolve(traced.graph) if composite is not None else {}
+        # What comes before the sites is not on the way back: it runs as it is, so that
+        # an outer derivative, in the weights, is its own.
+        after = active_values(traced.graph.program, shapes)
+        on_the_way = {n: r for n, r in rules.items() if not after.isdisjoint(n.inputs)}
+        changes = rule_changes(on_the_way)
+        changes = dataclasses.replace(changes, wanted=frozenset(shapes))
 
         def run(probes: list[Any]) -> Any:
             outputs, captured = traced.run(
@@ -231,6 +231,19 @@ def attribution_by_backward(
         return back.shaped(jax.tree.map(finish, received, back.activations))
 
     return attribute
+
+
+def check_target(run: Callable[[Any], Any], inputs: Any, target: Any) -> None:
+    """Raises what is wrong with a target before a jitted loop hides its values.
+
+    Args:
+        run: a function of the inputs that looks at the target; it is only traced.
+        inputs: the batch to be explained.
+        target: as the score takes it; nothing is checked under an outer `jit`.
+    """
+    leaves = jax.tree.leaves((inputs, target))
+    if not any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+        jax.eval_shape(run, inputs)
 
 
 def score_seed(score: Score, outputs: Any, target: Any, is_relevance: bool) -> Any:

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxinterp import loop
-from jaxinterp.attribution.explain import Attribution, check_inputs
+from jaxinterp.attribution.explain import Attribution, check_inputs, check_target
 
 Statistic = Literal["mean", "square", "variance"]
 Scale = Literal["range", "absolute"]
@@ -90,10 +90,11 @@ def smooth(
                 "smooth() draws noise and needs a key. Write "
                 "`attribute(variables, inputs, target, key=jax.random.key(0))`."
             )
+        check_target(
+            lambda x: attribution_fn(variables, x, target, key), inputs, target
+        )
         if statistic != "variance":
-            return sum_over(
-                (variables, inputs, target, key, None), jnp.arange(samples)
-            )
+            return sum_over((variables, inputs, target, key, None), jnp.arange(samples))
         # Around the attribution without noise, the squares hardly cancel.
         center = attribution_fn(variables, inputs, target, key)
         context = (variables, inputs, target, key, center)

@@ -19,6 +19,7 @@ from jaxinterp.attribution.explain import (
     Attribution,
     Backward,
     check_inputs,
+    check_target,
     explained_sites,
     score_seed,
 )
@@ -149,6 +150,7 @@ def integrated_gradients(
         variables: Any, inputs: Any, target: Any = None, key: Any = None
     ) -> Any:
         check_inputs(inputs, at)
+        check_target(lambda x: score(apply_fn(variables, x), target), inputs, target)
         explained, extra = inputs, None
         if at is not None:
             encode, _ = split(apply_fn, _one_site(apply_fn, at, variables, inputs))

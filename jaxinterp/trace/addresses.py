@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from jax.extend.core import primitives as p
 
@@ -37,35 +37,32 @@ class Home:
     label: str = ""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Named:
-    """The address of a draft, and the value that a person means by it.
+    """A place that has a name.
 
     Attributes:
         address: module path and operation.
+        mark: what stands before the number of a place that would have the same.
         value: what `capture` returns there.
         home: the module that it stands in.
     """
 
     address: str
+    mark: str
     value: Value
     home: Home
 
 
 def name_nodes(
-    flow: Flow,
-    drafts: list[Draft],
-    parameters: Mapping[Value, str],
-    names: Counter,
-    home: Home,
-) -> tuple[dict[Draft, Named], dict[str, Value]]:
-    """Returns the address of every draft, and of what else has a name.
+    flow: Flow, drafts: list[Draft], parameters: Mapping[Value, str], home: Home
+) -> tuple[dict[Draft, Named], list[Named]]:
+    """Returns the name of every draft, and what else has one, not yet unique.
 
     Args:
         flow: the program.
         drafts: its nodes, in network order.
         parameters: path of the leaf of `variables` that a value is.
-        names: the addresses given so far; updated, shared by all bodies.
         home: the module of the loop that the program is a body of.
     """
     runs = _Runs(flow, parameters, home)
@@ -73,40 +70,47 @@ def name_nodes(
     alone = Counter(
         runs.label(_anchor(d)) for d in drafts if not _is_structural(flow, d)
     )
-    modules = [d for d in drafts if _is_module(flow, runs, d, alone)]
     owners = {index: draft for draft in drafts for index in draft.equations}
     named: dict[Draft, Named] = {}
-    for draft in modules:
-        label, inner = runs.label(_anchor(draft)), runs.home(_anchor(draft))
-        (*_, value) = flow.program.equations[draft.last].outputs
-        value = outputs.pop(label, value)
-        named[draft] = Named(_unique(label, "@", names), value, inner)
-    others = {_unique(label, "@", names): value for label, value in outputs.items()}
+    others: list[Named] = []
     for draft in drafts:
-        if draft in named:
-            continue
-        label, inner = runs.label(_anchor(draft)), runs.home(_anchor(draft))
-        name = runs.leaf_name(_anchor(draft)) or operation(flow, draft, owners)
-        address = f"{label}/{name}".lstrip("/")
+        anchor = _anchor(draft)
+        label, inner = runs.label(anchor), runs.home(anchor)
         (*_, value) = flow.program.equations[draft.last].outputs
-        address = _unique(_tag(flow, draft.last) or address, "_", names)
-        named[draft] = Named(address, value, inner)
-    for draft in drafts:
+        if _is_module(flow, runs, draft, alone):
+            named[draft] = Named(label, "@", outputs.pop(label, value), inner)
+        else:
+            name = runs.leaf_name(anchor) or operation(flow, draft, owners)
+            address = _tag(flow, draft.last) or f"{label}/{name}".lstrip("/")
+            named[draft] = Named(address, "_", value, inner)
         for index in sorted(draft.equations - {draft.last}):
             if tag := _tag(flow, index):
                 (value,) = flow.program.equations[index].outputs
-                others[_unique(tag, "_", names)] = value
+                others.append(Named(tag, "_", value, inner))
+    others += [Named(label, "@", value, home) for label, value in outputs.items()]
     return named, others
 
 
-def _unique(address: str, mark: str, names: Counter) -> str:
-    """Returns an address that nobody has, with the lowest number that makes it so."""
-    number, name = names[address], address
-    while number and names[name]:
+def unique_addresses(places: Iterable[Named]) -> dict[Named, str]:
+    """Returns the address of each place, numbered where several have the same name.
+
+    Args:
+        places: in network order. A module takes its name before any operation does.
+    """
+    taken: Counter = Counter()
+    places = list(places)
+    ordered = sorted(places, key=lambda place: place.mark != "@")
+    found = {place: _unique(place.address, place.mark, taken) for place in ordered}
+    return {place: found[place] for place in places}
+
+
+def _unique(address: str, mark: str, taken: Counter) -> str:
+    number, name = taken[address], address
+    while number and taken[name]:
         name = f"{address}{mark}{number}"
         number += 1
-    names[address] = max(number, 1)
-    names[name] = max(names[name], 1)
+    taken[address] = max(number, 1)
+    taken[name] = max(taken[name], 1)
     return name
 
 

@@ -71,7 +71,7 @@ class Flow:
 
     @cached_property
     def readers(self) -> Mapping[Value, tuple[int, ...]]:
-        """The indices of the equations that read a value; -1 is the program's output."""
+        """The indices of the equations that read a value; -1 is the program itself."""
         readers: dict[Value, list[int]] = {}
         for index, equation in enumerate(self.program.equations):
             for value in dict.fromkeys(equation.values):
@@ -115,7 +115,7 @@ class Flow:
 
     @cached_property
     def dominator(self) -> Mapping[Value, tuple[Value | None, int]]:
-        """For each active value its immediate dominator, and its depth below the inputs.
+        """For each active value its immediate dominator, and its depth below inputs.
 
         `u` dominates `v` if everything that reaches `v` has come through `u`.
         """
@@ -177,7 +177,7 @@ class Flow:
     # --- Inactive values --------------------------------------------------------------
 
     def varying_axes(self, atom: Atom) -> frozenset[int]:
-        """The axes along which an inactive value may differ; along others it repeats."""
+        """The axes along which an inactive value may differ; elsewhere it repeats."""
         axes = frozenset(i for i, size in enumerate(atom.shape) if size != 1)
         at = self.producer.get(atom) if isinstance(atom, Value) else None
         if not axes or at is None:
@@ -220,6 +220,7 @@ _POINTWISE = frozenset(
         *(Kind.ELEMENTWISE, Kind.EXTREMUM, Kind.CHOICE, Kind.TEST),
     }
 )
+
 
 def _meet(
     tree: Mapping[Value, tuple[Value | None, int]], a: Value | None, b: Value | None

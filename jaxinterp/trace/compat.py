@@ -1,7 +1,7 @@
 """What differs between JAX versions, in one place.
 
-Everything is decided by looking at the object at hand (a parameter that is there or not),
-never by parsing a version number. The rest of the package sees only the functions
+Everything is decided by looking at the object at hand (a parameter that is there or
+not), never by parsing a version number. The rest of the package sees only the functions
 below.
 """
 
@@ -18,7 +18,16 @@ from jax.extend import core
 from jax.extend.core import primitives
 
 # Frames of these packages are never the line that a user wrote.
-_FRAMEWORKS = ("jax", "jaxlib", "flax", "equinox", "keras", "haiku", "jaxtyping", "chex")
+_FRAMEWORKS = (
+    "jax",
+    "jaxlib",
+    "flax",
+    "equinox",
+    "keras",
+    "haiku",
+    "jaxtyping",
+    "chex",
+)
 _FRAMEWORK_PATHS = tuple(f"{os.sep}{name}{os.sep}" for name in _FRAMEWORKS)
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _TRANSFORM = re.compile(r"\b(?:jvp|vjp|vmap|transpose|remat|rematted_computation)\(")
@@ -61,8 +70,18 @@ def expand_hijax(eqn: core.JaxprEqn) -> Any | None:
     def expanded(*flat: Any) -> list[Any]:
         return jax.tree.leaves(prim.expand(*jax.tree.unflatten(prim.in_tree, flat)))
 
-    avals = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in eqn.invars]
-    return jax.make_jaxpr(expanded)(*avals)
+    kinds = [jax.ShapeDtypeStruct(*kind_of(variable)) for variable in eqn.invars]
+    return jax.make_jaxpr(expanded)(*kinds)
+
+
+def kind_of(variable: Any) -> tuple[tuple[int, ...], Any]:
+    """Returns the shape and dtype of a variable of a jaxpr.
+
+    Args:
+        variable: a `Var` or `Literal`.
+    """
+    shape = tuple(getattr(variable.aval, "shape", ()))
+    return shape, getattr(variable.aval, "dtype", None)
 
 
 def checkpoint_settings(eqn: core.JaxprEqn) -> dict[str, Any] | None:
@@ -71,7 +90,7 @@ def checkpoint_settings(eqn: core.JaxprEqn) -> dict[str, Any] | None:
     Args:
         eqn: any equation.
     """
-    prim = eqn.params.get("_prim")
+    prim: Any = eqn.params.get("_prim")
     if eqn.primitive is primitives.remat_p:
         params = eqn.params
     elif hasattr(prim, "policy"):  # a high-level primitive
@@ -123,16 +142,18 @@ def scope_of(eqn: core.JaxprEqn) -> str:
     stack = str(eqn.source_info.name_stack)
     if "(" in stack:
         stack = _TRANSFORM.sub("", stack).replace(")", "")
-    # Names that libraries give say nothing of the model: `checkpoint`, the subscripts of
-    # an `einsum`, the classes of Equinox's layers.
+    # Names that libraries give say nothing of the model: `checkpoint`, the subscripts
+    # of an `einsum`, the classes of Equinox's layers.
     pieces = [piece for piece in stack.split("/") if piece not in _NO_MODULES]
     pieces = [piece for piece in pieces if "->" not in piece]
     own = [piece for piece in pieces if not piece.startswith("eqx.nn.")]
     return "/".join(own or pieces)
 
 
-def source_line(eqn: core.JaxprEqn) -> str:
+def source_line(eqn: core.JaxprEqn) -> str | None:
     """Returns `file:line (function)` of the innermost frame that a user wrote.
+
+    Inside of a jitted function of a library there is none.
 
     Args:
         eqn: the equation as JAX traced it.
@@ -144,7 +165,7 @@ def source_line(eqn: core.JaxprEqn) -> str:
             continue
         line = getattr(frame, "line_num", None) or getattr(frame, "start_line", 0)
         return f"{name}:{line} ({frame.function_name})"
-    return "unknown line"
+    return None
 
 
 def primitive_of(function: Callable[..., Any], *args: Any) -> core.Primitive:
@@ -166,4 +187,6 @@ def existing(*names: str) -> tuple[core.Primitive, ...]:
     Args:
         *names: names in `jax.extend.core.primitives`.
     """
-    return tuple(getattr(primitives, name) for name in names if hasattr(primitives, name))
+    return tuple(
+        getattr(primitives, name) for name in names if hasattr(primitives, name)
+    )

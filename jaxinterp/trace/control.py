@@ -35,15 +35,13 @@ def _call_body(eqn: core.JaxprEqn) -> Any | None:
 
 
 def _is_called(eqn: core.JaxprEqn, body: Any) -> bool:
-    """Whether a body takes and gives what its equation does: `lax.reduce`'s does not."""
+    """Whether a body takes and gives what its equation does, unlike `lax.reduce`'s."""
     inner, _ = compat.open_jaxpr(body)
-
-    def kinds(variables: Sequence[Any]) -> list[Any]:
-        return [(v.aval.shape, v.aval.dtype) for v in variables]
-
-    is_same = kinds(inner.invars) == kinds(eqn.invars)
-    is_same = is_same and kinds(inner.outvars) == kinds(eqn.outvars)
-    return is_same and "mesh" not in eqn.params  # shards see a part of each operand
+    ours, theirs = (
+        [list(map(compat.kind_of, variables)) for variables in (j.invars, j.outvars)]
+        for j in (eqn, inner)
+    )
+    return ours == theirs and "mesh" not in eqn.params  # a shard sees a part
 
 
 def _loop_bodies(eqn: core.JaxprEqn) -> tuple[Any, ...]:
@@ -70,7 +68,8 @@ def _join(prefix: str, scope: str) -> str:
 class _Flattener:
     """The state of one flattening: the equations and calls written so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, callers: tuple[core.JaxprEqn, ...]) -> None:
+        self.callers = callers
         self.equations: list[Equation] = []
         self.calls: list[Call] = []
         self.constants: dict[Value, Any] = {}
@@ -96,14 +95,21 @@ class _Flattener:
         body = _call_body(eqn)
         if body is None:
             outputs = tuple(Value(var.aval) for var in eqn.outvars)
-            bodies = tuple(flatten(jaxpr, scope) for jaxpr in _loop_bodies(eqn))
+            inner = (eqn, *self.callers)
+            bodies = tuple(flatten(jaxpr, scope, inner) for jaxpr in _loop_bodies(eqn))
             env.update(zip(eqn.outvars, outputs, strict=True))
             self.equations.append(
-                Equation(eqn.primitive, eqn.params, inputs, outputs, scope, eqn, bodies)
+                Equation(
+                    *(eqn.primitive, eqn.params, inputs, outputs, scope, eqn),
+                    bodies=bodies,
+                    callers=self.callers,
+                )
             )
             return
         start, place = len(self.equations), len(self.calls)
+        self.callers, outer = (eqn, *self.callers), self.callers
         _, results = self.enter(body, inputs, scope)
+        self.callers = outer
         env.update(zip(eqn.outvars, results, strict=True))
         # What is handed through, or given twice, is written once: by who computed it.
         written = {o for e in self.equations[start:] for o in e.outputs}
@@ -124,18 +130,21 @@ class _Flattener:
 
 def _read(env: Mapping[Any, Atom], var: Any) -> Atom:
     if isinstance(var, core.Literal):
-        return Constant(var.val, tuple(var.aval.shape), var.aval.dtype)
+        return Constant(var.val, *compat.kind_of(var))
     return env[var]
 
 
-def flatten(jaxpr: Any, scope: str = "") -> Program:
+def flatten(
+    jaxpr: Any, scope: str = "", callers: tuple[core.JaxprEqn, ...] = ()
+) -> Program:
     """Returns a jaxpr as a `Program`, calls seen through.
 
     Args:
         jaxpr: an open or closed jaxpr.
         scope: the module path of the loop that the jaxpr is a body of.
+        callers: that loop and what it is in.
     """
-    flattener = _Flattener()
+    flattener = _Flattener(callers)
     inputs, outputs = flattener.enter(jaxpr, None, scope)
     return Program(
         tuple(v for v in inputs if isinstance(v, Value)),

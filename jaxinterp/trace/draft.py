@@ -100,7 +100,7 @@ class Sketch:
         return reader
 
     def affine_step(self, index: int) -> str | None:
-        """Says what an equation with one active operand does: scale, shift, cast, layout."""
+        """What an equation with one active operand does: scale, shift, cast, layout."""
         operands = self.flow.active_inputs(index)
         equation = self.equations[index]
         if len(operands) != 1 or equation.values.count(operands[0]) != 1:

@@ -30,13 +30,14 @@ class AmbiguousAddressError(ValueError):
         matches = list(matches)
         shown = "\n".join(f"    {a}" for a in matches[:8])
         super().__init__(
-            f"One site is needed here, and {selector} matches {len(matches)}:\n{shown}\n"
+            f"One site is needed here, and {selector} matches {len(matches)}:\n"
+            f"{shown}\n"
             f"Write one of them, such as {matches[0]!r}."
         )
 
 
 class EditError(ValueError):
-    """An edit of `intervene` returns something that cannot take the activation's place."""
+    """An edit of `intervene` returns what cannot take the activation's place."""
 
     def __init__(self, address: str, expected: str, found: str):
         super().__init__(

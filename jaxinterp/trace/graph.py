@@ -1,25 +1,19 @@
-"""A network as a graph: nodes with a role, sites with an address, printed as a table."""
+"""A network as a graph: nodes with a role, sites with an address, and a table."""
 
 from __future__ import annotations
 
 import dataclasses
 import html
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from jax.extend.core import Primitive
-from jax.extend.core import primitives as p
 
-from jaxinterp.trace import addresses
-from jaxinterp.trace.analysis import Flow, active_values
-from jaxinterp.trace.control import loop_bindings, loop_length
-from jaxinterp.trace.draft import Draft
-from jaxinterp.trace.nodes import recognize
-from jaxinterp.trace.program import Atom, Equation, Program, Value
-from jaxinterp.trace.roles import KINDS, Kind, Role
+from jaxinterp.trace.analysis import Flow
+from jaxinterp.trace.cost import flops
+from jaxinterp.trace.program import Equation, Program, Value
+from jaxinterp.trace.roles import Role
 
 AFFINE = (Role.CONVOLUTION, Role.DENSE)
 
@@ -81,7 +75,7 @@ class Node:
         return self.flow.program.equations[self.equations[-1]].line
 
     @property
-    def weights(self) -> tuple[Atom, ...]:
+    def weights(self) -> tuple[Value, ...]:
         """The operands that do not depend on the explained input."""
         own = {o for e in self.members for o in e.outputs}
         return tuple(
@@ -95,8 +89,8 @@ class Node:
 
     @property
     def flops(self) -> int:
-        """Floating-point operations of one evaluation (a multiply-add counts as two)."""
-        return sum(_flops(equation) for equation in self.members)
+        """Floating-point operations of one evaluation; a multiply-add counts as two."""
+        return sum(map(flops, self.members))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -246,170 +240,6 @@ def html_table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     return f"<table><thead><tr>{cells(head, 'th')}</tr></thead>{body}</table>"
 
 
-def build_graph(
-    program: Program,
-    roots: tuple[Value, ...],
-    parameters: Mapping[Value, str],
-    cuts: frozenset[Value] = frozenset(),
-) -> Graph:
-    """Returns the graph of a traced function.
-
-    Args:
-        program: its equations.
-        roots: the values of the explained input.
-        parameters: paths of the leaves of `variables`.
-        cuts: values that must not disappear inside a node.
-    """
-    active = active_values(program, roots)
-    paths = addresses.parameter_paths(program, parameters)
-    counts: Counter = Counter()
-    flows: dict[Program, Flow] = {}
-    drafts: list[tuple[Flow, Draft, addresses.Named]] = []
-    modules: list[tuple[Program, str, Value]] = []
-    lengths: dict[Program, tuple[int, ...]] = {program: ()}
-
-    def visit(program: Program, home: addresses.Home) -> None:
-        flow = flows[program] = Flow(program, active)
-        found = recognize(flow, cuts)
-        names, outputs = addresses.name_nodes(flow, found, paths, counts, home)
-        modules.extend((program, address, value) for address, value in outputs.items())
-        for draft in found:
-            drafts.append((flow, draft, names[draft]))
-            equation = program.equations[draft.last]
-            length = loop_length(equation)
-            for body in equation.bodies:
-                lengths[body] = lengths[program] + ((length,) if length else ())
-                visit(body, names[draft].home)
-
-    visit(program, addresses.Home())
-    first, last = _ends(flows, drafts, active)
-    within = _modules_within(drafts, modules)
-    nodes = tuple(
-        _finish(flow, draft, named, draft in first, draft in last, within[draft])
-        for flow, draft, named in drafts
-    )
-    sites = _sites(nodes, [n for _, _, n in drafts], modules, lengths)
-    return Graph(program, nodes, sites, flows, paths)
-
-
-def _modules_within(drafts: list, modules: list) -> dict[Draft, tuple[str, ...]]:
-    owner = {
-        output: draft
-        for flow, draft, _ in drafts
-        for index in draft.equations
-        for output in flow.program.equations[index].outputs
-    }
-    within: dict[Draft, tuple[str, ...]] = {draft: () for _, draft, _ in drafts}
-    for _, address, value in modules:
-        if value in owner:
-            within[owner[value]] += (address,)
-    return within
-
-
-def _finish(
-    flow: Flow,
-    draft: Draft,
-    named: addresses.Named,
-    is_first: bool,
-    is_last: bool,
-    modules: tuple[str, ...],
-) -> Node:
-    equations = tuple(sorted(draft.equations))
-    own = {o for i in equations for o in flow.program.equations[i].outputs}
-    read = [v for i in equations for v in flow.active_inputs(i) if v not in own]
-    return Node(
-        address=named.address,
-        role=draft.role,
-        flow=flow,
-        equations=equations,
-        kernel=draft.kernel,
-        before=draft.before,
-        after=draft.after,
-        inputs=tuple(dict.fromkeys(read)),
-        outputs=flow.program.equations[draft.last].outputs,
-        is_first=is_first,
-        is_last=is_last,
-        modules=modules,
-    )
-
-
-def _sites(
-    nodes: tuple[Node, ...],
-    names: list[addresses.Named],
-    modules: list[tuple[Program, str, Value]],
-    lengths: Mapping[Program, tuple[int, ...]],
-) -> dict[str, Site]:
-    owner = {
-        output: (i, index, node)
-        for i, node in enumerate(nodes)
-        for index in node.equations
-        for output in node.flow.program.equations[index].outputs
-    }
-    named = [(n.address, n.value, node) for n, node in zip(names, nodes, strict=True)]
-    outer = [(a, v, owner[v][2]) for _, a, v in modules if v in owner]
-    # A module follows the operations in it; a loop's body follows the loop.
-    places = [(*owner[v][:2], 0, a, v, node) for a, v, node in named if v in owner]
-    places += [(*owner[v][:2], 1, a, v, node) for a, v, node in outer]
-    places.sort(key=lambda place: place[:3])
-    sites = {}
-    for *_, address, value, node in places:
-        steps = lengths[node.flow.program]
-        sites[address] = Site(address, value, node, steps + value.shape, steps)
-    return sites
-
-
-def _ends(
-    flows: Mapping[Program, Flow],
-    drafts: list[tuple[Flow, Draft, addresses.Named]],
-    active: frozenset[Value],
-) -> tuple[set[Draft], set[Draft]]:
-    """The affine maps with no other before them, and those with no other after them."""
-    kernels = {
-        (flow.program, i): draft
-        for flow, draft, _ in drafts
-        if (i := draft.kernel) is not None
-    }
-    after: set[Value] = set()  # values with an affine map before them
-    before: set[Value] = set()  # values with an affine map after them
-    size = (-1, -1)
-    while size != (len(after), len(before)):
-        size = (len(after), len(before))
-        for flow in flows.values():
-            _spread(flow, kernels, active, after, before)
-    first, last = set(), set()
-    for (body, index), draft in kernels.items():
-        equation = body.equations[index]
-        if not any(v in after for v in equation.values if v in active):
-            first.add(draft)
-        if not any(o in before for o in equation.outputs):
-            last.add(draft)
-    return first, last
-
-
-def _spread(
-    flow: Flow, kernels: Mapping, active: frozenset, after: set, before: set
-) -> None:
-    equations = flow.program.equations
-    for index, equation in enumerate(equations):
-        for _, enter, leave in loop_bindings(equation) if equation.bodies else ():
-            after.update(b for a, b in (*enter, *leave) if a in after)
-            before.update(a for a, b in (*enter, *leave) if b in before)
-        if equation.bodies:
-            continue
-        if (flow.program, index) in kernels or any(v in after for v in equation.values):
-            after.update(o for o in equation.outputs if o in active)
-    for index in reversed(range(len(equations))):
-        equation = equations[index]
-        for _, enter, leave in loop_bindings(equation) if equation.bodies else ():
-            before.update(a for a, b in (*enter, *leave) if b in before)
-        if equation.bodies:
-            continue
-        if (flow.program, index) in kernels or any(
-            o in before for o in equation.outputs
-        ):
-            before.update(v for v in equation.values if v in active)
-
-
 def _parameter_leaves(node: Node, parameters: Mapping[Value, str]) -> set[Value]:
     found, todo = set(), list(node.weights)
     while todo:
@@ -420,22 +250,3 @@ def _parameter_leaves(node: Node, parameters: Mapping[Value, str]) -> set[Value]
         if at is not None:
             todo += node.flow.program.equations[at].values
     return found
-
-
-def _flops(equation: Equation) -> int:
-    size = sum(int(np.prod(o.shape)) for o in equation.outputs)
-    if equation.primitive is p.dot_general_p:
-        contracting = equation.params["dimension_numbers"][0][0]
-        return (
-            2 * size * int(np.prod([equation.inputs[0].shape[i] for i in contracting]))
-        )
-    if equation.primitive is p.conv_general_dilated_p:
-        kernel = equation.inputs[1].shape
-        features = kernel[equation.params["dimension_numbers"].rhs_spec[0]]
-        return 2 * size * int(np.prod(kernel)) // max(features, 1)
-    kind = KINDS.get(equation.primitive)
-    if kind in (Kind.LAYOUT, Kind.MOVE, Kind.CAST, Kind.LOOKUP, Kind.LOOP):
-        return 0
-    if kind in (Kind.SUM, Kind.PICK):
-        return sum(int(np.prod(v.shape)) for v in equation.inputs)
-    return size

@@ -161,7 +161,7 @@ def _log_of_sum(sketch: Sketch, index: int) -> None:
 
 
 def _extend_back(sketch: Sketch, draft: Draft, source: Value) -> None:
-    """Takes in what prepares a softmax or a norm: exp, the shift by the maximum, mean."""
+    """Takes in what prepares a softmax or norm: exp, shift by the maximum, mean."""
     while source not in sketch.cuts and source in sketch.flow.producer:
         readers = sketch.flow.readers[source]
         if any(reader not in draft.equations for reader in readers):
@@ -176,7 +176,7 @@ def _extend_back(sketch: Sketch, draft: Draft, source: Value) -> None:
 def _preparation(
     sketch: Sketch, draft: Draft, value: Value
 ) -> tuple[set[int], Value] | None:
-    """The steps that prepare a value for a softmax or norm, and what they start from."""
+    """What prepares a value for a softmax or norm, and what it starts from."""
     has_exp = any(sketch.equations[i].primitive is p.exp_p for i in draft.equations)
     if draft.role is Role.SOFTMAX and not has_exp:
         steps = _exponential(sketch, value) or set()
@@ -188,8 +188,9 @@ def _preparation(
         return None
     owner = sketch.owner.get(at)
     if draft.role is Role.NORMALIZATION:  # centering
-        is_mean = owner is not None and owner.role is Role.LINEAR
-        return (set(owner.equations), source) if is_mean else None
+        if owner is None or owner.role is not Role.LINEAR:
+            return None
+        return set(owner.equations), source
     inside = sketch.flow.between(source, at)
     if owner is not None or inside is None or not _may_own(sketch, inside, at):
         return None

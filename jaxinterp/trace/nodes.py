@@ -1,4 +1,4 @@
-"""Groups equations into nodes: the affine maps, activations and sums that a person sees.
+"""Groups equations into nodes: the affine maps and activations that a person sees.
 
 Nothing here looks at a name. An activation is whatever maps each entry of one value
 through a nonlinear function, however many primitives that takes; a softmax is an
@@ -92,7 +92,7 @@ def _is_activation(sketch: Sketch, index: int) -> bool:
 
 
 def _exponential_before(sketch: Sketch, index: int) -> set[int]:
-    """The steps from an exponential on: `1 / (1 + exp(-x))` is one function, not three."""
+    """The steps since an exponential: `1 / (1 + exp(-x))` is one function."""
     steps: set[int] = set()
     (value,) = sketch.flow.active_inputs(index)
     while (at := sketch.flow.producer.get(value)) is not None:
@@ -109,7 +109,7 @@ def _exponential_before(sketch: Sketch, index: int) -> set[int]:
 
 
 def _activation_call(sketch: Sketch, call: Call) -> None:
-    """Claims a call that scales and shifts one activation by fixed numbers, as selu does."""
+    """Claims a call that is an activation but for fixed numbers, such as selu."""
     flow, body = sketch.flow, range(call.start, call.stop)
     inside = {i for i in body if flow.is_active(i)}
     owners = {sketch.owner[i] for i in inside if i in sketch.owner}

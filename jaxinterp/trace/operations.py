@@ -66,8 +66,9 @@ def operation(flow: Flow, draft: Draft, owners: Mapping[int, Draft]) -> str:
 
 
 def _activation_name(flow: Flow, draft: Draft, primitives: set) -> str:
-    for call in flow.program.calls:
-        if call.name and not call.name.startswith("_") and _is_body(flow, draft, call):
+    for call in reversed(flow.program.calls):  # inner before outer
+        is_named = call.name.isidentifier() and not call.name.startswith("_")
+        if is_named and _is_body(flow, draft, call):
             return call.name
     if primitives & {p.erf_p, p.erfc_p} or {p.tanh_p, p.mul_p} <= primitives:
         return "gelu"
@@ -80,8 +81,8 @@ def _activation_name(flow: Flow, draft: Draft, primitives: set) -> str:
     if primitives == {p.mul_p}:
         return "square"
     if len(primitives) == 1:
-        name = next(iter(primitives)).name
-        return {"max": "relu"}.get(name, _RENAMED.get(name, name))
+        name = str(next(iter(primitives)))
+        return "relu" if name == "max" else _RENAMED.get(name, name)
     return "clip" if primitives <= {p.max_p, p.min_p} else "activation"
 
 
@@ -93,7 +94,9 @@ def _choice_name(primitives: set) -> str:
         return "where"
     if rest & {p.exp_p, p.expm1_p}:
         return "elu"
-    return {(): "relu", (p.mul_p,): "leaky_relu"}.get(tuple(rest - tests), "activation")
+    if rest == tests:
+        return "relu"
+    return "leaky_relu" if rest == tests | {p.mul_p} else "activation"
 
 
 def _normalization_name(flow: Flow, equations: list[Equation], primitives: set) -> str:
@@ -119,9 +122,7 @@ def _linear_name(equations: list[Equation], primitives: set) -> str:
 
 def _is_body(flow: Flow, draft: Draft, call: Call) -> bool:
     inside = range(call.start, call.stop)
-    return draft.last in inside and all(
-        i in draft.equations for i in inside if flow.is_active(i)
-    )
+    return draft.equations == {i for i in inside if flow.is_active(i)}
 
 
 def _matmul_name(flow: Flow, draft: Draft, owners: Mapping[int, Draft]) -> str:

@@ -15,7 +15,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
@@ -23,7 +23,7 @@ from jaxinterp.trace import compat
 
 
 class Value:
-    """What an equation writes and others read: a node's result, an input, a constant."""
+    """What an equation writes and others read: a result, an input, a constant."""
 
     __slots__ = ("dtype", "shape")
 
@@ -37,7 +37,7 @@ class Value:
     @property
     def is_inexact(self) -> bool:
         """Whether the value can carry a derivative."""
-        return self.dtype is not None and jax.dtypes.issubdtype(self.dtype, np.inexact)
+        return self.dtype is not None and jnp.issubdtype(self.dtype, np.inexact)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -70,6 +70,7 @@ class Equation:
         scope: the module path in which the equation was traced, `""` where none.
         origin: the equation as JAX traced it.
         bodies: the programs of a loop's body or a branch's arms.
+        callers: the calls and loops that it was traced in, the innermost first.
     """
 
     primitive: core.Primitive
@@ -79,6 +80,7 @@ class Equation:
     scope: str
     origin: core.JaxprEqn
     bodies: tuple[Program, ...] = ()
+    callers: tuple[core.JaxprEqn, ...] = ()
 
     @property
     def values(self) -> tuple[Value, ...]:
@@ -87,8 +89,9 @@ class Equation:
 
     @property
     def line(self) -> str:
-        """Where the user wrote it."""
-        return compat.source_line(self.origin)
+        """Where the user wrote it, or the library's function that it is in."""
+        lines = map(compat.source_line, (self.origin, *self.callers))
+        return next(filter(None, lines), "unknown line")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -100,8 +103,8 @@ class Call:
         stop: one past the index of its last equation.
         equation: the call itself, to run it whole.
         name: what the user called the function, `""` where unknown.
-        checkpoint: the keywords of `jax.checkpoint`, if its body is to be computed again
-            in a backward pass.
+        checkpoint: the keywords of `jax.checkpoint`, if its body is to be computed
+            again in a backward pass.
     """
 
     start: int

@@ -103,7 +103,15 @@ KINDS: Mapping[Primitive, Kind] = _by_primitive(
         Kind.ELEMENTWISE: (
             *(p.abs_p, p.acos_p, p.acosh_p, p.asin_p, p.asinh_p, p.atan_p, p.atanh_p),
             *(p.bessel_i0e_p, p.bessel_i1e_p, p.cbrt_p, p.ceil_p, p.cos_p, p.cosh_p),
-            *(p.digamma_p, p.erf_p, p.erfc_p, p.erf_inv_p, p.exp_p, p.exp2_p, p.expm1_p),
+            *(
+                p.digamma_p,
+                p.erf_p,
+                p.erfc_p,
+                p.erf_inv_p,
+                p.exp_p,
+                p.exp2_p,
+                p.expm1_p,
+            ),
             *(p.floor_p, p.integer_pow_p, p.lgamma_p, p.log_p, p.log1p_p, p.logistic_p),
             *(p.pow_p, p.rem_p, p.round_p, p.rsqrt_p, p.sign_p, p.sin_p, p.sinh_p),
             *(p.sqrt_p, p.square_p, p.tan_p, p.tanh_p, p.atan2_p, p.nextafter_p),

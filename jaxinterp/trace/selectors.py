@@ -254,7 +254,8 @@ def of_primitive(*primitives: Primitive) -> Selector:
         if not isinstance(primitive, Primitive):
             raise TypeError(
                 f"of_primitive() takes JAX primitives, and was given {primitive!r}.\n"
-                "Write `from jax.extend.core.primitives import tanh_p` and pass `tanh_p`."
+                "Write `from jax.extend.core.primitives import tanh_p`, and pass "
+                "`tanh_p`."
             )
     return OfPrimitive(primitives)
 

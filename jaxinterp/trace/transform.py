@@ -1,4 +1,4 @@
-"""Functions as graphs: `trace`, and the transformations `capture`, `intervene`, `split`.
+"""Functions as graphs: `trace`, and what `capture`, `intervene` and `split` do.
 
 An apply function is `apply_fn(variables, inputs, *args, **kwargs) -> outputs`. Arrays
 among the further arguments are traced; everything else (`train=False`, a method's name)
@@ -16,10 +16,11 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxinterp.trace.build import build_graph
 from jaxinterp.trace.control import flatten
 from jaxinterp.trace.errors import AddressError, AmbiguousAddressError, EditError
 from jaxinterp.trace.evaluate import Changes, evaluate
-from jaxinterp.trace.graph import Graph, Site, build_graph
+from jaxinterp.trace.graph import Graph, Site
 from jaxinterp.trace.program import Value
 from jaxinterp.trace.selectors import Selector, as_selector
 
@@ -357,16 +358,12 @@ def split(apply_fn: ApplyFn, site: Selector | str) -> tuple[ApplyFn, ApplyFn]:
     ) -> Any:
         traced = trace_call(apply_fn, variables, inputs, *args, **kwargs)
         found = select_one(traced.graph, site)
-        if (
-            found.length
-            or found.value not in traced.graph.flows[traced.graph.program].producer
-            and found.value not in traced.graph.program.inputs
-        ):
+        if found.node.flow.program is not traced.graph.program:
             raise ValueError(
-                f"{found.address!r} is inside a loop: each step computes it from the "
-                "one before, so the model cannot start there.\n"
-                "Split at a site outside the loop, or use `intervene`, whose edit is "
-                "applied at every step."
+                f"{found.address!r} is inside a loop or branch: how often it is "
+                "computed depends on the inputs,\nso the model cannot start there. "
+                "Split at a site outside of it, or use `intervene`,\n"
+                "whose edit is applied at every step."
             )
         edit = _checked(lambda _: activation, found.address)
         outputs, _ = traced.run(Changes(edits={found.value: edit}))

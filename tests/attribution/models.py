@@ -1,5 +1,6 @@
 """Small models for the tests of attribution, as plain functions of bare pytrees."""
 
+import itertools
 from typing import Any
 
 import jax
@@ -20,7 +21,7 @@ def mlp_weights(widths: tuple[int, ...] = (5, 8, 6, CLASSES)) -> list[dict[str, 
     """Returns the weights of dense layers."""
     return [
         {"w": normal(i, m, n) / m**0.5, "b": 0.3 * normal(100 + i, 1, n)}
-        for i, (m, n) in enumerate(zip(widths, widths[1:], strict=False))
+        for i, (m, n) in enumerate(itertools.pairwise(widths))
     ]
 
 

@@ -18,9 +18,11 @@ from jaxinterp.attribution import (
     integrated_gradients,
     lrp,
     saliency,
+    smooth,
     total,
 )
 from jaxinterp.trace import AddressError
+from tests.compiled import compiled
 
 from . import models
 
@@ -74,7 +76,7 @@ def normed(v, x):
 
 def test_a_site_inside_a_fused_map_splits_it():
     graph = ji.trace(normed, CNN, IMAGES)
-    assert [n.role for n in graph if "net/" in n.address][0] == "convolution"
+    assert graph.nodes[0].role == "convolution"
     actual = gradient(normed, at="net/conv")(CNN, IMAGES, TARGET)
     expected = split_gradient(normed, "net/conv", CNN, IMAGES)
     np.testing.assert_allclose(actual, expected, rtol=1e-10, atol=1e-14)
@@ -141,7 +143,7 @@ def test_a_site_of_integers_cannot_be_explained():
     def model(v, x):
         return models.mlp(v, x) * jnp.argmax(x, axis=1)[:, None]
 
-    with pytest.raises(TypeError, match="'argmax' has dtype int.*only real numbers"):
+    with pytest.raises(TypeError, match=r"'argmax' has dtype int.*only real numbers"):
         gradient(model, at="argmax")(LAYERS, X, TARGET)
 
 
@@ -200,6 +202,23 @@ def test_a_target_for_another_batch_is_an_error(method):
 
 
 @every_method
+def test_a_target_out_of_range_is_an_error(method):
+    attribute = method(models.mlp)
+    for run in (attribute, smooth(attribute, samples=2)):
+        with pytest.raises(ValueError, match=r"target 4 is out of range for 4 classes"):
+            run(LAYERS, X, np.array([0, 4, 1]), jax.random.key(0))
+
+
+@every_method
+def test_under_jit_a_target_out_of_range_gives_nan(method):
+    """It cannot be an error, and must not look like an explanation."""
+    attribute = method(models.smooth_mlp)
+    received = np.asarray(compiled(attribute)(LAYERS, X, np.array([0, 4, 1])))
+    assert np.isnan(received[1]).all()
+    assert np.isfinite(received[[0, 2]]).all()
+
+
+@every_method
 def test_a_target_is_needed(method):
     with pytest.raises(ValueError, match="score=logit needs a target"):
         method(models.mlp)(LAYERS, X)
@@ -207,10 +226,9 @@ def test_a_target_is_needed(method):
 
 
 # Deconvnet is left out: its way back never looks at an input, unless it is pooled.
-@pytest.mark.parametrize(
-    "method", [m for m in METHODS.values() if m is not deconvnet], ids=str
-)
-def test_nan_in_gives_nan_out_in_its_own_example_alone(method):
+@pytest.mark.parametrize("name", [name for name in METHODS if name != "deconvnet"])
+def test_nan_in_gives_nan_out_in_its_own_example_alone(name):
+    method = METHODS[name]
     x = X.copy()
     x[1, 2] = np.nan
     received = np.asarray(method(models.smooth_mlp)(LAYERS, x, TARGET))

@@ -33,7 +33,7 @@ CONSERVING = {
 class Leaky(rules.Rule):
     """A rule that loses a tenth of what it should hand on, and says nothing."""
 
-    rest: rules.Rule = rules.Pass()
+    rest: rules.Rule
 
     def __call__(self, layer, relevance):
         received = self.rest(layer, relevance)
@@ -78,9 +78,7 @@ def test_the_books_add_up():
 
 
 def test_without_biases_nothing_is_kept_but_by_stabilizers():
-    books = ji.ledger(
-        models.unbiased_mlp, rules.epsilon_plus(1e-12), LAYERS, X, TARGET
-    )
+    books = ji.ledger(models.unbiased_mlp, rules.epsilon_plus(1e-12), LAYERS, X, TARGET)
     assert books.attributed == pytest.approx(books.score, rel=1e-9)
     assert all(entry.bias == pytest.approx(0, abs=1e-14) for entry in books.entries)
     heavy = ji.ledger(models.unbiased_mlp, rules.epsilon_plus(0.5), LAYERS, X, TARGET)
@@ -164,9 +162,7 @@ def test_errors_are_those_of_attribution():
         ji.ledger(models.mlp, rules.Composite([]), LAYERS, X, TARGET)
 
 
-@pytest.mark.parametrize(
-    "entry", [e for e in TABLE if "tokens" not in e.tags], ids=str
-)
+@pytest.mark.parametrize("entry", [e for e in TABLE if "tokens" not in e.tags], ids=str)
 def test_the_books_close_on_every_architecture(entry):
     apply_fn, variables = entry.build()
     variables, inputs = as_dtype((variables, entry.inputs()), jnp.float64)

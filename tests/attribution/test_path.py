@@ -111,9 +111,7 @@ def test_it_agrees_with_captum(baseline):
 @pytest.mark.parametrize("method", [*METHODS, "trapezoid"])
 def test_it_is_the_sum_of_the_textbook(method):
     start = models.normal(20, 5)
-    attribute = integrated_gradients(
-        models.mlp, baseline=start, steps=9, method=method
-    )
+    attribute = integrated_gradients(models.mlp, baseline=start, steps=9, method=method)
     expected = oracle.integrated_gradients(
         gradient_of(models.mlp, LAYERS), X, start[None], *oracle.quadrature(method, 9)
     )
@@ -177,7 +175,9 @@ def test_a_baseline_may_be_a_pytree():
         jax.tree.map(np.testing.assert_array_equal, results[0], other)
 
 
-@pytest.mark.parametrize("baseline", [np.zeros(4), np.zeros((2, 5)), np.zeros((2, 3, 5))])
+@pytest.mark.parametrize(
+    "baseline", [np.zeros(4), np.zeros((2, 5)), np.zeros((2, 3, 5))]
+)
 def test_a_baseline_must_broadcast(baseline):
     attribute = integrated_gradients(models.mlp, baseline=baseline)
     with pytest.raises(ValueError, match=r"baseline of shape \(.*does not broadcast"):
@@ -186,7 +186,7 @@ def test_a_baseline_must_broadcast(baseline):
 
 def test_a_pytree_baseline_must_have_the_structure_of_the_inputs():
     attribute = integrated_gradients(models.two_inputs, baseline={"image": 0.0})
-    with pytest.raises(ValueError, match="baseline has the structure.*'image'"):
+    with pytest.raises(ValueError, match=r"baseline has the structure.*'image'"):
         attribute(models.two_weights(), models.pair(), TARGET)
 
 
@@ -195,9 +195,7 @@ def test_attributions_add_up_as_steps_grow():
     delta = convergence_delta(models.smooth_mlp, baseline=start)
     errors = []
     for steps in (2, 4, 24):
-        attribute = integrated_gradients(
-            models.smooth_mlp, baseline=start, steps=steps
-        )
+        attribute = integrated_gradients(models.smooth_mlp, baseline=start, steps=steps)
         received = attribute(LAYERS, X, TARGET)
         error = delta(received, LAYERS, X, TARGET)
         assert error.shape == (3,)
@@ -231,7 +229,9 @@ def test_the_result_does_not_depend_on_chunks(batch_size, is_jitted):
 
 @pytest.mark.parametrize("batch_size", [0, -1])
 def test_chunks_hold_something(batch_size):
-    with pytest.raises(ValueError, match=f"`batch_size` must be at least 1.*{batch_size}"):
+    with pytest.raises(
+        ValueError, match=f"`batch_size` must be at least 1.*{batch_size}"
+    ):
         integrated_gradients(models.mlp, batch_size=batch_size)
 
 
@@ -241,9 +241,7 @@ def test_chunks_hold_something(batch_size):
 def test_it_explains_an_activation():
     encode, decode = ji.split(models.mlp, "relu")
     start, steps = 0.3, 6
-    attribute = integrated_gradients(
-        models.mlp, at="relu", steps=steps, baseline=start
-    )
+    attribute = integrated_gradients(models.mlp, at="relu", steps=steps, baseline=start)
     hidden = encode(LAYERS, X)
     by_hand = integrated_gradients(
         lambda v, h: decode(v, h, X), steps=steps, baseline=start

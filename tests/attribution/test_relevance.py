@@ -7,8 +7,8 @@ import pytest
 
 from jaxinterp import rules
 from jaxinterp.attribution import (
-    deep_taylor,
     deconvnet,
+    deep_taylor,
     gradient,
     guided_backprop,
     input_x_gradient,
@@ -87,7 +87,9 @@ def test_the_seed_is_the_score(name, file):
 
 @pytest.mark.parametrize("composite", [rules.epsilon_plus, "epsilon_plus", [], 3])
 def test_a_composite_is_made_with_parentheses(composite, unchecked):
-    with pytest.raises(TypeError, match="(?s)must be a Composite.*parentheses") as error:
+    with pytest.raises(
+        TypeError, match=r"(?s)must be a Composite.*parentheses"
+    ) as error:
         lrp(models.mlp, composite=composite)
     assert "composite=jaxinterp.rules.epsilon_plus()" in str(error.value)
 

@@ -16,6 +16,8 @@ from jaxinterp.attribution import (
 )
 from jaxinterp.attribution.scores import relevance_seed
 
+from tests.compiled import compiled
+
 from . import models
 
 LOGITS = models.normal(0, 3, models.CLASSES) * 2
@@ -107,9 +109,13 @@ def test_what_is_wrong_with_a_target(score):
     attribute = attribution.gradient(models.mlp, score=score)
     name = score.__name__
     for target, error, message in (
-        (None, ValueError, rf"score={name} needs a target: class indices of shape \(3,"),
+        (
+            None,
+            ValueError,
+            rf"score={name} needs a target: class indices of shape \(3,",
+        ),
         (np.zeros(3), TypeError, f"score={name} takes integer class indices.*float64"),
-        (np.zeros(2, int), ValueError, rf"of shape \(3,\).*was given shape \(2,\)"),
+        (np.zeros(2, int), ValueError, r"of shape \(3,\).*was given shape \(2,\)"),
         (np.zeros((3, 1), int), ValueError, r"was given shape \(3, 1\)"),
         (1, ValueError, r"was given shape \(\)"),
         (np.array([0, 4, 1]), ValueError, r"target 4 is out of range for 4 classes"),
@@ -123,19 +129,27 @@ def test_what_is_wrong_with_a_target(score):
 def test_under_jit_a_target_out_of_range_gives_nan(target):
     """It cannot be an error, and must not look like an explanation."""
     classes = np.array([0, target, 1])
-    for method in (attribution.gradient, attribution.lrp):
-        for score in (logit, margin, probability, log_probability, contrastive):
-            attribute = method(models.mlp, score=score)
-            received = np.asarray(jax.jit(attribute)(LAYERS, X, classes))
-            assert np.isnan(received[1]).all(), (method, score)
-            assert np.isfinite(received[[0, 2]]).all()
+
+    @compiled
+    def explain(classes):
+        methods = (attribution.gradient, attribution.lrp)
+        scores = (logit, margin, probability, log_probability, contrastive)
+        return [
+            m(models.mlp, score=s)(LAYERS, X, classes) for m in methods for s in scores
+        ]
+
+    for received in map(np.asarray, explain(classes)):
+        assert np.isnan(received[1]).all()
+        assert np.isfinite(received[[0, 2]]).all()
 
 
 def test_outputs_must_be_logits(unchecked):
     def model(v, x):
         return models.mlp(v, x)[:, :, None]
 
-    with pytest.raises(ValueError, match=r"score=logit needs outputs of shape") as error:
+    with pytest.raises(
+        ValueError, match=r"score=logit needs outputs of shape"
+    ) as error:
         attribution.gradient(model)(LAYERS, X, TARGET)
     assert "(3, 4, 1)" in str(error.value)
     assert "`score=lambda outputs, target: outputs[:, -1, :].sum(axis=1)`" in str(

@@ -11,7 +11,7 @@ from jax.extend.core import primitives as p
 
 import jaxinterp as ji
 from jaxinterp import rules
-from jaxinterp.rules import Composite, Epsilon, Flat, Gradient, Norm, Pass, ZPlus
+from jaxinterp.rules import Composite, Epsilon, Flat, Gradient, Norm, ZPlus
 from jaxinterp.trace import AddressError
 
 RNG = np.random.default_rng(0)
@@ -66,7 +66,9 @@ def test_the_first_line_that_matches_is_taken():
 )
 def test_selectors(selector, sites):
     table = chosen(Composite([(selector, Flat()), ("*", Epsilon())]))
-    assert {site for site, rule in table.items() if rule == Flat()} == set(sites.split())
+    assert {site for site, rule in table.items() if rule == Flat()} == set(
+        sites.split()
+    )
 
 
 def test_composites_add_up_in_order():
@@ -196,7 +198,9 @@ def test_the_error_counts_further_sites():
 def test_a_plan_says_which_line_chose_each_rule():
     composite = Composite([("body", ZPlus()), (rules.of_role("dense"), Epsilon())])
     plan = ji.plan(mlp, composite, W, X)
-    assert [(row.site, row.role, str(row.rule), row.chosen_by) for row in plan.rows] == [
+    assert [
+        (row.site, row.role, str(row.rule), row.chosen_by) for row in plan.rows
+    ] == [
         ("stem", "dense", str(Epsilon()), "line 2: of_role('dense')"),
         ("relu", "activation", "None", "no line matches role activation"),
         ("body", "dense", str(ZPlus()), "line 1: at('body')"),

@@ -5,7 +5,6 @@ Both sides are float64; where stabilizers are spelled alike what remains is roun
 
 import functools
 
-
 import numpy as np
 import pytest
 

@@ -59,7 +59,7 @@ def through_a_convolution(rule):
 
 @pytest.mark.parametrize("bound", [(0.0, 0.0), np.zeros((5, 5, 3))])
 def test_a_box_must_fit_an_example(bound):
-    with pytest.raises(ValueError, match="`low` has shape .* does not") as error:
+    with pytest.raises(ValueError, match=r"`low` has shape .* does not") as error:
         through_a_convolution(rules.ZBox(bound, 1.0))
     says(error, r"one example of shape \(4, 4, 3\).*one value per channel")
 

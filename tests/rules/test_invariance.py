@@ -164,7 +164,9 @@ def as_flat_dot(x):
 
 
 def as_convolution(x):
-    z = lax.conv_general_dilated(x, W[None], (1,), "VALID", None, None, ("NHC", "HIO", "NHC"))
+    z = lax.conv_general_dilated(
+        x, W[None], (1,), "VALID", None, None, ("NHC", "HIO", "NHC")
+    )
     return add_bias(z, B)
 
 

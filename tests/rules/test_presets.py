@@ -127,7 +127,9 @@ def test_each_role_has_the_rule_of_the_preset(file, composite):
 )
 def test_gradient_presets_change_activations_alone(composite, rule):
     data = golden("zennit_vgg.npz")
-    plan = ji.plan(NETWORKS["zennit_vgg.npz"], composite, below(data, "params"), data["input"])
+    plan = ji.plan(
+        NETWORKS["zennit_vgg.npz"], composite, below(data, "params"), data["input"]
+    )
     for row in plan.rows:
         expected = rule if row.role == "activation" else rules.Gradient()
         assert row.rule == expected

@@ -50,9 +50,7 @@ KINKED = {
     ),
     "leaky relu by maximum": (
         lambda x: jnp.maximum(x, 0.1 * x),
-        lambda x: (
-            sigmoid(BETA * 0.9 * x) + 0.1 * (1 - sigmoid(BETA * 0.9 * x))
-        ),
+        lambda x: sigmoid(BETA * 0.9 * x) + 0.1 * (1 - sigmoid(BETA * 0.9 * x)),
     ),
     "relu6": (
         jax.nn.relu6,

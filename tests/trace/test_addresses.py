@@ -52,7 +52,7 @@ def attention(v, x):
 
 
 ATTENTION = {
-    "attention": {name: W for name in ("q", "k", "v", "out")},
+    "attention": dict.fromkeys(("q", "k", "v", "out"), W),
     "norm": {"scale": normal(1, 4), "bias": normal(1, 4)},
 }
 TABLE = {

@@ -125,7 +125,9 @@ def test_weights_that_a_rule_reads_get_their_derivative_from_an_explanation():
     composite = ji.rules.epsilon_plus()
 
     def size(w):
-        attribute = ji.attribution.lrp(lambda w, x: jnp.tanh(x @ w), composite=composite)
+        attribute = ji.attribution.lrp(
+            lambda w, x: jnp.tanh(x @ w), composite=composite
+        )
         return (attribute(w, X, jnp.array([0, 1])) ** 2).sum()
 
     slope = jax.grad(size)(W)
@@ -161,7 +163,9 @@ def test_a_rule_may_return_one_array_for_one_input():
             return {n: lambda layer, r: r / 2 for n in graph}
 
     ruled = with_rules(lambda v, x: jnp.tanh(x), Halved())
-    np.testing.assert_array_equal(jax.grad(lambda x: ruled(None, x).sum())(X), 0 * X + 0.5)
+    np.testing.assert_array_equal(
+        jax.grad(lambda x: ruled(None, x).sum())(X), 0 * X + 0.5
+    )
 
 
 def test_integer_inputs_of_a_site_receive_nothing():

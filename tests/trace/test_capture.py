@@ -23,7 +23,9 @@ def test_values_are_those_computed_by_hand():
     outputs, found = capture(module.apply, "*")(variables, X)
     layers = variables["params"]
     first = X @ layers["Dense_0"]["kernel"] + layers["Dense_0"]["bias"][None]
-    second = nn.relu(first) @ layers["Dense_1"]["kernel"] + layers["Dense_1"]["bias"][None]
+    second = (
+        nn.relu(first) @ layers["Dense_1"]["kernel"] + layers["Dense_1"]["bias"][None]
+    )
     expected = {
         "Block/Dense_0": first,
         "Block/relu": nn.relu(first),
@@ -150,7 +152,9 @@ def test_an_arm_that_is_not_taken_is_nan_and_a_loop_that_never_runs_too():
     assert np.isnan(found["sin"]).all()
 
     def never(v, x):
-        return lax.while_loop(lambda s: s[0] < 0, lambda s: (s[0], jnp.sin(s[1])), (0, x))
+        return lax.while_loop(
+            lambda s: s[0] < 0, lambda s: (s[0], jnp.sin(s[1])), (0, x)
+        )
 
     assert np.isnan(capture(never, "sin")(None, X)[1]["sin"]).all()
 
@@ -194,7 +198,9 @@ def test_custom_derivatives_are_kept(sites):
 def test_forward_derivatives_of_a_while_stay_possible():
     model = lambda x: capture(FOUR_STEPS["while"], "tanh")(W, x)[0]  # noqa: E731
     _, tangent = jax.jvp(model, (X,), (X,))
-    np.testing.assert_allclose(tangent, jax.jvp(lambda x: unrolled(W, x), (X,), (X,))[1])
+    np.testing.assert_allclose(
+        tangent, jax.jvp(lambda x: unrolled(W, x), (X,), (X,))[1]
+    )
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32, jnp.float64])

@@ -14,81 +14,38 @@ from jax.extend.core import primitives as p
 from jaxinterp.trace import compat, trace
 
 from .arrays import normal
+from .flags import answer
 
 X = normal(2, 3)
 
-# Run in a process of its own: JAX reads these flags once.
-MODEL = """
-import sys
-import jax, jax.numpy as jnp, numpy as np
-import jaxinterp as ji
-missing = [name for name in sys.argv[1:] if not hasattr(jax.config, "jax_" + name)]
-if missing:
-    print("missing", *missing)
-    sys.exit()
-
-@jax.custom_vjp
-def rounded(x): return jnp.round(x)
-rounded.defvjp(lambda x: (jnp.round(x), None), lambda _, g: (g,))
-
-W = np.linspace(-1, 1, 16).reshape(4, 4).astype("float32")
-CLOSED_OVER = jnp.asarray(W[::-1])
-
-def model(w, x):
-    h = jax.nn.relu(x @ w)
-    h = jax.checkpoint(lambda h: jnp.tanh(h @ w) + h)(h)
-    h = jax.lax.scan(lambda h, _: (jax.nn.silu(h) @ w, None), h, None, length=2)[0]
-    return jax.nn.relu6(rounded(3 * h)) @ CLOSED_OVER
-
-x = jnp.linspace(-1, 2, 8).reshape(2, 4)
-w = jnp.asarray(W)
-outputs, found = ji.capture(model, "*")(w, x)
-np.testing.assert_allclose(outputs, model(w, x), rtol=1e-6)
-edited = ji.intervene(model, {"relu": lambda a: a * 0})(w, x)
-np.testing.assert_allclose(edited, model(w, x * 0), rtol=1e-6)
-plain = jax.grad(lambda x: model(w, x).sum())
-same = jax.grad(lambda x: ji.capture(model, "*")(w, x)[0].sum())
-np.testing.assert_allclose(same(x), plain(x), rtol=1e-5, atol=1e-6)
-relevance = ji.attribution.lrp(model, composite=ji.rules.epsilon_plus())
-print(",".join(found), np.asarray(relevance(w, x, jnp.array([0, 1]))).tolist())
-"""
-ADDRESSES = (
-    "dense,relu,dense_1,tanh,add,scan,silu,dense_2,dense_3_before,round,relu6,dense_4"
-)
 FLAGS = {
-    "none": {},
-    "simplified constants": {"use_simplified_jaxpr_constants": "1"},
-    "high-level vjp and remat": {"custom_vjp3": "1", "remat3": "1"},
-    "high-level calls": {"custom_jvp3": "1", "custom_vjp3": "1", "remat3": "1"},
+    "simplified constants": ["use_simplified_jaxpr_constants"],
+    "high-level calls": ["custom_jvp3", "custom_vjp3", "remat3"],
 }
 
 
-def answer(flags):
-    environment = {f"JAX_{name.upper()}": value for name, value in flags.items()}
+@pytest.mark.parametrize("names", FLAGS.values(), ids=FLAGS.keys())
+def test_flags_change_neither_addresses_nor_relevance(names: list[str]):
+    known = [name for name in names if hasattr(jax.config, f"jax_{name}")]
+    if not known:
+        pytest.skip(f"this JAX has none of the flags {names}")
     run = subprocess.run(
-        [sys.executable, "-W", "error", "-c", MODEL, *flags],
-        env={**os.environ, "JAX_PLATFORMS": "cpu", **environment},
+        [sys.executable, "-W", "error", "-m", "tests.trace.flags"],
+        env={
+            **os.environ,
+            **{f"JAX_{name.upper()}": "1" for name in known},
+            "JAX_PLATFORMS": "cpu",
+        },
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
         check=False,
     )
     assert run.returncode == 0, run.stderr[-2000:]
-    return run.stdout
-
-
-@pytest.fixture(scope="module")
-def without_flags():
-    return answer({})
-
-
-@pytest.mark.parametrize("name", [name for name in FLAGS if FLAGS[name]])
-def test_flags_change_neither_addresses_nor_relevance(name, without_flags):
-    found = answer(FLAGS[name])
-    if found.startswith("missing"):
-        pytest.skip(f"this JAX has no such flag: {found}")
-    assert found == without_flags
-    assert found.startswith("dense,relu,dense_1,tanh,add,scan,silu,dense_2,")
+    with jax.enable_x64(False):
+        expected = answer()
+    assert run.stdout.strip() == expected
+    assert expected.startswith("['dense', 'relu', 'dense_1', 'tanh', 'add', 'scan', ")
 
 
 def equation(fn, *args):
@@ -119,12 +76,16 @@ def test_the_scope_of_an_equation_is_that_of_the_model():
 
 def test_the_line_is_the_one_that_the_user_wrote():
     def model(v, x):
-        return jax.nn.softmax(jnp.tanh(x))  # here
+        return jnp.cumprod(jnp.tanh(jax.nn.relu(x)) * 2)  # here
 
-    line = model.__code__.co_firstlineno + 1
-    for node in trace(model, None, X):
-        assert f"{__file__}:{line} (" in node.line
-        assert "model" in node.line
+    def scanned(v, x):
+        return jax.lax.scan(lambda c, _: (jax.nn.relu(c), None), x, length=2)[0]  # here
+
+    for fn in (model, model, scanned):  # traced again, calls come from JAX's cache
+        line = fn.__code__.co_firstlineno + 1
+        for node in trace(fn, None, X):
+            assert f"{__file__}:{line} (" in node.line
+            assert fn.__name__ in node.line
 
 
 def test_a_primitive_is_bound_as_its_equation_was():

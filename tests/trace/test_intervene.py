@@ -130,9 +130,7 @@ def test_edits_of_integers_and_masks_work():
 def test_interventions_nest():
     once = intervene(tanh_net, {"tanh": lambda a: a + 1})
     twice = intervene(once, {"tanh": lambda a: a * 2})
-    np.testing.assert_allclose(
-        twice(W, X), (jnp.tanh(X @ W) * 2 + 1) @ W, rtol=1e-12
-    )
+    np.testing.assert_allclose(twice(W, X), (jnp.tanh(X @ W) * 2 + 1) @ W, rtol=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -66,15 +66,20 @@ MODULES = {
 }
 FUNCTIONS = {
     "kernel on the left": (lambda w, x: w @ x.T, (3, 8), VECTOR),
-    "and scaled": (lambda w, x: (w @ x.T).T * S[0, :, :3] + B[0, :, :3], (3, 8), VECTOR),
+    "and scaled": (
+        lambda w, x: (w @ x.T).T * S[0, :, :3] + B[0, :, :3],
+        (3, 8),
+        VECTOR,
+    ),
     "scaled before": (lambda w, x: (x * S + B) @ w, (8, 3), SEQUENCE),
     "scaled by numbers": (lambda w, x: -((x * 2 + 1) @ w) / 3 + 1, (8, 3), SEQUENCE),
     "shifted by position": (lambda w, x: (x + normal(1, 7, 8)) @ w, (8, 3), SEQUENCE),
     "scaled by position": (lambda w, x: (x @ w) * normal(1, 7, 1), (8, 3), SEQUENCE),
     "einsum": (lambda w, x: jnp.einsum("bij,kj->bki", x, w), (3, 8), SEQUENCE),
     "einsum with batch axes": (
-        lambda w, x: jnp.einsum("bij,ijk->bik", x * normal(1, 7, 8), w)
-        * normal(1, 7, 3, seed=3),
+        lambda w, x: (
+            jnp.einsum("bij,ijk->bik", x * normal(1, 7, 8), w) * normal(1, 7, 3, seed=3)
+        ),
         (7, 8, 3),
         SEQUENCE,
     ),
@@ -84,7 +89,9 @@ FUNCTIONS = {
         SEQUENCE,
     ),
     "tensordot, axes swapped": (
-        lambda w, x: jnp.tensordot(x * normal(1, 7, 8), w, ([2, 1], [1, 0])) * S[0, :, :3],
+        lambda w, x: (
+            jnp.tensordot(x * normal(1, 7, 8), w, ([2, 1], [1, 0])) * S[0, :, :3]
+        ),
         (7, 8, 3),
         SEQUENCE,
     ),
@@ -94,7 +101,9 @@ FUNCTIONS = {
         VECTOR,
     ),
     "vmapped convolution": (
-        lambda w, x: jax.vmap(lambda x: lax.conv(x[None], w, (1, 1), "SAME")[0] * 2 + 1)(x),
+        lambda w, x: jax.vmap(
+            lambda x: lax.conv(x[None], w, (1, 1), "SAME")[0] * 2 + 1
+        )(x),
         (3, 4, 3, 3),
         normal(2, 4, 5, 5),
     ),
@@ -104,7 +113,9 @@ FUNCTIONS = {
         normal(2, 4, 3, 3),
     ),
     "heads": (
-        lambda w, x: (x @ w).reshape(2, 7, 2, 3) * normal(1, 1, 2, 3) + normal(1, 1, 2, 3),
+        lambda w, x: (
+            (x @ w).reshape(2, 7, 2, 3) * normal(1, 1, 2, 3) + normal(1, 1, 2, 3)
+        ),
         (8, 6),
         SEQUENCE,
     ),

@@ -133,7 +133,10 @@ CONTRACTIONS = {
     "x @ w": (lambda w, x: x @ w, (8, 3)),
     "w.T": (lambda w, x: x @ w.T, (3, 8)),
     "kernel on the left": (lambda w, x: jnp.einsum("jk,bij->bik", w, x), (8, 3)),
-    "kernel first": (lambda w, x: lax.dot_general(w, x, (((0,), (2,)), ((), ()))), (8, 3)),
+    "kernel first": (
+        lambda w, x: lax.dot_general(w, x, (((0,), (2,)), ((), ()))),
+        (8, 3),
+    ),
     "reordered": (lambda w, x: jnp.einsum("bij,kj->bki", x, w), (3, 8)),
     "batch axes": (lambda w, x: jnp.einsum("bij,ijk->bik", x, w), (7, 8, 3)),
     "two axes": (lambda w, x: jnp.tensordot(x, w, ([1, 2], [0, 1])), (7, 8, 3)),
@@ -186,7 +189,10 @@ def test_batch_norm_before_and_after_a_padded_convolution_is_one_region():
 
 def test_batch_norm_before_a_wrapped_padding_is_a_site_of_its_own():
     module = _Normalized("CIRCULAR")
-    assert roles(module.apply, weights(module, IMAGE), IMAGE) == ["scale", "convolution"]
+    assert roles(module.apply, weights(module, IMAGE), IMAGE) == [
+        "scale",
+        "convolution",
+    ]
 
 
 def test_nnx_batch_norm_folds_too():

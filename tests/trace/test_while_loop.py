@@ -64,5 +64,7 @@ def test_it_computes_what_the_loop_of_jax_does():
     init = (jnp.zeros((), jnp.int32), X)
     args = (lambda s: s[0] < 3, lambda s: (s[0] + 1, jnp.sin(s[1]) + W[0]), init)
     jax.tree.map(
-        np.testing.assert_array_equal, differentiable_while(*args), lax.while_loop(*args)
+        np.testing.assert_array_equal,
+        differentiable_while(*args),
+        lax.while_loop(*args),
     )

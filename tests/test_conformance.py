@@ -1,0 +1,310 @@
+"""What is asked of every attribution method, in one table.
+
+A method that `jaxinterp.attribution` exports and that is missing here fails the suite.
+Examples are independent, jit agrees with eager and does not trace twice, dtypes are
+kept, what has no influence gets nothing, and the usual transformations of JAX apply.
+"""
+
+import dataclasses
+import functools
+import inspect
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxinterp import attribution, rules
+from jaxinterp.attribution import (
+    deconvnet,
+    deep_taylor,
+    gradient,
+    guided_backprop,
+    input_x_gradient,
+    integrated_gradients,
+    lrp,
+    saliency,
+    smooth,
+)
+from tests.architectures import as_dtype
+from tests.attribution import models
+from tests.compiled import compiled
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """A method with hyperparameters, as a function of the model alone.
+
+    Attributes:
+        of: the exported functions that it stands for.
+        make: returns the attribution function of a model.
+        chunked: the same with small chunks, where it has any.
+    """
+
+    of: tuple[Callable[..., Any], ...]
+    make: Callable[[Any], Any]
+    chunked: Callable[[Any], Any] | None = None
+
+
+def smoothed(base, **options):
+    return lambda f: smooth(base(f), samples=3, noise_level=0.05, **options)
+
+
+def integrated(**options):
+    return functools.partial(integrated_gradients, steps=4, baseline=0.1, **options)
+
+
+def alpha_beta(f):
+    return lrp(f, composite=rules.epsilon_alpha2_beta1())
+
+
+METHODS = {
+    "gradient": Method((gradient,), gradient),
+    "saliency": Method((saliency,), saliency),
+    "input_x_gradient": Method((input_x_gradient,), input_x_gradient),
+    "integrated_gradients": Method(
+        (integrated_gradients,), integrated(), integrated(batch_size=3)
+    ),
+    "lrp": Method((lrp,), lrp),
+    "lrp alpha-beta": Method((lrp,), alpha_beta),
+    "deconvnet": Method((deconvnet,), deconvnet),
+    "guided_backprop": Method((guided_backprop,), guided_backprop),
+    "deep_taylor": Method((deep_taylor,), deep_taylor),
+    "deep_taylor bounded": Method(
+        (deep_taylor,), functools.partial(deep_taylor, low=-9.0, high=9.0)
+    ),
+    "smooth gradient": Method(
+        (smooth,), smoothed(gradient), smoothed(gradient, batch_size=2)
+    ),
+    "smooth lrp": Method((smooth,), smoothed(lrp), smoothed(lrp, batch_size=2)),
+    "vargrad": Method((smooth,), smoothed(gradient, statistic="variance")),
+}
+# Exported by `jaxinterp.attribution`, and no method: they take no `apply_fn` alone.
+NOT_METHODS = {
+    *("Attribution", "Ledger", "Score", "convergence_delta", "ledger", "quadrature"),
+    *("contrastive", "log_probability", "logit", "margin", "probability", "total"),
+}
+every_method = pytest.mark.parametrize("name", METHODS)
+KEY = jax.random.key(5)
+VARIABLES, X, TARGET = models.two_weights(), models.pair(), models.targets()
+
+
+def assert_alike(actual, expected, rtol=1e-8):
+    """Compares two pytrees, each leaf relative to its largest entry."""
+    assert jax.tree.structure(actual) == jax.tree.structure(expected)
+    for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
+        a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+        assert a.shape == b.shape
+        assert np.isfinite(b).all()
+        np.testing.assert_allclose(a, b, rtol=0, atol=rtol * max(np.abs(b).max(), 1e-9))
+
+
+def test_every_exported_method_is_in_the_table():
+    exported = {
+        name: value
+        for name, value in vars(attribution).items()
+        if not name.startswith("_") and not inspect.ismodule(value)
+    }
+    methods = {fn.__name__ for method in METHODS.values() for fn in method.of}
+    assert set(exported) == methods | NOT_METHODS
+    for name in methods:
+        assert exported[name] in {f for m in METHODS.values() for f in m.of}
+
+
+def test_every_method_has_the_signature_of_a_method():
+    for method in METHODS.values():
+        for fn in method.of:
+            first, *rest = inspect.signature(fn).parameters.values()
+            assert first.name in ("apply_fn", "attribution_fn")
+            assert all(p.kind is p.KEYWORD_ONLY for p in rest), fn
+        parameters = inspect.signature(method.make(models.cnn)).parameters
+        assert list(parameters) == ["variables", "inputs", "target", "key"]
+
+
+# --- Examples -------------------------------------------------------------------------
+
+
+@every_method
+def test_a_batch_is_a_loop(name):
+    attribute = compiled(METHODS[name].make(models.two_inputs))
+    whole = attribute(VARIABLES, X, TARGET, KEY)
+    rows = [
+        attribute(
+            VARIABLES,
+            jax.tree.map(lambda leaf, i=i: leaf[i : i + 1], X),
+            TARGET[i : i + 1],
+            KEY,
+        )
+        for i in range(len(TARGET))
+    ]
+    joined = jax.tree.map(lambda *leaves: np.concatenate(leaves), *rows)
+    assert_alike(whole, joined)
+
+
+@every_method
+def test_inputs_keep_their_structure_and_what_is_unused_gets_nothing(name):
+    attribute = compiled(METHODS[name].make(models.two_inputs))
+    received = attribute(VARIABLES, X, TARGET, KEY)
+    assert jax.tree.structure(received) == jax.tree.structure(X)
+    for a, b in zip(jax.tree.leaves(received), jax.tree.leaves(X), strict=True):
+        assert (a.shape, a.dtype) == (b.shape, b.dtype)
+    np.testing.assert_array_equal(received["unused"], 0)
+    assert np.abs(received["image"]).max() > 0
+    assert np.abs(received["vector"]).max() > 0
+
+
+@every_method
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float32, jnp.float64])
+def test_the_dtype_is_kept(name, dtype):
+    variables, x = as_dtype(
+        jax.tree.map(jnp.asarray, (models.cnn_weights(), models.images())), dtype
+    )
+    attribute = METHODS[name].make(models.cnn)
+    received = compiled(attribute)(variables, x, TARGET, KEY)
+    assert received.dtype == dtype
+    assert np.isfinite(np.asarray(received, np.float64)).all()
+
+
+# --- Transformations ------------------------------------------------------------------
+
+
+@every_method
+def test_jit_equals_eager_and_the_second_call_does_not_trace(name):
+    traces = 0
+
+    def counted(v, x):
+        nonlocal traces
+        traces += 1
+        return models.two_inputs(v, x)
+
+    attribute = compiled(METHODS[name].make(counted))
+    jitted = attribute(VARIABLES, X, TARGET, KEY)
+    assert traces > 0
+    traces = 0
+    more = jax.tree.map(lambda leaf: leaf + 0.01, X)
+    attribute(VARIABLES, more, TARGET[::-1].copy(), jax.random.key(6))
+    assert traces == 0
+    eager = METHODS[name].make(models.two_inputs)(VARIABLES, X, TARGET, KEY)
+    assert_alike(jitted, eager)
+
+
+@every_method
+def test_it_maps_over_an_axis_of_inputs(name):
+    attribute = METHODS[name].make(models.cnn)
+    variables = models.cnn_weights()
+    x = models.normal(40, 2, models.BATCH, 6, 6, 2)
+    mapped = jax.vmap(attribute, in_axes=(None, 0, None, None))
+    received = compiled(mapped)(variables, x, TARGET, KEY)
+    one = compiled(attribute)
+    each = np.stack([one(variables, row, TARGET, KEY) for row in x])
+    assert_alike(received, each)
+
+
+@every_method
+def test_it_maps_over_targets(name):
+    attribute = METHODS[name].make(models.cnn)
+    variables, x = models.cnn_weights(), models.images()
+    targets = np.stack([TARGET, TARGET[::-1]])
+    mapped = jax.vmap(attribute, in_axes=(None, None, 0, None))
+    received = compiled(mapped)(variables, x, targets, KEY)
+    one = compiled(attribute)
+    each = np.stack([one(variables, x, t, KEY) for t in targets])
+    assert_alike(received, each)
+
+
+@every_method
+def test_it_has_a_gradient_in_the_weights_under_jit(name):
+    attribute = METHODS[name].make(models.cnn)
+    x = models.images()
+
+    def loss(variables):
+        return jnp.sum(attribute(variables, x, TARGET, KEY) ** 2)
+
+    slope = compiled(jax.grad(loss))(models.cnn_weights())
+    for path, leaf in jax.tree.leaves_with_path(slope):
+        assert np.isfinite(leaf).all(), path
+    assert np.abs(slope["skip"]["w"]).max() > 0
+
+
+# --- Chance ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [n for n, m in METHODS.items() if m.chunked])
+def test_the_same_key_gives_the_same_result_chunked_or_not(name):
+    args = models.cnn_weights(), models.images(), TARGET, KEY
+    whole = compiled(METHODS[name].make(models.cnn))(*args)
+    again = compiled(METHODS[name].make(models.cnn))(*args)
+    np.testing.assert_array_equal(whole, again)
+    parts = METHODS[name].chunked(models.cnn)
+    assert_alike(compiled(parts)(*args), whole)
+    assert_alike(parts(*args), whole)
+
+
+@every_method
+def test_only_methods_that_draw_need_a_key(name):
+    attribute = METHODS[name].make(models.mlp)
+    args = models.mlp_weights(), models.vectors(), TARGET
+    if smooth in METHODS[name].of:
+        with pytest.raises(ValueError, match="needs a key"):
+            attribute(*args)
+    else:
+        np.testing.assert_array_equal(attribute(*args), attribute(*args, KEY))
+
+
+# --- Devices --------------------------------------------------------------------------
+
+SHARDED = """
+    import jax
+    import numpy as np
+    from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+    jax.config.update("jax_enable_x64", True)
+    from tests.attribution import models
+    from tests.test_conformance import KEY, METHODS, assert_alike
+
+    assert jax.device_count() == 8
+    mesh = Mesh(np.array(jax.devices()), ("batch",))
+    x = models.normal(50, 8, 6, 6, 2)
+    target = np.arange(8) % models.CLASSES
+    variables = models.cnn_weights()
+    rows = NamedSharding(mesh, PartitionSpec("batch"))
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    sharded = jax.device_put((x, target), rows)
+    copied = jax.device_put(variables, everywhere)
+    for name, method in METHODS.items():
+        attribute = jax.jit(method.make(models.cnn))
+        expected = attribute(variables, x, target, KEY)
+        received = attribute(copied, *sharded, KEY)
+        assert_alike(received, expected)
+        if "smooth" not in name:  # XLA gathers a sum over noisy copies of a batch
+            assert received.sharding.is_equivalent_to(rows, x.ndim), name
+        print("sharded", name)
+"""
+
+
+@pytest.mark.slow
+def test_sharded_inputs_give_the_same_result():
+    """In a process of its own, which has eight devices."""
+    flags = (
+        "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(SHARDED)],
+        cwd=ROOT,
+        env={**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 0, found.stderr[-3000:]
+    lines = found.stdout.splitlines()
+    assert lines == [f"sharded {name}" for name in METHODS]

@@ -1,0 +1,94 @@
+"""Selectors are values: they combine, print, compare, and say what is wrong."""
+
+import jax.numpy as jnp
+import pytest
+from jax.extend.core import primitives as p
+
+from jaxinterp.trace import (
+    Role,
+    at,
+    first,
+    last,
+    of_primitive,
+    of_role,
+    trace,
+    where,
+)
+from jaxinterp.trace.selectors import as_selector
+
+from .arrays import normal, weights
+from .networks import Block
+
+X = normal(2, 4)
+
+
+def wide(node):
+    return node.outputs[0].shape[-1] > 3
+
+
+@pytest.fixture(scope="module")
+def nodes():
+    module = Block()
+    return trace(module.apply, weights(module, X), X).nodes
+
+
+@pytest.mark.parametrize(
+    ("selector", "expected"),
+    [
+        (at("*"), "Dense_0 relu Dense_1 add"),
+        (at("Block"), "add"),  # the output of the module
+        (at("Block/Dense_?"), "Dense_0 Dense_1"),
+        (at("[!B]*"), ""),
+        (first(), "Dense_0"),
+        (last(), "Dense_1"),
+        (~last() & of_role("dense"), "Dense_0"),
+        (of_role(Role.ADD, "activation"), "relu add"),
+        (of_primitive(p.max_p, p.dot_general_p), "Dense_0 relu Dense_1"),
+        (first() | "*/add", "Dense_0 add"),
+        (~(at("*relu") | at("*add")) & "*", "Dense_0 Dense_1"),
+        (where(lambda node: len(node.inputs) == 2), "add"),
+        (where(wide) & ~at("*Dense*"), "relu add"),
+    ],
+    ids=str,
+)
+def test_selectors_choose_nodes(nodes, selector, expected):
+    found = [node.address.removeprefix("Block/") for node in nodes if selector(node)]
+    assert found == expected.split()
+
+
+@pytest.mark.parametrize(
+    ("selector", "text"),
+    [
+        (at("a/*"), "at('a/*')"),
+        (~first() & "b", "(~first() & at('b'))"),
+        (last() | of_role("dense", "add"), "(last() | of_role('dense', 'add'))"),
+        (of_primitive(p.tanh_p), "of_primitive(tanh)"),
+        (where(wide), "where(wide)"),
+    ],
+)
+def test_selectors_print_as_they_are_written(selector, text):
+    assert str(selector) == text
+
+
+def test_selectors_compare_and_hash():
+    assert at("a") & first() == at("a") & first()
+    assert at("a") & first() != first() & at("a")
+    assert len({at("a"), at("a"), ~at("a"), as_selector("a"), where(wide)}) == 3
+    assert as_selector(first()) == first()
+
+
+def test_unknown_roles_and_other_things_are_errors():
+    with pytest.raises(ValueError, match=r"no role 'linaer'. There are: 'convolution'"):
+        of_role("linaer")
+    with pytest.raises(ValueError, match="needs at least one role"):
+        of_role()
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_what_is_no_selector_is_an_error_that_says_what_to_write():
+    with pytest.raises(TypeError, match=r"was given 'tanh'\.\n.*import tanh_p"):
+        of_primitive("tanh")
+    with pytest.raises(TypeError, match=r"and 3 was given\.\n.*at\(\), first\(\)"):
+        as_selector(3)
+    with pytest.raises(TypeError, match="A site is an address"):
+        at("a") & jnp.zeros(3)
