@@ -8,12 +8,15 @@ accelerators and under an outer `jit`. What is computed does not depend on the c
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
+from jax.core import Tracer
 from tqdm import tqdm
 
 # Up to so many iterations are written out; the program grows with them.
@@ -50,8 +53,9 @@ def summed(
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"`batch_size` must be at least 1, and is {batch_size}.")
 
-    def part(context: Any, chunk: Any, valid: Any) -> Any:
-        values = jax.vmap(step, in_axes=(None, 0))(context, chunk)
+    def part(fixed: _Fixed, arrays: list[Any], chunk: Any, valid: Any) -> Any:
+        context = fixed.filled(arrays)
+        values = jax.vmap(lambda point: step(context, point))(chunk)
 
         def add_up(leaf: Any) -> Any:
             is_real = valid.reshape((-1,) + (1,) * (leaf.ndim - 1))
@@ -59,34 +63,36 @@ def summed(
 
         return jax.tree.map(add_up, values)
 
-    jitted_part = jax.jit(part)
+    jitted_part = jax.jit(part, static_argnums=0)
 
-    def scanned(context: Any, chunks: Any, valid: Any) -> Any:
+    def scanned(fixed: _Fixed, arrays: list[Any], chunks: Any, valid: Any) -> Any:
+        def one(chunk: Any, valid: Any) -> Any:
+            return part(fixed, arrays, chunk, valid)
+
         first = jax.eval_shape(
-            part, context, *jax.tree.map(lambda leaf: leaf[0], (chunks, valid))
+            one, *jax.tree.map(lambda leaf: leaf[0], (chunks, valid))
         )
         zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), first)
 
         def body(total: Any, chunk: Any) -> Any:
-            return jax.tree.map(jnp.add, total, part(context, *chunk)), None
+            return jax.tree.map(jnp.add, total, one(*chunk)), None
 
         return lax.scan(body, zeros, (chunks, valid))[0]
 
-    jitted_scan = jax.jit(scanned)
+    jitted_scan = jax.jit(scanned, static_argnums=0)
 
     def sum_over(context: Any, points: Any) -> Any:
         count = jax.tree.leaves(points)[0].shape[0]
         size = min(batch_size or count, count)
         chunks, valid = _chunks(points, count, size)
-        number = valid.shape[0]
+        number, is_traced = valid.shape[0], _is_traced(context, points)
         if number <= UNROLLED:
-            run = part if _is_traced(context, points) else jitted_part
-            return _host_loop(run, context, chunks, valid, "")
-        if _is_traced(context, points):
-            return scanned(context, chunks, valid)
-        if jax.default_backend() != "cpu":
-            return jitted_scan(context, chunks, valid)
-        return _host_loop(jitted_part, context, chunks, valid, name)
+            run = part if is_traced else jitted_part
+            return _host_loop(run, _divided(context), chunks, valid, "")
+        if is_traced or jax.default_backend() != "cpu":
+            run = scanned if is_traced else jitted_scan
+            return run(*_divided(context), chunks, valid)
+        return _host_loop(jitted_part, _divided(context), chunks, valid, name)
 
     return sum_over
 
@@ -107,16 +113,43 @@ def _chunks(points: Any, count: int, size: int) -> tuple[Any, Any]:
     return chunks, valid
 
 
+@dataclasses.dataclass(frozen=True)
+class _Fixed:
+    """The part of a context that is not arrays, such as `"mode": "linear"`: static."""
+
+    tree: Any
+    leaves: tuple[Any, ...]
+
+    def filled(self, arrays: list[Any]) -> Any:
+        """Returns the context with arrays in their places."""
+        rest = iter(arrays)
+        leaves = [next(rest) if leaf is _ARRAY else leaf for leaf in self.leaves]
+        return self.tree.unflatten(leaves)
+
+
+_ARRAY = "an array belongs here"
+
+
+def _divided(context: Any) -> tuple[_Fixed, list[Any]]:
+    leaves, tree = jax.tree.flatten(context)
+    is_array = [
+        isinstance(leaf, jax.Array | np.ndarray | np.generic) for leaf in leaves
+    ]
+    pairs = list(zip(leaves, is_array, strict=True))
+    fixed = tuple(_ARRAY if is_one else leaf for leaf, is_one in pairs)
+    return _Fixed(tree, fixed), [leaf for leaf, is_one in pairs if is_one]
+
+
 def _host_loop(run: Any, context: Any, chunks: Any, valid: Any, name: str) -> Any:
     total = None
     number = valid.shape[0]
     steps = tqdm(range(number), desc=name, disable=not name or number < SHOWN)
     for i in steps:
         chunk = jax.tree.map(lambda leaf, i=i: leaf[i], chunks)
-        value = run(context, chunk, valid[i])
+        value = run(*context, chunk, valid[i])
         total = value if total is None else jax.tree.map(jnp.add, total, value)
     return total
 
 
 def _is_traced(*trees: Any) -> bool:
-    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(trees))
+    return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(trees))

@@ -14,6 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from jaxinterp.attribution.scores import Score, check_score, relevance_seed
 from jaxinterp.rules.composite import Composite
@@ -242,7 +243,7 @@ def check_target(run: Callable[[Any], Any], inputs: Any, target: Any) -> None:
         target: as the score takes it; nothing is checked under an outer `jit`.
     """
     leaves = jax.tree.leaves((inputs, target))
-    if not any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+    if not any(isinstance(leaf, Tracer) for leaf in leaves):
         jax.eval_shape(run, inputs)
 
 

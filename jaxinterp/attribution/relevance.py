@@ -127,11 +127,11 @@ def deep_taylor(
         seed = score_seed(score, back.outputs, target, True)
         values = score(back.outputs, target)
         check_score(values, back.outputs, score)
-        has_evidence = values > 0
+        has_none = values <= 0  # NaN stays
 
         def keep(leaf: Any) -> Any:
             shape = (-1,) + (1,) * (leaf.ndim - 1)
-            return jnp.where(has_evidence.reshape(shape), leaf, 0)
+            return jnp.where(has_none.reshape(shape), 0, leaf)
 
         return back.shaped(back(jax.tree.map(keep, seed)))
 

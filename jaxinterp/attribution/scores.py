@@ -8,12 +8,14 @@ out of range cannot be an error: it gives NaN.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 Score = Callable[[Any, Any], Array]
@@ -131,7 +133,8 @@ def total(outputs: Any, target: Any = None) -> Float[Array, " batch"]:
         [6.0]
     """
     leaves = jax.tree.leaves(outputs)
-    return sum(leaf.reshape(leaf.shape[0], -1).sum(axis=1) for leaf in leaves)
+    sums = [leaf.reshape(leaf.shape[0], -1).sum(axis=1) for leaf in leaves]
+    return functools.reduce(jnp.add, sums)
 
 
 def relevance_seed(score: Score, outputs: Any, target: Any) -> Any:
@@ -197,7 +200,7 @@ def _checked(outputs: Any, target: Any, name: str) -> Any:
             "Write `attribute(variables, inputs, target)`, or `score=total` for the "
             "sum of all outputs."
         )
-    target = jnp.asarray(target)
+    given, target = target, jnp.asarray(target)  # a tracer already while tracing
     if not jnp.issubdtype(target.dtype, jnp.integer):
         raise TypeError(
             f"score={name} takes integer class indices as target, and was given "
@@ -209,8 +212,8 @@ def _checked(outputs: Any, target: Any, name: str) -> Any:
             f"and was given shape {target.shape}.\nFor several targets per example use "
             "`jax.vmap(attribute, in_axes=(None, None, 0))`."
         )
-    if not isinstance(target, jax.core.Tracer):
-        wrong = np.asarray(target)
+    if not isinstance(given, Tracer):
+        wrong = np.asarray(given)
         wrong = wrong[(wrong < 0) | (wrong >= classes)]
         if wrong.size:
             raise ValueError(

@@ -13,7 +13,14 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from jaxinterp.rules.rule import Absorbed, Norm, Rule, RuleSiteError, absorbed_by
+from jaxinterp.rules.rule import (
+    Absorbed,
+    Norm,
+    Rule,
+    RuleSiteError,
+    absorbed_by,
+    contributions,
+)
 from jaxinterp.rules.stabilize import Stabilizer, check_nonnegative, stabilizer
 from jaxinterp.trace.layer import Layer
 
@@ -107,8 +114,7 @@ class Zero(Rule):
         """Returns the relevance of the input."""
         quotient = self._quotient(layer, relevance)
         if not layer.is_affine:
-            share = layer.pull_back(quotient)
-            return tuple(x * s for x, s in zip(layer.inputs, share, strict=True))
+            return contributions(layer, layer.pull_back(quotient))
         return layer.x * layer.transpose(layer.kernel, quotient)
 
     def _quotient(self, layer: Layer, relevance: Any) -> Any:

@@ -10,7 +10,7 @@ from jaxinterp.rules.rule import Gradient, Rule
 from jaxinterp.trace.errors import AddressError
 from jaxinterp.trace.graph import Graph, Node, format_table, html_table
 from jaxinterp.trace.roles import Role
-from jaxinterp.trace.selectors import At, Selector, as_selector
+from jaxinterp.trace.selectors import And, At, Not, Or, Selector, as_selector
 from jaxinterp.trace.transform import ApplyFn, trace_call
 
 # Sites that only pick among entries: their derivative is how relevance goes back.
@@ -33,6 +33,18 @@ class UnmatchedSiteError(NotImplementedError):
             "or give all that is left its plain derivative, which conserves nothing:\n"
             "    composite + Composite([('*', Gradient())])\n"
             f"The composite has: {', '.join(str(s) for s, _ in composite.lines)}."
+        )
+
+
+class SeveralResultsError(NotImplementedError):
+    """A rule was chosen for a site with several results, which only moves entries."""
+
+    def __init__(self, node: Node, rule: Rule | None):
+        super().__init__(
+            f"{node.address!r} ({node.line})\nhas {len(node.outputs)} results, and "
+            f"{rule} knows how to go back from one.\n"
+            f"Give that site its derivative, `(at({node.address!r}), Gradient())`, in "
+            "front of the line that chose this rule."
         )
 
 
@@ -119,13 +131,24 @@ class Composite:
             rules[node] = None if isinstance(rule, Gradient) else rule
             if not any(v.is_inexact for v in node.inputs):
                 rules[node] = None
+            elif rules[node] is not None and len(node.outputs) > 1:
+                raise SeveralResultsError(node, rule)
         return rules
 
     def _check_addresses(self, graph: Graph) -> None:
-        for selector, _ in self.lines:
-            if isinstance(selector, At) and not any(map(selector, graph.nodes)):
+        for selector in (a for line, _ in self.lines for a in _globs(line)):
+            if selector.pattern != "*" and not any(map(selector, graph.nodes)):
                 addresses = [a for n in graph.nodes for a in (n.address, *n.modules)]
                 raise AddressError(selector, addresses)
+
+
+def _globs(selector: Selector) -> list[At]:
+    """The globs that a selector is combined of."""
+    if isinstance(selector, At):
+        return [selector]
+    if isinstance(selector, And | Or):
+        return _globs(selector.left) + _globs(selector.right)
+    return _globs(selector.inner) if isinstance(selector, Not) else []
 
 
 def _names(selector: Selector, node: Node) -> bool:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from jaxinterp.rules.stabilize import Stabilizer, stabilizer
@@ -151,7 +152,7 @@ class Norm(Rule):
     def __call__(self, layer: Layer, relevance: Any) -> Any:
         """Returns each input's share."""
         share = layer.pull_back(self._quotient(layer, relevance))
-        return tuple(x * s for x, s in zip(layer.inputs, share, strict=True))
+        return contributions(layer, share)
 
     def _quotient(self, layer: Layer, relevance: Any) -> Any:
         return relevance.astype(layer.dtype) / stabilizer(self.epsilon)(layer.z)
@@ -224,8 +225,10 @@ class Uniform(Rule):
         if not self._contracts(layer):
             return tuple(_unbroadcast(relevance / count, x.shape) for x in layer.inputs)
         share = layer.pull_back(self._quotient(layer, relevance))
-        degree = len(layer.node.members[-1].inputs)  # itself times itself counts twice
-        return tuple(x * s / degree for x, s in zip(layer.inputs, share, strict=True))
+        # A matrix times itself counts twice, a matrix times a mask once.
+        reads = layer.node.members[-1].values
+        degree = sum(reads.count(value) for value in layer.node.inputs)
+        return contributions(layer, [s / degree for s in share])
 
     def _contracts(self, layer: Layer) -> bool:
         return layer.node.role == "matmul"
@@ -242,6 +245,19 @@ class Uniform(Rule):
         return Absorbed(jnp.zeros(()), kept)
 
 
+def contributions(layer: Layer, share: Sequence[Any]) -> tuple[Any, ...]:
+    """Returns what each input contributes; `None` for one that is no real number.
+
+    Args:
+        layer: the site in this pass.
+        share: for each input, what one unit of it contributes.
+    """
+    return tuple(
+        x * s if jnp.issubdtype(x.dtype, jnp.inexact) else None
+        for x, s in zip(layer.inputs, share, strict=True)
+    )
+
+
 def absorbed_by(layer: Layer, quotient: Any, epsilon: float | Stabilizer) -> Absorbed:
     r"""Returns what bias and stabilizer keep when $R_x = x \odot J^\top q$.
 
@@ -252,7 +268,13 @@ def absorbed_by(layer: Layer, quotient: Any, epsilon: float | Stabilizer) -> Abs
         quotient: $q = R_z / s(z)$.
         epsilon: the stabilizer $s$.
     """
-    _, linear = jax.jvp(layer, layer.inputs, layer.inputs)
+    tangents = tuple(
+        x
+        if jnp.issubdtype(x.dtype, jnp.inexact)
+        else np.zeros(x.shape, jax.dtypes.float0)
+        for x in layer.inputs
+    )
+    _, linear = jax.jvp(layer, layer.inputs, tangents)
     bias = jnp.sum((layer.z - linear.astype(layer.dtype)) * quotient)
     kept = jnp.sum((stabilizer(epsilon)(layer.z) - layer.z) * quotient)
     return Absorbed(bias, kept)

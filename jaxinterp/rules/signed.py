@@ -124,11 +124,11 @@ class AlphaBeta(Rule):
         safe = default_stabilizer(self.epsilon, self.convention, "AlphaBeta")
         b_a, b_b = self._biases(layer)
         w_p, w_n = jnp.maximum(layer.kernel, 0), jnp.minimum(layer.kernel, 0)
-        positive = signed_linear(layer, w_p, w_n)
-        z_a = positive + b_a
-        # All contributions add up to z - b, so the negative ones need no pass of their
-        # own.
-        z_b = jnp.minimum(layer.z - layer.bias - positive, 0) + b_b
+        z_a = signed_linear(layer, w_p, w_n) + b_a
+        if not self.beta:
+            return (relevance / safe(z_a), z_a), (jnp.zeros_like(z_a), z_a)
+        # Not z - z_a: where one sign outweighs the other, that is rounding noise.
+        z_b = signed_linear(layer, w_n, w_p) + b_b
         return (relevance / safe(z_a), z_a), (relevance / safe(z_b), z_b)
 
     def absorbed(self, layer: Layer, relevance: Any) -> Absorbed:

@@ -6,6 +6,7 @@ $\mathrm{sign}(0) = 1$ throughout, so that a denominator of zero is stabilized t
 from __future__ import annotations
 
 import dataclasses
+import numbers
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -78,7 +79,7 @@ def stabilizer(epsilon: float | Stabilizer) -> Stabilizer:
     """
     if isinstance(epsilon, Stabilizer):
         return epsilon
-    if isinstance(epsilon, int | float):
+    if isinstance(epsilon, numbers.Real) and not isinstance(epsilon, bool):
         return Stabilizer(float(epsilon))
     raise TypeError(
         f"`epsilon` is a number or a Stabilizer, and {epsilon!r} was given.\n"
@@ -98,7 +99,7 @@ def check_nonnegative(name: str, value: float, owner: str) -> None:
     Raises:
         ValueError: if it is negative or not a number.
     """
-    if not isinstance(value, int | float) or not value >= 0:
+    if not isinstance(value, numbers.Real) or not value >= 0:
         raise ValueError(
             f"{owner}: `{name}` must be a number of at least 0, and is {value!r}."
         )

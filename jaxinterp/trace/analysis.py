@@ -13,10 +13,13 @@ from functools import cached_property
 
 from jax.extend.core import primitives as p
 
+from jaxinterp.trace.compat import existing
 from jaxinterp.trace.control import loop_bindings
 from jaxinterp.trace.program import Atom, Call, Program, Value
 from jaxinterp.trace.roles import KINDS, Kind
 from jaxinterp.trace.signs import nonnegative_values
+
+_STOPS = frozenset(existing("stop_gradient_p"))
 
 
 def active_values(program: Program, roots: Iterable[Value]) -> frozenset[Value]:
@@ -48,6 +51,47 @@ def active_values(program: Program, roots: Iterable[Value]) -> frozenset[Value]:
     return frozenset(active)
 
 
+def carrying_values(
+    program: Program, roots: Iterable[Value], active: frozenset[Value]
+) -> frozenset[Value]:
+    """Returns the active values that can send a gradient back to the input.
+
+    A mask such as `x > 0` is active and carries nothing. Integers carry nothing either:
+    where the input is tokens, what a table or a kernel makes of them does.
+
+    Args:
+        program: the traced function.
+        roots: the explained inputs.
+        active: the values that depend on them.
+    """
+    roots = list(roots)
+    carrying = {root for root in roots if root.is_inexact}
+    by_tokens = len(carrying) < len(roots)
+
+    def visit(program: Program) -> None:
+        for equation in program.equations:
+            if equation.bodies:
+                size = -1
+                while size != len(carrying):
+                    size = len(carrying)
+                    for body, enter, leave in loop_bindings(equation):
+                        pairs = (p for p in enter if p[0] in carrying)
+                        carrying.update(inner for _, inner in pairs)
+                        visit(body)
+                        pairs = (p for p in leave if p[0] in carrying)
+                        carrying.update(outer for _, outer in pairs)
+                continue
+            kind = KINDS.get(equation.primitive)
+            starts = by_tokens and kind in (Kind.LOOKUP, Kind.KERNEL)
+            sources = active if starts else carrying
+            is_stop = equation.primitive in _STOPS
+            if not is_stop and any(v in sources for v in equation.values):
+                carrying.update(o for o in equation.outputs if o.is_inexact)
+
+    visit(program)
+    return frozenset(carrying)
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Flow:
     """A program with the question of what depends on its input already answered.
@@ -55,10 +99,12 @@ class Flow:
     Attributes:
         program: the traced function, or the body of a loop.
         active: the values that depend on the explained input.
+        carrying: those of them that can send a gradient back; all by default.
     """
 
     program: Program
     active: frozenset[Value]
+    carrying: frozenset[Value] | None = None
 
     @cached_property
     def producer(self) -> Mapping[Value, int]:

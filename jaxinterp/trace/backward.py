@@ -27,7 +27,7 @@ class Rule(Protocol):
     """How relevance, or a gradient, goes back through one site."""
 
     def __call__(self, layer: Layer, relevance: Any) -> Any:
-        """Returns what each input of the site receives: an array, or a tuple of them."""
+        """Returns what each input of the site receives: an array, or a tuple."""
         ...
 
 

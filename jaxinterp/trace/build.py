@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping
 
 from jaxinterp.trace import addresses
 from jaxinterp.trace.addresses import Home, Named
-from jaxinterp.trace.analysis import Flow, active_values
+from jaxinterp.trace.analysis import Flow, active_values, carrying_values
 from jaxinterp.trace.control import loop_bindings, loop_length
 from jaxinterp.trace.draft import Draft
 from jaxinterp.trace.graph import Graph, Node, Site
 from jaxinterp.trace.nodes import recognize
 from jaxinterp.trace.program import Atom, Program, Value
+from jaxinterp.trace.roles import Role
 
 Lengths = dict[Program, tuple[int, ...]]
 
@@ -31,6 +32,7 @@ def build_graph(
         cuts: values that must not disappear inside a node.
     """
     active = active_values(program, roots)
+    carrying = carrying_values(program, roots, active)
     paths = addresses.parameter_paths(program, parameters)
     flows: dict[Program, Flow] = {}
     homes: dict[Draft, Flow] = {}
@@ -39,7 +41,7 @@ def build_graph(
     lengths: Lengths = {program: ()}
 
     def visit(program: Program, home: Home) -> None:
-        flow = flows[program] = Flow(program, active)
+        flow = flows[program] = Flow(program, active, carrying)
         drafts = recognize(flow, cuts)
         names, more = addresses.name_nodes(flow, drafts, paths, home)
         others.extend(more)
@@ -100,6 +102,9 @@ def _node(
     equations = tuple(sorted(draft.equations))
     own = {o for i in equations for o in flow.program.equations[i].outputs}
     read = [v for i in equations for v in flow.active_inputs(i) if v not in own]
+    if flow.carrying is not None and draft.role is not Role.LOOP:
+        # A mask computed from the input is a weight here: nothing can go back there.
+        read = [v for v in read if v in flow.carrying] or read
     return Node(
         address=address,
         role=draft.role,

@@ -76,14 +76,14 @@ class Node:
 
     @property
     def weights(self) -> tuple[Value, ...]:
-        """The operands that do not depend on the explained input."""
+        """What it reads beside `inputs`: nothing goes back there."""
         own = {o for e in self.members for o in e.outputs}
         return tuple(
             dict.fromkeys(
                 v
                 for e in self.members
                 for v in e.values
-                if v not in own and v not in self.flow.active
+                if v not in own and v not in self.inputs
             )
         )
 

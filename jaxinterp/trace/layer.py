@@ -82,7 +82,9 @@ class Layer:
 
     @cached_property
     def z(self) -> Any:
-        """The output of an affine site."""
+        """The output of the site; of an affine one not rounded to half precision."""
+        if self.output.dtype != self.dtype and self.contraction is not None:
+            return self.linear(self.x, self.kernel) + self.bias
         return self.output.astype(self.dtype)
 
     @cached_property

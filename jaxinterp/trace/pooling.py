@@ -1,9 +1,9 @@
 """Max pooling backward: who won each window gets what the window receives.
 
-On CPU, XLA's own derivative of max pooling (`select_and_scatter_add`) visits one window after
-the other. Here each offset inside the window is one elementwise pass over all windows, which
-is four to thirty times faster and gives the same numbers: of equal entries the first in
-row-major order wins.
+On CPU, XLA's own derivative of max pooling (`select_and_scatter_add`) visits one window
+after the other. Here each offset inside the window is one elementwise pass over all
+windows, which is four to thirty times faster and gives the same numbers: of equal
+entries the first in row-major order wins.
 """
 
 from __future__ import annotations
@@ -47,10 +47,13 @@ def max_pool_transpose(equation: Equation, x: Any, z: Any, cotangent: Any) -> An
     window = equation.params["window_dimensions"]
     strides = equation.params["window_strides"]
     padding = equation.params["padding"]
-    # A pixel of the padded input is pixel `offset % stride` of block `n + offset // stride`
-    # if it is at `offset` in window `n`.
+    # What is at `offset` in window `n` is pixel `offset % stride` of block
+    # `n + offset // stride`; pixels that no window reaches need blocks too.
     blocks = [
-        n + -(-w // s) - 1 for n, w, s in zip(z.shape, window, strides, strict=True)
+        max(n + -(-w // s) - 1, -(-(low + size) // s))
+        for n, w, s, (low, _), size in zip(
+            z.shape, window, strides, padding, x.shape, strict=True
+        )
     ]
     edges = [
         (low, b * s - n - low, 0)

@@ -78,11 +78,12 @@ def _by_primitive(
 
 
 _VECTOR = jax.ShapeDtypeStruct((2,), "float32")
-# Splitting an axis, and taking it apart: one primitive or two, as JAX has it.
+# Splitting an axis, taking it apart, joining it: one primitive or two, as JAX has it.
 _SPLITS = {
     compat.primitive_of(lambda x: lax.split(x, (1, 1)), _VECTOR),
     compat.primitive_of(lambda x: list(jnp.unstack(x)), _VECTOR),
-} - {p.slice_p, p.squeeze_p, p.reshape_p}
+    compat.primitive_of(lambda x: jnp.stack([x, x]), _VECTOR),
+} - {p.slice_p, p.squeeze_p, p.reshape_p, p.concatenate_p}
 
 KINDS: Mapping[Primitive, Kind] = _by_primitive(
     {

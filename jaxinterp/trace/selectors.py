@@ -20,8 +20,15 @@ from jaxinterp.trace.roles import Role
 class Place(Protocol):
     """What a selector looks at: a node or a site of a graph."""
 
-    address: str
-    role: Role
+    @property
+    def address(self) -> str:
+        """Its unique name."""
+        ...
+
+    @property
+    def role(self) -> Role:
+        """What it does."""
+        ...
 
     @property
     def primitives(self) -> frozenset[Primitive]:

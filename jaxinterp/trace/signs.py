@@ -75,7 +75,8 @@ def _is_proven(
     if primitive is p.mul_p and inputs[0] is inputs[1]:
         return True
     if primitive in _KEEP_SIGN_OF_FIRST:
-        return is_nonnegative(inputs[0])
+        fill = equation.params.get("fill_value")
+        return is_nonnegative(inputs[0]) and (fill is None or bool(fill >= 0))
     return primitive in _KEEP_SIGN and all(map(is_nonnegative, inputs))
 
 

@@ -282,8 +282,14 @@ def intervene(
         >>> ablated(1.0, jnp.ones((1, 2))).tolist()
         [[0.0, 0.0]]
     """
-    for selector in edits:
+    for selector, edit in edits.items():
         as_selector(selector)
+        if not callable(edit):
+            raise TypeError(
+                f"The edit at {str(selector)!r} must be a function of the activation, "
+                f"and is {edit!r}.\n"
+                f"Write for example `{{{str(selector)!r}: jnp.zeros_like}}`."
+            )
 
     @functools.wraps(apply_fn)
     def intervened(variables: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:

@@ -150,7 +150,7 @@ def test_it_goes_around_methods_with_steps_and_at():
     assert received.shape == (3, 8)
     inner = guided_backprop(models.mlp, at="*")
     received = smooth(inner, samples=2)(LAYERS, X, TARGET, KEY)
-    assert list(received) == list(inner(LAYERS, X, TARGET))
+    assert set(received) == set(inner(LAYERS, X, TARGET))
 
 
 def test_it_needs_a_key():

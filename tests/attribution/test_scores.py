@@ -15,7 +15,6 @@ from jaxinterp.attribution import (
     total,
 )
 from jaxinterp.attribution.scores import relevance_seed
-
 from tests.compiled import compiled
 
 from . import models

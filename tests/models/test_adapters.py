@@ -53,7 +53,6 @@ class _Equinox(eqx.Module):
         return self.heads[0](jax.nn.relu(self.conv(x)).mean((1, 2)))
 
 
-
 def _kernels(apply_fn, variables, inputs):
     graph = ji.trace(apply_fn, variables, inputs)
     return [n.address for n in graph if n.kernel is not None]
