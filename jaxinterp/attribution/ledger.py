@@ -17,6 +17,7 @@ from jaxinterp.rules.rule import Gradient, Rule
 from jaxinterp.trace.backward import Meter, rule_changes
 from jaxinterp.trace.graph import Graph, Node, format_table, html_table
 from jaxinterp.trace.layer import Layer
+from jaxinterp.trace.program import Value
 from jaxinterp.trace.transform import ApplyFn, trace_call
 
 _COLUMNS = 4  # received, handed on, bias, stabilizer
@@ -170,7 +171,7 @@ def ledger(
             for i, leaf in zip(explained, x, strict=True):
                 filled[i] = leaf
             call = dataclasses.replace(traced, operands=tuple(filled))
-            readings = dict(zip(meters.values(), probes, strict=True))
+            readings: dict[Value, Any] = dict(zip(meters.values(), probes, strict=True))
             return call.run(changes, readings)[0]
 
         outputs, pull = jax.vjp(run, [operands[i] for i in explained], probes)

@@ -155,7 +155,7 @@ def apply_rule(rule: Rule | None, layer: Layer, relevance: Any) -> tuple[Any, ..
         layer: the site in this pass.
         relevance: what reaches its output.
     """
-    if rule is None:
+    if rule is None or layer.output.size == 0:  # nothing to share in an empty batch
         return layer.pull_back(relevance)
     received = rule(layer, relevance)
     if not isinstance(received, tuple):

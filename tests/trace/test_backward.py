@@ -184,6 +184,13 @@ def test_a_rule_may_return_one_array_for_one_input():
     )
 
 
+def test_an_empty_batch_receives_an_empty_relevance():
+    fn = lambda w, x: jax.nn.relu((x * 2 + 1) @ w + w[:1])  # noqa: E731
+    ruled = with_rules(fn, ji.rules.epsilon_alpha2_beta1())
+    found = jax.grad(lambda x: ruled(W, x).sum())(X[:0])
+    assert found.shape == (0, 4)
+
+
 def test_integer_inputs_of_a_site_receive_nothing():
     def model(table, tokens):
         return jnp.take(table, tokens, axis=0).sum(-1)
