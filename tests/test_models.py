@@ -2,7 +2,6 @@
 
 import functools
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -112,26 +111,8 @@ def test_it_is_explained_under_jit(name):
     assert (np.abs(received).reshape(len(received), -1).max(axis=1) > 0).all()
 
 
-@every_architecture
-def test_with_no_rule_but_the_derivative_it_is_the_gradient(name):
-    """The interpreter computes what the model does, forward and backward."""
-    apply_fn, variables, x = from_site(name)
-    composite = rules.Composite([("*", rules.Gradient())])
-
-    def score(model, x):
-        return logit(model(variables, x), NAMES[name].target).sum()
-
-    @compiled
-    def both(x):
-        ruled = ji.with_rules(apply_fn, composite)
-        return [jax.grad(functools.partial(score, f))(x) for f in (ruled, apply_fn)]
-
-    actual, expected = both(x)
-    size = np.abs(expected).max()
-    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-4 * size)
-
-
-@every_architecture
+# Those that are left out here are in the same test in float64, which needs more.
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in SLOW])
 def test_the_books_close(name):
     """In float32, where each hand-over is rounded to 1e-7."""
     apply_fn, variables, x = from_site(name)

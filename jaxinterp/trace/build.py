@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from jaxinterp.trace import addresses
-from jaxinterp.trace.addresses import Home, Named
+from jaxinterp.trace.addresses import (
+    Home,
+    Named,
+    name_nodes,
+    parameter_paths,
+    unique_addresses,
+)
 from jaxinterp.trace.analysis import Flow, active_values, carrying_values
 from jaxinterp.trace.control import loop_bindings, loop_length
 from jaxinterp.trace.draft import Draft
@@ -14,7 +19,60 @@ from jaxinterp.trace.nodes import recognize
 from jaxinterp.trace.program import Atom, Program, Value
 from jaxinterp.trace.roles import Role
 
-Lengths = dict[Program, tuple[int, ...]]
+
+class _Survey:
+    """What there is in a program and in the bodies of its loops, in network order.
+
+    Attributes:
+        flows: for every program what depends on its input.
+        homes: the drafts, and the flow of the program that each is in.
+        named: what each draft is called.
+        others: what else has a name.
+        lengths: the number of steps of the `scan`s around a program.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        roots: tuple[Value, ...],
+        paths: Mapping[Value, str],
+        cuts: frozenset[Value],
+    ):
+        self.active = active_values(program, roots)
+        self.carrying = carrying_values(program, roots, self.active)
+        self.paths = paths
+        self.cuts = cuts
+        self.flows: dict[Program, Flow] = {}
+        self.homes: dict[Draft, Flow] = {}
+        self.named: dict[Draft, Named] = {}
+        self.others: list[Named] = []
+        self.lengths: dict[Program, tuple[int, ...]] = {program: ()}
+        self.visit(program, Home())
+
+    def visit(self, program: Program, home: Home) -> None:
+        """Adds a program, and the bodies of its loops, each after the loop."""
+        flow = self.flows[program] = Flow(program, self.active, self.carrying)
+        drafts = recognize(flow, self.cuts)
+        names, others = name_nodes(flow, drafts, self.paths, home)
+        self.others += others
+        for draft in drafts:
+            self.homes[draft], self.named[draft] = flow, names[draft]
+            equation = program.equations[draft.last]
+            length = loop_length(equation)
+            steps = self.lengths[program] + ((length,) if length is not None else ())
+            for body in equation.bodies:
+                self.lengths[body] = steps
+                self.visit(body, names[draft].home)
+
+    @property
+    def owner(self) -> dict[Value, Draft]:
+        """The draft that computes a value."""
+        return {
+            output: draft
+            for draft, flow in self.homes.items()
+            for index in draft.equations
+            for output in flow.program.equations[index].outputs
+        }
 
 
 def build_graph(
@@ -31,63 +89,34 @@ def build_graph(
         parameters: paths of the leaves of `variables`.
         cuts: values that must not disappear inside a node.
     """
-    active = active_values(program, roots)
-    carrying = carrying_values(program, roots, active)
-    paths = addresses.parameter_paths(program, parameters)
-    flows: dict[Program, Flow] = {}
-    homes: dict[Draft, Flow] = {}
-    named: dict[Draft, Named] = {}
-    others: list[Named] = []
-    lengths: Lengths = {program: ()}
-
-    def visit(program: Program, home: Home) -> None:
-        flow = flows[program] = Flow(program, active, carrying)
-        drafts = recognize(flow, cuts)
-        names, more = addresses.name_nodes(flow, drafts, paths, home)
-        others.extend(more)
-        for draft in drafts:  # a body follows its loop
-            homes[draft], named[draft] = flow, names[draft]
-            equation = program.equations[draft.last]
-            length = loop_length(equation)
-            for body in equation.bodies:
-                lengths[body] = lengths[program] + ((length,) if length else ())
-                visit(body, names[draft].home)
-
-    visit(program, Home())
-    unique = addresses.unique_addresses([*named.values(), *others])
-    owner = {
-        output: draft
-        for draft, flow in homes.items()
-        for index in draft.equations
-        for output in flow.program.equations[index].outputs
-    }
+    paths = parameter_paths(program, parameters)
+    found = _Survey(program, roots, paths, cuts)
+    address = unique_addresses([*found.named.values(), *found.others])
+    owner = found.owner
     modules: dict[Draft, tuple[str, ...]] = {}
-    for place in others:
-        if place.value in owner:
-            draft = owner[place.value]
-            modules[draft] = (*modules.get(draft, ()), unique[place])
-    first, last = _ends(homes, flows.values(), active)
+    for place in found.others:
+        draft = owner[place.value]
+        modules[draft] = (*modules.get(draft, ()), address[place])
+    first, last = _ends(found.homes, found.flows.values(), found.active)
     nodes = {
         draft: _node(
             flow,
             draft,
-            address=unique[named[draft]],
+            address=address[found.named[draft]],
             is_first=draft in first,
             is_last=draft in last,
             modules=modules.get(draft, ()),
         )
-        for draft, flow in homes.items()
+        for draft, flow in found.homes.items()
     }
-    places = [
-        (unique[named[draft]], named[draft].value, nodes[draft]) for draft in nodes
-    ]
-    places += [
-        (unique[place], place.value, nodes[owner[place.value]])
-        for place in others
-        if place.value in owner
-    ]
-    sites = _sites(tuple(nodes.values()), places, lengths)
-    return Graph(program, tuple(nodes.values()), sites, flows, paths)
+    places = [(place, nodes[draft]) for draft, place in found.named.items()]
+    places += [(place, nodes[owner[place.value]]) for place in found.others]
+    sites = _sites(
+        tuple(nodes.values()),
+        [(address[place], place.value, node) for place, node in places],
+        found.lengths,
+    )
+    return Graph(program, tuple(nodes.values()), sites, found.flows, paths)
 
 
 def _node(
@@ -124,7 +153,7 @@ def _node(
 def _sites(
     nodes: tuple[Node, ...],
     places: Iterable[tuple[str, Value, Node]],
-    lengths: Lengths,
+    lengths: Mapping[Program, tuple[int, ...]],
 ) -> dict[str, Site]:
     """The sites in network order: a module follows the operations in it."""
     order = {

@@ -96,6 +96,8 @@ class Layer:
             return scale.astype(self.dtype)
         core, along = self.contraction, self.contraction.along_kernel
         kernel = self._own_kernel(core).astype(self.dtype)
+        if not self.output.size:  # an empty batch has no factors, nor needs them
+            return kernel
         if self.node.before:
             zeros = jnp.zeros_like(self.inputs[0])
             kernel = kernel * along(

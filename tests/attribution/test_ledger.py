@@ -40,8 +40,9 @@ class Leaky(rules.Rule):
         return jax.tree.map(lambda r: 0.9 * r, received)
 
 
-@pytest.mark.parametrize("name", CONSERVING)
-@pytest.mark.parametrize("file", NETWORKS)
+@pytest.mark.parametrize(
+    ("name", "file"), zip(CONSERVING, 4 * list(NETWORKS), strict=True)
+)
 def test_every_rule_of_a_preset_conserves_relevance(file, name):
     """What is missing at a site is what its bias and stabilizer keep, by formula."""
     data = golden(file)
@@ -162,7 +163,17 @@ def test_errors_are_those_of_attribution():
         ji.ledger(models.mlp, rules.Composite([]), LAYERS, X, TARGET)
 
 
-@pytest.mark.parametrize("entry", [e for e in TABLE if "tokens" not in e.tags], ids=str)
+LARGE = {"resnet18", "resnet50", "densenet", "googlenet", "mobilenet", "vit"}
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        pytest.param(e, marks=[pytest.mark.slow] if e.name in LARGE else [], id=str(e))
+        for e in TABLE
+        if "tokens" not in e.tags  # these are in `test_models.py`, from their embedding
+    ],
+)
 def test_the_books_close_on_every_architecture(entry):
     apply_fn, variables = entry.build()
     variables, inputs = as_dtype((variables, entry.inputs()), jnp.float64)
