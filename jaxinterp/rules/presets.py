@@ -3,9 +3,9 @@
 zennit leaves layers that a composite does not mention with their plain derivative,
 which as a way of relevance has no meaning. Here every role has a line, but quotients of
 two activations, which are an error. The lines that zennit has no rule for are shared by
-all relevance presets: normalizations pass relevance on, products and attention share it equally among their factors, softmax in
-proportion to contributions (Achtibat et al., 2024, propositions 3.1 to 3.4
-[achtibat2024attnlrp]).
+all relevance presets: normalizations pass relevance on, products and attention share it
+equally among their factors, softmax in proportion to contributions (Achtibat et al.,
+2024, propositions 3.1 to 3.4 [achtibat2024attnlrp]).
 """
 
 from __future__ import annotations
