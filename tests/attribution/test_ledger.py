@@ -41,7 +41,7 @@ class Leaky(rules.Rule):
 
 
 @pytest.mark.parametrize(
-    ("name", "file"), zip(CONSERVING, 4 * list(NETWORKS), strict=True)
+    ("name", "file"), list(zip(CONSERVING, 4 * list(NETWORKS), strict=True))
 )
 def test_every_rule_of_a_preset_conserves_relevance(file, name):
     """What is missing at a site is what its bias and stabilizer keep, by formula."""

@@ -91,14 +91,14 @@ def test_the_books_of_every_rule_balance(layer):
     def side_by_side(v, x):
         outputs = []
         for i in range(len(TEXTBOOK)):
-            with jax.named_scope(f"rule{i}"):
+            with jax.named_scope(f"rule{i:02}"):
                 outputs.append(layer.apply_fn(v, x))
         return outputs
 
     composite = rules.Composite(
         [
             (rules.of_role("activation"), rules.Pass()),
-            *((f"rule{i}/*", rule) for i, rule in enumerate(TEXTBOOK)),
+            *((f"rule{i:02}*", rule) for i, rule in enumerate(TEXTBOOK)),
         ]
     )
     books = ji.ledger(

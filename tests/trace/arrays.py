@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinterp.trace import Node, trace
-from tests.architectures import as_dtype, randomize
 
 
 def normal(*shape: int, seed: int = 0) -> jax.Array:
@@ -15,12 +14,17 @@ def normal(*shape: int, seed: int = 0) -> jax.Array:
     return jnp.asarray(np.random.default_rng(seed).normal(size=shape))
 
 
-def weights(module: Any, x: Any, *args: Any) -> Any:
-    """Returns random variables of a linen module in float64."""
-    shapes = jax.eval_shape(module.init, jax.random.key(0), x, *args)
-    if not jax.tree.leaves(shapes):
-        return shapes
-    return as_dtype(randomize(shapes, jax.random.key(1)), jnp.float64)
+def weights(module: Any, x: Any) -> Any:
+    """Returns random variables of a linen module in float64, variances positive."""
+    shapes = jax.eval_shape(module.init, jax.random.key(0), x)
+    rng = np.random.default_rng(1)
+
+    def draw(path: Any, leaf: Any) -> jax.Array:
+        noise = rng.normal(size=leaf.shape)
+        is_variance = jax.tree_util.keystr(path[-1:], simple=True) == "var"
+        return jnp.asarray(np.exp(noise / 3) if is_variance else noise / 2)
+
+    return jax.tree.map_with_path(draw, shapes)
 
 
 def computing(apply_fn: Any, variables: Any, x: Any) -> list[Node]:
