@@ -5,6 +5,7 @@ and change it without editing it; `attribution` says which inputs an output depe
 """
 
 from jaxinterp import attribution as attribution
+from jaxinterp import data as data
 from jaxinterp import models as models
 from jaxinterp import rules as rules
 from jaxinterp.attribution.ledger import ledger as ledger

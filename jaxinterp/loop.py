@@ -9,6 +9,9 @@ accelerators and under an outer `jit`. What is computed does not depend on the c
 from __future__ import annotations
 
 import dataclasses
+import enum
+import numbers
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -86,13 +89,15 @@ def summed(
         size = min(batch_size or count, count)
         chunks, valid = _chunks(points, count, size)
         number, is_traced = valid.shape[0], _is_traced(context, points)
+        fixed, arrays = _divided(context)
+        is_jitted = fixed.is_constant and not is_traced
+        run = jitted_part if is_jitted else part
         if number <= UNROLLED:
-            run = part if is_traced else jitted_part
-            return _host_loop(run, _divided(context), chunks, valid, "")
+            return _host_loop(run, fixed, arrays, chunks, valid, "")
         if is_traced or jax.default_backend() != "cpu":
-            run = scanned if is_traced else jitted_scan
-            return run(*_divided(context), chunks, valid)
-        return _host_loop(jitted_part, _divided(context), chunks, valid, name)
+            run = jitted_scan if is_jitted else scanned
+            return run(fixed, arrays, chunks, valid)
+        return _host_loop(run, fixed, arrays, chunks, valid, name)
 
     return sum_over
 
@@ -120,6 +125,15 @@ class _Fixed:
     tree: Any
     leaves: tuple[Any, ...]
 
+    @property
+    def is_constant(self) -> bool:
+        """Whether equal ones hold the same: numbers, strings and functions do.
+
+        An object that JAX does not know to hold arrays may hold others at each call,
+        and what is compiled for it once must not be taken for it later.
+        """
+        return all(isinstance(leaf, _CONSTANT) for leaf in self.leaves)
+
     def filled(self, arrays: list[Any]) -> Any:
         """Returns the context with arrays in their places."""
         rest = iter(arrays)
@@ -128,6 +142,11 @@ class _Fixed:
 
 
 _ARRAY = "an array belongs here"
+_CONSTANT = (
+    *(str, bytes, numbers.Number, enum.Enum, np.dtype, type),
+    *(types.FunctionType, types.BuiltinFunctionType, jax.stages.Wrapped),
+    *(jax.custom_jvp, jax.custom_vjp),
+)
 
 
 def _divided(context: Any) -> tuple[_Fixed, list[Any]]:
@@ -140,13 +159,15 @@ def _divided(context: Any) -> tuple[_Fixed, list[Any]]:
     return _Fixed(tree, fixed), [leaf for leaf, is_one in pairs if is_one]
 
 
-def _host_loop(run: Any, context: Any, chunks: Any, valid: Any, name: str) -> Any:
+def _host_loop(
+    run: Any, fixed: _Fixed, arrays: list[Any], chunks: Any, valid: Any, name: str
+) -> Any:
     total = None
     number = valid.shape[0]
     steps = tqdm(range(number), desc=name, disable=not name or number < SHOWN)
     for i in steps:
         chunk = jax.tree.map(lambda leaf, i=i: leaf[i], chunks)
-        value = run(*context, chunk, valid[i])
+        value = run(fixed, arrays, chunk, valid[i])
         total = value if total is None else jax.tree.map(jnp.add, total, value)
     return total
 

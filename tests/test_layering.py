@@ -45,11 +45,19 @@ SEEN_BY_LEAVES = ("trace",)
 HOMES: Mapping[str, tuple[str, ...]] = {
     "equinox": ("models",),
     "flax": ("models",),
+    "h5py": ("models",),
+    "huggingface_hub": ("models",),
     "keras": ("models",),
     "matplotlib": ("plot",),
     "optax": ("loop", *METHODS, *LEAVES),
-    "tqdm": ("loop",),
-    **dict.fromkeys(("beartype", "captum", "torch", "zennit"), ()),
+    "orbax": ("models",),
+    "platformdirs": (),
+    "safetensors": ("models",),
+    "torch": ("models",),
+    "tqdm": ("loop", "data"),
+    **dict.fromkeys(
+        ("beartype", "captum", "timm", "torchvision", "transformers", "zennit"), ()
+    ),
 }
 COMPAT = "jaxinterp/trace/compat.py"
 NAMES_NO_IDEA = {"utils", "util", "helpers", "helper", "misc", "common"}

@@ -1,5 +1,7 @@
 """The one place that decides how a long loop runs: the decision changes no result."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -134,3 +136,28 @@ def test_the_dtype_is_kept(dtype, batch_size):
     sum_over = loop.summed(lambda _, x: x, batch_size=batch_size)
     for run in (sum_over, compiled(sum_over)):
         assert run(None, jnp.ones(12, dtype)).dtype == dtype
+
+
+class Box:
+    """Something that JAX does not know to hold an array."""
+
+    def __init__(self, value):
+        self.value = value
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """The same, with a hash that its array does not have."""
+
+    value: jax.Array
+
+
+@pytest.mark.parametrize("count", [2, 12])
+@pytest.mark.parametrize("kind", [Box, Pair])
+def test_what_holds_arrays_unknown_to_jax_is_read_at_each_call(kind, count):
+    sum_over = loop.summed(lambda box, x: box.value * x, batch_size=1)
+    box = kind(jnp.asarray(2.0))
+    assert sum_over(box, jnp.ones(count)) == 2 * count
+    object.__setattr__(box, "value", jnp.asarray(3.0))
+    assert sum_over(box, jnp.ones(count)) == 3 * count
+    assert compiled(lambda x: sum_over(box, x))(jnp.ones(count)) == 3 * count

@@ -93,7 +93,7 @@ def main() -> None:
     """Measures, prints, and writes the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--networks", default=",".join(NETWORKS))
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--only", default="", help="part of a method's name")
     parser.add_argument("--fusion", action="store_true", help="also with the XLA flag")
     parser.add_argument("--output", type=Path, default=RESULTS)

@@ -16,14 +16,25 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
-from jaxinterp.attribution.scores import Score, check_score, relevance_seed
+from jaxinterp.attribution.scores import (
+    Score,
+    check_score,
+    need_score,
+    relevance_seed,
+)
 from jaxinterp.rules.composite import Composite
 from jaxinterp.trace.analysis import active_values
 from jaxinterp.trace.backward import rule_changes
 from jaxinterp.trace.graph import Graph, Site
 from jaxinterp.trace.program import Value
 from jaxinterp.trace.selectors import Selector
-from jaxinterp.trace.transform import ApplyFn, check_arrays, select, trace_call
+from jaxinterp.trace.transform import (
+    ApplyFn,
+    Traced,
+    check_arrays,
+    select,
+    trace_call,
+)
 
 At = Selector | str | None
 
@@ -63,13 +74,24 @@ def check_inputs(inputs: Any, at: At) -> None:
         if at is None and not jnp.issubdtype(leaf.dtype, jnp.inexact):
             raise TypeError(
                 f"`{name}` has dtype {leaf.dtype}; only real numbers have a gradient.\n"
-                "For tokens give the embedding as the site, `at='*/embed*'`;\n"
-                "bind masks and other integers to the model, "
+                "For tokens give the address of their embedding, such as "
+                "`at='Model/Embed_0'`;\n"
+                "`print(jaxinterp.trace(apply_fn, variables, inputs))` lists them.\n"
+                "Bind masks and other integers to the model, "
                 "`lambda v, x: model.apply(v, x, mask)`; images convert with "
                 "`inputs.astype(jnp.float32)`."
             )
     if len(set(sizes.values())) > 1:
         raise ValueError(f"All inputs must have the same batch size; found {sizes}.")
+
+
+def examples_in(inputs: Any) -> int:
+    """Returns the number of examples.
+
+    Args:
+        inputs: the batch to be explained, as `check_inputs` has found it right.
+    """
+    return jax.tree.leaves(inputs)[0].shape[0]
 
 
 def explained_sites(graph: Graph, at: Selector | str) -> dict[str, Site]:
@@ -99,6 +121,46 @@ def explained_sites(graph: Graph, at: Selector | str) -> dict[str, Site]:
         return inexact
     edges = {v for node in graph.nodes for v in node.outputs}
     return {a: s for a, s in inexact.items() if s.value in edges}
+
+
+def trace_to_sites(
+    apply_fn: ApplyFn, variables: Any, inputs: Any, at: Selector | str
+) -> tuple[Traced, dict[str, Site]]:
+    """Returns a trace in which the sites of `at` can be explained, and these sites.
+
+    Args:
+        apply_fn: the model.
+        variables: its weights.
+        inputs: a batch.
+        at: an address, a glob or a selector.
+    """
+
+    def cuts(graph: Graph) -> frozenset[Value]:
+        sites = explained_sites(graph, at)
+        inner = {s.value for s in sites.values()}
+        return frozenset(inner) if len(sites) == 1 else frozenset()
+
+    traced = trace_call(apply_fn, variables, inputs, cuts=cuts)
+    return traced, explained_sites(traced.graph, at)
+
+
+def the_only_site(sites: dict[str, Site], at: Selector | str, name: str) -> Site:
+    """Returns the one site that was asked for.
+
+    Args:
+        sites: those that `at` matches.
+        at: an address, a glob or a selector.
+        name: what needs a single site.
+
+    Raises:
+        ValueError: if there are several.
+    """
+    if len(sites) > 1:
+        raise ValueError(
+            f"{name} explains one site at a time, and {str(at)!r} matches "
+            f"{len(sites)}: {', '.join(list(sites)[:5])}, ..."
+        )
+    return next(iter(sites.values()))
 
 
 def is_single(at: Selector | str, sites: dict[str, Site]) -> bool:
@@ -149,13 +211,7 @@ class Backward:
     def _start_at_sites(
         self, apply_fn: ApplyFn, variables: Any, inputs: Any, composite: Any, at: Any
     ) -> None:
-        def cuts(graph: Graph) -> frozenset[Value]:
-            sites = explained_sites(graph, at)
-            inner = {s.value for s in sites.values()}
-            return frozenset(inner) if len(sites) == 1 else frozenset()
-
-        traced = trace_call(apply_fn, variables, inputs, cuts=cuts)
-        sites = explained_sites(traced.graph, at)
+        traced, sites = trace_to_sites(apply_fn, variables, inputs, at)
         self._single = is_single(at, sites)
         self._addresses = tuple(sites)
         # A module and its last operation are two addresses of one value.
@@ -222,12 +278,14 @@ def attribution_by_backward(
             gradient of the score.
         finish: makes the attribution from what reaches an array, and the array.
     """
+    need_score(score)
 
     def attribute(
         variables: Any, inputs: Any, target: Any = None, key: Any = None
     ) -> Any:
         back = Backward(apply_fn, variables, inputs, composite, at)
-        seed = score_seed(score, back.outputs, target, seeds_relevance)
+        batch = examples_in(inputs)
+        seed = score_seed(score, back.outputs, target, seeds_relevance, batch)
         received = back(seed)
         return back.shaped(jax.tree.map(finish, received, back.activations))
 
@@ -247,7 +305,13 @@ def check_target(run: Callable[[Any], Any], inputs: Any, target: Any) -> None:
         jax.eval_shape(run, inputs)
 
 
-def score_seed(score: Score, outputs: Any, target: Any, is_relevance: bool) -> Any:
+def score_seed(
+    score: Score,
+    outputs: Any,
+    target: Any,
+    is_relevance: bool,
+    batch: int | None = None,
+) -> Any:
     """Returns what a backward pass starts with.
 
     Args:
@@ -255,9 +319,10 @@ def score_seed(score: Score, outputs: Any, target: Any, is_relevance: bool) -> A
         outputs: what the model returns.
         target: as the score takes it.
         is_relevance: whether it is relevance, or the gradient of the score.
+        batch: the number of examples; as many as the score says by default.
     """
     values, pull = jax.vjp(lambda y: score(y, target), outputs)
-    check_score(values, outputs, score)
+    check_score(values, jnp.size(values) if batch is None else batch, score)
     if is_relevance:
         return relevance_seed(score, outputs, target)
     (seed,) = pull(jnp.ones_like(values))

@@ -9,15 +9,25 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
-from jaxinterp.attribution.explain import check_inputs, score_seed
+from jaxinterp.attribution.explain import (
+    At,
+    check_inputs,
+    examples_in,
+    score_seed,
+    the_only_site,
+    trace_to_sites,
+)
 from jaxinterp.attribution.scores import Score, logit
 from jaxinterp.rules.composite import Composite
 from jaxinterp.rules.rule import Gradient, Rule
+from jaxinterp.trace.analysis import active_values
 from jaxinterp.trace.backward import Meter, rule_changes
 from jaxinterp.trace.graph import Graph, Node, format_table, html_table
 from jaxinterp.trace.layer import Layer
 from jaxinterp.trace.program import Value
+from jaxinterp.trace.roles import Role
 from jaxinterp.trace.transform import ApplyFn, trace_call
 
 _COLUMNS = 4  # received, handed on, bias, stabilizer
@@ -32,7 +42,7 @@ class Entry:
         rule: its rule, or its derivative where it has none.
         received: relevance of its output.
         handed_on: relevance that its inputs got from it.
-        bias: relevance that its bias kept.
+        bias: relevance that its bias kept, or a constant that it joins to its inputs.
         stabilizer: relevance that the stabilizer of its denominator kept.
     """
 
@@ -56,7 +66,7 @@ class Ledger:
     Attributes:
         entries: the sites, in network order.
         score: the relevance that the outputs started with.
-        attributed: the relevance that the inputs ended with.
+        attributed: the relevance that the inputs (or the activation at a site) got.
     """
 
     entries: tuple[Entry, ...]
@@ -75,8 +85,12 @@ class Ledger:
 
     @property
     def error(self) -> float:
-        """By how much the books do not close, relative to the relevance that moved."""
-        rest = self.score - self.attributed - self.absorbed - self.unexplained
+        """By how much the books do not close, relative to the relevance that moved.
+
+        That is what of the score has reached neither the inputs nor the formulas of
+        biases and stabilizers. `unexplained` says which sites it was lost or made at.
+        """
+        rest = self.score - self.attributed - self.absorbed
         moved = max([abs(self.score), *(abs(e.received) for e in self.entries)])
         return abs(rest) / moved if moved else abs(rest)
 
@@ -127,6 +141,7 @@ def ledger(
     target: Any = None,
     *,
     score: Score = logit,
+    at: At = None,
 ) -> Ledger:
     """Keeps the books of a relevance pass: per site received, handed on and kept.
 
@@ -140,9 +155,15 @@ def ledger(
         inputs: a batch.
         target: as the score takes it.
         score: which number per example is explained.
+        at: one site; the books then are of the way from the outputs to its activation,
+            such as the embedding of tokens. The inputs by default.
 
     Returns:
         A printable `Ledger`, summed over the batch.
+
+    Raises:
+        TypeError: under `jit`, or another transformation.
+        ValueError: if `at` matches several sites.
 
     Example:
         >>> from jaxinterp.rules import epsilon_plus
@@ -152,32 +173,44 @@ def ledger(
         >>> [round(v, 4) for v in (books.score, books.attributed, books.absorbed)]
         [6.0, 3.0, 3.0]
     """
-    check_inputs(inputs, None)
-    traced = trace_call(apply_fn, variables, inputs)
+    check_inputs(inputs, at)
+    if any(isinstance(x, Tracer) for x in jax.tree.leaves((variables, inputs, target))):
+        raise TypeError(
+            "ledger() returns numbers to read, and was given arrays that a "
+            "transformation such as `jax.jit` is tracing.\nCall it outside of that."
+        )
+    if at is None:
+        traced = trace_call(apply_fn, variables, inputs)
+        explained = {value: value.shape for value in traced.inputs}
+    else:
+        traced, sites = trace_to_sites(apply_fn, variables, inputs, at)
+        site = the_only_site(sites, at, "ledger")
+        explained = {site.value: site.shape}
     graph, program = traced.graph, traced.graph.program
-    rules, nodes = composite.resolve(graph), _measurable(graph)
+    rules = composite.resolve(graph)
+    nodes = _measurable(graph, active_values(program, explained))
     meters = {n: Meter(n.flow.program, (_COLUMNS,), _widest()) for n in nodes}
     changes = rule_changes(rules, meters, _gauge)
-    probes = [jnp.zeros((*_steps(graph, n), _COLUMNS), _widest()) for n in nodes]
-    explained = [program.inputs.index(value) for value in traced.inputs]
+    values = [*explained, *meters.values()]
+    probes = [jnp.zeros(shape, value.dtype) for value, shape in explained.items()]
+    probes += [jnp.zeros((*_steps(graph, n), _COLUMNS), _widest()) for n in nodes]
     outputs = [jnp.zeros(o.shape, o.dtype) for o in program.outputs]
     outputs = jax.tree.unflatten(traced.out_tree, outputs)
-    score_seed(score, outputs, target, True)  # checks the target while it is concrete
+    batch = examples_in(inputs)
+    score_seed(score, outputs, target, True, batch)  # checks what is still concrete
 
     @jax.jit  # for the books alone: compiling every operation apart takes longer
     def measure(operands: tuple[Any, ...], target: Any) -> tuple[Any, Any, Any]:
-        def run(x: list[Any], probes: list[Any]) -> Any:
-            filled = list(operands)
-            for i, leaf in zip(explained, x, strict=True):
-                filled[i] = leaf
-            call = dataclasses.replace(traced, operands=tuple(filled))
-            readings: dict[Value, Any] = dict(zip(meters.values(), probes, strict=True))
+        def run(probes: list[Any]) -> Any:
+            call = dataclasses.replace(traced, operands=operands)
+            readings: dict[Value, Any] = dict(zip(values, probes, strict=True))
             return call.run(changes, readings)[0]
 
-        outputs, pull = jax.vjp(run, [operands[i] for i in explained], probes)
-        seed = score_seed(score, outputs, target, True)
-        received, readings = pull(seed)
-        return _total(seed), _total(received), readings
+        outputs, pull = jax.vjp(run, probes)
+        seed = score_seed(score, outputs, target, True, batch)
+        (received,) = pull(seed)
+        attributed, readings = received[: len(explained)], received[len(explained) :]
+        return _total(seed), _total(attributed), readings
 
     return _write(nodes, rules, *measure(traced.operands, target))
 
@@ -194,12 +227,13 @@ def _widest() -> Any:
     return jnp.result_type(float)
 
 
-def _measurable(graph: Graph) -> list[Node]:
+def _measurable(graph: Graph, active: frozenset[Value]) -> list[Node]:
+    """The nodes with books, among those that what is explained goes through."""
     return [
         n
         for n in graph.nodes
         if n.role != "loop"
-        and any(v.is_inexact for v in n.inputs)
+        and any(v.is_inexact and v in active for v in n.inputs)
         and all(o.is_inexact for o in n.outputs)
         and len(n.outputs) == 1
     ]
@@ -213,8 +247,11 @@ def _steps(graph: Graph, node: Node) -> tuple[int, ...]:
 
 
 def _gauge(rule: Any, layer: Layer, relevance: Any, received: tuple[Any, ...]) -> Any:
-    rule = rule if rule is not None else Gradient()
-    bias, stabilizer = rule.absorbed(layer, relevance)
+    bias, stabilizer = (rule if rule is not None else Gradient()).absorbed(
+        layer, relevance
+    )
+    if rule is None and layer.node.role is Role.INDEXING:
+        bias = _to_constants(layer, relevance)
     dtype = _widest()
     out = jnp.sum(relevance.astype(dtype))
     handed = sum(
@@ -223,6 +260,20 @@ def _gauge(rule: Any, layer: Layer, relevance: Any, received: tuple[Any, ...]) -
         if jnp.issubdtype(x.dtype, jnp.inexact)
     )
     return jnp.stack([jnp.asarray(v, dtype) for v in (out, handed, bias, stabilizer)])
+
+
+def _to_constants(layer: Layer, relevance: Any) -> Any:
+    """The relevance of what a move joins to its inputs: padding, a class token."""
+
+    def moved(number: float) -> Any:
+        inputs = [
+            jnp.full_like(x, number) if jnp.issubdtype(x.dtype, jnp.inexact) else x
+            for x in layer.inputs
+        ]
+        return layer(*inputs)
+
+    is_constant = 1 - (moved(1.0) - moved(0.0))
+    return jnp.sum((relevance * is_constant).astype(_widest()))
 
 
 def _write(

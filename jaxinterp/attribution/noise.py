@@ -52,6 +52,7 @@ def smooth(
 
     Raises:
         ValueError: if a hyperparameter is out of range, or when called without a key.
+        TypeError: when called, if the inputs are not real numbers, such as tokens.
 
     References:
         Smilkov et al., 2017, section 2.3 [smilkov2017smoothgrad]; Hooker et al., 2019,
@@ -84,7 +85,7 @@ def smooth(
     def attribute(
         variables: Any, inputs: Any, target: Any = None, key: Any = None
     ) -> Any:
-        check_inputs(inputs, None)
+        _check_noisy(inputs)
         if key is None:
             raise ValueError(
                 "smooth() draws noise and needs a key. Write "
@@ -118,6 +119,21 @@ def _with_noise(key: Any, inputs: Any, noise_level: float, scale: Scale) -> Any:
         return x + (sigma * noise).astype(x.dtype)
 
     return tree.unflatten([disturb(k, x) for k, x in zip(keys, leaves, strict=True)])
+
+
+def _check_noisy(inputs: Any) -> None:
+    for path, leaf in jax.tree.leaves_with_path(inputs):
+        if hasattr(leaf, "dtype") and not jnp.issubdtype(leaf.dtype, jnp.inexact):
+            raise TypeError(
+                f"smooth() adds noise, and `inputs{jax.tree_util.keystr(path)}` has "
+                f"dtype {leaf.dtype}.\nFor tokens start at their embedding:\n"
+                "    encode, decode = jaxinterp.split(apply_fn, 'Model/Embed_0')\n"
+                "    def model(variables, activation):\n"
+                "        return decode(variables, activation, tokens)\n"
+                "and give `smooth(gradient(model))` what `encode(variables, tokens)` "
+                "returns."
+            )
+    check_inputs(inputs, None)
 
 
 def _check(samples: Any, noise_level: Any, scale: Any, statistic: Any) -> None:

@@ -20,10 +20,12 @@ from jaxinterp.attribution.explain import (
     Backward,
     check_inputs,
     check_target,
+    examples_in,
     explained_sites,
     score_seed,
+    the_only_site,
 )
-from jaxinterp.attribution.scores import Score, logit
+from jaxinterp.attribution.scores import Score, logit, need_score
 from jaxinterp.rules.composite import Composite
 from jaxinterp.rules.rule import Gradient
 from jaxinterp.trace.transform import ApplyFn, split, trace_call
@@ -117,7 +119,10 @@ def integrated_gradients(
 
     Raises:
         ValueError: if `steps` or `batch_size` is not positive, if there is no such
-            `method`, or if the baseline does not broadcast.
+            `method`, or if the baseline does not broadcast. From JAX, if the model has
+            a `while` loop whose length is an array among `variables`: steps are
+            compiled for any variables, and reverse derivatives need the length. Give
+            it as a number, `{"steps": 3}`.
 
     References:
         Sundararajan et al., 2017, eq. 1 [sundararajan2017axiomatic].
@@ -129,6 +134,7 @@ def integrated_gradients(
         >>> [round(value, 4) for value in attribution[0].tolist()]
         [2.0, 18.0]
     """
+    need_score(score)
     nodes, weights = quadrature(method, steps)
 
     def step(context: Any, point: Any) -> Any:
@@ -141,7 +147,8 @@ def integrated_gradients(
         x = jax.tree.map(on_path, start, difference)
         model = apply_fn if at is None else _from_site(apply_fn, at, variables, extra)
         back = Backward(model, variables, x, _DERIVATIVE, None)
-        slope = back(score_seed(score, back.outputs, target, False))
+        batch = examples_in(x if at is None else extra)
+        slope = back(score_seed(score, back.outputs, target, False, batch))
         return jax.tree.map(lambda g: weight.astype(g.dtype) * g, slope)
 
     sum_over = loop.summed(step, batch_size=batch_size, name="integrated gradients")
@@ -170,14 +177,8 @@ def _from_site(apply_fn: ApplyFn, at: Any, variables: Any, inputs: Any) -> Apply
 
 
 def _one_site(apply_fn: ApplyFn, at: Any, variables: Any, inputs: Any) -> str:
-    graph = trace_call(apply_fn, variables, inputs).graph
-    sites = explained_sites(graph, at)
-    if len(sites) > 1:
-        raise ValueError(
-            f"integrated_gradients explains one site at a time, and {at!r} matches "
-            f"{len(sites)}: {', '.join(list(sites)[:5])}, ..."
-        )
-    return next(iter(sites))
+    sites = explained_sites(trace_call(apply_fn, variables, inputs).graph, at)
+    return the_only_site(sites, at, "integrated_gradients").address
 
 
 def fill_baseline(
@@ -216,7 +217,7 @@ def fill_baseline(
         missing = x.ndim - len(shape)
         try:
             full = jnp.reshape(b, (1,) * missing + shape) if missing > 0 else b
-            return jnp.broadcast_to(jnp.asarray(full, x.dtype), x.shape)
+            return jnp.broadcast_to(jnp.asarray(full, jnp.result_type(x)), x.shape)
         except ValueError:
             name = f"inputs{jax.tree_util.keystr(path)}"
             raise ValueError(
@@ -252,6 +253,7 @@ def convergence_delta(
         >>> delta(2.0 * x, 2.0, x).tolist()
         [0.0]
     """
+    need_score(score)
 
     def delta(
         attributions: Any,

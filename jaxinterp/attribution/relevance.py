@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from jaxinterp.attribution.explain import (
@@ -17,11 +16,17 @@ from jaxinterp.attribution.explain import (
     Attribution,
     Backward,
     attribution_by_backward,
-    score_seed,
+    examples_in,
 )
-from jaxinterp.attribution.scores import Score, check_score, logit
+from jaxinterp.attribution.scores import (
+    Score,
+    check_score,
+    logit,
+    need_score,
+    relevance_seed,
+)
 from jaxinterp.rules import presets
-from jaxinterp.rules.composite import Composite
+from jaxinterp.rules.composite import Composite, check_composite
 from jaxinterp.trace.transform import ApplyFn
 
 
@@ -70,12 +75,9 @@ def lrp(
     """
     if composite is None:
         composite = presets.epsilon_plus_flat()
-    if not isinstance(composite, Composite):
-        raise TypeError(
-            f"`composite` must be a Composite, and is {composite!r}.\n"
-            "Write `lrp(apply_fn, composite=jaxinterp.rules.epsilon_plus())`, with "
-            "parentheses."
-        )
+    check_composite(
+        composite, "lrp(apply_fn, composite=jaxinterp.rules.epsilon_plus())"
+    )
     return attribution_by_backward(
         apply_fn, score=score, at=at, composite=composite, seeds_relevance=True
     )
@@ -118,21 +120,16 @@ def deep_taylor(
         >>> [round(value, 4) for value in relevance[0].tolist()]
         [2.0, 0.0]
     """
+    need_score(score)
     composite = presets.deep_taylor(low, high)
 
     def attribute(
         variables: Any, inputs: Any, target: Any = None, key: Any = None
     ) -> Any:
         back = Backward(apply_fn, variables, inputs, composite, at)
-        seed = score_seed(score, back.outputs, target, True)
         values = score(back.outputs, target)
-        check_score(values, back.outputs, score)
-        has_none = values <= 0  # NaN stays
-
-        def keep(leaf: Any) -> Any:
-            shape = (-1,) + (1,) * (leaf.ndim - 1)
-            return jnp.where(has_none.reshape(shape), 0, leaf)
-
-        return back.shaped(back(jax.tree.map(keep, seed)))
+        check_score(values, examples_in(inputs), score)
+        weight = jnp.where(values <= 0, 0, 1)  # NaN stays
+        return back.shaped(back(relevance_seed(score, back.outputs, target, weight)))
 
     return attribute

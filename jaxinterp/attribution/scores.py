@@ -128,60 +128,99 @@ def total(outputs: Any, target: Any = None) -> Float[Array, " batch"]:
         outputs: an array or a pytree of arrays, batch first.
         target: not used.
 
+    Raises:
+        ValueError: if an output is a scalar.
+
     Example:
         >>> total(jnp.array([[1.0, 5.0]])).tolist()
         [6.0]
     """
     leaves = jax.tree.leaves(outputs)
+    if any(jnp.ndim(leaf) == 0 for leaf in leaves):
+        raise ValueError(
+            "score=total sums what each example has, and the model returns a scalar "
+            f"among {jax.tree.map(jnp.shape, outputs)}.\n"
+            "Return one number per example, or pick an output that has the batch:\n"
+            "`score=lambda outputs, target: outputs['logits'].sum(axis=1)`."
+        )
     sums = [leaf.reshape(leaf.shape[0], -1).sum(axis=1) for leaf in leaves]
     return functools.reduce(jnp.add, sums)
 
 
-def relevance_seed(score: Score, outputs: Any, target: Any) -> Any:
+def relevance_seed(score: Score, outputs: Any, target: Any, weight: Any = 1.0) -> Any:
     r"""Returns the relevance of the outputs, from which propagation starts.
 
     $R_y = y \odot \partial\,\mathrm{score} / \partial y$, which adds up to the score if
     it is linear in the outputs (or homogeneous of degree one, as `margin`).
-    `probability` and `log_probability` place their value on the target's output.
+    `probability` and `log_probability` place their value on the target's output. An
+    output that the score does not depend on gets nothing, even if it is infinite.
 
     Args:
         score: what is explained.
         outputs: what the model returns.
         target: as the score takes it.
+        weight: what the score of each example is multiplied by.
     """
+    values, pull = jax.vjp(lambda y: score(y, target), outputs)
+    weights = jnp.broadcast_to(jnp.asarray(weight, values.dtype), values.shape)
     if score in (probability, log_probability):
-        value = score(outputs, target)
+        value = values * weights
         is_target = (
             jnp.arange(outputs.shape[1])[None, :] == jnp.asarray(target)[:, None]
         )
         has_value = is_target | jnp.isnan(value)[:, None]
         return jnp.where(has_value, value[:, None], 0).astype(outputs.dtype)
-    slopes = jax.grad(lambda y: score(y, target).sum(), allow_int=True)(outputs)
-    return jax.tree.map(
-        lambda y, slope: y * slope if jnp.issubdtype(y.dtype, jnp.inexact) else slope,
-        outputs,
-        slopes,
-    )
+    (slopes,) = pull(weights)
+
+    def relevance(y: Any, slope: Any) -> Any:
+        if not jnp.issubdtype(y.dtype, jnp.inexact):
+            return slope
+        return jnp.where(slope == 0, 0, y * slope)
+
+    return jax.tree.map(relevance, outputs, slopes)
 
 
-def check_score(values: Any, outputs: Any, score: Score) -> None:
+def need_score(score: Any) -> None:
+    """Raises unless a score is a function.
+
+    Args:
+        score: what was given.
+
+    Raises:
+        TypeError: if it cannot be called.
+    """
+    if not callable(score):
+        raise TypeError(
+            "`score` must be a function `(outputs, target) -> (batch,)-array`\n"
+            f"and is {score!r}. Write for example `score=jaxinterp.attribution.logit`."
+        )
+
+
+def check_score(values: Any, batch: int, score: Score) -> None:
     """Raises unless a score gave one number for each example.
 
     Args:
         values: what the score returned.
-        outputs: what it was given.
+        batch: the number of examples.
         score: the score.
 
     Raises:
         ValueError: saying the shape that was found.
+        TypeError: if the numbers are not real.
     """
-    batch = jax.tree.leaves(outputs)[0].shape[:1]
-    if jnp.shape(values) != batch:
-        name = getattr(score, "__name__", str(score))
+    name = getattr(score, "__name__", str(score))
+    if jnp.shape(values) != (batch,):
         raise ValueError(
-            f"The score {name!r} must return one number per example, shape {batch}, "
+            f"The score {name!r} must return one number per example, shape ({batch},), "
             f"and returned shape {jnp.shape(values)}.\n"
             "Write for example `score=lambda outputs, target: outputs.sum(axis=1)`."
+        )
+    dtype = jnp.result_type(values)
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise TypeError(
+            f"The score {name!r} must return real numbers, and returned {dtype}.\n"
+            "Explain a real number made of the outputs, for complex ones for example\n"
+            "`score=lambda outputs, target: jnp.abs(outputs).sum(axis=1)`."
         )
 
 
@@ -209,8 +248,7 @@ def _checked(outputs: Any, target: Any, name: str) -> Any:
     if target.shape != (batch,):
         raise ValueError(
             f"score={name} needs a target of shape ({batch},), one class per example, "
-            f"and was given shape {target.shape}.\nFor several targets per example use "
-            "`jax.vmap(attribute, in_axes=(None, None, 0))`."
+            f"and was given shape {target.shape}.\n" + _advice(target, batch)
         )
     if not isinstance(given, Tracer):
         wrong = np.asarray(given)
@@ -221,3 +259,12 @@ def _checked(outputs: Any, target: Any, name: str) -> Any:
                 f"classes (0 to {classes - 1})."
             )
     return target
+
+
+def _advice(target: Any, batch: int) -> str:
+    if target.ndim == 0:
+        return f"For the same class everywhere write `jnp.full({batch}, {target})`."
+    return (
+        "For several targets per example use "
+        "`jax.vmap(attribute, in_axes=(None, None, 0))`."
+    )

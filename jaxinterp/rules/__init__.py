@@ -10,6 +10,7 @@ from jaxinterp.rules.composite import plan as plan
 from jaxinterp.rules.first_layer import Flat as Flat
 from jaxinterp.rules.first_layer import WSquare as WSquare
 from jaxinterp.rules.first_layer import ZBox as ZBox
+from jaxinterp.rules.gated import SignalTakesAll as SignalTakesAll
 from jaxinterp.rules.presets import beta_smooth as beta_smooth
 from jaxinterp.rules.presets import deconvnet as deconvnet
 from jaxinterp.rules.presets import deep_taylor as deep_taylor

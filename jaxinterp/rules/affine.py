@@ -75,7 +75,7 @@ class Epsilon(Rule):
 
     def _quotient(self, layer: Layer, relevance: Any) -> Any:
         z = layer.z if self.keep_bias else layer.z - layer.bias
-        return relevance.astype(layer.dtype) / stabilizer(self.epsilon)(z)
+        return relevance.astype(layer.dtype) / stabilizer(self.epsilon).at(layer)(z)
 
     def absorbed(self, layer: Layer, relevance: Any) -> Absorbed:
         """Returns what the bias and the stabilizer keep."""
@@ -85,7 +85,7 @@ class Epsilon(Rule):
         if self.keep_bias:
             return absorbed_by(layer, quotient, self.epsilon)
         z = layer.z - layer.bias
-        kept = jnp.sum((stabilizer(self.epsilon)(z) - z) * quotient)
+        kept = jnp.sum((stabilizer(self.epsilon).at(layer)(z) - z) * quotient)
         return Absorbed(jnp.zeros(()), kept)
 
 
@@ -197,7 +197,7 @@ class Gamma(Rule):
         # W_p + W_n = (2 + gamma) W, so the other sum needs no pass of its own.
         both = (2 + self.gamma) * (layer.z - layer.bias)
         z_n = both - (z_p - b_p) + b_n
-        safe = stabilizer(self.epsilon)
+        safe = stabilizer(self.epsilon).at(layer)
         q_p = jnp.where(layer.z > 0, relevance / safe(z_p), 0)
         q_n = jnp.where(layer.z < 0, relevance / safe(z_n), 0)
         return (q_p, z_p), (q_n, z_n)
@@ -205,7 +205,8 @@ class Gamma(Rule):
     def absorbed(self, layer: Layer, relevance: Any) -> Absorbed:
         """Returns what the biases and the stabilizer keep, and what is lost at zero."""
         need_affine(self, layer)
-        safe, (b_p, b_n) = stabilizer(self.epsilon), self._biases(layer)
+        safe = stabilizer(self.epsilon).at(layer)
+        b_p, b_n = self._biases(layer)
         (q_p, z_p), (q_n, z_n) = self._quotients(layer, relevance)
         bias = jnp.sum(q_p * b_p) + jnp.sum(q_n * b_n)
         kept = jnp.sum(q_p * (safe(z_p) - z_p)) + jnp.sum(q_n * (safe(z_n) - z_n))

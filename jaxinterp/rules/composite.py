@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from jaxinterp.rules.rule import Gradient, Rule
-from jaxinterp.trace.errors import AddressError
+from jaxinterp.trace.errors import AddressError, CompositeError
 from jaxinterp.trace.graph import Graph, Node, format_table, html_table
 from jaxinterp.trace.roles import Role
 from jaxinterp.trace.selectors import And, At, Not, Or, Selector, as_selector
@@ -53,8 +53,7 @@ class Composite:
     """An ordered list of `(selector, rule)`; the first that matches a site is taken.
 
     Sites that only move entries about (reshapes, slices, concatenation, casts) need no
-    line: the transposed move is the only way back. Composites add up, the left one
-        first.
+    line: the transposed move is the only way back. Composites add up, left one first.
 
     Attributes:
         lines: the pairs of selector and rule.
@@ -88,6 +87,11 @@ class Composite:
         object.__setattr__(self, "lines", tuple(checked))
 
     def __add__(self, other: Composite) -> Composite:
+        if not isinstance(other, Composite):
+            raise TypeError(
+                f"A composite adds up with another one, and {other!r} was given.\n"
+                "Write `composite + Composite([(selector, rule), ...])`."
+            )
         return Composite((*self.lines, *other.lines))
 
     def __str__(self) -> str:
@@ -142,6 +146,20 @@ class Composite:
                 raise AddressError(selector, addresses)
 
 
+def check_composite(composite: object, call: str) -> None:
+    """Raises unless something is a composite.
+
+    Args:
+        composite: what was given.
+        call: how to write the call instead.
+
+    Raises:
+        CompositeError: if it is anything else.
+    """
+    if not isinstance(composite, Composite):
+        raise CompositeError(composite, call)
+
+
 def _globs(selector: Selector) -> list[At]:
     """The globs that a selector is combined of."""
     if isinstance(selector, At):
@@ -164,7 +182,8 @@ def needs_rule(node: Node) -> bool:
     Args:
         node: a node of a graph.
     """
-    return not node.is_structural and any(v.is_inexact for v in node.inputs)
+    is_read = not node.is_dead
+    return is_read and not node.is_structural and any(v.is_inexact for v in node.inputs)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -254,6 +273,9 @@ def plan(
     Returns:
         A printable `Plan`; `.coverage` is the share of sites that have a rule.
 
+    Raises:
+        CompositeError: if `composite` is none.
+
     Example:
         >>> from jaxinterp.rules import epsilon_plus
         >>> table = plan(lambda w, x: jax.nn.relu(x @ w["w"]), epsilon_plus(),
@@ -263,6 +285,9 @@ def plan(
         >>> table.coverage
         1.0
     """
+    check_composite(
+        composite, "plan(apply_fn, jaxinterp.rules.epsilon_plus(), variables, inputs)"
+    )
     graph = trace_call(apply_fn, variables, inputs, *args, **kwargs).graph
     rows = []
     for node in graph.nodes:

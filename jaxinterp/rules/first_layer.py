@@ -27,7 +27,8 @@ class ZBox(Rule):
 
     Attributes:
         low: smallest possible input $l$: a number, or nested tuples that broadcast
-            against one example (per channel, say). In the units of the inputs.
+            against one example (per channel, say) in the layout that the site reads,
+            without the axis of the batch. In the units of the inputs.
         high: largest possible input $h$, likewise.
         epsilon: stabilizer, in the units of the pre-activation $z$.
 
@@ -68,22 +69,20 @@ class ZBox(Rule):
         return (layer.x - low) * from_low + (layer.x - high) * from_high
 
     def _box(self, layer: Layer) -> tuple[Any, Any]:
-        shape = (1, *layer.x.shape[1:])
-        low, high = (jnp.asarray(v, layer.dtype) for v in (self.low, self.high))
-        return _fill(low, shape, "low"), _fill(high, shape, "high")
+        return _fill(self.low, layer, "low"), _fill(self.high, layer, "high")
 
     def _quotient(self, layer: Layer, relevance: Any) -> tuple[Any, Any]:
         low, high = self._box(layer)
         w_p, w_n = jnp.maximum(layer.kernel, 0), jnp.minimum(layer.kernel, 0)
         corner = layer.linear(low, w_p) + layer.linear(high, w_n)
         z = layer.z - layer.bias - corner
-        return relevance.astype(layer.dtype) / stabilizer(self.epsilon)(z), z
+        return relevance.astype(layer.dtype) / stabilizer(self.epsilon).at(layer)(z), z
 
     def absorbed(self, layer: Layer, relevance: Any) -> Absorbed:
         """Returns what the stabilizer keeps."""
         need_affine(self, layer)
         quotient, z = self._quotient(layer, relevance)
-        kept = jnp.sum(quotient * (stabilizer(self.epsilon)(z) - z))
+        kept = jnp.sum(quotient * (stabilizer(self.epsilon).at(layer)(z) - z))
         return Absorbed(jnp.zeros(()), kept)
 
 
@@ -120,7 +119,7 @@ class WSquare(Rule):
         return layer.transpose(layer.kernel**2, quotient)
 
     def _quotient(self, layer: Layer, relevance: Any) -> tuple[Any, Any, Any]:
-        safe = default_stabilizer(self.epsilon, self.convention, "WSquare")
+        safe = default_stabilizer(self.epsilon, self.convention, "WSquare").at(layer)
         drops_bias = not self.keep_bias or self.convention == "innvestigate"
         bias = jnp.zeros((), layer.dtype) if drops_bias else layer.bias**2
         z = layer.linear(layer.uniform(1.0), layer.kernel**2) + bias
@@ -129,7 +128,7 @@ class WSquare(Rule):
     def absorbed(self, layer: Layer, relevance: Any) -> Absorbed:
         """Returns what the squared bias and the stabilizer keep."""
         need_affine(self, layer)
-        safe = default_stabilizer(self.epsilon, self.convention, "WSquare")
+        safe = default_stabilizer(self.epsilon, self.convention, "WSquare").at(layer)
         quotient, z, bias = self._quotient(layer, relevance)
         kept = jnp.sum(quotient * (safe(z) - z))
         return Absorbed(jnp.sum(quotient * bias), kept)
@@ -167,13 +166,13 @@ class Flat(Rule):
 
     def _quotient(self, layer: Layer, relevance: Any) -> tuple[Any, Any]:
         z = layer.linear_ones()
-        return relevance.astype(layer.dtype) / stabilizer(self.epsilon)(z), z
+        return relevance.astype(layer.dtype) / stabilizer(self.epsilon).at(layer)(z), z
 
     def absorbed(self, layer: Layer, relevance: Any) -> Absorbed:
         """Returns what the stabilizer keeps."""
         need_affine(self, layer)
         quotient, z = self._quotient(layer, relevance)
-        kept = jnp.sum(quotient * (stabilizer(self.epsilon)(z) - z))
+        kept = jnp.sum(quotient * (stabilizer(self.epsilon).at(layer)(z) - z))
         return Absorbed(jnp.zeros(()), kept)
 
 
@@ -189,15 +188,24 @@ def _as_tuples(value: Any) -> Any:
     return freeze(nested)
 
 
-def _fill(bound: Any, shape: tuple[int, ...], name: str) -> Any:
-    missing = len(shape) - bound.ndim
-    if missing > 0:
-        bound = bound.reshape((1,) * missing + bound.shape)
+def _fill(bound: Any, layer: Layer, name: str) -> Any:
+    """A bound in the layout of the site's input, of size 1 where the map repeats."""
+    uniform = layer.uniform(1.0)
+    value = np.asarray(bound)
+    if value.ndim == 0:
+        return uniform * value.astype(layer.dtype)
+    axis = layer.batch_axis(
+        layer.node.inputs[0], f"ZBox with `{name}` of shape {value.shape}", True
+    )
+    shape = tuple(n for i, n in enumerate(layer.x.shape) if i != axis)
     try:
-        return jnp.broadcast_to(bound, shape)
+        example = np.broadcast_to(value, shape)
     except ValueError:
         raise ValueError(
-            f"ZBox: `{name}` has shape {bound.shape[missing:]}, which does not "
-            f"broadcast against one example of shape {shape[1:]}.\n"
+            f"ZBox: `{name}` has shape {value.shape}, which does not "
+            f"broadcast against one example of shape {shape}.\n"
             "Write a number, or one value per channel."
         ) from None
+    full = np.expand_dims(example, axis).astype(layer.dtype)
+    sizes = (*shape[:axis], uniform.shape[axis], *shape[axis:])
+    return jnp.asarray(np.broadcast_to(full, sizes))

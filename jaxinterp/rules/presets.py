@@ -5,7 +5,8 @@ which as a way of relevance has no meaning. Here every role has a line, but quot
 two activations, which are an error. The lines that zennit has no rule for are shared by
 all relevance presets: normalizations pass relevance on, products and attention share it
 equally among their factors, softmax in proportion to contributions (Achtibat et al.,
-2024, propositions 3.1 to 3.4 [achtibat2024attnlrp]).
+2024, propositions 3.1 to 3.4 [achtibat2024attnlrp]); but of a gated product the signal
+takes all (Arras et al., 2017, section 3.2 [arras2017explaining]).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 from jaxinterp.rules.affine import Epsilon, Gamma
 from jaxinterp.rules.composite import Composite
 from jaxinterp.rules.first_layer import Flat, WSquare, ZBox
+from jaxinterp.rules.gated import SignalTakesAll
 from jaxinterp.rules.relu import BetaSmooth, DeconvReLU, GuidedReLU
 from jaxinterp.rules.rule import Gradient, Norm, Pass, Rule, Uniform
 from jaxinterp.rules.signed import AlphaBeta, ZPlus
@@ -28,7 +30,8 @@ def _base() -> Composite:
         [
             (of_role("activation", "scale", "normalization"), Pass()),
             (of_role("add", "linear", "softmax", "log_softmax", "logsumexp"), Norm()),
-            (of_role("product", "matmul"), Uniform()),
+            (of_role("product"), SignalTakesAll()),
+            (of_role("matmul"), Uniform()),
             (of_role("max_pool", "selection"), Gradient()),
         ]
     )

@@ -47,13 +47,19 @@ class RuleSiteError(TypeError):
 
 
 class Rule:
-    """How relevance goes back through one site. Rules are frozen dataclasses."""
+    """How relevance goes back through one site.
+
+    A rule of your own is a class with this base, a frozen dataclass if it is to print
+    its hyperparameters and to compare by them.
+    """
 
     def __str__(self) -> str:
         """Returns the rule with the hyperparameters that are not the default."""
+        if not dataclasses.is_dataclass(self):
+            return f"{type(self).__name__}()"
         given = [
             f"{field.name}={getattr(self, field.name)!r}"
-            for field in dataclasses.fields(self)  # pyright: ignore[reportArgumentType]
+            for field in dataclasses.fields(self)
             if getattr(self, field.name) != field.default
         ]
         return f"{type(self).__name__}({', '.join(given)})"
@@ -156,7 +162,9 @@ class Norm(Rule):
         return contributions(layer, share)
 
     def _quotient(self, layer: Layer, relevance: Any) -> Any:
-        return relevance.astype(layer.dtype) / stabilizer(self.epsilon)(layer.z)
+        return relevance.astype(layer.dtype) / stabilizer(self.epsilon).at(layer)(
+            layer.z
+        )
 
     def absorbed(self, layer: Layer, relevance: Any) -> Absorbed:
         """Returns what the constant part of $f$ and the stabilizer keep."""
@@ -194,7 +202,7 @@ class AbsRatio(Rule):
         shares = []
         for x, size in zip(layer.inputs, sizes, strict=True):
             part = jnp.where(is_zero, 1 / count, size / jnp.where(is_zero, 1, total))
-            shares.append(_unbroadcast(part * relevance, x.shape))
+            shares.append(to_shape(part * relevance, x.shape))
         return tuple(shares)
 
 
@@ -224,7 +232,7 @@ class Uniform(Rule):
         """Returns each factor's share."""
         count = len(layer.inputs)
         if not self._contracts(layer):
-            return tuple(_unbroadcast(relevance / count, x.shape) for x in layer.inputs)
+            return tuple(to_shape(relevance / count, x.shape) for x in layer.inputs)
         share = layer.pull_back(self._quotient(layer, relevance))
         # A matrix times itself counts twice, a matrix times a mask once.
         reads = layer.node.members[-1].values
@@ -235,14 +243,18 @@ class Uniform(Rule):
         return layer.node.role == "matmul"
 
     def _quotient(self, layer: Layer, relevance: Any) -> Any:
-        return relevance.astype(layer.dtype) / stabilizer(self.epsilon)(layer.z)
+        return relevance.astype(layer.dtype) / stabilizer(self.epsilon).at(layer)(
+            layer.z
+        )
 
     def absorbed(self, layer: Layer, relevance: Any) -> Absorbed:
         """Returns what the stabilizer keeps."""
         if not self._contracts(layer):
             return super().absorbed(layer, relevance)
         quotient = self._quotient(layer, relevance)
-        kept = jnp.sum((stabilizer(self.epsilon)(layer.z) - layer.z) * quotient)
+        kept = jnp.sum(
+            (stabilizer(self.epsilon).at(layer)(layer.z) - layer.z) * quotient
+        )
         return Absorbed(jnp.zeros(()), kept)
 
 
@@ -277,11 +289,11 @@ def absorbed_by(layer: Layer, quotient: Any, epsilon: float | Stabilizer) -> Abs
     )
     _, linear = jax.jvp(layer, layer.inputs, tangents)
     bias = jnp.sum((layer.z - linear.astype(layer.dtype)) * quotient)
-    kept = jnp.sum((stabilizer(epsilon)(layer.z) - layer.z) * quotient)
+    kept = jnp.sum((stabilizer(epsilon).at(layer)(layer.z) - layer.z) * quotient)
     return Absorbed(bias, kept)
 
 
-def _unbroadcast(x: Any, shape: tuple[int, ...]) -> Any:
+def to_shape(x: Any, shape: tuple[int, ...]) -> Any:
     """Sums an array over the axes along which it repeated an array of `shape`."""
     extra = x.ndim - len(shape)
     x = x.sum(axis=tuple(range(extra)))

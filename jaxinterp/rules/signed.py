@@ -121,7 +121,7 @@ class AlphaBeta(Rule):
     def _quotients(self, layer: Layer, relevance: Any) -> tuple[Any, Any]:
         r"""The pairs $(q_a, z_a)$ and $(q_b, z_b)$."""
         relevance = relevance.astype(layer.dtype)
-        safe = default_stabilizer(self.epsilon, self.convention, "AlphaBeta")
+        safe = default_stabilizer(self.epsilon, self.convention, "AlphaBeta").at(layer)
         b_a, b_b = self._biases(layer)
         w_p, w_n = jnp.maximum(layer.kernel, 0), jnp.minimum(layer.kernel, 0)
         z_a = signed_linear(layer, w_p, w_n) + b_a
@@ -134,7 +134,7 @@ class AlphaBeta(Rule):
     def absorbed(self, layer: Layer, relevance: Any) -> Absorbed:
         """Returns what the biases, the stabilizer and a missing sign keep."""
         need_affine(self, layer)
-        safe = default_stabilizer(self.epsilon, self.convention, "AlphaBeta")
+        safe = default_stabilizer(self.epsilon, self.convention, "AlphaBeta").at(layer)
         (q_a, z_a), (q_b, z_b) = self._quotients(layer, relevance)
         b_a, b_b = self._biases(layer)
         bias = self.alpha * jnp.sum(q_a * b_a) - self.beta * jnp.sum(q_b * b_b)

@@ -6,10 +6,15 @@ $\mathrm{sign}(0) = 1$ throughout, so that a denominator of zero is stabilized t
 from __future__ import annotations
 
 import dataclasses
+import functools
 import numbers
+from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+
+from jaxinterp.trace.layer import Layer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +27,10 @@ class Stabilizer:
     $\epsilon$ is in units of the root mean square of $z$ over an example. With
     `only_zeros`, only entries that are exactly zero change (iNNvestigate's
     `SafeDivide`).
+
+    An example is found by the axis of the batch, which the engine follows from the
+    first axis of the inputs to the site. Where it gets lost, in loops or where it is
+    merged with other axes, `norm_scale` is an error.
 
     Attributes:
         epsilon: smallest size of a denominator, in the units of $z$.
@@ -50,11 +59,32 @@ class Stabilizer:
                 "Give one of them."
             )
 
-    def __call__(self, z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-        """Returns the safe denominator."""
+    def at(self, layer: Layer) -> Callable[[Any], Any]:
+        """Returns the stabilizer of what has the layout of a site's output.
+
+        Args:
+            layer: the site in this pass.
+
+        Raises:
+            BatchAxisError: with `norm_scale`, if the axis of the batch cannot be told.
+        """
+        if not self.norm_scale:
+            return self
+        axis = layer.batch_axis(layer.node.outputs[0], "Stabilizer(norm_scale=True)")
+        return functools.partial(self, batch_axis=axis)
+
+    def __call__(
+        self, z: Float[Array, "*shape"], batch_axis: int = 0
+    ) -> Float[Array, "*shape"]:
+        """Returns the safe denominator.
+
+        Args:
+            z: the denominator.
+            batch_axis: the axis along which its examples lie.
+        """
         epsilon = jnp.asarray(self.epsilon, z.dtype)
         if self.norm_scale:
-            axes = tuple(range(1, z.ndim))
+            axes = tuple(i for i in range(z.ndim) if i != batch_axis)
             epsilon = epsilon * jnp.sqrt(jnp.mean(z**2, axis=axes, keepdims=True))
         if self.only_zeros:
             return jnp.where(z == 0, epsilon, z)

@@ -78,7 +78,10 @@ def name_nodes(
         label, inner = runs.label(anchor), runs.home(anchor)
         (*_, value) = flow.program.equations[draft.last].outputs
         if _is_module(flow, runs, draft, alone):
-            named[draft] = Named(label, "@", outputs.pop(label, value), inner)
+            whole = outputs.pop(label, value)
+            # A weight that lies in no module of its own stands for all that is fused.
+            is_bare = label and runs.leaves.get(anchor) == inner.scope
+            named[draft] = Named(label, "@", value if is_bare else whole, inner)
         else:
             name = runs.leaf_name(anchor) or operation(flow, draft, owners)
             address = _tag(flow, draft.last) or f"{label}/{name}".lstrip("/")

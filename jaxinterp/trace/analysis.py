@@ -16,8 +16,8 @@ from jax.extend.core import primitives as p
 from jaxinterp.trace.compat import existing
 from jaxinterp.trace.control import loop_bindings
 from jaxinterp.trace.program import Atom, Call, Program, Value
-from jaxinterp.trace.roles import KINDS, Kind
-from jaxinterp.trace.signs import nonnegative_values
+from jaxinterp.trace.roles import KINDS, POINTWISE, Kind
+from jaxinterp.trace.signs import gate_values, nonnegative_values
 
 _STOPS = frozenset(existing("stop_gradient_p"))
 
@@ -246,7 +246,7 @@ class Flow:
             inner = self.varying_axes(equation.inputs[0])
             order = equation.params["permutation"]
             return frozenset(i for i, old in enumerate(order) if old in inner)
-        if kind in _POINTWISE:
+        if kind in POINTWISE:
             return axes & frozenset().union(
                 *(self.varying_axes(v) for v in equation.inputs if v.shape)
             )
@@ -259,13 +259,10 @@ class Flow:
         """The values that the graph proves to be at least zero."""
         return nonnegative_values(self.program)
 
-
-_POINTWISE = frozenset(
-    {
-        *(Kind.ADDITIVE, Kind.MULTIPLICATIVE, Kind.DIVISION, Kind.NEGATION, Kind.CAST),
-        *(Kind.ELEMENTWISE, Kind.EXTREMUM, Kind.CHOICE, Kind.TEST),
-    }
-)
+    @cached_property
+    def gates(self) -> frozenset[Value]:
+        """The values that the graph proves to be gates, between zero and one."""
+        return gate_values(self.program, self.nonnegative)
 
 
 def _meet(
@@ -305,9 +302,11 @@ def reshape_groups(
             news, right, j = [j], new[j], j + 1
         while left != right:
             if left < right:
-                left, i = left * old[i], (olds.append(i), i + 1)[1]
+                olds.append(i)
+                left, i = left * old[i], i + 1
             else:
-                right, j = right * new[j], (news.append(j), j + 1)[1]
+                news.append(j)
+                right, j = right * new[j], j + 1
         groups.append((tuple(olds), tuple(news)))
     while len(groups) > 1 and not all(groups[-1]):  # trailing axes of size 1
         olds, news = groups.pop()

@@ -15,6 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 
+from jaxinterp.trace.compat import has_custom_derivative
 from jaxinterp.trace.evaluate import Changes, Replacement
 from jaxinterp.trace.graph import Graph, Node
 from jaxinterp.trace.layer import Layer, is_pooling
@@ -23,7 +24,7 @@ from jaxinterp.trace.transform import ApplyFn, trace_call
 
 
 @runtime_checkable
-class Rule(Protocol):
+class BackwardRule(Protocol):
     """How relevance, or a gradient, goes back through one site."""
 
     def __call__(self, layer: Layer, relevance: Any) -> Any:
@@ -35,7 +36,7 @@ class Rule(Protocol):
 class Resolvable(Protocol):
     """What `with_rules` needs of a composite."""
 
-    def resolve(self, graph: Graph) -> Mapping[Node, Rule | None]:
+    def resolve(self, graph: Graph) -> Mapping[Node, BackwardRule | None]:
         """Returns the rule of every node; `None` leaves its own derivative."""
         ...
 
@@ -87,7 +88,7 @@ def with_rules(apply_fn: ApplyFn, composite: Resolvable) -> ApplyFn:
 
 
 def rule_changes(
-    rules: Mapping[Node, Rule | None],
+    rules: Mapping[Node, BackwardRule | None],
     meters: Mapping[Node, Meter] | None = None,
     gauge: Gauge | None = None,
 ) -> Changes:
@@ -102,8 +103,10 @@ def rule_changes(
     meters = meters or {}
     replaced: dict[tuple[Program, int], Replacement] = {}
     skipped: set[tuple[Program, int]] = set()
+    chosen = {node for node, rule in rules.items() if rule is not None} | set(meters)
     for node, rule in rules.items():
-        if rule is None and node not in meters and not is_pooling(node):
+        is_faster = is_pooling(node) and not _has_derivative_of_its_own(node, chosen)
+        if node not in chosen and not is_faster:
             continue
         program = node.flow.program
         replaced[(program, node.equations[-1])] = _replacement(
@@ -113,41 +116,63 @@ def rule_changes(
     return Changes(replaced=replaced, skipped=frozenset(skipped))
 
 
-def _replacement(
-    node: Node, rule: Rule | None, meter: Meter | None, gauge: Gauge | None
-) -> Replacement:
-    weights = tuple(v for v in node.weights if v not in node.flow.program.constants)
+def _has_derivative_of_its_own(node: Node, chosen: set[Node]) -> bool:
+    """Whether the user gave a call around a node a derivative that nobody replaces."""
+    program, at = node.flow.program, node.equations[-1]
+    return any(
+        call.start <= at < call.stop
+        and has_custom_derivative(call.equation.origin)
+        and not any(
+            other.flow.program is program
+            and call.start <= other.equations[-1] < call.stop
+            for other in chosen
+        )
+        for call in program.calls
+    )
 
-    def compute(inputs: Any, constants: Any, metered: Any) -> Any:
-        known = dict(zip(weights, constants, strict=True))
+
+def _replacement(
+    node: Node, rule: BackwardRule | None, meter: Meter | None, gauge: Gauge | None
+) -> Replacement:
+    # Flat, because JAX's own calls to come take no pytree that lacks a cotangent.
+    weights = tuple(v for v in node.weights if v not in node.flow.program.constants)
+    count = len(node.inputs)
+
+    def parts(args: tuple[Any, ...]) -> tuple[tuple[Any, ...], dict[Value, Any]]:
+        constants = args[count : count + len(weights)]
+        return args[:count], dict(zip(weights, constants, strict=True))
+
+    def compute(*args: Any) -> Any:
+        inputs, known = parts(args)
         return Layer(node, inputs, known, None)(*inputs)
 
-    def forward(inputs: Any, constants: Any, metered: Any) -> Any:
+    def forward(*args: Any) -> Any:
         # Not `site`: the derivative of an explanation is that of the function itself.
-        output = compute(inputs, constants, metered)
-        return output, (inputs, constants, output)
+        output = compute(*args)
+        return output, (args, output)
 
     def backward(residuals: Any, relevance: Any) -> Any:
-        inputs, constants, output = residuals
-        layer = Layer(node, inputs, dict(zip(weights, constants, strict=True)), output)
+        args, output = residuals
+        layer = Layer(node, *parts(args), output)
         received = apply_rule(rule, layer, relevance)
-        reading = None
+        reading = ()
         if gauge is not None and meter is not None:
-            reading = gauge(rule, layer, relevance, received)
-        return received, None, reading
+            reading = (gauge(rule, layer, relevance, received),)
+        return *received, *(None for _ in weights), *reading
 
     site = jax.custom_vjp(compute)
     site.defvjp(forward, backward)
 
     def replacement(env: Mapping[Value, Any]) -> tuple[Any, ...]:
-        inputs = tuple(env[v] for v in node.inputs)
-        metered = env[meter] if meter is not None else None
-        return (site(inputs, tuple(env[v] for v in weights), metered),)
+        meters = (meter,) if meter is not None else ()
+        return (site(*(env[v] for v in (*node.inputs, *weights, *meters))),)
 
     return replacement
 
 
-def apply_rule(rule: Rule | None, layer: Layer, relevance: Any) -> tuple[Any, ...]:
+def apply_rule(
+    rule: BackwardRule | None, layer: Layer, relevance: Any
+) -> tuple[Any, ...]:
     """Returns what each input of a site receives, in the dtype of that input.
 
     Args:

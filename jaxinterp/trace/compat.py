@@ -100,6 +100,17 @@ def checkpoint_settings(eqn: core.JaxprEqn) -> dict[str, Any] | None:
     return {name: params[name] for name in ("policy", "prevent_cse") if name in params}
 
 
+def has_custom_derivative(eqn: core.JaxprEqn) -> bool:
+    """Whether an equation is a call whose derivative the user wrote.
+
+    Args:
+        eqn: the equation as JAX traced it.
+    """
+    if eqn.primitive in existing("custom_jvp_call_p", "custom_vjp_call_p"):
+        return True
+    return expand_hijax(eqn) is not None and checkpoint_settings(eqn) is None
+
+
 def bind(
     primitive: core.Primitive, operands: Sequence[Any], params: dict[str, Any]
 ) -> list[Any]:

@@ -96,11 +96,17 @@ class Contraction:
     def uniform(self, value: float, dtype: Any) -> Any:
         """Returns a constant activation, of size 1 where the map only repeats."""
         shape = self.equation.inputs[self.side].shape
-        keep = contracted_axes(self.equation, self.side)
-        if self.is_convolution:
-            keep = frozenset(range(len(shape))) - {self._lhs_spec[0]}
-        sizes = tuple(n if i in keep else 1 for i, n in enumerate(shape))
+        sizes = tuple(n if i in self._read_axes else 1 for i, n in enumerate(shape))
         return jnp.full(sizes, value, dtype)
+
+    @property
+    def _read_axes(self) -> frozenset[int]:
+        """The axes of the activation along which results differ in what they read."""
+        if not self.is_convolution:
+            return contracted_axes(self.equation, self.side)
+        axes = frozenset(range(len(self.equation.inputs[self.side].shape)))
+        is_repeated = self.side == 0 and self.equation.params["batch_group_count"] == 1
+        return axes - {self._lhs_spec[0]} if is_repeated else axes
 
     def count(self, dtype: Any) -> Any:
         """Returns how many entries of the activation each result reads."""

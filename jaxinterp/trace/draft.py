@@ -5,21 +5,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 
+import jax
 import numpy as np
 from jax.extend.core import Primitive
 from jax.extend.core import primitives as p
 
 from jaxinterp.trace.analysis import Flow
-from jaxinterp.trace.compat import existing
+from jaxinterp.trace.compat import bind, existing
 from jaxinterp.trace.program import Constant, Value
 from jaxinterp.trace.roles import KINDS, Kind, Role
 
-POINTWISE = frozenset(
-    {
-        *(Kind.ADDITIVE, Kind.MULTIPLICATIVE, Kind.DIVISION, Kind.NEGATION, Kind.CAST),
-        *(Kind.ELEMENTWISE, Kind.EXTREMUM, Kind.CHOICE, Kind.TEST),
-    }
-)
 # What hands a value on and lets no derivative back.
 _STOPS = frozenset(existing("stop_gradient_p"))
 
@@ -136,6 +131,7 @@ class Sketch:
             Kind.LAYOUT,
             Kind.SUM,
             Kind.MOVE,
+            Kind.SCATTER,
         )
         for index in inside:
             equation, kind = self.equations[index], self.kind(index)
@@ -161,6 +157,40 @@ class Sketch:
                 self.is_fixed(v) for v in self.equations[at].inputs
             )
         return self._fixed[value]
+
+    def is_negative(self, value: Value | Constant) -> bool:
+        """Whether a value is a number below zero, written in an equation."""
+        return isinstance(value, Constant) and bool(np.all(np.asarray(value.value) < 0))
+
+    def is_equal(self, first: int, second: int) -> bool:
+        """Whether two equations compute the same: one, or one written twice."""
+        if first == second:
+            return True
+        a, b = self.equations[first], self.equations[second]
+        if (a.primitive, len(a.inputs)) != (b.primitive, len(b.inputs)):
+            return False
+        pairs = zip(a.inputs, b.inputs, strict=True)
+        return a.params == b.params and all(self._is_same(*pair) for pair in pairs)
+
+    def _is_same(self, left: Value | Constant, right: Value | Constant) -> bool:
+        if left is right:
+            return True
+        if isinstance(left, Constant) and isinstance(right, Constant):
+            return np.array_equal(np.asarray(left.value), np.asarray(right.value))
+        if not (isinstance(left, Value) and isinstance(right, Value)):
+            return False
+        one, other = self.flow.producer.get(left), self.flow.producer.get(right)
+        return one is not None and other is not None and self.is_equal(one, other)
+
+    def number(self, value: Value | Constant) -> np.ndarray:
+        """The array that a fixed value is."""
+        if isinstance(value, Constant):
+            return np.asarray(value.value)
+        equation = self.equations[self.flow.producer[value]]
+        operands = [self.number(v) for v in equation.inputs]
+        with jax.ensure_compile_time_eval():
+            results = bind(equation.primitive, operands, equation.params)
+        return np.asarray(results[equation.outputs.index(value)])
 
     def is_fixed_step(self, index: int) -> bool:
         """Whether all that an equation reads, besides activations, is fixed."""

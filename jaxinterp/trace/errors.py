@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable
 
 
@@ -16,6 +17,7 @@ class AddressError(ValueError):
         tail = asked.rsplit("/", 1)[-1].strip("*")
         near += [a for a in addresses if tail and tail in a and a not in near][:3]
         shown = "\n".join(f"    {a}" for a in (near or addresses[:8]))
+        shown = shown or "    (the model computes nothing from its inputs)"
         super().__init__(
             f"No site matches {asked!r}. The nearest of {len(addresses)} addresses:\n"
             f"{shown}\n"
@@ -33,6 +35,45 @@ class AmbiguousAddressError(ValueError):
             f"One site is needed here, and {selector} matches {len(matches)}:\n"
             f"{shown}\n"
             f"Write one of them, such as {matches[0]!r}."
+        )
+
+
+class CompositeError(TypeError):
+    """Something else stands where a composite belongs."""
+
+    def __init__(self, given: object, call: str):
+        super().__init__(
+            f"`composite` must be a Composite, and is {reprlib.repr(given)}.\n"
+            f"Write `{call}`, with the arguments in this order and with the "
+            "parentheses of the preset,\n"
+            "or a `jaxinterp.rules.Composite([(selector, rule), ...])` of your own."
+        )
+
+
+class BatchAxisError(NotImplementedError):
+    """It cannot be told which axis of an inner array the examples lie along."""
+
+    def __init__(self, address: str, line: str, shape: tuple[int, ...], needed: str):
+        super().__init__(
+            f"{needed} needs to know along which axis of {shape} the examples lie,\n"
+            f"and at {address!r} ({line})\n"
+            "that cannot be told: they are merged with others there, are inside of\n"
+            "a loop, or went through an operation that may mix them.\n"
+            "Give that site a rule that does not ask: put a line such as\n"
+            f"`(at({address!r}), Epsilon(1e-6))` before the one that chose this rule."
+        )
+
+
+class RuleResultError(TypeError):
+    """A rule returns what cannot be the relevance of the inputs of its site."""
+
+    def __init__(self, rule: object, address: str, line: str, needed: str, found: str):
+        super().__init__(
+            f"{rule} at {address!r} ({line})\n"
+            f"must return an array for each input of the site, of shape {needed},\n"
+            f"and returned {found}.\n"
+            "Return one array, or a tuple with one for each of several inputs;\n"
+            "`jnp.zeros_like(x)` for one that is to receive nothing."
         )
 
 

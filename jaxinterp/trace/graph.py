@@ -70,6 +70,11 @@ class Node:
         return not carries or self.role in (Role.INDEXING, Role.LOOP)
 
     @property
+    def is_dead(self) -> bool:
+        """Whether nobody needs its results."""
+        return self.flow.dead.issuperset(self.equations)
+
+    @property
     def line(self) -> str:
         """Where the user wrote it: file, line and function."""
         return self.flow.program.equations[self.equations[-1]].line

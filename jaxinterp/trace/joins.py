@@ -2,22 +2,25 @@
 
 If everything that an equation reads has come through one value, then all that lies
 between the two is a function of that value alone. What kind of function says the
-algebra of the
-steps: an exponential over its own sum is a softmax, however it was written.
+algebra of the steps: an exponential over its own sum is a softmax, however written.
 """
 
 from __future__ import annotations
 
 from jax.extend.core import primitives as p
 
-from jaxinterp.trace.draft import POINTWISE, Draft, Sketch
+from jaxinterp.trace.draft import Draft, Sketch
 from jaxinterp.trace.program import Value
-from jaxinterp.trace.roles import Kind, Role
+from jaxinterp.trace.roles import POINTWISE, Kind, Role
 
-_LOCAL = POINTWISE | {Kind.SUM, Kind.PICK, Kind.LAYOUT, Kind.MOVE}
-_ROOTS = frozenset({p.rsqrt_p, p.sqrt_p, p.pow_p})
+_LOCAL = POINTWISE | {Kind.SUM, Kind.PICK, Kind.LAYOUT, Kind.MOVE, Kind.SCATTER}
 _ABSORBABLE = (Role.ACTIVATION, Role.SCALE, Role.LINEAR, Role.LOGSUMEXP)
 _STEPS_AFTER_EXP = (Kind.CAST, Kind.LAYOUT, Kind.CHOICE, Kind.MULTIPLICATIVE)
+# What a sum goes through before something is divided by it, or it becomes a logarithm.
+_STEPS_AFTER_SUM = (
+    *(Kind.CAST, Kind.LAYOUT, Kind.CHOICE, Kind.EXTREMUM, Kind.ADDITIVE),
+    *(Kind.DIVISION, Kind.MULTIPLICATIVE),
+)
 _SHIFT_BY_MAXIMUM = frozenset(
     {
         *(Kind.PICK, Kind.CAST, Kind.LAYOUT, Kind.EXTREMUM, Kind.ADDITIVE),
@@ -88,18 +91,23 @@ def _role_of_region(
         return None
     primitives = {sketch.equations[i].primitive for i in inside}
     if p.exp_p in primitives and p.log_p in primitives:
-        return _role_with_logarithm(sketch, source, index)
-    last = sketch.kind(index)
-    if last not in (Kind.DIVISION, Kind.MULTIPLICATIVE):
+        return _role_with_logarithm(sketch, source, inside, index)
+    if sketch.kind(index) not in (Kind.DIVISION, Kind.MULTIPLICATIVE):
         return None
     if _is_over_sum_of_exponentials(sketch, source, inside, index):
         return Role.SOFTMAX
-    is_ratio = bool(primitives & _ROOTS) or last is Kind.DIVISION
-    return Role.NORMALIZATION if is_ratio and output.shape == source.shape else None
+    is_norm = output.shape == source.shape and _is_normalized(sketch, inside, index)
+    return Role.NORMALIZATION if is_norm else None
 
 
-def _role_with_logarithm(sketch: Sketch, source: Value, index: int) -> Role | None:
+def _role_with_logarithm(
+    sketch: Sketch, source: Value, inside: set[int], index: int
+) -> Role | None:
     equation = sketch.equations[index]
+    logs = [i for i in inside if sketch.equations[i].primitive is p.log_p]
+    values = [v for i in logs for v in sketch.flow.active_inputs(i)]
+    if not any(_summed_exponential(sketch, value) is not None for value in values):
+        return None
     is_shifted = equation.primitive is p.sub_p
     if equation.outputs[0].shape == source.shape:
         return Role.LOG_SOFTMAX if is_shifted else None
@@ -111,17 +119,96 @@ def _role_with_logarithm(sketch: Sketch, source: Value, index: int) -> Role | No
 def _is_over_sum_of_exponentials(
     sketch: Sketch, source: Value, inside: set[int], index: int
 ) -> bool:
-    equation = sketch.equations[index]
-    is_ratio = sketch.kind(index) is Kind.DIVISION
-    for value in equation.inputs[: 1 if is_ratio else 2]:
-        steps = _exponential(sketch, value) if isinstance(value, Value) else None
-        if steps is not None and steps <= inside:
+    for value, divisor in _quotients(sketch, index):
+        steps = _exponential(sketch, value)
+        summed = _summed_exponential(sketch, divisor)
+        if steps is None or summed is None:
+            continue
+        if not sketch.is_equal(min(steps), summed):
+            continue
+        if steps <= inside:
             return True
-    steps = _exponential(sketch, source)
-    if steps is None or source in sketch.cuts or not all(map(sketch.is_free, steps)):
-        return False
-    is_alone = inside.issuperset(sketch.flow.readers[source])
-    return is_alone and sketch.is_at_one_home(steps | inside)
+        steps = _exponential(sketch, source)
+        if steps is None or source in sketch.cuts:
+            continue
+        is_alone = inside.issuperset(sketch.flow.readers[source])
+        is_whole = sketch.is_at_one_home(steps | inside)
+        if is_alone and is_whole and all(map(sketch.is_free, steps)):
+            return True
+    return False
+
+
+def _quotients(sketch: Sketch, index: int) -> list[tuple[Value, Value]]:
+    """What may be divided by what: `a / b`, or `a * b` where `b` is a reciprocal."""
+    left, right = sketch.equations[index].inputs
+    if not (isinstance(left, Value) and isinstance(right, Value)):
+        return []
+    if sketch.kind(index) is Kind.DIVISION:
+        return [(left, right)]
+    pairs = [(left, right), (right, left)]
+    return [(a, b) for a, b in pairs if _is_reciprocal(sketch, b)]
+
+
+def _is_reciprocal(sketch: Sketch, value: Value) -> bool:
+    """Whether a value is one over something, but for what it is multiplied by."""
+    while (at := sketch.flow.producer.get(value)) is not None:
+        equation, kind = sketch.equations[at], sketch.kind(at)
+        operands = sketch.flow.active_inputs(at)
+        if len(operands) != 1:
+            return False
+        if equation.primitive is p.rsqrt_p:
+            return True
+        if kind is Kind.DIVISION and equation.inputs[0] is not operands[0]:
+            return True
+        if equation.primitive is p.integer_pow_p:
+            return equation.params["y"] < 0
+        if equation.primitive is p.pow_p:
+            return sketch.is_negative(equation.inputs[1])
+        if kind not in (Kind.CAST, Kind.LAYOUT, Kind.MULTIPLICATIVE, Kind.CHOICE):
+            return False
+        (value,) = operands
+    return False
+
+
+def _is_normalized(sketch: Sketch, inside: set[int], index: int) -> bool:
+    """Whether a linear function of the source is divided by another function of it."""
+    for value, _ in _quotients(sketch, index):
+        steps = _steps_to(sketch, value, inside)
+        shifted = {i for i in steps if sketch.kind(i) is not Kind.PICK}  # x - min(x)
+        if sketch.is_linear(shifted):
+            return True
+    return False
+
+
+def _steps_to(sketch: Sketch, value: Value, inside: set[int]) -> set[int]:
+    """The equations of a region that a value is computed by."""
+    steps: set[int] = set()
+    todo = [value]
+    while todo:
+        at = sketch.flow.producer.get(todo.pop())
+        if at in inside and at not in steps:
+            steps.add(at)
+            todo += sketch.flow.active_inputs(at)
+    return steps
+
+
+def _summed_exponential(sketch: Sketch, value: Value) -> int | None:
+    """The exponential whose sum a value is, but for what the sum went through."""
+    has_sum = False
+    while (at := sketch.flow.producer.get(value)) is not None:
+        equation, kind = sketch.equations[at], sketch.kind(at)
+        if equation.primitive is p.exp_p:
+            return at if has_sum else None
+        operands = [v for v in sketch.flow.active_inputs(at) if v.is_inexact]
+        is_sum = kind is Kind.SUM
+        is_step = kind in (_STEPS_AFTER_EXP if has_sum else _STEPS_AFTER_SUM)
+        if equation.primitive in (p.abs_p, p.integer_pow_p):  # |s| and 1 / s
+            is_step = not has_sum
+        if len(operands) != 1 or not (is_sum or is_step):
+            return None
+        has_sum = has_sum or is_sum
+        (value,) = operands
+    return None
 
 
 def _exponential(sketch: Sketch, value: Value) -> set[int] | None:

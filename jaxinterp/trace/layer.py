@@ -14,14 +14,19 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxinterp.trace import compat
+from jaxinterp.trace.batch import batch_axis
 from jaxinterp.trace.contraction import Contraction
+from jaxinterp.trace.errors import BatchAxisError, RuleResultError
 from jaxinterp.trace.evaluate import evaluate_part
 from jaxinterp.trace.graph import Node
 from jaxinterp.trace.pooling import is_supported, max_pool_transpose
 from jaxinterp.trace.program import Constant, Value
 from jaxinterp.trace.roles import KINDS, Kind, Role
+
+_LOOPS = frozenset(q for q, kind in KINDS.items() if kind is Kind.LOOP)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -63,9 +68,35 @@ class Layer:
         return all(v in self.node.flow.nonnegative for v in self.node.inputs)
 
     @property
+    def gates(self) -> tuple[bool, ...]:
+        """Whether the graph proves each input to be a gate, between zero and one."""
+        return tuple(v in self.node.flow.gates for v in self.node.inputs)
+
+    @property
     def is_affine(self) -> bool:
         """Whether the site is a kernel or a scale, with what surrounds it."""
         return self.node.kernel is not None or self.node.role is Role.SCALE
+
+    def batch_axis(self, value: Value, needed: str, or_merged: bool = False) -> int:
+        """Returns the axis along which the examples of an activation lie.
+
+        Args:
+            value: an input of the site, or its output.
+            needed: what asks for it.
+            or_merged: whether it may hold other axes too.
+
+        Raises:
+            BatchAxisError: if it cannot be told.
+        """
+        flow, node = self.node.flow, self.node
+        inputs = [v for v in flow.program.inputs if v in flow.active]
+        is_in_loop = any(e.primitive in _LOOPS for e in node.members[-1].callers)
+        if not is_in_loop and all(v.shape for v in inputs):
+            size = inputs[0].shape[0]
+            axis = batch_axis(flow, value, size)
+            if axis is not None and (or_merged or value.shape[axis] == size):
+                return axis
+        raise BatchAxisError(node.address, node.line, value.shape, needed)
 
     # --- Affine sites: z = linear(x, kernel) + bias -----------------------------------
 
@@ -245,6 +276,39 @@ class Layer:
         spec = jax.ShapeDtypeStruct(self.contraction.shape, cotangent.dtype)
         (back,) = jax.linear_transpose(self._layout, spec)(cotangent)
         return back
+
+
+def received_by(rule: object, layer: Layer, result: Any) -> tuple[Any, ...]:
+    """Returns what a rule gives to each input of a site, in the dtype of that input.
+
+    Args:
+        rule: the rule.
+        layer: the site in this pass.
+        result: what the rule returned: an array, or a tuple or list of several.
+
+    Returns:
+        One array for each input; `None` for those that are no real numbers.
+
+    Raises:
+        RuleResultError: if arrays are missing, or of another shape than the inputs.
+    """
+    parts = tuple(result) if isinstance(result, tuple | list) else (result,)
+    takes = [jnp.issubdtype(x.dtype, jnp.inexact) for x in layer.inputs]
+    shapes = [None if part is None else np.shape(part) for part in parts]
+    is_right = len(parts) == len(takes) and all(
+        shape == x.shape
+        for x, takes_part, shape in zip(layer.inputs, takes, shapes, strict=True)
+        if takes_part
+    )
+    if not is_right:
+        node = layer.node
+        needed = " and ".join(str(x.shape) for x in layer.inputs)
+        found = " and ".join(map(str, shapes)) or "nothing"
+        raise RuleResultError(rule, node.address, node.line, needed, found)
+    return tuple(
+        jnp.asarray(part).astype(x.dtype) if takes_part else None
+        for x, takes_part, part in zip(layer.inputs, takes, parts, strict=True)
+    )
 
 
 def is_pooling(node: Node) -> bool:

@@ -16,13 +16,14 @@ equations from an earlier one:
 
 from __future__ import annotations
 
+import numpy as np
 from jax.extend.core import primitives as p
 
 from jaxinterp.trace.analysis import Flow, reshape_groups
-from jaxinterp.trace.draft import POINTWISE, Draft, Sketch
+from jaxinterp.trace.draft import Draft, Sketch
 from jaxinterp.trace.joins import join
 from jaxinterp.trace.program import Call, Equation, Value
-from jaxinterp.trace.roles import Kind, Role
+from jaxinterp.trace.roles import POINTWISE, Kind, Role
 
 _AFFINE_STEPS = ("scale", "shift", "cast")
 # The logarithm of a softmax and the exponential of its logarithm are each other.
@@ -161,10 +162,31 @@ def _affine(sketch: Sketch, index: int) -> None:
         return
     is_conv = equation.primitive is p.conv_general_dilated_p
     x = equation.inputs.index(operands[0])
+    if _is_one_hot(sketch, equation, 1 - x):  # patches of an image, a permutation
+        sketch.claim(Draft(Role.INDEXING, {index}))
+        return
     before = _before(sketch, index, x)
     after = _after(sketch, index, feature_axes(equation, 1 - x))
     role = Role.CONVOLUTION if is_conv else Role.DENSE
     sketch.claim(Draft(role, {index, *before, *after}, index, before, after))
+
+
+def _is_one_hot(sketch: Sketch, equation: Equation, kernel: int) -> bool:
+    """Whether a kernel of fixed numbers hands one entry on to each of a result."""
+    value = equation.inputs[kernel]
+    if not sketch.is_fixed(value):
+        return False
+    numbers = sketch.number(value)
+    if equation.primitive is p.conv_general_dilated_p:
+        kept = (equation.params["dimension_numbers"].rhs_spec[0],)
+        is_plain = kernel == 1 and equation.params["batch_group_count"] == 1
+    else:
+        (contracting, _) = equation.params["dimension_numbers"]
+        kept = set(range(numbers.ndim)) - set(contracting[kernel])
+        is_plain = True
+    axes = tuple(i for i in range(numbers.ndim) if i not in kept)
+    is_binary = bool(np.isin(numbers, (0, 1)).all())
+    return is_plain and is_binary and bool((numbers.sum(axis=axes) == 1).all())
 
 
 def _before(sketch: Sketch, index: int, x: int) -> tuple[int, ...]:
@@ -253,14 +275,23 @@ def _single_role(sketch: Sketch, index: int) -> Role:
         return Role.SELECTION
     if kind is Kind.LOOKUP and active[1]:
         return Role.SELECTION if active[0] else Role.EMBEDDING
+    if kind is Kind.SCATTER:
+        return _SCATTER_ROLES.get((active[0], active[2]), Role.INDEXING)
     if kind is Kind.PICK:
         windowed = equation.primitive is p.reduce_window_max_p
         return Role.MAX_POOL if windowed else Role.SELECTION
-    if kind is None:
+    several = len(sketch.flow.active_inputs(index)) > 1
+    if kind is None or (kind is Kind.ELEMENTWISE and several):  # such as atan2(x, y)
         return Role.UNKNOWN
     return _SINGLE_ROLES.get(kind, Role.INDEXING)
 
 
+# Whether the array that is added to, and what is added, depend on the input.
+_SCATTER_ROLES = {
+    (True, True): Role.ADD,
+    (False, True): Role.LINEAR,
+    (True, False): Role.SCALE,
+}
 _SINGLE_ROLES = {
     Kind.ADDITIVE: Role.ADD,
     Kind.MULTIPLICATIVE: Role.PRODUCT,

@@ -70,7 +70,7 @@ def _activation_name(flow: Flow, draft: Draft, primitives: set) -> str:
         is_named = call.name.isidentifier() and not call.name.startswith("_")
         if is_named and _is_body(flow, draft, call):
             return call.name
-    if primitives & {p.erf_p, p.erfc_p} or {p.tanh_p, p.mul_p} <= primitives:
+    if p.mul_p in primitives and primitives & {p.erf_p, p.erfc_p, p.tanh_p}:
         return "gelu"
     if {p.logistic_p, p.mul_p} <= primitives:
         return "silu"

@@ -62,8 +62,18 @@ class Kind(enum.Enum):
     PICK = enum.auto()  # reductions that pick an entry
     LAYOUT = enum.auto()  # the same entries in another shape
     MOVE = enum.auto()  # entries dropped, repeated or joined
+    SCATTER = enum.auto()  # entries added to those of another array
     LOOKUP = enum.auto()  # gather: an embedding where the indices depend on the input
     LOOP = enum.auto()
+
+
+# What works on each entry alone.
+POINTWISE = frozenset(
+    {
+        *(Kind.ADDITIVE, Kind.MULTIPLICATIVE, Kind.DIVISION, Kind.NEGATION, Kind.CAST),
+        *(Kind.ELEMENTWISE, Kind.EXTREMUM, Kind.CHOICE, Kind.TEST),
+    }
+)
 
 
 def _by_primitive(
@@ -99,7 +109,8 @@ KINDS: Mapping[Primitive, Kind] = _by_primitive(
             p.device_put_p,
             p.sharding_constraint_p,
             p.name_p,
-            *compat.existing("stop_gradient_p", "optimization_barrier_p"),
+            compat.primitive_of(lax.optimization_barrier, _VECTOR),
+            *compat.existing("stop_gradient_p"),
         ),
         Kind.ELEMENTWISE: (
             *(p.abs_p, p.acos_p, p.acosh_p, p.asin_p, p.asinh_p, p.atan_p, p.atanh_p),
@@ -135,9 +146,10 @@ KINDS: Mapping[Primitive, Kind] = _by_primitive(
         ),
         Kind.MOVE: (
             *(p.slice_p, p.dynamic_slice_p, p.dynamic_update_slice_p, p.pad_p),
-            *(p.concatenate_p, p.rev_p, p.scatter_p, p.scatter_add_p),
+            *(p.concatenate_p, p.rev_p, p.scatter_p),
             *_SPLITS,
         ),
+        Kind.SCATTER: (p.scatter_add_p,),
         Kind.LOOKUP: (p.gather_p,),
         Kind.LOOP: (p.scan_p, p.while_p, p.cond_p),
     }

@@ -60,15 +60,16 @@ class Selector:
 
 @dataclasses.dataclass(frozen=True)
 class At(Selector):
-    """Places whose address, or that of a module ending there, matches a glob."""
+    """Places whose address, or that of a module ending there, is or matches a glob."""
 
     pattern: str
 
     def __call__(self, place: Place) -> bool:
         """Returns whether an address matches."""
-        return any(
-            fnmatch.fnmatchcase(address, self.pattern)
-            for address in (place.address, *place.modules)
+        addresses = (place.address, *place.modules)
+        # As it is first: a name may hold what means something else in a glob, `[3x3]`.
+        return self.pattern in addresses or any(
+            fnmatch.fnmatchcase(address, self.pattern) for address in addresses
         )
 
     def __str__(self) -> str:

@@ -111,3 +111,66 @@ def _is_shown(
     else:
         return False
     return high is value and is_nonnegative(low)
+
+
+def gate_values(program: Program, nonnegative: frozenset[Value]) -> frozenset[Value]:
+    """Returns the values that switch others on and off: sigmoids, between 0 and 1.
+
+    What is a copy of a gate is one too, and so are one minus a gate and gates
+    multiplied.
+
+    Args:
+        program: a traced function, or the body of a loop.
+        nonnegative: its values that cannot be negative.
+    """
+    proven: set[Value] = set()
+    above_one: set[Value] = set()  # what `1 / (1 + exp(-x))` divides by
+
+    for equation in program.equations:
+        primitive, inputs = equation.primitive, equation.inputs
+        if primitive is p.add_p and len(equation.outputs) == 1:
+            numbers = [i for i in inputs if _is_between(i, 1.0, np.inf)]
+            others = [i for i in inputs if isinstance(i, Value) and i in nonnegative]
+            if numbers and others:
+                above_one.update(equation.outputs)
+        is_gate = (
+            primitive is p.logistic_p
+            or (primitive is p.div_p and _is_gate_ratio(inputs, above_one))
+            or (primitive is p.clamp_p and _is_between_all(inputs[::2]))
+            or (primitive is p.sub_p and _is_rest_of(inputs, proven))
+            or (primitive in _COPIES and inputs[0] in proven)
+            or (primitive is p.mul_p and all(i in proven for i in inputs))
+        )
+        if is_gate:
+            proven.update(equation.outputs)
+    return frozenset(proven)
+
+
+_COPIES = frozenset(
+    {
+        *(p.reshape_p, p.transpose_p, p.squeeze_p, p.broadcast_in_dim_p, p.slice_p),
+        *(p.convert_element_type_p, p.reduce_precision_p, p.copy_p, p.name_p, p.rev_p),
+        *(p.dynamic_slice_p, *existing("split_p", "stop_gradient_p")),
+    }
+)
+
+
+def _is_between(atom: Atom, low: float, high: float) -> bool:
+    if not isinstance(atom, Constant):
+        return False
+    value = np.asarray(atom.value)
+    return bool(((value >= low) & (value <= high)).all())
+
+
+def _is_between_all(atoms: tuple[Atom, ...]) -> bool:
+    return all(_is_between(atom, 0.0, 1.0) for atom in atoms)
+
+
+def _is_rest_of(inputs: tuple[Atom, ...], gates: set[Value]) -> bool:
+    whole, part = inputs
+    return _is_between(whole, 1.0, 1.0) and part in gates
+
+
+def _is_gate_ratio(inputs: tuple[Atom, ...], above_one: set[Value]) -> bool:
+    above, below = inputs
+    return _is_between(above, 0.0, 1.0) and below in above_one

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import reprlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -223,8 +224,8 @@ def capture(apply_fn: ApplyFn, sites: Selector | str) -> ApplyFn:
     """Also returns the activations at some sites.
 
     What the returned function does not need for the activations it is asked for, XLA
-    drops: capture an early site, discard the outputs, and later layers are not
-        computed.
+    drops: capture an early site, discard the outputs, and no later layer is computed.
+
     Inside a `scan` the activations of all steps are stacked on axis 0; inside a `while`
     the last step's is returned; an arm of a `cond` that is not taken gives NaN.
 
@@ -276,12 +277,18 @@ def intervene(
     Raises:
         AddressError: when called, if a site does not exist.
         EditError: if an edit changes the shape or dtype.
+        TypeError: if `edits` is no mapping from sites to functions.
 
     Example:
         >>> ablated = intervene(lambda w, x: jnp.tanh(w * x), {"tanh": jnp.zeros_like})
         >>> ablated(1.0, jnp.ones((1, 2))).tolist()
         [[0.0, 0.0]]
     """
+    if not isinstance(edits, Mapping):
+        raise TypeError(
+            f"`edits` maps sites to functions, and {reprlib.repr(edits)} was given.\n"
+            "Write for example `intervene(apply_fn, {'Block_0/add': jnp.zeros_like})`."
+        )
     for selector, edit in edits.items():
         as_selector(selector)
         if not callable(edit):
@@ -366,10 +373,11 @@ def split(apply_fn: ApplyFn, site: Selector | str) -> tuple[ApplyFn, ApplyFn]:
         found = select_one(traced.graph, site)
         if found.node.flow.program is not traced.graph.program:
             raise ValueError(
-                f"{found.address!r} is inside a loop or branch: how often it is "
-                "computed depends on the inputs,\nso the model cannot start there. "
-                "Split at a site outside of it, or use `intervene`,\n"
-                "whose edit is applied at every step."
+                f"{found.address!r} ({found.node.line})\nis inside a loop or branch "
+                "and has no single value that the model could start from.\n"
+                "Take a site outside of it; or use `intervene`, whose edit is applied "
+                "at every step, or\n`gradient` or `lrp` with `at`, which give one "
+                "attribution for each step."
             )
         edit = _checked(lambda _: activation, found.address)
         outputs, _ = traced.run(Changes(edits={found.value: edit}))

@@ -159,7 +159,7 @@ def test_at_must_be_an_address_or_a_selector(unchecked):
 def test_integers_need_a_site(method):
     with pytest.raises(TypeError, match="`inputs` has dtype int64; only real") as error:
         method(models.tagger)(models.token_weights(), models.tokens(), TARGET)
-    assert "`at='*/embed*'`" in str(error.value)
+    assert "`at='Model/Embed_0'`" in str(error.value)
     assert "inputs.astype(jnp.float32)" in str(error.value)
 
 

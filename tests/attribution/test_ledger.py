@@ -12,6 +12,7 @@ from jaxinterp import rules
 from jaxinterp.attribution import contrastive, lrp, total
 from tests.architectures import TABLE, as_dtype
 from tests.rules.replay import NETWORKS, below, golden
+from tests.trace.arrays import normal
 
 from . import models
 
@@ -94,9 +95,11 @@ def test_without_biases_nothing_is_kept_but_by_stabilizers():
 def test_a_rule_that_loses_relevance_is_found(site, rest):
     composite = rules.Composite([(site, Leaky(rest))]) + rules.epsilon_plus()
     books = ji.ledger(models.cnn, composite, CNN, IMAGES, TARGET)
-    assert books.error <= 1e-10
     by_site = {entry.site: entry for entry in books.entries}
+    moved = max([abs(books.score), *(abs(e.received) for e in books.entries)])
     lost = by_site.pop(site)
+    assert books.error == pytest.approx(abs(lost.unexplained) / moved, rel=1e-9)
+    assert books.error > 0.01
     assert abs(lost.unexplained) > 0.05 * abs(lost.handed_on)
     assert "Leaky" in lost.rule
     assert books.unexplained == pytest.approx(lost.unexplained, rel=1e-9)
@@ -177,11 +180,57 @@ LARGE = {"resnet18", "resnet50", "densenet", "googlenet", "mobilenet", "vit"}
 def test_the_books_close_on_every_architecture(entry):
     apply_fn, variables = entry.build()
     variables, inputs = as_dtype((variables, entry.inputs()), jnp.float64)
-    # Where no rule is known yet, the plain derivative: it loses, and is booked so.
-    composite = rules.epsilon_plus() + rules.Composite([("*", rules.Gradient())])
-    books = ji.ledger(apply_fn, composite, variables, inputs, entry.target)
-    assert books.error <= 1e-10
+    books = ji.ledger(apply_fn, rules.epsilon_plus(), variables, inputs, entry.target)
+    # The softmax of NNX's attention is computed in float32.
+    assert books.error <= (1e-6 if entry.name == "nnx_transformer" else 1e-10)
     assert np.isfinite(books.attributed)
-    if entry.tags & {"cnn"} and not entry.tags & {"gelu", "layer_norm"}:
-        moved = max(abs(e.received) for e in books.entries)
-        assert abs(books.unexplained) <= 1e-9 * moved
+
+
+def test_the_books_of_the_way_to_a_site():
+    tokens, variables = models.tokens(), models.token_weights()
+    composite = rules.epsilon_plus()
+    books = ji.ledger(
+        models.tagger, composite, variables, tokens, TARGET, at="*embed*"
+    )
+    received = lrp(models.tagger, composite=composite, at="embed")
+    attributed = received(variables, tokens, TARGET).sum()
+    assert books.attributed == pytest.approx(float(attributed), rel=1e-10)
+    assert books.error <= 1e-10
+    assert abs(books.unexplained) <= 1e-10 * abs(books.score)
+    # What lies before the site has no books.
+    later = ji.ledger(models.cnn, composite, CNN, IMAGES, TARGET, at="relu_1")
+    assert [entry.site for entry in later.entries] == ["mean", "head"]
+    assert later.error <= 1e-10
+
+
+def test_the_books_are_of_one_site():
+    with pytest.raises(ValueError, match=r"ledger explains one site.* matches 2"):
+        ji.ledger(models.cnn, rules.epsilon_plus(), CNN, IMAGES, TARGET, at="relu*")
+    with pytest.raises(TypeError, match="only real numbers have a gradient"):
+        ji.ledger(
+            models.tagger, rules.epsilon_plus(), models.token_weights(), models.tokens()
+        )
+
+
+def test_constants_that_are_joined_to_inputs_keep_their_share():
+    token = {"token": jnp.full((1, 1, 2), 3.0)}
+
+    def model(w, x):
+        tokens = jnp.broadcast_to(w["token"], (len(x), 1, 2))
+        padded = jnp.pad(jnp.concatenate([tokens, x], axis=1), ((0, 0), (0, 1), (0, 0)))
+        return padded.sum(1)
+
+    x = normal(2, 4, 2)
+    books = ji.ledger(model, rules.epsilon_plus(0.0), token, x, np.array([0, 1]))
+    by_site = {entry.site: entry for entry in books.entries}
+    # But for what the stabilizer of the sum keeps.
+    assert by_site["concatenate"].bias == pytest.approx(6.0, rel=1e-5)
+    assert books.attributed == pytest.approx(float(x[0, :, 0].sum() + x[1, :, 1].sum()))
+    assert books.error <= 1e-6
+
+
+def test_books_are_kept_outside_of_jit():
+    with pytest.raises(TypeError, match=r"(?s)tracing.*Call it outside"):
+        jax.jit(lambda x: ji.ledger(models.cnn, rules.epsilon_plus(), CNN, x, TARGET))(
+            IMAGES
+        )

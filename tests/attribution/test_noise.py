@@ -179,5 +179,21 @@ def test_values_that_make_no_sense(options, message, unchecked):
 
 def test_tokens_cannot_be_disturbed():
     base = gradient(models.tagger, at="embed")
-    with pytest.raises(TypeError, match="only real numbers have a gradient"):
+    with pytest.raises(TypeError, match="adds noise, and `inputs` has dtype int") as e:
         smooth(base)(models.token_weights(), models.tokens(), TARGET, KEY)
+    assert "encode, decode = jaxinterp.split(apply_fn, 'Model/Embed_0')" in str(e.value)
+
+
+def test_tokens_are_disturbed_at_their_embedding_as_the_error_says():
+    variables, tokens = models.token_weights(), models.tokens()
+    encode, decode = ji.split(models.tagger, "embed")
+
+    def model(variables, activation):
+        return decode(variables, activation, tokens)
+
+    embedded = encode(variables, tokens)
+    calm = smooth(gradient(model), samples=3, noise_level=0.0)
+    expected = gradient(models.tagger, at="embed")(variables, tokens, TARGET)
+    np.testing.assert_allclose(
+        calm(variables, embedded, TARGET, KEY), expected, rtol=1e-12, atol=1e-15
+    )

@@ -267,3 +267,35 @@ def test_one_site_at_a_time():
     attribute = integrated_gradients(models.mlp, at="relu*")
     with pytest.raises(ValueError, match=r"one site at a time, and 'relu\*' matches 2"):
         attribute(LAYERS, X, TARGET)
+
+
+def test_a_site_in_a_loop_is_an_error_that_says_where():
+    def model(v, x):
+        return jax.lax.scan(lambda h, _: (jnp.tanh(h @ v), None), x, None, length=2)[0]
+
+    attribute = integrated_gradients(model, at="*tanh*")
+    with pytest.raises(ValueError, match=r"(?s)tanh.*test_path.*inside a loop"):
+        attribute(np.eye(5), X, TARGET)
+
+
+def test_float64_inputs_of_numpy_are_taken_without_float64():
+    with jax.enable_x64(False):  # where a warning is an error
+        attribute = integrated_gradients(models.mlp, steps=3)
+        layers = jax.tree.map(np.float32, LAYERS)
+        received = attribute(layers, X, TARGET)
+        assert received.dtype == jnp.float32
+        expected = attribute(layers, X.astype(np.float32), TARGET)
+        np.testing.assert_array_equal(received, expected)
+
+
+def test_the_length_of_a_loop_is_a_number():
+    """As an array it is not known to the compiled step, whatever `gradient` can do."""
+
+    def model(v, x):
+        return jax.lax.fori_loop(0, v["steps"], lambda _, h: jnp.tanh(h @ v["w"]), x)
+
+    variables = {"w": models.normal(0, 5, 5), "steps": 3}
+    attribute = integrated_gradients(model, steps=2)
+    assert np.isfinite(attribute(variables, X, TARGET)).all()
+    with pytest.raises(ValueError, match="fori_loop with static start/stop"):
+        attribute(variables | {"steps": jnp.array(3)}, X, TARGET)

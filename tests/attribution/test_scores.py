@@ -116,7 +116,7 @@ def test_what_is_wrong_with_a_target(score):
         (np.zeros(3), TypeError, f"score={name} takes integer class indices.*float64"),
         (np.zeros(2, int), ValueError, r"of shape \(3,\).*was given shape \(2,\)"),
         (np.zeros((3, 1), int), ValueError, r"was given shape \(3, 1\)"),
-        (1, ValueError, r"was given shape \(\)"),
+        (1, ValueError, r"was given shape \(\).*the same .* `jnp.full\(3, 1\)`"),
         (np.array([0, 4, 1]), ValueError, r"target 4 is out of range for 4 classes"),
         (np.array([0, -1, 1]), ValueError, r"target -1 is out of range .*\(0 to 3\)"),
     ):
@@ -176,3 +176,67 @@ def test_outputs_must_be_logits(unchecked):
 def test_a_score_gives_one_number_per_example(method, score):
     with pytest.raises(ValueError, match=r"one number per example, shape \(3,\), and"):
         method(models.mlp, score=score)(LAYERS, X, TARGET)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [attribution.gradient, attribution.lrp, attribution.integrated_gradients],
+)
+@pytest.mark.parametrize(
+    ("model", "dtype"),
+    [
+        (lambda v, x: jnp.fft.fft(models.mlp(v, x)), "complex128"),
+        (lambda v, x: jnp.round(models.mlp(v, x)).astype(int), "int64"),
+    ],
+)
+def test_a_score_is_a_real_number(method, model, dtype):
+    with pytest.raises(TypeError, match=f"must return real numbers, and .* {dtype}"):
+        method(model, score=lambda y, t: y.sum(1))(LAYERS, X, TARGET)
+
+
+def with_scalars(v, x):
+    logits = models.mlp(v, x)
+    aside = {"aux_loss": (logits**2).mean(), "count": jnp.int32(3)}
+    return {**aside, "best": logits.argmax(-1), "logits": logits}
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        attribution.gradient,
+        attribution.guided_backprop,
+        attribution.integrated_gradients,
+        attribution.lrp,
+        attribution.deep_taylor,
+    ],
+)
+def test_a_model_may_return_scalars_beside_what_is_explained(method):
+    received = method(with_scalars, score=lambda y, t: logit(y["logits"], t))
+    expected = method(models.mlp)(LAYERS, X, TARGET)
+    np.testing.assert_allclose(received(LAYERS, X, TARGET), expected, rtol=1e-10)
+
+
+def test_there_is_no_total_of_a_scalar():
+    with pytest.raises(ValueError, match=r"score=total sums what each example has"):
+        attribution.gradient(lambda v, x: x.sum(), score=total)(None, X)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        attribution.gradient,
+        attribution.lrp,
+        attribution.deep_taylor,
+        attribution.integrated_gradients,
+        attribution.convergence_delta,
+    ],
+)
+def test_a_score_is_a_function(make, unchecked):
+    with pytest.raises(TypeError, match=r"`score` must be a function .*\n.*'logit'\."):
+        make(models.mlp, score="logit")
+
+
+def test_classes_that_are_ruled_out_get_no_relevance():
+    outputs = jnp.asarray(LOGITS).at[:, 2].set(-jnp.inf)
+    seed = relevance_seed(logit, outputs, TARGET)
+    np.testing.assert_array_equal(seed.sum(axis=1), LOGITS[np.arange(3), TARGET])

@@ -1,6 +1,7 @@
 """Composites: which site gets which rule, what a plan says, and what is an error."""
 
 import inspect
+import operator
 import re
 
 import jax
@@ -263,3 +264,35 @@ def test_with_rules_takes_further_arguments():
     np.testing.assert_allclose(
         ruled(W, X, mask, power=2), model(W, X, mask, power=2), rtol=1e-12
     )
+
+
+def test_what_nobody_needs_needs_no_rule():
+    def model(v, x):
+        jnp.cumprod(x, axis=1)  # thrown away
+        return mlp(v, x)
+
+    table = ji.plan(model, rules.epsilon_plus(), W, X)
+    assert table.coverage == 1.0
+    assert "cumprod" not in str(table)
+    lrp = ji.attribution.lrp(model, composite=rules.epsilon_plus())
+    expected = ji.attribution.lrp(mlp, composite=rules.epsilon_plus())
+    target = np.zeros(len(X), int)
+    np.testing.assert_array_equal(lrp(W, X, target), expected(W, X, target))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: ji.plan(mlp, W, rules.epsilon_plus(), X), r"Write `plan\(apply_fn, j"),
+        (lambda: ji.plan(mlp, rules.epsilon_plus, W, X), "parentheses of the preset"),
+        (lambda: ji.attribution.lrp(mlp, composite="z"), "must be a Composite, and is"),
+    ],
+)
+def test_something_else_than_a_composite(call, message, unchecked):
+    with pytest.raises(TypeError, match=message):
+        call()
+
+
+def test_composites_add_up_with_composites_alone(unchecked):
+    with pytest.raises(TypeError, match=r"adds up with another one, and \[\('\*'"):
+        operator.add(rules.epsilon_plus(), [("*", Norm())])

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from jax import lax
 
+import jaxinterp as ji
 from jaxinterp import rules
+from jaxinterp.attribution import lrp
 from tests.compiled import compiled
 
 from .replay import add_bias, distance, everywhere, relevance_through
@@ -240,3 +242,79 @@ def test_a_reused_layer_is_two_sites():
     a = relevance_through(twice, composite, w, DENSE_X, relevance)
     b = relevance_through(apart, composite, (w, w), DENSE_X, relevance)
     np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+PRESETS = {
+    "epsilon_plus": rules.epsilon_plus(),
+    "excitation_backprop": rules.excitation_backprop(),
+    "deep_taylor": rules.deep_taylor(-5.0, 5.0),
+}
+every_preset = pytest.mark.parametrize("composite", PRESETS.values(), ids=PRESETS)
+
+
+def relevance(model, composite, x):
+    return compiled(lrp(model, composite=composite))(None, x, np.array([0, 1]))
+
+
+@every_preset
+def test_messages_may_be_scattered_or_multiplied(composite):
+    """A layer of a graph network: what a node sends is added up where it arrives."""
+    source, goal = np.array([0, 1, 2, 2, 3, 0]), np.array([1, 0, 0, 3, 3, 2])
+    sent = np.bincount(source, minlength=4).astype(float)  # how often each is read
+    x = RNG.normal(size=(2, 4, 3))
+    w, head = RNG.normal(size=(3, 5)), RNG.normal(size=(5, 2))
+
+    def scattered(_, x):
+        h = jax.nn.relu(x @ w)
+        return jnp.zeros_like(h).at[:, goal].add(h[:, source]).sum(1) @ head
+
+    def multiplied(_, x):
+        return (jax.nn.relu(x @ w) * sent[None, :, None]).sum(1) @ head
+
+    np.testing.assert_allclose(scattered(None, x), multiplied(None, x), rtol=1e-9)
+    found = relevance(scattered, composite, x)
+    expected = relevance(multiplied, composite, x)
+    scale = np.abs(found).max()
+    # All that is different is how the fixed sum is spelled.
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * scale)
+
+
+@every_preset
+def test_a_residual_may_be_added_in_place(composite):
+    w, head = RNG.normal(size=(3, 3)), RNG.normal(size=(3, 2))
+    x = RNG.normal(size=(2, 3))
+
+    def in_place(_, x):
+        return x.at[:, np.arange(3)].add(jax.nn.relu(x @ w)) @ head
+
+    def plain(_, x):
+        return (x + jax.nn.relu(x @ w)) @ head
+
+    found, expected = (relevance(f, composite, x) for f in (in_place, plain))
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_a_convolution_may_be_written_with_patches():
+    head = RNG.normal(size=(4, 2))
+    numbers = ("NHWC", "HWIO", "NHWC")
+    flat = jnp.transpose(KERNEL, (2, 0, 1, 3)).reshape(-1, 4)
+
+    def with_patches(_, x):
+        patches = lax.conv_general_dilated_patches(
+            x, (3, 2), (1, 1), "VALID", dimension_numbers=numbers
+        )
+        return jax.nn.relu(patches @ flat).sum((1, 2)) @ head
+
+    def plain(_, x):
+        z = lax.conv_general_dilated(x, KERNEL, (1, 1), "VALID", None, None, numbers)
+        return jax.nn.relu(z).sum((1, 2)) @ head
+
+    graph = ji.trace(with_patches, None, X)
+    assert [n.address for n in graph if n.role in ("convolution", "dense")] == [
+        "dense",
+        "dense_1",
+    ]
+    composite = rules.excitation_backprop()  # the same rule for both roles
+    found, expected = (relevance(f, composite, X) for f in (with_patches, plain))
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+    assert (np.abs(found[X < 0]) > 0).any()  # negative pixels have their share

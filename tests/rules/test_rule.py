@@ -13,6 +13,8 @@ import pytest
 import jaxinterp as ji
 from jaxinterp import rules
 from jaxinterp.attribution import total
+from jaxinterp.trace.errors import RuleResultError
+from jaxinterp.trace.layer import Layer, received_by
 from tests.oracles import rules as oracle
 
 from .replay import everywhere, relevance_through
@@ -228,3 +230,31 @@ def test_the_dtype_is_kept(rule, dtype):
     )
     assert [share.dtype for share in received] == [dtype, dtype]
     assert all(np.isfinite(np.asarray(s, np.float64)).all() for s in received)
+
+
+# --- Rules of a user ------------------------------------------------------------------
+
+
+class Doubled(rules.Rule):
+    def __call__(self, layer, relevance):
+        return [2 * relevance for _ in layer.inputs]
+
+
+def test_a_rule_that_is_no_dataclass_prints():
+    assert str(Doubled()) == "Doubled()"
+    assert str(everywhere(Doubled())) == "1  at('*')  Doubled()"
+
+
+@pytest.mark.parametrize(
+    "result",
+    [None, lambda x: x[:1], lambda x: (x, x), lambda x: (), lambda x: (None,)],
+)
+def test_what_a_rule_returns_is_checked(result):
+    graph = ji.trace(lambda _, x: jnp.tanh(x), None, A)
+    layer = Layer(graph.nodes[0], (A,), {}, np.tanh(A))
+    returned = result(R) if result else None
+    with pytest.raises(RuleResultError, match=r"Doubled\(\) at 'tanh'.*\n.*\(3, 4\)"):
+        received_by(Doubled(), layer, returned)
+    for right in (R, (R,), [R]):
+        (received,) = received_by(Doubled(), layer, right)
+        np.testing.assert_array_equal(received, R)

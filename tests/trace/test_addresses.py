@@ -225,3 +225,15 @@ def test_an_address_of_several_sites_is_ambiguous_where_one_is_needed():
         split(module.apply, "Block/Dense_*")[0](weights(module, X), X)
     assert "Block/Dense_0\n    Block/Dense_1" in str(error.value)
     assert "such as 'Block/Dense_0'" in str(error.value)
+
+
+def test_a_bare_weight_names_the_whole_affine_map():
+    w = {"w1": normal(4, 3), "b1": normal(1, 3), "w2": normal(3, 2), "b2": normal(1, 2)}
+
+    def model(w, x):
+        return jax.nn.relu(x @ w["w1"] + w["b1"]) @ w["w2"] + w["b2"]
+
+    outputs, found = capture(model, "*")(w, X)
+    assert list(found) == ["w1", "relu", "w2"]
+    assert jnp.array_equal(found["w1"], X @ w["w1"] + w["b1"])
+    assert jnp.array_equal(found["w2"], outputs)

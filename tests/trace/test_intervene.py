@@ -157,3 +157,9 @@ def test_the_wrong_kind_of_key_is_an_error_before_tracing():
 def test_unrolled_is_what_the_loops_compute():
     for fn in FOUR_STEPS.values():
         np.testing.assert_allclose(compiled(fn)(W, X), unrolled(W, X), rtol=1e-12)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_edits_are_a_mapping():
+    with pytest.raises(TypeError, match=r"maps sites to functions, and \[\('tanh'"):
+        intervene(tanh_net, [("tanh", jnp.zeros_like)])

@@ -241,3 +241,29 @@ def test_linen_attention_has_them_in_its_module():
     assert found == [f"{root}/{part}" for part in parts]
     _, activations = capture(module.apply, "*/softmax")(variables, x)
     assert jnp.allclose(activations[f"{root}/softmax"].sum(-1), 1)
+
+
+GATES = {
+    "radial": lambda x: x * jnp.exp(-0.1 * last(jnp.sum, x**2)),
+    "by the mean": lambda x: jnp.exp(x) * last(jnp.mean, x),
+    "over a norm": lambda x: jnp.exp(x) / (1 + last(jnp.sum, x**2)),
+    "times its sum": lambda x: jnp.exp(x) * last(jnp.sum, jnp.exp(x)),
+    "over another sum": lambda x: jnp.exp(x) / last(jnp.sum, jnp.exp(2 * x)),
+    "of a sum": lambda x: x - jnp.log(1 + jnp.exp(last(jnp.sum, x))),
+    "times its norm": lambda x: x * jnp.sqrt(last(jnp.sum, x**2)),
+}
+
+
+@pytest.mark.parametrize("fn", GATES.values(), ids=GATES)
+def test_what_is_not_divided_by_its_own_sum_is_no_softmax_and_no_norm(fn):
+    found = roles(lambda v, x: fn(x), None, normal(2, 5))
+    assert len(found) > 1
+    assert not {"softmax", "log_softmax", "normalization", "logsumexp"} & set(found)
+
+
+def test_a_softmax_may_compute_its_exponential_twice():
+    def twice(v, x):
+        e = jnp.exp(x - last(jnp.max, x))
+        return e / last(jnp.sum, jnp.exp(x - last(jnp.max, x)))
+
+    assert roles(twice, None, normal(2, 5)) == ["softmax"]

@@ -8,6 +8,8 @@ from flax import linen as nn
 from flax import nnx
 from jax import lax
 
+from jaxinterp.trace import trace
+
 from .arrays import computing, names, normal, roles, weights
 
 X = normal(2, 5)
@@ -300,3 +302,16 @@ def test_a_gate_is_a_product():
 )
 def test_a_table_of_tokens_is_an_embedding(fn, role):
     assert roles(fn, normal(5, 3), TOKENS) == [role]
+
+
+def test_a_function_of_two_activations_is_no_activation():
+    def model(v, x):
+        return lax.atan2(x @ v, x) + jnp.abs(x) ** (x @ v)
+
+    graph = trace(model, normal(5, 5), X)
+    unknown = [node.address for node in graph if node.role == "unknown"]
+    assert unknown == ["atan2", "power"]
+
+
+def test_an_error_function_alone_is_no_gelu():
+    assert names(lambda v, x: lax.erf(x), None, X) == ["erf"]

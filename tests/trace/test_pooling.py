@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import jaxinterp as ji
-from jaxinterp.rules import Composite, Gradient
+from jaxinterp.rules import Composite, Gradient, Norm
 
 CASES = [
     (size, window, stride, padding)
@@ -44,3 +44,30 @@ def test_one_dimension_and_half_precision():
     expected = jax.grad(lambda x: pool(None, x).sum())(x)
     assert received.dtype == jnp.bfloat16
     np.testing.assert_array_equal(received, expected)
+
+
+def test_a_derivative_that_the_user_wrote_around_a_pool_is_kept():
+    """Backward, this maximum is a mean."""
+
+    @jax.custom_vjp
+    def pool(x):
+        return nn.max_pool(x, (2, 2), (2, 2))
+
+    def backward(_, g):
+        return (jnp.repeat(jnp.repeat(g, 2, 1), 2, 2) / 4,)
+
+    pool.defvjp(lambda x: (pool(x), None), backward)
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(1, 4, 4, 1)))
+
+    def model(v, x):
+        return (pool(x) ** 2).sum((1, 2))
+
+    expected = jax.grad(lambda x: model(None, x).sum())(x)
+    ruled = ji.with_rules(model, Composite([("*", Gradient())]))
+    actual = jax.grad(lambda x: ruled(None, x).sum())(x)
+    np.testing.assert_allclose(actual, expected, rtol=1e-12)
+    assert (np.abs(expected) > 0).all()
+    # Asked for by name, the pool gets what was asked for.
+    composite = Composite([("*max_pool*", Norm()), ("*", Gradient())])
+    opened = ji.with_rules(model, composite)
+    assert (jax.grad(lambda x: opened(None, x).sum())(x) == 0).any()

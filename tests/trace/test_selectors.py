@@ -92,3 +92,10 @@ def test_what_is_no_selector_is_an_error_that_says_what_to_write():
         as_selector(3)
     with pytest.raises(TypeError, match="A site is an address"):
         at("a") & jnp.zeros(3)
+
+
+def test_an_address_with_the_letters_of_a_glob_means_itself():
+    w = {"conv[3x3]": normal(4, 3), "a*b": normal(3, 3)}
+    nodes = trace(lambda w, x: x @ w["conv[3x3]"] @ w["a*b"], w, X).nodes
+    for selector in (at("conv[3x3]"), at("conv[3x3]") & first(), ~at("a*b")):
+        assert [n.address for n in nodes if selector(n)] == ["conv[3x3]"]

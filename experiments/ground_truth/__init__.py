@@ -1,0 +1,1 @@
+"""Whether explanations find what is known to be true."""

@@ -1,0 +1,107 @@
+"""Runs the experiment: `python -m experiments.ground_truth [--output FOLDER]`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from experiments import zoo
+from experiments.ground_truth.explain import Located, on_images, on_tokens
+from jaxinterp.data import SHAPES
+from jaxinterp.plot import gallery
+
+RESULTS = Path(__file__).resolve().parent / "results"
+COUNT = 200
+SHOWN = 6
+NETWORKS = (
+    *("shapes_cnn", "shapes_resnet", "shapes_vit", "watermark_cnn"),
+    *("evidence_lstm", "evidence_transformer"),
+)
+
+
+def run(
+    output: Path, count: int = COUNT, networks: Sequence[str] = NETWORKS
+) -> dict[str, dict[str, Located]]:
+    """Explains, measures, and writes the tables and pictures.
+
+    Args:
+        output: the folder for them; it is made if it does not exist.
+        count: examples of each task, a multiple of 50.
+        networks: their names.
+
+    Returns:
+        For each network the figures of each method.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    rows: dict[str, dict[str, Located]] = {}
+    chance: dict[str, float] = {}
+    for name in networks:
+        net = zoo.load(name)
+        data = net.held_out(count)
+        what = net.apply_fn, net.variables
+        if name.startswith("evidence"):
+            mask = data.mask
+            rows[name], _ = on_tokens(name, *what, data.tokens, data.position, mask)
+        else:
+            is_target = name.startswith("shapes")
+            mask = data.mask if is_target else data.artefact
+            rows[name], found = on_images(name, *what, data.images, mask)
+            names = data.class_names if is_target else SHAPES
+            labels = [names[i].replace(" ", "\n") for i in data.labels[:SHOWN]]
+            _draw(output / f"{name}.png", data.images, found, labels)
+        chance[name] = float(mask.mean())
+    text = table(rows, chance)
+    print(text)
+    (output / "table.md").write_text(text)
+    return rows
+
+
+def _draw(
+    path: Path, images: np.ndarray, found: Mapping[str, np.ndarray], labels: list[str]
+) -> None:
+    shown = {n.replace(" ", "\n"): a[:SHOWN] for n, a in found.items()}
+    figure = gallery(images[:SHOWN], shown, labels=labels, percentile=99.5)
+    figure.savefig(path, dpi=90)
+
+
+def table(
+    rows: Mapping[str, Mapping[str, Located]], chance: Mapping[str, float]
+) -> str:
+    """Returns the figures as Markdown, a table for each network.
+
+    Args:
+        rows: for each network the figures of each method.
+        chance: the share of places that lie inside the true mask.
+    """
+    parts = []
+    for network, figures in rows.items():
+        has_rank = any(f.rank is not None for f in figures.values())
+        head = "| method | mass inside | pointing game |" + " rank |" * has_rank
+        lines = [
+            f"## {network}\n",
+            f"{chance[network]:.1%} of all places lie inside the mask.\n",
+            head,
+            "|---|--:|--:|" + "--:|" * has_rank,
+        ]
+        for method, f in figures.items():
+            rank = f" {f.rank:.1f} |" if f.rank is not None else ""
+            lines.append(f"| {method} | {f.mass:.2f} | {f.pointing:.2f} |{rank}")
+        parts.append("\n".join(lines))
+    return "# Where explanations lie\n\n" + "\n\n".join(parts) + "\n"
+
+
+def main() -> None:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, default=RESULTS, help="default: results")
+    parser.add_argument("--count", type=int, default=COUNT)
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS)
+    options = parser.parse_args()
+    run(options.output, options.count, options.networks)
+
+
+if __name__ == "__main__":
+    main()

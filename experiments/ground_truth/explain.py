@@ -1,0 +1,148 @@
+"""Every method on one network, and how much of it lies where the truth is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tqdm import tqdm
+
+import jaxinterp as ji
+from experiments.ground_truth import measures
+from experiments.ground_truth.methods import methods
+from jaxinterp.trace.transform import ApplyFn
+
+BATCH = 50
+
+
+class Located(NamedTuple):
+    """How well a method finds the truth, mean over the examples.
+
+    Attributes:
+        mass: share of heat inside the true mask.
+        pointing: how often the hottest place lies inside it.
+        rank: rank of the evidence token, 1 at best; `None` for images.
+    """
+
+    mass: float
+    pointing: float
+    rank: float | None = None
+
+
+def explain(attribute: Any, variables: Any, inputs: Any, target: Any) -> np.ndarray:
+    """Returns the attributions of many examples, in batches of one shape.
+
+    Args:
+        attribute: the attribution function.
+        variables: those of the network.
+        inputs: of shape `(count, ...)`, where `count` is a multiple of the batch.
+        target: of shape `(count,)`.
+    """
+    run, key = jax.jit(attribute), jax.random.key(0)
+    found = [
+        run(variables, inputs[i : i + BATCH], target[i : i + BATCH], key)
+        for i in range(0, len(inputs), BATCH)
+    ]
+    return np.concatenate([np.asarray(part) for part in found])
+
+
+def on_images(
+    name: str, apply_fn: ApplyFn, variables: Any, images: Any, mask: Any
+) -> tuple[dict[str, Located], dict[str, np.ndarray]]:
+    """Explains the predicted class of images in [0, 1] by every method.
+
+    Args:
+        name: what the progress bar says.
+        apply_fn: the network.
+        variables: its weights.
+        images: of shape `(count, height, width, channels)`.
+        mask: where the truth is, of shape `(count, height, width)`.
+
+    Returns:
+        The figures and the attributions, by method; baselines are the last two.
+    """
+    images, mask = jnp.asarray(images), np.asarray(mask)
+    target = jnp.argmax(jax.jit(apply_fn)(variables, images), axis=1)
+    found = {
+        method: explain(attribute, variables, images, target)
+        for method, attribute in tqdm(
+            methods(apply_fn, 0.0, 1.0).items(), desc=name, unit="method"
+        )
+    }
+    noise = np.random.default_rng(0).normal(size=mask.shape)
+    found["baseline: edges"] = measures.edges(np.asarray(images))[..., None]
+    found["baseline: random"] = noise[..., None]
+    return _located(found, mask), found
+
+
+def on_tokens(
+    name: str, apply_fn: ApplyFn, variables: Any, tokens: Any, position: Any, mask: Any
+) -> tuple[dict[str, Located], dict[str, np.ndarray]]:
+    """Explains the predicted class of tokens, at their embedding, by every method.
+
+    Args:
+        name: what the progress bar says.
+        apply_fn: the network; its embedding is the site `*embed*`.
+        variables: its weights.
+        tokens: of shape `(count, length)`.
+        position: where the evidence is, of shape `(count,)`.
+        mask: all positions that an ideal explanation finds, `(count, length)`.
+
+    Returns:
+        The figures and the attributions, by method; the baseline is the last.
+    """
+    tokens, mask = jnp.asarray(tokens), np.asarray(mask)
+    position = np.asarray(position)
+    target = jnp.argmax(jax.jit(apply_fn)(variables, tokens), axis=1)
+    encode, model = from_embedding(apply_fn, variables, tokens[:1])
+    embedded = jax.jit(encode)(variables, tokens)
+    found = {
+        method: explain(attribute, variables, embedded, target)
+        for method, attribute in tqdm(methods(model).items(), desc=name, unit="method")
+    }
+    noise = np.random.default_rng(0).normal(size=mask.shape)
+    found["baseline: random"] = noise[..., None]
+    return _located(found, mask, position), found
+
+
+def from_embedding(
+    apply_fn: ApplyFn, variables: Any, tokens: Any
+) -> tuple[Callable[[Any, Any], Any], ApplyFn]:
+    """Returns the embedding of a network of tokens, and the network from there on.
+
+    Args:
+        apply_fn: the network.
+        variables: its weights.
+        tokens: any batch: it only has a shape.
+    """
+    graph = ji.trace(apply_fn, variables, tokens)
+    (site, *_) = [n.address for n in graph.nodes if n.role == "embedding"]
+    encode, decode = ji.split(apply_fn, site)
+
+    def model(variables: Any, activation: Any) -> Any:
+        same = jnp.zeros(activation.shape[:2], tokens.dtype)  # nobody reads it
+        return decode(variables, activation, same)
+
+    return encode, model
+
+
+def _located(
+    found: Mapping[str, np.ndarray],
+    mask: np.ndarray,
+    position: np.ndarray | None = None,
+) -> dict[str, Located]:
+    rows = {}
+    for method, attribution in found.items():
+        heat = measures.heat(attribution)
+        rank = None
+        if position is not None:
+            rank = float(measures.rank(heat, position).mean())
+        rows[method] = Located(
+            float(measures.mass(heat, mask).mean()),
+            float(measures.points_inside(heat, mask).mean()),
+            rank,
+        )
+    return rows

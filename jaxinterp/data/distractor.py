@@ -1,0 +1,156 @@
+r"""A linear task in which the weights of a perfect model are not the explanation.
+
+$$x = a_s\,y + a_d\,\epsilon$$
+
+The target $y$ is in the data along the *signal* direction $a_s$; along the *distractor*
+direction $a_d$ lies what has nothing to do with it. To read $y$, a model must cancel
+the distractor: its weights $w$ have $w^\top a_s = 1$ and $w^\top a_d = 0$, so they
+point away from the signal as far as the distractor makes them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal, NamedTuple, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxinterp.data.examples import check_choice, draw
+
+Target = Literal["continuous", "binary"]
+
+
+class LinearDistractor(NamedTuple):
+    """Inputs, targets, and the directions that made them.
+
+    Attributes:
+        inputs: $x$.
+        targets: $y$, uniform in [-1, 1] or, if binary, one of -1 and 1.
+        signals: $a_s y$, what of each input is about the target.
+        pattern: $a_s$, which an ideal explanation finds.
+        filter: $w$, the weights of the optimal linear model of the smallest norm.
+    """
+
+    inputs: Float[Array, "count features"]
+    targets: Float[Array, " count"]
+    signals: Float[Array, "count features"]
+    pattern: Float[Array, " features"]
+    filter: Float[Array, " features"]
+
+    @property
+    def labels(self) -> Any:
+        """The sign of the target as a class, 0 or 1."""
+        return (self.targets > 0).astype(jnp.int32)
+
+    @property
+    def distractors(self) -> Float[Array | np.ndarray, "count features"]:
+        r"""The rest of each input, $a_d \epsilon$."""
+        return self.inputs - self.signals
+
+    @property
+    def attributions(self) -> Float[Array | np.ndarray, "count features"]:
+        r"""The ideal attribution of each input, $w \odot a_s y$; its sum is $y$."""
+        return self.filter[None, :] * self.signals
+
+
+def linear_distractor(
+    key: Any,
+    count: int,
+    *,
+    signal: Any = (1.0, 0.0),
+    distractor: Any = (1.0, 1.0),
+    strength: float = 1.0,
+    target: Target = "continuous",
+) -> LinearDistractor:
+    r"""Draws inputs that mix a signal with a distractor.
+
+    The optimal linear model is known: $w = P a_s / (a_s^\top P a_s)$, where $P$
+    projects onto what is orthogonal to the distractors; $w^\top x = y$ without error.
+    The pattern is $a_s = \mathrm{cov}(x, y) / \mathrm{var}(y)$.
+
+    An ideal explanation of the model finds `pattern`, where the target is in the data;
+    a gradient finds `filter` and so lights up features that tell nothing about $y$. For
+    one input the ideal signal is `signals`, and its attribution `attributions`.
+
+    Args:
+        key: a key of `jax.random`. Example `i` depends on `fold_in(key, i)` alone.
+        count: number of examples.
+        signal: $a_s$, of shape `(features,)`. The default is that of Kindermans et al.
+        distractor: $a_d$, of the same shape, or one distractor a row.
+        strength: standard deviation of $\epsilon$.
+        target: `"continuous"` or `"binary"`.
+
+    Returns:
+        The inputs, the targets and the directions.
+
+    Raises:
+        TypeError: if there is no key.
+        ValueError: if the directions do not fit, or no model can tell the signal from
+            the distractors.
+
+    Example:
+        >>> data = linear_distractor(jax.random.key(0), 100)
+        >>> data.pattern.tolist(), data.filter.tolist()
+        ([1.0, 0.0], [1.0, -1.0])
+        >>> bool(jnp.allclose(data.inputs @ data.filter, data.targets, atol=1e-5))
+        True
+
+    References:
+        Haufe et al., 2014, section 2 and theorem 1, for patterns and filters
+        [haufe2014interpretation]; Kindermans et al., 2018, section 2, eq. 1, for the
+        example in two dimensions [kindermans2018learning].
+    """
+    check_choice("target", target, get_args(Target))
+    if not strength >= 0:
+        raise ValueError(f"`strength` must not be negative, and is {strength}.")
+    a_s, a_d = _directions(signal, distractor)
+    weights = _optimal_filter(a_s, a_d)
+    directions = jnp.asarray(a_s, jnp.float32), jnp.asarray(strength * a_d, jnp.float32)
+    inputs, targets, signals = draw(_Example(target), key, count, *directions)
+    return LinearDistractor(
+        inputs, targets, signals, directions[0], jnp.asarray(weights, jnp.float32)
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Example:
+    """Draws one input with its target and its signal."""
+
+    target: Target
+
+    def __call__(
+        self,
+        key: Any,
+        signal: Float[Array, " features"],
+        distractors: Float[Array, "number features"],
+    ) -> tuple[Array, Array, Array]:
+        key_y, key_noise = jax.random.split(key)
+        y = jax.random.uniform(key_y, (), jnp.float32, -1, 1)
+        if self.target == "binary":
+            y = jnp.where(y < 0, -1.0, 1.0)
+        epsilon = jax.random.normal(key_noise, distractors.shape[:1], jnp.float32)
+        return signal * y + epsilon @ distractors, y, signal * y
+
+
+def _directions(signal: Any, distractor: Any) -> tuple[np.ndarray, np.ndarray]:
+    a_s = np.asarray(signal, np.float64)
+    a_d = np.atleast_2d(np.asarray(distractor, np.float64))
+    if a_s.ndim != 1 or a_d.ndim != 2 or a_d.shape[1] != a_s.shape[0]:
+        raise ValueError(
+            "`signal` has the shape (features,), and `distractor` the same or (number, "
+            f"features). They have {a_s.shape} and {np.shape(distractor)}."
+        )
+    return a_s, a_d
+
+
+def _optimal_filter(a_s: np.ndarray, a_d: np.ndarray) -> np.ndarray:
+    rest = a_s - np.linalg.pinv(a_d) @ (a_d @ a_s)
+    if not rest @ rest > 1e-12 * max(a_s @ a_s, 1e-300):
+        raise ValueError(
+            "The signal lies in the span of the distractors, so no linear model can "
+            f"tell them apart: signal {a_s.tolist()}, distractor {a_d.tolist()}."
+        )
+    return rest / (rest @ a_s)

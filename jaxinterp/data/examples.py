@@ -1,0 +1,82 @@
+"""How every task draws its examples: the i-th depends on `fold_in(key, i)` alone.
+
+So the same key gives the same data, and the first examples of a larger set are those of
+a smaller one, bit for bit.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+# Examples are drawn in chunks by one compiled program, whatever the size of the set: to
+# compile it takes seconds, and the last bit of a sine depends on the program around it.
+CHUNK = 64
+
+
+def draw(one: Callable[..., Any], key: Any, count: int, *arrays: Any) -> Any:
+    """Draws examples and stacks them.
+
+    Args:
+        one: `one(key, *arrays) -> pytree of arrays`, one example. It is a frozen
+            dataclass: equal settings then share one compiled program.
+        key: a key of `jax.random`.
+        count: how many examples.
+        *arrays: what all examples share.
+
+    Returns:
+        The pytree, with an axis of length `count` in front of every leaf.
+
+    Raises:
+        TypeError: if there is no key.
+        ValueError: if `count` is not a positive integer.
+    """
+    check_key(key)
+    check_integer("count", count, smallest=1)
+    chunks = [_chunk(one, key, i, *arrays) for i in range(0, count, CHUNK)]
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:count], *chunks)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _chunk(one: Callable[..., Any], key: Any, start: Any, *arrays: Any) -> Any:
+    """Draws the examples from `start` on."""
+
+    def example(i: Any) -> Any:
+        return one(jax.random.fold_in(key, i), *arrays)
+
+    return jax.vmap(example)(start + jnp.arange(CHUNK, dtype=jnp.int32))
+
+
+def check_key(key: Any) -> None:
+    """Raises a `TypeError` unless `key` is an array of `jax.random`."""
+    if not isinstance(key, jax.Array):
+        raise TypeError(
+            f"The data are random and need a key. Write `key=jax.random.key(0)`; "
+            f"{key!r} was given."
+        )
+
+
+def check_integer(name: str, value: Any, *, smallest: int) -> None:
+    """Raises a `ValueError` unless `value` is an integer of at least `smallest`."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < smallest:
+        raise ValueError(
+            f"`{name}` must be an integer of at least {smallest}, and is {value!r}."
+        )
+
+
+def check_fraction(name: str, value: Any) -> None:
+    """Raises a `ValueError` unless `value` lies in [0, 1]."""
+    if not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise ValueError(f"`{name}` must lie between 0 and 1, and is {value!r}.")
+
+
+def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    """Raises a `ValueError` unless `value` is one of the choices."""
+    if value not in choices:
+        raise ValueError(
+            f"`{name}` is {value!r}. There are: {', '.join(map(repr, choices))}."
+        )

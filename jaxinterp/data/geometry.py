@@ -1,0 +1,86 @@
+r"""Flat shapes as signed distances, the marks of their textures, and colors.
+
+A shape is given in its own coordinates $(u, v)$, whose origin is its center and whose
+unit is its radius: it lies within the unit disk and touches its edge. A signed distance
+is negative inside.
+"""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+SHAPES = ("disk", "square", "triangle", "star")
+TEXTURES = ("plain", "striped", "dotted")
+COLORS = ("red", "green", "blue")
+# What the outer part of each shape is called.
+PARTS = ("rim", "corner", "tip", "point")
+
+# A part is what lies farther from the center than this. The sides of the square and of
+# the triangle, and the valleys of the star, are nearer, so the pieces do not touch.
+PART_FROM = (0.7, 0.8, 0.65, 0.6)
+HUES = (0.0, 1 / 3, 0.62)
+
+_DISK = 0.85
+_SQUARE = 0.7
+_VALLEY = 0.5
+
+
+def signed_distances(
+    u: Float[Array, "*pixels"], v: Float[Array, "*pixels"]
+) -> Float[Array, "shapes ..."]:
+    """Returns the distance to the edge of every shape, in radii, in `SHAPES`' order."""
+    return jnp.stack([_disk(u, v), _square(u, v), _triangle(u, v), _star(u, v)])
+
+
+def _disk(u: Array, v: Array) -> Array:
+    return jnp.hypot(u, v) - _DISK
+
+
+def _square(u: Array, v: Array) -> Array:
+    return jnp.maximum(jnp.abs(u), jnp.abs(v)) - _SQUARE
+
+
+def _triangle(u: Array, v: Array) -> Array:
+    # Three half-planes at half a radius; the vertices lie at distance 1.
+    angles = np.pi / 2 + 2 * np.pi / 3 * np.arange(3)
+    sides = [float(np.cos(a)) * u + float(np.sin(a)) * v for a in angles]
+    return jnp.maximum(jnp.maximum(sides[0], sides[1]), sides[2]) - 0.5
+
+
+def _star(u: Array, v: Array) -> Array:
+    # Ten mirrored copies of one edge, from a point at (1, 0) to a valley at 36 degrees.
+    half = np.pi / 5
+    angle = jnp.abs(jnp.mod(jnp.arctan2(v, u) + half, 2 * half) - half)
+    radius = jnp.hypot(u, v)
+    edge = np.array([_VALLEY * np.cos(half) - 1, _VALLEY * np.sin(half)])
+    normal = np.array([edge[1], -edge[0]]) / np.linalg.norm(edge)
+    along = radius * jnp.cos(angle) - 1
+    return float(normal[0]) * along + float(normal[1]) * radius * jnp.sin(angle)
+
+
+def marks(
+    texture: Int[Array, ""],
+    x: Float[Array, "*pixels"],
+    y: Float[Array, "*pixels"],
+    period: float,
+) -> Bool[Array, "*pixels"]:
+    """Returns where a texture is dark: nowhere, in stripes, or in dots on a grid."""
+    across, down = jnp.mod(x, period), jnp.mod(y, period)
+    striped = across < period / 2
+    dotted = jnp.hypot(across - period / 2, down - period / 2) < 0.34 * period
+    return jnp.stack([jnp.zeros_like(striped), striped, dotted])[texture]
+
+
+def rgb(
+    hue: Float[Array, "*n"], saturation: Float[Array, "*n"], value: Float[Array, "*n"]
+) -> Float[Array, "*n 3"]:
+    """Returns the color of a hue, all in [0, 1]; the hue 1 is the hue 0 again."""
+    channels = []
+    for offset in (5.0, 3.0, 1.0):
+        k = jnp.mod(offset + 6 * hue, 6)
+        channels.append(
+            value * (1 - saturation * jnp.clip(jnp.minimum(k, 4 - k), 0, 1))
+        )
+    return jnp.stack(channels, axis=-1)

@@ -1,0 +1,264 @@
+"""A folder of photographs as a stream of batches, in a fixed order."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+from jaxtyping import Float, Int
+from tqdm import tqdm
+
+from jaxinterp.data.examples import check_choice, check_integer
+
+OnError = Literal["raise", "report"]
+Fit = Literal["crop", "stretch"]
+
+SUFFIXES = (
+    *(".bmp", ".gif", ".jpeg", ".jpg", ".png"),
+    *(".ppm", ".tif", ".tiff", ".webp"),
+)
+# While one batch is used, so many are being read.
+AHEAD = 2
+
+
+class Failure(NamedTuple):
+    """A file that could not be read.
+
+    Attributes:
+        name: the path of the file within the folder.
+        reason: what the decoder said.
+    """
+
+    name: str
+    reason: str
+
+
+class ImageBatch(NamedTuple):
+    """Some images of a folder.
+
+    Attributes:
+        images: RGB in [0, 1], float32.
+        labels: the classes; `None` if the folder has none.
+        names: the paths of the files within the folder.
+        failures: the files that belonged here and could not be read.
+    """
+
+    images: Float[np.ndarray, "batch size size 3"]
+    labels: Int[np.ndarray, " batch"] | None
+    names: tuple[str, ...]
+    failures: tuple[Failure, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageBatches:
+    """Batches of the images of a folder, read anew at every pass.
+
+    Attributes:
+        folder: where the images lie.
+        names: the paths of the files within it, sorted.
+        labels: the class of each file; `None` if the folder has none.
+        class_names: of the labels, sorted; `()` if they are integers or absent.
+        size: side of the images.
+        batch_size: number of files in a batch; the last may have fewer.
+        fit: `"crop"` or `"stretch"`.
+        on_error: `"raise"` or `"report"`.
+        workers: number of threads.
+        show_progress: whether a pass shows a bar.
+    """
+
+    folder: Path
+    names: tuple[str, ...]
+    labels: tuple[int, ...] | None
+    class_names: tuple[str, ...]
+    size: int
+    batch_size: int
+    fit: Fit
+    on_error: OnError
+    workers: int
+    show_progress: bool
+
+    def __len__(self) -> int:
+        """Returns the number of batches."""
+        return -(-len(self.names) // self.batch_size)
+
+    def __iter__(self) -> Iterator[ImageBatch]:
+        """Reads the batches in order, some ahead, each file in a thread of a pool."""
+        starts = range(0, len(self.names), self.batch_size)
+        waiting: collections.deque[tuple[int, list[Future[Any]]]] = collections.deque()
+        bar = tqdm(total=len(self.names), unit="image", disable=not self.show_progress)
+        with ThreadPoolExecutor(self.workers) as pool, bar:
+            try:
+                for start in starts:
+                    names = self.names[start : start + self.batch_size]
+                    waiting.append((start, [pool.submit(self._read, n) for n in names]))
+                    if len(waiting) > AHEAD:
+                        yield self._batch(*waiting.popleft(), bar)
+                while waiting:
+                    yield self._batch(*waiting.popleft(), bar)
+            finally:
+                # After an error, or where the loop was left, nobody needs the rest.
+                for _, futures in waiting:
+                    for future in futures:
+                        future.cancel()
+
+    def _batch(self, start: int, futures: list[Future[Any]], bar: Any) -> ImageBatch:
+        images, kept, failures = [], [], []
+        for k, future in enumerate(futures, start):
+            value = future.result()
+            bar.update()
+            if isinstance(value, Failure):
+                failures.append(value)
+            else:
+                images.append(value)
+                kept.append(k)
+        if failures and self.on_error == "raise":
+            raise ValueError(
+                f"{self.folder / failures[0].name} is no image that Pillow can read: "
+                f"{failures[0].reason}\n"
+                'Remove it, or write `on_error="report"` to go on without it.'
+            )
+        empty = np.zeros((0, self.size, self.size, 3), np.float32)
+        labels = self.labels
+        return ImageBatch(
+            np.stack(images) if images else empty,
+            None if labels is None else np.array([labels[k] for k in kept], np.int32),
+            tuple(self.names[k] for k in kept),
+            tuple(failures),
+        )
+
+    def _read(self, name: str) -> Float[np.ndarray, "size size 3"] | Failure:
+        """Returns the image, or why there is none: a thread cannot be left alone."""
+        from PIL import Image, ImageOps
+
+        side = (self.size, self.size)
+        try:
+            with Image.open(self.folder / name) as file:
+                upright = ImageOps.exif_transpose(file).convert("RGB")
+            if self.fit == "crop":
+                image = ImageOps.fit(upright, side, Image.Resampling.BILINEAR)
+            else:
+                image = upright.resize(side, Image.Resampling.BILINEAR)
+        except (
+            OSError,
+            ValueError,
+            SyntaxError,
+            Image.DecompressionBombError,
+        ) as error:
+            return Failure(name, f"{type(error).__name__}: {error}")
+        return np.asarray(image, np.float32) / np.float32(255)
+
+
+def image_batches(
+    folder: str | Path,
+    *,
+    size: int = 224,
+    batch_size: int = 32,
+    label: Callable[[str], int | str] | None = None,
+    fit: Fit = "crop",
+    on_error: OnError = "raise",
+    workers: int = 8,
+    show_progress: bool = True,
+) -> ImageBatches:
+    """Streams the images of a folder and its subfolders as NumPy batches.
+
+    The order is that of the sorted paths, whatever the number of threads, and the last
+    batch keeps what is left. Memory grows with `batch_size`, not with the folder.
+    Files whose suffix is not that of an image are passed over; a file that is named
+    like an image and cannot be read is an error, or is reported, but never lost.
+
+    What an ideal explanation must find is not known: the photographs bring no masks.
+
+    Args:
+        folder: where to look; a class is a subfolder of it.
+        size: side of the images.
+        batch_size: number of files in a batch.
+        label: the class of a file from its path within the folder: an integer that is
+            the label, or a name. By default the name of the first subfolder.
+        fit: `"crop"` makes the shorter side fit and cuts off the rest on both sides;
+            `"stretch"` keeps all and changes the proportions.
+        on_error: `"raise"` stops at the batch of the first file that cannot be read;
+            `"report"` leaves it out and lists it in `failures` of its batch.
+        workers: number of threads that decode and resize.
+        show_progress: whether each pass shows a bar.
+
+    Returns:
+        An iterable of batches, which can be passed over more than once.
+
+    Raises:
+        ImportError: if Pillow is not installed.
+        NotADirectoryError: if there is no such folder.
+        ValueError: if the folder holds no images, labels of two kinds, or images both
+            in subfolders and beside them; while iterating, if an image is damaged.
+
+    Example:
+        >>> for batch in image_batches("photographs"):  # doctest: +SKIP
+        ...     logits = apply_fn(variables, preprocess(batch.images))
+    """
+    check_integer("size", size, smallest=1)
+    check_integer("batch_size", batch_size, smallest=1)
+    check_integer("workers", workers, smallest=1)
+    check_choice("fit", fit, get_args(Fit))
+    check_choice("on_error", on_error, get_args(OnError))
+    try:
+        import PIL  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            "Images are read by Pillow, which is not installed: `pip install pillow`."
+        ) from error
+    root = Path(folder)
+    if not root.is_dir():
+        raise NotADirectoryError(f"{root} is not a folder.")
+    names = sorted(
+        path.relative_to(root).as_posix()
+        for path in root.rglob("*")
+        if path.suffix.lower() in SUFFIXES and path.is_file()
+    )
+    if not names:
+        raise ValueError(
+            f"{root} holds no image. Suffixes looked for: {', '.join(SUFFIXES)}."
+        )
+    labels, class_names = _labels(names, label)
+    return ImageBatches(
+        folder=root,
+        names=tuple(names),
+        labels=labels,
+        class_names=class_names,
+        size=size,
+        batch_size=batch_size,
+        fit=fit,
+        on_error=on_error,
+        workers=workers,
+        show_progress=show_progress,
+    )
+
+
+def _labels(
+    names: list[str], label: Callable[[str], int | str] | None
+) -> tuple[tuple[int, ...] | None, tuple[str, ...]]:
+    """Returns the labels of files, and the names of classes if they have any."""
+    if label is None:
+        beside = [name for name in names if "/" not in name]
+        if len(beside) == len(names):
+            return None, ()
+        if beside:
+            raise ValueError(
+                f"{beside[0]} lies beside the subfolders that name the classes of "
+                "other images. Move it, or write `label=lambda name: ...`."
+            )
+    values = [label(name) if label else name.split("/")[0] for name in names]
+    if all(isinstance(value, int) for value in values):
+        return tuple(int(value) for value in values), ()
+    strings = [value for value in values if isinstance(value, str)]
+    if len(strings) < len(values):
+        raise ValueError(
+            "`label` must return an integer for every file, or a name for every file; "
+            f"it returned {', '.join(sorted({type(v).__name__ for v in values}))}."
+        )
+    class_names = tuple(sorted(set(strings)))
+    places = {name: place for place, name in enumerate(class_names)}
+    return tuple(places[name] for name in strings), class_names

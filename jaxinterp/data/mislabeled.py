@@ -1,0 +1,249 @@
+r"""Label noise whose origin is known: which labels are wrong, and how they went wrong.
+
+$y$ is the true label and $\tilde y$ the given one. The noise matrix is
+$Q_{y \tilde y} = P(\tilde y \mid y)$; its rows add up to 1.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal, NamedTuple, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, Bool, Float, Int
+
+from jaxinterp.data.examples import check_choice, check_fraction, check_key, draw
+
+Kind = Literal["symmetric", "pairflip", "instance"]
+
+# The spread of the rates of examples around the mean rate, as in the paper.
+RATE_SPREAD = 0.1
+
+
+class Mislabeled(NamedTuple):
+    """Noisy labels and the truth about them.
+
+    Attributes:
+        labels: the given labels, some of them wrong.
+        true_labels: the labels as they were.
+        is_corrupted: where the two differ.
+        noise_matrix: $Q$, `[true, given]`. Under instance-dependent noise, the mean of
+            `probabilities` over the examples of each true class.
+        probabilities: of every given label, for each example.
+    """
+
+    labels: Int[Array, " count"]
+    true_labels: Int[Array, " count"]
+    is_corrupted: Bool[Array, " count"]
+    noise_matrix: Float[Array, "classes classes"]
+    probabilities: Float[Array, "count classes"]
+
+    @property
+    def corrupted_indices(self) -> Int[np.ndarray, " corrupted"]:
+        """The examples whose label is wrong, in ascending order."""
+        return np.flatnonzero(np.asarray(self.is_corrupted))
+
+    @property
+    def joint(self) -> Float[Array | np.ndarray, "classes classes"]:
+        r"""The joint distribution $P(y, \tilde y)$, `[true, given]`, of this set.
+
+        It is what a confident joint estimates; its entries add up to 1.
+        """
+        classes = self.noise_matrix.shape[0]
+        return self.noise_matrix * _one_hot(self.true_labels, classes).mean(0)[:, None]
+
+
+def mislabeled(
+    key: Any,
+    labels: Any,
+    *,
+    rate: float = 0.2,
+    kind: Kind = "symmetric",
+    noise_matrix: Any = None,
+    features: Any = None,
+    classes: int | None = None,
+) -> Mislabeled:
+    r"""Corrupts labels by a known law.
+
+    Class-conditional noise depends on the true label alone:
+
+    - `"symmetric"`: with probability `rate` the label becomes another one, all equally
+      likely, $Q_{y \tilde y} = r / (K - 1)$ off the diagonal;
+    - `"pairflip"`: it becomes the next class, $Q_{y,\,y + 1 \bmod K} = r$;
+    - `noise_matrix`: any other law.
+
+    `"instance"` depends on the features $x$ too. Each example has a rate of its own,
+    $q \sim \mathcal N(r, 0.1^2)$ truncated to [0, 1], and the wrong class is drawn from
+    $\mathrm{softmax}(x^\top W_y)$ over the classes but $y$, where $W$ is standard
+    normal. We first scale $x$ to the length $\sqrt d$ and divide the scores by it, so
+    that noise depends on the direction of $x$ and not on its units.
+
+    An ideal method finds `corrupted_indices`, and nothing else, and estimates
+    `noise_matrix`. No method can find what noise left as it was: `probabilities` says
+    how likely that was.
+
+    Args:
+        key: a key of `jax.random`. Label `i` depends on `fold_in(key, i)`, the law, and
+            nothing else.
+        labels: integers from 0 on.
+        rate: the probability of a wrong label; its mean for `"instance"`.
+        kind: how labels go wrong, unless `noise_matrix` says it.
+        noise_matrix: the probabilities `[true, given]`; each row adds up to 1.
+        features: one row an example, of any shape; needed for `"instance"` only.
+        classes: number of classes; by default, as many as `labels` or `noise_matrix`
+            show. Give it under `jit`, where labels cannot be looked at.
+
+    Returns:
+        The noisy labels and the truth about them.
+
+    Raises:
+        TypeError: if there is no key, or labels are not integers.
+        ValueError: if labels, rates, matrix and features do not fit one another.
+
+    Example:
+        >>> noisy = mislabeled(jax.random.key(0), np.arange(100) % 3, kind="pairflip")
+        >>> noisy.noise_matrix.round(1).tolist()  # doctest: +ELLIPSIS
+        [[0.8..., 0.2..., 0.0], [0.0, 0.8..., 0.2...], [0.2..., 0.0, 0.8...]]
+        >>> wrong = noisy.corrupted_indices
+        >>> bool((noisy.labels[wrong] == (noisy.true_labels[wrong] + 1) % 3).all())
+        True
+
+    References:
+        Han et al., 2018, section 4, for the class-conditional kinds
+        [han2018coteaching]; Xia et al., 2020, algorithm 2, for the instance-dependent
+        kind [xia2020part].
+    """
+    check_key(key)
+    check_choice("kind", kind, get_args(Kind))
+    check_fraction("rate", rate)
+    true = _checked_labels(labels)
+    if noise_matrix is not None:
+        noise_matrix = _checked_matrix(noise_matrix)
+        classes = noise_matrix.shape[0] if classes is None else classes
+    number = _number_of_classes(true, classes)
+    if noise_matrix is not None and noise_matrix.shape[0] != number:
+        raise ValueError(
+            f"The noise matrix is for {noise_matrix.shape[0]} classes, and there are "
+            f"{number}."
+        )
+    if kind == "instance" and noise_matrix is None:
+        rows = _checked_features(features, true.shape[0])
+        probabilities = _instance_noise(key, true, rows, rate, number)
+        members = _one_hot(true, number)
+        noise_matrix = (
+            members.T @ probabilities / jnp.maximum(members.sum(0), 1)[:, None]
+        )
+    else:
+        if noise_matrix is None:
+            noise_matrix = _matrix(kind, rate, number)
+        probabilities = noise_matrix[true]
+    uniform = draw(_Uniform(), jax.random.fold_in(key, 0), true.shape[0])
+    # The last bound is left out, so that rounding never leads beyond the last class.
+    bounds = jnp.cumsum(probabilities, axis=1)[:, :-1]
+    given = (uniform[:, None] >= bounds).sum(axis=1).astype(jnp.int32)
+    return Mislabeled(given, true, given != true, noise_matrix, probabilities)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Uniform:
+    """Draws from [0, 1)."""
+
+    def __call__(self, key: Any) -> Float[Array, ""]:
+        return jax.random.uniform(key, (), jnp.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rate:
+    """Draws the rate of one example, a normal truncated to [0, 1]."""
+
+    def __call__(self, key: Any, mean: Float[Array, ""]) -> Float[Array, ""]:
+        low, high = -mean / RATE_SPREAD, (1 - mean) / RATE_SPREAD
+        draw = jax.random.truncated_normal(key, low, high, (), jnp.float32)
+        return jnp.clip(mean + RATE_SPREAD * draw, 0, 1)
+
+
+def _matrix(kind: Kind, rate: float, classes: int) -> Float[Array, "classes classes"]:
+    same = np.eye(classes)
+    if kind == "symmetric":
+        other = (1 - same) / (classes - 1)
+    else:
+        other = np.roll(same, 1, axis=1)
+    return jnp.asarray((1 - rate) * same + rate * other, jnp.float32)
+
+
+def _instance_noise(
+    key: Any, true: Array, features: Array, rate: float, classes: int
+) -> Float[Array, "count classes"]:
+    """Returns the law of every example's label."""
+    mean = jnp.asarray(rate, jnp.float32)
+    rates = draw(_Rate(), jax.random.fold_in(key, 1), true.shape[0], mean)[:, None]
+    shape = (features.shape[1], classes, classes)
+    directions = jax.random.normal(jax.random.fold_in(key, 2), shape, jnp.float32)
+    length = jnp.linalg.norm(features, axis=1, keepdims=True)
+    unit = features / jnp.where(length > 0, length, 1)
+    scores = jnp.einsum("nd,dyk->nyk", unit, directions)
+    scores = jnp.take_along_axis(scores, true[:, None, None], axis=1)[:, 0]
+    is_true = _one_hot(true, classes) > 0
+    wrong = jax.nn.softmax(jnp.where(is_true, -jnp.inf, scores), axis=1)
+    return jnp.where(is_true, 1 - rates, rates * wrong)
+
+
+def _one_hot(labels: Array, classes: int) -> Float[Array, "count classes"]:
+    return jax.nn.one_hot(labels, classes, dtype=jnp.float32)
+
+
+def _checked_labels(labels: Any) -> Int[Array, " count"]:
+    array = jnp.asarray(labels)
+    if not jnp.issubdtype(array.dtype, jnp.integer):
+        raise TypeError(f"`labels` must be integers, and are {array.dtype}.")
+    if array.ndim != 1 or not array.size:
+        raise ValueError(
+            f"`labels` must have the shape (count,), and have {array.shape}."
+        )
+    return array.astype(jnp.int32)
+
+
+def _number_of_classes(labels: Array, classes: int | None) -> int:
+    if isinstance(labels, Tracer):
+        if classes is None:
+            raise ValueError("Under `jit`, `mislabeled` needs `classes=...`.")
+        return classes
+    low, high = int(labels.min()), int(labels.max())
+    number = high + 1 if classes is None else classes
+    if low < 0 or high >= number or number < 2:
+        raise ValueError(
+            f"Labels run from 0 to `classes` - 1, with at least 2 classes. They were "
+            f"found between {low} and {high}, and `classes` is {number}."
+        )
+    return number
+
+
+def _checked_matrix(matrix: Any) -> Float[Array, "classes classes"]:
+    array = np.asarray(matrix, np.float64)
+    if array.ndim != 2 or array.shape[0] != array.shape[1]:
+        raise ValueError(f"`noise_matrix` must be square, and has shape {array.shape}.")
+    if (array < 0).any() or not np.allclose(array.sum(axis=1), 1, atol=1e-5):
+        raise ValueError(
+            "`noise_matrix` holds P(given | true): no entry is negative, and each row "
+            f"adds up to 1. The rows add up to {array.sum(axis=1).round(4).tolist()}.\n"
+            "Write `matrix.T` if its columns do, or `matrix / matrix.sum(1)[:, None]` "
+            "if it holds counts."
+        )
+    return jnp.asarray(array, jnp.float32)
+
+
+def _checked_features(features: Any, count: int) -> Float[Array, "count features"]:
+    if features is None:
+        raise ValueError(
+            'kind="instance" needs `features=...`, one row for every label.'
+        )
+    array = jnp.asarray(features, jnp.float32)
+    if array.ndim < 2 or array.shape[0] != count:
+        raise ValueError(
+            f"`features` must have one row for each of the {count} labels, and has "
+            f"shape {array.shape}."
+        )
+    return array.reshape(count, -1)

@@ -1,0 +1,282 @@
+"""Sequences of tokens of which it is known which positions decide the answer."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from jaxinterp.data.examples import check_fraction, check_integer, check_key, draw
+
+
+class Evidence(NamedTuple):
+    """Sequences whose label hinges on one token.
+
+    Attributes:
+        tokens: 0 is the marker, `1 + c` says class `c`, the rest are neutral.
+        labels: the class of the token right after the marker.
+        position: where that token stands; the marker is one before.
+    """
+
+    tokens: Int[Array, "count length"]
+    labels: Int[Array, " count"]
+    position: Int[Array, " count"]
+
+    @property
+    def mask(self) -> Bool[Array | np.ndarray, "count length"]:
+        """Where the evidence is: the marker and the token after it."""
+        index = jnp.arange(self.tokens.shape[1])[None, :]
+        position = self.position[:, None]
+        return (index == position) | (index == position - 1)
+
+
+def evidence(
+    key: Any,
+    count: int,
+    *,
+    length: int = 24,
+    classes: int = 4,
+    neutral: int = 8,
+    repeats: int = 1,
+) -> Evidence:
+    """Draws sequences in which a marker says which of many class tokens counts.
+
+    One class token follows the marker, at a random position; its class is the label.
+    Every class token occurs exactly `repeats` times in all, so to count them tells
+    nothing: the marker must be found. All other positions hold neutral tokens.
+
+    An ideal explanation finds `position` first, for another class token there would
+    change the label, and `position - 1` next. All other class tokens get nothing,
+    though they look alike.
+
+    Args:
+        key: a key of `jax.random`. Sequence `i` depends on `fold_in(key, i)` alone.
+        count: number of sequences.
+        length: of every sequence.
+        classes: number of classes.
+        neutral: number of different neutral tokens.
+        repeats: how often each class token occurs; 0 leaves out all but the evidence,
+            which is a far easier task.
+
+    Returns:
+        Tokens, below `1 + classes + neutral`, labels, and where the evidence is.
+
+    Raises:
+        TypeError: if there is no key.
+        ValueError: if a number is too small, or the tokens do not fit in.
+
+    Example:
+        >>> data = evidence(jax.random.key(0), 2)
+        >>> token = data.tokens[jnp.arange(2), data.position]
+        >>> bool((token == 1 + data.labels).all())
+        True
+    """
+    check_integer("classes", classes, smallest=2)
+    check_integer("neutral", neutral, smallest=1)
+    check_integer("repeats", repeats, smallest=0)
+    needed = 1 + max(1, classes * repeats)
+    check_integer("length", length, smallest=2)
+    if length < needed:
+        raise ValueError(
+            f"`length` is {length}, and the marker and {needed - 1} class tokens need "
+            f"{needed}. Write `length={needed}` or more."
+        )
+    return draw(_Evidence(length, classes, neutral, repeats), key, count)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Evidence:
+    """Draws one sequence."""
+
+    length: int
+    classes: int
+    neutral: int
+    repeats: int
+
+    def __call__(self, key: Any) -> Evidence:
+        # One call for all that is random: each call is slow to compile.
+        spots = self.length - 1
+        draws = jax.random.uniform(key, (1 + 2 * spots,), jnp.float32)
+        label = (self.classes * draws[0]).astype(jnp.int32)
+        neutral = (self.neutral * draws[1 : 1 + spots]).astype(jnp.int32)
+        # The evidence stands at the place 0 of `items`, and the other class tokens
+        # after it: starting from the label, so that each class occurs equally often.
+        occurring = np.arange(max(1, self.classes * self.repeats), dtype=np.int32)
+        items = (
+            (1 + self.classes + neutral)
+            .at[: len(occurring)]
+            .set(1 + (label + occurring) % self.classes)
+        )
+        order = jnp.argsort(draws[1 + spots :])
+        items, place = items[order], jnp.argmin(order).astype(jnp.int32)
+        # The marker is put in before the evidence, and all from there on moves by one.
+        index = jnp.arange(self.length, dtype=jnp.int32)
+        tokens = items[jnp.where(index <= place, index, index - 1)]
+        return Evidence(jnp.where(index == place, 0, tokens), label, place + 1)
+
+
+class Induction(NamedTuple):
+    """Sequences of which a part is repeated.
+
+    Attributes:
+        tokens: the sequences.
+        labels: the next token at every position; 0 at the last.
+        attend: the position whose token is the label, where the label is a repetition;
+            -1 elsewhere.
+    """
+
+    tokens: Int[Array, "count length"]
+    labels: Int[Array, "count length"]
+    attend: Int[Array, "count length"]
+
+    @property
+    def mask(self) -> Bool[Array | np.ndarray, "count length"]:
+        """Where the next token can be predicted: what a loss is taken over."""
+        return self.attend >= 0
+
+
+def induction(
+    key: Any, count: int, *, length: int = 32, repeated: int = 12, vocabulary: int = 64
+) -> Induction:
+    """Draws random sequences with a part that comes again, at a random offset.
+
+    A part of `repeated` tokens stands at one random place and again at a later one. All
+    other tokens are random, and none occurs twice but by the repetition. In the second
+    copy, the next token is the one that followed the same token before; no other
+    position can be predicted, and no fixed distance helps, because the offset varies.
+
+    An ideal explanation of the prediction at position `t` finds `attend[t]`, the token
+    to copy: an induction head attends there. It is known by the token before it, which
+    is the token at `t`.
+
+    Args:
+        key: a key of `jax.random`. Sequence `i` depends on `fold_in(key, i)` alone.
+        count: number of sequences.
+        length: of every sequence; what both copies leave over is split at random into
+            what stands before, between and after them.
+        repeated: length of the part, of which all but the first token is predictable.
+        vocabulary: number of different tokens.
+
+    Returns:
+        Tokens, next tokens, and the position to attend to.
+
+    Raises:
+        TypeError: if there is no key.
+        ValueError: if the copies do not fit, or there are too few tokens.
+
+    Example:
+        >>> data = induction(jax.random.key(0), 2)
+        >>> copied = jnp.take_along_axis(data.tokens, data.attend, axis=1)
+        >>> bool((copied == data.labels)[data.mask].all()), int(data.mask[0].sum())
+        (True, 11)
+
+    References:
+        Olsson et al., 2022, on repeated random sequences [olsson2022incontext].
+    """
+    check_integer("repeated", repeated, smallest=2)
+    check_integer("length", length, smallest=2 * repeated)
+    check_integer("vocabulary", vocabulary, smallest=length - repeated)
+    return draw(_Induction(length, repeated, vocabulary), key, count)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Induction:
+    """Draws one sequence."""
+
+    length: int
+    repeated: int
+    vocabulary: int
+
+    def __call__(self, key: Any) -> Induction:
+        draws = jax.random.uniform(key, (2 + self.vocabulary,), jnp.float32)
+        spare = self.length - 2 * self.repeated
+        # Two cuts divide what is spare into before, between and after.
+        cuts = jnp.sort((draws[:2] * (spare + 1)).astype(jnp.int32))
+        start, again = cuts[0], cuts[1] + self.repeated
+        fresh = jnp.argsort(draws[2:]).astype(jnp.int32)
+        index = jnp.arange(self.length, dtype=jnp.int32)
+        in_copy = (index >= again) & (index < again + self.repeated)
+        is_after = index >= again + self.repeated
+        source = jnp.where(is_after, index - self.repeated, index)
+        source = jnp.where(in_copy, index - again + start, source)
+        tokens = fresh[source]
+        is_predictable = in_copy & (index < again + self.repeated - 1)
+        attend = jnp.where(is_predictable, index - again + start + 1, -1)
+        labels = jnp.append(tokens[1:], jnp.int32(0))
+        return Induction(tokens, labels, attend)
+
+
+class ModularAddition(NamedTuple):
+    """All sums modulo `p`, split into what is trained on and what is not.
+
+    Attributes:
+        inputs: `a`, `b`, and the token `p`, at whose place the answer is read.
+        labels: `(a + b) % p`.
+        is_train: whether a pair belongs to the training set.
+        basis: the orthonormal Fourier basis of the numbers below `p`, one function a
+            row: the constant, then cosine and sine of each frequency from 1 on.
+    """
+
+    inputs: Int[Array, "pairs 3"]
+    labels: Int[Array, " pairs"]
+    is_train: Bool[Array, " pairs"]
+    basis: Float[Array, "p p"]
+
+
+def modular_addition(
+    key: Any, *, p: int = 113, train_fraction: float = 0.3
+) -> ModularAddition:
+    r"""Lists all pairs of numbers below `p` with their sums modulo `p`.
+
+    An ideal explanation gives both operands the same weight, for neither alone tells
+    anything about the sum. A network that generalizes does so by a few frequencies:
+    its embedding is sparse in `basis`, and its logits are sums of $\cos(2 \pi k (a + b
+    - c) / p)$.
+
+    Args:
+        key: a key of `jax.random`, which splits the pairs.
+        p: the modulus, odd; a prime in the literature.
+        train_fraction: the fraction of pairs to train on.
+
+    Returns:
+        All `p * p` pairs in the order of `a * p + b`, and the split.
+
+    Raises:
+        TypeError: if there is no key.
+        ValueError: if `p` is even or below 3, or the fraction is not within [0, 1].
+
+    Example:
+        >>> data = modular_addition(jax.random.key(0), p=5)
+        >>> data.inputs[9].tolist(), int(data.labels[9]), int(data.is_train.sum())
+        ([1, 4, 5], 0, 8)
+
+    References:
+        Nanda et al., 2023, section 3 and section 4 [nanda2023progress].
+    """
+    check_key(key)
+    check_integer("p", p, smallest=3)
+    if p % 2 == 0:
+        raise ValueError(
+            f"`p` must be odd, so that sines and cosines pair up; it is {p}."
+        )
+    check_fraction("train_fraction", train_fraction)
+    a, b = np.divmod(np.arange(p * p), p)
+    inputs = np.stack([a, b, np.full(p * p, p)], axis=1)
+    trained = round(train_fraction * p * p)
+    rank = jax.random.permutation(key, p * p)
+    return ModularAddition(
+        jnp.asarray(inputs, jnp.int32),
+        jnp.asarray((a + b) % p, jnp.int32),
+        rank < trained,
+        jnp.asarray(_fourier_basis(p), jnp.float32),
+    )
+
+
+def _fourier_basis(p: int) -> np.ndarray:
+    angles = 2 * np.pi * np.outer(np.arange(1, p // 2 + 1), np.arange(p)) / p
+    waves = np.stack([np.cos(angles), np.sin(angles)], axis=1).reshape(p - 1, p)
+    return np.concatenate([np.full((1, p), p**-0.5), waves * (2 / p) ** 0.5])

@@ -1,0 +1,260 @@
+"""Small real data sets: three that come with scikit-learn, and MNIST's files."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import struct
+import zlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Float, Int
+
+from jaxinterp.data.examples import check_key
+
+
+class RealSet(NamedTuple):
+    """A data set, shuffled and split.
+
+    Attributes:
+        train_inputs: float32, batch first.
+        train_labels: int32 classes, or float32 targets of a regression.
+        test_inputs: what was held out.
+        test_labels: the labels of that.
+        feature_names: of the columns of a table; `()` for images.
+        class_names: of the labels; `()` for a regression.
+        mean: what was subtracted from each feature.
+        scale: what each feature was then divided by: `inputs * scale + mean` are the
+            numbers in the units of the source.
+    """
+
+    train_inputs: Float[np.ndarray, "train ..."]
+    train_labels: np.ndarray
+    test_inputs: Float[np.ndarray, "test ..."]
+    test_labels: np.ndarray
+    feature_names: tuple[str, ...]
+    class_names: tuple[str, ...]
+    mean: Float[np.ndarray, "*features"]
+    scale: Float[np.ndarray, "*features"]
+
+
+class LabeledImages(NamedTuple):
+    """Images with labels.
+
+    Attributes:
+        inputs: in [0, 1], channels last.
+        labels: the classes.
+    """
+
+    inputs: Float[np.ndarray, "count height width 1"]
+    labels: Int[np.ndarray, " count"]
+
+
+def digits(key: Any, *, test_fraction: float = 0.2) -> RealSet:
+    """Reads scikit-learn's 1,797 handwritten digits of 8x8 pixels.
+
+    Pixels are divided by 16, so they lie in [0, 1]; they are not standardized.
+
+    The true explanation is not known. An ideal one lies on the strokes, and on the gaps
+    that tell a digit from another, such as the open side of a 3.
+
+    Args:
+        key: a key of `jax.random`, which shuffles before the split.
+        test_fraction: the fraction that is held out.
+
+    Returns:
+        Images of shape `(count, 8, 8, 1)`, and the split.
+
+    Raises:
+        TypeError: if there is no key.
+        ValueError: if the fraction leaves nothing to train on or to test.
+
+    Example:
+        >>> data = digits(jax.random.key(0))
+        >>> data.train_inputs.shape, data.test_inputs.shape
+        ((1438, 8, 8, 1), (359, 8, 8, 1))
+    """
+    # scikit-learn takes a second to import, which only its sets shall cost.
+    from sklearn.datasets import load_digits
+
+    source: Any = load_digits()
+    images = source.images[..., None]
+    names = tuple(str(name) for name in source.target_names)
+    mean, scale = np.zeros((8, 8, 1)), np.full((8, 8, 1), 16.0)
+    order = _order(key, len(images), test_fraction)
+    return _split(images, source.target.astype(np.int32), order, (), names, mean, scale)
+
+
+def breast_cancer(key: Any, *, test_fraction: float = 0.2) -> RealSet:
+    """Reads the 569 tumors of the Wisconsin diagnostic set, with 30 features each.
+
+    Features are standardized by the mean and the standard deviation of the training
+    set. Class 0 is malignant and 1 benign.
+
+    The true explanation is not known, and the features come in groups that say nearly
+    the same (radius, perimeter, area). An ideal explanation adds up, over a group, to
+    the same whatever share each of its members gets.
+
+    Args:
+        key: a key of `jax.random`, which shuffles before the split.
+        test_fraction: the fraction that is held out.
+
+    Returns:
+        A table, and the split.
+
+    Raises:
+        TypeError: if there is no key.
+        ValueError: if the fraction leaves nothing to train on or to test.
+
+    Example:
+        >>> data = breast_cancer(jax.random.key(0))
+        >>> data.class_names, data.feature_names[0], data.train_inputs.shape
+        (('malignant', 'benign'), 'mean radius', (455, 30))
+    """
+    # scikit-learn takes a second to import, which only its sets shall cost.
+    from sklearn.datasets import load_breast_cancer
+
+    source: Any = load_breast_cancer()
+    return _table(source, source.target.astype(np.int32), key, test_fraction)
+
+
+def diabetes(key: Any, *, test_fraction: float = 0.2) -> RealSet:
+    """Reads the 442 patients of the diabetes set, with 10 features each.
+
+    Features are standardized by the mean and the standard deviation of the training
+    set. The target is how far the disease got within a year, from 25 to 346, as it is.
+
+    The true explanation is not known. An ideal explanation of a linear model is its
+    term of each feature; `s1` to `s6` are blood values that depend on one another.
+
+    Args:
+        key: a key of `jax.random`, which shuffles before the split.
+        test_fraction: the fraction that is held out.
+
+    Returns:
+        A table, and the split.
+
+    Raises:
+        TypeError: if there is no key.
+        ValueError: if the fraction leaves nothing to train on or to test.
+
+    Example:
+        >>> data = diabetes(jax.random.key(0))
+        >>> data.feature_names[:3], data.train_inputs.shape
+        (('age', 'sex', 'bmi'), (354, 10))
+    """
+    # scikit-learn takes a second to import, which only its sets shall cost.
+    from sklearn.datasets import load_diabetes
+
+    source: Any = load_diabetes(scaled=False)
+    return _table(source, source.target.astype(np.float32), key, test_fraction)
+
+
+def _table(source: Any, labels: np.ndarray, key: Any, test_fraction: float) -> RealSet:
+    order = _order(key, len(labels), test_fraction)
+    trained = source.data[order[0]]
+    classes = tuple(str(name) for name in getattr(source, "target_names", ()))
+    features = tuple(str(name) for name in source.feature_names)
+    mean, scale = trained.mean(axis=0), trained.std(axis=0)
+    return _split(source.data, labels, order, features, classes, mean, scale)
+
+
+def _order(key: Any, count: int, test_fraction: float) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the examples to train on and those to test on."""
+    check_key(key)
+    held_out = round(test_fraction * count)
+    if not 0 < held_out < count:
+        raise ValueError(
+            f"`test_fraction` must leave examples on both sides; {test_fraction} of "
+            f"{count} are {held_out}."
+        )
+    order = np.asarray(jax.random.permutation(key, count))
+    return order[held_out:], order[:held_out]
+
+
+def _split(
+    inputs: np.ndarray,
+    labels: np.ndarray,
+    order: tuple[np.ndarray, np.ndarray],
+    feature_names: tuple[str, ...],
+    class_names: tuple[str, ...],
+    mean: np.ndarray,
+    scale: np.ndarray,
+) -> RealSet:
+    train, test = order
+    scaled = ((inputs - mean) / scale).astype(np.float32)
+    return RealSet(
+        scaled[train],
+        labels[train],
+        scaled[test],
+        labels[test],
+        feature_names,
+        class_names,
+        mean.astype(np.float32),
+        scale.astype(np.float32),
+    )
+
+
+def mnist(images_path: str | Path, labels_path: str | Path) -> LabeledImages:
+    """Reads images and labels in MNIST's IDX format, gzipped or not.
+
+    Fashion-MNIST, KMNIST and other sets come in the same format. The true explanation
+    is not known. An ideal one lies on the strokes, and on the gaps that tell a digit
+    from another.
+
+    Args:
+        images_path: such as `train-images-idx3-ubyte.gz`.
+        labels_path: such as `train-labels-idx1-ubyte.gz`.
+
+    Returns:
+        Images in [0, 1], of shape `(count, 28, 28, 1)` for MNIST, and int32 labels, in
+        the order of the files.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if a file is not IDX, holds something else, is cut off or too long,
+            or the numbers of images and labels differ.
+
+    Example:
+        >>> mnist("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"
+        ...     )  # doctest: +SKIP
+    """
+    images = _read_idx(Path(images_path), axes=3, holds="images")
+    labels = _read_idx(Path(labels_path), axes=1, holds="labels")
+    if len(images) != len(labels):
+        raise ValueError(
+            f"{images_path} holds {len(images)} images, and {labels_path} "
+            f"{len(labels)} labels. Are they of the same set?"
+        )
+    scaled = images[..., None].astype(np.float32) / np.float32(255)
+    return LabeledImages(scaled, labels.astype(np.int32))
+
+
+def _read_idx(path: Path, *, axes: int, holds: str) -> np.ndarray:
+    """Reads an IDX file of unsigned bytes: magic number, lengths of axes, bytes."""
+    raw = path.read_bytes()
+    if raw[:2] == b"\x1f\x8b":
+        try:
+            raw = gzip.decompress(raw)
+        except (EOFError, OSError, zlib.error) as error:
+            raise ValueError(f"{path} is gzipped, and is damaged: {error}.") from error
+    # Two zero bytes, 8 for unsigned bytes, and the number of axes.
+    magic, header = bytes([0, 0, 8, axes]), 4 + 4 * axes
+    if raw[:4] != magic:
+        raise ValueError(
+            f"{path} is not an IDX file of {holds}: it begins with 0x{raw[:4].hex()}, "
+            f"and 0x{magic.hex()} was expected. Were images and labels swapped?"
+        )
+    if len(raw) < header:
+        raise ValueError(f"{path} is cut off within its header, at {len(raw)} bytes.")
+    lengths = struct.unpack(f">{axes}I", raw[4:header])
+    expected = math.prod(lengths)
+    if len(raw) - header != expected:
+        raise ValueError(
+            f"{path} announces {' x '.join(map(str, lengths))} = {expected} bytes of "
+            f"{holds}, and holds {len(raw) - header}. Download it again."
+        )
+    return np.frombuffer(raw, np.uint8, offset=header).reshape(lengths)

@@ -1,0 +1,228 @@
+r"""Functions whose Shapley values, Sobol indices and partial dependence are known.
+
+The features are independent. The value of a set of features is what is expected when
+they are known, $v(S) = \mathbb E[f(X) \mid X_S = x_S]$; with independent features the
+conditional and the interventional expectation are the same. Everything here is exact:
+sums over sets of features are carried out on paper.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxinterp.data.examples import check_integer, draw
+
+
+class SobolIndices(NamedTuple):
+    r"""Shares of the variance of a function.
+
+    Attributes:
+        first: of each feature alone, $\mathrm{Var}(\mathbb E[f \mid X_i]) /
+            \mathrm{Var}(f)$.
+        total: of each feature and all its interactions, $1 - \mathrm{Var}(\mathbb E[f
+            \mid X_{-i}]) / \mathrm{Var}(f)$.
+    """
+
+    first: Float[np.ndarray, " features"]
+    total: Float[np.ndarray, " features"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Uniform:
+    """Draws one input whose features are independent and uniform."""
+
+    features: int
+    low: float
+    high: float
+
+    def __call__(self, key: Any) -> Float[Array, " features"]:
+        """Returns an input, in JAX's default precision."""
+        return jax.random.uniform(
+            key, (self.features,), minval=self.low, maxval=self.high
+        )
+
+
+def checked(x: Any, features: int) -> Any:
+    """Returns inputs, or raises a `ValueError` unless the last axis is the features."""
+    if jnp.ndim(x) == 0 or jnp.shape(x)[-1] != features:
+        raise ValueError(
+            f"The function has {features} features, the last axis of its inputs; they "
+            f"have the shape {jnp.shape(x)}."
+        )
+    return x
+
+
+def checked_feature(feature: int, features: int) -> int:
+    """Returns a feature, or raises a `ValueError` if there is no such one."""
+    if not 0 <= feature < features:
+        raise ValueError(
+            f"`feature` must lie between 0 and {features - 1}, and is {feature}."
+        )
+    return feature
+
+
+def along(row: Array, ndim: int) -> Array:
+    """Gives a row so many axes that it meets the last one of an array."""
+    return row.reshape((1,) * (ndim - 1) + (-1,))
+
+
+def shares(parts: np.ndarray, whole: float) -> np.ndarray:
+    """Divides variances, or raises a `ValueError` if the function is constant."""
+    if not whole > 0:
+        raise ValueError(
+            "The function is constant, so there is no variance to share out."
+        )
+    return parts / whole
+
+
+@dataclasses.dataclass(frozen=True)
+class Additive:
+    r"""A sum of powers, without interactions.
+
+    $$f(x) = \sum_i w_i\,x_i^{p_i}, \qquad X_i \sim \mathcal U(-1, 1)$$
+
+    An ideal explanation gives feature $i$ its own term, less the mean of that term, and
+    nothing to a feature of weight 0.
+
+    Attributes:
+        weights: $w$.
+        powers: $p$, positive integers, as many as weights.
+
+    Raises:
+        ValueError: if weights and powers do not fit.
+
+    Example:
+        >>> f = Additive(weights=(2.0, 3.0), powers=(1, 2))
+        >>> x = jnp.array([[0.5, 1.0]])
+        >>> f(x).tolist(), f.shapley(x).tolist()
+        ([4.0], [[1.0, 2.0]])
+    """
+
+    weights: tuple[float, ...] = (1.0, -2.0, 3.0, 0.0)
+    powers: tuple[int, ...] = (1, 2, 3, 1)
+
+    def __post_init__(self) -> None:
+        if not self.weights or len(self.weights) != len(self.powers):
+            raise ValueError(
+                f"There must be as many powers as weights, and there are "
+                f"{len(self.powers)} and {len(self.weights)}."
+            )
+        for power in self.powers:
+            check_integer("powers", power, smallest=1)
+
+    @property
+    def features(self) -> int:
+        """The number of features."""
+        return len(self.weights)
+
+    def __call__(self, x: Float[Array, "*batch features"]) -> Float[Array, "*batch"]:
+        """Returns the value of the function."""
+        return self._terms(checked(x, self.features)).sum(axis=-1)
+
+    def sample(self, key: Any, count: int) -> Float[Array, "count features"]:
+        """Draws inputs; the i-th depends on `fold_in(key, i)` alone."""
+        return draw(Uniform(self.features, -1.0, 1.0), key, count)
+
+    def shapley(
+        self, x: Float[Array, "*batch features"]
+    ) -> Float[Array, "*batch features"]:
+        """Returns the Shapley values of each input."""
+        means = jnp.asarray(self._means(), x.dtype)
+        return self._terms(checked(x, self.features)) - along(means, x.ndim)
+
+    def sobol(self) -> SobolIndices:
+        """Returns the indices; without interactions, `first` is `total`."""
+        powers, weights = np.array(self.powers), np.array(self.weights)
+        variances = weights**2 / (2 * powers + 1) - self._means() ** 2
+        return SobolIndices(*2 * (shares(variances, variances.sum()),))
+
+    def partial_dependence(
+        self, feature: int, grid: Float[Array, " points"]
+    ) -> Float[Array, " points"]:
+        """Returns the mean of the function where a feature has the values of a grid."""
+        feature = checked_feature(feature, self.features)
+        rest = self._means().sum() - self._means()[feature]
+        return self.weights[feature] * grid ** self.powers[feature] + float(rest)
+
+    def _terms(self, x: Array) -> Array:
+        pairs = zip(self.weights, self.powers, strict=True)
+        return jnp.stack([w * x[..., i] ** p for i, (w, p) in enumerate(pairs)], -1)
+
+    def _means(self) -> np.ndarray:
+        powers, weights = np.array(self.powers), np.array(self.weights)
+        return np.where(powers % 2 == 0, weights / (powers + 1), 0.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Ishigami:
+    r"""The Ishigami function: a feature that acts only through another.
+
+    $$f(x) = \sin x_1 + a \sin^2 x_2 + b\,x_3^4 \sin x_1, \qquad X_i \sim \mathcal
+    U(-\pi, \pi)$$
+
+    An ideal explanation shares the interaction of $x_1$ and $x_3$ equally between them,
+    though $x_3$ alone explains nothing: its first Sobol index is 0.
+
+    Attributes:
+        a: the height of the second term.
+        b: the strength of the interaction.
+
+    Example:
+        >>> Ishigami().sobol().first.round(3).tolist()
+        [0.314, 0.442, 0.0]
+
+    References:
+        Ishigami and Homma, 1990 [ishigami1990importance]; the indices follow from the
+        decomposition of Sobol, 2001, section 2 [sobol2001global].
+    """
+
+    a: float = 7.0
+    b: float = 0.1
+
+    features = 3
+
+    def __call__(self, x: Float[Array, "*batch 3"]) -> Float[Array, "*batch"]:
+        """Returns the value of the function."""
+        x1, x2, x3 = jnp.moveaxis(checked(x, 3), -1, 0)
+        return jnp.sin(x1) * (1 + self.b * x3**4) + self.a * jnp.sin(x2) ** 2
+
+    def sample(self, key: Any, count: int) -> Float[Array, "count 3"]:
+        """Draws inputs; the i-th depends on `fold_in(key, i)` alone."""
+        return draw(Uniform(3, -math.pi, math.pi), key, count)
+
+    def shapley(self, x: Float[Array, "*batch 3"]) -> Float[Array, "*batch 3"]:
+        """Returns the Shapley values of each input."""
+        x1, x2, x3 = jnp.moveaxis(checked(x, 3), -1, 0)
+        both = self.b * jnp.sin(x1) * (x3**4 - math.pi**4 / 5)
+        first = self._slope * jnp.sin(x1)
+        second = self.a * (jnp.sin(x2) ** 2 - 0.5)
+        return jnp.stack([first + both / 2, second, both / 2], axis=-1)
+
+    def sobol(self) -> SobolIndices:
+        """Returns the indices."""
+        both = self.b**2 * math.pi**8 * 8 / 225
+        alone = np.array([self._slope**2 / 2, self.a**2 / 8, 0.0])
+        variance = alone.sum() + both
+        joint = np.array([both, 0.0, both])
+        return SobolIndices(shares(alone, variance), shares(alone + joint, variance))
+
+    def partial_dependence(
+        self, feature: int, grid: Float[Array, " points"]
+    ) -> Float[Array, " points"]:
+        """Returns the mean of the function where a feature has the values of a grid."""
+        feature = checked_feature(feature, 3)
+        mean = self.a / 2
+        if feature == 0:
+            return self._slope * jnp.sin(grid) + mean
+        return self.a * jnp.sin(grid) ** 2 if feature == 1 else mean + 0 * grid
+
+    @property
+    def _slope(self) -> float:
+        return 1 + self.b * math.pi**4 / 5

@@ -1,0 +1,163 @@
+r"""A planted artefact that predicts the label in training and not in the test set.
+
+The honest task is to name the shape of one object. Every image also carries an artefact
+whose color is a *cue*: with probability $\rho$ it is the label, and otherwise any
+class, all equally likely. A network trained with $\rho$ near 1 may read the cue and
+never look at the object, and nothing in its training accuracy tells.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal, NamedTuple, get_args
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from jaxinterp.data.examples import (
+    check_choice,
+    check_fraction,
+    check_integer,
+    check_key,
+    draw,
+)
+from jaxinterp.data.geometry import SHAPES, rgb
+from jaxinterp.data.shapes import AnyArray, shapes
+
+Kind = Literal["patch", "tint", "border"]
+
+# The patch lies in the lower left corner; lengths are fractions of the side.
+PATCH = 0.15
+MARGIN = 0.03
+BORDER = 0.05
+
+
+class Watermark(NamedTuple):
+    """Images with an artefact, and what they were without it.
+
+    Attributes:
+        images: RGB in [0, 1], with the artefact.
+        labels: the shape of the object, as a place in `data.SHAPES`.
+        cue: the class whose color the artefact has; -1 where there is none.
+        artefact: the pixels of the artefact; a tint covers the whole image, and a patch
+            or border a bit of the object where that reaches so far.
+        object: the pixels of the object.
+        clean: the images without the artefact.
+    """
+
+    images: Float[Array, "count size size 3"]
+    labels: Int[AnyArray, " count"]
+    cue: Int[Array, " count"]
+    artefact: Bool[Array, "count size size"]
+    object: Bool[AnyArray, "count size size"]
+    clean: Float[Array, "count size size 3"]
+
+
+def watermark(
+    key: Any,
+    count: int,
+    *,
+    kind: Kind = "patch",
+    correlation: float = 1.0,
+    prevalence: float = 1.0,
+    opacity: float = 0.5,
+    size: int = 64,
+) -> Watermark:
+    r"""Draws images of one object each, with an artefact that may give the label away.
+
+    $$P(\text{cue} = \text{label}) = \rho + \frac{1 - \rho}{4}$$
+
+    Train with a `correlation` near 1, test with 0: the accuracy of a network that reads
+    the cue falls to 1/4, while one that looks at the object does not care. `clean` is
+    the same images without any artefact. The four classes are those of `data.SHAPES`;
+    textures, colors, place, size and angle vary at random and tell nothing.
+
+    An ideal explanation of a network that reads the cue finds `artefact`, so it exposes
+    a Clever Hans [lapuschkin2019unmasking]; that of an honest network finds `object`.
+
+    Args:
+        key: a key of `jax.random`. Image `i` depends on `key` and `i` alone; take
+            another key for the test set.
+        count: number of images.
+        kind: `"patch"` is a square in the lower left corner, `"tint"` colors the whole
+            image, `"border"` frames it.
+        correlation: $\rho$, how strongly the cue depends on the label.
+        prevalence: the fraction of images that carry an artefact.
+        opacity: of the artefact: 1 covers what is under it.
+        size: side of the images, in pixels.
+
+    Returns:
+        The images, the labels and the truth.
+
+    Raises:
+        TypeError: if there is no key.
+        ValueError: if there is no such kind, or a number is out of range.
+
+    Example:
+        >>> data = watermark(jax.random.key(0), 3, kind="border")
+        >>> bool((data.cue == data.labels).all())
+        True
+        >>> differs = (data.images != data.clean).any(-1)
+        >>> bool((differs == data.artefact).all())
+        True
+    """
+    check_choice("kind", kind, get_args(Kind))
+    check_fraction("correlation", correlation)
+    check_fraction("prevalence", prevalence)
+    check_fraction("opacity", opacity)
+    if opacity == 0:
+        raise ValueError("`opacity` is 0, so nobody sees an artefact. Write 0.5.")
+    check_integer("size", size, smallest=16)
+    check_key(key)
+    # The base images take the key itself, so those of `clean` are images of `shapes`.
+    base = shapes(key, count, size=size, distractors=0)
+    labels = base.shape
+    rates = jnp.array([correlation, prevalence], jnp.float32)
+    chosen = draw(_Cue(), jax.random.fold_in(key, _CUES), count, rates)
+    cue = jnp.where(chosen.is_label, labels, chosen.other)
+    cue = jnp.where(chosen.is_present, cue, -1)
+
+    place = _place(kind, size)
+    artefact = place[None] & chosen.is_present[:, None, None]
+    hues = jnp.maximum(cue, 0).astype(jnp.float32) / len(SHAPES)
+    # No channel is 0 or 1, so blending changes every pixel, whatever lies under it.
+    ones = jnp.ones_like(hues)
+    colors = rgb(hues, 0.8 * ones, 0.9 * ones)[:, None, None, :]
+    blended = base.images + opacity * (colors - base.images)
+    images = jnp.where(artefact[..., None], blended, base.images)
+    return Watermark(images, labels, cue, artefact, base.mask, base.images)
+
+
+# Folded into the key, it gives one that no image was drawn from.
+_CUES = 2**31 - 1
+
+
+class _Chosen(NamedTuple):
+    is_label: Bool[Array, ""]
+    is_present: Bool[Array, ""]
+    other: Int[Array, ""]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Cue:
+    """Decides for one image whether its cue is the label."""
+
+    def __call__(self, key: Any, rates: Float[Array, " 2"]) -> _Chosen:
+        # A draw lies in [0, 1), so the rates 0 and 1 mean never and always.
+        draws = jax.random.uniform(key, (3,), jnp.float32)
+        is_label, is_present = draws[:2] < rates
+        other = (len(SHAPES) * draws[2]).astype(jnp.int32)
+        return _Chosen(is_label, is_present, other)
+
+
+def _place(kind: Kind, size: int) -> Bool[Array, "size size"]:
+    """Returns the pixels that an artefact covers."""
+    place = jnp.zeros((size, size), bool)
+    if kind == "tint":
+        return ~place
+    if kind == "border":
+        width = max(1, round(BORDER * size))
+        return (~place).at[width:-width, width:-width].set(False)
+    margin, side = max(1, round(MARGIN * size)), max(2, round(PATCH * size))
+    return place.at[-margin - side : -margin, margin : margin + side].set(True)

@@ -1,0 +1,76 @@
+"""Summary: a model as a table, without weights and without computing anything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+
+from jaxinterp.trace.graph import Graph
+from jaxinterp.trace.transform import trace
+
+
+def summary(model: Any, inputs: Any, *, variables: Any = None) -> Graph:
+    """Returns the graph of a model, which prints as a table of its sites.
+
+    Only shapes are computed: a network of gigabytes takes no memory, and needs no
+    weights.
+
+    Args:
+        model: a linen module, a pair `(apply_fn, variables)` as the adapters return it,
+            or an apply function.
+        inputs: a batch, or its shapes and dtypes as `jax.ShapeDtypeStruct`.
+        variables: weights or their shapes. A linen module makes the shapes itself, and
+            a pair brings them along.
+
+    Returns:
+        The same immutable graph as `trace` gives: address, role, output, FLOPs,
+        parameters.
+
+    Raises:
+        TypeError: if `model` is none of these.
+        ValueError: if variables are missing, or given twice.
+
+    Example:
+        >>> import flax.linen as nn
+        >>> model = nn.Sequential([nn.Dense(4), nn.relu])
+        >>> graph = summary(model, jax.ShapeDtypeStruct((1, 3), jnp.float32))
+        >>> [node.address for node in graph]
+        ['Sequential/layers_0', 'Sequential/relu']
+    """
+    if isinstance(model, tuple):
+        if variables is not None:
+            raise ValueError(
+                "A pair `(apply_fn, variables)` has its variables already."
+            )
+        apply_fn, variables = model
+        return trace(apply_fn, variables, inputs)
+    if hasattr(model, "init") and hasattr(model, "apply"):
+        if variables is None:
+            variables = shapes(model, inputs)
+        return trace(model.apply, variables, inputs)
+    if not callable(model):
+        raise TypeError(
+            f"`model` is a linen module, a pair `(apply_fn, variables)` or an apply "
+            f"function, and is a {type(model).__name__}."
+        )
+    if variables is None:
+        raise ValueError(
+            "An apply function does not know the shapes of its weights. Write "
+            "`summary(apply_fn, inputs, variables=variables)`."
+        )
+    return trace(model, variables, inputs)
+
+
+def shapes(module: Any, inputs: Any) -> Any:
+    """Returns the shapes and dtypes of the variables of a linen module.
+
+    Args:
+        module: the module.
+        inputs: a batch, or its shapes.
+
+    Returns:
+        What `module.init` returns, with a `jax.ShapeDtypeStruct` for each array.
+    """
+    # Shapes do not depend on the key, so that nobody needs to give one.
+    return jax.eval_shape(lambda x: module.init(jax.random.key(0), x), inputs)

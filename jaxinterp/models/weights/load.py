@@ -1,0 +1,194 @@
+"""Loading: a checkpoint, a model and a name map become something to be explained."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from jaxinterp.models.adapters import from_linen
+from jaxinterp.models.summary import shapes
+from jaxinterp.models.weights.catalog import CATALOG, Architecture
+from jaxinterp.models.weights.hub import fetch, verify
+from jaxinterp.models.weights.names import Entry, NameMap, fill
+from jaxinterp.models.weights.readers import read_tensors
+
+# What our own variables are called when they are saved: by their paths.
+_OWN_NAMES: NameMap = (Entry(r"(.+)", r"\1"),)
+
+
+class Loaded(NamedTuple):
+    """A model with trained weights, and what its inputs and outputs mean.
+
+    Attributes:
+        apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
+        variables: its weights.
+        preprocess: from pictures or tokens to inputs; `None` if inputs are given as
+            they are.
+        class_names: what each output stands for, if that is known.
+    """
+
+    apply_fn: Callable[..., Any]
+    variables: Any
+    preprocess: Callable[[Any], Any] | None
+    class_names: tuple[str, ...] | None
+
+
+def load(
+    name_or_path: str | os.PathLike[str],
+    *,
+    model: Any = None,
+    name_map: NameMap | Callable[[Any], NameMap] | str | None = None,
+    inputs: Any = None,
+    preprocess: Callable[[Any], Any] | None = None,
+    class_names: Sequence[str] | os.PathLike[str] | None = None,
+    download: bool = False,
+    sha256: str | None = None,
+    dtype: Any = None,
+) -> Loaded:
+    """Loads a model with trained weights.
+
+    `load("resnet18", download=True)` gets a known checkpoint from the Hugging Face hub;
+    without `download` only its cache is read. `load(path, model="resnet18")` reads a
+    file that you have, of any format of `read_tensors`. `load(path, model=module,
+    name_map=...)` reads it into a linen module of yours.
+
+    Args:
+        name_or_path: a name of the catalog, or the path of a checkpoint.
+        model: for a path, the architecture: a name of the catalog or a linen module.
+        name_map: where each tensor goes, or a function from the module to that, or the
+            name of an entry of the catalog, whose map is then used with your module. By
+            default that of the entry; for a module of yours, tensors are named as the
+            paths of its variables, joined with slashes.
+        inputs: for a module, a batch or its `jax.ShapeDtypeStruct`, to know the shapes
+            of its variables; the catalog has its own.
+        preprocess: for your own weights; that of the catalog's entry by default.
+        class_names: the names, or the path of a text file with one a line. Those of
+            ImageNet are not part of this package.
+        download: whether the hub may be asked; the network is not touched otherwise.
+        sha256: the checksum that the file must have; for a file of the hub, by default
+            the one that the hub states.
+        dtype: of the weights; that of the model by default, whatever the file has.
+
+    Returns:
+        Apply function, variables, preprocessing and names of classes.
+
+    Raises:
+        ValueError: if the name is unknown, arguments contradict one another, or the
+            number of class names is not that of the outputs.
+        WeightsError: if the checkpoint cannot be read, does not fit the model (each
+            tensor that does not fit is listed), or has another checksum.
+        FileNotFoundError: if there is no such file, or it is not in the cache.
+        ConnectionError: if the download fails.
+        ImportError: if the package that reads this format is not installed.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> import flax.linen as nn
+        >>> path = pathlib.Path(tempfile.mkdtemp(), "weights.npz")
+        >>> np.savez(path, weight=np.ones((2, 3)), bias=np.zeros(2))
+        >>> name_map = (ji.models.weights.Entry("weight", "params/kernel", "oi->io"),
+        ...             ji.models.weights.Entry("bias", "params/bias"))
+        >>> inputs = jnp.ones((1, 3), jnp.float32)
+        >>> loaded = load(path, model=nn.Dense(2), name_map=name_map, inputs=inputs)
+        >>> loaded.apply_fn(loaded.variables, inputs).tolist()
+        [[3.0, 3.0]]
+    """
+    architecture, path = _find(name_or_path, model, inputs, download, sha256)
+    if name_map is None:
+        name_map = architecture.name_map
+    elif isinstance(name_map, str):
+        name_map = _known(name_map).name_map
+    if callable(name_map):
+        name_map = name_map(architecture.module)
+    variables = fill(
+        shapes(architecture.module, architecture.inputs),
+        read_tensors(path),
+        name_map,
+        source=str(path),
+        dtype=dtype,
+    )
+    apply_fn, variables = from_linen(architecture.module, variables)
+    names = architecture.class_names if class_names is None else _names(class_names)
+    if names is not None:
+        _check_names(names, apply_fn, variables, architecture.inputs)
+    return Loaded(apply_fn, variables, preprocess or architecture.preprocess, names)
+
+
+def _find(
+    name_or_path: str | os.PathLike[str],
+    model: Any,
+    inputs: Any,
+    download: bool,
+    sha256: str | None,
+) -> tuple[Architecture, Path]:
+    """Returns the architecture, and the file with its weights, verified."""
+    if model is None:
+        if Path(name_or_path).exists() and str(name_or_path) not in CATALOG:
+            raise ValueError(
+                f"{name_or_path} is a checkpoint, and does not say of which model. "
+                'Write `load(path, model="resnet18")`, with a name of the catalog, or '
+                "give a linen module and a name map."
+            )
+        architecture = _known(str(name_or_path))
+        if architecture.hub is None:
+            raise ValueError(
+                f"The weights of {str(name_or_path)!r} are on no hub; they are "
+                f"{architecture.origin}. Give the file: "
+                f"`load(path, model={str(name_or_path)!r})`."
+            )
+        return architecture, fetch(architecture.hub, download=download, sha256=sha256)
+    path = Path(name_or_path)
+    if download:
+        raise ValueError(
+            f"`download=True` goes with a name of the catalog, and {path} with "
+            "`model=...` is read as a path."
+        )
+    if not path.exists():
+        raise FileNotFoundError(f"There is no file and no folder at {path}.")
+    if sha256 is not None:
+        verify(path, sha256)
+    if isinstance(model, str):
+        architecture = _known(model)
+        if inputs is not None:
+            architecture = architecture._replace(inputs=inputs)
+        return architecture, path
+    if inputs is None:
+        raise ValueError(
+            "With a module of your own, `inputs` must be given, from which the shapes "
+            "of its variables follow: `load(..., inputs=jax.ShapeDtypeStruct((1, 224, "
+            "224, 3), jnp.float32))`."
+        )
+    return Architecture(model, inputs, _OWN_NAMES), path
+
+
+def _known(name: str) -> Architecture:
+    if name in CATALOG:
+        return CATALOG[name]
+    near = difflib.get_close_matches(name, CATALOG, n=3)
+    hint = f" Is it {' or '.join(map(repr, near))}?" if near else ""
+    raise ValueError(
+        f"There is no file {name!r}, and no model of that name.{hint} The catalog "
+        f"has: {', '.join(CATALOG)}."
+    )
+
+
+def _names(given: Sequence[str] | os.PathLike[str]) -> tuple[str, ...]:
+    if isinstance(given, str | os.PathLike):
+        return tuple(Path(given).read_text("utf-8").splitlines())
+    return tuple(given)
+
+
+def _check_names(
+    names: tuple[str, ...], apply_fn: Callable[..., Any], variables: Any, inputs: Any
+) -> None:
+    outputs = jax.eval_shape(apply_fn, variables, inputs)
+    if getattr(outputs, "ndim", 0) != 2 or outputs.shape[-1] != len(names):
+        raise ValueError(
+            f"There are {len(names)} class names, and the outputs of the model have "
+            f"shape {getattr(outputs, 'shape', outputs)}."
+        )

@@ -1,0 +1,252 @@
+"""Preprocessing: from pictures to the numbers that a network was trained on.
+
+A network that expects BGR gives no error for RGB, it is just worse; nor can anybody see
+from an array which of the two it is. So there is one convention on the outside, RGB in
+0..255 or 0..1, and `Preprocess` makes of it what the network expects, and says so when
+it is printed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+Channels = Literal["RGB", "BGR", "gray"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocess:
+    r"""Turns pictures into inputs of a network: size, order of channels, scale.
+
+    $$x = (\mathrm{scale} \cdot p - \mathrm{mean}) / \mathrm{std}$$
+
+    of the pixels $p \in [0, 1]$, after the picture was resized, its proportions kept,
+    until its shorter side fits, and its center was cut out. (Torchvision resizes to
+    256 before it cuts out 224; here a picture of the right size is left as it is.)
+
+    It is differentiable in pictures of floats, and may be jitted; the range of the
+    pixels is checked only outside of `jit`.
+
+    Attributes:
+        size: height and width that the network takes; `None` keeps those of the
+            picture.
+        channels: order in which the network takes the channels. Pictures come as RGB
+            whatever it says, or with one channel for `"gray"`.
+        scale: what the network takes for the brightest pixel, 1 or 255.
+        mean: of each channel, in the order and scale of the network.
+        std: of each channel, likewise.
+
+    Example:
+        >>> preprocess = Preprocess((2, 2), "BGR", 255.0, (104.0, 117.0, 123.0))
+        >>> red = np.zeros((1, 2, 2, 3), np.uint8)
+        >>> red[..., 0] = 255
+        >>> preprocess(red)[0, 0, 0].tolist()
+        [-104.0, -117.0, 132.0]
+    """
+
+    size: tuple[int, int] | None = None
+    channels: Channels = "RGB"
+    scale: float = 1.0
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+
+    def __post_init__(self) -> None:
+        count = self._n_channels
+        if {len(self.mean), len(self.std)} - {1, count}:
+            raise ValueError(
+                f"`mean` and `std` have one entry or {count} for {self.channels}, and "
+                f"are {self.mean} and {self.std}."
+            )
+
+    def __repr__(self) -> str:
+        given = "gray" if self.channels == "gray" else "RGB"
+        size = "any size" if self.size is None else f"{self.size[0]}x{self.size[1]}"
+        return (
+            f"Preprocess(takes {given} as uint8 0..255 or floats 0..1 (batch, height, "
+            f"width, {self._n_channels}); gives {self.channels} {size} in "
+            f"0..{self.scale:g}, minus {self.mean}, divided by {self.std})"
+        )
+
+    @property
+    def _n_channels(self) -> int:
+        return 1 if self.channels == "gray" else 3
+
+    @property
+    def bounds(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Inputs of black and of white, per channel: the two ends of `rules.ZBox`."""
+        mean, std = (
+            np.broadcast_to(v, self._n_channels) for v in (self.mean, self.std)
+        )
+        black, white = (0 - mean) / std, (self.scale - mean) / std
+        return tuple(black.tolist()), tuple(white.tolist())
+
+    def __call__(self, images: Any) -> jax.Array:
+        """Returns the inputs of the network.
+
+        Args:
+            images: `(batch, height, width, channels)`, RGB or gray; uint8 in 0..255, or
+                floats in 0..1.
+
+        Returns:
+            Inputs of the network's size; float32, or the dtype of the floats.
+
+        Raises:
+            TypeError: if the pixels are neither uint8 nor floats.
+            ValueError: if axes, channels or range are not as described.
+        """
+        images = self._checked(images)
+        if images.dtype == jnp.uint8:
+            images = images.astype(jnp.float32) / 255
+        if self.size is not None:
+            images = _fit(images, *self.size)
+        if self.channels == "BGR":
+            images = images[..., ::-1]
+        return (images * self.scale - self._wide(self.mean, images)) / self._wide(
+            self.std, images
+        )
+
+    def inverse(self, inputs: Any) -> jax.Array:
+        """Returns pictures to look at: RGB or gray, cut off at 0 and 1.
+
+        Args:
+            inputs: inputs of the network, `(batch, height, width, channels)`.
+
+        Returns:
+            Floats in the shape of the inputs. What was resized stays so.
+
+        Raises:
+            ValueError: if axes or channels are not as described.
+        """
+        inputs = jnp.asarray(inputs)
+        self._check_shape(inputs.shape, "inputs")
+        pixels = inputs * self._wide(self.std, inputs) + self._wide(self.mean, inputs)
+        if self.channels == "BGR":
+            pixels = pixels[..., ::-1]
+        return jnp.clip(pixels / self.scale, 0, 1)
+
+    def _wide(self, values: tuple[float, ...], like: jax.Array) -> jax.Array:
+        return jnp.asarray(values, like.dtype)[None, None, None]
+
+    def _checked(self, images: Any) -> jax.Array:
+        images = jnp.asarray(images)
+        self._check_shape(images.shape, "images")
+        if images.dtype == jnp.uint8:
+            return images
+        if not jnp.issubdtype(images.dtype, jnp.floating):
+            raise TypeError(
+                f"Pictures are uint8 in 0..255 or floats in 0..1, and `images` has "
+                f"dtype {images.dtype}. Write `images.astype(np.uint8)`."
+            )
+        if isinstance(images, Tracer) or not images.size:
+            return images
+        low, high = float(images.min()), float(images.max())
+        if not (low >= 0 and high <= 1):
+            raise ValueError(
+                f"Floating-point pixels are in 0..1, and those of `images` are in "
+                f"{low:g}..{high:g}. Pixels in 0..255 are given as uint8, or as "
+                "`images / 255`; what is preprocessed already is not preprocessed "
+                "again."
+            )
+        return images
+
+    def _check_shape(self, shape: tuple[int, ...], name: str) -> None:
+        wanted = f"(batch, height, width, {self._n_channels})"
+        if len(shape) == 4 and shape[-1] == self._n_channels:
+            return
+        advice = ""
+        if len(shape) == 3 and shape[-1] == self._n_channels:
+            advice = f" A single picture is `{name}[None]`."
+        elif len(shape) == 3 and self.channels == "gray":
+            advice = f" Pictures without an axis of channels are `{name}[..., None]`."
+        elif len(shape) == 4 and shape[1] == self._n_channels:
+            advice = f" PyTorch's order of axes becomes `np.moveaxis({name}, 1, -1)`."
+        raise ValueError(f"`{name}` has shape {shape}, and needs {wanted}.{advice}")
+
+
+def _fit(images: jax.Array, height: int, width: int) -> jax.Array:
+    """Resizes bilinearly, proportions kept, and cuts out the center."""
+    batch, old_height, old_width, channels = images.shape
+    if (old_height, old_width) == (height, width):
+        return images
+    factor = max(height / old_height, width / old_width)
+    tall = max(height, round(factor * old_height))
+    wide = max(width, round(factor * old_width))
+    images = jax.image.resize(images, (batch, tall, wide, channels), "bilinear")
+    top, left = (tall - height) // 2, (wide - width) // 2
+    return images[:, top : top + height, left : left + width]
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenIds:
+    """Checks token ids, which a language model takes as they are.
+
+    An id beyond the vocabulary would be no error in JAX, which reads the last row
+    instead, so it is one here.
+
+    Attributes:
+        vocabulary_size: number of tokens.
+        max_length: longest text that the model takes; `None` is no limit.
+
+    Example:
+        >>> TokenIds(512, 128)([[1, 403, 407]]).shape
+        (1, 3)
+    """
+
+    vocabulary_size: int
+    max_length: int | None = None
+
+    def __call__(self, tokens: Any) -> jax.Array:
+        """Returns the token ids.
+
+        Args:
+            tokens: integers, `(batch, length)`.
+
+        Returns:
+            The same, as a JAX array.
+
+        Raises:
+            TypeError: if they are no integers.
+            ValueError: if axes, length or range are not as described.
+        """
+        tokens = jnp.asarray(tokens)
+        if not jnp.issubdtype(tokens.dtype, jnp.integer):
+            raise TypeError(f"Token ids are integers, and `tokens` has {tokens.dtype}.")
+        if tokens.ndim != 2:
+            raise ValueError(
+                f"`tokens` has shape {tokens.shape}, and needs (batch, length). A "
+                "single text is `tokens[None]`."
+            )
+        if self.max_length is not None and tokens.shape[1] > self.max_length:
+            raise ValueError(
+                f"`tokens` has length {tokens.shape[1]}, and the model takes at most "
+                f"{self.max_length}: `tokens[:, :{self.max_length}]`."
+            )
+        if isinstance(tokens, Tracer) or not tokens.size:
+            return tokens
+        low, high = int(tokens.min()), int(tokens.max())
+        if low < 0 or high >= self.vocabulary_size:
+            raise ValueError(
+                f"Token ids are in 0..{self.vocabulary_size - 1}, and those of "
+                f"`tokens` are in {low}..{high}."
+            )
+        return tokens
+
+    def inverse(self, inputs: Any) -> jax.Array:
+        """Returns the token ids, which are what the model takes."""
+        return jnp.asarray(inputs)
+
+
+# Mean and standard deviation of ImageNet's channels, red first, as in torchvision.
+_MEAN = (0.485, 0.456, 0.406)
+_STD = (0.229, 0.224, 0.225)
+
+IMAGENET = Preprocess((224, 224), "RGB", 1.0, _MEAN, _STD)
+CAFFE = Preprocess((224, 224), "BGR", 255.0, (104.0, 117.0, 123.0))
+HALF = Preprocess((224, 224), "RGB", 1.0, (0.5,), (0.5,))
+CIFAR_0_255 = Preprocess((32, 32), "RGB", 255.0)
+LENET = Preprocess((32, 32), "gray", 1.0)

@@ -1,0 +1,301 @@
+"""Readers: a checkpoint of any common format as a dict of named NumPy arrays.
+
+What a file is, is read from its content and never from its suffix: `.bin` is PyTorch's
+suffix and llama2.c's, `.h5` holds three layouts. Names are those in the file, parts of
+a nested name joined with slashes. Nothing here knows about models: name maps do.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxinterp.models.weights import llama2c
+from jaxinterp.models.weights.names import WeightsError
+
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_ZIP = b"PK\x03\x04"
+# PyTorch before 1.6 wrote pickles; the first of them is this number.
+_OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+_INDEX = "model.safetensors.index.json"
+
+# The names of dtypes in safetensors. NumPy has no bfloat16 and float8 of its own; JAX
+# brings them along.
+_SAFETENSORS_DTYPES: Mapping[str, Any] = {
+    "BOOL": np.bool_,
+    "U8": np.uint8,
+    "I8": np.int8,
+    "U16": np.uint16,
+    "I16": np.int16,
+    "U32": np.uint32,
+    "I32": np.int32,
+    "U64": np.uint64,
+    "I64": np.int64,
+    "F16": np.float16,
+    "BF16": jnp.bfloat16,
+    "F32": np.float32,
+    "F64": np.float64,
+    "F8_E4M3": jnp.float8_e4m3fn,
+    "F8_E5M2": jnp.float8_e5m2,
+}
+
+_FORMATS = (
+    "safetensors (also sharded), a PyTorch state_dict, Keras .h5, .weights.h5 and "
+    ".keras, .npz, an Orbax folder, and llama2.c version 0"
+)
+
+
+def read_tensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """Reads all tensors of a checkpoint.
+
+    Formats: safetensors (one file, or the index or folder of a sharded one), a PyTorch
+    `state_dict` (needs `torch`; loaded with `weights_only=True`, so that no code in it
+    runs), Keras' `.h5`, `.weights.h5` and `.keras` (need `h5py`; the state of the
+    optimizer is left out), `.npz`, the folder of an Orbax checkpoint, and llama2.c's
+    version 0. A reader is imported when its format is met. The whole checkpoint is held
+    in memory.
+
+    Args:
+        path: file or folder.
+
+    Returns:
+        The arrays by name, in the layout, order and dtype of the file.
+
+    Raises:
+        FileNotFoundError: if there is nothing at `path`.
+        WeightsError: if the file is truncated, or of no known format.
+        ImportError: if the package that reads this format is not installed.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> path = pathlib.Path(tempfile.mkdtemp(), "weights.npz")
+        >>> np.savez(path, **{"dense/kernel": np.ones((2, 3))})
+        >>> read_tensors(path)["dense/kernel"].shape
+        (2, 3)
+    """
+    path = Path(path)
+    if path.is_dir():
+        return _read_folder(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file and no folder at {path}.")
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(32)
+    if head.startswith(_HDF5):
+        return _read_hdf5(path, path)
+    if head.startswith(_ZIP):
+        return _read_zip(path)
+    if head.startswith(_OLD_TORCH):
+        return _read_torch(path)
+    if head.startswith(b"{"):
+        return _read_index(path)
+    header = llama2c.read_header(head)
+    if header is not None and llama2c.n_bytes(header) == size:
+        return llama2c.read(path, header)
+    # Safetensors begin with the length of their header, eight bytes, and JSON follows.
+    if head[8:9] == b"{":
+        return _read_safetensors(path)
+    raise WeightsError(
+        f"{path} ({size} bytes) is no checkpoint that can be read, or a truncated one; "
+        f"it begins with {head[:16]!r}. Known are {_FORMATS}."
+    )
+
+
+# --- safetensors ----------------------------------------------------------------------
+
+
+def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
+    try:
+        import safetensors
+    except ImportError as error:
+        raise _needs("safetensors", path) from error
+    try:
+        found = safetensors.deserialize(path.read_bytes())
+    except safetensors.SafetensorError as error:
+        raise _broken(path, "safetensors", error) from error
+    tensors = {}
+    for name, tensor in found:
+        if tensor["dtype"] not in _SAFETENSORS_DTYPES:
+            raise WeightsError(
+                f"{path}: the tensor {name!r} has dtype {tensor['dtype']}. Known are "
+                f"{', '.join(_SAFETENSORS_DTYPES)}."
+            )
+        dtype = _SAFETENSORS_DTYPES[tensor["dtype"]]
+        tensors[name] = np.frombuffer(tensor["data"], dtype).reshape(tensor["shape"])
+    return tensors
+
+
+def _read_index(path: Path) -> dict[str, np.ndarray]:
+    """Reads a sharded checkpoint: the index says which file has which tensor."""
+    try:
+        shard_of: dict[str, str] = json.loads(path.read_text("utf-8"))["weight_map"]
+    except (ValueError, KeyError) as error:
+        raise _broken(path, "index of sharded safetensors", error) from error
+    tensors: dict[str, np.ndarray] = {}
+    for shard in sorted(set(shard_of.values())):
+        if not (path.parent / shard).is_file():
+            raise FileNotFoundError(
+                f"{path} names the shard {shard}, which is not beside it."
+            )
+        tensors |= _read_safetensors(path.parent / shard)
+    if tensors.keys() != shard_of.keys():
+        differing = sorted(tensors.keys() ^ shard_of.keys())
+        raise WeightsError(
+            f"{path} and its shards disagree about {len(differing)} tensors: "
+            f"{differing[:20]}."
+        )
+    return tensors
+
+
+# --- folders --------------------------------------------------------------------------
+
+
+def _read_folder(path: Path) -> dict[str, np.ndarray]:
+    if (path / _INDEX).is_file():
+        return _read_index(path / _INDEX)
+    files = sorted(path.glob("*.safetensors"))
+    if len(files) == 1:
+        return _read_safetensors(files[0])
+    if (path / "_METADATA").is_file():
+        return _read_orbax(path)
+    if (path / "default" / "_METADATA").is_file():  # as a CheckpointManager writes it
+        return _read_orbax(path / "default")
+    raise WeightsError(
+        f"The folder {path} is no checkpoint: it has neither {_INDEX}, nor one "
+        f".safetensors file (found {len(files)}), nor the _METADATA of Orbax."
+    )
+
+
+def _read_orbax(path: Path) -> dict[str, np.ndarray]:
+    try:
+        import orbax.checkpoint as ocp
+    except ImportError as error:
+        raise _needs("orbax-checkpoint", path) from error
+    with ocp.PyTreeCheckpointer() as checkpointer:
+        tree = checkpointer.metadata(path.resolve()).item_metadata.tree
+        as_numpy = jax.tree.map(
+            lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree
+        )
+        restored = checkpointer.restore(path.resolve(), restore_args=as_numpy)
+    return {
+        jax.tree_util.keystr(names, simple=True, separator="/"): np.asarray(leaf)
+        for names, leaf in jax.tree.leaves_with_path(restored)
+    }
+
+
+# --- zip files: npz, PyTorch, .keras --------------------------------------------------
+
+
+def _read_zip(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            if "model.weights.h5" in names:
+                weights = io.BytesIO(archive.read("model.weights.h5"))
+                return _read_hdf5(path, weights)
+    except zipfile.BadZipFile as error:
+        raise _broken(path, "zip file (npz, PyTorch or .keras)", error) from error
+    if any(name.endswith("data.pkl") for name in names):
+        return _read_torch(path)
+    if names and all(name.endswith(".npy") for name in names):
+        return _read_npz(path)
+    raise WeightsError(
+        f"{path} is a zip file of {len(names)} files ({', '.join(names[:5])}), and "
+        f"none of those that can be read. Known are {_FORMATS}."
+    )
+
+
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (ValueError, zipfile.BadZipFile) as error:
+        raise _broken(path, "npz", error) from error
+
+
+def _read_torch(path: Path) -> dict[str, np.ndarray]:
+    try:  # by name, since type checkers run without torch
+        torch: Any = importlib.import_module("torch")
+    except ImportError as error:
+        raise _needs("torch", path) from error
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # unpickling raises whatever the file makes it raise
+        raise _broken(path, "PyTorch state_dict", error) from error
+    if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
+        state = state["state_dict"]
+    if not isinstance(state, Mapping):
+        raise WeightsError(
+            f"{path} holds a {type(state).__name__}, not a state_dict. Write "
+            "`torch.save(model.state_dict(), path)`."
+        )
+    odd = [name for name, value in state.items() if not torch.is_tensor(value)]
+    if odd:
+        raise WeightsError(
+            f"{path} is no state_dict: {', '.join(map(str, odd[:20]))} are no tensors. "
+            "Write `torch.save(model.state_dict(), path)`."
+        )
+    # DataParallel puts the model one level down.
+    prefix = "module." if all(name.startswith("module.") for name in state) else ""
+    return {
+        name.removeprefix(prefix): _from_torch(torch, t) for name, t in state.items()
+    }
+
+
+def _from_torch(torch: Any, tensor: Any) -> np.ndarray:
+    tensor = tensor.detach().contiguous()
+    if tensor.dtype == torch.bfloat16:  # which NumPy does not have
+        return tensor.view(torch.int16).numpy().view(jnp.bfloat16)
+    return tensor.numpy()
+
+
+# --- HDF5: Keras ----------------------------------------------------------------------
+
+
+def _read_hdf5(path: Path, content: Path | io.BytesIO) -> dict[str, np.ndarray]:
+    try:
+        import h5py
+    except ImportError as error:
+        raise _needs("h5py", path) from error
+    tensors: dict[str, np.ndarray] = {}
+
+    def visit(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and not _is_optimizer_state(name):
+            # A whole model keeps its weights one level down; TensorFlow counts them.
+            tensors[name.removeprefix("model_weights/").removesuffix(":0")] = item[()]
+
+    try:
+        with h5py.File(content, "r") as file:
+            file.visititems(visit)
+    except OSError as error:
+        raise _broken(path, "HDF5", error) from error
+    return tensors
+
+
+def _is_optimizer_state(name: str) -> bool:
+    return name.split("/")[0] in ("optimizer_weights", "optimizer")
+
+
+# --- Errors ---------------------------------------------------------------------------
+
+
+def _needs(package: str, path: Path) -> ImportError:
+    return ImportError(
+        f"Reading {path} needs the package {package}: `pip install {package}`."
+    )
+
+
+def _broken(path: Path, form: str, error: Exception) -> WeightsError:
+    return WeightsError(
+        f"{path} looks like {form}, and is truncated or broken: {error}"
+    )

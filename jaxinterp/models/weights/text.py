@@ -1,0 +1,361 @@
+r"""Name maps of transformers: GPT-2, BERT, Llama and ViT, and a generator of digits.
+
+Each map is a function of the model, because a checkpoint stores the kernels of all
+heads as one matrix and only the model knows how many heads that is. Torch's linear
+layers are (out, in), so `"oi->io"` stands wherever a kernel is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from jaxinterp.models.bert import Bert
+from jaxinterp.models.llama import Llama
+from jaxinterp.models.transformer import Transformer
+from jaxinterp.models.vit import ViT
+from jaxinterp.models.weights.names import Convert, Entry, NameMap
+
+Reshape = Callable[[np.ndarray], np.ndarray]
+
+# Torch numbers the activations too, so every other layer has weights.
+MLP_GAN_MNIST: NameMap = (
+    Entry(r"0\.weight", "params/layers_0/kernel", "oi->io"),
+    Entry(r"0\.bias", "params/layers_0/bias"),
+    Entry(r"2\.weight", "params/layers_1/kernel", "oi->io"),
+    Entry(r"2\.bias", "params/layers_1/bias"),
+    Entry(r"4\.weight", "params/layers_2/kernel", "oi->io"),
+    Entry(r"4\.bias", "params/layers_2/bias"),
+)
+
+
+def hf_gpt2(model: Transformer) -> NameMap:
+    """Returns the name map of Hugging Face's GPT-2.
+
+    Its layers are `Conv1D`, stored as (in, out); query, key and value are one.
+
+    Args:
+        model: of the sizes of the checkpoint.
+
+    Example:
+        >>> hf_gpt2(Transformer())[0].path
+        'params/token_embedding/embedding'
+    """
+    block = r"(?:transformer\.)?h\.(\d+)\."
+    ours = r"params/blocks_\1"
+    split, merge = _split_heads(model.heads), _merge_heads(model.heads)
+    return (
+        Entry(r"(?:transformer\.)?wte\.weight", "params/token_embedding/embedding"),
+        Entry(r"(?:transformer\.)?wpe\.weight", "params/position_embedding/embedding"),
+        Entry(
+            block + r"attn\.c_attn\.weight",
+            f"{ours}/attention",
+            convert=_fused(split, "kernel"),
+        ),
+        Entry(
+            block + r"attn\.c_attn\.bias",
+            f"{ours}/attention",
+            convert=_fused(split, "bias"),
+        ),
+        Entry(
+            block + r"attn\.c_proj\.weight", f"{ours}/attention/out/kernel", "", merge
+        ),
+        Entry(block + r"attn\.c_proj\.bias", f"{ours}/attention/out/bias"),
+        Entry(block + r"mlp\.c_fc\.weight", f"{ours}/mlp/up/kernel"),
+        Entry(block + r"mlp\.c_fc\.bias", f"{ours}/mlp/up/bias"),
+        Entry(block + r"mlp\.c_proj\.weight", f"{ours}/mlp/down/kernel"),
+        Entry(block + r"mlp\.c_proj\.bias", f"{ours}/mlp/down/bias"),
+        *_norm(block + r"ln_1", r"blocks_\1/attention_norm"),
+        *_norm(block + r"ln_2", r"blocks_\1/mlp_norm"),
+        *_norm(r"(?:transformer\.)?ln_f", "norm"),
+        # The causal mask, which older files store with the weights.
+        Entry(block + r"attn\.(?:masked_)?bias", ""),
+        _lm_head(model.is_tied),
+    )
+
+
+def hf_bert(model: Bert) -> NameMap:
+    """Returns the name map of Hugging Face's BERT, with its classifier if there is one.
+
+    The heads of pre-training (`cls.*`) are not needed.
+
+    Args:
+        model: of the sizes of the checkpoint.
+
+    Example:
+        >>> hf_bert(Bert())[0].path
+        'params/token_embedding/embedding'
+    """
+    embeddings = r"(?:bert\.)?embeddings\."
+    block = r"(?:bert\.)?encoder\.layer\.(\d+)\."
+    split, merge = _split_heads(model.heads), _merge_heads(model.heads)
+    return (
+        Entry(
+            embeddings + r"word_embeddings\.weight", "params/token_embedding/embedding"
+        ),
+        Entry(
+            embeddings + r"(position|token_type)_embeddings\.weight",
+            r"params/\1_embedding/embedding",
+        ),
+        *_norm(embeddings + "LayerNorm", "norm"),
+        *_dense(
+            block + r"attention\.self\.(query|key|value)",
+            r"blocks_\1/attention/\2",
+            split,
+            split,
+        ),
+        *_dense(block + r"attention\.output\.dense", r"blocks_\1/attention/out", merge),
+        *_norm(block + r"attention\.output\.LayerNorm", r"blocks_\1/attention_norm"),
+        *_dense(block + r"intermediate\.dense", r"blocks_\1/mlp/up"),
+        *_dense(block + r"output\.dense", r"blocks_\1/mlp/down"),
+        *_norm(block + r"output\.LayerNorm", r"blocks_\1/mlp_norm"),
+        *_dense(r"(?:bert\.)?pooler\.dense", "pooler"),
+        *_dense("classifier", "head"),
+        Entry(embeddings + "position_ids", ""),
+        Entry(r"cls\..*", ""),
+    )
+
+
+def hf_llama(model: Llama) -> NameMap:
+    """Returns the name map of Hugging Face's Llama.
+
+    Its pairs of rotated features are those of `Llama`, so no kernel is reordered.
+
+    Args:
+        model: of the sizes of the checkpoint.
+
+    Example:
+        >>> hf_llama(Llama())[0].path
+        'params/token_embedding/embedding'
+    """
+    block = r"(?:model\.)?layers\.(\d+)\."
+    ours = r"params/blocks_\1"
+    return (
+        Entry(r"(?:model\.)?embed_tokens\.weight", "params/token_embedding/embedding"),
+        *_llama_attention(
+            model,
+            {
+                "query": block + r"self_attn\.q_proj\.weight",
+                "key": block + r"self_attn\.k_proj\.weight",
+                "value": block + r"self_attn\.v_proj\.weight",
+                "out": block + r"self_attn\.o_proj\.weight",
+            },
+        ),
+        Entry(
+            block + r"mlp\.(gate|up|down)_proj\.weight",
+            rf"{ours}/mlp/\2/kernel",
+            "oi->io",
+        ),
+        Entry(block + r"input_layernorm\.weight", f"{ours}/attention_norm/scale"),
+        Entry(block + r"post_attention_layernorm\.weight", f"{ours}/mlp_norm/scale"),
+        Entry(r"(?:model\.)?norm\.weight", "params/norm/scale"),
+        Entry(r".*rotary_emb\.inv_freq", ""),
+        _lm_head(model.is_tied),
+    )
+
+
+def llama2c(model: Llama) -> NameMap:
+    """Returns the name map of llama2.c's files, one tensor a layer.
+
+    There a rotated pair is two neighbouring features, here a feature of the first half
+    and its fellow of the second; kernels of queries and keys are reordered.
+
+    Args:
+        model: of the sizes of the checkpoint.
+
+    Example:
+        >>> llama2c(Llama())[0].path
+        'params/token_embedding/embedding'
+    """
+    block = r"layers\.(\d+)\."
+    ours = r"params/blocks_\1"
+    return (
+        Entry("tok_embeddings", "params/token_embedding/embedding"),
+        *_llama_attention(
+            model,
+            {name: rf"{block}w{name[0]}" for name in ("query", "key", "value", "out")},
+            has_neighbours=True,
+        ),
+        Entry(block + "w1", f"{ours}/mlp/gate/kernel", "oi->io"),
+        Entry(block + "w2", f"{ours}/mlp/down/kernel", "oi->io"),
+        Entry(block + "w3", f"{ours}/mlp/up/kernel", "oi->io"),
+        Entry(block + "attention_norm", f"{ours}/attention_norm/scale"),
+        Entry(block + "ffn_norm", f"{ours}/mlp_norm/scale"),
+        Entry("norm", "params/norm/scale"),
+        Entry("freq_cis_(?:real|imag)", ""),
+        Entry("output", "params/lm_head/kernel", "oi->io"),
+    )
+
+
+def hf_vit(model: ViT) -> NameMap:
+    """Returns the name map of Hugging Face's ViT for classification.
+
+    Files on the hub say `encoder.layer.0.attention.attention.query`, the models of
+    transformers 5 `layers.0.attention.q_proj`; either is read.
+
+    Args:
+        model: of the sizes of the checkpoint, with `norm_epsilon=1e-12`.
+
+    Example:
+        >>> hf_vit(ViT())[0].path
+        'params/class_token'
+    """
+    embeddings = r"(?:vit\.)?embeddings\."
+    block = r"(?:vit\.)?(?:encoder\.layer|layers)\.(\d+)\."
+    split, merge = _split_heads(model.heads), _merge_heads(model.heads)
+    lines = [
+        Entry(embeddings + "cls_token", "params/class_token"),
+        Entry(embeddings + "position_embeddings", "params/position_embedding"),
+        *_patches(embeddings + r"patch_embeddings\.projection"),
+        *_dense(
+            block + r"attention\.(?:output\.dense|o_proj)",
+            r"blocks_\1/attention/out",
+            merge,
+        ),
+        *_norm(block + "layernorm_before", r"blocks_\1/attention_norm"),
+        *_dense(block + r"(?:intermediate\.dense|mlp\.fc1)", r"blocks_\1/mlp/up"),
+        *_dense(block + r"(?:output\.dense|mlp\.fc2)", r"blocks_\1/mlp/down"),
+        *_norm(block + "layernorm_after", r"blocks_\1/mlp_norm"),
+        *_norm(r"(?:vit\.)?layernorm", "norm"),
+        *_dense("classifier", "head"),
+        Entry(r"(?:vit\.)?pooler\.dense\.(?:weight|bias)", ""),
+    ]
+    for name in ("query", "key", "value"):
+        theirs = rf"attention\.(?:attention\.{name}|{name[0]}_proj)"
+        ours = rf"blocks_\1/attention/{name}"
+        lines += _dense(block + theirs, ours, split, split)
+    return tuple(lines)
+
+
+def timm_vit(model: ViT) -> NameMap:
+    """Returns the name map of timm's `vit_*` with a class token.
+
+    Args:
+        model: of the sizes of the checkpoint.
+
+    Example:
+        >>> timm_vit(ViT())[0].path
+        'params/class_token'
+    """
+    block = r"blocks\.(\d+)\."
+    attention = r"params/blocks_\1/attention"
+    split, merge = _split_heads(model.heads), _merge_heads(model.heads)
+    return (
+        Entry("cls_token", "params/class_token"),
+        Entry("pos_embed", "params/position_embedding"),
+        *_patches(r"patch_embed\.proj"),
+        Entry(
+            block + r"attn\.qkv\.weight", attention, "oi->io", _fused(split, "kernel")
+        ),
+        Entry(block + r"attn\.qkv\.bias", attention, "", _fused(split, "bias")),
+        *_dense(block + r"attn\.proj", r"blocks_\1/attention/out", merge),
+        *_norm(block + "norm1", r"blocks_\1/attention_norm"),
+        *_norm(block + "norm2", r"blocks_\1/mlp_norm"),
+        *_dense(block + r"mlp\.fc1", r"blocks_\1/mlp/up"),
+        *_dense(block + r"mlp\.fc2", r"blocks_\1/mlp/down"),
+        *_norm("norm", "norm"),
+        *_dense("head", "head"),
+    )
+
+
+# --- Lines that several maps share ----------------------------------------------------
+
+
+def _dense(
+    pattern: str,
+    path: str,
+    convert_kernel: Convert | None = None,
+    convert_bias: Convert | None = None,
+) -> NameMap:
+    """Returns the two lines of a linear layer of torch."""
+    return (
+        Entry(rf"{pattern}\.weight", f"params/{path}/kernel", "oi->io", convert_kernel),
+        Entry(rf"{pattern}\.bias", f"params/{path}/bias", "", convert_bias),
+    )
+
+
+def _norm(pattern: str, path: str) -> NameMap:
+    """Returns the two lines of a layer norm; old files say gamma and beta."""
+    return (
+        Entry(rf"{pattern}\.(?:weight|gamma)", f"params/{path}/scale"),
+        Entry(rf"{pattern}\.(?:bias|beta)", f"params/{path}/bias"),
+    )
+
+
+def _patches(pattern: str) -> NameMap:
+    """Returns the two lines of the convolution that embeds patches."""
+    path = "params/patch_embedding"
+    return (
+        Entry(rf"{pattern}\.weight", f"{path}/kernel", "oihw->hwio"),
+        Entry(rf"{pattern}\.bias", f"{path}/bias"),
+    )
+
+
+def _lm_head(is_tied: bool) -> Entry:
+    """Returns the line of the unembedding, which is a copy where it is tied."""
+    path = "" if is_tied else "params/lm_head/kernel"
+    return Entry(r"lm_head\.weight", path, "oi->io")
+
+
+def _llama_attention(
+    model: Llama, patterns: Mapping[str, str], has_neighbours: bool = False
+) -> NameMap:
+    """Returns the lines of the four kernels of Llama's attention."""
+    converts = {
+        "query": _split_heads(model.heads, has_neighbours),
+        "key": _split_heads(model.key_heads, has_neighbours),
+        "value": _split_heads(model.key_heads),
+        "out": _merge_heads(model.heads),
+    }
+    return tuple(
+        Entry(
+            pattern,
+            rf"params/blocks_\1/attention/{name}/kernel",
+            "oi->io",
+            converts[name],
+        )
+        for name, pattern in patterns.items()
+    )
+
+
+# --- Arrays by head -------------------------------------------------------------------
+# What the heads do not divide stays as it is, and `fill` reports the wrong shape.
+
+
+def _split_heads(heads: int, has_neighbours: bool = False) -> Reshape:
+    """Returns what gives the last axis of a kernel or bias an axis of heads."""
+
+    def convert(array: np.ndarray) -> np.ndarray:
+        rows, width = array.shape[:-1], array.shape[-1]
+        if width % (2 * heads if has_neighbours else heads):
+            return array
+        if has_neighbours:  # feature 2 j + s of a head becomes s * d / 2 + j
+            array = array.reshape(*rows, heads, -1, 2).swapaxes(-1, -2)
+        return array.reshape(*rows, heads, width // heads)
+
+    return convert
+
+
+def _merge_heads(heads: int) -> Reshape:
+    """Returns what gives the first axis of an output kernel an axis of heads."""
+
+    def convert(array: np.ndarray) -> np.ndarray:
+        if array.shape[0] % heads:
+            return array
+        return array.reshape(heads, -1, array.shape[-1])
+
+    return convert
+
+
+def _fused(split_heads: Reshape, leaf: str) -> Convert:
+    """Returns what cuts queries, keys and values apart along the last axis."""
+
+    def convert(array: np.ndarray) -> Mapping[str, np.ndarray]:
+        parts = np.array_split(array, 3, axis=-1)
+        return {
+            f"{name}/{leaf}": split_heads(part)
+            for name, part in zip(("query", "key", "value"), parts, strict=True)
+        }
+
+    return convert

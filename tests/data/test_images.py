@@ -1,0 +1,167 @@
+"""Batches hold the images of a folder in a fixed order, and say what is missing."""
+
+import builtins
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxinterp.data import image_batches
+
+# Each image has a color of its own, by which a test knows it again.
+COLORS = {
+    "cat/a.png": (255, 0, 0),
+    "cat/b.png": (0, 255, 0),
+    "dog/a.png": (0, 0, 255),
+    "dog/b.PNG": (255, 255, 0),
+    "dog/deep/c.png": (0, 255, 255),
+}
+NAMES = tuple(sorted(COLORS))
+QUIET = {"size": 8, "show_progress": False}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name, color in COLORS.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20, 12), color).save(path)
+    (tmp_path / "README.txt").write_text("not an image")
+    return tmp_path
+
+
+def damage(path):
+    path.write_bytes(path.read_bytes()[:45])
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.parametrize("fit", ["crop", "stretch"])
+def test_all_images_come_in_order_and_the_last_batch_is_kept(folder, workers, fit):
+    stream = image_batches(folder, batch_size=2, workers=workers, fit=fit, **QUIET)
+    assert len(stream) == 3
+    for _ in range(2):  # a stream can be passed over again
+        batches = list(stream)
+        assert [len(batch.names) for batch in batches] == [2, 2, 1]
+        assert sum((batch.names for batch in batches), ()) == NAMES
+        for batch in batches:
+            assert batch.images.dtype == np.float32
+            for image, name in zip(batch.images, batch.names, strict=True):
+                color = np.array(COLORS[name]) / 255
+                expected = np.broadcast_to(color, (8, 8, 3))
+                np.testing.assert_allclose(image, expected, atol=1e-6)
+
+
+def test_many_batches_come_in_order(tmp_path):
+    for k in range(30):
+        Image.new("L", (4, 4), 8 * k).save(tmp_path / f"{k:02}.png")
+    stream = image_batches(tmp_path, batch_size=4, **QUIET)
+    levels = np.concatenate([batch.images[:, 0, 0, 0] for batch in stream])
+    np.testing.assert_allclose(levels * 255, 8 * np.arange(30), atol=1e-4)
+
+
+def test_crop_cuts_off_both_sides_and_stretch_keeps_them(tmp_path):
+    strip = np.zeros((4, 12, 3), np.uint8)
+    strip[:, 4:8] = 255
+    Image.fromarray(strip).save(tmp_path / "strip.png")
+    (crop,) = image_batches(tmp_path, **{**QUIET, "size": 4})
+    np.testing.assert_allclose(crop.images, 1)
+    (stretch,) = image_batches(tmp_path, fit="stretch", **{**QUIET, "size": 12})
+    assert stretch.images[0, :, 0].max() < 0.1
+    assert stretch.images[0, :, 6].min() > 0.9
+
+
+def test_labels_are_the_subfolders(folder):
+    stream = image_batches(folder, **QUIET)
+    assert stream.class_names == ("cat", "dog")
+    (batch,) = stream
+    assert batch.labels.tolist() == [0, 0, 1, 1, 1]
+
+
+def test_labels_come_from_a_function_of_the_name(folder):
+    stream = image_batches(folder, label=lambda name: name[-5], **QUIET)
+    assert (stream.class_names, stream.labels) == (("a", "b", "c"), (0, 1, 0, 1, 2))
+    stream = image_batches(folder, label=len, **QUIET)
+    assert (stream.class_names, stream.labels) == ((), (9, 9, 9, 9, 14))
+
+
+def test_a_flat_folder_has_no_labels(folder):
+    (batch,) = image_batches(folder / "cat", **QUIET)
+    assert batch.labels is None
+
+
+def test_a_damaged_image_is_an_error_that_names_it(folder):
+    damage(folder / "dog/a.png")
+    batches = iter(image_batches(folder, batch_size=2, **QUIET))
+    next(batches)
+    with pytest.raises(
+        ValueError, match=r'(?s)dog/a\.png is no image.*on_error="report"'
+    ):
+        _drain(batches)
+
+
+def _drain(batches):
+    for _ in batches:
+        pass
+
+
+def test_a_damaged_image_is_reported_and_its_label_goes_with_it(folder):
+    damage(folder / "cat/b.png")
+    (folder / "dog/a.png").write_bytes(b"")
+    batches = list(image_batches(folder, batch_size=3, on_error="report", **QUIET))
+    assert [batch.names for batch in batches] == [NAMES[:1], NAMES[3:]]
+    assert [batch.labels.tolist() for batch in batches] == [[0], [1, 1]]
+    assert [f.name for f in batches[0].failures] == ["cat/b.png", "dog/a.png"]
+    assert all("Error" in failure.reason for failure in batches[0].failures)
+    assert batches[1].failures == ()
+
+
+def test_a_batch_of_which_nothing_is_left_is_empty(folder):
+    damage(folder / "cat/a.png")
+    first, *_ = image_batches(folder, batch_size=1, on_error="report", **QUIET)
+    assert (first.images.shape, first.labels.shape) == ((0, 8, 8, 3), (0,))
+    assert first.names == ()
+
+
+def test_progress_is_shown(folder, capsys):
+    list(image_batches(folder, size=8))
+    assert "5/5" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"size": 0}, "`size` must be an integer of at least 1"),
+        ({"batch_size": 0}, "`batch_size` must be an integer of at least 1"),
+        ({"workers": 0}, "`workers` must be an integer of at least 1"),
+        ({"fit": "pad"}, "`fit` is 'pad'. There are: 'crop', 'stretch'"),
+        ({"on_error": "skip"}, "`on_error` is 'skip'"),
+        ({"label": lambda name: None}, "it returned NoneType"),
+        ({"label": lambda name: 1 if "a" in name else "b"}, "it returned int, str"),
+    ],
+)
+def test_bad_settings_are_errors(folder, settings, message, unchecked):
+    with pytest.raises(ValueError, match=message):
+        image_batches(folder, **settings)
+
+
+def test_folders_without_images_or_of_two_kinds_are_errors(folder, tmp_path_factory):
+    with pytest.raises(NotADirectoryError, match="nowhere is not a folder"):
+        image_batches(folder / "nowhere")
+    with pytest.raises(ValueError, match=r"holds no image.*\.png"):
+        image_batches(tmp_path_factory.mktemp("empty"))
+    Image.new("RGB", (4, 4)).save(folder / "alone.png")
+    with pytest.raises(ValueError, match=r"alone\.png lies beside the subfolders"):
+        image_batches(folder)
+
+
+def test_without_pillow_the_error_says_what_to_install(folder, monkeypatch):
+    real = builtins.__import__
+
+    def without(name, *args, **kwargs):
+        if name.startswith("PIL"):
+            raise ImportError(name)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(ImportError, match="`pip install pillow`"):
+        image_batches(folder)

@@ -1,0 +1,274 @@
+"""`load` finds the file, fills the model and says what it takes and gives."""
+
+import gzip
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxinterp as ji
+from jaxinterp.models.weights import CATALOG, Entry, WeightsError
+from jaxinterp.models.weights import load as loading
+from jaxinterp.models.weights.hub import HubFile
+from jaxinterp.models.weights.preprocess import HALF
+
+INPUTS = jax.ShapeDtypeStruct((1, 3), jnp.float32)
+TORCH_DENSE = (
+    Entry("weight", "params/kernel", "oi->io"),
+    Entry("bias", "params/bias"),
+)
+
+
+@pytest.fixture
+def dense(tmp_path):
+    """A file with the weights of a dense layer from three features to two."""
+    generator = np.random.default_rng(0)
+    weight = generator.normal(size=(2, 3)).astype(np.float32)
+    np.savez(tmp_path / "dense.npz", weight=weight, bias=np.float32([1.0, -1.0]))
+    return tmp_path / "dense.npz", weight
+
+
+@pytest.fixture
+def lenet(tmp_path):
+    """A file with random weights of a LeNet, and what they are."""
+    generator = np.random.default_rng(0)
+    sizes = {"convnet.c1": (6, 1, 5, 5), "convnet.c3": (16, 6, 5, 5)}
+    sizes |= {"convnet.c5": (120, 16, 5, 5), "fc.f6": (84, 120), "fc.f7": (10, 84)}
+    tensors = {}
+    for name, shape in sizes.items():
+        tensors[f"{name}.weight"] = 0.1 * generator.normal(size=shape)
+        tensors[f"{name}.bias"] = 0.1 * generator.normal(size=shape[0])
+    tensors = {name: tensor.astype(np.float32) for name, tensor in tensors.items()}
+    np.savez(tmp_path / "lenet.npz", **tensors)
+    return tmp_path / "lenet.npz", tensors
+
+
+def test_a_module_of_ones_own_is_filled(dense):
+    path, weight = dense
+    loaded = ji.models.load(
+        path,
+        model=nn.Dense(2),
+        name_map=TORCH_DENSE,
+        inputs=INPUTS,
+        class_names=("cat", "dog"),
+    )
+    x = np.random.default_rng(1).normal(size=(4, 3)).astype(np.float32)
+    np.testing.assert_allclose(
+        loaded.apply_fn(loaded.variables, x), x @ weight.T + [[1.0, -1.0]], rtol=1e-5
+    )
+    assert loaded.class_names == ("cat", "dog")
+    assert loaded.preprocess is None
+
+
+def test_names_of_the_catalog_bring_everything_along(lenet):
+    path, tensors = lenet
+    loaded = ji.models.load(str(path), model="lenet_mnist")
+    kernel = loaded.variables["params"]["c3"]["kernel"]
+    expected = np.moveaxis(tensors["convnet.c3.weight"], (2, 3, 1, 0), (0, 1, 2, 3))
+    np.testing.assert_array_equal(kernel, expected)
+    assert loaded.preprocess is CATALOG["lenet_mnist"].preprocess
+    assert loaded.class_names == tuple("0123456789")
+    digits = np.zeros((2, 28, 28, 1), np.uint8)
+    logits = loaded.apply_fn(loaded.variables, loaded.preprocess(digits))
+    assert logits.shape == (2, 10)
+
+
+def test_inputs_may_be_given_beside_a_name_of_the_catalog(lenet):
+    wrong = jnp.zeros((1, 28, 28, 1), jnp.float32)
+    with pytest.raises(ValueError, match="LeNet takes images of shape"):
+        ji.models.load(lenet[0], model="lenet_mnist", inputs=wrong)
+
+
+def test_a_module_of_other_sizes_uses_the_map_of_an_entry(lenet):
+    path, tensors = lenet
+    small = {
+        name: tensor[:4] if "f7" in name else tensor for name, tensor in tensors.items()
+    }
+    np.savez(path, **small)
+    loaded = ji.models.load(
+        path,
+        model=ji.models.LeNet(classes=4),
+        name_map="lenet_mnist",
+        inputs=jax.ShapeDtypeStruct((1, 32, 32, 1), jnp.float32),
+        preprocess=HALF,
+    )
+    assert loaded.variables["params"]["f7"]["kernel"].shape == (84, 4)
+    assert loaded.preprocess is HALF
+    assert loaded.class_names is None
+
+
+def test_a_map_may_be_a_function_of_the_module(dense):
+    def name_map(module):
+        assert module == nn.Dense(2)
+        return TORCH_DENSE
+
+    ji.models.load(dense[0], model=nn.Dense(2), name_map=name_map, inputs=INPUTS)
+
+
+def test_variables_saved_under_their_own_paths_need_no_map(tmp_path):
+    module = nn.Sequential([nn.Dense(4), nn.BatchNorm(use_running_average=True)])
+    variables = module.init(jax.random.key(0), jnp.ones((1, 3), jnp.float32))
+    leaves = jax.tree.leaves_with_path(variables)
+    by_path = {
+        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
+        for path, leaf in leaves
+    }
+    np.savez(tmp_path / "own.npz", **by_path)
+    loaded = ji.models.load(tmp_path / "own.npz", model=module, inputs=INPUTS)
+    jax.tree.map(np.testing.assert_array_equal, loaded.variables, variables)
+
+
+def test_the_dtype_may_be_chosen(lenet):
+    loaded = ji.models.load(lenet[0], model="lenet_mnist", dtype=jnp.bfloat16)
+    dtypes = {leaf.dtype for leaf in jax.tree.leaves(loaded.variables)}
+    assert dtypes == {np.dtype(jnp.bfloat16)}
+
+
+def test_class_names_are_read_from_a_file(dense, tmp_path):
+    (tmp_path / "names.txt").write_text("cat\ndog\n")
+    loaded = ji.models.load(
+        dense[0],
+        model=nn.Dense(2),
+        name_map=TORCH_DENSE,
+        inputs=INPUTS,
+        class_names=tmp_path / "names.txt",
+    )
+    assert loaded.class_names == ("cat", "dog")
+
+
+def test_a_name_of_the_catalog_is_looked_up_on_the_hub(lenet, monkeypatch):
+    asked = []
+
+    def fetch(file, *, download, sha256):
+        asked.append((file, download, sha256))
+        return lenet[0]
+
+    entry = CATALOG["lenet_mnist"]._replace(hub=HubFile("owner/lenet"))
+    monkeypatch.setattr(loading, "CATALOG", {"lenet": entry})
+    monkeypatch.setattr(loading, "fetch", fetch)
+    ji.models.load("lenet")
+    ji.models.load("lenet", download=True, sha256="0" * 64)
+    assert asked == [(entry.hub, False, None), (entry.hub, True, "0" * 64)]
+
+
+def test_what_does_not_fit_names_the_file(lenet):
+    path, tensors = lenet
+    np.savez(path, **tensors, extra=np.zeros(3))
+    with pytest.raises(WeightsError, match=r"lenet\.npz do not fit") as caught:
+        ji.models.load(path, model="lenet_mnist")
+    assert "extra (3,)" in str(caught.value)
+
+
+def test_a_checksum_of_a_local_file_is_checked(lenet):
+    with pytest.raises(WeightsError, match="expected SHA-256 0000"):
+        ji.models.load(lenet[0], model="lenet_mnist", sha256="0" * 64)
+
+
+@pytest.mark.parametrize("names", [("a", "b", "c"), ()])
+def test_another_number_of_class_names_is_an_error(dense, names):
+    with pytest.raises(ValueError, match=rf"{len(names)} class names, .* \(1, 2\)"):
+        ji.models.load(
+            dense[0],
+            model=nn.Dense(2),
+            name_map=TORCH_DENSE,
+            inputs=INPUTS,
+            class_names=names,
+        )
+
+
+def test_a_path_without_a_model_is_an_error(dense):
+    with pytest.raises(ValueError, match="does not say of which model"):
+        ji.models.load(dense[0])
+
+
+def test_a_module_without_inputs_is_an_error(dense):
+    with pytest.raises(ValueError, match="`inputs` must be given"):
+        ji.models.load(dense[0], model=nn.Dense(2), name_map=TORCH_DENSE)
+
+
+@pytest.mark.parametrize("model", [None, "lenet_mnist"])
+def test_a_file_that_is_not_there_is_an_error(tmp_path, model):
+    error = ValueError if model is None else FileNotFoundError
+    with pytest.raises(error, match="There is no file"):
+        ji.models.load(tmp_path / "nothing.npz", model=model)
+
+
+def test_an_unknown_name_lists_the_nearest_ones():
+    with pytest.raises(ValueError, match="Is it 'resnet18'"):
+        ji.models.load("resnet-18")
+    with pytest.raises(ValueError, match="Is it 'lenet_mnist'"):
+        ji.models.load(__file__, model="lenet-mnist")
+
+
+def test_weights_that_are_on_no_hub_are_an_error_that_names_them():
+    with pytest.raises(ValueError, match=r"torchvision's `alexnet`.*model='alexnet'"):
+        ji.models.load("alexnet", download=True)
+
+
+def test_a_path_is_not_downloaded(dense):
+    with pytest.raises(ValueError, match="`download=True` goes with a name of the cat"):
+        ji.models.load(dense[0], model="lenet_mnist", download=True)
+
+
+# --- The catalog ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", CATALOG)
+def test_an_entry_says_where_its_file_is_and_what_goes_in_and_out(name):
+    entry = CATALOG[name]
+    assert (entry.hub is None) == bool(entry.origin)
+    if isinstance(entry.preprocess, ji.models.Preprocess):
+        pictures = np.zeros((1, *entry.inputs.shape[1:]), np.uint8)
+        assert entry.preprocess(pictures).shape == entry.inputs.shape
+    if entry.class_names is not None:
+        variables = loading.shapes(entry.module, entry.inputs)
+        outputs = jax.eval_shape(entry.module.apply, variables, entry.inputs)
+        assert outputs.shape == (1, len(entry.class_names))
+
+
+def test_a_loaded_lenet_reads_digits(real_data):
+    loaded = ji.models.load(real_data / "lenet_mnist.safetensors", model="lenet_mnist")
+    with gzip.open(real_data / "t10k-images-idx3-ubyte.gz") as file:
+        digits = np.frombuffer(file.read(16 + 300 * 784)[16:], np.uint8)
+    with gzip.open(real_data / "t10k-labels-idx1-ubyte.gz") as file:
+        labels = np.frombuffer(file.read(8 + 300)[8:], np.uint8)
+    inputs = loaded.preprocess(digits.reshape(300, 28, 28, 1))
+    found = loaded.apply_fn(loaded.variables, inputs).argmax(axis=1)
+    assert (found == labels).mean() > 0.97
+
+
+def test_a_loaded_googlenet_names_what_is_on_photographs(real_data):
+    image = pytest.importorskip("PIL.Image", reason="reads the photographs")
+    loaded = ji.models.load(
+        real_data / "googlenet.safetensors",
+        model="googlenet_caffe",
+        class_names=real_data / "imagenet_classes.txt",
+    )
+    paths = sorted((real_data / "imagenet_samples").glob("*.jpg"))[::30]
+    pictures = np.stack([np.asarray(image.open(path).convert("RGB")) for path in paths])
+    inputs = loaded.preprocess(pictures)
+    found = jax.jit(loaded.apply_fn)(loaded.variables, inputs).argmax(axis=1)
+    truth = np.array([int(path.name.split("_")[0]) for path in paths])
+    assert (found == truth).mean() > 0.6
+    low, high = np.asarray(loaded.preprocess.bounds)[:, None, None, None]
+    assert (np.asarray(inputs) >= low).all()
+    assert (np.asarray(inputs) <= high).all()
+    assert loaded.class_names[2] == "great white shark"
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("googlenet.safetensors", "googlenet_caffe"),
+        ("resnet8_cifar10.safetensors", "resnet8_cifar10"),
+        ("mlp_gan_mnist.safetensors", "mlp_gan_mnist"),
+        ("stories260K.bin", "stories260k"),
+    ],
+)
+def test_real_files_fit_their_entries(real_data, file, name):
+    loaded = ji.models.load(real_data / file, model=name)
+    assert {leaf.dtype for leaf in jax.tree.leaves(loaded.variables)} == {
+        np.dtype("f4")
+    }

@@ -1,0 +1,200 @@
+"""A name map puts each tensor in its place, and an error lists all that do not fit."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxinterp.models.weights import Entry, WeightsError, fill
+
+
+def shape(*sizes, dtype=jnp.float32):
+    return jax.ShapeDtypeStruct(sizes, dtype)
+
+
+TEMPLATE = {
+    "params": {
+        "layer1_0": {"conv": {"kernel": shape(3, 3, 2, 4)}},
+        "layer1_1": {"conv": {"kernel": shape(3, 3, 4, 4)}},
+    },
+    "batch_stats": {"mean": shape(4)},
+}
+NAME_MAP = (
+    Entry(
+        r"layer(\d)\.(\d)\.conv\.weight",
+        r"params/layer\1_\2/conv/kernel",
+        "oihw->hwio",
+    ),
+    Entry(r"bn\.running_mean", "batch_stats/mean"),
+    Entry(r".*\.num_batches_tracked", ""),
+)
+
+
+def checkpoint(**changes):
+    generator = np.random.default_rng(0)
+    tensors = {
+        "layer1.0.conv.weight": generator.normal(size=(4, 2, 3, 3)),
+        "layer1.1.conv.weight": generator.normal(size=(4, 4, 3, 3)),
+        "bn.running_mean": generator.normal(size=4),
+        "bn.num_batches_tracked": np.int64(7),
+    }
+    tensors = {name: np.asarray(tensor) for name, tensor in tensors.items()}
+    return {k: v for k, v in (tensors | changes).items() if v is not None}
+
+
+def message_for(tensors, name_map=NAME_MAP, template=TEMPLATE):
+    with pytest.raises(WeightsError) as caught:
+        fill(template, tensors, name_map, source="file.npz")
+    return str(caught.value)
+
+
+def test_each_tensor_goes_where_its_groups_say_in_the_layout_asked_for():
+    tensors = checkpoint()
+    variables = fill(TEMPLATE, tensors, NAME_MAP, source="file.npz")
+    assert jax.tree.structure(variables) == jax.tree.structure(TEMPLATE)
+    for i in (0, 1):
+        kernel = variables["params"][f"layer1_{i}"]["conv"]["kernel"]
+        stored = tensors[f"layer1.{i}.conv.weight"].astype(np.float32)
+        for o, c, h, w in np.ndindex(*stored.shape):
+            assert kernel[h, w, c, o] == stored[o, c, h, w]
+
+
+def test_the_dtype_is_that_of_the_template_unless_another_is_asked_for():
+    tensors = {k: v.astype(np.float16) for k, v in checkpoint().items()}
+    kept = fill(TEMPLATE, tensors, NAME_MAP, source="x")
+    assert {leaf.dtype for leaf in jax.tree.leaves(kept)} == {np.dtype("float32")}
+    asked = fill(TEMPLATE, tensors, NAME_MAP, source="x", dtype=jnp.bfloat16)
+    assert {leaf.dtype for leaf in jax.tree.leaves(asked)} == {np.dtype(jnp.bfloat16)}
+
+
+def test_bfloat16_is_a_floating_point_number():
+    template = {"w": shape(3)}
+    tensors = {"w": np.array([1.0, 0.5, -2.0], jnp.bfloat16)}
+    filled = fill(template, tensors, (Entry("w", "w"),), source="x")
+    assert filled["w"].tolist() == [1.0, 0.5, -2.0]
+
+
+def test_integers_stay_integers_whatever_dtype_is_asked_for():
+    template = {"table": shape(2, dtype=jnp.int32)}
+    tensors = {"table": np.array([3, 4])}
+    filled = fill(template, tensors, (Entry("table", "table"),), source="x", dtype="f4")
+    assert filled["table"].dtype == np.int32
+
+
+def test_the_first_line_that_matches_decides():
+    name_map = (Entry(r"bn\.running_mean", ""), *NAME_MAP)
+    assert "batch_stats/mean (4,)" in message_for(checkpoint(), name_map)
+
+
+def test_a_pattern_must_match_the_whole_name():
+    tensors = checkpoint(**{"teacher.bn.running_mean": np.zeros(4)})
+    assert "teacher.bn.running_mean" in message_for(tensors)
+
+
+def test_one_tensor_may_be_split_over_several_places():
+    template = {"attn": {name: {"kernel": shape(2, 3)} for name in "qkv"}}
+
+    def split(fused):
+        parts = np.split(fused, 3, axis=1)
+        return {f"{n}/kernel": part for n, part in zip("qkv", parts, strict=True)}
+
+    fused = np.arange(18.0).reshape(9, 2)
+    entry = Entry("c_attn", "attn", "oi->io", split)
+    filled = fill(template, {"c_attn": fused}, (entry,), source="x")
+    np.testing.assert_array_equal(filled["attn"]["k"]["kernel"], fused[3:6].T)
+
+
+def test_what_cannot_be_split_is_a_wrong_shape_and_not_missing():
+    template = {"attn": {name: shape(2, 3) for name in "qkv"}}
+
+    def split(fused):
+        return dict(zip("qkv", np.split(fused, 3), strict=True))
+
+    entry = Entry("c_attn", "attn", "", split)
+    message = message_for({"c_attn": np.zeros((2, 8))}, (entry,), template)
+    assert "Wrong shape (1):\n    c_attn (2, 8) -> attn: " in message
+    assert "Missing" not in message
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"extra.weight": np.zeros((2, 3))}, "Unknown, no line of the name map fits"),
+        ({"extra.weight": np.zeros((2, 3))}, "extra.weight (2, 3)"),
+        ({"layer1.1.conv.weight": None}, "params/layer1_1/conv/kernel (3, 3, 4, 4)"),
+        (
+            {"layer2.0.conv.weight": np.zeros((4, 4, 3, 3))},
+            "layer2.0.conv.weight -> params/layer2_0/conv/kernel",
+        ),
+        (
+            {"layer1.0.conv.weight": np.zeros((4, 3, 5, 5))},
+            "found (5, 5, 3, 4), needed (3, 3, 2, 4)",
+        ),
+        (
+            {"layer1.0.conv.weight": np.zeros((4, 3))},
+            "(4, 3) -> params/layer1_0/conv/kernel: oihw->hwio",
+        ),
+        (
+            {"bn.running_mean": np.zeros(4, np.int8)},
+            "bn.running_mean -> batch_stats/mean: found int8, needed float32",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_named(changes, expected):
+    message = message_for(checkpoint(**changes))
+    assert message.startswith("The tensors of file.npz do not fit the model.")
+    assert expected in message
+
+
+def test_a_place_that_is_filled_twice_names_both_tensors():
+    name_map = (*NAME_MAP, Entry("mean", "batch_stats/mean"))
+    message = message_for(checkpoint(mean=np.zeros(4)), name_map)
+    assert "bn.running_mean and mean -> batch_stats/mean" in message
+
+
+def test_one_message_lists_every_problem():
+    message = message_for(
+        checkpoint(
+            **{
+                "a": np.zeros(1),
+                "b": np.zeros(1),
+                "layer1.0.conv.weight": None,
+                "layer1.1.conv.weight": None,
+                "bn.running_mean": np.zeros(5),
+            }
+        )
+    )
+    for part in ("(2):\n    a (1,)\n    b (1,)", "layer1_0", "layer1_1", "found (5,)"):
+        assert part in message
+
+
+def test_a_wrong_shape_is_not_reported_as_missing_too():
+    assert "Missing" not in message_for(checkpoint(**{"bn.running_mean": np.ones(5)}))
+
+
+def test_a_tensor_of_wrong_rank_is_reported_as_missing_only_once():
+    message = message_for(checkpoint(**{"layer1.0.conv.weight": np.ones((4, 3))}))
+    assert "Missing" not in message
+
+
+def test_a_long_list_is_cut_and_counted():
+    many = {f"extra{i}": np.zeros(1) for i in range(25)}
+    message = message_for(checkpoint(**many))
+    assert "(25):" in message
+    assert "extra19" in message
+    assert "extra20" not in message
+    assert "... and 5 more" in message
+
+
+@pytest.mark.parametrize("layout", ["oihw", "oo->oo", "oi->ih"])
+def test_a_layout_that_is_no_permutation_is_an_error(layout):
+    with pytest.raises(ValueError, match="A layout names the axes before and after"):
+        fill(
+            {"w": shape(2, 2)}, {"w": np.eye(2)}, (Entry("w", "w", layout),), source=""
+        )
+
+
+def test_the_advice_of_the_error_works():
+    tensors = checkpoint(extra=np.zeros(1))
+    assert "`Entry(pattern, '')`" in message_for(tensors)
+    fill(TEMPLATE, tensors, (*NAME_MAP, Entry("extra", "")), source="x")
