@@ -310,7 +310,7 @@ def score_seed(
     outputs: Any,
     target: Any,
     is_relevance: bool,
-    batch: int | None = None,
+    batch: int,
 ) -> Any:
     """Returns what a backward pass starts with.
 
@@ -319,10 +319,10 @@ def score_seed(
         outputs: what the model returns.
         target: as the score takes it.
         is_relevance: whether it is relevance, or the gradient of the score.
-        batch: the number of examples; as many as the score says by default.
+        batch: the number of examples.
     """
     values, pull = jax.vjp(lambda y: score(y, target), outputs)
-    check_score(values, jnp.size(values) if batch is None else batch, score)
+    check_score(values, batch, score)
     if is_relevance:
         return relevance_seed(score, outputs, target)
     (seed,) = pull(jnp.ones_like(values))

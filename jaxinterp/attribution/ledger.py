@@ -19,8 +19,8 @@ from jaxinterp.attribution.explain import (
     the_only_site,
     trace_to_sites,
 )
-from jaxinterp.attribution.scores import Score, logit
-from jaxinterp.rules.composite import Composite
+from jaxinterp.attribution.scores import Score, logit, need_score
+from jaxinterp.rules.composite import Composite, check_composite
 from jaxinterp.rules.rule import Gradient, Rule
 from jaxinterp.trace.analysis import active_values
 from jaxinterp.trace.backward import Meter, rule_changes
@@ -173,6 +173,9 @@ def ledger(
         >>> [round(v, 4) for v in (books.score, books.attributed, books.absorbed)]
         [6.0, 3.0, 3.0]
     """
+    call = "ledger(apply_fn, jaxinterp.rules.epsilon_plus(), variables, inputs, target)"
+    check_composite(composite, call)
+    need_score(score)
     check_inputs(inputs, at)
     if any(isinstance(x, Tracer) for x in jax.tree.leaves((variables, inputs, target))):
         raise TypeError(

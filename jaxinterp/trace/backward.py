@@ -13,12 +13,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import jax
-import jax.numpy as jnp
 
 from jaxinterp.trace.compat import has_custom_derivative
+from jaxinterp.trace.errors import CompositeError
 from jaxinterp.trace.evaluate import Changes, Replacement
 from jaxinterp.trace.graph import Graph, Node
-from jaxinterp.trace.layer import Layer, is_pooling
+from jaxinterp.trace.layer import Layer, is_pooling, received_by
 from jaxinterp.trace.program import Program, Value
 from jaxinterp.trace.transform import ApplyFn, trace_call
 
@@ -70,6 +70,10 @@ def with_rules(apply_fn: ApplyFn, composite: Resolvable) -> ApplyFn:
     Returns:
         A function like `apply_fn`.
 
+    Raises:
+        TypeError: if `composite` is none; when called, if a rule does not return one
+            array for each input of its site.
+
     Example:
         >>> from jaxinterp import rules
         >>> deconvolved = with_rules(lambda w, x: jax.nn.relu(w * x), rules.deconvnet())
@@ -77,6 +81,9 @@ def with_rules(apply_fn: ApplyFn, composite: Resolvable) -> ApplyFn:
         >>> jax.grad(lambda x: deconvolved(1.0, x).sum())(x).tolist()
         [1.0, 1.0]
     """
+    if not isinstance(composite, Resolvable):
+        call = "with_rules(apply_fn, jaxinterp.rules.epsilon_plus())"
+        raise CompositeError(composite, call)
 
     @functools.wraps(apply_fn)
     def ruled(variables: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
@@ -182,10 +189,4 @@ def apply_rule(
     """
     if rule is None or layer.output.size == 0:  # nothing to share in an empty batch
         return layer.pull_back(relevance)
-    received = rule(layer, relevance)
-    if not isinstance(received, tuple):
-        received = (received,)
-    return tuple(
-        jnp.asarray(r).astype(x.dtype) if jnp.issubdtype(x.dtype, jnp.inexact) else None
-        for r, x in zip(received, layer.inputs, strict=True)
-    )
+    return received_by(rule, layer, rule(layer, relevance))

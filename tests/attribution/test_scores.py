@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxinterp import attribution
+from jaxinterp import attribution, rules
 from jaxinterp.attribution import (
     contrastive,
     log_probability,
@@ -179,8 +179,12 @@ def test_a_score_gives_one_number_per_example(method, score):
 
 
 @pytest.mark.parametrize(
-    "method",
-    [attribution.gradient, attribution.lrp, attribution.integrated_gradients],
+    ("method", "options"),
+    [
+        (attribution.gradient, {}),
+        (attribution.lrp, {"composite": rules.Composite([("*", rules.Gradient())])}),
+        (attribution.integrated_gradients, {}),
+    ],
 )
 @pytest.mark.parametrize(
     ("model", "dtype"),
@@ -189,9 +193,9 @@ def test_a_score_gives_one_number_per_example(method, score):
         (lambda v, x: jnp.round(models.mlp(v, x)).astype(int), "int64"),
     ],
 )
-def test_a_score_is_a_real_number(method, model, dtype):
+def test_a_score_is_a_real_number(method, options, model, dtype):
     with pytest.raises(TypeError, match=f"must return real numbers, and .* {dtype}"):
-        method(model, score=lambda y, t: y.sum(1))(LAYERS, X, TARGET)
+        method(model, score=lambda y, t: y.sum(1), **options)(LAYERS, X, TARGET)
 
 
 def with_scalars(v, x):

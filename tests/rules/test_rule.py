@@ -258,3 +258,30 @@ def test_what_a_rule_returns_is_checked(result):
     for right in (R, (R,), [R]):
         (received,) = received_by(Doubled(), layer, right)
         np.testing.assert_array_equal(received, R)
+
+
+def test_a_rule_gives_one_array_to_each_input_or_says_so(unchecked):
+    @dataclasses.dataclass(frozen=True)
+    class Wrong(rules.Rule):
+        result: object
+
+        def __call__(self, layer, relevance):
+            return self.result
+
+    def run(result):
+        composite = rules.Composite([("*", Wrong(result))])
+        ruled = ji.with_rules(lambda w, x: jnp.tanh(x), composite)
+        return jax.grad(lambda x: ruled(None, x).sum())(jnp.ones((2, 3)))
+
+    for result in (None, jnp.ones(3), (jnp.ones((2, 3)),) * 2):
+        with pytest.raises(TypeError, match=r"(?s)Wrong.*'tanh'.*\(2, 3\)"):
+            run(result)
+    np.testing.assert_array_equal(run([jnp.ones((2, 3))]), np.ones((2, 3)))
+
+
+@pytest.mark.parametrize("wrong", [None, "epsilon_plus", rules.epsilon_plus])
+def test_what_is_no_composite_is_an_error(wrong, unchecked):
+    with pytest.raises(TypeError, match="must be a Composite"):
+        ji.with_rules(jnp.tanh, wrong)
+    with pytest.raises(TypeError, match="must be a Composite"):
+        ji.ledger(lambda v, x: x, wrong, None, jnp.ones((2, 3)))

@@ -50,9 +50,7 @@ def test_bad_sites_and_activations_are_errors():
     w = normal(4, 4)
     encode, decode = split(scanned, "tanh")
     assert encode(w, X).shape == (4, 2, 4)
-    with pytest.raises(
-        ValueError, match=r"(?s)\.py:.*inside a loop.*`intervene`"
-    ):
+    with pytest.raises(ValueError, match=r"(?s)\.py:.*inside a loop.*`intervene`"):
         decode(w, encode(w, X), X)
     with pytest.raises(AddressError, match="No site matches"):
         split(scanned, "sin")[0](w, X)
