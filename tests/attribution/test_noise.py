@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jaxinterp as ji
 from jaxinterp import loop, rules
 from jaxinterp.attribution import (
     gradient,
