@@ -98,11 +98,18 @@ def table(
 def main() -> None:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, default=RESULTS, help="default: results")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help="folder; by default that of the committed results for a whole run, and "
+        "ground_truth for one with fewer networks or another count",
+    )
     parser.add_argument("--count", type=int, default=COUNT)
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS)
     options = parser.parse_args()
-    run(options.output, options.count, options.networks)
+    is_whole = options.count == COUNT and set(options.networks) == set(NETWORKS)
+    output = options.output or (RESULTS if is_whole else Path("ground_truth"))
+    run(output, options.count, options.networks)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ import jax
 import numpy as np
 import platformdirs
 
-# What is ours; the code of other packages is told by their versions, and left out.
+# What is ours; other packages are told by nothing: a new JAX reads old networks too.
 PACKAGES = ("experiments", "jaxinterp")
 # The recipes of a family stand in a table of this name, which does not count as code:
 # the recipe in question is the configuration, and the others do not matter.

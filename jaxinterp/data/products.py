@@ -217,10 +217,10 @@ class Gate:
 
     def _factors(self, x: Array) -> Array:
         """What is multiplied: a line in each connected feature, and 1 for others."""
+        x = checked(x, self.features)
         is_read = np.arange(self.features) < self.connected
         slopes = jnp.asarray(np.where(is_read, self._slope, 0.0), x.dtype)
         starts = jnp.asarray(np.where(is_read, self._start, 1.0), x.dtype)
-        x = checked(x, self.features)
         return along(starts, x.ndim) + along(slopes, x.ndim) * x
 
     @property

@@ -50,13 +50,19 @@ class Uniform:
 
 
 def checked(x: Any, features: int) -> Any:
-    """Returns inputs, or raises a `ValueError` unless the last axis is the features."""
+    """Returns inputs as real numbers, bits too, if their last axis is the features.
+
+    Raises:
+        ValueError: if it is not.
+    """
     if jnp.ndim(x) == 0 or jnp.shape(x)[-1] != features:
         raise ValueError(
             f"The function has {features} features, the last axis of its inputs; they "
             f"have the shape {jnp.shape(x)}."
         )
-    return x
+    x = jnp.asarray(x)
+    is_real = jnp.issubdtype(x.dtype, jnp.inexact)
+    return x if is_real else x.astype(jnp.result_type(float))
 
 
 def checked_feature(feature: int, features: int) -> int:
@@ -134,8 +140,9 @@ class Additive:
         self, x: Float[Array, "*batch features"]
     ) -> Float[Array, "*batch features"]:
         """Returns the Shapley values of each input."""
+        x = checked(x, self.features)
         means = jnp.asarray(self._means(), x.dtype)
-        return self._terms(checked(x, self.features)) - along(means, x.ndim)
+        return self._terms(x) - along(means, x.ndim)
 
     def sobol(self) -> SobolIndices:
         """Returns the indices; without interactions, `first` is `total`."""

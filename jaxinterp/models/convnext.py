@@ -39,7 +39,7 @@ class ConvNeXtBlock(nn.Module):
         y = nn.Conv(
             width, (7, 7), padding=3, feature_group_count=width, name="depthwise"
         )(x)
-        y = nn.LayerNorm(epsilon=1e-6, name="norm")(y)
+        y = _layer_norm("norm")(y)
         y = nn.gelu(nn.Dense(4 * width, name="expand")(y), approximate=False)
         y = nn.Dense(width, name="project")(y)
         return x + y * scale.reshape(1, 1, 1, -1)
@@ -83,21 +83,36 @@ class ConvNeXt(nn.Module):
         Args:
             x: RGB images, at least 32 x 32 pixels where there are four stages. Rows
                 and columns that fill no patch of 4 x 4 are not seen.
+
+        Raises:
+            ValueError: if nothing would be left of an image.
         """
+        smallest = 4 * 2 ** (len(self.depths) - 1)
+        if min(x.shape[1:3]) < smallest:
+            raise ValueError(
+                f"Images of {x.shape[1]}x{x.shape[2]} are too small for "
+                f"{len(self.depths)} stages: they need {smallest} pixels a side.\n"
+                "Resize them, or build the model with fewer `depths` and `widths`."
+            )
         for i, (depth, width) in enumerate(zip(self.depths, self.widths, strict=True)):
             if i == 0:
                 x = _patches(width, 4, "stem")(x)
-                x = nn.LayerNorm(epsilon=1e-6, name="stem_norm")(x)
+                x = _layer_norm("stem_norm")(x)
             else:
                 name = f"downsample{i + 1}"
-                x = nn.LayerNorm(epsilon=1e-6, name=f"{name}_norm")(x)
+                x = _layer_norm(f"{name}_norm")(x)
                 x = _patches(width, 2, name)(x)
             for block in range(depth):
                 x = ConvNeXtBlock(self.initial_scale, name=f"stage{i + 1}_{block}")(x)
-        x = nn.LayerNorm(epsilon=1e-6, name="norm")(x.mean(axis=(1, 2)))
+        x = _layer_norm("norm")(x.mean(axis=(1, 2)))
         return nn.Dense(self.classes, name="fc")(x)
 
 
 def _patches(width: int, size: int, name: str) -> nn.Conv:
     """Returns a convolution whose windows do not overlap."""
     return nn.Conv(width, (size, size), strides=size, padding="VALID", name=name)
+
+
+def _layer_norm(name: str) -> nn.LayerNorm:
+    """Returns a layer norm with the variance around the mean, as in the checkpoints."""
+    return nn.LayerNorm(epsilon=1e-6, use_fast_variance=False, name=name)

@@ -6,6 +6,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 
@@ -214,3 +215,21 @@ def test_features_that_are_not_connected_get_nothing():
 def test_bad_settings_are_errors(make, message, unchecked):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("kind", ["and", "or", "xor"])
+def test_bits_may_be_integers(kind):
+    gate = Gate(kind)
+    x = jax.random.bernoulli(jax.random.key(0), 0.5, (6, gate.features))
+    expected = gate.shapley(x.astype(float))
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        for dtype in (int, bool):
+            found = gate.shapley(x.astype(dtype))
+            np.testing.assert_allclose(found, expected)
+            np.testing.assert_allclose(gate(x.astype(dtype)), gate(x.astype(float)))
+        powers = Additive((2.0,), (2,))
+        found = powers.shapley(jnp.array([[1]]))
+        np.testing.assert_allclose(found, [[4 / 3]], rtol=1e-6)
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)

@@ -424,3 +424,23 @@ def test_adaptive_mean_is_the_slow_one(shape):
     np.testing.assert_allclose(
         adaptive_mean(jnp.asarray(x), 6), slow_adaptive_mean(x, 6), rtol=1e-12
     )
+
+
+def test_convnext_refuses_what_would_leave_nothing():
+    model = ji.models.ConvNeXt(classes=2, depths=(1, 1), widths=(4, 8))
+    x = jnp.ones((1, 7, 9, 3))
+    with pytest.raises(ValueError, match=r"7x9 are too small for 2 stages.* 8 pixels"):
+        model.init(jax.random.key(0), x)
+
+
+def test_convnext_norms_do_not_cancel():
+    """Large means with a small spread: the mean of squares would lose the spread."""
+    model = ji.models.ConvNeXt(classes=2, depths=(1,), widths=(8,))
+    x = jnp.zeros((1, 4, 4, 3), jnp.float32)
+    variables = model.init(jax.random.key(0), x)
+    bias = 1000 + 0.1 * jnp.arange(8, dtype=jnp.float32)
+    variables["params"]["stem"]["bias"] = bias
+    _, found = ji.capture(model.apply, "*stem_norm")(variables, x)
+    (normed,) = found.values()
+    expected = (bias - bias.mean()) / bias.std()
+    assert jnp.allclose(normed[0, 0, 0], expected, rtol=1e-2)

@@ -9,7 +9,7 @@ it is printed.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -56,6 +56,17 @@ class Preprocess:
     std: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:
+        if self.channels not in get_args(Channels):
+            raise ValueError(
+                f"`channels` is one of {get_args(Channels)}, and is {self.channels!r}."
+            )
+        if self.size is not None and np.shape(self.size) != (2,):
+            raise ValueError(
+                f"`size` is (height, width), and is {self.size!r}. Write "
+                "`size=(224, 224)`, or `None` to leave images as they are."
+            )
+        if not all(std > 0 for std in self.std):
+            raise ValueError(f"`std` divides and must be positive; it is {self.std}.")
         count = self._n_channels
         if {len(self.mean), len(self.std)} - {1, count}:
             raise ValueError(
@@ -185,8 +196,8 @@ def _fit(images: jax.Array, height: int, width: int) -> jax.Array:
 class TokenIds:
     """Checks token ids, which a language model takes as they are.
 
-    An id beyond the vocabulary would be no error in JAX, which reads the last row
-    instead, so it is one here.
+    An id beyond the vocabulary would be no error in JAX, which makes NaN of it; it is
+    one here.
 
     Attributes:
         vocabulary_size: number of tokens.
@@ -213,7 +224,8 @@ class TokenIds:
             TypeError: if they are no integers.
             ValueError: if axes, length or range are not as described.
         """
-        tokens = jnp.asarray(tokens)
+        if not isinstance(tokens, jax.Array):
+            tokens = np.asarray(tokens)  # 64 bits, which JAX may cut off, are looked at
         if not jnp.issubdtype(tokens.dtype, jnp.integer):
             raise TypeError(f"Token ids are integers, and `tokens` has {tokens.dtype}.")
         if tokens.ndim != 2:
@@ -227,14 +239,14 @@ class TokenIds:
                 f"{self.max_length}: `tokens[:, :{self.max_length}]`."
             )
         if isinstance(tokens, Tracer) or not tokens.size:
-            return tokens
+            return jnp.asarray(tokens)
         low, high = int(tokens.min()), int(tokens.max())
         if low < 0 or high >= self.vocabulary_size:
             raise ValueError(
                 f"Token ids are in 0..{self.vocabulary_size - 1}, and those of "
                 f"`tokens` are in {low}..{high}."
             )
-        return tokens
+        return jnp.asarray(tokens)
 
     def inverse(self, inputs: Any) -> jax.Array:
         """Returns the token ids, which are what the model takes."""

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 
@@ -161,3 +162,25 @@ def test_token_ids_pass_unchanged():
 def test_wrong_token_ids_are_an_error(tokens, error, message):
     with pytest.raises(error, match=message):
         TokenIds(512, 4)(np.array(tokens))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"channels": "bgr"}, r"one of \('RGB', 'BGR', 'gray'\), and is 'bgr'"),
+        ({"size": 224}, r"\(height, width\), and is 224.*size=\(224, 224\)"),
+        ({"std": (0.0,)}, "must be positive"),
+    ],
+)
+def test_settings_that_make_no_sense(options, message):
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        with pytest.raises(ValueError, match=message):
+            Preprocess(**options)
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
+
+
+def test_ids_of_64_bits_do_not_wrap():
+    with jax.enable_x64(False), pytest.raises(ValueError, match="4294967303"):
+        TokenIds(512)(np.array([[2**32 + 7]]))
