@@ -7,6 +7,7 @@ a smaller one, bit for bit.
 from __future__ import annotations
 
 import functools
+import numbers
 from collections.abc import Callable
 from typing import Any
 
@@ -52,7 +53,14 @@ def _chunk(one: Callable[..., Any], key: Any, start: Any, *arrays: Any) -> Any:
 
 
 def check_key(key: Any) -> None:
-    """Raises a `TypeError` unless `key` is an array of `jax.random`."""
+    """Raises unless there is a key.
+
+    Args:
+        key: what was given as a key of `jax.random`.
+
+    Raises:
+        TypeError: if it is no JAX array.
+    """
     if not isinstance(key, jax.Array):
         raise TypeError(
             f"The data are random and need a key. Write `key=jax.random.key(0)`; "
@@ -61,21 +69,48 @@ def check_key(key: Any) -> None:
 
 
 def check_integer(name: str, value: Any, *, smallest: int) -> None:
-    """Raises a `ValueError` unless `value` is an integer of at least `smallest`."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < smallest:
+    """Raises unless an argument is a large enough integer, Python's or NumPy's.
+
+    Args:
+        name: of the argument.
+        value: what was given.
+        smallest: the smallest that makes sense.
+
+    Raises:
+        ValueError: if it is smaller, or no integer.
+    """
+    is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not is_integer or value < smallest:
         raise ValueError(
             f"`{name}` must be an integer of at least {smallest}, and is {value!r}."
         )
 
 
 def check_fraction(name: str, value: Any) -> None:
-    """Raises a `ValueError` unless `value` lies in [0, 1]."""
-    if not isinstance(value, int | float) or not 0 <= value <= 1:
+    """Raises unless an argument is a number, Python's or NumPy's, between 0 and 1.
+
+    Args:
+        name: of the argument.
+        value: what was given.
+
+    Raises:
+        ValueError: if it lies outside of [0, 1], or is no number.
+    """
+    if not isinstance(value, numbers.Real) or not 0 <= float(value) <= 1:
         raise ValueError(f"`{name}` must lie between 0 and 1, and is {value!r}.")
 
 
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
-    """Raises a `ValueError` unless `value` is one of the choices."""
+    """Raises unless an argument is one of the words that it may be.
+
+    Args:
+        name: of the argument.
+        value: what was given.
+        choices: the words.
+
+    Raises:
+        ValueError: if it is another; the message lists them.
+    """
     if value not in choices:
         raise ValueError(
             f"`{name}` is {value!r}. There are: {', '.join(map(repr, choices))}."

@@ -30,7 +30,16 @@ _VALLEY = 0.5
 def signed_distances(
     u: Float[Array, "*pixels"], v: Float[Array, "*pixels"]
 ) -> Float[Array, "shapes ..."]:
-    """Returns the distance to the edge of every shape, in radii, in `SHAPES`' order."""
+    """Returns the distance to the edge of every shape, in `SHAPES`' order.
+
+    Args:
+        u: first coordinate of each pixel, in radii from the center of the shape.
+        v: second coordinate.
+
+    Returns:
+        Distances in radii, negative inside. They are those to the lines through the
+        edges: too small where a pixel outside is nearest to a corner.
+    """
     return jnp.stack([_disk(u, v), _square(u, v), _triangle(u, v), _star(u, v)])
 
 
@@ -66,7 +75,14 @@ def marks(
     y: Float[Array, "*pixels"],
     period: float,
 ) -> Bool[Array, "*pixels"]:
-    """Returns where a texture is dark: nowhere, in stripes, or in dots on a grid."""
+    """Returns where a texture is dark: nowhere, in stripes, or in dots on a grid.
+
+    Args:
+        texture: its place in `TEXTURES`.
+        x: coordinate across the stripes, in any unit of length.
+        y: coordinate along them.
+        period: distance of stripes and dots, in the same unit.
+    """
     across, down = jnp.mod(x, period), jnp.mod(y, period)
     striped = across < period / 2
     dotted = jnp.hypot(across - period / 2, down - period / 2) < 0.34 * period
@@ -76,7 +92,19 @@ def marks(
 def rgb(
     hue: Float[Array, "*n"], saturation: Float[Array, "*n"], value: Float[Array, "*n"]
 ) -> Float[Array, "*n 3"]:
-    """Returns the color of a hue, all in [0, 1]; the hue 1 is the hue 0 again."""
+    """Returns the red, green and blue of a color given by hue, saturation and value.
+
+    Args:
+        hue: 0 and 1 are red, 1/3 is green, 2/3 blue.
+        saturation: 0 is gray, 1 the pure color.
+        value: the largest of the three; 0 is black.
+
+    Returns:
+        Numbers in [0, 1] where saturation and value are.
+
+    References:
+        Smith, 1978, the hexcone model [smith1978color].
+    """
     channels = []
     for offset in (5.0, 3.0, 1.0):
         k = jnp.mod(offset + 6 * hue, 6)

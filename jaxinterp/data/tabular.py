@@ -50,10 +50,14 @@ class Uniform:
 
 
 def checked(x: Any, features: int) -> Any:
-    """Returns inputs as real numbers, bits too, if their last axis is the features.
+    """Returns inputs as an array of real numbers; integers and bits become such.
+
+    Args:
+        x: inputs of shape `(..., features)`.
+        features: of the function.
 
     Raises:
-        ValueError: if it is not.
+        ValueError: if the last axis is another.
     """
     if jnp.ndim(x) == 0 or jnp.shape(x)[-1] != features:
         raise ValueError(
@@ -66,7 +70,15 @@ def checked(x: Any, features: int) -> Any:
 
 
 def checked_feature(feature: int, features: int) -> int:
-    """Returns a feature, or raises a `ValueError` if there is no such one."""
+    """Returns a feature if there is such a one.
+
+    Args:
+        feature: its index.
+        features: how many there are.
+
+    Raises:
+        ValueError: if the index is negative or too large.
+    """
     if not 0 <= feature < features:
         raise ValueError(
             f"`feature` must lie between 0 and {features - 1}, and is {feature}."
@@ -75,12 +87,25 @@ def checked_feature(feature: int, features: int) -> int:
 
 
 def along(row: Array, ndim: int) -> Array:
-    """Gives a row so many axes that it meets the last one of an array."""
+    """Returns a row with axes of size 1 in front, to meet the last axis of an array.
+
+    Args:
+        row: of shape `(features,)`.
+        ndim: number of axes of the array.
+    """
     return row.reshape((1,) * (ndim - 1) + (-1,))
 
 
 def shares(parts: np.ndarray, whole: float) -> np.ndarray:
-    """Divides variances, or raises a `ValueError` if the function is constant."""
+    """Returns variances as fractions of the whole.
+
+    Args:
+        parts: variances, in the squared unit of the function.
+        whole: the variance of the function.
+
+    Raises:
+        ValueError: if the function is constant.
+    """
     if not whole > 0:
         raise ValueError(
             "The function is constant, so there is no variance to share out."

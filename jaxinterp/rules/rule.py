@@ -294,7 +294,14 @@ def absorbed_by(layer: Layer, quotient: Any, epsilon: float | Stabilizer) -> Abs
 
 
 def to_shape(x: Any, shape: tuple[int, ...]) -> Any:
-    """Sums an array over the axes along which it repeated an array of `shape`."""
+    """Returns an array summed over the axes along which broadcasting repeated another.
+
+    This is the transpose of broadcasting: what each copy received, the original gets.
+
+    Args:
+        x: an array in the broadcast shape.
+        shape: that of the original.
+    """
     extra = x.ndim - len(shape)
     x = x.sum(axis=tuple(range(extra)))
     axes = tuple(i for i, n in enumerate(shape) if n == 1 and x.shape[i] != 1)

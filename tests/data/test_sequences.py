@@ -4,10 +4,11 @@ import collections
 import itertools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxinterp.data import dyck, evidence, induction, modular_addition
+from jaxinterp.data import dyck, evidence, induction, mislabeled, modular_addition
 
 KEY = jax.random.key(11)
 COUNT = 100
@@ -219,3 +220,11 @@ def test_without_a_key_is_an_error(task):
         task(0, 1)
     with pytest.raises(TypeError, match="need a key"):
         modular_addition(None)
+
+
+def test_numbers_of_numpy_are_numbers(unchecked):
+    key = jax.random.key(0)
+    found = evidence(key, np.int64(3), length=np.int32(12))
+    assert jnp.array_equal(found.tokens, evidence(key, 3, length=12).tokens)
+    noisy = mislabeled(key, np.arange(4), rate=np.float32(0.5))
+    assert noisy.labels.shape == (4,)

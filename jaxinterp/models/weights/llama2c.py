@@ -61,7 +61,16 @@ def n_bytes(header: Header) -> int:
 
 
 def read(path: Path, header: Header) -> dict[str, np.ndarray]:
-    """Returns the tensors of a file; matrices as they are stored, `(out, in)`."""
+    """Returns the tensors of a file by name, as they are stored.
+
+    Args:
+        path: the file, of as many bytes as `n_bytes` says.
+        header: what its first bytes say.
+
+    Returns:
+        Vectors, and matrices of shape `(out, in)`, in float32. The tensors of a layer
+        have its number in their name, `layers.0.wq`.
+    """
     floats = np.fromfile(path, "<f4", offset=_INTEGERS.size)
     tensors, start = {}, 0
     for name, count, shape in _kinds(header):

@@ -136,7 +136,10 @@ def test_the_real_package_reads_its_own_cache(tmp_path, monkeypatch):
 
 def test_a_checksum_may_be_written_in_capitals(tmp_path):
     (tmp_path / "file").write_bytes(CONTENT)
-    verify(tmp_path / "file", SUM.upper())
+    assert verify(tmp_path / "file", SUM.upper()) is None
+    wrong = SUM.upper().translate(str.maketrans("0123456789", "1234567890"))
+    with pytest.raises(WeightsError, match=f"expected SHA-256 {wrong.lower()}"):
+        verify(tmp_path / "file", wrong)
 
 
 def test_what_is_no_checksum_is_an_error(tmp_path):
