@@ -170,10 +170,7 @@ def _globs(selector: Selector) -> list[At]:
 
 
 def _names(selector: Selector, node: Node) -> bool:
-    return isinstance(selector, At) and selector.pattern in (
-        node.address,
-        *node.modules,
-    )
+    return isinstance(selector, At) and selector.pattern in node.names
 
 
 def needs_rule(node: Node) -> bool:

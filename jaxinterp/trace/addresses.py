@@ -117,6 +117,26 @@ def _unique(address: str, mark: str, taken: Counter) -> str:
     return name
 
 
+def short_names(addresses: Iterable[str]) -> dict[str, str]:
+    """Returns what addresses are without the name of the model, if it has one.
+
+    It has one if all modules lie in a single one, as those of a linen model do:
+    `conv2` is `GoogLeNet/conv2`.
+
+    Args:
+        addresses: all of a graph.
+
+    Returns:
+        From address to the rest of it, where no other address is the same.
+    """
+    known = set(addresses)
+    roots = {address.partition("/")[0] for address in known if "/" in address}
+    if len(roots) != 1:
+        return {}
+    rests = {address: address.partition("/")[2] for address in known}
+    return {a: rest for a, rest in rests.items() if rest and rest not in known}
+
+
 def _anchor(draft: Draft) -> int:
     return draft.last if draft.kernel is None else draft.kernel
 

@@ -9,6 +9,7 @@ from jaxinterp.trace.addresses import (
     Named,
     name_nodes,
     parameter_paths,
+    short_names,
     unique_addresses,
 )
 from jaxinterp.trace.analysis import Flow, active_values, carrying_values
@@ -97,6 +98,7 @@ def build_graph(
     for place in found.others:
         draft = owner[place.value]
         modules[draft] = (*modules.get(draft, ()), address[place])
+    short = short_names(address.values())
     first, last = _ends(found.homes, found.flows.values(), found.active)
     nodes = {
         draft: _node(
@@ -106,6 +108,7 @@ def build_graph(
             is_first=draft in first,
             is_last=draft in last,
             modules=modules.get(draft, ()),
+            short=short,
         )
         for draft, flow in found.homes.items()
     }
@@ -115,6 +118,7 @@ def build_graph(
         tuple(nodes.values()),
         [(address[place], place.value, node) for place, node in places],
         found.lengths,
+        short,
     )
     return Graph(program, tuple(nodes.values()), sites, found.flows, paths)
 
@@ -127,6 +131,7 @@ def _node(
     is_first: bool,
     is_last: bool,
     modules: tuple[str, ...],
+    short: Mapping[str, str],
 ) -> Node:
     equations = tuple(sorted(draft.equations))
     own = {o for i in equations for o in flow.program.equations[i].outputs}
@@ -147,13 +152,19 @@ def _node(
         is_first=is_first,
         is_last=is_last,
         modules=modules,
+        names=tuple(n for a in (address, *modules) for n in _names(a, short)),
     )
+
+
+def _names(address: str, short: Mapping[str, str]) -> tuple[str, ...]:
+    return (address, short[address]) if address in short else (address,)
 
 
 def _sites(
     nodes: tuple[Node, ...],
     places: Iterable[tuple[str, Value, Node]],
     lengths: Mapping[Program, tuple[int, ...]],
+    short: Mapping[str, str],
 ) -> dict[str, Site]:
     """The sites in network order: a module follows the operations in it."""
     order = {
@@ -165,7 +176,8 @@ def _sites(
     sites = {}
     for address, value, node in sorted(places, key=lambda place: order[place[1]]):
         steps = lengths[node.flow.program]
-        sites[address] = Site(address, value, node, steps + value.shape, steps)
+        names = _names(address, short)
+        sites[address] = Site(address, value, node, steps + value.shape, steps, names)
     return sites
 
 

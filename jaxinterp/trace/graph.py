@@ -35,6 +35,8 @@ class Node:
         is_first: an affine map with no other between it and the input.
         is_last: an affine map with no other between it and the output.
         modules: addresses of modules whose output lies in this node.
+        names: what selectors may call it: its address and those of `modules`, each
+            also without the name of the model.
     """
 
     address: str
@@ -48,7 +50,8 @@ class Node:
     outputs: tuple[Value, ...]
     is_first: bool
     is_last: bool
-    modules: tuple[str, ...] = ()
+    modules: tuple[str, ...]
+    names: tuple[str, ...]
 
     def __repr__(self) -> str:
         return f"<{self.role} {self.address} {self.outputs[0]}>"
@@ -108,13 +111,16 @@ class Site:
         node: the node that computes it.
         shape: shape of what `capture` returns: loops stack their steps in front.
         length: number of steps of each `scan` around it.
+        names: what selectors may call it: its address, also without the name of the
+            model.
     """
 
     address: str
     value: Value
     node: Node
     shape: tuple[int, ...]
-    length: tuple[int, ...] = ()
+    length: tuple[int, ...]
+    names: tuple[str, ...]
 
     @property
     def role(self) -> Role:
@@ -135,11 +141,6 @@ class Site:
     def is_last(self) -> bool:
         """Whether it is computed by the last affine map."""
         return self.node.is_last
-
-    @property
-    def modules(self) -> tuple[str, ...]:
-        """Other addresses that stand for the same place: none, a site has one."""
-        return ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -36,8 +36,8 @@ class Place(Protocol):
         ...
 
     @property
-    def modules(self) -> tuple[str, ...]:
-        """The addresses of modules whose output lies in it."""
+    def names(self) -> tuple[str, ...]:
+        """What it may be called."""
         ...
 
 
@@ -60,16 +60,15 @@ class Selector:
 
 @dataclasses.dataclass(frozen=True)
 class At(Selector):
-    """Places whose address, or that of a module ending there, is or matches a glob."""
+    """Places one of whose names is a glob, or matches it."""
 
     pattern: str
 
     def __call__(self, place: Place) -> bool:
-        """Returns whether an address matches."""
-        addresses = (place.address, *place.modules)
+        """Returns whether a name matches."""
         # As it is first: a name may hold what means something else in a glob, `[3x3]`.
-        return self.pattern in addresses or any(
-            fnmatch.fnmatchcase(address, self.pattern) for address in addresses
+        return self.pattern in place.names or any(
+            fnmatch.fnmatchcase(name, self.pattern) for name in place.names
         )
 
     def __str__(self) -> str:
@@ -188,6 +187,9 @@ class Not(Selector):
 
 def at(pattern: str) -> Selector:
     """Selects by address.
+
+    If all modules lie in one, as those of a linen model do, that one's name may be left
+    out: `inception_4a` is `GoogLeNet/inception_4a`.
 
     Args:
         pattern: a glob; `*` matches any characters, `/` included.

@@ -195,8 +195,10 @@ def select(graph: Graph, selector: Selector | str) -> dict[str, Site]:
     """
     chosen = as_selector(selector)
     sites = graph.sites
-    if isinstance(selector, str) and selector in sites:
-        return {selector: sites[selector]}
+    if isinstance(selector, str):
+        for address, site in sites.items():
+            if selector in site.names:
+                return {address: site}
     found = {address: site for address, site in sites.items() if chosen(site)}
     if not found:
         raise AddressError(chosen, sites)

@@ -1,10 +1,15 @@
 """Selectors are values: they combine, print, compare, and say what is wrong."""
 
+import jax
 import jax.numpy as jnp
 import pytest
+from flax import linen as nn
 from jax.extend.core import primitives as p
 
+import jaxinterp as ji
+from jaxinterp.rules import Composite, Epsilon, Pass, ZPlus
 from jaxinterp.trace import (
+    AddressError,
     Role,
     at,
     first,
@@ -38,7 +43,8 @@ def nodes():
         (at("*"), "Dense_0 relu Dense_1 add"),
         (at("Block"), "add"),  # the output of the module
         (at("Block/Dense_?"), "Dense_0 Dense_1"),
-        (at("[!B]*"), ""),
+        (at("[!B]lock/*"), ""),
+        (at("Dense_?"), "Dense_0 Dense_1"),  # without the model's name
         (first(), "Dense_0"),
         (last(), "Dense_1"),
         (~last() & of_role("dense"), "Dense_0"),
@@ -99,3 +105,44 @@ def test_an_address_with_the_letters_of_a_glob_means_itself():
     nodes = trace(lambda w, x: x @ w["conv[3x3]"] @ w["a*b"], w, X).nodes
     for selector in (at("conv[3x3]"), at("conv[3x3]") & first(), ~at("a*b")):
         assert [n.address for n in nodes if selector(n)] == ["conv[3x3]"]
+
+
+class Inner(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return nn.relu(nn.Dense(2, name="dense")(x))
+
+
+class Outer(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return Inner(name="inner")(nn.Dense(3, name="dense")(x))
+
+
+def test_the_name_of_the_model_may_be_left_out():
+    model, x = Outer(), jnp.ones((1, 4))
+    variables = model.init(jax.random.key(0), x)
+
+    def scaled(variables, x):
+        return model.apply(variables, x / 2)
+
+    for apply_fn in (model.apply, scaled):
+        _, found = ji.capture(apply_fn, "dense")(variables, x)
+        assert list(found) == ["Outer/dense"]
+        _, found = ji.capture(apply_fn, "inner/relu")(variables, x)
+        assert list(found) == ["Outer/inner/relu"]
+    rules = Composite([("dense", Epsilon()), ("inner/*", ZPlus()), ("*", Pass())])
+    rows = {row.site: row.rule for row in ji.plan(model.apply, rules, variables, x).rows}
+    assert rows["Outer/dense"] == Epsilon()
+    assert rows["Outer/inner/dense"] == ZPlus()
+
+
+def test_without_one_model_around_all_no_name_may_be_left_out():
+    def apply_fn(w, x):
+        with jax.named_scope("a"):
+            x = jnp.tanh(x) @ w
+        with jax.named_scope("b"):
+            return jnp.tanh(x).sum(axis=-1)
+
+    with pytest.raises(AddressError, match="a/tanh"):
+        ji.capture(apply_fn, "tanh")(jnp.ones((2, 2)), jnp.ones((1, 2)))
