@@ -3,8 +3,9 @@
 An entry says all that `load` must know: the network, where each tensor goes, how its
 inputs are made, what its outputs mean, and where the file is. No checksum is pinned: a
 file of the hub is verified against the hub's own, and `load(..., sha256=...)` takes
-yours. The names of ImageNet's classes are not part of this package; `load(...,
-class_names=path)` reads them from a file.
+yours. What of an entry was verified, and what is from memory, is said by `load`. The
+names of ImageNet's classes are not part of this package; `load(..., class_names=path)`
+reads them from a file.
 """
 
 from __future__ import annotations

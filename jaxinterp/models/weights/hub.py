@@ -62,7 +62,10 @@ def fetch(file: HubFile, *, download: bool, sha256: str | None = None) -> Path:
             "`pip install 'jaxinterp[hub]'`. A file that you have is read with "
             "`load(path, model=...)`."
         ) from error
-    where = f"{file.filename} of https://huggingface.co/{file.repository}"
+    where = (
+        f"{file.filename} of https://huggingface.co/{file.repository} "
+        f"(revision {file.revision})"
+    )
 
     def ask(is_online: bool) -> Path:
         path = huggingface_hub.hf_hub_download(

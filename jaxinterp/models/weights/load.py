@@ -14,7 +14,13 @@ from jaxinterp.models.adapters import from_linen
 from jaxinterp.models.summary import shapes
 from jaxinterp.models.weights.catalog import CATALOG, Architecture
 from jaxinterp.models.weights.hub import fetch, verify
-from jaxinterp.models.weights.names import Entry, NameMap, fill
+from jaxinterp.models.weights.names import (
+    Entry,
+    NameMap,
+    check_dtype,
+    check_lines,
+    fill,
+)
 from jaxinterp.models.weights.readers import read_tensors
 
 # What our own variables are called when they are saved: by their paths.
@@ -47,6 +53,7 @@ def load(
     preprocess: Callable[[Any], Any] | None = None,
     class_names: Sequence[str] | os.PathLike[str] | None = None,
     download: bool = False,
+    revision: str | None = None,
     sha256: str | None = None,
     dtype: Any = None,
 ) -> Loaded:
@@ -57,6 +64,14 @@ def load(
     file that you have, of any format of `read_tensors`. `load(path, model=module,
     name_map=...)` reads it into a linen module of yours.
 
+    No file of the hub was read while this package was written. The name maps were
+    compared with the networks of torchvision, timm and transformers, with random
+    weights. Repository and preprocessing of `resnet18` to `resnet101`, `vgg*`,
+    `convnext_tiny` and `vit_b16` are those that timm states; those of `resnet50_hf`,
+    `vit_b16_hf`, `gpt2`, `bert` and `tinyllama` are written from memory. All are read
+    at `main`, which their owners may change: for results that last, give `revision` and
+    `sha256`. A file whose tensors do not fit is an error.
+
     Args:
         name_or_path: a name of the catalog, or the path of a checkpoint.
         model: for a path, the architecture: a name of the catalog or a linen module.
@@ -64,12 +79,16 @@ def load(
             name of an entry of the catalog, whose map is then used with your module. By
             default that of the entry; for a module of yours, tensors are named as the
             paths of its variables, joined with slashes.
-        inputs: for a module, a batch or its `jax.ShapeDtypeStruct`, to know the shapes
-            of its variables; the catalog has its own.
-        preprocess: for your own weights; that of the catalog's entry by default.
+        inputs: a batch or its `jax.ShapeDtypeStruct`, from which the shapes of the
+            variables follow; needed for a module of yours, as the catalog has its own.
+        preprocess: how inputs are made. By default that of the entry which the name or
+            `model` is; `None` for a module of yours, whose weights may have been
+            trained on other pictures than those of the entry that lends its `name_map`.
         class_names: the names, or the path of a text file with one a line. Those of
             ImageNet are not part of this package.
         download: whether the hub may be asked; the network is not touched otherwise.
+        revision: for a file of the hub, which commit, tag or branch of its repository;
+            only a commit is always the same file.
         sha256: the checksum that the file must have; for a file of the hub, by default
             the one that the hub states.
         dtype: of the weights; that of the model by default, whatever the file has.
@@ -79,9 +98,12 @@ def load(
 
     Raises:
         ValueError: if the name is unknown, arguments contradict one another, or the
-            number of class names is not that of the outputs.
+            number of class names is not that of the outputs, or `dtype` is not one of
+            floating-point numbers that JAX has.
+        TypeError: if `name_map` is no sequence of `Entry`.
         WeightsError: if the checkpoint cannot be read, does not fit the model (each
-            tensor that does not fit is listed), or has another checksum.
+            tensor that does not fit is listed), or has another checksum, or if a line
+            of the name map is broken.
         FileNotFoundError: if there is no such file, or it is not in the cache.
         ConnectionError: if the download fails.
         ImportError: if the package that reads this format is not installed.
@@ -98,13 +120,19 @@ def load(
         >>> loaded.apply_fn(loaded.variables, inputs).tolist()
         [[3.0, 3.0]]
     """
-    architecture, path = _find(name_or_path, model, inputs, download, sha256)
+    check_dtype(dtype)
+    architecture = _architecture(name_or_path, model, inputs)
     if name_map is None:
         name_map = architecture.name_map
     elif isinstance(name_map, str):
         name_map = _known(name_map).name_map
     if callable(name_map):
         name_map = name_map(architecture.module)
+    check_lines(name_map)
+    if model is None:
+        path = _downloaded(str(name_or_path), architecture, download, revision, sha256)
+    else:
+        path = _own_file(Path(name_or_path), download, revision, sha256)
     variables = fill(
         shapes(architecture.module, architecture.inputs),
         read_tensors(path),
@@ -119,14 +147,10 @@ def load(
     return Loaded(apply_fn, variables, preprocess or architecture.preprocess, names)
 
 
-def _find(
-    name_or_path: str | os.PathLike[str],
-    model: Any,
-    inputs: Any,
-    download: bool,
-    sha256: str | None,
-) -> tuple[Architecture, Path]:
-    """Returns the architecture, and the file with its weights, verified."""
+def _architecture(
+    name_or_path: str | os.PathLike[str], model: Any, inputs: Any
+) -> Architecture:
+    """Returns the entry of the catalog, or what is known of a module."""
     if model is None:
         if Path(name_or_path).exists() and str(name_or_path) not in CATALOG:
             raise ValueError(
@@ -134,36 +158,52 @@ def _find(
                 'Write `load(path, model="resnet18")`, with a name of the catalog, or '
                 "give a linen module and a name map."
             )
-        architecture = _known(str(name_or_path))
-        if architecture.hub is None:
-            raise ValueError(
-                f"The weights of {str(name_or_path)!r} are on no hub; they are "
-                f"{architecture.origin}. Give the file: "
-                f"`load(path, model={str(name_or_path)!r})`."
-            )
-        return architecture, fetch(architecture.hub, download=download, sha256=sha256)
-    path = Path(name_or_path)
-    if download:
-        raise ValueError(
-            f"`download=True` goes with a name of the catalog, and {path} with "
-            "`model=...` is read as a path."
-        )
-    if not path.exists():
-        raise FileNotFoundError(f"There is no file and no folder at {path}.")
-    if sha256 is not None:
-        verify(path, sha256)
+        model = str(name_or_path)
     if isinstance(model, str):
-        architecture = _known(model)
-        if inputs is not None:
-            architecture = architecture._replace(inputs=inputs)
-        return architecture, path
+        known = _known(model)
+        return known if inputs is None else known._replace(inputs=inputs)
     if inputs is None:
         raise ValueError(
             "With a module of your own, `inputs` must be given, from which the shapes "
             "of its variables follow: `load(..., inputs=jax.ShapeDtypeStruct((1, 224, "
             "224, 3), jnp.float32))`."
         )
-    return Architecture(model, inputs, _OWN_NAMES), path
+    return Architecture(model, inputs, _OWN_NAMES)
+
+
+def _downloaded(
+    name: str,
+    architecture: Architecture,
+    download: bool,
+    revision: str | None,
+    sha256: str | None,
+) -> Path:
+    """Returns the file of an entry of the catalog, verified."""
+    if architecture.hub is None:
+        raise ValueError(
+            f"The weights of {name!r} are on no hub; they are {architecture.origin}. "
+            f"Give the file: `load(path, model={name!r})`."
+        )
+    file = architecture.hub
+    if revision is not None:
+        file = file._replace(revision=revision)
+    return fetch(file, download=download, sha256=sha256)
+
+
+def _own_file(
+    path: Path, download: bool, revision: str | None, sha256: str | None
+) -> Path:
+    """Returns the path of a file that the user has, verified."""
+    if download or revision is not None:
+        raise ValueError(
+            f"`download=True` and `revision` go with a name of the catalog, and {path} "
+            "with `model=...` is read as a path."
+        )
+    if not path.exists():
+        raise FileNotFoundError(f"There is no file and no folder at {path}.")
+    if sha256 is not None:
+        verify(path, sha256)
+    return path
 
 
 def _known(name: str) -> Architecture:

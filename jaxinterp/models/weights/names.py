@@ -8,8 +8,9 @@ expression a line:
           r"params/layer\1_\2/conv\3/kernel", "oihw->hwio")
 
 The first line that matches the whole name decides. Nothing is skipped silently: a
-tensor that nobody knows, a place that nobody fills, one filled twice or with another
-shape are all errors, and `fill` lists every one of them in a single message.
+tensor that nobody knows, a place that nobody fills, one filled twice, with another
+shape, or with what is no finite number are all errors, and `fill` lists every one of
+them in a single message.
 """
 
 from __future__ import annotations
@@ -41,12 +42,15 @@ class Entry(NamedTuple):
         convert: any other change of the array. It may return a dict from suffix to
             array: each array then goes to `path/suffix`, which is how a fused
             query-key-value matrix is split, or tied embeddings fill two places.
+        is_copy: whether another tensor may fill the same place, such as the embedding
+            that is tied to an unembedding. Both must then be equal.
     """
 
     pattern: str
     path: str
     layout: str = ""
     convert: Convert | None = None
+    is_copy: bool = False
 
 
 NameMap = tuple[Entry, ...]
@@ -115,8 +119,10 @@ def fill(
 
     Raises:
         WeightsError: if a tensor is unknown, missing, surplus, doubled, of another
-            shape, or not of a kind of number that the model needs; each is listed.
-        ValueError: if a layout is no permutation.
+            shape, not of a kind of number that the model needs, not finite, or too
+            large for the dtype; each is listed. If a line of the name map is broken.
+        TypeError: if `name_map` is no sequence of `Entry`.
+        ValueError: if `dtype` is not one of floating-point numbers that JAX has.
 
     Example:
         >>> template = {"params": {"kernel": jax.ShapeDtypeStruct((3, 2), "float32")}}
@@ -126,40 +132,110 @@ def fill(
         >>> kernel["params"]["kernel"].shape, str(kernel["params"]["kernel"].dtype)
         ((3, 2), 'float32')
     """
+    check_dtype(dtype)
+    check_lines(name_map)
     leaves, structure = jax.tree_util.tree_flatten_with_path(template_variables)
     needed = {
         jax.tree_util.keystr(path, simple=True, separator="/"): leaf
         for path, leaf in leaves
     }
     problems = _Problems()
-    filled: dict[str, tuple[str, np.ndarray]] = {}
+    filled: dict[str, _Placed] = {}
     for name, tensor in tensors.items():
-        for path, array in _placed(name, tensor, name_map, problems):
+        for found in _placed(name, tensor, name_map, problems):
+            path = found.path
             if path not in needed:
-                problems.add(
-                    "Surplus, the model has no such place", f"{name} -> {path}"
-                )
-            elif path in filled:
-                problems.add(
-                    "Doubled, two tensors for one place",
-                    f"{filled[path][0]} and {name} -> {path}",
-                )
+                problems.add("Surplus, the model has no such place", found.where)
+                continue
+            found = _cast(found, needed[path], dtype, problems)
+            if path in filled:
+                _compare(filled[path], found, problems)
             else:
-                filled[path] = (name, array)
-                _check(name, array, path, needed[path], problems)
+                filled[path] = found
     for path, leaf in needed.items():
         if path not in filled and not problems.has_wrong_shape(path):
             problems.add("Missing, no tensor fills", f"{path} {leaf.shape}")
     problems.raise_if_any(source)
     return jax.tree.unflatten(
-        structure,
-        [_cast(filled[path][1], leaf.dtype, dtype) for path, leaf in needed.items()],
+        structure, [jnp.asarray(filled[path].array) for path in needed]
     )
+
+
+def check_dtype(dtype: Any) -> None:
+    """Raises if weights cannot be given a dtype.
+
+    Args:
+        dtype: the one that `fill` is asked for.
+
+    Raises:
+        ValueError: if it is not one of floating-point numbers that JAX has.
+    """
+    if dtype is None:
+        return
+    found = jnp.dtype(dtype)
+    if _kind(found) is not jnp.floating:
+        raise ValueError(
+            f"`dtype` is that of the floating-point weights, and is {found}. Write "
+            "`dtype=jnp.bfloat16`, or leave it out for that of the model."
+        )
+    if jax.dtypes.canonicalize_dtype(found) != found:
+        raise ValueError(
+            f"`dtype` is {found}, which JAX does not have unless you write "
+            "`jax.config.update('jax_enable_x64', True)`."
+        )
+
+
+def check_lines(name_map: NameMap) -> None:
+    """Raises if a name map cannot be read.
+
+    Args:
+        name_map: the lines.
+
+    Raises:
+        TypeError: if it is no sequence of `Entry`.
+        WeightsError: if a pattern, path or layout is broken.
+    """
+    if isinstance(name_map, Entry):
+        raise TypeError(
+            f"`name_map` is a tuple of lines, and is a single one, {name_map}. Write "
+            "`(Entry(...),)`."
+        )
+    for number, line in enumerate(name_map, start=1):
+        if not isinstance(line, Entry):
+            raise TypeError(
+                f"Line {number} of the name map is no `Entry`, but {line!r}. Write "
+                "`Entry(pattern, path, layout)`."
+            )
+        try:
+            # A substitution reads its template, even if there is nothing to do.
+            re.compile(line.pattern).sub(line.path, "")
+            if line.layout:
+                _permutation(line.layout)
+        except (re.error, IndexError, ValueError) as error:
+            raise WeightsError(
+                f"Line {number} of the name map cannot be read: {error}.\n"
+                f"    {line}\n"
+                r"`pattern` is a regular expression, `path` has its groups as `\1`, "
+                "and `layout` names the axes before and after, such as 'oihw->hwio'."
+            ) from error
+
+
+class _Placed(NamedTuple):
+    """A tensor, or a part of one, and the place that it goes to."""
+
+    name: str
+    path: str
+    array: np.ndarray
+    is_copy: bool
+
+    @property
+    def where(self) -> str:
+        return f"{self.name} -> {self.path}"
 
 
 def _placed(
     name: str, tensor: np.ndarray, name_map: NameMap, problems: _Problems
-) -> Iterator[tuple[str, np.ndarray]]:
+) -> Iterator[_Placed]:
     """Yields the paths that a tensor goes to, with what is to be stored there."""
     for entry in name_map:
         match = re.fullmatch(entry.pattern, name)
@@ -183,41 +259,68 @@ def _placed(
         return
     if isinstance(converted, Mapping):
         for suffix, array in converted.items():
-            yield f"{path}/{suffix}", array
+            yield _Placed(name, f"{path}/{suffix}", array, entry.is_copy)
     else:
-        yield path, converted
+        yield _Placed(name, path, converted, entry.is_copy)
 
 
 def _permutation(layout: str) -> list[int]:
     """Returns the order of axes that a layout such as `oihw->hwio` asks for."""
     old, arrow, new = layout.replace(" ", "").partition("->")
     if not arrow or len(set(old)) != len(old) or sorted(old) != sorted(new):
-        raise ValueError(
-            f"A layout names the axes before and after, such as 'oihw->hwio', and is "
-            f"{layout!r}."
-        )
+        raise ValueError(f"the layout {layout!r} is no permutation of axes")
     return [old.index(axis) for axis in new]
 
 
-def _check(
-    name: str, array: np.ndarray, path: str, leaf: Any, problems: _Problems
-) -> None:
+def _cast(found: _Placed, leaf: Any, asked: Any, problems: _Problems) -> _Placed:
+    """Returns what is placed in the dtype that it is to have, if it fits."""
+    array, where = found.array, found.where
     if array.shape != leaf.shape:
         problems.add_wrong_shape(
-            path, f"{name} -> {path}: found {array.shape}, needed {leaf.shape}"
+            found.path, f"{where}: found {array.shape}, needed {leaf.shape}"
         )
-    if _is_floating(array.dtype) != _is_floating(leaf.dtype):
+    kind = _kind(leaf.dtype)
+    if _kind(array.dtype) is not kind:
         problems.add(
-            "Wrong kind of number",
-            f"{name} -> {path}: found {array.dtype}, needed {leaf.dtype}",
+            "Wrong kind of number", f"{where}: found {array.dtype}, needed {leaf.dtype}"
+        )
+        return found
+    wanted = leaf.dtype if asked is None or kind is not jnp.floating else asked
+    dtype = jax.dtypes.canonicalize_dtype(wanted)
+    with np.errstate(over="ignore"):
+        cast = array.astype(dtype, copy=False)
+    can_overflow = kind in (jnp.floating, jnp.complexfloating)
+    if can_overflow and not (is_finite := np.isfinite(array)).all():
+        count = array.size - np.count_nonzero(is_finite)
+        problems.add(
+            "NaN or infinite, which `convert=np.nan_to_num` would replace",
+            f"{where}: {count} of {array.size} numbers",
+        )
+    elif not (np.isfinite(cast) if can_overflow else cast == array).all():
+        problems.add(
+            "Too large for the dtype, where `dtype=` may ask for a wider one",
+            f"{where}: found {array.min()} to {array.max()}, needed {dtype}",
+        )
+    return found._replace(array=cast)
+
+
+def _compare(first: _Placed, second: _Placed, problems: _Problems) -> None:
+    """Notes what is wrong with two tensors for one place."""
+    line = f"{first.name} and {second.where}"
+    if not (first.is_copy or second.is_copy):
+        problems.add("Doubled, two tensors for one place", line)
+    elif not np.array_equal(first.array, second.array):
+        problems.add(
+            "Different, and the model has one place for both; one with `is_tied=False` "
+            "has two",
+            line,
         )
 
 
-def _is_floating(dtype: Any) -> bool:
-    # NumPy itself does not know that bfloat16 is a floating-point number.
-    return jnp.issubdtype(dtype, jnp.floating)
+# JAX's names, as NumPy does not know that bfloat16 is a floating-point number.
+_KINDS = (jnp.floating, jnp.complexfloating, jnp.integer, jnp.bool_)
 
 
-def _cast(array: np.ndarray, needed: Any, asked: Any) -> jax.Array:
-    keeps = asked is None or not _is_floating(needed)
-    return jnp.asarray(array, needed if keeps else asked)
+def _kind(dtype: Any) -> Any:
+    """Returns the kind of number of a dtype, `None` if it is none."""
+    return next((kind for kind in _KINDS if jnp.issubdtype(dtype, kind)), None)

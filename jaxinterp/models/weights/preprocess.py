@@ -18,6 +18,10 @@ from jax.core import Tracer
 
 Channels = Literal["RGB", "BGR", "gray"]
 
+# How far outside of 0..1 pixels may lie: what a resize in float32 rounds, or two units
+# in the last place of a coarser dtype. Another scale or preprocessing is far more off.
+_ROUNDING = 1e-6
+
 
 @dataclasses.dataclass(frozen=True)
 class Preprocess:
@@ -101,7 +105,8 @@ class Preprocess:
 
         Args:
             images: `(batch, height, width, channels)`, RGB or gray; uint8 in 0..255, or
-                floats in 0..1.
+                floats in 0..1, up to the rounding of a resize (1e-6, or twice the
+                machine epsilon of their dtype if that is more), which is left in.
 
         Returns:
             Inputs of the network's size; float32, or the dtype of the floats.
@@ -156,7 +161,8 @@ class Preprocess:
         if isinstance(images, Tracer) or not images.size:
             return images
         low, high = float(images.min()), float(images.max())
-        if not (low >= 0 and high <= 1):
+        slack = max(_ROUNDING, 2 * float(jnp.finfo(images.dtype).eps))
+        if not (low >= -slack and high <= 1 + slack):
             raise ValueError(
                 f"Floating-point pixels are in 0..1, and those of `images` are in "
                 f"{low:g}..{high:g}. Pixels in 0..255 are given as uint8, or as "

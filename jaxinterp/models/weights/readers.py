@@ -28,6 +28,7 @@ _ZIP = b"PK\x03\x04"
 # PyTorch before 1.6 wrote pickles; the first of them is this number.
 _OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _INDEX = "model.safetensors.index.json"
+_TORCH_INDEX = "pytorch_model.bin.index.json"
 
 # The names of dtypes in safetensors. NumPy has no bfloat16 and float8 of its own; JAX
 # brings them along.
@@ -50,20 +51,20 @@ _SAFETENSORS_DTYPES: Mapping[str, Any] = {
 }
 
 _FORMATS = (
-    "safetensors (also sharded), a PyTorch state_dict, Keras .h5, .weights.h5 and "
-    ".keras, .npz, an Orbax folder, and llama2.c version 0"
+    "safetensors and a PyTorch state_dict (both also sharded), Keras .h5, .weights.h5 "
+    "and .keras, .npz, an Orbax folder, and llama2.c version 0"
 )
 
 
 def read_tensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """Reads all tensors of a checkpoint.
 
-    Formats: safetensors (one file, or the index or folder of a sharded one), a PyTorch
-    `state_dict` (needs `torch`; loaded with `weights_only=True`, so that no code in it
-    runs), Keras' `.h5`, `.weights.h5` and `.keras` (need `h5py`; the state of the
-    optimizer is left out), `.npz`, the folder of an Orbax checkpoint, and llama2.c's
-    version 0. A reader is imported when its format is met. The whole checkpoint is held
-    in memory.
+    Formats: safetensors, a PyTorch `state_dict` (needs `torch`; loaded with
+    `weights_only=True`, so that no code in it runs), either also as the index or folder
+    of a sharded one; Keras' `.h5`, `.weights.h5` and `.keras` (need `h5py`; the state
+    of the optimizer is left out), `.npz`, the folder of an Orbax checkpoint, and
+    llama2.c's version 0. A reader is imported when its format is met. The whole
+    checkpoint is held in memory.
 
     Args:
         path: file or folder.
@@ -88,6 +89,12 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         return _read_folder(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no file and no folder at {path}.")
+    with path.open("rb") as file:
+        is_index = file.read(1) == b"{"
+    return _read_index(path) if is_index else _read_file(path)
+
+
+def _read_file(path: Path) -> dict[str, np.ndarray]:
     size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(32)
@@ -97,8 +104,6 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         return _read_zip(path)
     if head.startswith(_OLD_TORCH):
         return _read_torch(path)
-    if head.startswith(b"{"):
-        return _read_index(path)
     header = llama2c.read_header(head)
     if header is not None and llama2c.n_bytes(header) == size:
         return llama2c.read(path, header)
@@ -115,10 +120,7 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
 
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
-    try:
-        import safetensors
-    except ImportError as error:
-        raise _needs("safetensors", path) from error
+    safetensors = _imported("safetensors", path)
     try:
         found = safetensors.deserialize(path.read_bytes())
     except safetensors.SafetensorError as error:
@@ -135,19 +137,22 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
     return tensors
 
 
+# --- shards and folders ---------------------------------------------------------------
+
+
 def _read_index(path: Path) -> dict[str, np.ndarray]:
     """Reads a sharded checkpoint: the index says which file has which tensor."""
     try:
         shard_of: dict[str, str] = json.loads(path.read_text("utf-8"))["weight_map"]
     except (ValueError, KeyError) as error:
-        raise _broken(path, "index of sharded safetensors", error) from error
+        raise _broken(path, "index of a sharded checkpoint", error) from error
     tensors: dict[str, np.ndarray] = {}
     for shard in sorted(set(shard_of.values())):
         if not (path.parent / shard).is_file():
             raise FileNotFoundError(
                 f"{path} names the shard {shard}, which is not beside it."
             )
-        tensors |= _read_safetensors(path.parent / shard)
+        tensors |= _read_file(path.parent / shard)
     if tensors.keys() != shard_of.keys():
         differing = sorted(tensors.keys() ^ shard_of.keys())
         raise WeightsError(
@@ -157,30 +162,27 @@ def _read_index(path: Path) -> dict[str, np.ndarray]:
     return tensors
 
 
-# --- folders --------------------------------------------------------------------------
-
-
 def _read_folder(path: Path) -> dict[str, np.ndarray]:
     if (path / _INDEX).is_file():
         return _read_index(path / _INDEX)
     files = sorted(path.glob("*.safetensors"))
     if len(files) == 1:
         return _read_safetensors(files[0])
+    if (path / _TORCH_INDEX).is_file():
+        return _read_index(path / _TORCH_INDEX)
     if (path / "_METADATA").is_file():
         return _read_orbax(path)
     if (path / "default" / "_METADATA").is_file():  # as a CheckpointManager writes it
         return _read_orbax(path / "default")
     raise WeightsError(
-        f"The folder {path} is no checkpoint: it has neither {_INDEX}, nor one "
-        f".safetensors file (found {len(files)}), nor the _METADATA of Orbax."
+        f"The folder {path} is no checkpoint: it has neither {_INDEX} or "
+        f"{_TORCH_INDEX}, nor one .safetensors file (found {len(files)}), nor the "
+        "_METADATA of Orbax."
     )
 
 
 def _read_orbax(path: Path) -> dict[str, np.ndarray]:
-    try:
-        import orbax.checkpoint as ocp
-    except ImportError as error:
-        raise _needs("orbax-checkpoint", path) from error
+    ocp = _imported("orbax.checkpoint", path, "orbax-checkpoint")
     with ocp.PyTreeCheckpointer() as checkpointer:
         tree = checkpointer.metadata(path.resolve()).item_metadata.tree
         as_numpy = jax.tree.map(
@@ -218,16 +220,27 @@ def _read_zip(path: Path) -> dict[str, np.ndarray]:
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+            tensors = {name: archive[name] for name in archive.files}
     except (ValueError, zipfile.BadZipFile) as error:
         raise _broken(path, "npz", error) from error
+    return {name: _named_dtype(path, name, array) for name, array in tensors.items()}
+
+
+def _named_dtype(path: Path, name: str, array: np.ndarray) -> np.ndarray:
+    """Returns an array with the dtype that it had, where NumPy stored only its size."""
+    if array.dtype == np.dtype("V2"):  # JAX has one such number of two bytes
+        return array.view(jnp.bfloat16)
+    if array.dtype.kind == "V":
+        raise WeightsError(
+            f"{path}: NumPy did not store the dtype of the tensor {name!r}, of which "
+            f"each number has {array.dtype.itemsize} bytes. Write "
+            "`array.astype(np.float32)` into the file, or save it as safetensors."
+        )
+    return array
 
 
 def _read_torch(path: Path) -> dict[str, np.ndarray]:
-    try:  # by name, since type checkers run without torch
-        torch: Any = importlib.import_module("torch")
-    except ImportError as error:
-        raise _needs("torch", path) from error
+    torch = _imported("torch", path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # unpickling raises whatever the file makes it raise
@@ -263,10 +276,7 @@ def _from_torch(torch: Any, tensor: Any) -> np.ndarray:
 
 
 def _read_hdf5(path: Path, content: Path | io.BytesIO) -> dict[str, np.ndarray]:
-    try:
-        import h5py
-    except ImportError as error:
-        raise _needs("h5py", path) from error
+    h5py = _imported("h5py", path)
     tensors: dict[str, np.ndarray] = {}
 
     def visit(name: str, item: Any) -> None:
@@ -286,13 +296,18 @@ def _is_optimizer_state(name: str) -> bool:
     return name.split("/")[0] in ("optimizer_weights", "optimizer")
 
 
-# --- Errors ---------------------------------------------------------------------------
+# --- Optional packages, and errors ----------------------------------------------------
 
 
-def _needs(package: str, path: Path) -> ImportError:
-    return ImportError(
-        f"Reading {path} needs the package {package}: `pip install {package}`."
-    )
+def _imported(module: str, path: Path, package: str = "") -> Any:
+    """Returns a module that only this format needs."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = package or module
+        raise ImportError(
+            f"Reading {path} needs the package {package}: `pip install {package}`."
+        ) from error
 
 
 def _broken(path: Path, form: str, error: Exception) -> WeightsError:

@@ -1,8 +1,9 @@
 r"""Name maps of transformers: GPT-2, BERT, Llama and ViT, and a generator of digits.
 
-Each map is a function of the model, because a checkpoint stores the kernels of all
-heads as one matrix and only the model knows how many heads that is. Torch's linear
-layers are (out, in), so `"oi->io"` stands wherever a kernel is read.
+Each map is a function of the model, which has the sizes of the checkpoint, because a
+checkpoint stores the kernels of all heads as one matrix and only the model knows how
+many heads that is. Torch's linear layers are (out, in), so `"oi->io"` stands wherever a
+kernel is read.
 """
 
 from __future__ import annotations
@@ -16,17 +17,17 @@ from jaxinterp.models.llama import Llama
 from jaxinterp.models.transformer import Transformer
 from jaxinterp.models.vit import ViT
 from jaxinterp.models.weights.names import Convert, Entry, NameMap
+from jaxinterp.models.weights.torch_lines import convolution, dense, layer_norm
 
 Reshape = Callable[[np.ndarray], np.ndarray]
 
+_EMBEDDING = "params/token_embedding/embedding"
+
 # Torch numbers the activations too, so every other layer has weights.
 MLP_GAN_MNIST: NameMap = (
-    Entry(r"0\.weight", "params/layers_0/kernel", "oi->io"),
-    Entry(r"0\.bias", "params/layers_0/bias"),
-    Entry(r"2\.weight", "params/layers_1/kernel", "oi->io"),
-    Entry(r"2\.bias", "params/layers_1/bias"),
-    Entry(r"4\.weight", "params/layers_2/kernel", "oi->io"),
-    Entry(r"4\.bias", "params/layers_2/bias"),
+    *dense("0", "layers_0"),
+    *dense("2", "layers_1"),
+    *dense("4", "layers_2"),
 )
 
 
@@ -35,40 +36,23 @@ def hf_gpt2(model: Transformer) -> NameMap:
 
     Its layers are `Conv1D`, stored as (in, out); query, key and value are one.
 
-    Args:
-        model: of the sizes of the checkpoint.
-
     Example:
         >>> hf_gpt2(Transformer())[0].path
         'params/token_embedding/embedding'
     """
     block = r"(?:transformer\.)?h\.(\d+)\."
-    ours = r"params/blocks_\1"
+    ours = r"blocks_\1"
     split, merge = _split_heads(model.heads), _merge_heads(model.heads)
     return (
-        Entry(r"(?:transformer\.)?wte\.weight", "params/token_embedding/embedding"),
+        Entry(r"(?:transformer\.)?wte\.weight", _EMBEDDING),
         Entry(r"(?:transformer\.)?wpe\.weight", "params/position_embedding/embedding"),
-        Entry(
-            block + r"attn\.c_attn\.weight",
-            f"{ours}/attention",
-            convert=_fused(split, "kernel"),
-        ),
-        Entry(
-            block + r"attn\.c_attn\.bias",
-            f"{ours}/attention",
-            convert=_fused(split, "bias"),
-        ),
-        Entry(
-            block + r"attn\.c_proj\.weight", f"{ours}/attention/out/kernel", "", merge
-        ),
-        Entry(block + r"attn\.c_proj\.bias", f"{ours}/attention/out/bias"),
-        Entry(block + r"mlp\.c_fc\.weight", f"{ours}/mlp/up/kernel"),
-        Entry(block + r"mlp\.c_fc\.bias", f"{ours}/mlp/up/bias"),
-        Entry(block + r"mlp\.c_proj\.weight", f"{ours}/mlp/down/kernel"),
-        Entry(block + r"mlp\.c_proj\.bias", f"{ours}/mlp/down/bias"),
-        *_norm(block + r"ln_1", r"blocks_\1/attention_norm"),
-        *_norm(block + r"ln_2", r"blocks_\1/mlp_norm"),
-        *_norm(r"(?:transformer\.)?ln_f", "norm"),
+        *_fused(block + r"attn\.c_attn", split, layout=""),
+        *dense(block + r"attn\.c_proj", f"{ours}/attention/out", merge, layout=""),
+        *dense(block + r"mlp\.c_fc", f"{ours}/mlp/up", layout=""),
+        *dense(block + r"mlp\.c_proj", f"{ours}/mlp/down", layout=""),
+        *layer_norm(block + r"ln_1", f"{ours}/attention_norm"),
+        *layer_norm(block + r"ln_2", f"{ours}/mlp_norm"),
+        *layer_norm(r"(?:transformer\.)?ln_f", "norm"),
         # The causal mask, which older files store with the weights.
         Entry(block + r"attn\.(?:masked_)?bias", ""),
         _lm_head(model.is_tied),
@@ -80,9 +64,6 @@ def hf_bert(model: Bert) -> NameMap:
 
     The heads of pre-training (`cls.*`) are not needed.
 
-    Args:
-        model: of the sizes of the checkpoint.
-
     Example:
         >>> hf_bert(Bert())[0].path
         'params/token_embedding/embedding'
@@ -91,27 +72,27 @@ def hf_bert(model: Bert) -> NameMap:
     block = r"(?:bert\.)?encoder\.layer\.(\d+)\."
     split, merge = _split_heads(model.heads), _merge_heads(model.heads)
     return (
-        Entry(
-            embeddings + r"word_embeddings\.weight", "params/token_embedding/embedding"
-        ),
+        Entry(embeddings + r"word_embeddings\.weight", _EMBEDDING),
         Entry(
             embeddings + r"(position|token_type)_embeddings\.weight",
             r"params/\1_embedding/embedding",
         ),
-        *_norm(embeddings + "LayerNorm", "norm"),
-        *_dense(
+        *layer_norm(embeddings + "LayerNorm", "norm"),
+        *dense(
             block + r"attention\.self\.(query|key|value)",
             r"blocks_\1/attention/\2",
             split,
             split,
         ),
-        *_dense(block + r"attention\.output\.dense", r"blocks_\1/attention/out", merge),
-        *_norm(block + r"attention\.output\.LayerNorm", r"blocks_\1/attention_norm"),
-        *_dense(block + r"intermediate\.dense", r"blocks_\1/mlp/up"),
-        *_dense(block + r"output\.dense", r"blocks_\1/mlp/down"),
-        *_norm(block + r"output\.LayerNorm", r"blocks_\1/mlp_norm"),
-        *_dense(r"(?:bert\.)?pooler\.dense", "pooler"),
-        *_dense("classifier", "head"),
+        *dense(block + r"attention\.output\.dense", r"blocks_\1/attention/out", merge),
+        *layer_norm(
+            block + r"attention\.output\.LayerNorm", r"blocks_\1/attention_norm"
+        ),
+        *dense(block + r"intermediate\.dense", r"blocks_\1/mlp/up"),
+        *dense(block + r"output\.dense", r"blocks_\1/mlp/down"),
+        *layer_norm(block + r"output\.LayerNorm", r"blocks_\1/mlp_norm"),
+        *dense(r"(?:bert\.)?pooler\.dense", "pooler"),
+        *dense("classifier", "head"),
         Entry(embeddings + "position_ids", ""),
         Entry(r"cls\..*", ""),
     )
@@ -122,9 +103,6 @@ def hf_llama(model: Llama) -> NameMap:
 
     Its pairs of rotated features are those of `Llama`, so no kernel is reordered.
 
-    Args:
-        model: of the sizes of the checkpoint.
-
     Example:
         >>> hf_llama(Llama())[0].path
         'params/token_embedding/embedding'
@@ -132,7 +110,7 @@ def hf_llama(model: Llama) -> NameMap:
     block = r"(?:model\.)?layers\.(\d+)\."
     ours = r"params/blocks_\1"
     return (
-        Entry(r"(?:model\.)?embed_tokens\.weight", "params/token_embedding/embedding"),
+        Entry(r"(?:model\.)?embed_tokens\.weight", _EMBEDDING),
         *_llama_attention(
             model,
             {
@@ -161,9 +139,6 @@ def llama2c(model: Llama) -> NameMap:
     There a rotated pair is two neighbouring features, here a feature of the first half
     and its fellow of the second; kernels of queries and keys are reordered.
 
-    Args:
-        model: of the sizes of the checkpoint.
-
     Example:
         >>> llama2c(Llama())[0].path
         'params/token_embedding/embedding'
@@ -171,7 +146,7 @@ def llama2c(model: Llama) -> NameMap:
     block = r"layers\.(\d+)\."
     ours = r"params/blocks_\1"
     return (
-        Entry("tok_embeddings", "params/token_embedding/embedding"),
+        Entry("tok_embeddings", _EMBEDDING),
         *_llama_attention(
             model,
             {name: rf"{block}w{name[0]}" for name in ("query", "key", "value", "out")},
@@ -192,10 +167,8 @@ def hf_vit(model: ViT) -> NameMap:
     """Returns the name map of Hugging Face's ViT for classification.
 
     Files on the hub say `encoder.layer.0.attention.attention.query`, the models of
-    transformers 5 `layers.0.attention.q_proj`; either is read.
-
-    Args:
-        model: of the sizes of the checkpoint, with `norm_epsilon=1e-12`.
+    transformers 5 `layers.0.attention.q_proj`; either is read. The model has
+    `norm_epsilon=1e-12`.
 
     Example:
         >>> hf_vit(ViT())[0].path
@@ -207,95 +180,68 @@ def hf_vit(model: ViT) -> NameMap:
     lines = [
         Entry(embeddings + "cls_token", "params/class_token"),
         Entry(embeddings + "position_embeddings", "params/position_embedding"),
-        *_patches(embeddings + r"patch_embeddings\.projection"),
-        *_dense(
+        *convolution(embeddings + r"patch_embeddings\.projection", "patch_embedding"),
+        *dense(
             block + r"attention\.(?:output\.dense|o_proj)",
             r"blocks_\1/attention/out",
             merge,
         ),
-        *_norm(block + "layernorm_before", r"blocks_\1/attention_norm"),
-        *_dense(block + r"(?:intermediate\.dense|mlp\.fc1)", r"blocks_\1/mlp/up"),
-        *_dense(block + r"(?:output\.dense|mlp\.fc2)", r"blocks_\1/mlp/down"),
-        *_norm(block + "layernorm_after", r"blocks_\1/mlp_norm"),
-        *_norm(r"(?:vit\.)?layernorm", "norm"),
-        *_dense("classifier", "head"),
+        *layer_norm(block + "layernorm_before", r"blocks_\1/attention_norm"),
+        *dense(block + r"(?:intermediate\.dense|mlp\.fc1)", r"blocks_\1/mlp/up"),
+        *dense(block + r"(?:output\.dense|mlp\.fc2)", r"blocks_\1/mlp/down"),
+        *layer_norm(block + "layernorm_after", r"blocks_\1/mlp_norm"),
+        *layer_norm(r"(?:vit\.)?layernorm", "norm"),
+        *dense("classifier", "head"),
         Entry(r"(?:vit\.)?pooler\.dense\.(?:weight|bias)", ""),
     ]
     for name in ("query", "key", "value"):
         theirs = rf"attention\.(?:attention\.{name}|{name[0]}_proj)"
         ours = rf"blocks_\1/attention/{name}"
-        lines += _dense(block + theirs, ours, split, split)
+        lines += dense(block + theirs, ours, split, split)
     return tuple(lines)
 
 
 def timm_vit(model: ViT) -> NameMap:
     """Returns the name map of timm's `vit_*` with a class token.
 
-    Args:
-        model: of the sizes of the checkpoint.
-
     Example:
         >>> timm_vit(ViT())[0].path
         'params/class_token'
     """
     block = r"blocks\.(\d+)\."
-    attention = r"params/blocks_\1/attention"
     split, merge = _split_heads(model.heads), _merge_heads(model.heads)
     return (
         Entry("cls_token", "params/class_token"),
         Entry("pos_embed", "params/position_embedding"),
-        *_patches(r"patch_embed\.proj"),
-        Entry(
-            block + r"attn\.qkv\.weight", attention, "oi->io", _fused(split, "kernel")
-        ),
-        Entry(block + r"attn\.qkv\.bias", attention, "", _fused(split, "bias")),
-        *_dense(block + r"attn\.proj", r"blocks_\1/attention/out", merge),
-        *_norm(block + "norm1", r"blocks_\1/attention_norm"),
-        *_norm(block + "norm2", r"blocks_\1/mlp_norm"),
-        *_dense(block + r"mlp\.fc1", r"blocks_\1/mlp/up"),
-        *_dense(block + r"mlp\.fc2", r"blocks_\1/mlp/down"),
-        *_norm("norm", "norm"),
-        *_dense("head", "head"),
+        *convolution(r"patch_embed\.proj", "patch_embedding"),
+        *_fused(block + r"attn\.qkv", split),
+        *dense(block + r"attn\.proj", r"blocks_\1/attention/out", merge),
+        *layer_norm(block + "norm1", r"blocks_\1/attention_norm"),
+        *layer_norm(block + "norm2", r"blocks_\1/mlp_norm"),
+        *dense(block + r"mlp\.fc1", r"blocks_\1/mlp/up"),
+        *dense(block + r"mlp\.fc2", r"blocks_\1/mlp/down"),
+        *layer_norm("norm", "norm"),
+        *dense("head", "head"),
     )
 
 
 # --- Lines that several maps share ----------------------------------------------------
 
 
-def _dense(
-    pattern: str,
-    path: str,
-    convert_kernel: Convert | None = None,
-    convert_bias: Convert | None = None,
-) -> NameMap:
-    """Returns the two lines of a linear layer of torch."""
+def _fused(pattern: str, split_heads: Reshape, layout: str = "oi->io") -> NameMap:
+    """Returns the lines of a linear layer that is queries, keys and values at once."""
+    path = r"params/blocks_\1/attention"
     return (
-        Entry(rf"{pattern}\.weight", f"params/{path}/kernel", "oi->io", convert_kernel),
-        Entry(rf"{pattern}\.bias", f"params/{path}/bias", "", convert_bias),
-    )
-
-
-def _norm(pattern: str, path: str) -> NameMap:
-    """Returns the two lines of a layer norm; old files say gamma and beta."""
-    return (
-        Entry(rf"{pattern}\.(?:weight|gamma)", f"params/{path}/scale"),
-        Entry(rf"{pattern}\.(?:bias|beta)", f"params/{path}/bias"),
-    )
-
-
-def _patches(pattern: str) -> NameMap:
-    """Returns the two lines of the convolution that embeds patches."""
-    path = "params/patch_embedding"
-    return (
-        Entry(rf"{pattern}\.weight", f"{path}/kernel", "oihw->hwio"),
-        Entry(rf"{pattern}\.bias", f"{path}/bias"),
+        Entry(rf"{pattern}\.weight", path, layout, _cut(split_heads, "kernel")),
+        Entry(rf"{pattern}\.bias", path, "", _cut(split_heads, "bias")),
     )
 
 
 def _lm_head(is_tied: bool) -> Entry:
-    """Returns the line of the unembedding, which is a copy where it is tied."""
-    path = "" if is_tied else "params/lm_head/kernel"
-    return Entry(r"lm_head\.weight", path, "oi->io")
+    """Returns the line of the unembedding; where it is tied, files may have a copy."""
+    if is_tied:
+        return Entry(r"lm_head\.weight", _EMBEDDING, is_copy=True)
+    return Entry(r"lm_head\.weight", "params/lm_head/kernel", "oi->io")
 
 
 def _llama_attention(
@@ -348,7 +294,7 @@ def _merge_heads(heads: int) -> Reshape:
     return convert
 
 
-def _fused(split_heads: Reshape, leaf: str) -> Convert:
+def _cut(split_heads: Reshape, leaf: str) -> Convert:
     """Returns what cuts queries, keys and values apart along the last axis."""
 
     def convert(array: np.ndarray) -> Mapping[str, np.ndarray]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from jaxinterp.models.weights.names import Entry, NameMap
+from jaxinterp.models.weights.torch_lines import convolution, dense, layer_norm
 from jaxinterp.models.weights.vision import CONVNEXT_TORCHVISION, vgg_torchvision
 
 
@@ -23,8 +24,8 @@ def vgg_timm(depth: int, use_batch_norm: bool = False) -> NameMap:
     timm has the first two dense layers as convolutions over the whole grid.
 
     Args:
-        depth: number of layers with weights.
-        use_batch_norm: whether a batch norm follows every convolution.
+        depth: as in `vgg_torchvision`.
+        use_batch_norm: likewise.
 
     Raises:
         ValueError: if there is no VGG of this depth.
@@ -33,58 +34,33 @@ def vgg_timm(depth: int, use_batch_norm: bool = False) -> NameMap:
         >>> [e.pattern for e in vgg_timm(11) if e.path == "params/fc8/bias"]
         ['classifier\\.6\\.bias', 'head\\.fc\\.bias']
     """
-    dense = (("1", "6"), ("2", "7"))
     return (
         *vgg_torchvision(depth, use_batch_norm),
-        *(
-            Entry(
-                rf"pre_logits\.fc{theirs}\.weight",
-                f"params/fc{ours}/kernel",
-                "oihw->hwio",
-                _dense_of_window,
-            )
-            for theirs, ours in dense
-        ),
-        *(
-            Entry(rf"pre_logits\.fc{theirs}\.bias", f"params/fc{ours}/bias")
-            for theirs, ours in dense
-        ),
-        Entry(r"head\.fc\.weight", "params/fc8/kernel", "oi->io"),
-        Entry(r"head\.fc\.bias", "params/fc8/bias"),
+        *convolution(r"pre_logits\.fc1", "fc6", _dense_of_window),
+        *convolution(r"pre_logits\.fc2", "fc7", _dense_of_window),
+        *dense(r"head\.fc", "fc8"),
     )
 
 
 def _convnext_stage(stage: int) -> NameMap:
-    block, path = rf"stages\.{stage - 1}\.blocks\.(\d+)", rf"params/stage{stage}_\1"
+    block, path = rf"stages\.{stage - 1}\.blocks\.(\d+)", rf"stage{stage}_\1"
     halving = rf"stages\.{stage - 1}\.downsample"
     return (
-        Entry(rf"{halving}\.0\.weight", f"params/downsample{stage}_norm/scale"),
-        Entry(rf"{halving}\.0\.bias", f"params/downsample{stage}_norm/bias"),
-        Entry(
-            rf"{halving}\.1\.weight", f"params/downsample{stage}/kernel", "oihw->hwio"
-        ),
-        Entry(rf"{halving}\.1\.bias", f"params/downsample{stage}/bias"),
-        Entry(rf"{block}\.conv_dw\.weight", f"{path}/depthwise/kernel", "oihw->hwio"),
-        Entry(rf"{block}\.conv_dw\.bias", f"{path}/depthwise/bias"),
-        Entry(rf"{block}\.norm\.weight", f"{path}/norm/scale"),
-        Entry(rf"{block}\.norm\.bias", f"{path}/norm/bias"),
-        Entry(rf"{block}\.mlp\.fc1\.weight", f"{path}/expand/kernel", "oi->io"),
-        Entry(rf"{block}\.mlp\.fc1\.bias", f"{path}/expand/bias"),
-        Entry(rf"{block}\.mlp\.fc2\.weight", f"{path}/project/kernel", "oi->io"),
-        Entry(rf"{block}\.mlp\.fc2\.bias", f"{path}/project/bias"),
-        Entry(rf"{block}\.gamma", f"{path}/scale"),
+        *layer_norm(rf"{halving}\.0", f"downsample{stage}_norm"),
+        *convolution(rf"{halving}\.1", f"downsample{stage}"),
+        *convolution(rf"{block}\.conv_dw", f"{path}/depthwise"),
+        *layer_norm(rf"{block}\.norm", f"{path}/norm"),
+        *dense(rf"{block}\.mlp\.fc1", f"{path}/expand"),
+        *dense(rf"{block}\.mlp\.fc2", f"{path}/project"),
+        Entry(rf"{block}\.gamma", f"params/{path}/scale"),
     )
 
 
 CONVNEXT_TIMM: NameMap = (
     *CONVNEXT_TORCHVISION,
-    Entry(r"stem\.0\.weight", "params/stem/kernel", "oihw->hwio"),
-    Entry(r"stem\.0\.bias", "params/stem/bias"),
-    Entry(r"stem\.1\.weight", "params/stem_norm/scale"),
-    Entry(r"stem\.1\.bias", "params/stem_norm/bias"),
+    *convolution(r"stem\.0", "stem"),
+    *layer_norm(r"stem\.1", "stem_norm"),
     *(entry for stage in (1, 2, 3, 4) for entry in _convnext_stage(stage)),
-    Entry(r"head\.norm\.weight", "params/norm/scale"),
-    Entry(r"head\.norm\.bias", "params/norm/bias"),
-    Entry(r"head\.fc\.weight", "params/fc/kernel", "oi->io"),
-    Entry(r"head\.fc\.bias", "params/fc/bias"),
+    *layer_norm(r"head\.norm", "norm"),
+    *dense(r"head\.fc", "fc"),
 )

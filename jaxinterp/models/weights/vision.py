@@ -1,10 +1,9 @@
 r"""Name maps of image networks: torchvision's checkpoints, Caffe's and Keras's.
 
-A map is a value that `fill` takes beside the shapes of the model's variables. Torch has
-kernels `(out, in, height, width)` and dense kernels `(out, in)`; ours are `(height,
-width, in, out)` and `(in, out)`. Torch flattens features channels first and ours are
-flattened channels last, so the first dense kernel after a flattening is permuted here,
-and the network itself needs no transposition that an explanation had to pass.
+A map is a value that `fill` takes beside the shapes of the model's variables. Torch
+flattens features channels first and ours are flattened channels last, so the first
+dense kernel after a flattening is permuted here, and the network itself needs no
+transposition that an explanation had to pass.
 
 Files in Caffe's and Keras's names have our layout already.
 """
@@ -15,76 +14,46 @@ import numpy as np
 
 from jaxinterp.models import alexnet, vgg
 from jaxinterp.models.weights.names import Convert, Entry, NameMap
+from jaxinterp.models.weights.torch_lines import (
+    batch_norm,
+    convolution,
+    dense,
+    layer_norm,
+)
 
-# --- What one layer of torch becomes --------------------------------------------------
-
-
-def _convolution(pattern: str, path: str) -> NameMap:
-    return (
-        Entry(rf"{pattern}\.weight", f"params/{path}/kernel", "oihw->hwio"),
-        Entry(rf"{pattern}\.bias", f"params/{path}/bias"),
-    )
-
-
-def _dense(pattern: str, path: str) -> NameMap:
-    return (
-        Entry(rf"{pattern}\.weight", f"params/{path}/kernel", "oi->io"),
-        Entry(rf"{pattern}\.bias", f"params/{path}/bias"),
-    )
+# --- AlexNet and VGG ------------------------------------------------------------------
 
 
 def _dense_after_grid(pattern: str, path: str, side: int) -> NameMap:
     """A dense layer that reads flattened features of `side` x `side` positions."""
-    return (
-        Entry(
-            rf"{pattern}\.weight",
-            f"params/{path}/kernel",
-            convert=_channels_last(side),
-        ),
-        Entry(rf"{pattern}\.bias", f"params/{path}/bias"),
-    )
+    return dense(pattern, path, _channels_last(side))
 
 
 def _channels_last(side: int) -> Convert:
-    """Returns `(out, channels * side * side) -> (side * side * channels, out)`."""
+    """Returns what reorders the rows of a kernel that reads a flattened grid.
+
+    Its input is `(channels * side * side, out)`, its output `(side * side * channels,
+    out)`.
+    """
 
     def convert(kernel: np.ndarray) -> np.ndarray:
-        if kernel.ndim != 2 or kernel.shape[1] % side**2:
-            return kernel.T  # `fill` says which shape was needed
-        grid = kernel.reshape(kernel.shape[0], -1, side, side)
-        return grid.transpose(2, 3, 1, 0).reshape(-1, kernel.shape[0])
+        if kernel.shape[0] % side**2:
+            return kernel  # `fill` says which shape was needed
+        grid = kernel.reshape(-1, side, side, kernel.shape[1])
+        return grid.transpose(1, 2, 0, 3).reshape(kernel.shape)
 
     return convert
 
 
-def _batch_norm(pattern: str, path: str) -> NameMap:
-    return (
-        Entry(rf"{pattern}\.weight", f"params/{path}/scale"),
-        Entry(rf"{pattern}\.bias", f"params/{path}/bias"),
-        Entry(rf"{pattern}\.running_mean", f"batch_stats/{path}/mean"),
-        Entry(rf"{pattern}\.running_var", f"batch_stats/{path}/var"),
-        Entry(rf"{pattern}\.num_batches_tracked", ""),
-    )
-
-
-def _layer_norm(pattern: str, path: str) -> NameMap:
-    return (
-        Entry(rf"{pattern}\.weight", f"params/{path}/scale"),
-        Entry(rf"{pattern}\.bias", f"params/{path}/bias"),
-    )
-
-
-# --- AlexNet and VGG ------------------------------------------------------------------
-
 ALEXNET_TORCHVISION: NameMap = (
-    *_convolution(r"features\.0", "conv1"),
-    *_convolution(r"features\.3", "conv2"),
-    *_convolution(r"features\.6", "conv3"),
-    *_convolution(r"features\.8", "conv4"),
-    *_convolution(r"features\.10", "conv5"),
+    *convolution(r"features\.0", "conv1"),
+    *convolution(r"features\.3", "conv2"),
+    *convolution(r"features\.6", "conv3"),
+    *convolution(r"features\.8", "conv4"),
+    *convolution(r"features\.10", "conv5"),
     *_dense_after_grid(r"classifier\.1", "fc6", alexnet.GRID),
-    *_dense(r"classifier\.4", "fc7"),
-    *_dense(r"classifier\.6", "fc8"),
+    *dense(r"classifier\.4", "fc7"),
+    *dense(r"classifier\.6", "fc8"),
 )
 
 
@@ -111,36 +80,36 @@ def vgg_torchvision(depth: int, use_batch_norm: bool = False) -> NameMap:
     for stage, layers in enumerate(vgg.STAGES[depth], start=1):
         for layer in range(1, layers + 1):
             name = f"{stage}_{layer}"
-            entries += _convolution(rf"features\.{position}", f"conv{name}")
+            entries += convolution(rf"features\.{position}", f"conv{name}")
             if use_batch_norm:
-                entries += _batch_norm(rf"features\.{position + 1}", f"bn{name}")
+                entries += batch_norm(rf"features\.{position + 1}", f"bn{name}")
             position += 3 if use_batch_norm else 2  # a relu counts too
         position += 1  # and so does a pooling
     return (
         *entries,
         *_dense_after_grid(r"classifier\.0", "fc6", vgg.GRID),
-        *_dense(r"classifier\.3", "fc7"),
-        *_dense(r"classifier\.6", "fc8"),
+        *dense(r"classifier\.3", "fc7"),
+        *dense(r"classifier\.6", "fc8"),
     )
 
 
 # --- ResNet ---------------------------------------------------------------------------
 
 RESNET_TORCHVISION: NameMap = (
-    *_convolution("conv1", "conv1"),
-    *_batch_norm("bn1", "bn1"),
-    *_convolution(r"(layer\d)\.(\d+)\.(conv\d)", r"\1_\2/\3"),
-    *_batch_norm(r"(layer\d)\.(\d+)\.(bn\d)", r"\1_\2/\3"),
-    *_convolution(r"(layer\d)\.(\d+)\.downsample\.0", r"\1_\2/downsample_0"),
-    *_batch_norm(r"(layer\d)\.(\d+)\.downsample\.1", r"\1_\2/downsample_1"),
-    *_dense("fc", "fc"),
+    *convolution("conv1", "conv1"),
+    *batch_norm("bn1", "bn1"),
+    *convolution(r"(layer\d)\.(\d+)\.(conv\d)", r"\1_\2/\3"),
+    *batch_norm(r"(layer\d)\.(\d+)\.(bn\d)", r"\1_\2/\3"),
+    *convolution(r"(layer\d)\.(\d+)\.downsample\.0", r"\1_\2/downsample_0"),
+    *batch_norm(r"(layer\d)\.(\d+)\.downsample\.1", r"\1_\2/downsample_1"),
+    *dense("fc", "fc"),
 )
 
 
-def _hugging_face_block(pattern: str, convolution: str, norm: str) -> NameMap:
+def _hugging_face_block(pattern: str, conv: str, norm: str) -> NameMap:
     return (
-        *_convolution(rf"{pattern}\.convolution", convolution),
-        *_batch_norm(rf"{pattern}\.normalization", norm),
+        *convolution(rf"{pattern}\.convolution", conv),
+        *batch_norm(rf"{pattern}\.normalization", norm),
     )
 
 
@@ -164,7 +133,7 @@ def _hugging_face_stage(stage: int) -> NameMap:
 RESNET_HUGGING_FACE: NameMap = (
     *_hugging_face_block(r"resnet\.embedder\.embedder", "conv1", "bn1"),
     *(entry for stage in (1, 2, 3, 4) for entry in _hugging_face_stage(stage)),
-    *_dense(r"classifier\.1", "fc"),
+    *dense(r"classifier\.1", "fc"),
 )
 
 
@@ -199,29 +168,51 @@ _RESNET8_BATCH_NORMS = _keras_layers(
         "block3/bn2",
     ),
 )
+
+
+def _keras_layer(
+    layer: str, path: str, variables: tuple[tuple[str, str, str], ...]
+) -> NameMap:
+    """Returns the lines of a layer: names in Keras and here, and the collection.
+
+    Keras itself calls a variable `layer/kernel`, `.h5` files `layer/layer/kernel`, and
+    `.weights.h5` and `.keras` files `layers/layer/vars/0`, numbered in its order.
+    """
+    return tuple(
+        Entry(
+            rf"(?:{layer}/)?{layer}/{theirs}|layers/{layer}/vars/{i}",
+            f"{collection}/{path}/{ours}",
+        )
+        for i, (theirs, collection, ours) in enumerate(variables)
+    )
+
+
+_KERAS_AFFINE = (("kernel", "params", "kernel"), ("bias", "params", "bias"))
+_KERAS_BATCH_NORM = (
+    ("gamma", "params", "scale"),
+    ("beta", "params", "bias"),
+    ("moving_mean", "batch_stats", "mean"),
+    ("moving_variance", "batch_stats", "var"),
+)
 RESNET8_KERAS: NameMap = (
     *(
-        Entry(f"{name}/(kernel|bias)", rf"params/{place}/\1")
-        for name, place in _RESNET8_CONVOLUTIONS.items()
+        line
+        for layer, path in _RESNET8_CONVOLUTIONS.items()
+        for line in _keras_layer(layer, path, _KERAS_AFFINE)
     ),
     *(
-        Entry(f"{name}/{theirs}", f"{collection}/{place}/{ours}")
-        for name, place in _RESNET8_BATCH_NORMS.items()
-        for theirs, collection, ours in (
-            ("gamma", "params", "scale"),
-            ("beta", "params", "bias"),
-            ("moving_mean", "batch_stats", "mean"),
-            ("moving_variance", "batch_stats", "var"),
-        )
+        line
+        for layer, path in _RESNET8_BATCH_NORMS.items()
+        for line in _keras_layer(layer, path, _KERAS_BATCH_NORM)
     ),
-    Entry("dense/(kernel|bias)", r"params/fc/\1"),
+    *_keras_layer("dense", "fc", _KERAS_AFFINE),
 )
 
 # --- LeNet ----------------------------------------------------------------------------
 
 LENET_TORCH: NameMap = (
-    *_convolution(r"convnet\.(c\d)", r"\1"),
-    *_dense(r"fc\.(f\d)", r"\1"),
+    *convolution(r"convnet\.(c\d)", r"\1"),
+    *dense(r"fc\.(f\d)", r"\1"),
 )
 
 # --- SqueezeNet -----------------------------------------------------------------------
@@ -234,16 +225,16 @@ SQUEEZENET_CAFFE: NameMap = (
 # Where the modules `fire2` to `fire9` stand in torchvision's list of layers.
 _FIRE_POSITIONS = (3, 4, 6, 7, 9, 10, 11, 12)
 SQUEEZENET_TORCHVISION: NameMap = (
-    *_convolution(r"features\.0", "conv1"),
+    *convolution(r"features\.0", "conv1"),
     *(
         entry
         for fire, position in enumerate(_FIRE_POSITIONS, start=2)
         for entry in (
-            *_convolution(rf"features\.{position}\.squeeze", f"fire{fire}/squeeze1x1"),
-            *_convolution(rf"features\.{position}\.(expand\dx\d)", rf"fire{fire}/\1"),
+            *convolution(rf"features\.{position}\.squeeze", f"fire{fire}/squeeze1x1"),
+            *convolution(rf"features\.{position}\.(expand\dx\d)", rf"fire{fire}/\1"),
         )
     ),
-    *_convolution(r"classifier\.1", "conv10"),
+    *convolution(r"classifier\.1", "conv10"),
 )
 
 # --- GoogLeNet ------------------------------------------------------------------------
@@ -267,8 +258,8 @@ GOOGLENET_CAFFE: NameMap = (
 
 def _torchvision_block(pattern: str, path: str) -> NameMap:
     return (
-        *_convolution(rf"{pattern}\.conv", f"{path}/conv"),
-        *_batch_norm(rf"{pattern}\.bn", f"{path}/bn"),
+        *convolution(rf"{pattern}\.conv", f"{path}/conv"),
+        *batch_norm(rf"{pattern}\.bn", f"{path}/bn"),
     )
 
 
@@ -282,7 +273,7 @@ GOOGLENET_TORCHVISION: NameMap = (
     *_torchvision_block(r"inception(\d\w)\.branch3\.0", r"inception_\1/5x5_reduce"),
     *_torchvision_block(r"inception(\d\w)\.branch3\.1", r"inception_\1/5x5"),
     *_torchvision_block(r"inception(\d\w)\.branch4\.1", r"inception_\1/pool_proj"),
-    *_dense("fc", "classifier"),
+    *dense("fc", "classifier"),
     Entry(r"aux[12]\..*", ""),  # the auxiliary heads, which only training needs
 )
 
@@ -294,20 +285,20 @@ def _convnext_stage(stage: int) -> NameMap:
     block, path = rf"features\.{2 * stage - 1}\.(\d+)", rf"stage{stage}_\1"
     halving = rf"features\.{2 * stage - 2}"
     return (
-        *_layer_norm(rf"{halving}\.0", f"downsample{stage}_norm"),
-        *_convolution(rf"{halving}\.1", f"downsample{stage}"),
-        *_convolution(rf"{block}\.block\.0", f"{path}/depthwise"),
-        *_layer_norm(rf"{block}\.block\.2", f"{path}/norm"),
-        *_dense(rf"{block}\.block\.3", f"{path}/expand"),
-        *_dense(rf"{block}\.block\.5", f"{path}/project"),
+        *layer_norm(rf"{halving}\.0", f"downsample{stage}_norm"),
+        *convolution(rf"{halving}\.1", f"downsample{stage}"),
+        *convolution(rf"{block}\.block\.0", f"{path}/depthwise"),
+        *layer_norm(rf"{block}\.block\.2", f"{path}/norm"),
+        *dense(rf"{block}\.block\.3", f"{path}/expand"),
+        *dense(rf"{block}\.block\.5", f"{path}/project"),
         Entry(rf"{block}\.layer_scale", f"params/{path}/scale", "", np.ravel),
     )
 
 
 CONVNEXT_TORCHVISION: NameMap = (
-    *_convolution(r"features\.0\.0", "stem"),
-    *_layer_norm(r"features\.0\.1", "stem_norm"),
+    *convolution(r"features\.0\.0", "stem"),
+    *layer_norm(r"features\.0\.1", "stem_norm"),
     *(entry for stage in (1, 2, 3, 4) for entry in _convnext_stage(stage)),
-    *_layer_norm(r"classifier\.0", "norm"),
-    *_dense(r"classifier\.2", "fc"),
+    *layer_norm(r"classifier\.0", "norm"),
+    *dense(r"classifier\.2", "fc"),
 )

@@ -67,6 +67,15 @@ def test_a_file_is_downloaded_once_and_then_read_from_the_cache(hub):
     assert hub.downloads == 1
 
 
+def test_a_revision_is_a_file_of_its_own(hub):
+    tagged = FILE._replace(revision="v1.0")
+    hub.files[tagged] = b"older weights"
+    fetch(FILE, download=True)
+    with pytest.raises(FileNotFoundError, match=r"\(revision v1\.0\) is not in the"):
+        fetch(tagged, download=False)
+    assert fetch(tagged, download=True).read_bytes() == b"older weights"
+
+
 def test_a_hub_that_cannot_be_reached_is_an_error_that_says_so(hub):
     hub.is_reachable = False
     with pytest.raises(ConnectionError, match="trying to reach the hub") as caught:

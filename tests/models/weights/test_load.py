@@ -92,11 +92,16 @@ def test_a_module_of_other_sizes_uses_the_map_of_an_entry(lenet):
         model=ji.models.LeNet(classes=4),
         name_map="lenet_mnist",
         inputs=jax.ShapeDtypeStruct((1, 32, 32, 1), jnp.float32),
-        preprocess=HALF,
     )
     assert loaded.variables["params"]["f7"]["kernel"].shape == (84, 4)
-    assert loaded.preprocess is HALF
+    # Nobody knows which pictures these weights were trained on, and the entry does not.
+    assert loaded.preprocess is None
     assert loaded.class_names is None
+
+
+def test_preprocessing_may_be_given(lenet):
+    loaded = ji.models.load(lenet[0], model="lenet_mnist", preprocess=HALF)
+    assert loaded.preprocess is HALF
 
 
 def test_a_map_may_be_a_function_of_the_module(dense):
@@ -138,7 +143,9 @@ def test_class_names_are_read_from_a_file(dense, tmp_path):
     assert loaded.class_names == ("cat", "dog")
 
 
-def test_a_name_of_the_catalog_is_looked_up_on_the_hub(lenet, monkeypatch):
+@pytest.fixture
+def asked(lenet, monkeypatch):
+    """What the hub was asked for; it has one entry, `lenet`."""
     asked = []
 
     def fetch(file, *, download, sha256):
@@ -148,9 +155,41 @@ def test_a_name_of_the_catalog_is_looked_up_on_the_hub(lenet, monkeypatch):
     entry = CATALOG["lenet_mnist"]._replace(hub=HubFile("owner/lenet"))
     monkeypatch.setattr(loading, "CATALOG", {"lenet": entry})
     monkeypatch.setattr(loading, "fetch", fetch)
+    return asked
+
+
+def test_a_name_of_the_catalog_is_looked_up_on_the_hub(asked):
     ji.models.load("lenet")
     ji.models.load("lenet", download=True, sha256="0" * 64)
-    assert asked == [(entry.hub, False, None), (entry.hub, True, "0" * 64)]
+    file = HubFile("owner/lenet")
+    assert asked == [(file, False, None), (file, True, "0" * 64)]
+
+
+def test_the_revision_on_the_hub_may_be_chosen(asked):
+    ji.models.load("lenet", revision="v1.0")
+    assert asked == [(HubFile("owner/lenet", revision="v1.0"), False, None)]
+
+
+@pytest.mark.usefixtures("asked")
+def test_inputs_beside_a_name_alone_are_used_too():
+    wrong = jnp.zeros((1, 28, 28, 1), jnp.float32)
+    with pytest.raises(ValueError, match="LeNet takes images of shape"):
+        ji.models.load("lenet", inputs=wrong)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dtype": jnp.int8}, "`dtype` is that of the floating-point weights"),
+        ({"name_map": (Entry("(", ""),)}, "Line 1 of the name map cannot be read"),
+    ],
+)
+def test_wrong_arguments_are_found_before_anything_is_downloaded(
+    asked, options, message
+):
+    with pytest.raises(ValueError, match=message):
+        ji.models.load("lenet", download=True, **options)
+    assert not asked
 
 
 def test_what_does_not_fit_names_the_file(lenet):
@@ -207,9 +246,10 @@ def test_weights_that_are_on_no_hub_are_an_error_that_names_them():
         ji.models.load("alexnet", download=True)
 
 
-def test_a_path_is_not_downloaded(dense):
-    with pytest.raises(ValueError, match="`download=True` goes with a name of the cat"):
-        ji.models.load(dense[0], model="lenet_mnist", download=True)
+@pytest.mark.parametrize("options", [{"download": True}, {"revision": "main"}])
+def test_what_asks_the_hub_does_not_go_with_a_path(dense, options):
+    with pytest.raises(ValueError, match=r"go with a name of the catalog, .*dense"):
+        ji.models.load(dense[0], model="lenet_mnist", **options)
 
 
 # --- The catalog ----------------------------------------------------------------------

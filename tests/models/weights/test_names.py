@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 
@@ -186,12 +187,160 @@ def test_a_long_list_is_cut_and_counted():
     assert "... and 5 more" in message
 
 
-@pytest.mark.parametrize("layout", ["oihw", "oo->oo", "oi->ih"])
-def test_a_layout_that_is_no_permutation_is_an_error(layout):
-    with pytest.raises(ValueError, match="A layout names the axes before and after"):
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", [np.float32, jnp.bfloat16])
+def test_what_is_no_finite_number_is_listed_with_its_tensor(value, dtype):
+    kernel = np.zeros((4, 2, 3, 3), dtype)
+    kernel[0, 1, 2] = value
+    message = message_for(checkpoint(**{"layer1.0.conv.weight": kernel}))
+    assert "NaN or infinite, which `convert=np.nan_to_num` would replace (1)" in message
+    place = "layer1.0.conv.weight -> params/layer1_0/conv/kernel"
+    assert f"{place}: 3 of 72 numbers" in message
+
+
+def test_the_advice_about_nan_works():
+    name_map = (Entry("w", "w", convert=np.nan_to_num),)
+    tensors = {"w": np.array([np.nan, 2.0])}
+    assert fill({"w": shape(2)}, tensors, name_map, source="x")["w"].tolist() == [0, 2]
+
+
+def test_nan_in_what_is_not_needed_is_no_error():
+    tensors = {"w": np.ones(2), "mask": np.full(2, -np.inf)}
+    name_map = (Entry("w", "w"), Entry("mask", ""))
+    assert fill({"w": shape(2)}, tensors, name_map, source="x")["w"].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("tensor", "needed", "asked", "found"),
+    [
+        (np.float32([1e6, 0]), jnp.float32, jnp.float16, "0.0 to 1000000.0, needed fl"),
+        (np.float64([0, 1e300]), jnp.float32, None, "0.0 to 1e+300, needed float32"),
+        (np.float32([0, 1e6]), jnp.float32, jnp.float8_e4m3fn, "needed float8_e4m3fn"),
+        (np.array([300, -1]), jnp.int8, None, "found -1 to 300, needed int8"),
+    ],
+)
+def test_numbers_that_the_dtype_does_not_have_are_an_error(
+    tensor, needed, asked, found
+):
+    with pytest.raises(WeightsError, match="Too large for the dtype") as caught:
         fill(
-            {"w": shape(2, 2)}, {"w": np.eye(2)}, (Entry("w", "w", layout),), source=""
+            {"w": shape(2, dtype=needed)},
+            {"w": tensor},
+            (Entry("w", "w"),),
+            source="x",
+            dtype=asked,
         )
+    assert "w -> w: found " in str(caught.value)
+    assert found in str(caught.value)
+
+
+def test_what_the_dtype_rounds_is_no_error():
+    tensors = {"w": np.array([1e-30, 65504.0, 1 / 3])}
+    filled = fill(
+        {"w": shape(3)}, tensors, (Entry("w", "w"),), source="x", dtype="float16"
+    )
+    assert filled["w"].tolist() == [0.0, 65504.0, float(np.float16(1 / 3))]
+
+
+@pytest.mark.parametrize(
+    ("tensor", "needed"),
+    [
+        (np.array(["a", "b"]), jnp.int32),
+        (np.zeros(2, "V3"), jnp.float32),
+        (np.array([1j, 2]), jnp.float32),
+        (np.array([True, False]), jnp.float32),
+    ],
+)
+def test_another_kind_of_number_is_an_error(tensor, needed):
+    template = {"w": shape(2, dtype=needed)}
+    message = message_for({"w": tensor}, (Entry("w", "w"),), template)
+    assert f"found {tensor.dtype}, needed {np.dtype(needed)}" in message
+
+
+@pytest.mark.parametrize("dtype", [jnp.int8, "int32", bool, complex])
+def test_a_dtype_that_weights_do_not_have_is_an_error(dtype):
+    with pytest.raises(ValueError, match=r"floating-point weights, and is .*`dtype=jn"):
+        fill(TEMPLATE, checkpoint(), NAME_MAP, source="x", dtype=dtype)
+
+
+def test_a_dtype_that_jax_does_not_have_is_an_error():
+    with (
+        jax.enable_x64(False),
+        pytest.raises(ValueError, match=r"update\('jax_enable_x64', True\)"),
+    ):
+        fill(TEMPLATE, checkpoint(), NAME_MAP, source="x", dtype="float64")
+
+
+# --- Two tensors that are tied --------------------------------------------------------
+
+TIED = (
+    Entry("embedding", "embedding"),
+    Entry("head", "embedding", "ov->vo", is_copy=True),
+)
+EMBEDDING = np.arange(6.0).reshape(3, 2)
+
+
+@pytest.mark.parametrize("order", [("embedding", "head"), ("head", "embedding")])
+def test_a_copy_is_compared_with_what_it_copies(order):
+    tensors = {"embedding": EMBEDDING, "head": EMBEDDING.T}
+    tensors = {name: tensors[name] for name in order}
+    filled = fill({"embedding": shape(3, 2)}, tensors, TIED, source="x")
+    np.testing.assert_array_equal(filled["embedding"], EMBEDDING)
+    tensors["head"] = EMBEDDING.T + 1e-3
+    message = message_for(tensors, TIED, {"embedding": shape(3, 2)})
+    assert "Different, and the model has one place for both" in message
+    assert f"{order[0]} and {order[1]} -> embedding" in message
+
+
+def test_a_copy_alone_fills_the_place():
+    filled = fill({"embedding": shape(3, 2)}, {"head": EMBEDDING.T}, TIED, source="x")
+    np.testing.assert_array_equal(filled["embedding"], EMBEDDING)
+
+
+def test_a_copy_of_another_shape_is_an_error():
+    tensors = {"embedding": EMBEDDING, "head": np.ones((5, 3))}
+    message = message_for(tensors, TIED, {"embedding": shape(3, 2)})
+    assert "head -> embedding: found (3, 5), needed (3, 2)" in message
+
+
+# --- Name maps that cannot be read ----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (Entry("(.+", "w"), "unterminated subpattern"),
+        (Entry(".+", r"\1"), "invalid group reference 1"),
+        (Entry("(?P<name>.+)", r"\g<other>"), "unknown group name 'other'"),
+        (Entry("(.+)", r"\w"), r"bad escape \\w"),
+        (Entry("w", "w", "oihw"), "layout 'oihw' is no permutation"),
+        (Entry("w", "w", "oo->oo"), "layout 'oo->oo' is no permutation"),
+        (Entry("w", "w", "oi->ih"), "layout 'oi->ih' is no permutation"),
+    ],
+)
+def test_a_line_that_cannot_be_read_is_named_even_if_nothing_matches_it(line, reason):
+    name_map = (*NAME_MAP, line)
+    with pytest.raises(WeightsError, match=reason) as caught:
+        fill(TEMPLATE, checkpoint(), name_map, source="x")
+    assert str(caught.value).startswith("Line 4 of the name map cannot be read")
+    assert repr(line.pattern) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name_map", "message"),
+    [
+        (Entry("w", "w"), r"is a single one, .*Write `\(Entry\(\.\.\.\),\)`"),
+        ((Entry("w", "w"), ("b", "b")), r"Line 2 .* is no `Entry`, but \('b', 'b'\)"),
+        (("w", "w"), "Line 1 of the name map is no `Entry`, but 'w'"),
+    ],
+)
+def test_what_is_no_name_map_is_an_error(name_map, message):
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        with pytest.raises(TypeError, match=message):
+            fill({"w": shape(2)}, {"w": np.ones(2)}, name_map, source="x")
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def test_the_advice_of_the_error_works():

@@ -122,6 +122,23 @@ def test_floats_in_0_to_255_are_an_error():
         SMALL(PICTURES.astype(np.float32) * 255 / PICTURES.max())
 
 
+def test_pictures_that_were_resized_before_are_taken():
+    white = Preprocess((13, 13))(np.ones((1, 37, 51, 3), np.float32))
+    assert white.max() > 1  # in float32, and by rounding alone
+    again = Preprocess((9, 9))(white)
+    np.testing.assert_allclose(again, 1, atol=1e-6)
+    assert SMALL(np.asarray(white, np.float64)).dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype"),
+    [(1 + 1e-5, np.float32), (-1e-5, np.float64), (1.03, jnp.bfloat16)],
+)
+def test_more_than_rounding_is_an_error(value, dtype):
+    with pytest.raises(ValueError, match=r"Floating-point pixels are in 0\.\.1"):
+        SMALL(jnp.full((1, 2, 2, 3), value, dtype))
+
+
 def test_nan_is_an_error():
     with pytest.raises(ValueError, match=r"are in nan\.\.nan"):
         SMALL(np.full((1, 2, 2, 3), np.nan, np.float32))

@@ -108,9 +108,27 @@ def test_an_index_that_promises_more_than_the_shards_have_is_an_error(
         read_tensors(index)
 
 
+@pytest.mark.parametrize("is_folder", [True, False])
+def test_shards_are_known_by_content_too(tmp_path, is_folder):
+    weight_map = {name: f"pytorch_model-{i}.bin" for i, name in enumerate(TENSORS)}
+    for name, shard in weight_map.items():
+        with (tmp_path / shard).open("wb") as file:
+            np.savez(file, **{name: TENSORS[name]})
+    index = tmp_path / "pytorch_model.bin.index.json"
+    index.write_text(json.dumps({"weight_map": weight_map}))
+    assert_same(read_tensors(tmp_path if is_folder else index), TENSORS)
+
+
+def test_an_index_is_no_shard_of_itself(tmp_path):
+    path = tmp_path / "index.json"
+    path.write_text(json.dumps({"weight_map": {"w": path.name}}))
+    with pytest.raises(WeightsError, match="is no checkpoint that can be read"):
+        read_tensors(path)
+
+
 def test_json_that_is_no_index_is_an_error(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
-    with pytest.raises(WeightsError, match="index of sharded safetensors, and is"):
+    with pytest.raises(WeightsError, match="index of a sharded checkpoint, and is"):
         read_tensors(tmp_path / "config.json")
 
 
@@ -128,6 +146,20 @@ def test_npz_is_known_by_content(tmp_path, name):
     with (tmp_path / name).open("wb") as file:
         np.savez(file, **TENSORS)
     assert_same(read_tensors(tmp_path / name), TENSORS)
+
+
+def test_bfloat16_in_npz_is_read_though_numpy_forgets_its_name(tmp_path):
+    tensors = {"w": np.array([[1.0, -2.5]], jnp.bfloat16), "b": np.zeros(2)}
+    np.savez(tmp_path / "model.npz", **tensors)
+    assert_same(read_tensors(tmp_path / "model.npz"), tensors)
+
+
+def test_float8_in_npz_is_an_error_since_it_may_be_one_of_several(tmp_path):
+    np.savez(tmp_path / "model.npz", w=np.ones(2, jnp.float8_e4m3fn))
+    with pytest.raises(
+        WeightsError, match=r"tensor 'w', .*`array\.astype\(np\.float32"
+    ):
+        read_tensors(tmp_path / "model.npz")
 
 
 def test_a_truncated_zip_is_an_error(tmp_path):
@@ -162,6 +194,15 @@ def test_a_state_dict_is_known_by_content(tmp_path, torch, name, is_new):
     state = {name: torch.from_numpy(tensor) for name, tensor in TENSORS.items()}
     torch.save(state, tmp_path / name, _use_new_zipfile_serialization=is_new)
     assert_same(read_tensors(tmp_path / name), TENSORS)
+
+
+def test_shards_of_a_state_dict_are_found_by_their_folder(tmp_path, torch):
+    weight_map = {name: f"pytorch_model-{i}.bin" for i, name in enumerate(TENSORS)}
+    for name, shard in weight_map.items():
+        torch.save({name: torch.from_numpy(TENSORS[name])}, tmp_path / shard)
+    index = tmp_path / "pytorch_model.bin.index.json"
+    index.write_text(json.dumps({"weight_map": weight_map}))
+    assert_same(read_tensors(tmp_path), TENSORS)
 
 
 def test_a_state_dict_inside_of_a_training_checkpoint_is_unwrapped(tmp_path, torch):

@@ -21,6 +21,15 @@ from jaxinterp.models.vit import ViT
 from jaxinterp.models.weights import WeightsError, fill, text
 
 TOKENS = np.array([[3, 1, 4, 1, 5, 9], [2, 6, 5, 3, 5, 8]])
+IMAGES = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype(np.float32)
+
+# The sizes of small models, as most configurations of transformers call them.
+SIZES = {
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 20,
+}
 
 
 def filled(model, inputs, tensors, name_map):
@@ -97,17 +106,14 @@ def test_bert_has_the_logits_of_transformers(peer):
     theirs, tensors = peer(
         "BertForSequenceClassification",
         "BertConfig",
+        **SIZES,
         vocab_size=13,
-        hidden_size=12,
-        num_hidden_layers=2,
-        num_attention_heads=3,
-        intermediate_size=20,
         max_position_embeddings=8,
         num_labels=4,
     )
     import torch
 
-    model = Bert(4, 13, 12, 2, 3, mlp_width=20, max_length=8)
+    model = Bert(4, 13, 16, 2, 4, mlp_width=20, max_length=8)
     tokens = TOKENS.copy()
     tokens[1, 4:] = 0
     types = np.zeros_like(tokens)
@@ -129,12 +135,9 @@ def test_llama_has_the_logits_of_transformers(peer, key_heads, is_tied):
     theirs, tensors = peer(
         "LlamaForCausalLM",
         "LlamaConfig",
+        **SIZES,
         vocab_size=13,
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=4,
         num_key_value_heads=key_heads,
-        intermediate_size=20,
         max_position_embeddings=16,
         rms_norm_eps=1e-5,
         tie_word_embeddings=is_tied,
@@ -149,19 +152,15 @@ def test_vit_has_the_logits_of_transformers(peer):
     theirs, tensors = peer(
         "ViTForImageClassification",
         "ViTConfig",
-        hidden_size=12,
-        num_hidden_layers=2,
-        num_attention_heads=3,
-        intermediate_size=20,
+        **SIZES,
         image_size=8,
         patch_size=4,
         num_labels=5,
     )
-    model = ViT(8, 4, 12, 2, 3, mlp_width=20, classes=5, norm_epsilon=1e-12)
-    images = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype(np.float32)
-    variables = filled(model, jnp.asarray(images), tensors, text.hf_vit(model))
-    expected = logits_of(theirs, images.transpose(0, 3, 1, 2))
-    assert_same(model.apply(variables, jnp.asarray(images)), expected)
+    model = ViT(8, 4, 16, 2, 4, mlp_width=20, classes=5, norm_epsilon=1e-12)
+    variables = filled(model, jnp.asarray(IMAGES), tensors, text.hf_vit(model))
+    expected = logits_of(theirs, IMAGES.transpose(0, 3, 1, 2))
+    assert_same(model.apply(variables, jnp.asarray(IMAGES)), expected)
 
 
 @pytest.mark.peers
@@ -174,11 +173,10 @@ def test_vit_has_the_logits_of_timm():
     )
     tensors = perturbed(theirs)
     model = ViT(8, 4, 12, 2, 3, mlp_width=24, classes=5)
-    images = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype(np.float32)
-    variables = filled(model, jnp.asarray(images), tensors, text.timm_vit(model))
+    variables = filled(model, jnp.asarray(IMAGES), tensors, text.timm_vit(model))
     with torch.no_grad():
-        expected = theirs(torch.tensor(images.transpose(0, 3, 1, 2))).numpy()
-    assert_same(model.apply(variables, jnp.asarray(images)), expected)
+        expected = theirs(torch.tensor(IMAGES.transpose(0, 3, 1, 2))).numpy()
+    assert_same(model.apply(variables, jnp.asarray(IMAGES)), expected)
 
 
 # --- Files made here ------------------------------------------------------------------
@@ -253,6 +251,35 @@ def test_older_names_of_bert_and_gpt2_are_known():
     }
     for name, name_map in known.items():
         assert any(re.fullmatch(entry.pattern, name) for entry in name_map), name
+
+
+@pytest.mark.parametrize(
+    ("model", "name_map", "embedding"),
+    [
+        (Transformer(5, 4, 1, 2, max_length=6), text.hf_gpt2, "wte.weight"),
+        (
+            Llama(5, 4, 1, 2, 2, is_tied=True),
+            text.hf_llama,
+            "model.embed_tokens.weight",
+        ),
+    ],
+)
+def test_an_unembedding_that_is_not_the_embedding_is_an_error_if_they_are_tied(
+    model, name_map, embedding
+):
+    def message_for(unembedding):
+        tensors = {embedding: np.eye(5, 4), "lm_head.weight": unembedding}
+        with pytest.raises(WeightsError) as error:  # all other tensors are missing
+            filled(model, jnp.array([[1, 4]]), tensors, name_map(model))
+        return str(error.value)
+
+    wrong = f"{embedding} and lm_head.weight -> params/token_embedding/embedding"
+    assert wrong not in message_for(np.eye(5, 4))
+    assert wrong in message_for(2 * np.eye(5, 4))
+    assert "`is_tied=False`" in message_for(2 * np.eye(5, 4))
+    assert "found (7, 3), needed (5, 4)" in message_for(np.eye(7, 3))
+    untied = name_map(model.clone(is_tied=False))
+    assert "params/lm_head/kernel" in {entry.path for entry in untied}
 
 
 # --- A tiny Llama that tells stories --------------------------------------------------

@@ -214,28 +214,49 @@ def keras_resnet8(keras):
     return keras.Model(inputs, layers.Dense(10, name="dense")(x))
 
 
-@pytest.mark.slow
-def test_keras_resnet8_has_the_same_logits():
+@pytest.fixture(scope="module")
+def keras_original():
+    """The network of MLPerf Tiny in Keras, with random weights in which all matter."""
     keras = pytest.importorskip("keras", reason="Keras is an optional dependency")
-    model, rng = ResNet8(), np.random.default_rng(0)
-    tensors = {}
+    rng = np.random.default_rng(0)
+    original = keras_resnet8(keras)
+    for weight in original.weights:
+        noise = rng.normal(size=weight.shape)
+        if len(weight.shape) > 1:
+            noise = noise * math.sqrt(2 / math.prod(weight.shape[:-1]))
+        elif weight.name in ("gamma", "moving_variance"):
+            noise = np.exp(0.3 * noise)
+        weight.assign(noise.astype(np.float32))
+    return original, {w.path: np.asarray(w.value) for w in original.weights}
+
+
+@pytest.mark.slow
+def test_keras_resnet8_has_the_same_logits(keras_original):
+    original, tensors = keras_original
+    images = np.random.default_rng(1).normal(size=(2, 32, 32, 3)).astype(np.float32)
     with jax.numpy_rank_promotion("allow"):  # Keras adds biases of lower rank
-        original = keras_resnet8(keras)
-        for weight in original.weights:
-            noise = rng.normal(size=weight.shape)
-            if len(weight.shape) > 1:
-                noise = noise * math.sqrt(2 / math.prod(weight.shape[:-1]))
-            elif weight.name in ("gamma", "moving_variance"):
-                noise = np.exp(0.3 * noise)
-            weight.assign(noise.astype(np.float32))
-            tensors[weight.path] = np.asarray(weight.value)
-        images = rng.normal(size=(2, 32, 32, 3)).astype(np.float32)
         apply_fn, weights = from_keras(original)
         theirs = jax.jit(apply_fn)(weights, images)
+    model = ResNet8()
     template = shapes_of(model, 32, 32, 3)
     variables = fill(template, tensors, vision.RESNET8_KERAS, source="Keras")
     ours = jax.jit(model.apply)(variables, images)
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["model.h5", "model.keras", "model.weights.h5"])
+@pytest.mark.filterwarnings("ignore:__array__ implementation")  # in Keras itself
+def test_files_that_keras_writes_fit_the_map(keras_original, tmp_path, name):
+    pytest.importorskip("h5py", reason="an optional dependency")
+    original, tensors = keras_original
+    save = original.save_weights if ".weights" in name else original.save
+    save(tmp_path / name)
+    found = read_tensors(tmp_path / name)
+    assert found.keys().isdisjoint(tensors)  # each format has names of its own
+    template = shapes_of(ResNet8(), 32, 32, 3)
+    ours = fill(template, found, vision.RESNET8_KERAS, source=name)
+    expected = fill(template, tensors, vision.RESNET8_KERAS, source="Keras")
+    jax.tree.map(np.testing.assert_array_equal, ours, expected)
 
 
 # --- Without torch --------------------------------------------------------------------
@@ -250,9 +271,9 @@ def test_the_first_dense_kernel_reads_channels_last(name_map, side):
     rng = np.random.default_rng(0)
     features, kernel = (
         rng.normal(size=(side, side, 5)),
-        rng.normal(size=(3, 5 * side**2)),
+        rng.normal(size=(5 * side**2, 3)),
     )
-    expected = kernel @ features.transpose(2, 0, 1).ravel()
+    expected = features.transpose(2, 0, 1).ravel() @ kernel
     np.testing.assert_allclose(features.ravel() @ entry.convert(kernel), expected)
 
 
