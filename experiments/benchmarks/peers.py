@@ -6,6 +6,15 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+# The networks of torchvision that are compared, and how they are made.
+NETWORKS: dict[str, dict[str, Any]] = {
+    "resnet18": {},
+    "vgg16": {},
+    "googlenet": {"aux_logits": False, "init_weights": False},
+}
+# What zennit needs to know of them. It finds relus by their modules, and torchvision's
+# GoogLeNet calls a function instead: there it has no guided backpropagation or LRP.
+CANONIZERS = {"resnet18": "ResNetCanonizer", "vgg16": "VGGCanonizer"}
 # Thread counts at which a peer is tried.
 THREADS = (1, 2, 4, 8)
 
@@ -27,23 +36,19 @@ def programs(
     """Returns for each method the peer's name and its computation.
 
     Args:
-        network: `"resnet18"` or `"vgg16"`.
+        network: one of `NETWORKS`.
         batch: examples in the batch; integrated gradients take one.
         steps: of integrated gradients.
     """
     import torch
     import torchvision.models
     from captum.attr import IntegratedGradients
-    from zennit import composites
-    from zennit.attribution import Gradient
-    from zennit.torchvision import ResNetCanonizer, VGGCanonizer
 
     torch.manual_seed(0)
-    model = getattr(torchvision.models, network)().eval().requires_grad_(False)
-    canonizer = ResNetCanonizer if network.startswith("resnet") else VGGCanonizer
+    build = getattr(torchvision.models, network)
+    model = build(**NETWORKS[network]).eval().requires_grad_(False)
     images = torch.randn(batch, 3, 224, 224)
     targets = torch.arange(batch)
-    one_hot = torch.eye(1000)[targets]
 
     def forward() -> Any:
         with torch.no_grad():
@@ -54,48 +59,57 @@ def programs(
         model(x)[range(batch), targets].sum().backward()
         return x.grad.numpy()
 
-    def by_composite(composite: Any) -> Callable[[], Any]:
+    def integrated() -> Any:
+        method = IntegratedGradients(model)
+        return method.attribute(images[:1], target=0, n_steps=steps).detach().numpy()
+
+    found = {
+        "forward": ("torch", forward),
+        "gradient": ("torch", gradient),
+        f"integrated_gradients {steps} steps, 1 image": ("captum", integrated),
+    }
+    if network in CANONIZERS:
+        found |= _of_zennit(network, model, images, torch.eye(1000)[targets])
+    torch.set_num_threads(_fastest_threads(gradient))
+    return found
+
+
+def _of_zennit(
+    network: str, model: Any, images: Any, one_hot: Any
+) -> dict[str, tuple[str, Callable[[], Any]]]:
+    """Returns the methods of zennit, each with its name."""
+    import torch
+    import zennit.torchvision
+    from zennit import composites
+    from zennit.attribution import Gradient
+
+    canonizer = getattr(zennit.torchvision, CANONIZERS[network])
+
+    def by_composite(composite: Any) -> tuple[str, Callable[[], Any]]:
         def run() -> Any:
             with Gradient(model, composite) as attributor:
                 _, relevance = attributor(images, lambda out: out * one_hot)
             return relevance.numpy()
 
-        return run
+        return "zennit", run
 
-    def with_canonizer(cls: Any, **kwargs: Any) -> Callable[[], Any]:
+    def with_canonizer(cls: Any, **kwargs: Any) -> tuple[str, Callable[[], Any]]:
         return by_composite(cls(canonizers=[canonizer()], **kwargs))
 
-    def integrated() -> Any:
-        method = IntegratedGradients(model)
-        return method.attribute(images[:1], target=0, n_steps=steps).detach().numpy()
-
     low, high = torch.full((1, 3, 1, 1), -3.0), torch.full((1, 3, 1, 1), 3.0)
-    found = {
-        "forward": ("torch", forward),
-        "gradient": ("torch", gradient),
-        "guided_backprop": ("zennit", by_composite(composites.GuidedBackprop())),
-        "lrp epsilon_plus": ("zennit", with_canonizer(composites.EpsilonPlus)),
-        "lrp epsilon_plus_flat": ("zennit", with_canonizer(composites.EpsilonPlusFlat)),
-        "lrp epsilon_alpha2_beta1": (
-            "zennit",
-            with_canonizer(composites.EpsilonAlpha2Beta1),
+    return {
+        "guided_backprop": by_composite(composites.GuidedBackprop()),
+        "lrp epsilon_plus": with_canonizer(composites.EpsilonPlus),
+        "lrp epsilon_plus_flat": with_canonizer(composites.EpsilonPlusFlat),
+        "lrp epsilon_alpha2_beta1": with_canonizer(composites.EpsilonAlpha2Beta1),
+        "lrp epsilon_alpha2_beta1_flat": with_canonizer(
+            composites.EpsilonAlpha2Beta1Flat
         ),
-        "lrp epsilon_alpha2_beta1_flat": (
-            "zennit",
-            with_canonizer(composites.EpsilonAlpha2Beta1Flat),
+        "lrp epsilon_gamma_box": with_canonizer(
+            composites.EpsilonGammaBox, low=low, high=high
         ),
-        "lrp epsilon_gamma_box": (
-            "zennit",
-            with_canonizer(composites.EpsilonGammaBox, low=low, high=high),
-        ),
-        "lrp excitation_backprop": (
-            "zennit",
-            with_canonizer(composites.ExcitationBackprop),
-        ),
-        f"integrated_gradients {steps} steps, 1 image": ("captum", integrated),
+        "lrp excitation_backprop": with_canonizer(composites.ExcitationBackprop),
     }
-    torch.set_num_threads(_fastest_threads(gradient))
-    return found
 
 
 def _fastest_threads(gradient: Callable[[], Any]) -> int:

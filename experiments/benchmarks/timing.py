@@ -25,6 +25,7 @@ class Measured:
         owner: whose implementation.
         compile_s: seconds to trace and compile, `None` where nothing is compiled.
         memory_mb: memory beside arguments and results, `None` where unknown.
+        images: examples that are explained at once.
         seconds: one run time for each round.
     """
 
@@ -33,12 +34,18 @@ class Measured:
     owner: str
     compile_s: float | None
     memory_mb: float | None
+    images: int
     seconds: list[float] = dataclasses.field(default_factory=list)
 
     @property
     def median(self) -> float:
         """The median run time in seconds."""
         return statistics.median(self.seconds)
+
+    @property
+    def per_image(self) -> float:
+        """The median run time in seconds, divided by the number of images."""
+        return self.median / self.images
 
 
 def compiled(function: Callable[..., Any], *args: Any) -> tuple[Any, float, float]:
@@ -78,7 +85,11 @@ _HEAD = (
 
 
 def table(rows: list[Measured]) -> str:
-    """Returns a Markdown table with ratios to our gradient and to the peers' time."""
+    """Returns a Markdown table with ratios to our gradient and to the peers' time.
+
+    The gradient may be of more images than what it is compared with, so the ratio to it
+    is of times per image.
+    """
     by_key = {(r.network, r.method, r.owner): r for r in rows}
     lines = [
         _HEAD,
@@ -94,9 +105,7 @@ def table(rows: list[Measured]) -> str:
             if r.owner != "jaxinterp"
             and (r.network, r.method) == (row.network, row.method)
         ]
-        of_gradient = f"{row.median / gradient.median:.2f}" if gradient else "-"
-        if row.method.startswith("integrated"):
-            of_gradient = "-"
+        of_gradient = f"{row.per_image / gradient.per_image:.2f}" if gradient else "-"
         peer = peers[0] if peers else None
         lines.append(
             f"| {row.network} | {row.method} | {row.compile_s:.1f} "

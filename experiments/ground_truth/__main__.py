@@ -95,8 +95,12 @@ def table(
     return "# Where explanations lie\n\n" + "\n\n".join(parts) + "\n"
 
 
-def main() -> None:
-    """Reads the command line."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Reads the command line.
+
+    Args:
+        arguments: of the command line.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--output",
@@ -106,7 +110,9 @@ def main() -> None:
     )
     parser.add_argument("--count", type=int, default=COUNT)
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
+    if options.count < 1:
+        parser.error(f"--count must be at least 1, and is {options.count}.")
     is_whole = options.count == COUNT and set(options.networks) == set(NETWORKS)
     output = options.output or (RESULTS if is_whole else Path("ground_truth"))
     run(output, options.count, options.networks)

@@ -9,43 +9,72 @@ It writes a gallery; nothing of the photographs is part of this repository.
 from __future__ import annotations
 
 import argparse
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 import jaxinterp as ji
 from experiments.ground_truth.methods import methods
+from jaxinterp.data import ImageBatches, image_batches
+from jaxinterp.models import Preprocess
 from jaxinterp.plot import gallery
 
+# Side of the pictures for a network that takes any.
+SIDE = 224
 
-def read(paths: list[Path], side: int = 224) -> np.ndarray:
-    """Returns photographs as bytes, of shape `(count, side, side, 3)`.
+
+def choose(folder: Path, count: int) -> ImageBatches:
+    """Returns one batch with some of the pictures of a folder, evenly spread.
 
     Args:
-        paths: their files.
-        side: of the pictures, in pixels.
+        folder: where they lie; subfolders count too.
+        count: how many, at most.
+
+    Raises:
+        NotADirectoryError: if there is no such folder.
+        ValueError: if it holds no picture.
     """
-    pictures = [Image.open(p).convert("RGB").resize((side, side)) for p in paths]
-    return np.stack([np.asarray(picture) for picture in pictures])
+    every = image_batches(folder, label=lambda name: 0, show_progress=False)
+    count = min(count, len(every.names))
+    names = tuple(every.names[k * len(every.names) // count] for k in range(count))
+    return dataclasses.replace(
+        every, names=names, labels=(0,) * count, batch_size=count
+    )
 
 
-def explain(model: ji.models.Loaded, images: np.ndarray) -> tuple[Any, dict[str, Any]]:
+def read(chosen: ImageBatches, preprocess: Preprocess) -> np.ndarray:
+    """Returns pictures in [0, 1], cropped to a square that the network takes.
+
+    Args:
+        chosen: one batch of them.
+        preprocess: of the network; it cuts the square where it takes none.
+
+    Raises:
+        ValueError: if one of them is damaged.
+    """
+    (batch,) = dataclasses.replace(chosen, size=max(preprocess.size or (SIDE,)))
+    return batch.images
+
+
+def explain(
+    model: ji.models.Loaded, inputs: jax.Array, bounds: tuple[Any, Any]
+) -> tuple[Any, dict[str, Any]]:
     """Returns the predicted classes, and the attributions by method.
 
     Args:
-        model: a trained network with its preprocessing.
-        images: bytes, of shape `(count, height, width, 3)`.
+        model: a trained network.
+        inputs: preprocessed pictures, of shape `(count, height, width, channels)`.
+        bounds: black and white, as inputs.
     """
-    inputs = jnp.asarray(model.preprocess(images))
     target = jnp.argmax(jax.jit(model.apply_fn)(model.variables, inputs), axis=1)
-    low, high = model.preprocess.bounds
     found = {}
-    for name, attribute in tqdm(methods(model.apply_fn, low, high).items()):
+    for name, attribute in tqdm(methods(model.apply_fn, *bounds).items()):
         run = jax.jit(attribute)
         rows = [
             run(
@@ -57,24 +86,49 @@ def explain(model: ji.models.Loaded, images: np.ndarray) -> tuple[Any, dict[str,
     return target, found
 
 
-def main() -> None:
-    """Reads the command line, explains, and writes the gallery."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Reads the command line, explains, and writes the gallery.
+
+    Args:
+        arguments: of the command line.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.ground_truth.photographs",
+        description="Every method on a network and photographs of your own.",
+    )
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--model", default="googlenet_caffe", help="name of the model")
     parser.add_argument("--images", type=Path, required=True, help="folder of pictures")
     parser.add_argument("--count", type=int, default=6)
     parser.add_argument("--output", type=Path, default=Path("gallery.png"))
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
+    if options.count < 1:
+        parser.error(f"--count must be at least 1, and is {options.count}.")
+    try:
+        chosen = choose(options.images, options.count)
+    except (NotADirectoryError, ValueError) as error:
+        parser.error(f"--images: {error}")
     model = ji.models.load(options.weights, model=options.model)
-    files = sorted(options.images.glob("*.[jp][pn]g"))
-    chosen = files[:: max(1, len(files) // options.count)][: options.count]
-    images = read(chosen)
-    target, found = explain(model, images)
+    preprocess = model.preprocess
+    if not isinstance(preprocess, Preprocess):
+        parser.error(f"--model: {options.model} does not take pictures.")
+    try:
+        inputs = preprocess(read(chosen, preprocess))
+    except ValueError as error:
+        parser.error(f"--images: {error}")
+    target, found = explain(model, inputs, preprocess.bounds)
     labels = [
-        f"{p.stem[:18]}\nread as {t}" for p, t in zip(chosen, target, strict=True)
+        f"{Path(name).stem[:18]}\nread as {t}"
+        for name, t in zip(chosen.names, target, strict=True)
     ]
-    figure = gallery(images, found, labels=labels, percentile=99.5, size=1.6)
+    # Shown is what the network saw, be it cropped once more.
+    figure = gallery(
+        preprocess.inverse(inputs),
+        found,
+        labels=labels,
+        percentile=99.5,
+        size=1.6,
+    )
     figure.savefig(options.output, dpi=110)
     print(f"{options.output} written")
 

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from experiments.zoo.standardize import Standardize
 from experiments.zoo.training import Fitted, Schedule, fit
 
 # So many examples are answered at once when figures are measured.
@@ -150,12 +151,14 @@ class Supervised:
         module: what is trained. One with batch norms takes `train=True`.
         task: the examples.
         schedule: how long and how fast.
+        standardize: what is done to inputs in training, until the first layer does it.
     """
 
     name: str
     module: nn.Module
     task: Task
     schedule: Schedule
+    standardize: Standardize | None = None
 
     @property
     def origin(self) -> str:
@@ -184,7 +187,7 @@ class Supervised:
             variables = jax.jit(self.module.init)(
                 jax.random.key(self.schedule.seed), examples.inputs[:1]
             )
-            return fit(
+            fitted = fit(
                 self.name,
                 variables,
                 self._loss,
@@ -192,16 +195,25 @@ class Supervised:
                 self._measure(exams),
                 self.schedule,
             )
+            if self.standardize is None:
+                return fitted
+            variables = self.standardize.taken_over(fitted.variables)
+            return Fitted(variables, fitted.figures)
 
     def _keys(self) -> Any:
         return jax.random.split(jax.random.key(self.schedule.seed), 3)
 
+    def _read(self, inputs: Any) -> Any:
+        """Returns inputs as the network reads them in training."""
+        return inputs if self.standardize is None else self.standardize(inputs)
+
     def _loss(self, variables: Any, batch: Pairs) -> tuple[Any, Any]:
+        inputs = self._read(batch.inputs)
         if "batch_stats" not in variables:
-            outputs = self.module.apply(variables, batch.inputs)
+            outputs = self.module.apply(variables, inputs)
             return self.task.loss(outputs, batch.labels), variables
         outputs, moved = self.module.apply(
-            variables, batch.inputs, train=True, mutable=["batch_stats"]
+            variables, inputs, train=True, mutable=["batch_stats"]
         )
         return self.task.loss(outputs, batch.labels), {**variables, **moved}
 
@@ -220,7 +232,9 @@ class Supervised:
         return lambda key: batch(key, examples)
 
     def _measure(self, exams: Mapping[str, Pairs]) -> Callable[[Any], dict[str, float]]:
-        apply_fn = jax.jit(self.module.apply)
+        @jax.jit
+        def apply_fn(variables: Any, inputs: Any) -> Any:
+            return self.module.apply(variables, self._read(inputs))
 
         def answers(variables: Any, inputs: np.ndarray) -> np.ndarray:
             starts = range(0, len(inputs), CHUNK)

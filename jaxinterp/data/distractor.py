@@ -22,6 +22,9 @@ from jaxinterp.data.examples import check_choice, draw
 
 Target = Literal["continuous", "binary"]
 
+# Directions and strengths beyond it would leave the range of float32.
+LARGEST = 1e15
+
 
 class LinearDistractor(NamedTuple):
     """Inputs, targets, and the directions that made them.
@@ -31,14 +34,15 @@ class LinearDistractor(NamedTuple):
         targets: $y$, uniform in [-1, 1] or, if binary, one of -1 and 1.
         signals: $a_s y$, what of each input is about the target.
         pattern: $a_s$, which an ideal explanation finds.
-        filter: $w$, the weights of the optimal linear model of the smallest norm.
+        optimal_filter: $w$, the weights of the optimal linear model; where several are
+            optimal, those of the smallest norm.
     """
 
     inputs: Float[Array, "count features"]
     targets: Float[Array, " count"]
     signals: Float[Array, "count features"]
     pattern: Float[Array, " features"]
-    filter: Float[Array, " features"]
+    optimal_filter: Float[Array, " features"]
 
     @property
     def labels(self) -> Any:
@@ -53,7 +57,7 @@ class LinearDistractor(NamedTuple):
     @property
     def attributions(self) -> Float[Array | np.ndarray, "count features"]:
         r"""The ideal attribution of each input, $w \odot a_s y$; its sum is $y$."""
-        return self.filter[None, :] * self.signals
+        return self.optimal_filter[None, :] * self.signals
 
 
 def linear_distractor(
@@ -68,12 +72,15 @@ def linear_distractor(
     r"""Draws inputs that mix a signal with a distractor.
 
     The optimal linear model is known: $w = P a_s / (a_s^\top P a_s)$, where $P$
-    projects onto what is orthogonal to the distractors; $w^\top x = y$ without error.
-    The pattern is $a_s = \mathrm{cov}(x, y) / \mathrm{var}(y)$.
+    projects onto what is orthogonal to the distractors; $w^\top x = y$ without error,
+    and no other such $w$ is shorter. At `strength` 0 there are no distractors and
+    $w = a_s / a_s^\top a_s$. The pattern is
+    $a_s = \mathrm{cov}(x, y) / \mathrm{var}(y)$.
 
     An ideal explanation of the model finds `pattern`, where the target is in the data;
-    a gradient finds `filter` and so lights up features that tell nothing about $y$. For
-    one input the ideal signal is `signals`, and its attribution `attributions`.
+    a gradient finds `optimal_filter` and so lights up features that tell nothing about
+    $y$. For one input the ideal signal is `signals`, and its attribution
+    `attributions`.
 
     Args:
         key: a key of `jax.random`. Example `i` depends on `fold_in(key, i)` alone.
@@ -88,14 +95,16 @@ def linear_distractor(
 
     Raises:
         TypeError: if there is no key.
-        ValueError: if the directions do not fit, or no model can tell the signal from
-            the distractors.
+        ValueError: if the directions do not fit or are not finite, if the strength is
+            negative or not finite, or if no model can tell the signal from the
+            distractors.
 
     Example:
         >>> data = linear_distractor(jax.random.key(0), 100)
-        >>> data.pattern.tolist(), data.filter.tolist()
+        >>> data.pattern.tolist(), data.optimal_filter.tolist()
         ([1.0, 0.0], [1.0, -1.0])
-        >>> bool(jnp.allclose(data.inputs @ data.filter, data.targets, atol=1e-5))
+        >>> answers = data.inputs @ data.optimal_filter
+        >>> bool(jnp.allclose(answers, data.targets, atol=1e-5))
         True
 
     References:
@@ -104,11 +113,9 @@ def linear_distractor(
         example in two dimensions [kindermans2018learning].
     """
     check_choice("target", target, get_args(Target))
-    if not strength >= 0:
-        raise ValueError(f"`strength` must not be negative, and is {strength}.")
-    a_s, a_d = _directions(signal, distractor)
+    a_s, a_d = _directions(signal, distractor, strength)
     weights = _optimal_filter(a_s, a_d)
-    directions = jnp.asarray(a_s, jnp.float32), jnp.asarray(strength * a_d, jnp.float32)
+    directions = jnp.asarray(a_s, jnp.float32), jnp.asarray(a_d, jnp.float32)
     inputs, targets, signals = draw(_Example(target), key, count, *directions)
     return LinearDistractor(
         inputs, targets, signals, directions[0], jnp.asarray(weights, jnp.float32)
@@ -135,7 +142,14 @@ class _Example:
         return signal * y + epsilon @ distractors, y, signal * y
 
 
-def _directions(signal: Any, distractor: Any) -> tuple[np.ndarray, np.ndarray]:
+def _directions(
+    signal: Any, distractor: Any, strength: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the signal and the distractors, these as long as they are strong."""
+    if not 0 <= strength <= LARGEST:
+        raise ValueError(
+            f"`strength` must lie between 0 and {LARGEST:g}, and is {strength}."
+        )
     a_s = np.asarray(signal, np.float64)
     a_d = np.atleast_2d(np.asarray(distractor, np.float64))
     if a_s.ndim != 1 or a_d.ndim != 2 or a_d.shape[1] != a_s.shape[0]:
@@ -143,7 +157,14 @@ def _directions(signal: Any, distractor: Any) -> tuple[np.ndarray, np.ndarray]:
             "`signal` has the shape (features,), and `distractor` the same or (number, "
             f"features). They have {a_s.shape} and {np.shape(distractor)}."
         )
-    return a_s, a_d
+    for name, array in (("signal", a_s), ("distractor", a_d)):
+        if not (np.abs(array) <= LARGEST).all():
+            raise ValueError(
+                f"`{name}` must have entries between {-LARGEST:g} and {LARGEST:g}, and "
+                f"is {array.tolist()}."
+            )
+    # As the data have them: what is too weak for float32 need not be canceled.
+    return a_s, (strength * a_d).astype(np.float32).astype(np.float64)
 
 
 def _optimal_filter(a_s: np.ndarray, a_d: np.ndarray) -> np.ndarray:

@@ -22,6 +22,17 @@ SUFFIXES = (
     *(".bmp", ".gif", ".jpeg", ".jpg", ".png"),
     *(".ppm", ".tif", ".tiff", ".webp"),
 )
+# Formats and Pillow's modes of gray images of 16 bits, whose white is therefore known.
+# Integers of 32 bits have the mode I and floats F; in PNG and PPM, I means 16 bits.
+DEEP = frozenset(
+    {
+        *(("PNG", "I;16"), ("PNG", "I"), ("PPM", "I")),
+        *(("TIFF", "I;16"), ("TIFF", "I;16B")),
+    }
+)
+# Tags of TIFF.
+BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0
+
 # While one batch is used, so many are being read.
 AHEAD = 2
 
@@ -118,7 +129,7 @@ class ImageBatches:
                 kept.append(k)
         if failures and self.on_error == "raise":
             raise ValueError(
-                f"{self.folder / failures[0].name} is no image that Pillow can read: "
+                f"{self.folder / failures[0].name} cannot be read: "
                 f"{failures[0].reason}\n"
                 'Remove it, or write `on_error="report"` to go on without it.'
             )
@@ -138,11 +149,15 @@ class ImageBatches:
         side = (self.size, self.size)
         try:
             with Image.open(self.folder / name) as file:
-                upright = ImageOps.exif_transpose(file).convert("RGB")
+                upright = ImageOps.exif_transpose(file)
+                if upright.mode == "F" or upright.mode.startswith("I"):
+                    whole, white = Image.fromarray(_deep_gray(file, upright)), 1
+                else:
+                    whole, white = upright.convert("RGB"), 255
             if self.fit == "crop":
-                image = ImageOps.fit(upright, side, Image.Resampling.BILINEAR)
+                image = ImageOps.fit(whole, side, Image.Resampling.BILINEAR)
             else:
-                image = upright.resize(side, Image.Resampling.BILINEAR)
+                image = whole.resize(side, Image.Resampling.BILINEAR)
         except (
             OSError,
             ValueError,
@@ -150,7 +165,22 @@ class ImageBatches:
             Image.DecompressionBombError,
         ) as error:
             return Failure(name, f"{type(error).__name__}: {error}")
-        return np.asarray(image, np.float32) / np.float32(255)
+        pixels = np.asarray(image, np.float32) / np.float32(white)
+        return np.stack(3 * [pixels], axis=-1) if pixels.ndim == 2 else pixels
+
+
+def _deep_gray(file: Any, upright: Any) -> Float[np.ndarray, "height width"]:
+    """Returns a gray image of 16 bits in [0, 1]: Pillow would clip it to 8."""
+    if (file.format, file.mode) not in DEEP:
+        raise ValueError(
+            f"its pixels are of Pillow's mode {file.mode}, in a file of the format "
+            f"{file.format}, and nothing says which number is white. Write it with 8 "
+            "or 16 bits a channel."
+        )
+    tags = getattr(file, "tag_v2", {})
+    (bits, *_) = tags.get(BITS_PER_SAMPLE, (16,))
+    gray = np.asarray(upright.convert("I"), np.float32) / np.float32(2**bits - 1)
+    return 1 - gray if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO else gray
 
 
 def image_batches(
@@ -169,7 +199,11 @@ def image_batches(
     The order is that of the sorted paths, whatever the number of threads, and the last
     batch keeps what is left. Memory grows with `batch_size`, not with the folder.
     Files whose suffix is not that of an image are passed over; a file that is named
-    like an image and cannot be read is an error, or is reported, but never lost.
+    like an image and cannot be read is an error, or is reported, but never lost. So is
+    an image of floats or of integers of 32 bits: it does not say which number is white.
+
+    8 bits are divided by 255, 16 bits of a gray image by 65,535; in color, Pillow keeps
+    the upper 8 of 16. Gray becomes RGB, and transparency is dropped.
 
     What an ideal explanation must find is not known: the photographs bring no masks.
 

@@ -19,7 +19,8 @@ from jaxinterp.data.examples import check_choice, check_fraction, check_key, dra
 
 Kind = Literal["symmetric", "pairflip", "instance"]
 
-# The spread of the rates of examples around the mean rate, as in the paper.
+# The spread of the rates of examples around the mean rate before they are truncated, as
+# in the paper.
 RATE_SPREAD = 0.1
 
 
@@ -76,10 +77,16 @@ def mislabeled(
     - `noise_matrix`: any other law.
 
     `"instance"` depends on the features $x$ too. Each example has a rate of its own,
-    $q \sim \mathcal N(r, 0.1^2)$ truncated to [0, 1], and the wrong class is drawn from
-    $\mathrm{softmax}(x^\top W_y)$ over the classes but $y$, where $W$ is standard
-    normal. We first scale $x$ to the length $\sqrt d$ and divide the scores by it, so
-    that noise depends on the direction of $x$ and not on its units.
+
+    $$q \sim \mathcal N(r, 0.1^2) \text{ truncated to } [r - m, r + m],
+    \qquad m = \min(r, 1 - r),$$
+
+    and the wrong class is drawn from $\mathrm{softmax}(x^\top W_y / \lVert x \rVert)$
+    over the classes but $y$, where $W$ is standard normal. Xia et al. truncate $q$ to
+    [0, 1], which moves its mean away from $r$: 8 % of the labels would be wrong at
+    $r = 0$. Our interval has $r$ in its middle, so $\mathbb E[q] = r$ for every $r$. We
+    divide by the length of $x$, so that noise depends on its direction and not on its
+    units.
 
     An ideal method finds `corrupted_indices`, and nothing else, and estimates
     `noise_matrix`. No method can find what noise left as it was: `probabilities` says
@@ -92,7 +99,8 @@ def mislabeled(
         rate: the probability of a wrong label; its mean for `"instance"`.
         kind: how labels go wrong, unless `noise_matrix` says it.
         noise_matrix: the probabilities `[true, given]`; each row adds up to 1.
-        features: one row an example, of any shape; needed for `"instance"` only.
+        features: one row an example, of any shape, of finite numbers; needed for
+            `"instance"` only. Under `jit` they are not looked at.
         classes: number of classes; by default, as many as `labels` or `noise_matrix`
             show. Give it under `jit`, where labels cannot be looked at.
 
@@ -101,7 +109,8 @@ def mislabeled(
 
     Raises:
         TypeError: if there is no key, or labels are not integers.
-        ValueError: if labels, rates, matrix and features do not fit one another.
+        ValueError: if labels, rates, matrix and features do not fit one another, or
+            features are not finite.
 
     Example:
         >>> noisy = mislabeled(jax.random.key(0), np.arange(100) % 3, kind="pairflip")
@@ -157,12 +166,14 @@ class _Uniform:
 
 @dataclasses.dataclass(frozen=True)
 class _Rate:
-    """Draws the rate of one example, a normal truncated to [0, 1]."""
+    """Draws the rate of one example, a normal truncated alike on both sides."""
 
     def __call__(self, key: Any, mean: Float[Array, ""]) -> Float[Array, ""]:
-        low, high = -mean / RATE_SPREAD, (1 - mean) / RATE_SPREAD
-        draw = jax.random.truncated_normal(key, low, high, (), jnp.float32)
-        return jnp.clip(mean + RATE_SPREAD * draw, 0, 1)
+        reach = jnp.minimum(mean, 1 - mean)
+        bound = reach / RATE_SPREAD
+        draw = jax.random.truncated_normal(key, -bound, bound, (), jnp.float32)
+        # Rounding must lead neither out of [0, 1] nor away from 0 and 1.
+        return mean + jnp.clip(RATE_SPREAD * draw, -reach, reach)
 
 
 def _matrix(kind: Kind, rate: float, classes: int) -> Float[Array, "classes classes"]:
@@ -182,6 +193,9 @@ def _instance_noise(
     rates = draw(_Rate(), jax.random.fold_in(key, 1), true.shape[0], mean)[:, None]
     shape = (features.shape[1], classes, classes)
     directions = jax.random.normal(jax.random.fold_in(key, 2), shape, jnp.float32)
+    # The largest entry comes first, lest the squares leave the range of float32.
+    largest = jnp.abs(features).max(axis=1, keepdims=True)
+    features = features / jnp.where(largest > 0, largest, 1)
     length = jnp.linalg.norm(features, axis=1, keepdims=True)
     unit = features / jnp.where(length > 0, length, 1)
     scores = jnp.einsum("nd,dyk->nyk", unit, directions)
@@ -241,9 +255,18 @@ def _checked_features(features: Any, count: int) -> Float[Array, "count features
             'kind="instance" needs `features=...`, one row for every label.'
         )
     array = jnp.asarray(features, jnp.float32)
-    if array.ndim < 2 or array.shape[0] != count:
+    if array.ndim < 2 or array.shape[0] != count or not array.size:
         raise ValueError(
             f"`features` must have one row for each of the {count} labels, and has "
             f"shape {array.shape}."
         )
-    return array.reshape(count, -1)
+    array = array.reshape(count, -1)
+    if not isinstance(array, Tracer):
+        wrong = np.flatnonzero(~np.isfinite(np.asarray(array)).all(axis=1))
+        if wrong.size:
+            raise ValueError(
+                "`features` must be finite, as float32. Rows with NaN or infinity: "
+                f"{wrong.size}, the first is {wrong[0]}. Leave these examples out, or "
+                "write `np.nan_to_num(features)`."
+            )
+    return array

@@ -26,9 +26,9 @@ class RealSet(NamedTuple):
         test_labels: the labels of that.
         feature_names: of the columns of a table; `()` for images.
         class_names: of the labels; `()` for a regression.
-        mean: what was subtracted from each feature.
-        scale: what each feature was then divided by: `inputs * scale + mean` are the
-            numbers in the units of the source.
+        feature_means: what was subtracted from each feature.
+        feature_scales: what each feature was then divided by. So
+            `inputs * feature_scales + feature_means` has the units of the source.
     """
 
     train_inputs: Float[np.ndarray, "train ..."]
@@ -37,8 +37,8 @@ class RealSet(NamedTuple):
     test_labels: np.ndarray
     feature_names: tuple[str, ...]
     class_names: tuple[str, ...]
-    mean: Float[np.ndarray, "*features"]
-    scale: Float[np.ndarray, "*features"]
+    feature_means: Float[np.ndarray, "*features"]
+    feature_scales: Float[np.ndarray, "*features"]
 
 
 class LabeledImages(NamedTuple):

@@ -73,18 +73,18 @@ class Shapes(NamedTuple):
     without_target: Float[Array, "count size size 3"]
 
     @property
-    def shape(self) -> Int[AnyArray, " count"]:
-        """The shape of the target."""
+    def shape_label(self) -> Int[AnyArray, " count"]:
+        """The shape of the target, as a place in `data.SHAPES`."""
         return self.objects[:, 0, 0]
 
     @property
-    def texture(self) -> Int[AnyArray, " count"]:
-        """The texture of the target."""
+    def texture_label(self) -> Int[AnyArray, " count"]:
+        """The texture of the target, as a place in `data.TEXTURES`."""
         return self.objects[:, 0, 1]
 
     @property
-    def color(self) -> Int[AnyArray, " count"]:
-        """The color of the target."""
+    def color_label(self) -> Int[AnyArray, " count"]:
+        """The color of the target, as a place in `data.COLORS`."""
         return self.objects[:, 0, 2]
 
     @property

@@ -42,7 +42,7 @@ class Watermark(NamedTuple):
         cue: the class whose color the artefact has; -1 where there is none.
         artefact: the pixels of the artefact; a tint covers the whole image, and a patch
             or border a bit of the object where that reaches so far.
-        object: the pixels of the object.
+        object_mask: the pixels of the object.
         clean: the images without the artefact.
     """
 
@@ -50,7 +50,7 @@ class Watermark(NamedTuple):
     labels: Int[AnyArray, " count"]
     cue: Int[Array, " count"]
     artefact: Bool[Array, "count size size"]
-    object: Bool[AnyArray, "count size size"]
+    object_mask: Bool[AnyArray, "count size size"]
     clean: Float[Array, "count size size 3"]
 
 
@@ -74,7 +74,8 @@ def watermark(
     textures, colors, place, size and angle vary at random and tell nothing.
 
     An ideal explanation of a network that reads the cue finds `artefact`, so it exposes
-    a Clever Hans [lapuschkin2019unmasking]; that of an honest network finds `object`.
+    a Clever Hans [lapuschkin2019unmasking]; that of an honest network finds
+    `object_mask`.
 
     Args:
         key: a key of `jax.random`. Image `i` depends on `key` and `i` alone; take
@@ -112,7 +113,7 @@ def watermark(
     check_key(key)
     # The base images take the key itself, so those of `clean` are images of `shapes`.
     base = shapes(key, count, size=size, distractors=0)
-    labels = base.shape
+    labels = base.shape_label
     rates = jnp.array([correlation, prevalence], jnp.float32)
     chosen = draw(_Cue(), jax.random.fold_in(key, _CUES), count, rates)
     cue = jnp.where(chosen.is_label, labels, chosen.other)

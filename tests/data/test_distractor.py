@@ -28,8 +28,8 @@ def test_the_pattern_is_the_covariance_and_the_filter_reads_the_target(
     np.testing.assert_allclose(slopes, data.pattern, atol=bound)
     np.testing.assert_allclose(data.pattern, signal)
     least_squares = np.linalg.lstsq(x, y, rcond=1e-5)[0]
-    np.testing.assert_allclose(data.filter, least_squares, atol=1e-4)
-    np.testing.assert_allclose(x @ np.asarray(data.filter), y, atol=1e-4)
+    np.testing.assert_allclose(data.optimal_filter, least_squares, atol=1e-4)
+    np.testing.assert_allclose(x @ np.asarray(data.optimal_filter), y, atol=1e-4)
 
 
 def test_signals_and_distractors_add_up_to_inputs():
@@ -56,7 +56,20 @@ def test_binary_targets_have_two_values_and_labels():
 def test_strength_scales_the_distractor():
     weak, strong = (linear_distractor(KEY, 5, strength=s) for s in (0.5, 2.0))
     np.testing.assert_allclose(4 * weak.distractors, strong.distractors, rtol=1e-4)
-    np.testing.assert_allclose(weak.filter, strong.filter, atol=1e-6)
+    np.testing.assert_allclose(weak.optimal_filter, strong.optimal_filter, atol=1e-6)
+
+
+@pytest.mark.parametrize("strength", [0.0, 1e-60])
+@pytest.mark.parametrize("signal", [(1.0, 0.0), (2.0, 2.0)])
+def test_without_distractors_the_filter_is_the_shortest_that_reads_the_target(
+    strength, signal
+):
+    data = linear_distractor(KEY, 50, signal=signal, strength=strength)
+    np.testing.assert_array_equal(data.inputs, data.signals)
+    x, y = np.asarray(data.inputs, np.float64), np.asarray(data.targets, np.float64)
+    # Of all solutions, least squares in NumPy gives the one of the smallest norm.
+    shortest = np.linalg.lstsq(x, y, rcond=1e-5)[0]
+    np.testing.assert_allclose(data.optimal_filter, shortest, atol=1e-6)
 
 
 def test_the_first_of_a_larger_set_are_those_of_a_smaller():
@@ -71,7 +84,11 @@ def test_the_first_of_a_larger_set_are_those_of_a_smaller():
         ({"signal": (2.0, 2.0)}, "lies in the span of the distractors"),
         ({"signal": (0.0, 0.0)}, "lies in the span of the distractors"),
         ({"signal": (1.0, 0.0, 0.0)}, r"They have \(3,\) and \(2,\)"),
-        ({"strength": -1.0}, "`strength` must not be negative"),
+        ({"signal": (np.nan, 1.0)}, r"`signal` must have entries .* is \[nan, 1.0\]"),
+        ({"distractor": (np.inf, 1.0)}, r"`distractor` .* is \[\[inf, 1.0\]\]"),
+        ({"strength": -1.0}, r"`strength` must lie between 0 and 1e\+15, and is -1"),
+        ({"strength": np.inf}, "`strength` must lie .* is inf"),
+        ({"strength": np.nan}, "`strength` must lie .* is nan"),
         ({"target": "ternary"}, "`target` is 'ternary'"),
     ],
 )

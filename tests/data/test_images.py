@@ -1,12 +1,14 @@
 """Batches hold the images of a folder in a fixed order, and say what is missing."""
 
 import builtins
+import struct
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from jaxinterp.data import image_batches
+from jaxinterp.data.images import PHOTOMETRIC, WHITE_IS_ZERO
 
 # Each image has a color of its own, by which a test knows it again.
 COLORS = {
@@ -94,7 +96,7 @@ def test_a_damaged_image_is_an_error_that_names_it(folder):
     batches = iter(image_batches(folder, batch_size=2, **QUIET))
     next(batches)
     with pytest.raises(
-        ValueError, match=r'(?s)dog/a\.png is no image.*on_error="report"'
+        ValueError, match=r'(?s)dog/a\.png cannot be read: .*on_error="report"'
     ):
         _drain(batches)
 
@@ -125,6 +127,54 @@ def test_a_batch_of_which_nothing_is_left_is_empty(folder):
 def test_progress_is_shown(folder, capsys):
     list(image_batches(folder, size=8))
     assert "5/5" in capsys.readouterr().err
+
+
+LEVELS = np.linspace(0, 65535, 64).reshape(8, 8).astype(np.uint16)
+
+
+@pytest.mark.parametrize("fit", ["crop", "stretch"])
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.ppm"])
+def test_gray_of_16_bits_keeps_its_levels(tmp_path, name, fit):
+    Image.fromarray(LEVELS).save(tmp_path / name)
+    (batch,) = image_batches(tmp_path, fit=fit, **QUIET)
+    expected = np.stack(3 * [LEVELS / 65535], axis=-1)
+    np.testing.assert_allclose(batch.images[0], expected, atol=1e-6)
+
+
+def test_a_tiff_says_how_deep_it_is_and_what_is_white(tmp_path):
+    inverted = {PHOTOMETRIC: WHITE_IS_ZERO}
+    Image.fromarray(LEVELS).save(tmp_path / "a.tif", tiffinfo=inverted)
+    # 12 bits, packed: the numbers 4095 and 0 in three bytes, a row of two pixels.
+    head = b"II*\0\x08\0\0\0" + struct.pack("<H", 8)
+    tags = {256: 2, 257: 1, 258: 12, 259: 1, 262: 1, 273: 110, 278: 1, 279: 3}
+    for tag, value in tags.items():
+        head += struct.pack("<HHII", tag, 4, 1, value)
+    head += struct.pack("<I", 0)
+    assert len(head) == 110
+    (tmp_path / "b.tif").write_bytes(head + b"\xff\xf0\x00")
+    (batch,) = image_batches(tmp_path, fit="stretch", **{**QUIET, "size": 8})
+    np.testing.assert_allclose(batch.images[0, ..., 0], 1 - LEVELS / 65535, atol=1e-6)
+    assert (batch.images[1].min(), batch.images[1].max()) == (0, 1)
+
+
+@pytest.mark.parametrize(("kind", "mode"), [("float32", "F"), ("int32", "I")])
+def test_pixels_whose_white_is_not_known_are_an_error(tmp_path, kind, mode):
+    Image.fromarray((LEVELS // 2).astype(kind)).save(tmp_path / "a.tif")
+    with pytest.raises(
+        ValueError, match=rf"a\.tif cannot .* mode {mode}, .* TIFF, .* which number is"
+    ):
+        _drain(image_batches(tmp_path, **QUIET))
+    (batch,) = image_batches(tmp_path, on_error="report", **QUIET)
+    assert [failure.name for failure in batch.failures] == ["a.tif"]
+
+
+def test_a_gray_image_of_16_bits_is_turned_upright(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # orientation: to be turned right by a quarter
+    Image.fromarray(LEVELS).save(tmp_path / "a.png", exif=exif)
+    (batch,) = image_batches(tmp_path, **QUIET)
+    expected = np.rot90(LEVELS, -1) / 65535
+    np.testing.assert_allclose(batch.images[0, ..., 0], expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(

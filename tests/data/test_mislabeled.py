@@ -81,10 +81,31 @@ def test_instance_noise_follows_its_probabilities():
     assert len(set(wrong[LABELS == 0].argmax(1))) == CLASSES - 1
 
 
+@pytest.mark.parametrize("rate", [0.001, 0.02, 0.1, 0.5, 0.9, 0.98, 0.999])
+def test_the_mean_of_instance_rates_is_the_rate_also_near_0_and_1(rate):
+    noisy = mislabeled(KEY, LABELS, kind="instance", rate=rate, features=FEATURES)
+    rates = 1 - np.asarray(noisy.probabilities, np.float64)[np.arange(2048), LABELS]
+    # Within [0, 2 rate] or [2 rate - 1, 1]; four standard errors of the mean.
+    reach = min(rate, 1 - rate)
+    assert np.abs(rates - rate).max() <= reach + 1e-6
+    assert abs(rates.mean() - rate) <= 4 * min(reach / np.sqrt(3), 0.1) / np.sqrt(2048)
+    assert rates.std() > 0.5 * min(reach, 0.1)
+    bound = 4 * np.sqrt(rate * (1 - rate) / 2048)
+    assert abs(float(noisy.is_corrupted.mean()) - rate) <= bound
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0])
+def test_instance_noise_of_rate_0_or_1_corrupts_nothing_or_everything(rate):
+    noisy = mislabeled(KEY, LABELS, kind="instance", rate=rate, features=FEATURES)
+    assert (np.asarray(noisy.is_corrupted) == bool(rate)).all()
+    np.testing.assert_array_equal(np.diag(noisy.noise_matrix), 1 - rate)
+
+
 def test_instance_noise_depends_on_the_direction_of_features_alone():
     noisy = mislabeled(KEY, LABELS, kind="instance", features=FEATURES)
-    scaled = mislabeled(KEY, LABELS, kind="instance", features=1e3 * FEATURES)
-    np.testing.assert_allclose(noisy.probabilities, scaled.probabilities, atol=1e-4)
+    for unit in (1e3, 1e-30, 1e30):  # the squares of the last two leave float32
+        scaled = mislabeled(KEY, LABELS, kind="instance", features=unit * FEATURES)
+        np.testing.assert_allclose(noisy.probabilities, scaled.probabilities, atol=1e-4)
     images = FEATURES.reshape(2048, 5, 1, 1)
     shaped = mislabeled(KEY, LABELS, kind="instance", features=images)
     np.testing.assert_array_equal(noisy.labels, shaped.labels)
@@ -126,6 +147,12 @@ def test_it_may_be_jitted_if_the_number_of_classes_is_given():
         ({"noise_matrix": np.eye(3), "classes": 2}, "for 3 classes, and there are 2"),
         ({"kind": "instance"}, "needs `features=...`"),
         ({"kind": "instance", "features": np.ones((3, 2))}, "each of the 2 labels"),
+        ({"kind": "instance", "features": np.ones((2, 0))}, r"has shape \(2, 0\)"),
+        (
+            {"kind": "instance", "features": [[1.0, 2.0], [np.nan, 1.0]]},
+            r"must be finite.* 1, the first is 1\..*`np.nan_to_num\(features\)`",
+        ),
+        ({"kind": "instance", "features": [[np.inf], [1.0]]}, "the first is 0"),
     ],
 )
 def test_what_does_not_fit_is_an_error(settings, message, unchecked):

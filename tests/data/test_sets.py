@@ -25,7 +25,9 @@ def test_every_example_of_the_source_is_on_one_side(name):
     data, source = load(KEY, test_fraction=0.25), source()
     inputs = np.concatenate([data.train_inputs, data.test_inputs])
     labels = np.concatenate([data.train_labels, data.test_labels])
-    restored = (inputs * data.scale + data.mean).reshape(len(inputs), -1)
+    restored = (inputs * data.feature_scales + data.feature_means).reshape(
+        len(inputs), -1
+    )
     ours = np.column_stack([restored, labels])
     theirs = np.column_stack([source.data, source.target])
     # Sorted along a random direction, in which rounding to float32 reorders nothing.

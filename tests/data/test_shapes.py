@@ -55,13 +55,13 @@ def test_masks_are_nested_and_the_outline_is_white(data):
 
 def test_the_color_of_the_color_mask_is_that_of_the_label(data):
     for image, mask, color in zip(
-        data.images, data.color_mask, data.color, strict=True
+        data.images, data.color_mask, data.color_label, strict=True
     ):
         assert image[mask].mean(axis=0).argmax() == color
 
 
 def test_marks_are_dark_and_only_on_textured_objects(data):
-    is_plain = data.texture == TEXTURES.index("plain")
+    is_plain = data.texture_label == TEXTURES.index("plain")
     assert not (data.marks & data.mask)[is_plain].any()
     for i in np.flatnonzero(~is_plain):
         marks, rest = data.marks[i] & data.mask[i], data.color_mask[i]
@@ -72,9 +72,9 @@ def test_marks_are_dark_and_only_on_textured_objects(data):
 def test_stripes_repeat_along_one_direction_and_dots_along_two(data):
     """A stripe is longer than any dot: its marks lie farther from one another."""
     reach = {"striped": [], "dotted": []}
-    for i in np.flatnonzero(data.texture > 0):
+    for i in np.flatnonzero(data.texture_label > 0):
         inner = _largest_component(data.marks[i] & data.texture_mask[i])
-        reach[TEXTURES[data.texture[i]]].append(inner)
+        reach[TEXTURES[data.texture_label[i]]].append(inner)
     assert np.median(reach["striped"]) > 2 * np.median(reach["dotted"])
 
 
@@ -93,10 +93,14 @@ def _largest_component(mask):
 
 
 def test_labels_are_those_of_the_target(data):
-    expected = (data.shape * 3 + data.texture) * 3 + data.color
+    expected = (data.shape_label * 3 + data.texture_label) * 3 + data.color_label
     np.testing.assert_array_equal(data.labels, expected)
     name = data.class_names[data.labels[0]]
-    words = TEXTURES[data.texture[0]], COLORS[data.color[0]], SHAPES[data.shape[0]]
+    words = (
+        TEXTURES[data.texture_label[0]],
+        COLORS[data.color_label[0]],
+        SHAPES[data.shape_label[0]],
+    )
     assert name == " ".join(words)
     assert len(set(data.class_names)) == 36
 

@@ -27,8 +27,8 @@ def test_the_image_differs_from_the_clean_one_on_the_artefact_alone(kind):
 def test_the_clean_images_are_those_of_shapes():
     data, base = watermark(KEY, COUNT), shapes(KEY, COUNT, distractors=0)
     np.testing.assert_array_equal(data.clean, base.images)
-    np.testing.assert_array_equal(data.labels, base.shape)
-    np.testing.assert_array_equal(data.object, base.mask)
+    np.testing.assert_array_equal(data.labels, base.shape_label)
+    np.testing.assert_array_equal(data.object_mask, base.mask)
 
 
 @pytest.mark.parametrize("correlation", [0.0, 0.6, 1.0])

@@ -4,10 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
 from experiments.ground_truth import measures
-from experiments.ground_truth.__main__ import table
+from experiments.ground_truth.__main__ import main, table
 from experiments.ground_truth.explain import from_embedding, on_images, on_tokens
+from experiments.ground_truth.methods import methods
 
 HEAT = np.array([[[1.0, 0.0], [3.0, 0.0]], [[0.0, 0.0], [0.0, 0.0]]])
 MASK = np.array([[[True, False], [False, False]], [[True, True], [True, True]]])
@@ -29,6 +31,12 @@ def test_rank_counts_ties_half():
     heat = np.array([[3.0, 2.0, 1.0], [1.0, 1.0, 1.0]])
     ranks = measures.rank(heat, np.array([1, 0]))
     np.testing.assert_allclose(ranks, [2.0, 2.0])
+
+
+def test_no_examples_at_all_cannot_be_asked_for(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["--count", "0"])
+    assert "--count must be at least 1, and is 0." in capsys.readouterr().err
 
 
 def test_edges_are_where_brightness_changes():
@@ -56,6 +64,31 @@ def test_a_model_that_reads_one_corner_is_found_out():
     assert set(figures) == set(found)
     text = table({"corner": figures}, {"corner": float(mask.mean())})
     assert "| gradient | 1.00 | 1.00 |" in text
+
+
+def test_deep_taylor_and_excitation_backprop_agree_on_tokens_without_biases():
+    class Reader(nn.Module):
+        @nn.compact
+        def __call__(self, embedded):
+            x = nn.relu(nn.Dense(8, use_bias=False)(embedded))
+            x = nn.relu(nn.Dense(8, use_bias=False)(x).mean(axis=1))
+            return nn.Dense(3, use_bias=False)(x)
+
+    embedded = jax.random.normal(jax.random.key(0), (8, 5, 6), jnp.float64)
+    model = Reader(parent=None)
+    variables = model.init(jax.random.key(1), embedded)
+    logits = model.apply(variables, embedded)
+    # Deep Taylor gives nothing to a score below zero.
+    embedded, logits = (x[logits.max(axis=1) > 0] for x in (embedded, logits))
+    target = jnp.argmax(logits, axis=1)
+    taylor, excitation = (
+        np.asarray(methods(model.apply)[name](variables, embedded, target))
+        for name in ("deep Taylor", "LRP excitation backprop")
+    )
+    assert measures.heat(taylor).min() > 0
+    np.testing.assert_allclose(measures.heat(taylor), measures.heat(excitation), 1e-4)
+    # Within a token they share otherwise.
+    assert np.abs(taylor - excitation).max() > 0.1 * np.abs(taylor).max()
 
 
 def test_tokens_are_explained_from_their_embedding():

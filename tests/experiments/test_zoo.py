@@ -20,6 +20,7 @@ from experiments.zoo import __main__ as command
 from experiments.zoo import cache, generative, sheet, shelf, text
 from experiments.zoo.real import RealTask
 from experiments.zoo.recipe import Pairs, Supervised, Task, Trained
+from experiments.zoo.standardize import Standardize
 from experiments.zoo.table import table
 from experiments.zoo.training import Goal, Schedule
 from jaxinterp.data.sets import digits
@@ -276,6 +277,33 @@ def test_running_statistics_move() -> None:
     variables = tiny.train().variables
     spread = variables["batch_stats"]["BatchNorm_0"]["var"]
     assert float(jnp.abs(spread - 1).max()) > 1e-3
+
+
+@pytest.mark.parametrize(
+    "first", [nn.Dense(4, name="first"), nn.Conv(4, (2, 2), 2, "VALID", name="first")]
+)
+def test_the_first_layer_takes_over_what_was_done_to_inputs(first: nn.Module) -> None:
+    inputs = jax.random.uniform(jax.random.key(0), (3, 4, 4, 2), jnp.float32)
+    params = first.init(jax.random.key(1), inputs)["params"]
+    params = {"first": {**params, "bias": jnp.arange(4.0, dtype=jnp.float32)}}
+    variables = {"params": {**params, "other": 1}, "batch_stats": 2}
+    standardize = Standardize("first", mean=0.3, deviation=0.2)
+    expected = first.apply({"params": params["first"]}, (inputs - 0.3) / 0.2)
+    taken = standardize.taken_over(variables)
+    found = first.apply({"params": taken["params"]["first"]}, inputs)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert (taken["params"]["other"], taken["batch_stats"]) == (1, 2)
+    assert all(leaf.dtype == np.float32 for leaf in taken["params"]["first"].values())
+
+
+def test_a_network_trained_on_standardized_inputs_reads_inputs_themselves() -> None:
+    tiny = recipe()
+    standardize = Standardize("layers_0", mean=0.5, deviation=2.0)
+    trained = dataclasses.replace(tiny, standardize=standardize).train()
+    exam = tiny.task.exams(tiny._keys()[1])["accuracy"]
+    outputs = np.asarray(tiny.module.apply(trained.variables, exam.inputs))
+    score = tiny.task.score(outputs, np.asarray(exam.labels))
+    assert score == trained.figures["accuracy"] >= 0.95
 
 
 def test_a_goal_that_is_not_reached_is_an_error_and_nothing_is_cached(
