@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax
 from flax import linen as nn
 from jaxtyping import Array, Float
 
@@ -17,7 +18,10 @@ class AlexNet(nn.Module):
     The network of Krizhevsky (2014): one column, without the local response
     normalization and the split over two graphics cards of the first AlexNet. Images of
     224 x 224 pixels make features of 6 x 6; those of other sizes are averaged over a
-    grid of that size.
+    grid of that size, at `AlexNet/adaptive_mean`.
+
+    The convolutions are `AlexNet/conv1` to `AlexNet/conv5`, the dense layers
+    `AlexNet/fc6` to `AlexNet/fc8`.
 
     Attributes:
         classes: number of logits.
@@ -61,7 +65,7 @@ class AlexNet(nn.Module):
         x = nn.relu(nn.Conv(w4, (3, 3), padding=1, name="conv4")(x))
         x = nn.relu(nn.Conv(w5, (3, 3), padding=1, name="conv5")(x))
         x = adaptive_mean(max_pool(x, 3, 2), GRID)
-        x = x.reshape(x.shape[0], -1)
+        x = jax.lax.collapse(x, 1)
         for name in ("fc6", "fc7"):
             x = nn.Dropout(self.dropout_rate, deterministic=not train)(x)
             x = nn.relu(nn.Dense(self.dense_width, name=name)(x))

@@ -3,15 +3,16 @@ r"""Attention, written so that each of its steps has an address.
 $$\mathrm{out} = \sum_h \mathrm{softmax}\!\left(
     \frac{q_h k_h^\top}{\sqrt d} + \mathrm{mask}\right) v_h\, W_h$$
 
-The steps of one layer are sites, named as the literature on circuits names them:
+The steps of one layer are sites, named as the literature on circuits names them. After
+the address of the layer, `Transformer/blocks_0/attention` for the first of a model:
 
 | site | shape | what |
 |---|---|---|
-| `query`, `key`, `value` | (batch, position, head, head_width) | the projections |
-| `scores` | (batch, head, query, key) | scaled products, before the mask |
-| `softmax` | (batch, head, query, key) | the attention pattern |
-| `heads` | (batch, position, head, head_width) | what each head has read |
-| `out` | (batch, position, width) | the sum of what the heads write |
+| `/query`, `/key`, `/value` | (batch, position, head, head_width) | the projections |
+| `/scores` | (batch, head, query, key) | scaled products, before the mask |
+| `/softmax` | (batch, head, query, key) | the attention pattern |
+| `/heads` | (batch, position, head, head_width) | what each head has read |
+| `/out` | (batch, position, width) | the sum of what the heads write |
 
 Kernels keep heads on an axis of their own: `query/kernel` is (width, head, head_width)
 and `out/kernel` (head, head_width, width), so that those of head `h` are slices.
@@ -24,6 +25,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
+
+# The features of every position, which blocks read and write.
+Stream = Float[Array, "batch position width"]
+# True where a query may see a key; broadcast over batch, heads and queries.
+Mask = Bool[Array, "_ 1 _ position"]
 
 
 def rotate(
@@ -59,12 +65,13 @@ def rotate(
         )
     frequencies = base ** (-np.arange(0, width, 2) / width)
     angles = np.arange(length)[:, None] * frequencies
-    cosine = jnp.asarray(np.cos(angles)[None, :, None], x.dtype)
-    sine = jnp.asarray(np.sin(angles)[None, :, None], x.dtype)
+    cosine, sine = np.cos(angles), np.sin(angles)
+    own = np.concatenate([cosine, cosine], axis=-1)[None, :, None]
+    fellow = np.concatenate([-sine, sine], axis=-1)[None, :, None]
     first, second = jnp.split(x, 2, axis=-1)
-    return jnp.concatenate(
-        [first * cosine - second * sine, second * cosine + first * sine], axis=-1
-    )
+    swapped = jnp.concatenate([second, first], axis=-1)
+    # A sum of two scaled copies of `x` is one linear map, and so one site of a trace.
+    return x * jnp.asarray(own, x.dtype) + swapped * jnp.asarray(fellow, x.dtype)
 
 
 def attend(
@@ -137,16 +144,12 @@ class Attention(nn.Module):
     rotary_base: float | None = None
 
     @nn.compact
-    def __call__(
-        self,
-        x: Float[Array, "batch position width"],
-        mask: Bool[Array, "_ 1 _ position"] | None = None,
-    ) -> Float[Array, "batch position width"]:
+    def __call__(self, x: Stream, mask: Mask | None = None) -> Stream:
         """Returns what the heads write together.
 
         Args:
             x: the stream that is read.
-            mask: true where a query may see a key; broadcast over batch and queries.
+            mask: which keys each query may see; by default all.
 
         Raises:
             ValueError: if the heads do not divide the width, or the groups the heads.
@@ -177,8 +180,10 @@ class Attention(nn.Module):
             with jax.named_scope("key_rotated"):
                 key = rotate(key, self.rotary_base)
         if key_heads != self.heads:
-            key = jnp.repeat(key, self.heads // key_heads, axis=2)
-            value = jnp.repeat(value, self.heads // key_heads, axis=2)
+            with jax.named_scope("key_shared"):
+                key = jnp.repeat(key, self.heads // key_heads, axis=2)
+            with jax.named_scope("value_shared"):
+                value = jnp.repeat(value, self.heads // key_heads, axis=2)
         read = attend(query, key, value, mask)
         out = nn.DenseGeneral(width, axis=(-2, -1), use_bias=self.use_bias, name="out")
         return out(read)

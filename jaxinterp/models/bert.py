@@ -1,7 +1,10 @@
 """BERT: an encoder that sees both sides of a token, with a classifier on the first.
 
-Norms stand after each sum, not before each layer: `blocks_0/residual_mid` and
-`blocks_0/residual` are the sums, `attention_norm` and `mlp_norm` what is read of them.
+Norms stand after each sum, not before each layer. In the first block
+`Bert/blocks_0/residual_mid` and `Bert/blocks_0/residual` are the sums, and
+`Bert/blocks_0/attention_norm` and `Bert/blocks_0/mlp_norm` what is read of them. The
+other addresses within blocks are those of `transformer.py`; after the last block come
+`Bert/pooler` and `Bert/head`.
 """
 
 from __future__ import annotations
@@ -11,9 +14,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Integer
 
-from jaxinterp.models.attention import Attention
+from jaxinterp.models.attention import Attention, Mask, Stream
 from jaxinterp.models.mlp import FeedForward
-from jaxinterp.models.transformer import layer_norm
+from jaxinterp.models.norms import layer_norm
 
 
 class PostNormBlock(nn.Module):
@@ -37,25 +40,16 @@ class PostNormBlock(nn.Module):
     norm_epsilon: float = 1e-12
 
     @nn.compact
-    def __call__(
-        self,
-        x: Float[Array, "batch position width"],
-        mask: Bool[Array, "_ 1 _ position"] | None = None,
-    ) -> Float[Array, "batch position width"]:
-        """Returns the stream after the block.
-
-        Args:
-            x: the stream before it.
-            mask: true where a query may see a key.
-        """
+    def __call__(self, x: Stream, mask: Mask | None = None) -> Stream:
+        """Returns the stream after the block."""
         attended = Attention(self.heads, name="attention")(x, mask)
         with jax.named_scope("residual_mid"):
             x = x + attended
-        x = layer_norm("attention_norm", self.norm_epsilon)(x)
+        x = layer_norm(x, self.norm_epsilon, "attention_norm")
         change = FeedForward(self.mlp_width, name="mlp")(x)
         with jax.named_scope("residual"):
             x = x + change
-        return layer_norm("mlp_norm", self.norm_epsilon)(x)
+        return layer_norm(x, self.norm_epsilon, "mlp_norm")
 
 
 class Bert(nn.Module):
@@ -114,7 +108,7 @@ class Bert(nn.Module):
             mask: true where a token is seen; by default, where it is not `pad_id`.
 
         Raises:
-            ValueError: if there are more tokens than positions.
+            ValueError: if there are more tokens than positions, or none.
         """
         length = tokens.shape[1]
         if length > self.max_length:
@@ -122,10 +116,17 @@ class Bert(nn.Module):
                 f"There are {length} tokens and {self.max_length} learned positions. "
                 f"Shorten the text, or build `Bert(max_length={length})`."
             )
+        if not length:
+            raise ValueError(
+                "There are 0 tokens, and the first one is classified. Give texts of at "
+                "least one token, `[CLS]`."
+            )
         if types is None:
             types = jnp.zeros_like(tokens)
-        if mask is None and self.pad_id is not None:
-            mask = tokens != self.pad_id
+        with jax.named_scope("mask"):
+            if mask is None and self.pad_id is not None:
+                mask = tokens != self.pad_id
+            sees = None if mask is None else mask[:, None, None]
         embed = nn.Embed(self.vocabulary, self.width, name="token_embedding")
         positions = nn.Embed(self.max_length, self.width, name="position_embedding")
         kinds = nn.Embed(self.token_types, self.width, name="token_type_embedding")
@@ -133,9 +134,8 @@ class Bert(nn.Module):
         context = positions(jnp.arange(length)[None]) + kinds(types)
         with jax.named_scope("residual"):
             x = x + context
-        x = layer_norm("norm", self.norm_epsilon)(x)
+        x = layer_norm(x, self.norm_epsilon, "norm")
         mlp_width = 4 * self.width if self.mlp_width is None else self.mlp_width
-        sees = None if mask is None else mask[:, None, None]
         for i in range(self.depth):
             block = PostNormBlock(
                 self.heads, mlp_width, self.norm_epsilon, name=f"blocks_{i}"

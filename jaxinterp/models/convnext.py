@@ -6,6 +6,12 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from jaxinterp.models.mlp import gelu
+from jaxinterp.models.norms import layer_norm
+
+# What every norm adds to the variance.
+NORM_EPSILON = 1e-6
+
 
 class ConvNeXtBlock(nn.Module):
     """A depthwise convolution, then two dense layers over the channels, beside a sum.
@@ -39,8 +45,8 @@ class ConvNeXtBlock(nn.Module):
         y = nn.Conv(
             width, (7, 7), padding=3, feature_group_count=width, name="depthwise"
         )(x)
-        y = _layer_norm("norm")(y)
-        y = nn.gelu(nn.Dense(4 * width, name="expand")(y), approximate=False)
+        y = layer_norm(y, NORM_EPSILON, "norm")
+        y = gelu(nn.Dense(4 * width, name="expand")(y))
         y = nn.Dense(width, name="project")(y)
         return x + y * scale.reshape(1, 1, 1, -1)
 
@@ -48,9 +54,12 @@ class ConvNeXtBlock(nn.Module):
 class ConvNeXt(nn.Module):
     """Blocks in four stages; ConvNeXt-T by default.
 
-    `stage2_0` is the first block of the second stage, and `downsample2_norm` and
-    `downsample2` are the layers before it; `stem` and `stem_norm` come first, `norm`
-    and `fc` last.
+    `ConvNeXt/stage2_0` is the first block of the second stage, and
+    `ConvNeXt/downsample2_norm` and `ConvNeXt/downsample2` are the layers before it;
+    `ConvNeXt/stem` and `ConvNeXt/stem_norm` come first, `ConvNeXt/norm` and
+    `ConvNeXt/fc` last. The layers of a block are `ConvNeXt/stage2_0/depthwise`,
+    `ConvNeXt/stage2_0/norm`, `ConvNeXt/stage2_0/expand`, `ConvNeXt/stage2_0/gelu` and
+    `ConvNeXt/stage2_0/project`.
 
     Attributes:
         classes: number of logits.
@@ -97,22 +106,17 @@ class ConvNeXt(nn.Module):
         for i, (depth, width) in enumerate(zip(self.depths, self.widths, strict=True)):
             if i == 0:
                 x = _patches(width, 4, "stem")(x)
-                x = _layer_norm("stem_norm")(x)
+                x = layer_norm(x, NORM_EPSILON, "stem_norm")
             else:
                 name = f"downsample{i + 1}"
-                x = _layer_norm(f"{name}_norm")(x)
+                x = layer_norm(x, NORM_EPSILON, f"{name}_norm")
                 x = _patches(width, 2, name)(x)
             for block in range(depth):
                 x = ConvNeXtBlock(self.initial_scale, name=f"stage{i + 1}_{block}")(x)
-        x = _layer_norm("norm")(x.mean(axis=(1, 2)))
+        x = layer_norm(x.mean(axis=(1, 2)), NORM_EPSILON, "norm")
         return nn.Dense(self.classes, name="fc")(x)
 
 
 def _patches(width: int, size: int, name: str) -> nn.Conv:
     """Returns a convolution whose windows do not overlap."""
     return nn.Conv(width, (size, size), strides=size, padding="VALID", name=name)
-
-
-def _layer_norm(name: str) -> nn.LayerNorm:
-    """Returns a layer norm with the variance around the mean, as in the checkpoints."""
-    return nn.LayerNorm(epsilon=1e-6, use_fast_variance=False, name=name)

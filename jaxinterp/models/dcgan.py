@@ -1,14 +1,19 @@
 """DCGAN: a generator of images by strided convolutions, and its discriminator.
 
 An image of side 4 is doubled (or halved) until it has its size; features double where
-the side halves. Batch norms use the batch with `train=True` and then change the
-collection `batch_stats`; explanations run with `train=False`, the default.
+the side halves: `DCGANGenerator/project` makes the first, `DCGANGenerator/up_1` doubles
+it, and `DCGANDiscriminator/down_0` halves it first. Batch norms use the batch with
+`train=True` and then change the collection `batch_stats`; explanations run with
+`train=False`, the default.
 """
 
 from __future__ import annotations
 
 import flax.linen as nn
+import jax
 from jaxtyping import Array, Float
+
+from jaxinterp.models.norms import batch_norm
 
 # The side of the smallest feature map, and of every kernel.
 _SMALLEST = 4
@@ -58,13 +63,13 @@ class DCGANGenerator(nn.Module):
         width = self.width * 2 ** (steps - 1)
         x = nn.Dense(_SMALLEST**2 * width, use_bias=False, name="project")(x)
         x = x.reshape(x.shape[0], _SMALLEST, _SMALLEST, width)
-        x = nn.relu(_batch_norm("bn_0", train)(x))
+        x = nn.relu(batch_norm(x, train, "bn_0"))
         for i in range(1, steps):
             width //= 2
             up = nn.ConvTranspose(
                 width, _KERNEL, (2, 2), use_bias=False, name=f"up_{i}"
             )
-            x = nn.relu(_batch_norm(f"bn_{i}", train)(up(x)))
+            x = nn.relu(batch_norm(up(x), train, f"bn_{i}"))
         up = nn.ConvTranspose(self.channels, _KERNEL, (2, 2), name=f"up_{steps}")
         return nn.tanh(up(x))
 
@@ -111,9 +116,9 @@ class DCGANDiscriminator(nn.Module):
             )
             x = down(x)
             if i:  # as in the paper, none where the image comes in
-                x = _batch_norm(f"bn_{i}", train)(x)
+                x = batch_norm(x, train, f"bn_{i}")
             x = nn.leaky_relu(x, 0.2)
-        return nn.Dense(1, name="head")(x.reshape(x.shape[0], -1))
+        return nn.Dense(1, name="head")(jax.lax.collapse(x, 1))
 
 
 def _doublings(size: int) -> int:
@@ -124,9 +129,3 @@ def _doublings(size: int) -> int:
             "the images."
         )
     return steps
-
-
-def _batch_norm(name: str, train: bool) -> nn.BatchNorm:
-    return nn.BatchNorm(
-        use_running_average=not train, momentum=0.9, epsilon=1e-5, name=name
-    )

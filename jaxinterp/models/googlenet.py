@@ -10,6 +10,7 @@ from flax import linen as nn
 from jax import lax
 from jaxtyping import Array, Float
 
+from jaxinterp.models.norms import TORCH, batch_norm
 from jaxinterp.models.pooling import ceil_max_pool, max_pool
 
 Variant = Literal["caffe", "torchvision"]
@@ -108,7 +109,8 @@ class ConvRelu(nn.Module):
             name="conv",
         )(x)
         if self.variant == "torchvision":
-            x = nn.BatchNorm(not train, momentum=0.9, epsilon=1e-3, name="bn")(x)
+            # torchvision departs from torch's own constant in this family alone.
+            x = batch_norm(x, train, "bn", TORCH._replace(epsilon=1e-3))
         return nn.relu(x)
 
 
@@ -164,10 +166,19 @@ class Inception(nn.Module):
 class GoogLeNet(nn.Module):
     """InceptionV1: a stem and nine inception modules, without the auxiliary heads.
 
-    Layers are named as in Caffe's weights: `conv1`, `conv2_reduce`, `conv2`, then
-    `inception_3a` to `inception_5b`, each the output after concatenation and relu.
-    lucid calls these `conv2d0` to `conv2d2` and `mixed3a` to `mixed5b`. The last layer
-    is `classifier`.
+    Layers are named as in Caffe's weights. Their addresses, and lucid's names:
+
+    | address | output | lucid |
+    |---|---|---|
+    | `GoogLeNet/conv1` | of a convolution, after relu | conv2d0 |
+    | `GoogLeNet/conv2_reduce` | the same | conv2d1 |
+    | `GoogLeNet/conv2` | the same | conv2d2 |
+    | `GoogLeNet/inception_3a` | of a module, after relu and concatenation | mixed3a |
+    | `GoogLeNet/inception_4a` | the same | mixed4a |
+    | `GoogLeNet/inception_5b` | the same | mixed5b |
+    | `GoogLeNet/classifier` | the logits | |
+
+    A selector may leave the class's name out: `"inception_4a"` is the same site.
 
     Attributes:
         classes: number of logits.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax
 from flax import linen as nn
 from jaxtyping import Array, Float
 
@@ -10,6 +11,8 @@ from jaxinterp.models.pooling import max_pool
 
 class LeNet(nn.Module):
     """Three convolutions of size 5 and two dense layers, named as in the paper.
+
+    So the addresses are `LeNet/c1`, `LeNet/c3`, `LeNet/c5`, `LeNet/f6` and `LeNet/f7`.
 
     It departs from the paper as everyone does today: relu for tanh, max pooling for a
     trained average pooling, every map connected to every other, and a dense last layer
@@ -58,6 +61,6 @@ class LeNet(nn.Module):
         x = max_pool(x, 2, 2)
         # Features are 5 x 5 here, so each output of this convolution sees all of them.
         x = nn.relu(nn.Conv(w5, (5, 5), padding="VALID", name="c5")(x))
-        x = x.reshape(x.shape[0], -1)
+        x = jax.lax.collapse(x, 1)
         x = nn.relu(nn.Dense(w6, name="f6")(x))
         return nn.Dense(self.classes, name="f7")(x)

@@ -1,16 +1,19 @@
 """Llama: RMS norm, rotary positions, grouped-query attention, a gated MLP, no biases.
 
-Addresses are those of `transformer.py`, with `attention/query_rotated` and
-`attention/key_rotated` before the scores.
+Addresses are those of `transformer.py`, and of each attention also
+`Llama/blocks_0/attention/query_rotated` and `Llama/blocks_0/attention/key_rotated`.
+The gated MLP has `Llama/blocks_0/mlp/gate`, `Llama/blocks_0/mlp/silu`,
+`Llama/blocks_0/mlp/up`, their product `Llama/blocks_0/mlp/neurons` and
+`Llama/blocks_0/mlp/down`.
 """
 
 from __future__ import annotations
 
 import flax.linen as nn
 import jax
-from jaxtyping import Array, Bool, Float, Integer
+from jaxtyping import Array, Float, Integer
 
-from jaxinterp.models.attention import Attention, causal_mask
+from jaxinterp.models.attention import Attention, Mask, Stream, causal_mask
 
 
 class GatedFeedForward(nn.Module):
@@ -33,9 +36,7 @@ class GatedFeedForward(nn.Module):
     width: int
 
     @nn.compact
-    def __call__(
-        self, x: Float[Array, "batch position width"]
-    ) -> Float[Array, "batch position width"]:
+    def __call__(self, x: Stream) -> Stream:
         """Returns as many features as it gets."""
         gate = nn.silu(nn.Dense(self.width, use_bias=False, name="gate")(x))
         up = nn.Dense(self.width, use_bias=False, name="up")(x)
@@ -70,17 +71,8 @@ class LlamaBlock(nn.Module):
     norm_epsilon: float = 1e-5
 
     @nn.compact
-    def __call__(
-        self,
-        x: Float[Array, "batch position width"],
-        mask: Bool[Array, "_ 1 _ position"] | None = None,
-    ) -> Float[Array, "batch position width"]:
-        """Returns the stream after the block.
-
-        Args:
-            x: the stream before it.
-            mask: true where a query may see a key.
-        """
+    def __call__(self, x: Stream, mask: Mask | None = None) -> Stream:
+        """Returns the stream after the block."""
         attention = Attention(
             self.heads,
             key_heads=self.key_heads,

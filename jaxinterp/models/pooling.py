@@ -10,6 +10,7 @@ accuracy with another.
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
@@ -78,7 +79,8 @@ def adaptive_mean(
 
     Cell $i$ of a side of $n$ pixels averages the pixels from $\lfloor i n / s \rfloor$
     to $\lceil (i + 1) n / s \rceil$, the latter not included. So cells overlap where
-    `size` does not divide $n$, and an image of `size` pixels comes back as it is.
+    `size` does not divide $n$, and an image of `size` pixels comes back as it is. The
+    address of the result is `adaptive_mean`, within that of the model.
 
     Args:
         x: images or features.
@@ -96,10 +98,12 @@ def adaptive_mean(
             f"adaptive_mean: features of shape {x.shape} have no pixel.\n"
             "Give the model larger images."
         )
-    for axis in (1, 2):
+    for axis, name in ((1, "rows"), (2, "columns")):
         if x.shape[axis] != size:
             shares = jnp.asarray(_shares(x.shape[axis], size), x.dtype)
-            x = jnp.moveaxis(jnp.tensordot(x, shares, (axis, 1)), -1, axis)
+            # Named, because it is a matrix product, and else looks like a layer.
+            with jax.named_scope(f"adaptive_mean/{name}"):
+                x = jnp.moveaxis(jnp.tensordot(x, shares, (axis, 1)), -1, axis)
     return x
 
 

@@ -8,6 +8,7 @@ import jax
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from jaxinterp.models.norms import KERAS, batch_norm
 from jaxinterp.models.pooling import max_pool
 
 # Blocks of each of the four stages, by the number of layers with weights.
@@ -22,67 +23,32 @@ FIRST_WITH_BOTTLENECKS = 50
 EXPANSION = 4
 
 
-class BasicBlock(nn.Module):
-    """Two convolutions of size 3 beside a shortcut.
+class ResidualBlock(nn.Module):
+    """Convolutions beside a shortcut: two of size 3, or of sizes 1, 3 and 1.
+
+    The latter is a bottleneck. Its convolution of size 3 has the stride, as in
+    torchvision and all later work; in the paper the one before has it.
 
     Attributes:
-        width: channels of both convolutions.
-        stride: that of the first convolution, and of the shortcut.
+        width: channels of all convolutions, but for the last of a bottleneck, which has
+            four times more.
+        stride: that of the first convolution of size 3, and of the shortcut.
+        is_bottleneck: whether there are three convolutions.
 
     References:
-        He et al., 2016, figure 5 left [he2016deep].
+        He et al., 2016, figure 5 [he2016deep].
 
     Example:
         >>> x = jax.ShapeDtypeStruct((2, 8, 8, 4), "float32")
-        >>> y, _ = jax.eval_shape(
-        ...     BasicBlock(8, stride=2).init_with_output, jax.random.key(0), x)
-        >>> y.shape
-        (2, 4, 4, 8)
-    """
-
-    width: int
-    stride: int = 1
-
-    @nn.compact
-    def __call__(
-        self, x: Float[Array, "batch height width channels"], train: bool = False
-    ) -> Float[Array, "batch rows columns features"]:
-        """Returns `relu(branch + shortcut)`.
-
-        Args:
-            x: features.
-            train: whether batch norms use the batch's own statistics.
-        """
-        y = _conv(self.width, 3, self.stride, "conv1")(x)
-        y = nn.relu(_batch_norm(train, "bn1")(y))
-        y = _conv(self.width, 3, 1, "conv2")(y)
-        y = _batch_norm(train, "bn2")(y)
-        return nn.relu(y + _shortcut(x, y, self.stride, train))
-
-
-class Bottleneck(nn.Module):
-    """Convolutions of sizes 1, 3 and 1 beside a shortcut.
-
-    The second convolution has the stride, as in torchvision and all later work; in the
-    paper the first one has it.
-
-    Attributes:
-        width: channels of the first two convolutions; the third has four times more.
-        stride: that of the second convolution, and of the shortcut.
-
-    References:
-        He et al., 2016, figure 5 right [he2016deep].
-
-    Example:
-        >>> x = jax.ShapeDtypeStruct((2, 8, 8, 4), "float32")
-        >>> y, _ = jax.eval_shape(
-        ...     Bottleneck(8, stride=2).init_with_output, jax.random.key(0), x)
+        >>> block = ResidualBlock(8, stride=2, is_bottleneck=True)
+        >>> y, _ = jax.eval_shape(block.init_with_output, jax.random.key(0), x)
         >>> y.shape
         (2, 4, 4, 32)
     """
 
     width: int
     stride: int = 1
+    is_bottleneck: bool = False
 
     @nn.compact
     def __call__(
@@ -94,21 +60,30 @@ class Bottleneck(nn.Module):
             x: features.
             train: whether batch norms use the batch's own statistics.
         """
-        y = _conv(self.width, 1, 1, "conv1")(x)
-        y = nn.relu(_batch_norm(train, "bn1")(y))
-        y = _conv(self.width, 3, self.stride, "conv2")(y)
-        y = nn.relu(_batch_norm(train, "bn2")(y))
-        y = _conv(EXPANSION * self.width, 1, 1, "conv3")(y)
-        y = _batch_norm(train, "bn3")(y)
+        # Channels, size and stride of each convolution.
+        if self.is_bottleneck:
+            layers = (
+                (self.width, 1, 1),
+                (self.width, 3, self.stride),
+                (EXPANSION * self.width, 1, 1),
+            )
+        else:
+            layers = ((self.width, 3, self.stride), (self.width, 3, 1))
+        y = x
+        for i, (width, size, stride) in enumerate(layers, start=1):
+            y = _conv(width, size, stride, f"conv{i}")(y)
+            y = batch_norm(y, train, f"bn{i}")
+            if i < len(layers):
+                y = nn.relu(y)
         return nn.relu(y + _shortcut(x, y, self.stride, train))
 
 
 class ResNet(nn.Module):
     """Residual blocks in four stages.
 
-    Layers are named as in torchvision's weights: `layer2_0` is the output of the first
-    block of the second stage, `layer2_0/conv1` its first convolution, `layer2_0/bn1`
-    that convolution's batch norm, `fc` the dense layer.
+    Layers are named as in torchvision's weights: `ResNet/layer2_0` is the output of the
+    first block of the second stage, `ResNet/layer2_0/conv1` its first convolution,
+    `ResNet/layer2_0/bn1` that convolution's batch norm, `ResNet/fc` the dense layer.
 
     Attributes:
         depth: number of layers with weights: 18, 34, 50 or 101.
@@ -151,15 +126,18 @@ class ResNet(nn.Module):
                 f"There are: {', '.join(map(str, STAGES))}.\n"
                 "`stages` gives one of them other numbers of blocks."
             )
-        block = BasicBlock if self.depth < FIRST_WITH_BOTTLENECKS else Bottleneck
+        is_bottleneck = self.depth >= FIRST_WITH_BOTTLENECKS
         x = _conv(self.width, 7, 2, "conv1")(x)
-        x = nn.relu(_batch_norm(train, "bn1")(x))
+        x = nn.relu(batch_norm(x, train, "bn1"))
         x = max_pool(x, 3, 2, padding=1)
         for stage, blocks in enumerate(self.stages or STAGES[self.depth]):
             for i in range(blocks):
                 stride = 2 if stage > 0 and i == 0 else 1
                 name = f"layer{stage + 1}_{i}"
-                x = block(self.width * 2**stage, stride, name=name)(x, train)
+                block = ResidualBlock(
+                    self.width * 2**stage, stride, is_bottleneck, name=name
+                )
+                x = block(x, train)
         return nn.Dense(self.classes, name="fc")(x.mean(axis=(1, 2)))
 
 
@@ -175,25 +153,22 @@ def _conv(width: int, size: int, stride: int, name: str) -> nn.Conv:
     )
 
 
-def _batch_norm(train: bool, name: str) -> nn.BatchNorm:
-    return nn.BatchNorm(not train, momentum=0.9, epsilon=1e-5, name=name)
-
-
 def _shortcut(x: jax.Array, y: jax.Array, stride: int, train: bool) -> jax.Array:
     """Returns `x`, or where the branch changes its shape, a projection of it."""
     if x.shape == y.shape:
         return x
     x = _conv(y.shape[-1], 1, stride, "downsample_0")(x)
-    return _batch_norm(train, "downsample_1")(x)
+    return batch_norm(x, train, "downsample_1")
 
 
 class ResNet8(nn.Module):
     """The residual network for CIFAR-10 of the MLPerf Tiny benchmark.
 
-    A convolution and three blocks, `block1` to `block3`, of two convolutions each. It
-    follows Keras where `ResNet` follows torch: convolutions have biases and `SAME`
-    padding, batch norms an epsilon of 0.001, and the shortcut of the blocks that halve
-    the image is a convolution of size 1 without a batch norm.
+    A convolution, `ResNet8/conv1`, and three blocks, `ResNet8/block1` to
+    `ResNet8/block3`, of two convolutions each. It follows Keras where `ResNet` follows
+    torch: convolutions have biases and `SAME` padding, batch norms an epsilon of 0.001,
+    and the shortcut of the blocks that halve the image, `ResNet8/block2/shortcut`, is a
+    convolution of size 1 without a batch norm. `ResNet8/fc` is the dense layer.
 
     Attributes:
         classes: number of logits.
@@ -225,7 +200,7 @@ class ResNet8(nn.Module):
             train: whether batch norms use the batch's own statistics.
         """
         x = nn.Conv(self.widths[0], (3, 3), name="conv1")(x)
-        x = nn.relu(_keras_batch_norm(train, "bn1")(x))
+        x = nn.relu(batch_norm(x, train, "bn1", KERAS))
         for i, width in enumerate(self.widths):
             stride = 1 if i == 0 else 2
             x = _CifarBlock(width, stride, name=f"block{i + 1}")(x, train)
@@ -241,13 +216,9 @@ class _CifarBlock(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         y = nn.Conv(self.width, (3, 3), strides=self.stride, name="conv1")(x)
-        y = nn.relu(_keras_batch_norm(train, "bn1")(y))
+        y = nn.relu(batch_norm(y, train, "bn1", KERAS))
         y = nn.Conv(self.width, (3, 3), name="conv2")(y)
-        y = _keras_batch_norm(train, "bn2")(y)
+        y = batch_norm(y, train, "bn2", KERAS)
         if x.shape != y.shape:
             x = nn.Conv(self.width, (1, 1), strides=self.stride, name="shortcut")(x)
         return nn.relu(x + y)
-
-
-def _keras_batch_norm(train: bool, name: str) -> nn.BatchNorm:
-    return nn.BatchNorm(not train, momentum=0.99, epsilon=1e-3, name=name)

@@ -55,8 +55,11 @@ class Fire(nn.Module):
 class SqueezeNet(nn.Module):
     """Version 1.1, which needs 2.4 times less time than the paper's and is as good.
 
-    The last layer is a convolution, `conv10`, whose mean over all positions are the
-    logits. They are never negative, since a relu comes before the mean.
+    `SqueezeNet/conv1` comes first, then the modules `SqueezeNet/fire2` to
+    `SqueezeNet/fire9`, in each of them `SqueezeNet/fire2/squeeze1x1` and the two
+    expansions. The last layer is a convolution, `SqueezeNet/conv10`, whose mean over
+    all positions are the logits. They are never negative, since a relu comes before the
+    mean.
 
     Attributes:
         classes: number of logits.

@@ -1,23 +1,26 @@
 """The decoder transformer, in the manner of GPT-2, and the small ones of circuits.
 
 The sum that all blocks read from and write to is the *residual stream*. Its states are
-sites: `residual` after the embedding, `blocks_0/residual_mid` after the attention of
-the first block, `blocks_0/residual` after its MLP. `blocks_0/attention` and
-`blocks_0/mlp` are what the block adds.
+sites: `Transformer/residual` after the embedding, `Transformer/blocks_0/residual_mid`
+after the attention of the first block, `Transformer/blocks_0/residual` after its MLP.
+`Transformer/blocks_0/attention` and `Transformer/blocks_0/mlp` are what the block adds.
+The tokens' vectors are `Transformer/token_embedding`, the logits `Transformer/lm_head`.
+Every address begins with the model's class, which a selector may leave out:
+`"blocks_0/residual"` is the same site.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Integer
+from jaxtyping import Array, Float, Integer
 
-from jaxinterp.models.attention import Attention, causal_mask
+from jaxinterp.models.attention import Attention, Mask, Stream, causal_mask
 from jaxinterp.models.mlp import FeedForward
+from jaxinterp.models.norms import layer_norm
 
 
 class PreNormBlock(nn.Module):
@@ -49,54 +52,27 @@ class PreNormBlock(nn.Module):
     norm_epsilon: float = 1e-6
 
     @nn.compact
-    def __call__(
-        self,
-        x: Float[Array, "batch position width"],
-        mask: Bool[Array, "_ 1 _ position"] | None = None,
-    ) -> Float[Array, "batch position width"]:
-        """Returns the stream after the block.
+    def __call__(self, x: Stream, mask: Mask | None = None) -> Stream:
+        """Returns the stream after the block."""
 
-        Args:
-            x: the stream before it.
-            mask: true where a query may see a key.
-        """
-
-        def norm(name: str) -> Callable[[Array], Array]:
+        def norm(stream: Stream, name: str) -> Stream:
             if not self.use_norm:
-                return lambda stream: stream
-            return layer_norm(name, self.norm_epsilon, self.use_bias)
+                return stream
+            return layer_norm(stream, self.norm_epsilon, name, self.use_bias)
 
         attention = Attention(
             self.heads, self.head_width, use_bias=self.use_bias, name="attention"
         )
-        attended = attention(norm("attention_norm")(x), mask)
+        attended = attention(norm(x, "attention_norm"), mask)
         if self.mlp_width is None:
             with jax.named_scope("residual"):
                 return x + attended
         with jax.named_scope("residual_mid"):
             x = x + attended
         mlp = FeedForward(self.mlp_width, self.activation, self.use_bias, name="mlp")
-        change = mlp(norm("mlp_norm")(x))
+        change = mlp(norm(x, "mlp_norm"))
         with jax.named_scope("residual"):
             return x + change
-
-
-def layer_norm(name: str, epsilon: float, use_bias: bool = True) -> nn.LayerNorm:
-    """Returns a layer norm that computes the variance as the checkpoints' code does.
-
-    Args:
-        name: of the module.
-        epsilon: added to the variance.
-        use_bias: whether it adds a bias.
-
-    Example:
-        >>> layer_norm("norm", 1e-5).epsilon
-        1e-05
-    """
-    # The fast variance, E[x^2] - E[x]^2, cancels where a stream has a large mean.
-    return nn.LayerNorm(
-        epsilon=epsilon, use_bias=use_bias, use_fast_variance=False, name=name
-    )
 
 
 class Transformer(nn.Module):
@@ -162,8 +138,9 @@ class Transformer(nn.Module):
             tokens: integers below `vocabulary`.
 
         Raises:
-            ValueError: if there are more tokens than positions, if a classifier is to
-                be tied to the embedding, or if `reads` is none of its three words.
+            ValueError: if there are more tokens than positions, or none to read; if a
+                classifier is to be tied to the embedding; or if `reads` is none of its
+                three words.
         """
         self._check(tokens.shape[1])
         embed = nn.Embed(self.vocabulary, self.width, name="token_embedding")
@@ -175,7 +152,7 @@ class Transformer(nn.Module):
         for i in range(self.depth):
             x = self._block(f"blocks_{i}")(x, mask)
         if self.use_norm:
-            x = layer_norm("norm", self.norm_epsilon, self.use_bias)(x)
+            x = layer_norm(x, self.norm_epsilon, "norm", self.use_bias)
         if self.reads == "last":
             x = x[:, -1]
         elif self.reads == "mean":
@@ -205,6 +182,11 @@ class Transformer(nn.Module):
             raise ValueError(
                 f"There are {length} tokens and {self.max_length} learned positions. "
                 f"Shorten the text, or build `Transformer(max_length={length})`."
+            )
+        if not length and self.reads != "every":
+            raise ValueError(
+                f"With `reads={self.reads!r}` there must be a position to read, and "
+                "there are 0 tokens. Give texts of at least one token."
             )
         if self.classes is not None and self.is_tied:
             raise ValueError(

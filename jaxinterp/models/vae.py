@@ -2,6 +2,10 @@ r"""A variational autoencoder: images as points of a latent space, and back.
 
 $$q(z \mid x) = \mathcal{N}(\mu(x), \sigma^2(x)), \qquad
   p(x \mid z) = \mathrm{Bernoulli}(\mathrm{sigmoid}(\ell(z)))$$
+
+Either half is a module: `VAE/encoder/layers_0`, `VAE/encoder/mean` and
+`VAE/encoder/log_variance` are of the first, `VAE/decoder/layers_0` and
+`VAE/decoder/pixels` of the second.
 """
 
 from __future__ import annotations
@@ -13,6 +17,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
+
+from jaxinterp.models.mlp import hidden_layers
 
 
 class Gaussian(NamedTuple):
@@ -48,10 +54,65 @@ class Reconstruction(NamedTuple):
     posterior: Gaussian
 
 
+class Encoder(nn.Module):
+    """Dense layers from an image to the posterior of its latents.
+
+    Attributes:
+        latent: number of latent variables.
+        widths: features of each hidden layer.
+
+    Example:
+        >>> model, images = Encoder(latent=2, widths=(8,)), jnp.ones((3, 4, 4, 1))
+        >>> init = model.init_with_output
+        >>> posterior, _ = jax.eval_shape(init, jax.random.key(0), images)
+        >>> posterior.mean.shape
+        (3, 2)
+    """
+
+    latent: int
+    widths: tuple[int, ...]
+
+    @nn.compact
+    def __call__(self, images: Float[Array, "batch height width channels"]) -> Gaussian:
+        """Returns the posterior."""
+        x = hidden_layers(jax.lax.collapse(images, 1), self.widths)
+        mean = nn.Dense(self.latent, name="mean")(x)
+        return Gaussian(mean, nn.Dense(self.latent, name="log_variance")(x))
+
+
+class Decoder(nn.Module):
+    """Dense layers from latents to the logits of an image's pixels.
+
+    Attributes:
+        image_shape: height, width and channels of the image.
+        widths: features of each hidden layer.
+
+    Example:
+        >>> model, latents = Decoder((4, 4, 1), widths=(8,)), jnp.ones((3, 2))
+        >>> init = model.init_with_output
+        >>> logits, _ = jax.eval_shape(init, jax.random.key(0), latents)
+        >>> logits.shape
+        (3, 4, 4, 1)
+    """
+
+    image_shape: tuple[int, int, int]
+    widths: tuple[int, ...]
+
+    @nn.compact
+    def __call__(
+        self, latents: Float[Array, "batch latent"]
+    ) -> Float[Array, "batch height width channels"]:
+        """Returns the logits."""
+        x = hidden_layers(latents, self.widths)
+        x = nn.Dense(math.prod(self.image_shape), name="pixels")(x)
+        return x.reshape(x.shape[0], *self.image_shape)
+
+
 class VAE(nn.Module):
     """Encodes images to a normal posterior, decodes latents to logits of pixels.
 
-    Either half is explained by itself with `method="encode"` or `method="decode"`.
+    Either half is explained by itself with `method="encode"` or `method="decode"`; the
+    addresses then begin with that, `VAE.encode/encoder/mean`.
 
     Attributes:
         image_shape: height, width and channels of the images.
@@ -74,12 +135,9 @@ class VAE(nn.Module):
     widths: tuple[int, ...] = (256, 256)
 
     def setup(self) -> None:
-        """Makes the layers of both halves."""
-        self.encoder = [nn.Dense(width) for width in self.widths]
-        self.decoder = [nn.Dense(width) for width in reversed(self.widths)]
-        self.mean = nn.Dense(self.latent)
-        self.log_variance = nn.Dense(self.latent)
-        self.pixels = nn.Dense(math.prod(self.image_shape))
+        """Makes both halves."""
+        self.encoder = Encoder(self.latent, self.widths)
+        self.decoder = Decoder(self.image_shape, self.widths[::-1])
 
     def __call__(
         self,
@@ -91,13 +149,18 @@ class VAE(nn.Module):
         Args:
             images: with pixels in [0, 1].
             key: of the draw; without it the latent is the posterior's mean.
+
+        Raises:
+            ValueError: if the images are of another shape.
         """
-        posterior = self.encode(images)
+        self._check(images)
+        # Not by the methods below, whose names would stand in every address.
+        posterior = self.encoder(images)
         latents = posterior.mean
         if key is not None:
             noise = jax.random.normal(key, latents.shape, latents.dtype)
             latents = latents + jnp.exp(posterior.log_variance / 2) * noise
-        return Reconstruction(self.decode(latents), posterior)
+        return Reconstruction(self.decoder(latents), posterior)
 
     def encode(self, images: Float[Array, "batch height width channels"]) -> Gaussian:
         """Returns the posterior of the latents.
@@ -108,15 +171,8 @@ class VAE(nn.Module):
         Raises:
             ValueError: if the images are of another shape.
         """
-        if images.shape[1:] != self.image_shape:
-            raise ValueError(
-                f"Images are {images.shape[1:]}, and the model takes "
-                f"{self.image_shape}. Resize them, or give `image_shape`."
-            )
-        x = images.reshape(images.shape[0], -1)
-        for layer in self.encoder:
-            x = nn.relu(layer(x))
-        return Gaussian(self.mean(x), self.log_variance(x))
+        self._check(images)
+        return self.encoder(images)
 
     def decode(
         self, latents: Float[Array, "batch latent"]
@@ -126,7 +182,13 @@ class VAE(nn.Module):
         Args:
             latents: standard normal by the prior.
         """
-        x = latents
-        for layer in self.decoder:
-            x = nn.relu(layer(x))
-        return self.pixels(x).reshape(x.shape[0], *self.image_shape)
+        return self.decoder(latents)
+
+    @nn.nowrap
+    def _check(self, images: Float[Array, "batch height width channels"]) -> None:
+        """Raises a `ValueError` where the images are of another shape."""
+        if images.shape[1:] != self.image_shape:
+            raise ValueError(
+                f"Images are {images.shape[1:]}, and the model takes "
+                f"{self.image_shape}. Resize them, or give `image_shape`."
+            )

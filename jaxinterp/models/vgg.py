@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
+import jax
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from jaxinterp.models.norms import batch_norm
 from jaxinterp.models.pooling import adaptive_mean, max_pool
 
 # Convolutions of each of the five stages, by the number of layers with weights.
@@ -23,10 +25,10 @@ GRID = 7
 class VGG(nn.Module):
     """Convolutions of size 3 in five stages, and three dense layers.
 
-    Layers are named as in the paper's own weights: `conv3_2` is the second convolution
-    of the third stage, `bn3_2` its batch norm, `fc6` the first dense layer. Images of
-    224 x 224 pixels make features of 7 x 7; those of other sizes are averaged over a
-    grid of that size.
+    Layers are named as in the paper's own weights: `VGG/conv3_1` is the first
+    convolution of the third stage, `VGG/bn3_1` its batch norm, `VGG/fc6` the first
+    dense layer. Images of 224 x 224 pixels make features of 7 x 7; those of other sizes
+    are averaged over a grid of that size, at `VGG/adaptive_mean`.
 
     Attributes:
         depth: number of layers with weights: 11, 13, 16 or 19 (configurations A, B, D
@@ -79,11 +81,11 @@ class VGG(nn.Module):
                 name, width = f"{stage}_{layer}", self.widths[stage - 1]
                 x = nn.Conv(width, (3, 3), padding=1, name=f"conv{name}")(x)
                 if self.use_batch_norm:
-                    x = nn.BatchNorm(not train, momentum=0.9, name=f"bn{name}")(x)
+                    x = batch_norm(x, train, f"bn{name}")
                 x = nn.relu(x)
             x = max_pool(x, 2, 2)
         x = adaptive_mean(x, GRID)
-        x = x.reshape(x.shape[0], -1)
+        x = jax.lax.collapse(x, 1)
         for name in ("fc6", "fc7"):
             x = nn.relu(nn.Dense(self.dense_width, name=name)(x))
             x = nn.Dropout(self.dropout_rate, deterministic=not train)(x)

@@ -1,7 +1,9 @@
 """The vision transformer: an image is a sequence of patches.
 
-Position 0 is the class token, position `1 + row * columns + column` a patch. The
-addresses within blocks are those of `transformer.py`.
+Position 0 is the class token, position `1 + row * columns + column` a patch. Patches
+become features at `ViT/patch_embedding`; `ViT/residual` is the sum with the positions,
+`ViT/norm` what `ViT/head` reads. The addresses within blocks are those of
+`transformer.py`: `ViT/blocks_0/attention`, `ViT/blocks_0/residual`.
 """
 
 from __future__ import annotations
@@ -11,7 +13,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxinterp.models.transformer import PreNormBlock, layer_norm
+from jaxinterp.models.norms import layer_norm
+from jaxinterp.models.transformer import PreNormBlock
 
 
 class ViT(nn.Module):
@@ -74,7 +77,7 @@ class ViT(nn.Module):
         patch = (self.patch_size, self.patch_size)
         embed = nn.Conv(self.width, patch, patch, "VALID", name="patch_embedding")
         x = embed(images)
-        x = x.reshape(x.shape[0], -1, self.width)
+        x = jax.lax.collapse(x, 1, 3)
         normal = nn.initializers.normal(0.02)
         token = self.param("class_token", normal, (1, 1, self.width), jnp.float32)
         places = (1, 1 + x.shape[1], self.width)
@@ -92,5 +95,5 @@ class ViT(nn.Module):
                 name=f"blocks_{i}",
             )
             x = block(x)
-        x = layer_norm("norm", self.norm_epsilon)(x)
+        x = layer_norm(x, self.norm_epsilon, "norm")
         return nn.Dense(self.classes, name="head")(x[:, 0])

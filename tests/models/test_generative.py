@@ -10,48 +10,14 @@ import pytest
 import jaxinterp as ji
 from jaxinterp.attribution import total
 from jaxinterp.models.dcgan import DCGANDiscriminator, DCGANGenerator
-from jaxinterp.models.mlp import ACTIVATIONS, MLP, MLPGenerator
+from jaxinterp.models.mlp import ACTIVATIONS, MLP, gelu
 from jaxinterp.models.vae import VAE
-from tests.compiled import compiled
+from tests.models.families import FAMILIES, built
 from tests.models.random_variables import random_variables
 
-LATENTS = jax.random.normal(jax.random.key(0), (2, 5), jnp.float32)
-IMAGES = jax.random.uniform(jax.random.key(1), (2, 16, 16, 3), jnp.float32)
-
-GENERATOR = DCGANGenerator(size=16, channels=3, width=4)
-DISCRIMINATOR = DCGANDiscriminator(width=4)
-AUTOENCODER = VAE(image_shape=(16, 16, 3), latent=5, widths=(8, 6))
-MODELS = {
-    "generator": (GENERATOR, LATENTS, (2, 16, 16, 3)),
-    "discriminator": (DISCRIMINATOR, IMAGES, (2, 1)),
-    "mlp_generator": (MLPGenerator((4, 4, 1), (8,)), LATENTS, (2, 4, 4, 1)),
-    "mlp": (MLP(outputs=3, widths=(8, 8)), IMAGES, (2, 3)),
-}
-every_model = pytest.mark.parametrize("name", MODELS)
-
-
-# --- All of them ----------------------------------------------------------------------
-
-
-@every_model
-def test_shapes(name):
-    model, inputs, shape = MODELS[name]
-    outputs, _ = jax.eval_shape(model.init_with_output, jax.random.key(0), inputs)
-    assert outputs.shape == shape
-    assert outputs.dtype == jnp.float32
-
-
-@every_model
-def test_relevance_is_covered_and_finite(name):
-    model, inputs, _ = MODELS[name]
-    variables = random_variables(model, inputs)
-    plan = ji.plan(model.apply, ji.rules.epsilon_plus(), variables, inputs)
-    assert plan.coverage == 1, f"\n{plan}"
-    attribute = compiled(ji.attribution.lrp(model.apply, score=total))
-    received = attribute(variables, inputs)
-    assert received.shape == inputs.shape
-    assert np.isfinite(received).all()
-    assert np.abs(received).max() > 0
+LATENTS = FAMILIES["generator"].inputs
+DISCRIMINATOR = FAMILIES["discriminator"].model
+AUTOENCODER, _, IMAGES = built("vae")
 
 
 # --- DCGAN ----------------------------------------------------------------------------
@@ -59,8 +25,8 @@ def test_relevance_is_covered_and_finite(name):
 
 def test_generators_draw_between_minus_one_and_one():
     for name in ("generator", "mlp_generator"):
-        model, latents, _ = MODELS[name]
-        images = model.apply(random_variables(model, latents), 10 * latents)
+        model, variables, latents = built(name)
+        images = model.apply(variables, 10 * latents)
         assert np.abs(images).max() <= 1
         assert images.min() < -0.5 < 0.5 < images.max()
 
@@ -80,8 +46,7 @@ def test_the_papers_generator_and_discriminator_halve_and_double():
 
 @pytest.mark.parametrize("name", ["generator", "discriminator"])
 def test_only_training_looks_at_the_batch(name):
-    model, inputs, _ = MODELS[name]
-    variables = random_variables(model, inputs)
+    model, variables, inputs = built(name)
     alone = model.apply(variables, inputs[:1])
     both = model.apply(variables, inputs)
     np.testing.assert_allclose(both[:1], alone, rtol=1e-4, atol=1e-6)
@@ -130,7 +95,10 @@ def test_draws_have_the_mean_and_the_variance_of_the_posterior():
     """The decoder is made the identity, so that its logits are the latents."""
     model = VAE(image_shape=(1, 1, 2), latent=2, widths=())
     variables = random_variables(model, jnp.ones((1, 1, 1, 2)))
-    variables["params"]["pixels"] = {"kernel": jnp.eye(2), "bias": jnp.zeros(2)}
+    variables["params"]["decoder"]["pixels"] = {
+        "kernel": jnp.eye(2),
+        "bias": jnp.zeros(2),
+    }
     images = jnp.broadcast_to(jnp.array([0.3, 0.9], jnp.float32), (20_000, 1, 1, 2))
     logits, posterior = model.apply(variables, images, jax.random.key(0))
     draws = logits.reshape(-1, 2)
@@ -199,3 +167,16 @@ def test_an_mlp_is_what_numpy_computes(activation):
 def test_an_unknown_activation_is_an_error_that_lists_all():
     with pytest.raises(ValueError, match=r"'swish'\. There are: gelu, gelu_tanh"):
         MLP(outputs=1, activation="swish").init(jax.random.key(0), jnp.ones((1, 2)))
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32, jnp.float64])
+def test_gelu_is_that_of_jax_without_its_copy(dtype):
+    x = jnp.linspace(-6, 6, 101).astype(dtype)
+    ours, theirs = gelu(x), jax.nn.gelu(x, approximate=False)
+    assert ours.dtype == dtype
+    tolerance = 4 * float(jnp.finfo(dtype).eps)
+    np.testing.assert_allclose(
+        np.asarray(ours, float), np.asarray(theirs, float), rtol=tolerance, atol=1e-7
+    )
+    primitives = {eqn.primitive for eqn in jax.make_jaxpr(gelu)(x).eqns}
+    assert jax.extend.core.primitives.copy_p not in primitives

@@ -1,6 +1,5 @@
 """Transformers: what they compute, what they may not see, how their sites are named."""
 
-import functools
 import math
 
 import jax
@@ -15,49 +14,15 @@ from jaxinterp.models.llama import Llama
 from jaxinterp.models.transformer import Transformer
 from jaxinterp.models.vit import ViT
 from tests.compiled import compiled
+from tests.models.families import TOKENS, TRANSFORMERS, built
 from tests.models.random_variables import random_variables
 
-VOCABULARY = 11
-TOKENS = jnp.array([[3, 1, 4, 1, 5, 9], [2, 6, 5, 3, 5, 8]], jnp.int32)
-IMAGES = jax.random.normal(jax.random.key(0), (2, 8, 8, 3), jnp.float32)
-SMALL = {"vocabulary": VOCABULARY, "width": 8, "depth": 2, "heads": 2}
-
-GPT2 = Transformer(**SMALL, max_length=8)
-INDUCTION = Transformer(**SMALL, max_length=8, attention_only=True, is_tied=False)
-MODULAR = Transformer(
-    VOCABULARY,
-    width=8,
-    depth=1,
-    heads=2,
-    max_length=8,
-    activation="relu",
-    use_norm=False,
-    use_bias=False,
-    is_tied=False,
-    reads="last",
+GPT2, LLAMA, BERT, VIT = (
+    TRANSFORMERS[name].model for name in ("gpt2", "llama", "bert", "vit")
 )
-CLASSIFIER = Transformer(**SMALL, max_length=8, is_tied=False, classes=3, reads="mean")
-LLAMA = Llama(**{**SMALL, "heads": 4}, key_heads=2, mlp_width=12)
-BERT = Bert(classes=3, **SMALL, max_length=8)
-VIT = ViT(image_size=8, patch_size=4, width=8, depth=2, heads=2, classes=3)
-
-MODELS = {
-    "gpt2": (GPT2, TOKENS, (2, 6, VOCABULARY)),
-    "induction": (INDUCTION, TOKENS, (2, 6, VOCABULARY)),
-    "modular addition": (MODULAR, TOKENS, (2, VOCABULARY)),
-    "classifier": (CLASSIFIER, TOKENS, (2, 3)),
-    "llama": (LLAMA, TOKENS, (2, 6, VOCABULARY)),
-    "bert": (BERT, TOKENS, (2, 3)),
-    "vit": (VIT, IMAGES, (2, 3)),
-}
-every_model = pytest.mark.parametrize("name", MODELS)
+IMAGES = TRANSFORMERS["vit"].inputs
+every_model = pytest.mark.parametrize("name", TRANSFORMERS)
 every_decoder = pytest.mark.parametrize("name", ["gpt2", "induction", "llama"])
-
-
-@functools.cache
-def built(name, dtype=np.float32):
-    model, inputs, _ = MODELS[name]
-    return model, random_variables(model, inputs, dtype=dtype), inputs
 
 
 def run(model, *args, **named):
@@ -89,14 +54,6 @@ def captured(model, variables, inputs, *sites):
 )
 def test_the_defaults_are_the_published_models(model, inputs, count):
     assert parameters(model, inputs) == count
-
-
-@every_model
-def test_shapes(name):
-    model, inputs, shape = MODELS[name]
-    logits, _ = jax.eval_shape(model.init_with_output, jax.random.key(0), inputs)
-    assert logits.shape == shape
-    assert logits.dtype == jnp.float32
 
 
 def test_options_take_away_what_they_say():
@@ -389,25 +346,6 @@ def test_one_site_is_the_embedding_of_tokens(name):
     assert found == [f"{type(model).__name__}/{kind}_embedding"]
 
 
-@every_model
-def test_relevance_is_covered_and_finite(name):
-    model, variables, inputs = built(name)
-    plan = ji.plan(model.apply, ji.rules.epsilon_plus(), variables, inputs)
-    assert plan.coverage == 1, f"\n{plan}"
-    reads_last = len(MODELS[name][2]) == 3
-
-    def apply_fn(variables, inputs):
-        logits = model.apply(variables, inputs)
-        return logits[:, -1] if reads_last else logits
-
-    site = None if name == "vit" else f"{type(model).__name__}/token_embedding"
-    attribute = compiled(ji.attribution.lrp(apply_fn, at=site))
-    received = attribute(variables, inputs, jnp.array([0, 2]))
-    assert received.shape == ((2, 8, 8, 3) if name == "vit" else (2, 6, 8))
-    assert np.isfinite(received).all()
-    assert np.abs(received).max() > 0
-
-
 # --- Errors ---------------------------------------------------------------------------
 
 
@@ -418,6 +356,9 @@ def test_relevance_is_covered_and_finite(name):
         (BERT, jnp.zeros((1, 9), jnp.int32), r"9 tokens and 8 .*max_length=9"),
         (VIT, jnp.zeros((1, 6, 8, 3)), r"6 x 8, and the model takes 8 x 8"),
         (VIT.clone(patch_size=3), IMAGES, r"patches of 3"),
+        (GPT2.clone(reads="last"), TOKENS[:, :0], r"reads='last'.* are 0 tokens"),
+        (GPT2.clone(reads="mean"), TOKENS[:, :0], r"reads='mean'.* are 0 tokens"),
+        (BERT, TOKENS[:, :0], r"are 0 tokens, and the first one is classified"),
         (GPT2.clone(classes=2), TOKENS, r"classes=2, is_tied=False"),
         (GPT2.clone(heads=3), TOKENS, r"3 heads do not divide a width of 8"),
         (LLAMA.clone(key_heads=3), TOKENS, r"3 key heads .* 4 query heads"),

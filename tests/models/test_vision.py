@@ -20,46 +20,15 @@ from jaxinterp.models.pooling import adaptive_mean, ceil_max_pool, max_pool
 from jaxinterp.models.resnet import ResNet, ResNet8
 from jaxinterp.models.squeezenet import SqueezeNet
 from jaxinterp.models.vgg import VGG
-from tests.architectures import randomize
+from tests.models.families import CONVOLUTIONAL, built
 
-INCEPTIONS = (
-    ("3a", (2, 2, 3, 2, 2, 2)),
-    ("4a", (2, 2, 4, 2, 2, 2)),
-)
-FIRES = (("fire2", 2, 3), ("fire4", 2, 4), ("fire6", 3, 4))
-# Every family, small; and the size of an image that it takes.
-TINY = {
-    "alexnet": (AlexNet(5, (4, 4, 6, 4, 4), 8), (70, 70, 3)),
-    "vgg": (VGG(11, False, 5, (4, 4, 6, 6, 6), 8), (40, 33, 3)),
-    "vgg_bn": (VGG(11, True, 5, (4, 4, 6, 6, 6), 8), (32, 32, 3)),
-    "resnet18": (ResNet(18, 5, 4, (1, 2)), (35, 33, 3)),
-    "resnet50": (ResNet(50, 5, 4, (1, 2)), (33, 32, 3)),
-    "resnet8": (ResNet8(5, (4, 6, 8)), (32, 32, 3)),
-    "lenet": (LeNet(5, (3, 4, 6, 8)), (32, 32, 1)),
-    "squeezenet": (SqueezeNet(5, 4, FIRES), (33, 40, 3)),
-    "googlenet": (GoogLeNet(5, "caffe", (4, 4, 6), INCEPTIONS), (40, 35, 3)),
-    "googlenet_bn": (
-        GoogLeNet(5, "torchvision", (4, 4, 6), INCEPTIONS[:1]),
-        (32, 37, 3),
-    ),
-    "convnext": (ConvNeXt(5, (1, 2), (4, 6)), (35, 32, 3)),
-}
-every_family = pytest.mark.parametrize("name", TINY)
-
-
-@functools.cache
-def tiny(name):
-    """Returns a small model, random weights and a batch of two images."""
-    model, shape = TINY[name]
-    images = jax.random.normal(jax.random.key(1), (2, *shape), jnp.float32)
-    shapes = jax.eval_shape(model.init, jax.random.key(0), images)
-    return model, randomize(shapes, jax.random.key(2)), images
+every_family = pytest.mark.parametrize("name", CONVOLUTIONAL)
 
 
 @functools.cache
 def forward(name):
     """Returns the compiled model; what tests share is compiled once."""
-    return jax.jit(TINY[name][0].apply)
+    return jax.jit(CONVOLUTIONAL[name].model.apply)
 
 
 def shapes_of(model, *image):
@@ -251,7 +220,7 @@ def test_layers_have_the_addresses_and_shapes_that_papers_name(model, image, exp
 
 
 def test_an_inception_module_is_what_its_branches_are_concatenated_to():
-    model, variables, images = tiny("googlenet")
+    model, variables, images = built("googlenet")
     branches = [
         f"GoogLeNet/inception_4a/{name}" for name in ("1x1", "3x3", "5x5", "pool_proj")
     ]
@@ -261,36 +230,12 @@ def test_an_inception_module_is_what_its_branches_are_concatenated_to():
     assert float(together.min()) == 0.0  # after the relu
 
 
-# --- Explanations ---------------------------------------------------------------------
-
-
-@every_family
-def test_every_site_gets_a_rule(name):
-    model, variables, images = tiny(name)
-    plan = ji.plan(model.apply, ji.rules.epsilon_plus_flat(), variables, images)
-    assert plan.coverage == 1.0, plan.uncovered
-    assert not [row for row in plan.rows if row.role == "unknown"]
-
-
-@pytest.mark.slow
-@every_family
-def test_every_family_is_explained(name):
-    model, variables, images = tiny(name)
-
-    @jax.jit
-    def explain(variables, images):
-        target = model.apply(variables, images).argmax(axis=1)
-        return ji.attribution.lrp(model.apply)(variables, images, target)
-
-    attribution = explain(variables, images)
-    assert attribution.shape == images.shape
-    assert np.isfinite(attribution).all()
-    assert np.abs(attribution).max(axis=(1, 2, 3)).min() > 0
+# --- Batches --------------------------------------------------------------------------
 
 
 @every_family
 def test_an_example_does_not_see_the_others_of_its_batch(name):
-    _, variables, images = tiny(name)
+    _, variables, images = built(name)
     both = forward(name)(variables, images)
     twice = forward(name)(variables, jnp.stack([images[0], images[0]]))
     assert both.dtype == jnp.float32
@@ -305,7 +250,7 @@ def test_an_example_does_not_see_the_others_of_its_batch(name):
     "name", ["vgg_bn", "resnet18", "resnet50", "resnet8", "googlenet_bn"]
 )
 def test_train_makes_batch_norms_use_and_collect_the_statistics_of_the_batch(name):
-    model, variables, images = tiny(name)
+    model, variables, images = built(name)
     logits, changed = model.apply(
         variables, images, train=True, mutable=["batch_stats"]
     )
@@ -317,7 +262,7 @@ def test_train_makes_batch_norms_use_and_collect_the_statistics_of_the_batch(nam
 
 @pytest.mark.parametrize("name", ["alexnet", "vgg", "squeezenet", "googlenet"])
 def test_features_are_dropped_in_training_only(name):
-    model, variables, images = tiny(name)
+    model, variables, images = built(name)
     plain = forward(name)(variables, images)
     dropping = model.clone(dropout_rate=0.5)
 
