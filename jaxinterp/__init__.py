@@ -1,11 +1,13 @@
 """Interprets neural networks in JAX: pure functions from functions to functions.
 
 `trace` shows a model as a graph; `capture`, `intervene`, `with_rules` and `split` read
-and change it without editing it; `attribution` says which inputs an output depends on.
+and change it without editing it; `attribution` says which inputs an output depends on,
+`featurevis` which inputs a unit responds to.
 """
 
 from jaxinterp import attribution as attribution
 from jaxinterp import data as data
+from jaxinterp import featurevis as featurevis
 from jaxinterp import models as models
 from jaxinterp import rules as rules
 from jaxinterp.attribution.ledger import ledger as ledger

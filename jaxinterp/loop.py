@@ -28,6 +28,9 @@ UNROLLED = 8
 SHOWN = 20
 
 Step = Callable[[Any, Any], Any]
+# From what is static, what is fixed, a state and the number of the step to the next
+# state and a record of the step.
+Iteration = Callable[[Any, Any, Any, Any], tuple[Any, Any]]
 
 
 def summed(
@@ -88,18 +91,109 @@ def summed(
         count = jax.tree.leaves(points)[0].shape[0]
         size = min(batch_size or count, count)
         chunks, valid = _chunks(points, count, size)
-        number, is_traced = valid.shape[0], _is_traced(context, points)
+        number, is_inner = valid.shape[0], is_traced(context, points)
         fixed, arrays = _divided(context)
-        is_jitted = fixed.is_constant and not is_traced
+        is_jitted = fixed.is_constant and not is_inner
         run = jitted_part if is_jitted else part
         if number <= UNROLLED:
             return _host_loop(run, fixed, arrays, chunks, valid, "")
-        if is_traced or jax.default_backend() != "cpu":
+        if is_inner or jax.default_backend() != "cpu":
             run = jitted_scan if is_jitted else scanned
             return run(fixed, arrays, chunks, valid)
         return _host_loop(run, fixed, arrays, chunks, valid, name)
 
     return sum_over
+
+
+def iterate(
+    step: Iteration,
+    static: Any,
+    fixed: Any,
+    state: Any,
+    numbers: range,
+    *,
+    tick: Callable[[int], Any] = lambda done: None,
+) -> tuple[Any, Any]:
+    """Carries a state through many steps.
+
+    The step is compiled once for all calls with the same `step` and `static`, and
+    arrays of the same shapes.
+
+    Args:
+        step: `step(static, fixed, state, number) -> (state, record)`.
+        static: anything that can be hashed.
+        fixed: arrays that all steps read.
+        state: arrays; their memory is reused when called eagerly.
+        numbers: of the steps, counted one by one.
+        tick: is told how many steps have been done since it was last called.
+
+    Returns:
+        The last state, and the records of all steps, stacked on a new first axis.
+
+    Example:
+        >>> def step(factor, fixed, state, number):
+        ...     return factor * state + number, state
+        >>> state, records = iterate(step, 2, None, jnp.array(1), range(3))
+        >>> int(state), records.tolist()
+        (12, [1, 2, 5])
+    """
+    if is_traced(fixed, state):
+        return _all_steps(step, static, fixed, state, jnp.arange(*_ends(numbers)))
+    if jax.default_backend() != "cpu":
+        numbers_array = jnp.arange(*_ends(numbers))
+        state, records = _jitted_steps(step, static, fixed, state, numbers_array)
+        tick(len(numbers))
+        return state, records
+    rows = []
+    for number in numbers:
+        state, row = _jitted_step(step, static, fixed, state, jnp.asarray(number))
+        rows.append(row)
+        tick(1)
+    if not rows:
+        return _all_steps(step, static, fixed, state, jnp.arange(0))
+    return state, jax.tree.map(lambda *leaves: jnp.stack(leaves), *rows)
+
+
+def progress(total: int, name: str, *, is_shown: bool = True) -> tqdm:
+    """Returns a progress bar, to be used in a `with` statement.
+
+    Args:
+        total: how many steps there are; few are not worth a bar.
+        name: what it says.
+        is_shown: whether it is wanted at all.
+    """
+    return tqdm(total=total, desc=name, disable=not is_shown or total < SHOWN)
+
+
+def is_traced(*trees: Any) -> bool:
+    """Whether any array is a tracer: whether there is a transformation around.
+
+    Args:
+        *trees: pytrees of arrays.
+    """
+    return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(trees))
+
+
+def _ends(numbers: range) -> tuple[int, int]:
+    return numbers.start, max(numbers.start, numbers.stop)
+
+
+def _all_steps(
+    step: Iteration, static: Any, fixed: Any, state: Any, numbers: Any
+) -> tuple[Any, Any]:
+    return lax.scan(lambda s, number: step(static, fixed, s, number), state, numbers)
+
+
+_jitted_steps = jax.jit(_all_steps, static_argnums=(0, 1), donate_argnums=3)
+
+
+def _one_step(
+    step: Iteration, static: Any, fixed: Any, state: Any, number: Any
+) -> tuple[Any, Any]:
+    return step(static, fixed, state, number)
+
+
+_jitted_step = jax.jit(_one_step, static_argnums=(0, 1), donate_argnums=3)
 
 
 def _chunks(points: Any, count: int, size: int) -> tuple[Any, Any]:
@@ -170,7 +264,3 @@ def _host_loop(
         value = run(fixed, arrays, chunk, valid[i])
         total = value if total is None else jax.tree.map(jnp.add, total, value)
     return total
-
-
-def _is_traced(*trees: Any) -> bool:
-    return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(trees))

@@ -9,7 +9,7 @@ import pytest
 
 PAGES = Path(__file__).resolve().parents[1] / "docs" / "api"
 ROW = re.compile(r"^\| `(\w+)(?:\((.*?)\))?` \|", re.MULTILINE)
-MODULES = ("trace", "rules", "attribution", "models", "data", "plot")
+MODULES = ("trace", "rules", "attribution", "featurevis", "models", "data", "plot")
 
 
 def rows(page: str) -> dict[str, str | None]:

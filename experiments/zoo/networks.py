@@ -13,7 +13,7 @@ class CNN(nn.Module):
     a max pooling. The mean over all places is classified, so a network learns what an
     object is regardless of where it is, which takes far fewer steps.
 
-    Addresses are `stem`, `stage1_0` and so on.
+    Addresses are `stem`, `stem_norm`, `stem_relu`, `stage1_0` and so on.
 
     Attributes:
         classes: number of logits.
@@ -37,19 +37,24 @@ class CNN(nn.Module):
             x: images, channels last.
             train: whether batch norms use the batch's own statistics.
         """
-        x = self._convolution(x, self.stem, "stem", train)
+        size, stride = (self.stem_size,) * 2, self.stem_stride
+        x = _normalized(
+            nn.Conv(self.stem, size, stride, use_bias=False, name="stem"), x, train
+        )
         for number, widths in enumerate(self.stages, start=1):
             for i, width in enumerate(widths):
-                x = self._convolution(x, width, f"stage{number}_{i}", train)
+                name = f"stage{number}_{i}"
+                layer = nn.Conv(width, (3, 3), use_bias=False, name=name)
+                x = _normalized(layer, x, train)
             if number < len(self.stages):
                 x = nn.max_pool(x, (2, 2), (2, 2))
         return nn.Dense(self.classes, name="head")(x.mean(axis=(1, 2)))
 
-    def _convolution(
-        self, x: jax.Array, width: int, name: str, train: bool
-    ) -> jax.Array:
-        is_stem = name == "stem"
-        size, stride = (self.stem_size, self.stem_stride) if is_stem else (3, 1)
-        x = nn.Conv(width, (size, size), stride, use_bias=False, name=name)(x)
-        norm = nn.BatchNorm(not train, momentum=0.9, name=f"{name}_norm")
-        return nn.relu(norm(x))
+
+def _normalized(convolution: nn.Conv, x: jax.Array, train: bool) -> jax.Array:
+    """Applies a convolution, then batch norm and relu, named after it."""
+    name = convolution.name
+    norm = nn.BatchNorm(not train, momentum=0.9, name=f"{name}_norm")
+    x = norm(convolution(x))
+    with jax.named_scope(f"{name}_relu"):
+        return nn.relu(x)

@@ -3,3 +3,5 @@
 from jaxinterp.plot.gallery import gallery as gallery
 from jaxinterp.plot.heatmap import heatmap as heatmap
 from jaxinterp.plot.heatmap import reduce_channels as reduce_channels
+from jaxinterp.plot.pictures import feature_sheet as feature_sheet
+from jaxinterp.plot.pictures import picture_grid as picture_grid

@@ -23,6 +23,11 @@ from jaxinterp.rules.presets import epsilon_plus as epsilon_plus
 from jaxinterp.rules.presets import epsilon_plus_flat as epsilon_plus_flat
 from jaxinterp.rules.presets import excitation_backprop as excitation_backprop
 from jaxinterp.rules.presets import guided_backprop as guided_backprop
+from jaxinterp.rules.presets import linearized as linearized
+from jaxinterp.rules.presets import redirected as redirected
+from jaxinterp.rules.presets import smooth_max_pool as smooth_max_pool
+from jaxinterp.rules.redirected import RedirectedReLU as RedirectedReLU
+from jaxinterp.rules.redirected import SmoothMaxPool as SmoothMaxPool
 from jaxinterp.rules.relu import BetaSmooth as BetaSmooth
 from jaxinterp.rules.relu import DeconvReLU as DeconvReLU
 from jaxinterp.rules.relu import GuidedReLU as GuidedReLU

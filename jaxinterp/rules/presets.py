@@ -17,6 +17,7 @@ from jaxinterp.rules.affine import Epsilon, Gamma
 from jaxinterp.rules.composite import Composite
 from jaxinterp.rules.first_layer import Flat, WSquare, ZBox
 from jaxinterp.rules.gated import SignalTakesAll
+from jaxinterp.rules.redirected import RedirectedReLU, SmoothMaxPool, Weighting
 from jaxinterp.rules.relu import BetaSmooth, DeconvReLU, GuidedReLU
 from jaxinterp.rules.rule import Gradient, Norm, Pass, Rule, Uniform
 from jaxinterp.rules.signed import AlphaBeta, ZPlus
@@ -193,3 +194,54 @@ def beta_smooth(beta: float = 10.0) -> Composite:
         BetaSmooth(beta=5.0)
     """
     return _of_activations(BetaSmooth(beta))
+
+
+def redirected() -> Composite:
+    """The gradient of the model, redirected for examples whose relus are dead.
+
+    Example:
+        >>> print(redirected())
+        1  of_role('activation')  RedirectedReLU()
+        2  at('*')                Gradient()
+    """
+    return _of_activations(RedirectedReLU())
+
+
+def smooth_max_pool(weighting: Weighting = "l2", epsilon: float = 1e-2) -> Composite:
+    """The gradient of the model, with that of means in place of max pooling.
+
+    Its last line is for everything else, so nothing can be added behind it:
+    `Composite([(of_role("activation"), RedirectedReLU())]) + smooth_max_pool()`.
+
+    Args:
+        weighting: how the entries of a window share, as in `SmoothMaxPool`.
+        epsilon: added to the mean size, as in `SmoothMaxPool`.
+
+    Example:
+        >>> print(smooth_max_pool())
+        1  of_role('max_pool')  SmoothMaxPool()
+        2  at('*')              Gradient()
+    """
+    rule = SmoothMaxPool(weighting, epsilon)
+    return Composite([(of_role("max_pool"), rule), ("*", Gradient())])
+
+
+def linearized() -> Composite:
+    """The gradient of the model as if activations were lines and max pooling means.
+
+    References:
+        Olah et al., 2018, lucid's `linearization_overrides` [olah2018building].
+
+    Example:
+        >>> print(linearized())
+        1  of_role('max_pool')    SmoothMaxPool(weighting='average')
+        2  of_role('activation')  Pass()
+        3  at('*')                Gradient()
+    """
+    return Composite(
+        [
+            (of_role("max_pool"), SmoothMaxPool("average")),
+            (of_role("activation"), Pass()),
+            ("*", Gradient()),
+        ]
+    )

@@ -132,7 +132,9 @@ def test_the_name_of_the_model_may_be_left_out():
         _, found = ji.capture(apply_fn, "inner/relu")(variables, x)
         assert list(found) == ["Outer/inner/relu"]
     rules = Composite([("dense", Epsilon()), ("inner/*", ZPlus()), ("*", Pass())])
-    rows = {row.site: row.rule for row in ji.plan(model.apply, rules, variables, x).rows}
+    rows = {
+        row.site: row.rule for row in ji.plan(model.apply, rules, variables, x).rows
+    }
     assert rows["Outer/dense"] == Epsilon()
     assert rows["Outer/inner/dense"] == ZPlus()
 

@@ -1,0 +1,127 @@
+"""Draws what the units of a network look for.
+
+    python -m experiments.feature_gallery
+    python -m experiments.feature_gallery --weights googlenet.safetensors \
+        --images FOLDER --classes imagenet_classes.txt --output gallery
+
+Without weights it looks at all channels of the zoo's network of shapes. The pictures of
+GoogLeNet that show photographs are named `..._examples.png`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from experiments.feature_gallery.config import EMBEDDED, GOOGLENET, Config
+from experiments.feature_gallery.look import Layer, look, spread
+from experiments.feature_gallery.subject import Subject, embedded, googlenet
+from jaxinterp.plot import feature_sheet, picture_grid
+
+COLUMNS = (
+    "layer",
+    "units",
+    "live",
+    "beat every real picture",
+    "median ratio",
+    "ratio under transforms",
+    "spectrum slope",
+    "seconds a picture",
+)
+HEAD = (f"| {' | '.join(COLUMNS)} |", f"|---|{'--:|' * (len(COLUMNS) - 1)}")
+
+
+def row(layer: Layer) -> str:
+    """Returns the line of a layer in the table.
+
+    Args:
+        layer: what was found.
+    """
+    cells = [layer.name, str(len(layer.units))]
+    if layer.card is None:
+        cells += ["", "", "", ""]
+    else:
+        ratio = layer.ratio
+        moved = np.asarray(layer.card.transformed.ratio)[layer.is_alive]
+        cells += [
+            str(len(ratio)),
+            f"{100 * np.mean(ratio > 1):.1f} %",
+            f"{np.median(ratio):.2f}",
+            f"{np.median(moved):.2f}",
+        ]
+    cells += [f"{np.median(layer.slope):.2f}", f"{layer.seconds:.2f}"]
+    return f"| {' | '.join(cells)} |"
+
+
+def draw(subject: Subject, layer: Layer, config: Config, folder: Path) -> None:
+    """Writes the pictures of a layer, and beside the examples if there are any.
+
+    Args:
+        subject: the network.
+        layer: what was found.
+        config: the settings.
+        folder: where to.
+    """
+    count = min(config.shown, len(layer.units))
+    titles = [subject.title(layer.name, int(unit)) for unit in layer.units[:count]]
+    name = f"{subject.name}_{layer.name.rpartition('/')[2]}"
+    grid = picture_grid(layer.images[:count], columns=8, titles=titles, size=1.1)
+    grid.savefig(folder / f"{name}.png", dpi=110)
+    if layer.examples is not None:
+        sheet = feature_sheet(
+            layer.images[:count], layer.examples[:count], names=titles, columns=4
+        )
+        sheet.savefig(folder / f"{name}_examples.png", dpi=110)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Reads the command line, and writes pictures and a table.
+
+    Args:
+        arguments: of the command line.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.feature_gallery",
+        description="What the units of a network look for.",
+    )
+    parser.add_argument("--weights", type=Path, help="of BVLC GoogLeNet")
+    parser.add_argument("--images", type=Path, help="folder of photographs")
+    parser.add_argument(
+        "--classes", type=Path, help="names of the classes, a line each"
+    )
+    parser.add_argument("--steps", type=int, help="of the optimization")
+    parser.add_argument("--size", type=int, help="side of the pictures")
+    parser.add_argument("--layers", nargs="+", help="some of the layers")
+    parser.add_argument("--output", type=Path, default=Path("feature_gallery"))
+    options = parser.parse_args(arguments)
+    config = GOOGLENET if options.weights else EMBEDDED
+    given = {"steps": options.steps, "size": options.size}
+    config = dataclasses.replace(config, **{k: v for k, v in given.items() if v})
+    if options.weights:
+        subject = googlenet(config, options.weights, options.images, options.classes)
+    else:
+        subject = embedded(config)
+    names = options.layers or list(subject.layers)
+    if unknown := set(names) - set(subject.layers):
+        parser.error(f"--layers: {unknown}; there are {', '.join(subject.layers)}.")
+    options.output.mkdir(parents=True, exist_ok=True)
+    lines = list(HEAD)
+    for name in names:
+        units = subject.layers[name]
+        if options.weights:
+            units = spread(units, config.shown)
+        layer = look(subject, name, config, units)
+        draw(subject, layer, config, options.output)
+        lines.append(row(layer))
+        print(lines[-1])
+    table = options.output / f"{subject.name}.md"
+    table.write_text("\n".join(lines) + "\n")
+    print(f"{table} written")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,484 @@
+"""Affine transforms: pad, jitter, scale, rotate, crop, flip.
+
+Each says how places move; `compose` joins neighbors to one warp. Angles are degrees,
+counterclockwise as a person sees it; sizes are pixels.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import numbers
+from collections.abc import Iterable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxinterp.featurevis.chance import Chance, chance
+from jaxinterp.featurevis.transform import Affine, Fill
+from jaxinterp.featurevis.warp import Move, Size, stay
+
+# Up to which the sides of a random box may shrink, as a share of the picture's.
+_SMALLEST_BOX = 0.05
+
+
+@dataclasses.dataclass(frozen=True)
+class Pad(Affine):
+    """A border on all sides.
+
+    Attributes:
+        width: of the border.
+        fill: what is seen there.
+    """
+
+    width: int
+    fill: Fill = 0.5
+
+    def size(self, size: Size, own: Size) -> Size:
+        """Returns the size with the border."""
+        return size[0] + 2 * self.width, size[1] + 2 * self.width
+
+    def leaves(self, size: Size, out: Size) -> bool:
+        """Returns whether there is a border."""
+        return self.width > 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Crop(Affine):
+    """A window of fixed size, or smaller than the image by a fixed number of pixels.
+
+    Attributes:
+        target: size of the window; `None` is that of the image less `margin`.
+        margin: how many rows and columns are lost.
+        name: of the transform, for errors.
+    """
+
+    target: Size | None
+    margin: int
+    name: str
+
+    def size(self, size: Size, own: Size) -> Size:
+        """Returns the size of the window."""
+        target = self.target or (size[0] - self.margin, size[1] - self.margin)
+        if min(target) < 1 or target[0] > size[0] or target[1] > size[1]:
+            asked = self.margin if self.target is None else self.target
+            raise ValueError(
+                f"{self.name}({asked}) is too large for an image of size {size}. "
+                "Write a smaller one, or `pad(...)` before it."
+            )
+        return target
+
+    def draw(self, key: Any, size: Size, out: Size, dtype: Any) -> Move:
+        """Returns a whole number of pixels, all windows being equally likely."""
+        room = jnp.array([size[0] - out[0], size[1] - out[1]])
+        start = jax.random.randint(key, (2,), 0, room + 1)
+        return stay(dtype)._replace(shift=start.astype(dtype) - room.astype(dtype) / 2)
+
+
+@dataclasses.dataclass(frozen=True)
+class CropOrPad(Affine):
+    """The middle of an image, at a fixed size.
+
+    Attributes:
+        target: that size; `None` is that of the image given to the composition.
+        fill: what is seen where the image is too small.
+    """
+
+    target: Size | None = None
+    fill: Fill = 0.5
+
+    def size(self, size: Size, own: Size) -> Size:
+        """Returns the fixed size."""
+        return self.target or own
+
+    def draw(self, key: Any, size: Size, out: Size, dtype: Any) -> Move:
+        """Returns a shift by half a pixel at most, to whole pixels."""
+
+        def one(n: int, target: int) -> float:
+            spare = abs(n - target)
+            return (spare // 2 - spare / 2) * (1 if n > target else -1)
+
+        shift = [one(n, target) for n, target in zip(size, out, strict=True)]
+        return stay(dtype)._replace(shift=jnp.array(shift, dtype))
+
+    def leaves(self, size: Size, out: Size) -> bool:
+        """Returns whether the image is smaller."""
+        return out[0] > size[0] or out[1] > size[1]
+
+
+@dataclasses.dataclass(frozen=True)
+class Scale(Affine):
+    """A zoom about the middle; the size stays.
+
+    Attributes:
+        factor: above 1, things become larger.
+        fill: what is seen outside.
+    """
+
+    factor: Chance
+    fill: Fill = 0.5
+
+    def draw(self, key: Any, size: Size, out: Size, dtype: Any) -> Move:
+        """Returns the zoom, from the view to the image."""
+        still = stay(dtype)
+        return still._replace(linear=still.linear / self.factor.draw(key, dtype))
+
+    def stretch(self, size: Size, out: Size) -> float:
+        """Returns the largest factor."""
+        return self.factor.high
+
+    def leaves(self, size: Size, out: Size) -> bool:
+        """Returns whether the image may become smaller."""
+        return self.factor.low < 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Rotate(Affine):
+    """A turn about the middle; the size stays.
+
+    Attributes:
+        angle: in degrees, counterclockwise.
+        fill: what is seen outside.
+    """
+
+    angle: Chance
+    fill: Fill = 0.5
+
+    def draw(self, key: Any, size: Size, out: Size, dtype: Any) -> Move:
+        """Returns the turn back, from the view to the image."""
+        angle = self.angle.draw(key, dtype)
+        # Quarter turns apart, since they are then exact.
+        quarters = jnp.round(angle / 90)
+        rest = jnp.deg2rad(angle - 90 * quarters)
+        cos, sin = jnp.cos(rest), jnp.sin(rest)
+        around = jnp.stack([cos, -sin, -cos, sin])
+        index = quarters.astype(jnp.int32)
+        cos, sin = around[jnp.mod(index, 4)], around[jnp.mod(index - 1, 4)]
+        # Rows count downwards: as seen, this turns clockwise.
+        linear = jnp.stack([jnp.stack([cos, sin]), jnp.stack([-sin, cos])])
+        return stay(dtype)._replace(linear=linear)
+
+    def stretch(self, size: Size, out: Size) -> float:
+        """Returns the largest sum of cosine and sine."""
+        low, high = self.angle.low, self.angle.high
+        angles = self.angle.choices or (low, high)
+        # It is largest at 45 degrees and every quarter turn from there.
+        if not self.angle.choices and math.floor((high - 45) / 90) * 90 + 45 >= low:
+            angles = (45.0,)
+        turns = [math.radians(angle) for angle in angles]
+        return max(abs(math.cos(turn)) + abs(math.sin(turn)) for turn in turns)
+
+    def leaves(self, size: Size, out: Size) -> bool:
+        """Returns that corners turn out of sight."""
+        return True
+
+
+@dataclasses.dataclass(frozen=True)
+class Flip(Affine):
+    """The mirror image, sometimes.
+
+    Attributes:
+        axis: 0 exchanges top and bottom, 1 left and right.
+        probability: of doing so.
+    """
+
+    axis: int
+    probability: float
+
+    def draw(self, key: Any, size: Size, out: Size, dtype: Any) -> Move:
+        """Returns the reflection, or nothing."""
+        sign = jnp.where(jax.random.bernoulli(key, self.probability), -1, 1)
+        still = stay(dtype)
+        linear = still.linear.at[self.axis, self.axis].multiply(sign.astype(dtype))
+        return still._replace(linear=linear)
+
+
+@dataclasses.dataclass(frozen=True)
+class BoxCrop(Affine):
+    """A box of the picture anywhere, magnified or reduced to a fixed size.
+
+    Attributes:
+        target: that size.
+        sides: the mean side of the box at the first and at the last step, as shares of
+            the picture's.
+        deviation: standard deviation of the side.
+        spread: standard deviation of the middle of the box.
+        progress: the share of the steps that are done.
+    """
+
+    target: Size
+    sides: tuple[float, float]
+    deviation: float
+    spread: float
+    progress: Any = 0.0
+
+    def at(self, progress: Any) -> BoxCrop:
+        """Returns it with the boxes of that time."""
+        return dataclasses.replace(self, progress=progress)
+
+    def size(self, size: Size, own: Size) -> Size:
+        """Returns the fixed size."""
+        return self.target
+
+    def draw(self, key: Any, size: Size, out: Size, dtype: Any) -> Move:
+        """Returns the box: its outermost pixels lie on those of the view."""
+        place, width = jax.random.split(key)
+        first, last = self.sides
+        mean = first + (last - first) * jnp.asarray(self.progress, dtype)
+        noise = jax.random.normal(width, (), jnp.float32).astype(dtype)
+        side = jnp.clip(mean + self.deviation * noise, _SMALLEST_BOX, 1)
+        # Boxes lie within the picture, so that nothing has to be made up.
+        room = (1 - side) / 2
+        noise = jax.random.normal(place, (2,), jnp.float32).astype(dtype)
+        middle = jnp.clip(self.spread * noise, -room, room)
+        spans = jnp.array([n - 1 for n in size], dtype)
+        steps = jnp.array([max(n - 1, 1) for n in out], dtype)
+        return Move(jnp.diag(side * spans / steps), middle * spans)
+
+    def stretch(self, size: Size, out: Size) -> float:
+        """Returns the magnification of the smallest box."""
+        ratios = ((b - 1) / max(a - 1, 1) for a, b in zip(size, out, strict=True))
+        return max(*ratios, 1.0) / _SMALLEST_BOX
+
+
+def pad(width: int, *, fill: Fill = 0.5) -> Affine:
+    """Adds a border, so that what moves out of sight later was none of the picture.
+
+    Args:
+        width: in pixels, on each side.
+        fill: a brightness, `"edge"`, `"reflect"` (the outermost pixels are not
+            repeated), or `"random"` for one color each time.
+
+    Returns:
+        A transform to a larger size.
+
+    Raises:
+        ValueError: if the width is no integer from 0, or there is no such fill.
+
+    Example:
+        >>> pad(1)(jax.random.key(0), jnp.ones((1, 2, 1)))[:, :, 0].tolist()
+        [[0.5, 0.5, 0.5, 0.5], [0.5, 1.0, 1.0, 0.5], [0.5, 0.5, 0.5, 0.5]]
+    """
+    return Pad(_whole("pad", width), _fill(fill))
+
+
+def jitter(pixels: int) -> Affine:
+    """Moves the picture at random by whole pixels, and cuts off what may be missing.
+
+    All `(pixels + 1)**2` windows of the smaller size are equally likely, as in lucid.
+
+    Args:
+        pixels: by how much the size shrinks.
+
+    Returns:
+        A transform to a smaller size.
+
+    Raises:
+        ValueError: if it is no integer from 0; if the image has no more pixels.
+
+    Example:
+        >>> jitter(2)(jax.random.key(0), jnp.zeros((9, 7, 3))).shape
+        (7, 5, 3)
+    """
+    return Crop(None, _whole("jitter", pixels), "jitter")
+
+
+def crop(size: int | Size) -> Affine:
+    """Shows a window at a random place.
+
+    Args:
+        size: of the window, or its side.
+
+    Returns:
+        A transform to that size.
+
+    Raises:
+        ValueError: if it is no size; if the image is smaller.
+
+    Example:
+        >>> crop((4, 5))(jax.random.key(0), jnp.zeros((9, 7, 3))).shape
+        (4, 5, 3)
+    """
+    return Crop(_size("crop", size), 0, "crop")
+
+
+def crop_or_pad(size: int | Size | None = None, *, fill: Fill = 0.5) -> Affine:
+    """Shows the middle of the picture at a fixed size, with a border if it is smaller.
+
+    Args:
+        size: of the view, or its side; by default that of the image that was given to
+            the composition.
+        fill: what is seen outside, as in `pad`.
+
+    Returns:
+        A transform to that size.
+
+    Raises:
+        ValueError: if it is no size, or there is no such fill.
+
+    Example:
+        >>> crop_or_pad(2)(jax.random.key(0), jnp.zeros((9, 7, 3))).shape
+        (2, 2, 3)
+    """
+    target = None if size is None else _size("crop_or_pad", size)
+    return CropOrPad(target, _fill(fill))
+
+
+def scale(
+    low: float | None = None,
+    high: float | None = None,
+    *,
+    choices: Iterable[float] | None = None,
+    fill: Fill = 0.5,
+) -> Affine:
+    """Zooms about the middle at random. The size stays, so that shapes are static.
+
+    Args:
+        low: the smallest factor; without `high` the only one. Above 1, things grow.
+        high: the largest factor.
+        choices: the factors to choose from instead.
+        fill: what is seen outside, as in `pad`.
+
+    Returns:
+        A transform that keeps the size.
+
+    Raises:
+        ValueError: if the factors are not positive, or said in neither or both ways, or
+            there is no such fill.
+
+    Example:
+        >>> picture = jnp.ones((3, 3, 1))
+        >>> scale(0.5)(jax.random.key(0), picture)[1, :, 0].tolist()
+        [0.5, 1.0, 0.5]
+        >>> scale(choices=[0.95, 1.0, 1.05])(jax.random.key(0), picture).shape
+        (3, 3, 1)
+    """
+    return Scale(chance("scale", low, high, choices, above=0.0), _fill(fill))
+
+
+def rotate(
+    low: float | None = None,
+    high: float | None = None,
+    *,
+    choices: Iterable[float] | None = None,
+    fill: Fill = 0.5,
+) -> Affine:
+    """Turns the picture about its middle at random.
+
+    Args:
+        low: the smallest angle in degrees, counterclockwise; without `high` the only.
+        high: the largest angle.
+        choices: the angles to choose from instead; one that stands there twice is twice
+            as likely.
+        fill: what is seen outside, as in `pad`.
+
+    Returns:
+        A transform that keeps the size.
+
+    Raises:
+        ValueError: if the angles are said in neither or both ways, or there is no such
+            fill.
+
+    Example:
+        >>> picture = jnp.arange(9.0).reshape(3, 3, 1)
+        >>> rotate(90.0)(jax.random.key(0), picture)[:, :, 0].tolist()
+        [[2.0, 5.0, 8.0], [1.0, 4.0, 7.0], [0.0, 3.0, 6.0]]
+    """
+    return Rotate(chance("rotate", low, high, choices), _fill(fill))
+
+
+def flip(axis: int = 1, *, probability: float = 0.5) -> Affine:
+    """Mirrors the picture at random.
+
+    Args:
+        axis: 0 exchanges top and bottom, 1 left and right.
+        probability: of doing so.
+
+    Returns:
+        A transform that keeps the size.
+
+    Raises:
+        ValueError: if there is no such axis, or the probability is not in [0, 1].
+
+    Example:
+        >>> picture = jnp.array([[[1.0], [2.0]]])
+        >>> flip(probability=1.0)(jax.random.key(0), picture).tolist()
+        [[[2.0], [1.0]]]
+    """
+    if axis not in (0, 1) or not 0 <= probability <= 1:
+        raise ValueError(
+            "flip() takes axis 0 or 1 and a probability in [0, 1]; axis="
+            f"{axis!r} and probability={probability!r} were given."
+        )
+    return Flip(axis, probability)
+
+
+def box_crop(
+    size: int | Size,
+    *,
+    sides: tuple[float, float] = (0.5, 0.05),
+    deviation: float = 0.05,
+    spread: float = 0.15,
+) -> Affine:
+    """Shows a random box of the picture, magnified or reduced to a fixed size.
+
+    The boxes have the proportions of the picture, and lie within it. Their mean side
+    goes linearly from one number to another while the picture is made.
+
+    Args:
+        size: of the view, or its side.
+        sides: the mean side at the first and at the last step, as shares of the
+            picture's; drawn sides are clipped to [0.05, 1].
+        deviation: standard deviation of the side.
+        spread: standard deviation of the middle of the box, as a share of the
+            picture's sides.
+
+    Returns:
+        A transform to that size. What is reduced is not smoothed first.
+
+    Raises:
+        ValueError: if it is no size, or the numbers are not shares.
+
+    Example:
+        >>> box_crop(8)(jax.random.key(0), jnp.zeros((32, 48, 3))).shape
+        (8, 8, 3)
+    """
+    shares = (*sides, deviation, spread)
+    if len(shares) != 4 or not all(0 <= share <= 1 for share in shares):
+        raise ValueError(
+            "box_crop() takes shares of the picture's side, in [0, 1]; sides="
+            f"{sides!r}, deviation={deviation!r} and spread={spread!r} were given."
+        )
+    return BoxCrop(_size("box_crop", size), (sides[0], sides[1]), deviation, spread)
+
+
+def _whole(name: str, value: Any) -> int:
+    if not isinstance(value, numbers.Integral) or int(value) < 0:
+        raise ValueError(
+            f"{name}() takes a whole number of pixels, 0 or more, and was given "
+            f"{value!r}."
+        )
+    return int(value)
+
+
+def _size(name: str, value: Any) -> Size:
+    sides = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    whole = all(isinstance(side, numbers.Integral) for side in sides)
+    if len(sides) != 2 or not whole or min(sides) < 1:
+        raise ValueError(
+            f"{name}() takes a size in pixels, (height, width) or one side, and was "
+            f"given {value!r}."
+        )
+    return int(sides[0]), int(sides[1])
+
+
+def _fill(fill: Any) -> Fill:
+    if fill in ("edge", "reflect", "random"):
+        return fill
+    if not isinstance(fill, numbers.Real) or not math.isfinite(fill):
+        raise ValueError(
+            "Outside a picture is a brightness such as 0.5, or 'edge', 'reflect' or "
+            f"'random'; fill={fill!r} was given."
+        )
+    return float(fill)

@@ -1,0 +1,245 @@
+"""From unbounded, decorrelated numbers to a picture, and back: the last two steps.
+
+What `fourier`, `pixels`, `pyramid` and `maco` describe is a *canvas*, an array of the
+shape of the picture with any values. A `Finish` makes a picture of it: it recorrelates
+the colors and squashes the values into [0, 1].
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxinterp.featurevis.color import Color, color_matrix, decorrelate, recorrelate
+from jaxinterp.featurevis.parametrization import (
+    Parametrization,
+    PerImage,
+    checked_dtype,
+    checked_shape,
+)
+
+SquashName = Literal["sigmoid", "clip"]
+
+# Half a step of 8 bits. Black and white are at infinity for a sigmoid; so near to them
+# an image is the same once it is saved, and the sigmoid has a slope.
+_EDGE = 1 / 510
+
+
+@jax.custom_jvp
+def clip_through(x: Float[Array, "*axes"], low: Any, high: Any) -> Any:
+    """Clips, but lets the gradient through, so that no entry is stuck at an edge.
+
+    Args:
+        x: values.
+        low: least value.
+        high: greatest value.
+    """
+    return jnp.clip(x, low, high)
+
+
+@clip_through.defjvp
+def _clip_through_jvp(primals: Any, tangents: Any) -> Any:
+    return clip_through(*primals), tangents[0]
+
+
+def _logit(image: Any) -> Any:
+    image = jnp.clip(image, _EDGE, 1 - _EDGE)
+    return jnp.log(image) - jnp.log1p(-image)
+
+
+class Squash(NamedTuple):
+    """A way to bring values into [0, 1].
+
+    Attributes:
+        forward: from values to [0, 1].
+        inverse: the way back.
+    """
+
+    forward: Callable[[Any], Any]
+    inverse: Callable[[Any], Any]
+
+
+SQUASHES: Mapping[str, Squash] = {
+    "sigmoid": Squash(jax.nn.sigmoid, _logit),
+    "clip": Squash(lambda x: clip_through(x + 0.5, 0.0, 1.0), lambda x: x - 0.5),
+}
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class Finish:
+    """Makes a picture of a canvas, and a canvas of a picture.
+
+    Attributes:
+        color: matrix of decorrelated colors, or `None`.
+        squash: `"sigmoid"` or `"clip"`.
+        dtype: of the picture.
+    """
+
+    color: Any
+    squash: str = dataclasses.field(metadata={"static": True})
+    dtype: Any = dataclasses.field(metadata={"static": True})
+
+    @property
+    def computed(self) -> Any:
+        """The dtype of what is computed: float32 at least."""
+        return self.dtype if jnp.finfo(self.dtype).bits >= 32 else jnp.float32
+
+    def image(self, canvas: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        """Returns the picture, in [0, 1]."""
+        canvas = canvas.astype(self.computed)
+        if self.color is not None:
+            canvas = recorrelate(canvas, self.color)
+        return SQUASHES[self.squash].forward(canvas).astype(self.dtype)
+
+    def canvas(self, image: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        """Returns the canvas of a picture."""
+        canvas = SQUASHES[self.squash].inverse(image.astype(self.computed))
+        return canvas if self.color is None else decorrelate(canvas, self.color)
+
+
+def finish(
+    shape: tuple[int, ...], color: Color, squash: SquashName, dtype: Any
+) -> Finish:
+    """Returns how canvases of a shape are finished.
+
+    Args:
+        shape: of a picture.
+        color: `"auto"`, the name of a matrix, a matrix, or `None`.
+        squash: `"sigmoid"` or `"clip"`.
+        dtype: of parameters and pictures.
+
+    Raises:
+        ValueError: if there is no such color or squash.
+        TypeError: if the dtype is not one of floats.
+    """
+    if squash not in SQUASHES:
+        raise ValueError(
+            f"There is no squash={squash!r}. There are: {', '.join(SQUASHES)}."
+        )
+    done = Finish(None, squash, checked_dtype(dtype))
+    matrix = color_matrix(color, shape)
+    if matrix is None:
+        return done
+    return dataclasses.replace(done, color=jnp.asarray(matrix, done.computed))
+
+
+class Canvas(PerImage):
+    """A parametrization of a canvas, which is then finished.
+
+    Attributes:
+        finish: how.
+    """
+
+    finish: Any
+
+    def canvas(self, params: Any) -> Float[Array, "*shape"]:
+        """Returns the canvas of one picture.
+
+        Args:
+            params: of one picture.
+        """
+        raise NotImplementedError
+
+    def canvas_inverse(self, canvas: Float[Array, "*shape"]) -> Any:
+        """Returns the parameters of one canvas.
+
+        Args:
+            canvas: of one picture.
+        """
+        raise NotImplementedError
+
+    def image(self, params: Any) -> Float[Array, "*shape"]:
+        """Returns one picture, in [0, 1]."""
+        return self.finish.image(self.canvas(params))
+
+    def inverse_one(self, image: Float[Array, "*shape"]) -> Any:
+        """Returns the parameters of one picture."""
+        return self.canvas_inverse(self.finish.canvas(image))
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pixels(Canvas):
+    """The canvas itself.
+
+    Attributes:
+        finish: what makes a picture of it.
+        scale: standard deviation at the start.
+        shape: of one picture.
+    """
+
+    finish: Any
+    scale: float = dataclasses.field(metadata={"static": True})
+    shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+
+    def init_one(self, key: Array) -> Any:
+        """Returns normal noise."""
+        return self.scale * jax.random.normal(key, self.shape, self.finish.dtype)
+
+    def canvas(self, params: Any) -> Float[Array, "*shape"]:
+        """Returns the parameters."""
+        return params
+
+    def canvas_inverse(self, canvas: Float[Array, "*shape"]) -> Any:
+        """Returns the canvas."""
+        return canvas.astype(self.finish.dtype)
+
+
+def pixels(
+    shape: Iterable[int],
+    *,
+    color: Color = None,
+    squash: SquashName = "sigmoid",
+    scale: float = 0.01,
+    dtype: Any = jnp.float32,
+) -> Parametrization:
+    """Parametrizes a picture by its pixels; for any array of numbers in [0, 1].
+
+    Its optima are full of high frequencies; take `fourier` for pictures.
+
+    Args:
+        shape: of one picture, `(..., channels)`.
+        color: `None` for the channels themselves; `"imagenet"`, `"i1i2i3"` or a matrix
+            for decorrelated colors, see `fit_color_matrix`.
+        squash: what brings values into [0, 1]. `"sigmoid"`, or `"clip"` about 1/2,
+            which passes the gradient through where it clips.
+        scale: standard deviation of the normal noise to start from, before the squash.
+        dtype: of parameters and pictures.
+
+    Returns:
+        A parametrization that has an inverse.
+
+    Raises:
+        ValueError: if the shape, the color or the squash does not exist.
+        TypeError: if `dtype` is not one of floats.
+
+    Example:
+        >>> signal = pixels((100, 2))
+        >>> signal.images(signal.init(jax.random.key(0), 4)).shape
+        (4, 100, 2)
+    """
+    shape = checked_shape(shape, 1)
+    done = finish(shape, color, squash, dtype)
+    return Pixels(done, checked_scale(scale), shape)
+
+
+def checked_scale(scale: float) -> float:
+    """Returns the size of the noise to start from.
+
+    Args:
+        scale: standard deviation.
+
+    Raises:
+        ValueError: if it is negative or not finite.
+    """
+    if not (scale >= 0 and np.isfinite(scale)):
+        raise ValueError(
+            "`scale`, the standard deviation of the noise to start from, is a finite "
+            f"number of at least 0, and was {scale}."
+        )
+    return float(scale)

@@ -1,0 +1,97 @@
+"""A number that is drawn anew for every picture, from a range or from a list."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import numbers
+from collections.abc import Iterable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+
+@dataclasses.dataclass(frozen=True)
+class Chance:
+    """A random number.
+
+    Attributes:
+        low: the smallest.
+        high: the largest.
+        choices: the numbers to choose from, each equally likely; if there are none,
+            all between `low` and `high` are.
+    """
+
+    low: float
+    high: float
+    choices: tuple[float, ...] = ()
+
+    def draw(self, key: Any, dtype: Any) -> Any:
+        """Returns the number.
+
+        Args:
+            key: a key of `jax.random`.
+            dtype: of the number.
+        """
+        if self.choices:
+            index = jax.random.randint(key, (), 0, len(self.choices))
+            return jnp.asarray(self.choices, dtype)[index]
+        # Drawn in float32 always: the same key is the same number in any precision.
+        share = jax.random.uniform(key, (), jnp.float32).astype(dtype)
+        return self.low + (self.high - self.low) * share
+
+
+def chance(
+    name: str,
+    low: float | None,
+    high: float | None,
+    choices: Iterable[float] | None,
+    *,
+    above: float = -math.inf,
+) -> Chance:
+    """Returns the random number that a transform is asked for.
+
+    Args:
+        name: of the transform.
+        low: the smallest; without `high` the only one.
+        high: the largest.
+        choices: the numbers to choose from instead.
+        above: all must be greater.
+
+    Raises:
+        ValueError: if it is said in neither way or in both, or if a number is not
+            finite, too small, or `low` above `high`.
+    """
+    values = _numbers(low, high, choices)
+    if values is None:
+        raise ValueError(
+            f"{name}() takes a range or a list, `{name}(1.0, 2.0)` or "
+            f"`{name}(choices=[1.0, 2.0])`; low={low!r}, high={high!r} and "
+            f"choices={choices!r} were given."
+        )
+    for value in values:
+        real = isinstance(value, numbers.Real) and math.isfinite(value)
+        if not real or value <= above:
+            least = f" above {above:g}" if above > -math.inf else ""
+            raise ValueError(
+                f"{name}() takes finite numbers{least}, and was given {value!r}."
+            )
+    if not values or (choices is None and values[0] > values[-1]):
+        raise ValueError(
+            f"{name}() has nothing to choose from: low={low!r}, high={high!r}, "
+            f"choices={choices!r}."
+        )
+    values = tuple(map(float, values))
+    return Chance(min(values), max(values), () if choices is None else values)
+
+
+def _numbers(
+    low: float | None, high: float | None, choices: Iterable[float] | None
+) -> tuple[float, ...] | None:
+    """Returns the ends of a range or the list; `None` if it is not clear which."""
+    if choices is not None:
+        return tuple(choices) if low is None and high is None else None
+    if low is None:
+        return None
+    return low, low if high is None else high

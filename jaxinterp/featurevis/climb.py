@@ -1,0 +1,284 @@
+"""How `maximize` climbs: one step of all units of a chunk, and the steps of all chunks.
+
+What is static is an `Ascent`; what is traced is `Work`. The units are divided into
+chunks of one size, the last filled up with its last unit, so that one program serves
+all.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from jaxinterp import loop
+from jaxinterp.featurevis.model import Reader
+from jaxinterp.featurevis.objective import (
+    Objective,
+    View,
+    count_units,
+    evaluate,
+    units,
+)
+from jaxinterp.featurevis.parametrization import Parametrization
+from jaxinterp.featurevis.transform import Transform
+
+
+@dataclasses.dataclass(frozen=True)
+class Ascent:
+    """What is static in a step.
+
+    Attributes:
+        read: the model.
+        transform: of each picture.
+        optimizer: of each unit.
+        count: number of pictures for each unit.
+        samples: number of transforms that a step averages over.
+        rematerialize: whether the backward pass computes activations again.
+    """
+
+    read: Reader
+    transform: Transform
+    optimizer: optax.GradientTransformation
+    count: int
+    samples: int
+    rematerialize: bool
+
+
+class Stage(NamedTuple):
+    """Steps that are taken in the same way.
+
+    Attributes:
+        ascent: how.
+        numbers: of the steps.
+        is_kept: whether the pictures after the last of them are kept.
+    """
+
+    ascent: Ascent
+    numbers: range
+    is_kept: bool
+
+
+class Work(NamedTuple):
+    """What is computed for some units: arrays with the units in front.
+
+    Attributes:
+        objective: bound.
+        keys: one of each unit.
+        state: parameters and the optimizer's state; `None` at the beginning.
+    """
+
+    objective: Objective
+    keys: Any
+    state: Any
+
+
+class Found(NamedTuple):
+    """What was found for some units.
+
+    Attributes:
+        images: `(units, count, ...)`.
+        history: `(units, steps, count)`.
+        snapshots: pictures that were kept, in the order of the stages.
+        state: parameters and the optimizer's state.
+    """
+
+    images: Any
+    history: Any
+    snapshots: tuple[Any, ...]
+    state: Any
+
+
+def unit_keys(key: Any, objective: Objective) -> Any:
+    """Returns a key for each unit, made of the integers that say which unit it is.
+
+    Args:
+        key: of all.
+        objective: bound; its integer arrays are channels and positions.
+    """
+    number = count_units(objective)
+    keys = jnp.broadcast_to(key, (number,))
+    for leaf in jax.tree.leaves(objective):
+        if jnp.issubdtype(leaf.dtype, jnp.integer):
+            numbers = jnp.broadcast_to(
+                leaf.reshape(leaf.shape[0], -1), (number, leaf[0].size)
+            )
+            for column in numbers.T:
+                keys = jax.vmap(jax.random.fold_in)(keys, column)
+    return keys
+
+
+def start(
+    optimizer: optax.GradientTransformation,
+    count: int,
+    parametrization: Parametrization,
+    keys: Any,
+) -> Any:
+    """Returns the parameters and optimizer's states that units start from.
+
+    Args:
+        optimizer: of each unit.
+        count: number of pictures for each unit.
+        parametrization: of the pictures.
+        keys: one of each unit.
+    """
+
+    def one(key: Any) -> Any:
+        params = parametrization.init(jax.random.fold_in(key, 0), count)
+        return params, optimizer.init(params)
+
+    return jax.vmap(one)(keys)
+
+
+_start = jax.jit(start, static_argnums=(0, 1))
+
+
+def step(ascent: Ascent, fixed: Any, state: Any, number: Any) -> tuple[Any, Any]:
+    """Takes one step.
+
+    Args:
+        ascent: what is static.
+        fixed: variables of the model, parametrization, objective and keys of the units,
+            and the number of all steps.
+        state: parameters and optimizer's states.
+        number: of the step.
+
+    Returns:
+        The next state, and the scores `(units, count)` before the step.
+    """
+    variables, parametrization, objective, keys, steps = fixed
+    params, optimizer_state = state
+
+    def height(params: Any) -> tuple[Any, Any]:
+        images = jax.vmap(parametrization.images)(params)
+        progress = number / steps
+        scores = _scores(ascent, variables, objective, keys, images, number, progress)
+        return scores.sum(), scores
+
+    slope, scores = jax.grad(height, has_aux=True)(params)
+    descent = jax.tree.map(jnp.negative, slope)
+    updates, optimizer_state = jax.vmap(ascent.optimizer.update)(
+        descent, optimizer_state, params
+    )
+    return (optax.apply_updates(params, updates), optimizer_state), scores
+
+
+def _scores(
+    ascent: Ascent,
+    variables: Any,
+    objective: Objective,
+    keys: Any,
+    images: Any,
+    number: Any,
+    progress: Any,
+) -> Any:
+    """The scores of pictures `(units, count, ...)`, averaged over transforms."""
+    many, count = images.shape[:2]
+    samples = ascent.samples
+    transform = ascent.transform.at(progress)
+
+    def view_of(key: Any, sample: Any, picture: Any, image: Any) -> Any:
+        for part in (1, picture, number, sample):  # 0 is the first picture's key
+            key = jax.random.fold_in(key, part)
+        return transform(key, image)
+
+    each = jax.vmap(view_of, in_axes=(None, None, 0, 0))
+    each = jax.vmap(each, in_axes=(0, None, None, 0))
+    each = jax.vmap(each, in_axes=(None, 0, None, None))
+    seen = each(keys, jnp.arange(samples), jnp.arange(count), images)
+    read = jax.checkpoint(ascent.read) if ascent.rematerialize else ascent.read
+    flat = seen.reshape((samples * many * count, *seen.shape[3:]))
+    activations, outputs = jax.tree.map(
+        lambda a: a.reshape((samples, many, count, *a.shape[1:])), read(variables, flat)
+    )
+
+    def one(activations: Any, outputs: Any) -> Any:
+        return evaluate(objective, View(activations, outputs, images, number), many)
+
+    return jax.vmap(one)(activations, outputs).mean(axis=0)
+
+
+def run(
+    stages: tuple[Stage, ...],
+    variables: Any,
+    parametrization: Parametrization,
+    work: Work,
+    tick: Callable[[int], Any] = lambda done: None,
+) -> Found:
+    """Takes all steps for the units of one chunk.
+
+    Args:
+        stages: in their order.
+        variables: of the model.
+        parametrization: of the pictures.
+        work: the units.
+        tick: is told how many steps have been done.
+    """
+    ascent = stages[-1].ascent
+    steps = jnp.asarray(stages[-1].numbers.stop)  # traced: it changes no program
+    fixed = (variables, parametrization, work.objective, work.keys, steps)
+    state = work.state
+    if state is None:
+        state = _start(ascent.optimizer, ascent.count, parametrization, work.keys)
+    history, kept = [], []
+    for stage in stages:
+        state, scores = loop.iterate(
+            step, stage.ascent, fixed, state, stage.numbers, tick=tick
+        )
+        history.append(jnp.moveaxis(scores, 0, 1))
+        if stage.is_kept:
+            kept.append(_pictures(parametrization, state[0]))
+    images = _pictures(parametrization, state[0])
+    return Found(images, jnp.concatenate(history, axis=1), tuple(kept), state)
+
+
+@jax.jit
+def _pictures(parametrization: Parametrization, params: Any) -> Any:
+    return jax.vmap(parametrization.images)(params)
+
+
+def run_in_chunks(
+    stages: tuple[Stage, ...],
+    variables: Any,
+    parametrization: Parametrization,
+    work: Work,
+    size: int,
+    *,
+    is_shown: bool,
+) -> Found:
+    """Takes all steps for all units.
+
+    Args:
+        stages: in their order.
+        variables: of the model.
+        parametrization: of the pictures.
+        work: all units.
+        size: number of units of a chunk.
+        is_shown: whether to show the progress.
+    """
+    many = count_units(work.objective)
+    number = -(-many // size)
+    chosen = jnp.minimum(jnp.arange(number * size), many - 1).reshape(number, size)
+
+    def chunk(index: Any) -> Work:
+        keys, state = jax.tree.map(lambda a: a[index], (work.keys, work.state))
+        return Work(units(work.objective, index), keys, state)
+
+    if loop.is_traced(variables, parametrization, work):
+        found = lax.map(
+            lambda index: run(stages, variables, parametrization, chunk(index)), chosen
+        )
+        return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[:many], found)
+    total = number * sum(len(stage.numbers) for stage in stages)
+    parts = []
+    with loop.progress(total, "maximize", is_shown=is_shown) as bar:
+        for index in chosen:
+            parts.append(
+                run(stages, variables, parametrization, chunk(index), bar.update)
+            )
+    return jax.tree.map(lambda *a: jnp.concatenate(a)[:many], *parts)

@@ -1,0 +1,312 @@
+r"""Activation maximization: which picture does a unit respond to most?
+
+$$x^* = g(\theta^*), \qquad
+  \theta^* = \arg\max_\theta \; \mathbb{E}_t\, s\big(t(g(\theta))\big)$$
+
+where $g$ is a parametrization of pictures, $t$ a random transform and $s$ an objective.
+Every unit has parameters, random numbers and an optimizer of its own, so that what is
+found for it depends neither on the other units nor on how the work is divided.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxinterp.featurevis.climb import Ascent, Stage, Work, run_in_chunks, unit_keys
+from jaxinterp.featurevis.model import Preprocess, reader
+from jaxinterp.featurevis.names import as_objective
+from jaxinterp.featurevis.objective import Objective, count_units
+from jaxinterp.featurevis.parametrization import Parametrization
+from jaxinterp.featurevis.transform import Transform, compose
+from jaxinterp.loop import is_traced
+from jaxinterp.rules.composite import Composite, check_composite
+from jaxinterp.rules.presets import redirected
+from jaxinterp.rules.rule import Gradient
+from jaxinterp.trace.errors import BatchAxisError
+from jaxinterp.trace.transform import ApplyFn
+
+ADAM = optax.adam(0.05)
+# The derivative itself, through the engine for its faster max pooling.
+DERIVATIVE = Composite([("*", Gradient())])
+REDIRECTED = redirected()
+
+
+class Result(NamedTuple):
+    """What `maximize` found.
+
+    Pictures are in the order of the units; with `count` pictures for each unit, the
+    first `count` are the first unit's.
+
+    Attributes:
+        images: the pictures, `(units * count, ...)`, in [0, 1].
+        history: the objective at each step, before the step is taken and under its
+            transforms, `(steps, units * count)`.
+        snapshots: from a number of steps to the pictures after so many.
+        params: of the parametrization, with the units in front.
+        optimizer_state: likewise.
+    """
+
+    images: Any
+    history: Any
+    snapshots: dict[int, Any]
+    params: Any
+    optimizer_state: Any
+
+
+def maximize(
+    apply_fn: ApplyFn,
+    objective: Objective | str,
+    variables: Any,
+    *,
+    key: Any,
+    parametrization: Parametrization,
+    transforms: Sequence[Transform] = (),
+    preprocess: Preprocess | None = None,
+    steps: int = 512,
+    count: int = 1,
+    samples: int = 1,
+    optimizer: optax.GradientTransformation = ADAM,
+    composite: Composite = DERIVATIVE,
+    warmup: Composite | None = REDIRECTED,
+    warmup_steps: int = 16,
+    batch_size: int | None = None,
+    rematerialize: bool = False,
+    snapshots: Sequence[int] = (),
+    resume: Result | None = None,
+    progress: bool = True,
+) -> Result:
+    r"""Finds pictures that maximize an objective, from noise, by gradient ascent.
+
+    Each step draws a transform for each picture, takes the gradient of the objective of
+    the transformed pictures, and lets the optimizer move the parameters. One program is
+    compiled for a layer, whatever units of it are asked for, and layers after it are
+    not computed.
+
+    Time grows with `steps`, `samples` and the number of pictures; memory with
+    `batch_size` and `samples`. On CPU each step is a call of one compiled program; on
+    accelerators, and under an outer `jit`, all steps are one.
+
+    Args:
+        apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
+        objective: what to maximize: `channel(...)` and others, combined; or a string
+            such as `"inception_4a:476"`, `"inception_4a:0-15"`, `"inception_4a:*"`.
+        variables: the weights of the model.
+        key: of the first pictures and of the transforms. A unit's own key is made of it
+            and of the unit's integers (channel, position): the same for a channel alone
+            as for it among others.
+        parametrization: of the pictures: `fourier((128, 128, 3))` and others.
+        transforms: what pictures have to withstand, in this order.
+        preprocess: from pictures `(batch, ...)` in [0, 1] to inputs of the model.
+        steps: number of steps; those of `resume` included.
+        count: number of pictures for each unit.
+        samples: number of transforms over which each step averages.
+        optimizer: any optax optimizer. Each unit has one of its own, so that a clipped
+            global norm is that of one unit.
+        composite: rules of the backward pass, in place of the derivative.
+        warmup: rules of the first steps, so that a unit that noise does not excite at
+            all has a gradient; `None` for those of `composite`.
+        warmup_steps: how many steps it is used for.
+        batch_size: at most so many pictures are computed at once; all by default.
+            Pictures of one unit are not divided.
+        rematerialize: whether to compute the activations again in the backward
+            pass instead of keeping them.
+        snapshots: after how many steps to keep the pictures.
+        resume: an earlier result, with fewer steps of the same call.
+        progress: whether to show a progress bar.
+
+    Returns:
+        A `Result`.
+
+    Raises:
+        AddressError: if a site does not exist.
+        AmbiguousAddressError: if a name fits several sites.
+        FloatingPointError: if an objective becomes NaN, unless under `jit`.
+        NotImplementedError: if rules need to know where the examples are, at a site
+            where that cannot be told.
+        TypeError: if something is not of the kind that is asked for.
+        ValueError: if a number is out of range, or the objective fits neither the model
+            nor itself.
+
+    References:
+        Erhan et al., 2009, section 2.3 [erhan2009visualizing]; Olah et al., 2017
+        [olah2017feature].
+
+    Example:
+        >>> from jaxinterp.featurevis import channel, pixels
+        >>> template = jnp.array([1.0, -1.0, 1.0]).reshape(3, 1)
+        >>> result = maximize(
+        ...     lambda w, x: jnp.tanh(x.reshape(-1, 3) @ w), "tanh:0", template,
+        ...     key=jax.random.key(0), parametrization=pixels((3, 1)), steps=64)
+        >>> (result.images[0, :, 0] > 0.5).tolist()
+        [True, False, True]
+    """
+    _check_integers(steps, count, samples, warmup_steps, batch_size)
+    _check_kinds(key, parametrization, optimizer)
+    objective = as_objective(objective)
+    transform = compose(transforms)
+    hash_fn = _hashable(apply_fn)
+    seen = _seen(parametrization, transform)
+    read, shapes = reader(hash_fn, objective, variables, seen, preprocess)
+    objective = objective.bound(shapes._replace(image=parametrization.shape))
+    late = Ascent(
+        dataclasses.replace(read, composite=_checked(composite)),
+        *(transform, optimizer, count, samples, rematerialize),
+    )
+    early = late
+    if warmup is not None:
+        first = dataclasses.replace(read, composite=_checked(warmup))
+        early = dataclasses.replace(late, read=first)
+    done = _done(resume, steps)
+    stages = _stages(early, late, warmup_steps, range(done, steps), snapshots)
+    many = count_units(objective)
+    state = None if resume is None else (resume.params, resume.optimizer_state)
+    work = Work(objective, unit_keys(key, objective), state)
+    size = many if batch_size is None else batch_size // count
+    try:
+        found = run_in_chunks(
+            stages, variables, parametrization, work, size, is_shown=progress
+        )
+    except BatchAxisError as error:
+        raise NotImplementedError(
+            f"{error}\nIf it is the rules of the first steps that ask, write "
+            "`maximize(..., warmup=None)`."
+        ) from error
+    return _result(found, stages, resume)
+
+
+def _stages(
+    early: Ascent,
+    late: Ascent,
+    warmup_steps: int,
+    left: range,
+    snapshots: Sequence[int],
+) -> tuple[Stage, ...]:
+    """The steps that are left, cut where something changes."""
+    done, steps = left.start, left.stop
+    for number in snapshots:
+        if not 0 <= number <= steps:
+            raise ValueError(
+                f"maximize: `snapshots` are numbers of steps, 0..{steps}, and one is "
+                f"{number!r}."
+            )
+    cuts = sorted({done, warmup_steps, steps, *snapshots} & set(range(done, steps + 1)))
+    stages = [Stage(late, range(done, done), done in snapshots)]
+    for first, end in itertools.pairwise(cuts):
+        ascent = early if first < warmup_steps else late
+        stages.append(Stage(ascent, range(first, end), end in snapshots))
+    return tuple(stages)
+
+
+def _result(found: Any, stages: tuple[Stage, ...], resume: Result | None) -> Result:
+    def flat(pictures: Any) -> Any:
+        return pictures.reshape(-1, *pictures.shape[2:])
+
+    history = jnp.moveaxis(found.history, 1, 0)
+    history = history.reshape(history.shape[0], -1)
+    _check_finite(history)
+    kept = [stage.numbers.stop for stage in stages if stage.is_kept]
+    snapshots = dict(zip(kept, map(flat, found.snapshots), strict=True))
+    if resume is not None:
+        history = jnp.concatenate([resume.history, history])
+        snapshots = {**resume.snapshots, **snapshots}
+    return Result(flat(found.images), history, snapshots, *found.state)
+
+
+def _seen(
+    parametrization: Parametrization, transform: Transform
+) -> jax.ShapeDtypeStruct:
+    """Shape and dtype of a transformed picture."""
+
+    def one(parametrization: Parametrization) -> Any:
+        key = jax.random.key(0)
+        image = parametrization.images(parametrization.init(key, 1))[0]
+        return transform.at(0.0)(key, image)
+
+    return jax.eval_shape(one, parametrization)
+
+
+def _hashable(apply_fn: ApplyFn) -> ApplyFn:
+    """The model as something that can be hashed: by what it is, else by identity."""
+    if not callable(apply_fn):
+        raise TypeError(
+            "maximize() takes `apply_fn(variables, inputs)` first, and was given "
+            f"{apply_fn!r}. Write `maximize(model.apply, objective, variables, ...)`."
+        )
+    try:
+        hash(apply_fn)
+    except TypeError:
+        return functools.partial(apply_fn)
+    return apply_fn
+
+
+def _done(resume: Result | None, steps: int) -> int:
+    done = 0 if resume is None else resume.history.shape[0]
+    if done > steps:
+        raise ValueError(
+            f"maximize: the result to resume has taken {done} steps, and `steps={steps}"
+            "` counts them too. Write more."
+        )
+    return done
+
+
+def _checked(composite: Any) -> Composite:
+    check_composite(composite, "maximize(..., composite=smooth_max_pool())")
+    return composite
+
+
+def _check_integers(
+    steps: Any, count: Any, samples: Any, warmup_steps: Any, batch_size: Any
+) -> None:
+    for name, value, smallest in (
+        ("steps", steps, 0),
+        ("count", count, 1),
+        ("samples", samples, 1),
+        ("warmup_steps", warmup_steps, 0),
+        ("batch_size", count if batch_size is None else batch_size, count),
+    ):
+        if isinstance(value, bool) or not isinstance(value, int) or value < smallest:
+            raise ValueError(
+                f"maximize: `{name}` must be an integer of at least {smallest}, and is "
+                f"{value!r}."
+            )
+
+
+def _check_kinds(key: Any, parametrization: Any, optimizer: Any) -> None:
+    if not isinstance(key, jax.Array):
+        raise TypeError(
+            "maximize() starts from noise and needs a key. Write "
+            f"`key=jax.random.key(0)`; {key!r} was given."
+        )
+    if not isinstance(parametrization, Parametrization):
+        raise TypeError(
+            f"`parametrization` says what is optimized, and is {parametrization!r}.\n"
+            "Write `parametrization=fourier((128, 128, 3))`."
+        )
+    if not isinstance(optimizer, optax.GradientTransformation):
+        raise TypeError(
+            f"`optimizer` is an optax optimizer, and is {optimizer!r}. Write "
+            "`optimizer=optax.adam(0.05)`."
+        )
+
+
+def _check_finite(history: Any) -> None:
+    if is_traced(history):
+        return
+    steps, pictures = np.nonzero(np.isnan(np.asarray(history, np.float32)))
+    if steps.size:
+        raise FloatingPointError(
+            f"The objective became NaN at step {steps.min()}, for picture "
+            f"{pictures[steps.argmin()]} (and {len(set(pictures)) - 1} others of "
+            f"{history.shape[1]}).\nTry a lower learning rate, "
+            "`optimizer=optax.adam(0.01)`, or look for a root or a logarithm of zero "
+            "in the model or the objective."
+        )

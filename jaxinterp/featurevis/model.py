@@ -1,0 +1,116 @@
+"""What objectives need of a model: its shapes, and what it computes of pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxinterp.featurevis.objective import Objective, Shapes, Where
+from jaxinterp.rules.composite import Composite
+from jaxinterp.trace.backward import with_rules
+from jaxinterp.trace.selectors import where
+from jaxinterp.trace.transform import ApplyFn, capture, select_one, trace
+
+Preprocess = Callable[[Any], Any]
+Seen = tuple[dict[Where, Any], Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Reader:
+    """A model as an objective sees it: from pictures to activations and outputs.
+
+    Attributes:
+        apply_fn: the model.
+        preprocess: from pictures to inputs of the model; `None` if they are the same.
+        places: what the objective calls each site that it reads, its address, and in
+            how many loops it lies, whose steps `capture` stacks in front.
+        composite: rules of the backward pass; `None` is the derivative.
+    """
+
+    apply_fn: ApplyFn
+    preprocess: Preprocess | None
+    places: tuple[tuple[Where, str, int], ...]
+    composite: Composite | None = None
+
+    def __call__(self, variables: Any, images: Any) -> Seen:
+        """Returns activations, with the pictures on their first axis, and outputs.
+
+        Args:
+            variables: the weights of the model.
+            images: `(pictures, ...)`.
+
+        Raises:
+            ValueError: if a site does not have the pictures on its first axis.
+        """
+        inputs = images if self.preprocess is None else self.preprocess(images)
+        wanted = {address for _, address, _ in self.places}
+        model: ApplyFn = self.apply_fn
+        if wanted:
+            model = capture(model, where(lambda site: site.address in wanted))
+        if self.composite is not None:
+            model = with_rules(model, self.composite)
+        outputs = model(variables, inputs)
+        found: Mapping[str, Any] = {}
+        if wanted:
+            outputs, found = outputs
+        count = images.shape[0]
+        activations = {
+            name: _pictures_first(address, found[address], loops, count)
+            for name, address, loops in self.places
+        }
+        return activations, outputs
+
+
+def reader(
+    apply_fn: ApplyFn,
+    objective: Objective,
+    variables: Any,
+    image: jax.ShapeDtypeStruct,
+    preprocess: Preprocess | None = None,
+) -> tuple[Reader, Shapes]:
+    """Returns a model as an objective sees it, and the shapes of what it sees.
+
+    Nothing is computed.
+
+    Args:
+        apply_fn: the model.
+        objective: which names sites.
+        variables: the weights of the model.
+        image: shape and dtype of one picture, as `preprocess` takes it.
+        preprocess: from pictures to inputs of the model.
+
+    Raises:
+        AddressError: if a site does not exist.
+        AmbiguousAddressError: if a name fits several sites.
+        ValueError: if a site does not have the pictures on its first axis.
+    """
+    # Two pictures, lest a site without an axis for them looks as if it had one.
+    pictures = jax.ShapeDtypeStruct((2, *image.shape), image.dtype)
+    inputs = pictures
+    if preprocess is not None:
+        inputs = jax.eval_shape(preprocess, pictures)
+    places = []
+    if objective.sites:
+        graph = trace(apply_fn, variables, inputs)
+        for name in objective.sites:
+            site = select_one(graph, name)
+            places.append((name, site.address, len(site.length)))
+    read = Reader(apply_fn, preprocess, tuple(places))
+    activations, outputs = jax.eval_shape(read, variables, pictures)
+    one = {name: value.shape[1:] for name, value in activations.items()}
+    return read, Shapes(one, jax.tree.map(lambda o: o.shape[1:], outputs), image.shape)
+
+
+def _pictures_first(address: str, activation: Any, loops: int, count: int) -> Any:
+    if activation.ndim <= loops or activation.shape[loops] != count:
+        raise ValueError(
+            f"{address!r} is {activation.dtype}{list(activation.shape)} for {count} "
+            f"pictures, whose axis {loops} should have length {count}.\n"
+            "An objective needs a site with the examples on the first axis (after the "
+            "steps of loops);\ntake the one before it, or move the axis in the model."
+        )
+    return jnp.moveaxis(activation, loops, 0)

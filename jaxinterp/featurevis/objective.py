@@ -1,0 +1,353 @@
+r"""What an objective is: a score of pictures, to be maximized, with an algebra.
+
+An objective describes what one *unit* looks for, and scores a group of pictures made
+for that unit: from what a model computes of them, a number for each picture. Its arrays
+(an index, a direction, a weight) have the units on their first axis, of length 1 if all
+units share them; so `channel("mixed4a", jnp.arange(512))` is 512 units, each of which
+is evaluated on its own. Since the arrays are traced, one compiled program serves all
+units of a layer.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from jaxinterp.trace.selectors import Selector
+
+# What an objective calls the place that it reads.
+Where = str | Selector
+
+
+class View(NamedTuple):
+    """What an objective sees: the pictures of one unit, and what a model makes of them.
+
+    Attributes:
+        activations: for each site of the objective, `(pictures, ...)`.
+        outputs: of the model, each leaf `(pictures, ...)`.
+        images: the pictures themselves, untransformed, `(pictures, ...)`.
+        step: the number of the optimization step, from 0.
+    """
+
+    activations: Mapping[Where, Any]
+    outputs: Any
+    images: Any
+    step: Any
+
+
+class Shapes(NamedTuple):
+    """Shapes of what an objective will see, of one picture, without leading axes.
+
+    Attributes:
+        activations: for each site of the objective, the shape of its activation.
+        outputs: the shapes of the model's outputs.
+        image: that of the picture.
+    """
+
+    activations: Mapping[Where, tuple[int, ...]]
+    outputs: Any
+    image: tuple[int, ...]
+
+
+class Objective:
+    """A score of pictures: add, multiply and negate it as you would a number.
+
+    An objective of your own is a frozen dataclass with this base, registered with
+    `jax.tree_util.register_dataclass`: its arrays have the units first, everything else
+    is static. `custom` makes one of a function.
+    """
+
+    @property
+    def sites(self) -> tuple[Where, ...]:
+        """The places whose activations it reads."""
+        return ()
+
+    def bound(self, shapes: Shapes) -> Objective:
+        """Returns the objective with what was left open filled in from the shapes.
+
+        Args:
+            shapes: of what it will see.
+
+        Raises:
+            ValueError: if the model has no such unit.
+        """
+        return self
+
+    def __call__(self, view: View) -> Any:
+        """Returns the score of each picture, `(pictures,)`.
+
+        Args:
+            view: the pictures of one unit. The arrays of the objective are those of
+                that unit, without an axis in front.
+        """
+        raise NotImplementedError
+
+    def __add__(self, other: Objective | float) -> Objective:
+        return _combined(operator.add, self, other)
+
+    def __radd__(self, other: Objective | float) -> Objective:
+        return _combined(operator.add, other, self)
+
+    def __sub__(self, other: Objective | float) -> Objective:
+        return _combined(operator.sub, self, other)
+
+    def __rsub__(self, other: Objective | float) -> Objective:
+        return _combined(operator.sub, other, self)
+
+    def __mul__(self, other: Objective | float) -> Objective:
+        return _combined(operator.mul, self, other)
+
+    def __rmul__(self, other: Objective | float) -> Objective:
+        return _combined(operator.mul, other, self)
+
+    def __truediv__(self, other: Objective | float) -> Objective:
+        return _combined(operator.truediv, self, other)
+
+    def __rtruediv__(self, other: Objective | float) -> Objective:
+        return _combined(operator.truediv, other, self)
+
+    def __pow__(self, other: Objective | float) -> Objective:
+        return _combined(operator.pow, self, other)
+
+    def __neg__(self) -> Objective:
+        return _combined(operator.neg, self)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class Combined(Objective):
+    """Objectives combined, picture by picture.
+
+    Attributes:
+        operation: of their scores.
+        operands: objectives.
+    """
+
+    operation: Callable[..., Any] = dataclasses.field(metadata={"static": True})
+    operands: tuple[Any, ...]
+
+    @property
+    def sites(self) -> tuple[Where, ...]:
+        """The places that any of the operands reads."""
+        return tuple(dict.fromkeys(s for o in self.operands for s in o.sites))
+
+    def bound(self, shapes: Shapes) -> Objective:
+        """Returns it with all operands bound."""
+        operands = tuple(o.bound(shapes) for o in self.operands)
+        return dataclasses.replace(self, operands=operands)
+
+    def __call__(self, view: View) -> Any:
+        """Returns the operation of the operands' scores."""
+        return self.operation(*(o(view) for o in self.operands))
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class Number(Objective):
+    """The same number for every picture: a weight.
+
+    Attributes:
+        value: of each unit, `(units,)`.
+    """
+
+    value: Any
+
+    def __call__(self, view: View) -> Any:
+        """Returns the number."""
+        return self.value
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class Schedule(Objective):
+    """A number that depends on the step alone.
+
+    Attributes:
+        function: from the step to the number, such as an optax schedule.
+    """
+
+    function: Callable[[Any], Any] = dataclasses.field(metadata={"static": True})
+
+    def __call__(self, view: View) -> Any:
+        """Returns the number of this step."""
+        return self.function(view.step)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class Custom(Objective):
+    """A function of what is seen.
+
+    Attributes:
+        function: `(view) -> (pictures,)`.
+        reads: the sites whose activations it reads.
+    """
+
+    function: Callable[[View], Any] = dataclasses.field(metadata={"static": True})
+    reads: tuple[Where, ...] = dataclasses.field(metadata={"static": True})
+
+    @property
+    def sites(self) -> tuple[Where, ...]:
+        """The sites that were named."""
+        return self.reads
+
+    def __call__(self, view: View) -> Any:
+        """Returns what the function says."""
+        return self.function(view)
+
+
+def schedule(function: Callable[[Any], Any]) -> Objective:
+    """Returns a weight that changes with the steps.
+
+    Args:
+        function: from the number of the step, an integer array from 0, to the weight.
+            Every optax schedule is one.
+
+    Raises:
+        TypeError: if it is no function.
+
+    Example:
+        >>> from jaxinterp.featurevis import channel, total_variation
+        >>> late = schedule(lambda step: jnp.where(step < 100, 0.0, 1.0))
+        >>> objective = channel("Conv_0", 3) - late * total_variation()
+    """
+    if not callable(function):
+        raise TypeError(f"A schedule is a function of the step, and is {function!r}.")
+    return Schedule(function)
+
+
+def custom(function: Callable[[View], Any], *sites: Where) -> Objective:
+    """Makes an objective of a function.
+
+    Args:
+        function: from a `View` of the pictures of one unit to a score of each,
+            `(pictures,)`.
+        *sites: whose activations the function reads, as `view.activations[site]`.
+
+    Raises:
+        TypeError: if it is no function.
+
+    Example:
+        >>> energy = custom(lambda view: (view.activations["c"] ** 2).sum((1, 2)), "c")
+        >>> energy.sites
+        ('c',)
+    """
+    if not callable(function):
+        raise TypeError(
+            "custom() takes a function of a `View` first, and was given "
+            f"{function!r}. Write `custom(lambda view: ..., 'Conv_0')`."
+        )
+    return Custom(function, sites)
+
+
+def _combined(operation: Callable[..., Any], *operands: Any) -> Objective:
+    return Combined(operation, tuple(map(_as_objective, operands)))
+
+
+def _as_objective(value: Any) -> Objective:
+    if isinstance(value, Objective):
+        return value
+    number = jnp.asarray(value)
+    if number.ndim > 1 or not jnp.issubdtype(number.dtype, jnp.number):
+        raise TypeError(
+            "Objectives combine with objectives, numbers, or one number for each unit, "
+            f"`(units,)`; {number.dtype}{list(number.shape)} was given."
+        )
+    return Number(jnp.atleast_1d(number))
+
+
+def count_units(objective: Objective) -> int:
+    """Returns how many units an objective has.
+
+    Args:
+        objective: whose arrays have the units on their first axis.
+
+    Raises:
+        ValueError: if its arrays disagree.
+
+    Example:
+        >>> from jaxinterp.featurevis import channel
+        >>> count_units(channel("Conv_0", [3, 5]) + channel("Conv_1", 0))
+        2
+    """
+    sizes = {leaf.shape[0] for leaf in jax.tree.leaves(objective)}
+    if len(sizes - {1}) > 1:
+        raise ValueError(
+            "The parts of an objective are for different numbers of units: "
+            f"{sorted(sizes)}. Give each part one unit, or the same number."
+        )
+    return max(sizes, default=1)
+
+
+def units(objective: Objective, chosen: Any) -> Objective:
+    """Returns an objective of some of the units only.
+
+    Args:
+        objective: of several units.
+        chosen: a slice or indices of units.
+    """
+    size = count_units(objective)
+    return jax.tree.map(
+        lambda leaf: leaf[chosen] if leaf.shape[0] == size else leaf, objective
+    )
+
+
+def evaluate(objective: Objective, view: View, count: int) -> Any:
+    """Returns the scores of pictures of several units.
+
+    Args:
+        objective: bound, of `count` units.
+        view: whose arrays have one more axis in front, the units.
+        count: number of units.
+
+    Returns:
+        Scores `(units, pictures)`.
+
+    Raises:
+        ValueError: if the objective does not give one number for each picture.
+    """
+
+    def one(objective: Objective, view: View) -> Any:
+        scores = jnp.asarray(objective(view))
+        pictures = view.images.shape[0]
+        if scores.ndim > 1 or scores.shape not in ((), (pictures,)):
+            raise ValueError(
+                f"An objective gives one number for each picture, ({pictures},), and "
+                f"this one gave {scores.dtype}{list(scores.shape)}."
+            )
+        return jnp.broadcast_to(scores, (pictures,))
+
+    axes = jax.tree.map(lambda leaf: 0 if leaf.shape[0] == count else None, objective)
+    own = jax.tree.map(
+        lambda leaf: leaf if leaf.shape[0] == count else leaf[0], objective
+    )
+    seen = View(0, 0, 0, None)  # pyright: ignore[reportArgumentType]  axes of vmap
+    return jax.vmap(one, in_axes=(axes, seen))(own, view)
+
+
+def check_index(index: Any, size: int, what: str) -> None:
+    """Raises if an index is out of range; negative ones count from the end.
+
+    Args:
+        index: integers; what is traced cannot be looked at.
+        size: of what is indexed.
+        what: it is called.
+
+    Raises:
+        ValueError: naming the index and the size.
+    """
+    if isinstance(index, Tracer):
+        return
+    values = np.asarray(index)
+    wrong = values[(values < -size) | (values >= size)]
+    if wrong.size:
+        raise ValueError(
+            f"There is no {what} {wrong[0]}: there are {size}, 0..{size - 1}."
+        )

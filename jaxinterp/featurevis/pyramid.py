@@ -1,0 +1,257 @@
+r"""A picture as a sum of layers of several resolutions; shared layers for groups.
+
+A coarse layer moves a whole region with one number, so structures of all sizes grow at
+once. A layer that several pictures have in common keeps them alike, which is what a row
+of pictures from one unit to another needs.
+"""
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxinterp.featurevis.canvas import Canvas, SquashName, checked_scale, finish
+from jaxinterp.featurevis.color import Color
+from jaxinterp.featurevis.parametrization import (
+    Parametrization,
+    checked_images,
+    checked_shape,
+)
+
+# Folded into the key of a unit for what its pictures share; no picture has this number.
+_SHARED = np.uint32(2**32 - 1)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pyramid(Canvas):
+    """The layers whose sum is the canvas, the coarsest last.
+
+    Attributes:
+        finish: what makes a picture of the canvas.
+        factors: how much smaller each layer is than the picture.
+        scale: standard deviation of the parameters at the start.
+        shape: of one picture.
+    """
+
+    finish: Any
+    factors: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    scale: float = dataclasses.field(metadata={"static": True})
+    shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+
+    def init_one(self, key: Array) -> Any:
+        """Returns normal noise for each layer."""
+        keys = jax.random.split(key, len(self.factors))
+        return [
+            self.scale
+            * jax.random.normal(k, _smaller(self.shape, f), self.finish.dtype)
+            for k, f in zip(keys, self.factors, strict=True)
+        ]
+
+    def canvas(self, params: Any) -> Float[Array, "*shape"]:
+        """Returns the sum of the layers."""
+        return sum(_resized(layer, self) for layer in params)  # pyright: ignore[reportReturnType]  at least one layer
+
+    def canvas_inverse(self, canvas: Float[Array, "*shape"]) -> Any:
+        """Returns the layers: the coarsest holds all it can, finer ones the rest."""
+        layers = []
+        for factor in self.factors[::-1]:
+            small = jax.image.resize(canvas, _smaller(self.shape, factor), "linear")
+            canvas = canvas - jax.image.resize(small, self.shape, "linear")
+            layers.append(small.astype(self.finish.dtype))
+        return layers[::-1]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class Shared(Parametrization):
+    """A parametrization, and layers that the pictures of a group have in common.
+
+    Attributes:
+        inner: of what each picture has of its own, a `Canvas`.
+        factors: how much smaller each shared layer is than the picture.
+        anchors: number of places along the group where a shared layer is given.
+        scale: standard deviation of the shared layers at the start.
+        shape: of one picture.
+    """
+
+    inner: Any
+    factors: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    anchors: int = dataclasses.field(metadata={"static": True})
+    scale: float = dataclasses.field(metadata={"static": True})
+    shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+
+    def init(self, key: Array, count: int) -> Any:
+        """Returns `own` parameters of each picture, and `shared` layers."""
+        dtype = self.inner.finish.dtype
+        keys = jax.random.split(jax.random.fold_in(key, _SHARED), len(self.factors))
+        shared = [
+            self.scale
+            * jax.random.normal(k, (self.anchors, *_smaller(self.shape, f)), dtype)
+            for k, f in zip(keys, self.factors, strict=True)
+        ]
+        return {"own": self.inner.init(key, count), "shared": shared}
+
+    def images(self, params: Any) -> Float[Array, "count *shape"]:
+        """Returns the pictures, in [0, 1]."""
+        own = jax.vmap(self.inner.canvas)(params["own"])
+        weights = jnp.asarray(_hats(self.anchors, len(own)), own.dtype)
+        for layer in params["shared"]:
+            anchored = jax.vmap(lambda one: _resized(one, self.inner))(layer)
+            own = own + jnp.einsum(
+                "ja,a...->j...", weights, anchored, precision="highest"
+            )
+        return jax.vmap(self.inner.finish.image)(own)
+
+    def inverse(self, images: Float[Array, "count *shape"]) -> Any:
+        """Returns parameters that share nothing."""
+        images = checked_images(images, self.shape)
+        own, dtype = self.inner.inverse(images), self.inner.finish.dtype
+        shapes = [(self.anchors, *_smaller(self.shape, f)) for f in self.factors]
+        return {"own": own, "shared": [jnp.zeros(shape, dtype) for shape in shapes]}
+
+
+def pyramid(
+    shape: Iterable[int],
+    *,
+    factors: Iterable[int] = (1, 2, 4, 8),
+    color: Color = "auto",
+    squash: SquashName = "sigmoid",
+    scale: float = 0.01,
+    dtype: Any = jnp.float32,
+) -> Parametrization:
+    r"""Parametrizes a picture as a Laplacian pyramid: layers of several resolutions.
+
+    $$x = \sigma\Bigl(M \sum_k \mathrm{up}(z_k)\Bigr)$$
+
+    where $z_k$ is `factors[k]` times smaller than the picture along each spatial axis,
+    rounded up, and enlarged linearly.
+
+    Args:
+        shape: of one picture, `(height, width, channels)`, or of any rank.
+        factors: how much smaller each layer is. `(8,)` alone is a picture of low
+            resolution, which cannot show anything finer.
+        color: as in `fourier`.
+        squash: as in `fourier`.
+        scale: standard deviation of the parameters at the start.
+        dtype: of parameters and pictures. Layers are added in float32 at least.
+
+    Returns:
+        A parametrization. Its inverse is exact if 1 is among the factors; without, it
+        gives the image back as blurred as the finest layer.
+
+    Raises:
+        ValueError: if the shape, the color or the squash does not exist, or the
+            factors are not positive integers that ascend.
+        TypeError: if `dtype` is not one of floats.
+
+    Example:
+        >>> picture = pyramid((25, 30, 3), factors=(1, 4))
+        >>> params = picture.init(jax.random.key(0), 2)
+        >>> [layer.shape for layer in params]
+        [(2, 25, 30, 3), (2, 7, 8, 3)]
+
+    References:
+        Burt and Adelson, 1983, section III [burt1983laplacian].
+    """
+    shape = checked_shape(shape, 2)
+    done = finish(shape, color, squash, dtype)
+    return Pyramid(done, _checked_factors(factors), checked_scale(scale), shape)
+
+
+def shared(
+    parametrization: Parametrization,
+    *,
+    factors: Iterable[int] = (1, 2, 4, 8),
+    anchors: int = 1,
+    scale: float = 0.01,
+) -> Parametrization:
+    r"""Adds layers that all pictures of a unit have in common.
+
+    $$x_j = \sigma\Bigl(M \bigl(c_j
+    + \sum_k \mathrm{up}(z_k(j))\bigr)\Bigr)$$
+
+    where $c_j$ is what the given parametrization draws for picture $j$, and $z_k$ a
+    layer `factors[k]` times smaller than the picture. It is the same for all pictures
+    of a unit, or, with several anchors, changes linearly from anchor to anchor, which
+    are spread evenly from the first picture to the last. For a row of pictures between
+    two units with `interpolate` and `alignment`.
+
+    Args:
+        parametrization: `fourier`, `pixels` or `pyramid`.
+        factors: how much smaller each shared layer is along each spatial axis.
+        anchors: for how many places along the group a layer is given.
+        scale: standard deviation of the shared layers at the start.
+
+    Returns:
+        A parametrization with parameters `own` and `shared`. With several anchors a
+        picture depends on its place in the group and so on the number of pictures. Its
+        inverse leaves nothing to the shared layers.
+
+    Raises:
+        ValueError: if `anchors` or a factor is not a positive integer.
+        TypeError: if the parametrization has no canvas to add to.
+
+    Example:
+        >>> from jaxinterp.featurevis.canvas import pixels
+        >>> row = shared(pixels((16, 16, 3), scale=0.0), factors=(4,))
+        >>> params = row.init(jax.random.key(0), 5)
+        >>> params["shared"][0].shape
+        (1, 4, 4, 3)
+        >>> images = row.images(params)
+        >>> bool((images[0] == images[4]).all())
+        True
+
+    References:
+        Mordvintsev et al., 2018, "Aligned Feature Visualization Interpolation"
+        [mordvintsev2018differentiable].
+    """
+    if not isinstance(parametrization, Canvas):
+        raise TypeError(
+            "shared() adds to a picture before its colors and its squash, which "
+            f"{type(parametrization).__name__} does not let it. Give `fourier`, "
+            "`pixels` or `pyramid`; wrap the result in others."
+        )
+    if not isinstance(anchors, int | np.integer) or anchors < 1:
+        raise ValueError(f"`anchors` is a positive integer, and was {anchors!r}.")
+    return Shared(
+        parametrization,
+        _checked_factors(factors),
+        int(anchors),
+        checked_scale(scale),
+        parametrization.shape,
+    )
+
+
+def _smaller(shape: tuple[int, ...], factor: int) -> tuple[int, ...]:
+    *spatial, channels = shape
+    return (*(-(-n // factor) for n in spatial), channels)
+
+
+def _resized(layer: Any, canvas: Canvas) -> Any:
+    layer = layer.astype(canvas.finish.computed)
+    return jax.image.resize(layer, canvas.shape, "linear")
+
+
+def _hats(anchors: int, count: int) -> np.ndarray:
+    """Returns how much of each anchor each picture has, `(count, anchors)`."""
+    if anchors == 1:
+        return np.ones((count, 1))
+    places = np.linspace(0, anchors - 1, count)
+    distances = np.abs(places[:, None] - np.arange(anchors)[None, :])
+    return np.maximum(0, 1 - distances)
+
+
+def _checked_factors(factors: Iterable[int]) -> tuple[int, ...]:
+    values = tuple(factors)
+    whole = all(isinstance(f, int | np.integer) and f > 0 for f in values)
+    if not values or not whole or list(values) != sorted(set(values)):
+        raise ValueError(
+            "`factors` are positive integers that ascend, such as (1, 2, 4, 8), and "
+            f"were {values}."
+        )
+    return tuple(int(f) for f in values)

@@ -1,0 +1,142 @@
+"""Published sequences of transforms, as functions."""
+
+from __future__ import annotations
+
+from jaxinterp.featurevis.affine import (
+    box_crop,
+    crop_or_pad,
+    jitter,
+    pad,
+    rotate,
+    scale,
+)
+from jaxinterp.featurevis.perturb import noise
+from jaxinterp.featurevis.transform import Transform, compose
+from jaxinterp.featurevis.warp import Size
+
+
+def lucid_transforms(*, keep_size: bool = True) -> Transform:
+    """Returns the standard transforms of lucid: zooms of 10 %, turns of 10 degrees.
+
+    Lucid's own view is 12 pixels larger than the picture, all of them border; here they
+    are cut off, so that a model of one size can be shown it. A zoom resizes in lucid,
+    and keeps the size here; a corner that a turn uncovers is black in lucid, and gray.
+
+    Args:
+        keep_size: whether the view has the size of the picture.
+
+    Returns:
+        A transform.
+
+    Example:
+        >>> lucid_transforms()(jax.random.key(0), jnp.zeros((32, 24, 3))).shape
+        (32, 24, 3)
+
+    References:
+        lucid, `lucid/optvis/transform.py`, `standard_transforms`.
+    """
+    return compose(
+        [
+            pad(12),
+            jitter(8),
+            scale(choices=[1 + (i - 5) / 50 for i in range(11)]),
+            rotate(choices=[*_degrees(-10, 11), *[0.0] * 5]),
+            jitter(4),
+            *([crop_or_pad()] if keep_size else []),
+        ]
+    )
+
+
+def distill_transforms() -> Transform:
+    """Returns the transforms of the Distill article, gentler and with more jitter.
+
+    A zoom keeps the size here, as it does in all our recipes.
+
+    Returns:
+        A transform that keeps the size of the picture.
+
+    Example:
+        >>> distill_transforms()(jax.random.key(0), jnp.zeros((32, 24, 3))).shape
+        (32, 24, 3)
+
+    References:
+        Olah et al., 2017, the footnote on how the pictures were made
+        [olah2017feature].
+    """
+    return compose(
+        [
+            pad(16),
+            jitter(16),
+            scale(choices=[1.0, 0.975, 1.025, 0.95, 1.05]),
+            rotate(choices=_degrees(-5, 6)),
+            jitter(8),
+            crop_or_pad(),
+        ]
+    )
+
+
+def atlas_transforms() -> Transform:
+    """Returns the transforms of activation atlases: small pictures, mostly jitter.
+
+    Returns:
+        A transform that keeps the size of the picture.
+
+    Example:
+        >>> atlas_transforms()(jax.random.key(0), jnp.zeros((80, 80, 3))).shape
+        (80, 80, 3)
+
+    References:
+        Carter et al., 2019 [carter2019activation]; the numbers are those of lucid's
+        recipe, `lucid/recipes/activation_atlas/render.py`.
+    """
+    angles = [*_degrees(-20, 20), *_degrees(-10, 10), *_degrees(-5, 5), *[0.0] * 5]
+    return compose(
+        [
+            pad(16),
+            *(jitter(pixels) for pixels in (4, 4, 8, 8, 8)),
+            scale(choices=[0.998**i for i in range(20, 40)]),
+            rotate(choices=angles),
+            jitter(2),
+            crop_or_pad(),
+        ]
+    )
+
+
+def maco_crops(
+    size: int | Size,
+    *,
+    sides: tuple[float, float] = (0.5, 0.05),
+    noise_level: float = 0.08,
+) -> Transform:
+    """Returns the noisy random boxes under which MACO optimizes a picture.
+
+    Each step averages over many of them, 32 in the paper: ask `maximize` for as many
+    `samples`. Departing from the published code, boxes do not reach out of the picture.
+
+    Args:
+        size: of what the model is shown, or its side.
+        sides: mean side of the boxes at the first and at the last step, as shares of
+            the picture's.
+        noise_level: standard deviation of the Gaussian, and width of the uniform noise
+            that is added to it.
+
+    Returns:
+        A transform to that size.
+
+    Raises:
+        ValueError: if a number is no share, no size or no noise.
+
+    Example:
+        >>> maco_crops(16)(jax.random.key(0), jnp.zeros((64, 64, 3))).shape
+        (16, 16, 3)
+
+    References:
+        Fel et al., 2023, section 3 [fel2023unlocking].
+    """
+    return compose(
+        [box_crop(size, sides=sides), noise(noise_level, uniform=noise_level)]
+    )
+
+
+def _degrees(start: int, stop: int) -> list[float]:
+    return [float(angle) for angle in range(start, stop)]

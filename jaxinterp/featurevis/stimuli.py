@@ -1,0 +1,338 @@
+r"""Pictures of a known kind, to ask a unit about one property at a time.
+
+Every function draws one picture for each entry of its parameters, which broadcast
+against one another: 8 orientations `(8, 1)` and 5 frequencies `(5,)` make pictures `(8,
+5, height, width, channels)`. Places $(x, y)$ are in pixels from the middle of the
+picture, $x$ to the right and $y$ downwards; angles are in radians, from $x$ towards
+$y$. Edges are drawn to a fraction of a pixel, so that a picture changes smoothly with
+its parameters.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxinterp.featurevis.model import Preprocess
+from jaxinterp.featurevis.objective import Objective
+from jaxinterp.featurevis.scoring import scorer
+from jaxinterp.trace.transform import ApplyFn
+
+# One number for each picture, or one for all.
+Number = Any
+Shape = tuple[int, int, int]
+# A number in [0, 1], or one for each channel.
+Color = Any
+
+
+def gratings(
+    orientation: Number,
+    frequency: Number,
+    phase: Number = 0.0,
+    *,
+    shape: Shape,
+    contrast: Number = 1.0,
+    width: Number = math.inf,
+    dtype: Any = jnp.float32,
+) -> Float[Array, "*stimuli height width channels"]:
+    r"""Draws waves of light, in a Gaussian window if a width is given (Gabor patches).
+
+    $$\tfrac12 + \tfrac c2\, e^{-(x^2 + y^2) / 2 \sigma^2}
+    \cos(2 \pi f (x \cos\theta + y \sin\theta) + \varphi)$$
+
+    Args:
+        orientation: $\theta$, the direction in which the light changes: stripes stand
+            upright at 0 and lie at $\pi / 2$.
+        frequency: $f$, in cycles a pixel, up to 0.5.
+        phase: $\varphi$, in radians; at 0 the middle is bright.
+        shape: of a picture.
+        contrast: $c$, between 0 and 1.
+        width: $\sigma$, in pixels; by default there is no window.
+        dtype: of the pictures.
+
+    Returns:
+        Grey pictures in [0, 1].
+
+    Raises:
+        ValueError: if the shape is no `(height, width, channels)`.
+
+    Example:
+        >>> row = gratings(0.0, 0.25, shape=(1, 5, 1))[0, :, 0]
+        >>> [round(value, 3) for value in row.tolist()]
+        [0.0, 0.5, 1.0, 0.5, 0.0]
+
+    References:
+        Hubel and Wiesel, 1962 (bars and edges) [hubel1962receptive].
+    """
+    x, y, angle, f, start, c, sigma = _canvas(
+        shape, dtype, orientation, frequency, phase, contrast, width
+    )
+    wave = jnp.cos(2 * math.pi * f * (x * jnp.cos(angle) + y * jnp.sin(angle)) + start)
+    window = jnp.exp(-(x**2 + y**2) / (2 * sigma**2))
+    return _colored((1 + c * window * wave) / 2, shape, 1.0, 0.0)
+
+
+def dots(
+    x: Number,
+    y: Number,
+    radius: Number,
+    *,
+    shape: Shape,
+    color: Color = 1.0,
+    background: Color = 0.5,
+    dtype: Any = jnp.float32,
+) -> Float[Array, "*stimuli height width channels"]:
+    """Draws a disc on a ground.
+
+    Args:
+        x: of its middle, pixels to the right of that of the picture.
+        y: pixels downwards.
+        radius: in pixels.
+        shape: of a picture.
+        color: of the disc in [0, 1], one number or one for each channel.
+        background: likewise, of what is around it.
+        dtype: of the pictures.
+
+    Returns:
+        Pictures in [0, 1].
+
+    Raises:
+        ValueError: if the shape or a color does not fit.
+
+    Example:
+        >>> dots(0, 0, 1, shape=(1, 5, 1))[0, :, 0].tolist()
+        [0.5, 0.75, 1.0, 0.75, 0.5]
+    """
+    column, row, x, y, radius = _canvas(shape, dtype, x, y, radius)
+    distance = jnp.hypot(column - x, row - y) - radius
+    return _colored(_inside(distance), shape, color, background)
+
+
+def blobs(
+    x: Number,
+    y: Number,
+    width: Number,
+    *,
+    shape: Shape,
+    color: Color = 1.0,
+    background: Color = 0.5,
+    dtype: Any = jnp.float32,
+) -> Float[Array, "*stimuli height width channels"]:
+    r"""Draws a soft dot: its color fades as $e^{-d^2 / 2 \sigma^2}$ with the distance.
+
+    Args:
+        x: of its middle, pixels to the right of that of the picture.
+        y: pixels downwards.
+        width: $\sigma$, in pixels.
+        shape: of a picture.
+        color: of the middle in [0, 1], one number or one for each channel.
+        background: likewise, of what is far away.
+        dtype: of the pictures.
+
+    Returns:
+        Pictures in [0, 1].
+
+    Raises:
+        ValueError: if the shape or a color does not fit.
+
+    Example:
+        >>> row = blobs(0, 0, 1, shape=(1, 3, 1), background=0)[0, :, 0]
+        >>> [round(value, 3) for value in row.tolist()]
+        [0.607, 1.0, 0.607]
+    """
+    column, row, x, y, width = _canvas(shape, dtype, x, y, width)
+    squares = (column - x) ** 2 + (row - y) ** 2
+    return _colored(jnp.exp(-squares / (2 * width**2)), shape, color, background)
+
+
+def bars(
+    orientation: Number,
+    width: Number,
+    length: Number = math.inf,
+    *,
+    x: Number = 0.0,
+    y: Number = 0.0,
+    shape: Shape,
+    color: Color = 1.0,
+    background: Color = 0.5,
+    dtype: Any = jnp.float32,
+) -> Float[Array, "*stimuli height width channels"]:
+    """Draws a bar on a ground.
+
+    Args:
+        orientation: the direction across the bar, as that of a grating: it stands
+            upright at 0.
+        width: across, in pixels.
+        length: along, in pixels; from border to border by default.
+        x: of its middle, pixels to the right of that of the picture.
+        y: pixels downwards.
+        shape: of a picture.
+        color: of the bar in [0, 1], one number or one for each channel.
+        background: likewise, of what is around it.
+        dtype: of the pictures.
+
+    Returns:
+        Pictures in [0, 1].
+
+    Raises:
+        ValueError: if the shape or a color does not fit.
+
+    Example:
+        >>> bars(0, 1, shape=(1, 5, 1), background=0)[0, :, 0].tolist()
+        [0.0, 0.0, 1.0, 0.0, 0.0]
+    """
+    column, row, angle, width, length, x, y = _canvas(
+        shape, dtype, orientation, width, length, x, y
+    )
+    across = (column - x) * jnp.cos(angle) + (row - y) * jnp.sin(angle)
+    along = (row - y) * jnp.cos(angle) - (column - x) * jnp.sin(angle)
+    inside = _inside(jnp.abs(across) - width / 2) * _inside(jnp.abs(along) - length / 2)
+    return _colored(inside, shape, color, background)
+
+
+def checkerboards(
+    size: Number,
+    orientation: Number = 0.0,
+    *,
+    shape: Shape,
+    contrast: Number = 1.0,
+    dtype: Any = jnp.float32,
+) -> Float[Array, "*stimuli height width channels"]:
+    """Draws a checkerboard, whose field at the right below the middle is dark.
+
+    Args:
+        size: side of a field, in pixels.
+        orientation: by which it is turned, in radians.
+        shape: of a picture.
+        contrast: between 0 and 1.
+        dtype: of the pictures.
+
+    Returns:
+        Grey pictures in [0, 1].
+
+    Raises:
+        ValueError: if the shape is no `(height, width, channels)`.
+
+    Example:
+        >>> checkerboards(1, shape=(2, 4, 1))[..., 0].tolist()
+        [[1.0, 0.0, 1.0, 0.0], [0.0, 1.0, 0.0, 1.0]]
+    """
+    x, y, size, angle, contrast = _canvas(shape, dtype, size, orientation, contrast)
+
+    def square_wave(along: Any) -> Any:
+        """One in even fields and minus one in odd ones, a pixel wide at the edges."""
+        place = along / size
+        to_edge = (place - jnp.round(place)) * size
+        sign = 1 - 2 * jnp.mod(jnp.round(place), 2)
+        return sign * jnp.clip(2 * to_edge, -1, 1)
+
+    u = x * jnp.cos(angle) + y * jnp.sin(angle)
+    v = y * jnp.cos(angle) - x * jnp.sin(angle)
+    field = square_wave(u) * square_wave(v)
+    return _colored((1 - contrast * field) / 2, shape, 1.0, 0.0)
+
+
+def tuning_curve(
+    apply_fn: ApplyFn,
+    objective: Objective | str,
+    variables: Any,
+    stimuli: Any,
+    *,
+    axes: int = 1,
+    batch_size: int | None = None,
+    preprocess: Preprocess | None = None,
+) -> Float[Array, "units ..."]:
+    """Returns what every unit answers to each stimulus.
+
+    All units share one pass of the model. Time grows with the stimuli; memory with
+    `batch_size`.
+
+    Args:
+        apply_fn: the model.
+        objective: of one or many units, or a string for it: `channel("Conv_0")`, or
+            `"Conv_0:*"`, is all channels of a layer.
+        variables: of the model.
+        stimuli: pictures, with an axis in front for each parameter that is varied.
+        axes: how many such axes there are.
+        batch_size: how many pictures to take at once; all of them by default.
+        preprocess: from pictures to inputs of the model; nothing by default.
+
+    Returns:
+        Scores with the axes of the parameters, in the units of the objective.
+
+    Raises:
+        AddressError: if the model has no such site.
+        ValueError: if `stimuli` has no picture or no such axes, or `batch_size` is not
+            positive.
+
+    Example:
+        >>> from jaxinterp.featurevis.units import channel
+        >>> upright = jnp.array([-1.0, 1.0, -1.0]).reshape(1, 1, 3, 1)
+        >>> def model(w, x):
+        ...     return jnp.tanh((x * w).sum((1, 2)))
+        >>> stimuli = gratings(jnp.array([0.0, math.pi / 2]), 0.5, shape=(3, 3, 1))
+        >>> curves = tuning_curve(model, channel("tanh"), upright, stimuli)
+        >>> [round(value, 3) for value in curves[0].tolist()]
+        [0.995, -0.762]
+    """
+    if axes < 0 or stimuli.ndim <= axes or not stimuli.size:
+        raise ValueError(
+            f"`stimuli` has {axes} axes of parameters and then those of a picture, and "
+            f"its shape is {tuple(stimuli.shape)}. Write `axes=` for their number."
+        )
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(f"`batch_size` must be at least 1, and is {batch_size}.")
+    grid, picture = stimuli.shape[:axes], stimuli.shape[axes:]
+    flat = stimuli.reshape(-1, *picture)
+    found, bound = scorer(apply_fn, objective, variables, flat, preprocess)
+    score = jax.jit(lambda w, o, images: found(w, o, images).pictures)
+    count = flat.shape[0]
+    size = min(batch_size or count, count)
+    parts = []
+    for start in range(0, count, size):
+        index = np.minimum(np.arange(start, start + size), count - 1)
+        part = score(variables, bound, flat[index])  # one compilation
+        parts.append(part[:, : count - start])
+    return jnp.concatenate(parts, axis=1).reshape(-1, *grid)
+
+
+def _canvas(shape: Shape, dtype: Any, *parameters: Number) -> list[Any]:
+    """Returns x and y of the pixels, and parameters; all broadcast to the pictures.
+
+    The last two axes are the rows and columns, in front of them are those of the
+    parameters.
+    """
+    if len(shape) != 3 or min(shape) < 1:
+        raise ValueError(
+            f"`shape` is that of a picture, (height, width, channels), and is {shape}."
+        )
+    height, width, _ = shape
+    arrays = jnp.broadcast_arrays(*(jnp.asarray(value, dtype) for value in parameters))
+    front = (1,) * arrays[0].ndim
+    x = jnp.arange(width, dtype=dtype).reshape(*front, 1, width) - (width - 1) / 2
+    y = jnp.arange(height, dtype=dtype).reshape(*front, height, 1) - (height - 1) / 2
+    return [x, y, *(array[..., None, None] for array in arrays)]
+
+
+def _inside(distance: Any) -> Any:
+    """Returns the share of a pixel inside of a form, from the distance to its edge."""
+    return jnp.clip(0.5 - distance, 0, 1)
+
+
+def _colored(share: Any, shape: Shape, color: Color, background: Color) -> Any:
+    channels, ends = shape[-1], []
+    for name, value in (("color", color), ("background", background)):
+        array = jnp.asarray(value, share.dtype)
+        if array.shape not in ((), (channels,)):
+            raise ValueError(
+                f"`{name}` is one number, or one for each of the {channels} channels, "
+                f"and has the shape {array.shape}."
+            )
+        ends.append(jnp.broadcast_to(array, (channels,)))
+    front, back = (end.reshape((1,) * share.ndim + (-1,)) for end in ends)
+    return back + (front - back) * share[..., None]

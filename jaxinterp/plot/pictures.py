@@ -1,0 +1,166 @@
+"""Pictures in a grid, and what a unit looks for beside what excites it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+# Inches: around a grid, between its cells, and for a line of text above a cell.
+_EDGE, _GAP, _TITLE = 0.08, 0.06, 0.2
+
+
+def picture_grid(
+    images: Any,
+    *,
+    columns: int | None = None,
+    titles: Sequence[str] | None = None,
+    size: float = 1.2,
+) -> Figure:
+    """Draws pictures in rows and columns, pixel by pixel.
+
+    Args:
+        images: `(batch, height, width, channels)` with one channel or three, in [0, 1].
+        columns: how many pictures a row has; about as many as there are rows by
+            default.
+        titles: what to write above each picture.
+        size: width of a picture in inches.
+
+    Returns:
+        A matplotlib figure: `figure.savefig("features.png")`.
+
+    Raises:
+        ValueError: if the images are not of that shape and range, or there is not a
+            title for each.
+
+    Example:
+        >>> figure = picture_grid(np.zeros((5, 8, 8, 3)), columns=3)
+        >>> len(figure.axes)
+        5
+    """
+    shown = _checked(images, "picture_grid", "images", 4)
+    count, tall, wide = shown.shape[:3]
+    if titles is not None and len(titles) != count:
+        raise ValueError(
+            f"picture_grid: there are {count} pictures and {len(titles)} titles."
+        )
+    columns = columns or int(np.ceil(np.sqrt(count)))
+    rows = -(-count // columns)
+    top = _TITLE if titles is not None else 0.0
+    cell = (size + _GAP, size * tall / wide + _GAP + top)
+    figure = _figure(columns * cell[0], rows * cell[1])
+    for i, picture in enumerate(shown):
+        row, column = divmod(i, columns)
+        corner = (column * cell[0], row * cell[1] + top)
+        axes = _place(figure, corner, (size, size * tall / wide))
+        _show(axes, picture)
+        if titles is not None:
+            axes.set_title(titles[i], fontsize=7, pad=2)
+    return figure
+
+
+def feature_sheet(
+    images: Any,
+    examples: Any,
+    *,
+    names: Sequence[str],
+    columns: int = 2,
+    size: float = 1.4,
+) -> Figure:
+    """Draws for each unit its optimized picture and, beside it, real examples.
+
+    Args:
+        images: one picture for each unit, `(units, height, width, channels)` in [0, 1].
+        examples: what excites each unit, `(units, k, height, width, channels)` in [0,
+            1]; they are set in a square of the picture's height.
+        names: of the units, written above.
+        columns: how many units a row has.
+        size: width of a picture in inches.
+
+    Returns:
+        A matplotlib figure.
+
+    Raises:
+        ValueError: if the images are not of that shape and range, or there are not as
+            many of one as of the others.
+
+    Example:
+        >>> figure = feature_sheet(
+        ...     np.zeros((2, 8, 8, 3)), np.zeros((2, 4, 6, 6, 3)), names=["a", "b"])
+        >>> len(figure.axes)
+        10
+    """
+    shown = _checked(images, "feature_sheet", "images", 4)
+    beside = _checked(examples, "feature_sheet", "examples", 5)
+    if not len(shown) == len(beside) == len(names):
+        raise ValueError(
+            f"feature_sheet: there are {len(shown)} pictures, examples of "
+            f"{len(beside)} units and {len(names)} names."
+        )
+    side = int(np.ceil(np.sqrt(beside.shape[1])))
+    cell = (2 * size + 3 * _GAP, size + _GAP + _TITLE)
+    rows = -(-len(shown) // columns)
+    figure = _figure(columns * cell[0], rows * cell[1])
+    for i, (picture, group, name) in enumerate(zip(shown, beside, names, strict=True)):
+        row, column = divmod(i, columns)
+        left, top = column * cell[0], row * cell[1] + _TITLE
+        axes = _place(figure, (left, top), (size, size))
+        _show(axes, picture)
+        axes.set_title(name, fontsize=7, pad=2, loc="left")
+        small = (size - (side - 1) * _GAP / 3) / side
+        for j, example in enumerate(group):
+            down, right = divmod(j, side)
+            step = small + _GAP / 3
+            corner = (left + size + _GAP + right * step, top + down * step)
+            _show(_place(figure, corner, (small, small)), example)
+    return figure
+
+
+def _checked(images: Any, call: str, name: str, axes: int) -> np.ndarray:
+    shown = np.asarray(images, np.float32)
+    wanted = ("units", "k", "height", "width", "channels")[5 - axes :]
+    if shown.ndim != axes or shown.shape[-1] not in (1, 3) or not shown.size:
+        raise ValueError(
+            f"{call}: `{name}` must be pictures ({', '.join(wanted)}) with one channel "
+            f"or three, and has shape {shown.shape}.\n"
+            f"Choose what to show, such as `{name}[..., :3]`."
+        )
+    low, high = shown.min(), shown.max()
+    # Resized and half-precision pictures leave the range by rounding.
+    if not (low >= -1e-2 and high <= 1 + 1e-2):
+        raise ValueError(
+            f"{call}: `{name}` must be in [0, 1], and is in [{low:g}, {high:g}].\n"
+            "Undo what the model's preprocessing did: `preprocess.inverse(inputs)`."
+        )
+    return np.clip(shown, 0, 1)
+
+
+def _figure(width: float, height: float) -> Figure:
+    return Figure(figsize=(width + 2 * _EDGE - _GAP, height + 2 * _EDGE - _GAP))
+
+
+def _place(
+    figure: Figure, corner: tuple[float, float], size: tuple[float, float]
+) -> Any:
+    """Adds axes at inches from the upper left corner."""
+    width, height = figure.get_size_inches()
+    left, top = corner[0] + _EDGE, corner[1] + _EDGE
+    return figure.add_axes(
+        (
+            left / width,
+            1 - (top + size[1]) / height,
+            size[0] / width,
+            size[1] / height,
+        )
+    )
+
+
+def _show(axes: Any, picture: np.ndarray) -> None:
+    colors = "gray" if picture.shape[-1] == 1 else None
+    shown = picture[..., 0] if picture.shape[-1] == 1 else picture
+    axes.imshow(
+        shown, interpolation="nearest", cmap=colors, vmin=0, vmax=1, aspect="auto"
+    )
+    axes.set_axis_off()

@@ -1,0 +1,142 @@
+"""Objectives of groups, against loops over pairs of pictures."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxinterp.featurevis.group import alignment, diversity, interpolate
+from jaxinterp.featurevis.objective import Shapes, View, count_units, evaluate
+from jaxinterp.featurevis.outputs import logit
+from jaxinterp.featurevis.units import channel, layer
+from tests.oracles import feature_objectives as oracle
+
+from .views import bind, scores
+
+RNG = np.random.default_rng(0)
+MAPS = RNG.normal(size=(6, 4, 7, 5))
+TOKENS = RNG.normal(size=(6, 8, 5))
+VECTORS = RNG.normal(size=(6, 5))
+ALL = {"maps": MAPS, "tokens": TOKENS, "vectors": VECTORS}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_diversity_is_that_of_lucid_negated(name):
+    a = ALL[name]
+    found = scores(diversity("a"), {"a": a})[0]
+    np.testing.assert_allclose(found.mean(), -oracle.diversity(a), rtol=1e-12)
+
+
+def test_a_picture_is_told_what_it_has_in_common_with_the_others():
+    a = MAPS.copy()
+    a[3] = 2 * a[1]  # a texture is not a matter of size
+    found = scores(diversity("a"), {"a": a})[0]
+    for i in range(6):
+        pairs = [oracle.diversity(a[[i, j]]) for j in range(6) if j != i]
+        np.testing.assert_allclose(found[i], -sum(pairs), rtol=1e-12)
+    np.testing.assert_allclose(oracle.diversity(a[[1, 3]]), 1.0)
+
+
+def test_diversity_goes_from_all_alike_to_nothing_in_common():
+    same = np.broadcast_to(np.abs(MAPS[:1]), MAPS.shape)
+    np.testing.assert_allclose(scores(diversity("a"), {"a": same})[0], -5.0)
+    own = np.zeros((4, 2, 3, 4))
+    for i in range(4):
+        own[i, ..., i] = 1.0  # each has a channel of its own
+    np.testing.assert_array_equal(scores(diversity("a"), {"a": own})[0], 0.0)
+
+
+def test_a_single_picture_is_as_different_as_can_be():
+    a = jnp.asarray(MAPS[:1], jnp.float32)
+
+    def total(a):
+        return diversity("a")(View({"a": a}, None, jnp.zeros((1, 2)), 0)).sum()
+
+    value, slope = jax.value_and_grad(total)(a)
+    assert value == 0
+    np.testing.assert_array_equal(slope, 0)
+    np.testing.assert_array_equal(scores(alignment("a"), {"a": MAPS[:1]}), 0)
+
+
+def test_dead_activations_have_a_finite_gradient():
+    def total(a):
+        return diversity("a")(View({"a": a}, None, jnp.zeros((3, 2)), 0)).sum()
+
+    slope = jax.grad(total)(jnp.zeros((3, 4, 5)))
+    np.testing.assert_array_equal(slope, 0)
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize(("decay", "reach"), [(2.0, 4), (3.0, 1), (1.5, 9)])
+def test_alignment_is_that_of_lucid(name, decay, reach):
+    a = ALL[name]
+    found = scores(alignment("a", decay=decay, reach=reach), {"a": a})[0]
+    expected = oracle.alignment(a, decay, reach)
+    np.testing.assert_allclose(found.sum(), expected, rtol=1e-12)
+
+
+def test_alignment_is_shared_among_the_two_of_a_pair():
+    a = np.zeros((3, 2))
+    a[0] = 1.0
+    found = scores(alignment("a", reach=2), {"a": a})[0]
+    np.testing.assert_allclose(found, [-(0.25 + 0.125), -0.25, -0.125])
+
+
+def test_interpolation_goes_from_one_objective_to_the_other():
+    one, two = MAPS.mean((1, 2))[:, 1], (MAPS**2).mean((1, 2, 3))
+    found = scores(interpolate("a:1", layer("a")), {"a": MAPS})[0]
+    share = np.arange(6) / 5
+    np.testing.assert_allclose(found, (1 - share) * one + share * two, rtol=1e-12)
+    first = scores(interpolate("a:1", layer("a")), {"a": MAPS[:1]})[0]
+    np.testing.assert_allclose(first, one[:1])
+
+
+def test_interpolation_reads_what_both_read():
+    assert interpolate("a:1", channel("b", 2) + layer("a")).sites == ("a", "b")
+    assert interpolate(logit(1), logit(2)).sites == ()
+    bound = bind(interpolate("a:*", "b:0"), {"a": MAPS, "b": TOKENS})
+    assert count_units(bound) == 5
+
+
+def test_groups_of_units_do_not_mix():
+    shapes = Shapes({"a": (4, 7, 5)}, None, (1,))
+    objective = (
+        channel("a", [0, 1]) + 3 * diversity("a") + alignment("a", reach=2)
+    ).bound(shapes)
+    groups = RNG.normal(size=(2, 3, 4, 7, 5))
+    images = np.zeros((2, 3, 1))
+    together = evaluate(objective, View({"a": groups}, None, images, 0), 2)
+    for i in range(2):
+        one = channel("a", i) + 3 * diversity("a") + alignment("a", reach=2)
+        expected = scores(one, {"a": groups[i]})
+        np.testing.assert_allclose(together[i], expected[0], rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32])
+def test_precision_is_float32_at_least(dtype, strict_promotion):
+    a = jnp.asarray(MAPS, dtype)
+    exact = {"a": np.asarray(a, np.float64)}
+    for objective in (diversity("a"), alignment("a"), interpolate("a:1", "a:2")):
+        found = scores(objective, {"a": a})
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(
+            found, scores(objective, exact), rtol=1e-4, atol=1e-5
+        )
+
+
+@pytest.mark.parametrize("numbers", [{"decay": 0.0}, {"reach": 0}, {"decay": -1.0}])
+def test_what_alignment_takes(numbers):
+    with pytest.raises(ValueError, match="`decay` and `reach` must be positive"):
+        alignment("a", **numbers)
+
+
+def test_interpolation_is_of_objectives(unchecked):
+    with pytest.raises(TypeError, match="An objective was expected, and 3 was given"):
+        interpolate("a:1", 3)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="names a site and no channel"):
+        interpolate("a", "a:1")
+
+
+def test_diversity_needs_channels():
+    with pytest.raises(ValueError, match="has no channels"):
+        bind(diversity("a"), {"a": np.ones(3)})

@@ -1,0 +1,515 @@
+"""Ascent on small networks, one of which has optima that are known."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import linen as nn
+
+import jaxinterp as ji
+from jaxinterp import featurevis as fv
+from jaxinterp import loop
+from jaxinterp.featurevis import climb
+from jaxinterp.rules import Composite, Gradient, linearized
+
+KEY = jax.random.key(3)
+SHAPE = (9, 12, 3)
+
+
+class Net(nn.Module):
+    """Two convolutions, pooled, and logits."""
+
+    features: int = 5
+
+    @nn.compact
+    def __call__(self, x):
+        x = nn.relu(nn.Conv(self.features, (3, 3), name="first")(x))
+        x = nn.max_pool(x, (2, 2), (2, 2))
+        x = nn.relu(nn.Conv(self.features, (3, 3), name="second")(x))
+        return nn.Dense(4, name="logits")(x.mean(axis=(1, 2)))
+
+
+NET = Net()
+VARIABLES = NET.init(jax.random.key(0), jnp.zeros((1, *SHAPE), jnp.float32))
+
+
+def maximize(objective, *, net=NET, variables=VARIABLES, shape=SHAPE, **options):
+    options = {"key": KEY, "steps": 5, "progress": False, **options}
+    options.setdefault("parametrization", fv.fourier(shape))
+    return fv.maximize(net.apply, objective, variables, **options)
+
+
+def distance_from_gray(view):
+    return jnp.square(view.images - 0.5).sum(tuple(range(1, view.images.ndim)))
+
+
+def same(first, second):
+    return np.array_equal(np.asarray(first), np.asarray(second))
+
+
+# --- What is known --------------------------------------------------------------------
+
+
+def test_a_planted_template_is_found():
+    templates = jax.random.normal(jax.random.key(1), (4, 6, 5, 3), jnp.float32)
+
+    def apply_fn(w, x):
+        return jnp.einsum("bhwc,khwc->bk", x - 0.5, w)
+
+    result = fv.maximize(
+        apply_fn,
+        fv.logit() - 5 * fv.custom(distance_from_gray),
+        templates,
+        key=KEY,
+        parametrization=fv.pixels((6, 5, 3)),
+        steps=200,
+        progress=False,
+    )
+    found = np.asarray(result.images - 0.5).reshape(4, -1)
+    wanted = np.asarray(templates).reshape(4, -1)
+    cosine = (found * wanted).sum(1)
+    cosine /= np.linalg.norm(found, axis=1) * np.linalg.norm(wanted, axis=1)
+    assert cosine.min() > 0.95
+
+
+def test_a_filter_sees_its_own_template_at_its_place():
+    # Of one neuron of a convolution the optimum is the filter, at the neuron's place.
+    kernel = np.asarray(VARIABLES["params"]["first"]["kernel"])
+
+    def apply_fn(variables, x):
+        return nn.Conv(5, (3, 3)).apply({"params": variables["params"]["first"]}, x)
+
+    result = fv.maximize(
+        apply_fn,
+        fv.neuron("Conv", 2, position=(4, 7)) - 2 * fv.custom(distance_from_gray),
+        VARIABLES,
+        key=KEY,
+        parametrization=fv.pixels(SHAPE),
+        steps=200,
+        progress=False,
+    )
+    seen = np.asarray(result.images[0, 3:6, 6:9]) - 0.5
+    wanted = kernel[..., 2]
+    norm = np.linalg.norm(seen) * np.linalg.norm(wanted)
+    assert (seen * wanted).sum() / norm > 0.95
+    outside = np.asarray(result.images[0]).copy()
+    outside[3:6, 6:9] = 0.5
+    assert np.abs(outside - 0.5).max() < 0.05
+
+
+# --- Ascent ---------------------------------------------------------------------------
+
+TARGET = jax.random.uniform(jax.random.key(5), (1, 4, 6, 5), jnp.float32)
+OBJECTIVES = {
+    "neuron": fv.neuron("second", 1),
+    "channel": fv.channel("second", 1),
+    "negated": -fv.channel("second", 1),
+    "string": "second:1",
+    "layer": fv.layer("second"),
+    "direction": fv.direction("second", np.arange(5.0)),
+    "cosine": fv.direction("second", np.arange(5.0), cosine_power=2.0),
+    "direction_neuron": fv.direction_neuron("second", np.arange(5.0)),
+    "tensor_direction": fv.tensor_direction("second", np.asarray(TARGET)),
+    "logit": fv.logit(2),
+    "probability": fv.probability(2),
+    "log_probability": fv.log_probability(2),
+    "diversity": fv.channel("second", 1) + fv.diversity("second"),
+    "interpolate": fv.interpolate("second:1", "second:2"),
+    "alignment": fv.channel("second", 1) + 0.1 * fv.alignment("second"),
+    "style": fv.style("second", TARGET),
+    "match": fv.match("second", TARGET),
+    "caricature": fv.caricature("second", TARGET),
+    "penalized": fv.channel("second", 1) - 1e-4 * fv.total_variation(),
+    "product": fv.channel("second", 1) * fv.channel("second", 3),
+    "scheduled": fv.schedule(lambda step: 1.0 + 0 * step) * fv.channel("second", 1),
+    "custom": fv.custom(
+        lambda view: view.activations["first"].mean((1, 2, 3)), "first"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_every_objective_ascends(name):
+    result = maximize(OBJECTIVES[name], count=2, steps=12)
+    before, after = np.asarray(result.history)[[0, -1]]
+    assert result.history.shape == (12, 2)
+    assert (after > before).all()
+    assert result.images.shape == (2, *SHAPE)
+    assert result.images.dtype == jnp.float32
+
+
+# --- Independence ---------------------------------------------------------------------
+
+
+def test_a_channel_alone_is_the_same_among_others_in_any_chunks():
+    transforms = [fv.jitter(2), fv.rotate(-5.0, 5.0), fv.crop_or_pad(SHAPE[:2])]
+    every = maximize("second:*", transforms=transforms, count=2)
+    assert every.images.shape == (10, *SHAPE)
+    for size in (2, 4, 6):
+        chunked = maximize("second:*", transforms=transforms, count=2, batch_size=size)
+        assert same(chunked.images, every.images)
+        assert same(chunked.history, every.history)
+    alone = maximize("second:3", transforms=transforms, count=2)
+    assert same(alone.images, every.images[6:8])
+    turned = maximize("second:3,1", transforms=transforms, count=2)
+    assert same(turned.images[2:], every.images[2:4])
+
+
+def test_a_picture_does_not_depend_on_how_many_there_are():
+    two, three = (maximize("second:1", count=count).images for count in (2, 3))
+    assert same(two, three[:2])
+    assert not same(three[0], three[1])
+
+
+def test_the_same_key_gives_the_same_picture_and_another_gives_another():
+    first, again = maximize("second:1"), maximize("second:1")
+    other = maximize("second:1", key=jax.random.key(4))
+    assert same(first.images, again.images)
+    assert not same(first.images, other.images)
+
+
+def test_a_clipped_norm_is_that_of_one_unit():
+    optimizer = optax.chain(optax.clip_by_global_norm(1e-3), optax.sgd(10.0))
+    both = maximize("second:0,1", optimizer=optimizer)
+    alone = maximize("second:1", optimizer=optimizer)
+    assert same(both.images[1:], alone.images)
+
+
+# --- The loop -------------------------------------------------------------------------
+
+
+def test_resuming_is_not_stopping():
+    whole = maximize("second:0,1", steps=8, snapshots=(0, 3, 8), warmup_steps=2)
+    start = maximize("second:0,1", steps=5, snapshots=(0, 3), warmup_steps=2)
+    rest = maximize("second:0,1", steps=8, snapshots=(8,), resume=start, warmup_steps=2)
+    assert same(whole.images, rest.images)
+    assert same(whole.history, rest.history)
+    assert list(rest.snapshots) == [0, 3, 8]
+    for number, images in whole.snapshots.items():
+        assert same(images, rest.snapshots[number])
+    assert same(rest.snapshots[8], rest.images)
+
+
+def test_one_program_of_all_steps_gives_the_same(monkeypatch):
+    eager = maximize("second:0,1", steps=6)
+    jitted = jax.jit(lambda key: maximize("second:0,1", key=key, steps=6, batch_size=1))
+    np.testing.assert_allclose(jitted(KEY).images, eager.images, atol=1e-4)
+    # As on an accelerator.
+    monkeypatch.setattr(loop.jax, "default_backend", lambda: "gpu")
+    scanned = maximize("second:0,1", steps=6)
+    np.testing.assert_allclose(scanned.images, eager.images, atol=1e-4)
+    np.testing.assert_allclose(scanned.history, eager.history, atol=1e-4)
+
+
+def test_one_program_serves_all_channels():
+    traces = []
+
+    def apply_fn(variables, x):
+        traces.append(x.shape)
+        return NET.apply(variables, x)
+
+    def run(objective, **options):
+        before = len(traces)
+        fv.maximize(
+            apply_fn,
+            objective,
+            VARIABLES,
+            key=KEY,
+            parametrization=fv.fourier(SHAPE),
+            progress=False,
+            **options,
+        )
+        return len(traces) - before
+
+    first = run("second:0", steps=3)
+    shapes_alone = run("second:4", steps=3)
+    assert shapes_alone < first
+    assert run(fv.channel("second", [2]), steps=7) == shapes_alone
+
+
+def test_later_layers_are_not_computed():
+    def flops(objective):
+        read, bound, keys = _parts(objective)
+        fixed = (VARIABLES, fv.fourier(SHAPE), bound, keys, jnp.asarray(1))
+        ascent = climb.Ascent(read, fv.compose(()), optax.adam(0.1), 1, 1, False)
+        start = climb.start(ascent.optimizer, 1, fv.fourier(SHAPE), keys)
+        step = jax.jit(lambda fixed, state: climb.step(ascent, fixed, state, 0))
+        return step.lower(fixed, start).compile().cost_analysis()["flops"]
+
+    first, second = flops("first:0"), flops("second:0")
+    assert first < 0.9 * second
+
+
+def _parts(objective):
+    from jaxinterp.featurevis.model import reader
+
+    objective = fv.as_objective(objective)
+    image = jax.ShapeDtypeStruct(SHAPE, jnp.float32)
+    read, shapes = reader(NET.apply, objective, VARIABLES, image)
+    bound = objective.bound(shapes)
+    return read, bound, climb.unit_keys(KEY, bound)
+
+
+def test_computing_activations_again_changes_nothing():
+    kept = maximize("second:1", samples=2)
+    again = maximize("second:1", samples=2, rematerialize=True)
+    np.testing.assert_allclose(kept.images, again.images, atol=1e-5)
+
+
+def test_several_transforms_are_averaged():
+    # Of an even sum over a picture and its mirror image, nothing odd is left.
+    def apply_fn(w, x):
+        return (x[..., 0] * w[None]).sum((1, 2))[:, None]
+
+    weights = jnp.array([[1.0, 0.0]], jnp.float32)
+    result = fv.maximize(
+        apply_fn,
+        fv.logit(0),
+        weights,
+        key=KEY,
+        parametrization=fv.pixels((1, 2, 1), scale=0.0),
+        transforms=[fv.flip()],
+        samples=64,
+        steps=1,
+        optimizer=optax.sgd(1.0),
+        progress=False,
+    )
+    left, right = np.asarray(result.images).ravel()
+    assert left > 0.5
+    assert right > 0.5
+    assert abs(left - right) < 0.1
+
+
+# --- The backward pass ----------------------------------------------------------------
+
+
+def test_a_dead_unit_is_woken():
+    def apply_fn(w, x):
+        return jax.nn.relu(x.mean(axis=(1, 2, 3)) - 0.6)[:, None]
+
+    def run(warmup):
+        return fv.maximize(
+            apply_fn,
+            fv.logit(0),
+            None,
+            key=KEY,
+            parametrization=fv.pixels((2, 2, 1)),
+            steps=40,
+            warmup=warmup,
+            warmup_steps=16,
+            progress=False,
+        ).history[-1, 0]
+
+    assert run(None) == 0
+    assert run(ji.rules.redirected()) > 0.1
+
+
+def test_a_composite_replaces_the_derivative():
+    plain = maximize("second:1", warmup=None)
+    linear = maximize("second:1", composite=linearized(), warmup=None)
+    gradient = maximize(
+        "second:1", composite=Composite([("*", Gradient())]), warmup=None
+    )
+    assert same(plain.images, gradient.images)
+    assert np.abs(plain.images - linear.images).max() > 1e-3
+
+
+# --- Models ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 1), (7, 11, 7), (16, 5, 3)])
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float64])
+def test_any_size_channels_and_dtype(shape, dtype):
+    net = Net()
+    variables = net.init(jax.random.key(0), jnp.zeros((1, *shape), jnp.float32))
+    variables = jax.tree.map(lambda leaf: leaf.astype(dtype), variables)
+    result = maximize(
+        "first:0,1",
+        net=net,
+        variables=variables,
+        preprocess=_Cast(dtype),
+        shape=shape,
+        transforms=[fv.jitter(1)],
+    )
+    assert result.images.shape == (2, *shape)
+    assert result.images.dtype == jnp.float32
+    assert (np.asarray(result.images) >= 0).all()
+    assert (np.asarray(result.images) <= 1).all()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Cast:
+    dtype: object
+
+    def __call__(self, images):
+        return images.astype(self.dtype)
+
+
+def test_a_half_precision_picture():
+    picture = fv.pixels(SHAPE, dtype=jnp.bfloat16)
+    result = maximize("first:1", parametrization=picture, preprocess=_Cast(jnp.float32))
+    assert result.images.dtype == jnp.bfloat16
+    assert result.history[-1, 0] > result.history[0, 0]
+
+
+def test_tokens_have_channels_last():
+    net = ji.models.ViT(
+        image_size=8, patch_size=4, width=8, depth=1, heads=2, classes=3
+    )
+    x = jnp.zeros((1, 8, 8, 3), jnp.float32)
+    variables = net.init(jax.random.key(0), x)
+    site = next(
+        a for a in ji.trace(net.apply, variables, x).sites if a.endswith("gelu")
+    )
+    result = fv.maximize(
+        net.apply,
+        fv.channel(site, [0, 1, 2]),
+        variables,
+        key=KEY,
+        parametrization=fv.fourier((8, 8, 3)),
+        steps=10,
+        progress=False,
+    )
+    assert (result.history[-1] > result.history[0]).all()
+
+
+def test_states_of_a_loop_have_the_pictures_first():
+    def apply_fn(w, x):  # (batch, time, features)
+        def cell(state, now):
+            state = jnp.tanh(state @ w["state"] + now @ w["input"])
+            return state, state
+
+        start = jnp.zeros((x.shape[0], 4), x.dtype)
+        return jax.lax.scan(cell, start, jnp.moveaxis(x, 1, 0))[0]
+
+    keys = jax.random.split(jax.random.key(2))
+    w = {
+        "state": jax.random.normal(keys[0], (4, 4), jnp.float32),
+        "input": jax.random.normal(keys[1], (2, 4), jnp.float32),
+    }
+    _, found = ji.capture(apply_fn, "*tanh")(w, jnp.ones((3, 6, 2), jnp.float32))
+    (site,) = found
+    assert found[site].shape == (6, 3, 4)
+    result = fv.maximize(
+        apply_fn,
+        fv.neuron(site, [0, 3], position=(2,)),
+        w,
+        key=KEY,
+        parametrization=fv.pixels((6, 2)),
+        steps=30,
+        progress=False,
+    )
+    assert result.images.shape == (2, 6, 2)
+    moved = np.abs(np.asarray(result.images) - 0.5).max(axis=(0, 2))
+    assert moved[:3].min() > 0.1
+    assert moved[3:].max() < 0.05  # what comes later plays no part
+
+
+def test_a_volume_and_a_signal():
+    for shape in ((6, 2), (4, 5, 6, 1)):
+        result = fv.maximize(
+            lambda w, x: jnp.tanh(x - 0.5),
+            fv.channel("tanh", 0),
+            None,
+            key=KEY,
+            parametrization=fv.pixels(shape),
+            steps=10,
+            progress=False,
+        )
+        assert result.images.shape == (1, *shape)
+        assert result.history[-1, 0] > result.history[0, 0]
+
+
+# --- Errors ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"steps": -1}, ValueError, "`steps` must be an integer of at least 0"),
+        ({"count": 0}, ValueError, "`count` must be an integer of at least 1"),
+        ({"samples": 0}, ValueError, "`samples`"),
+        ({"count": 3, "batch_size": 2}, ValueError, "`batch_size`.* at least 3"),
+        ({"batch_size": 0}, ValueError, "`batch_size`.* at least 1"),
+        ({"warmup_steps": -1}, ValueError, "`warmup_steps`"),
+        ({"snapshots": (9,)}, ValueError, "`snapshots` are numbers of steps, 0..5"),
+        ({"key": 0}, TypeError, "needs a key"),
+        ({"parametrization": SHAPE}, TypeError, "`parametrization=fourier"),
+        ({"optimizer": 0.1}, TypeError, "optax.adam"),
+        ({"composite": "lrp"}, TypeError, "must be a Composite"),
+        ({"objective": "third:1"}, ValueError, "No site matches"),
+        ({"objective": "second:5"}, ValueError, "5"),
+        ({"objective": "second"}, ValueError, "second:3"),
+        ({"objective": 3}, TypeError, "An objective was expected"),
+    ],
+)
+def test_what_cannot_be_is_an_error(unchecked, options, error, message):
+    options = dict(options)
+    with pytest.raises(error, match=message):
+        maximize(options.pop("objective", "second:1"), **options)
+
+
+def test_a_model_that_is_no_function_is_an_error(unchecked):
+    with pytest.raises(TypeError, match=r"model\.apply"):
+        fv.maximize(3, "a:1", None, key=KEY, parametrization=fv.pixels((2, 2, 1)))
+
+
+def test_a_relu_in_a_loop_asks_for_no_warmup():
+    def apply_fn(w, x):
+        def cell(state, now):
+            state = jax.nn.relu(state + now)
+            return state, state
+
+        return jax.lax.scan(cell, jnp.zeros_like(x[:, 0]), jnp.moveaxis(x, 1, 0))[0]
+
+    def run(**options):
+        return fv.maximize(
+            apply_fn,
+            fv.logit(0),
+            None,
+            key=KEY,
+            parametrization=fv.pixels((3, 2)),
+            steps=3,
+            progress=False,
+            **options,
+        )
+
+    with pytest.raises(NotImplementedError, match="warmup=None"):
+        run()
+    assert run(warmup=None).images.shape == (1, 3, 2)
+
+
+def test_a_result_with_more_steps_cannot_be_resumed():
+    with pytest.raises(ValueError, match="has taken 5 steps"):
+        maximize("second:1", steps=3, resume=maximize("second:1"))
+
+
+def test_units_that_differ_in_number_are_an_error():
+    with pytest.raises(ValueError, match="different numbers of units"):
+        maximize(fv.channel("second", [0, 1]) + fv.channel("first", [0, 1, 2]))
+
+
+def test_nan_is_an_error():
+    with pytest.raises(FloatingPointError, match="NaN at step 0, for picture 1"):
+        maximize(fv.channel("second", [0, 1]) * np.array([1.0, np.nan]))
+
+
+def test_a_site_without_the_pictures_in_front_is_an_error():
+    with pytest.raises(ValueError, match="whose axis 0 should have length 2"):
+        fv.maximize(
+            lambda w, x: jnp.tanh(x.sum(axis=0)),
+            fv.channel("tanh", 0),
+            None,
+            key=KEY,
+            parametrization=fv.pixels((3, 3, 1)),
+            progress=False,
+        )
+
+
+def test_an_objective_that_mixes_pictures_is_an_error():
+    mixed = fv.custom(lambda view: view.images.mean(axis=(1, 2)))
+    with pytest.raises(ValueError, match="one number for each picture"):
+        maximize(mixed)

@@ -1,0 +1,224 @@
+"""Stimuli pixel by pixel, and tuning curves of filters whose tuning is known."""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxinterp.featurevis.stimuli import (
+    bars,
+    blobs,
+    checkerboards,
+    dots,
+    gratings,
+    tuning_curve,
+)
+from jaxinterp.featurevis.units import channel
+
+SHAPE = (7, 10, 3)
+
+
+def pixels(shape: tuple[int, ...]) -> Any:
+    """Yields row, column, x and y of each pixel."""
+    for row, column in np.ndindex(*shape[:2]):
+        yield row, column, column - (shape[1] - 1) / 2, row - (shape[0] - 1) / 2
+
+
+@pytest.mark.parametrize("width", [math.inf, 2.0])
+def test_a_grating_is_its_formula(width: float) -> None:
+    found = gratings(
+        0.4, 0.2, 1.1, shape=SHAPE, contrast=0.7, width=width, dtype=jnp.float64
+    )
+    assert found.shape == SHAPE
+    for row, column, x, y in pixels(SHAPE):
+        across = x * math.cos(0.4) + y * math.sin(0.4)
+        window = math.exp(-(x * x + y * y) / (2 * width**2))
+        wave = math.cos(2 * math.pi * 0.2 * across + 1.1)
+        expected = 0.5 + 0.35 * window * wave
+        np.testing.assert_allclose(found[row, column], expected, rtol=1e-12)
+
+
+def test_stripes_stand_upright_at_zero() -> None:
+    found = np.asarray(gratings(0.0, 0.1, shape=SHAPE))
+    assert np.ptp(found, axis=0).max() < 1e-6
+    assert np.ptp(found, axis=1).min() > 0.5
+
+
+def test_parameters_broadcast_against_one_another() -> None:
+    angles, frequencies = np.array([[0.0], [1.0]]), np.array([0.1, 0.2, 0.3])
+    found = gratings(angles, frequencies, shape=SHAPE)
+    assert found.shape == (2, 3, *SHAPE)
+    one = gratings(1.0, 0.2, shape=SHAPE)
+    np.testing.assert_allclose(found[1, 1], one, atol=1e-6)
+
+
+def share_by_sampling(is_inside: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """The share of each pixel inside of a form, by trying 20 x 20 points of each."""
+    result = np.zeros(shape[:2])
+    steps = (np.arange(20) + 0.5) / 20 - 0.5
+    for row, column, x, y in pixels(shape):
+        u, v = np.meshgrid(x + steps, y + steps)
+        result[row, column] = is_inside(u, v).mean()
+    return result
+
+
+def test_forms_cover_the_pixels_that_they_should() -> None:
+    shape = (15, 18, 1)
+    drawn = {
+        "disc": (
+            dots(1.3, -2.0, 4.2, shape=shape, background=0.0),
+            lambda u, v: np.hypot(u - 1.3, v + 2.0) <= 4.2,
+        ),
+        "bar": (
+            bars(0.5, 4.0, 9.0, x=0.6, y=1.0, shape=shape, background=0.0),
+            lambda u, v: (
+                (abs((u - 0.6) * math.cos(0.5) + (v - 1) * math.sin(0.5)) <= 2)
+                & (abs((v - 1) * math.cos(0.5) - (u - 0.6) * math.sin(0.5)) <= 4.5)
+            ),
+        ),
+        "board": (
+            checkerboards(4.0, 0.3, shape=shape),
+            lambda u, v: (
+                (
+                    np.floor((u * math.cos(0.3) + v * math.sin(0.3)) / 4)
+                    + np.floor((v * math.cos(0.3) - u * math.sin(0.3)) / 4)
+                )
+                % 2
+                == 1
+            ),
+        ),
+    }
+    for name, (found, is_inside) in drawn.items():
+        expected = share_by_sampling(is_inside, shape)
+        error = np.abs(np.asarray(found)[..., 0] - expected)
+        # Exact away from the edges; at one, to what a straight edge leaves uncertain.
+        assert error[(expected == 0) | (expected == 1)].max() < 0.15, name
+        assert error.max() < 0.3, name
+        assert error.mean() < 0.02, name
+
+
+def test_a_bar_along_an_axis_is_exact() -> None:
+    found = np.asarray(bars(0.0, 3.0, 2.0, shape=(4, 5, 1), background=0.0))[..., 0]
+    expected = np.zeros((4, 5))
+    expected[1:3, 1:4] = 1
+    assert np.array_equal(found, expected)
+    across = np.asarray(bars(math.pi / 2, 1.0, shape=(5, 4, 1), background=0.0))
+    np.testing.assert_allclose(across[2], 1, atol=1e-6)
+    np.testing.assert_allclose(across[[0, 1, 3, 4]], 0, atol=1e-6)
+
+
+def test_a_blob_is_its_formula() -> None:
+    found = blobs(1.0, -0.5, 2.0, shape=SHAPE, color=(1.0, 0.5, 0.0), background=0.5)
+    for row, column, x, y in pixels(SHAPE):
+        share = math.exp(-((x - 1) ** 2 + (y + 0.5) ** 2) / 8)
+        expected = [0.5 + 0.5 * share, 0.5, 0.5 - 0.5 * share]
+        np.testing.assert_allclose(found[row, column], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (4, 9, 7)])
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_all_are_pictures_between_zero_and_one(
+    shape: tuple[int, int, int], dtype: Any
+) -> None:
+    angle = jnp.linspace(0, 3, 4)
+    for found in (
+        gratings(angle, 0.3, shape=shape, dtype=dtype),
+        dots(angle, 0, 2, shape=shape, dtype=dtype),
+        blobs(angle, 0, 2, shape=shape, dtype=dtype),
+        bars(angle, 2, shape=shape, dtype=dtype),
+        checkerboards(2, angle, shape=shape, dtype=dtype),
+    ):
+        assert found.shape == (4, *shape)
+        assert found.dtype == dtype
+        assert bool(jnp.all((found >= 0) & (found <= 1)))
+
+
+def test_pictures_that_cannot_be_drawn() -> None:
+    with pytest.raises(ValueError, match=r"\(height, width, channels\), and is \(0,"):
+        gratings(0.0, 0.1, shape=(0, 4, 3))
+    with pytest.raises(ValueError, match=r"each of the 3 channels, and .* \(2,\)"):
+        dots(0, 0, 1, shape=SHAPE, color=(1.0, 0.0))
+
+
+# --- Tuning curves --------------------------------------------------------------------
+
+ANGLES = np.arange(8) * math.pi / 8
+FREQUENCIES = np.array([0.12, 0.2, 0.3])
+PHASES = np.arange(4) * math.pi / 2
+
+
+def gabor_filters() -> np.ndarray:
+    """One filter for each orientation and frequency, `(15, 15, 1, 24)`."""
+    filters = []
+    for angle in ANGLES:
+        for frequency in FREQUENCIES:
+            kernel = np.zeros((15, 15))
+            for row, column, x, y in pixels((15, 15)):
+                across = x * math.cos(angle) + y * math.sin(angle)
+                window = math.exp(-(x * x + y * y) / 18)
+                kernel[row, column] = window * math.cos(
+                    2 * math.pi * frequency * across
+                )
+            filters.append(kernel - kernel.mean())
+    return np.stack(filters, axis=-1)[:, :, None]
+
+
+def test_a_gabor_filter_prefers_its_own_grating() -> None:
+    w = gabor_filters()
+
+    def model(w: Any, x: Any) -> Any:
+        x = jax.lax.conv_general_dilated(
+            x, w, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+        return jnp.maximum(x, 0)
+
+    stimuli = gratings(
+        ANGLES[:, None, None],
+        FREQUENCIES[:, None],
+        PHASES,
+        shape=(24, 24, 1),
+        dtype=jnp.float64,
+    )
+    curves = tuning_curve(model, "relu:*", w, stimuli, axes=3, batch_size=25)
+    assert curves.shape == (24, 8, 3, 4)
+    for unit, curve in enumerate(np.asarray(curves).max(axis=-1)):
+        best = np.unravel_index(curve.argmax(), curve.shape)
+        assert best == (unit // 3, unit % 3)
+
+
+@pytest.mark.parametrize("batch_size", [None, 1, 4, 100])
+def test_a_curve_is_a_table_of_scores(batch_size: int | None) -> None:
+    stimuli = np.random.default_rng(0).normal(size=(2, 5, 4, 4, 3))
+    w = np.random.default_rng(1).normal(size=(3, 6))
+    found = tuning_curve(
+        lambda w, x: jnp.tanh(x @ w),
+        channel("tanh"),
+        w,
+        stimuli,
+        axes=2,
+        batch_size=batch_size,
+        preprocess=lambda images: 2 * images,
+    )
+    expected = np.tanh(2 * stimuli @ w).mean(axis=(2, 3))
+    np.testing.assert_allclose(found, np.moveaxis(expected, -1, 0), rtol=1e-12)
+
+
+def test_one_stimulus_needs_no_axis() -> None:
+    found = tuning_curve(
+        lambda w, x: jnp.tanh(w * x), "tanh:*", 1.0, jnp.ones((2, 2, 3)), axes=0
+    )
+    assert found.shape == (3,)
+
+
+def test_curves_that_cannot_be_drawn() -> None:
+    stimuli = jnp.ones((2, 4, 4, 3))
+    model = lambda w, x: jnp.tanh(w * x)  # noqa: E731
+    with pytest.raises(ValueError, match=r"has 4 axes .* \(2, 4, 4, 3\)"):
+        tuning_curve(model, "tanh:*", 1.0, stimuli, axes=4)
+    with pytest.raises(ValueError, match=r"its shape is \(0, 4"):
+        tuning_curve(model, "tanh:*", 1.0, stimuli[:0])
+    with pytest.raises(ValueError, match="`batch_size` must be at least 1"):
+        tuning_curve(model, "tanh:*", 1.0, stimuli, batch_size=0)

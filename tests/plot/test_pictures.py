@@ -1,0 +1,66 @@
+"""Pictures in grids: each at its place, as it is, and what cannot be drawn."""
+
+import numpy as np
+import pytest
+
+from jaxinterp.plot import feature_sheet, picture_grid
+
+RNG = np.random.default_rng(0)
+
+
+def shown(axes):
+    return np.asarray(axes.images[0].get_array())
+
+
+def places(figure):
+    return [
+        (round(a.get_position().x0, 3), round(a.get_position().y1, 3))
+        for a in figure.axes
+    ]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_grid_shows_each_picture_as_it_is(channels):
+    images = RNG.random((5, 6, 9, channels), np.float32)
+    figure = picture_grid(images, columns=3, titles="abcde")
+    assert [axes.get_title() for axes in figure.axes] == list("abcde")
+    for axes, image in zip(figure.axes, images, strict=True):
+        np.testing.assert_array_equal(shown(axes), image.squeeze())
+    columns = {x for x, _ in places(figure)}
+    rows = {y for _, y in places(figure)}
+    assert (len(columns), len(rows)) == (3, 2)
+    box = figure.axes[0].get_window_extent()
+    assert box.width / box.height == pytest.approx(9 / 6)
+
+
+def test_a_sheet_sets_the_examples_beside_the_picture():
+    images = RNG.random((3, 8, 8, 3), np.float32)
+    examples = RNG.random((3, 4, 5, 5, 3), np.float32)
+    figure = feature_sheet(images, examples, names=["a", "b", "c"], columns=2)
+    assert len(figure.axes) == 3 * 5
+    assert [figure.axes[i].get_title(loc="left") for i in (0, 5, 10)] == ["a", "b", "c"]
+    for unit in range(3):
+        first, *others = figure.axes[5 * unit : 5 * unit + 5]
+        np.testing.assert_array_equal(shown(first), images[unit])
+        for axes, example in zip(others, examples[unit], strict=True):
+            np.testing.assert_array_equal(shown(axes), example)
+            assert axes.get_position().x0 > first.get_position().x1
+            assert axes.get_position().y1 <= first.get_position().y1 + 1e-6
+    assert all(0 <= x <= 1 and 0 <= y <= 1 for x, y in places(figure))
+
+
+def test_what_cannot_be_drawn_is_an_error():
+    with pytest.raises(ValueError, match=r"images\[\.\.\., :3\]"):
+        picture_grid(np.zeros((2, 4, 4, 7)))
+    with pytest.raises(ValueError, match="has shape"):
+        picture_grid(np.zeros((4, 4, 3)))
+    with pytest.raises(ValueError, match=r"preprocess\.inverse"):
+        picture_grid(np.full((2, 4, 4, 3), 255.0))
+    with pytest.raises(ValueError, match=r"preprocess\.inverse"):
+        picture_grid(np.full((2, 4, 4, 3), np.nan))
+    with pytest.raises(ValueError, match="2 pictures and 1 titles"):
+        picture_grid(np.zeros((2, 4, 4, 3)), titles=["a"])
+    with pytest.raises(ValueError, match="1 pictures, examples of 2 units and 1 names"):
+        feature_sheet(np.zeros((1, 4, 4, 3)), np.zeros((2, 1, 4, 4, 3)), names=["a"])
+    with pytest.raises(ValueError, match="`examples` must be pictures"):
+        feature_sheet(np.zeros((1, 4, 4, 3)), np.zeros((1, 4, 4, 3)), names=["a"])
