@@ -154,7 +154,7 @@ def maximize(
     objective = as_objective(objective)
     transform = compose(transforms)
     hash_fn = _hashable(apply_fn)
-    seen = _seen(parametrization, transform)
+    seen = _seen(parametrization, transform, count)
     read, shapes = reader(hash_fn, objective, variables, seen, preprocess)
     objective = objective.bound(shapes._replace(image=parametrization.shape))
     late = Ascent(
@@ -222,13 +222,13 @@ def _result(found: Any, stages: tuple[Stage, ...], resume: Result | None) -> Res
 
 
 def _seen(
-    parametrization: Parametrization, transform: Transform
+    parametrization: Parametrization, transform: Transform, count: int
 ) -> jax.ShapeDtypeStruct:
     """Shape and dtype of a transformed picture."""
 
     def one(parametrization: Parametrization) -> Any:
         key = jax.random.key(0)
-        image = parametrization.images(parametrization.init(key, 1))[0]
+        image = parametrization.images(parametrization.init(key, count))[0]
         return transform.at(0.0)(key, image)
 
     return jax.eval_shape(one, parametrization)

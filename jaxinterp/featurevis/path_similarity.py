@@ -259,8 +259,8 @@ def _check_natural(grouped: Any, natural: Any, arbitrary: Any) -> None:
         )
     if is_traced(natural, arbitrary):
         return
-    known = {np.asarray(x).tobytes() for unit in natural for x in unit}
-    twice = [i for i, x in enumerate(arbitrary) if np.asarray(x).tobytes() in known]
+    known = {x.tobytes() for unit in np.asarray(natural) for x in unit}
+    twice = [i for i, x in enumerate(np.asarray(arbitrary)) if x.tobytes() in known]
     if twice:
         raise ValueError(
             f"Picture {twice[0]} of `arbitrary` (and {len(twice) - 1} others) is among "

@@ -131,7 +131,7 @@ def test_paths_in_a_network_with_a_glob_a_selector_and_preprocessing():
         preprocess=lambda x: 2 * x - 1,
         batch_size=4,
     )
-    assert found.sites == ("Net/relu", "Net/relu_1") or len(found.sites) == 2
+    assert len(found.sites) == 2
     assert found.made.shape == (2, 2)
     assert found.made.dtype == jnp.float32
     shown = 2 * made - 1, 2 * natural - 1

@@ -407,5 +407,7 @@ def test_a_wrong_argument_is_named(make, message):
 
 
 def test_what_is_no_transform_is_named():
-    with pytest.raises(TypeError, match=r"such as `jitter\(4\)`.*Transform'> was given"):
+    with pytest.raises(
+        TypeError, match=r"such as `jitter\(4\)`.*Transform'> was given"
+    ):
         compose([pad(1), Transform])
