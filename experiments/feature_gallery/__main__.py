@@ -5,7 +5,7 @@
         --images FOLDER --classes imagenet_classes.txt --output gallery
 
 Without weights it looks at all channels of the zoo's network of shapes. The pictures of
-GoogLeNet that show photographs are named `..._examples.png`.
+GoogLeNet that show photographs are named `..._examples.jpg`.
 """
 
 from __future__ import annotations
@@ -70,12 +70,12 @@ def draw(subject: Subject, layer: Layer, config: Config, folder: Path) -> None:
     titles = [subject.title(layer.name, int(unit)) for unit in layer.units[:count]]
     name = f"{subject.name}_{layer.name.rpartition('/')[2]}"
     grid = picture_grid(layer.images[:count], columns=8, titles=titles, size=1.1)
-    grid.savefig(folder / f"{name}.png", dpi=110)
+    grid.savefig(folder / f"{name}.jpg", dpi=110)
     if layer.examples is not None:
         sheet = feature_sheet(
             layer.images[:count], layer.examples[:count], names=titles, columns=4
         )
-        sheet.savefig(folder / f"{name}_examples.png", dpi=110)
+        sheet.savefig(folder / f"{name}_examples.jpg", dpi=110)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

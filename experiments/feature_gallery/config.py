@@ -30,7 +30,7 @@ class Config:
 
 EMBEDDED = Config()
 # Of BVLC GoogLeNet, whose weights and photographs are the user's.
-GOOGLENET = Config(size=128, natural=480, together=16)
+GOOGLENET = Config(size=128, steps=128, natural=480, together=16)
 GOOGLENET_SITES = (
     "conv2",
     "inception_3b",
