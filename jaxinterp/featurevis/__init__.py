@@ -2,6 +2,7 @@
 
 from jaxinterp.featurevis.achieved import achieved_scores as achieved_scores
 from jaxinterp.featurevis.achieved import natural_ratio as natural_ratio
+from jaxinterp.featurevis.achieved import success_rate as success_rate
 from jaxinterp.featurevis.affine import box_crop as box_crop
 from jaxinterp.featurevis.affine import crop as crop
 from jaxinterp.featurevis.affine import crop_or_pad as crop_or_pad
@@ -55,6 +56,7 @@ from jaxinterp.featurevis.outputs import probability as probability
 from jaxinterp.featurevis.parametrization import Parametrization as Parametrization
 from jaxinterp.featurevis.parametrization import from_image as from_image
 from jaxinterp.featurevis.parametrization import frozen as frozen
+from jaxinterp.featurevis.path_similarity import PathSimilarity as PathSimilarity
 from jaxinterp.featurevis.path_similarity import path_similarity as path_similarity
 from jaxinterp.featurevis.perturb import blur as blur
 from jaxinterp.featurevis.perturb import noise as noise

@@ -79,7 +79,8 @@ def cppn(
 
     The pictures are smooth, with lines as sharp as the weights allow. They start gray.
     Coordinates are 0 in the middle of the picture and $\pm\sqrt3$ at the ends of its
-    longest side, so pixels are square. It wants a small learning rate, 0.005.
+    longest side, so pixels are square. It wants a small learning rate, 0.005, that
+    falls to 0: at a constant one the weights keep jittering.
 
     Args:
         shape: of one picture, `(height, width, channels)`, or of any rank. Parameters

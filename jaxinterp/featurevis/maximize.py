@@ -11,7 +11,6 @@ found for it depends neither on the other units nor on how the work is divided.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -22,7 +21,7 @@ import numpy as np
 import optax
 
 from jaxinterp.featurevis.climb import Ascent, Stage, Work, run_in_chunks, unit_keys
-from jaxinterp.featurevis.model import Preprocess, reader
+from jaxinterp.featurevis.model import Preprocess, hashable, reader
 from jaxinterp.featurevis.names import as_objective
 from jaxinterp.featurevis.objective import Objective, count_units
 from jaxinterp.featurevis.parametrization import Parametrization
@@ -150,12 +149,11 @@ def maximize(
         [True, False, True]
     """
     _check_integers(steps, count, samples, warmup_steps, batch_size)
-    _check_kinds(key, parametrization, optimizer)
+    _check_kinds(apply_fn, key, parametrization, optimizer)
     objective = as_objective(objective)
     transform = compose(transforms)
-    hash_fn = _hashable(apply_fn)
     seen = _seen(parametrization, transform, count)
-    read, shapes = reader(hash_fn, objective, variables, seen, preprocess)
+    read, shapes = reader(hashable(apply_fn), objective, variables, seen, preprocess)
     objective = objective.bound(shapes._replace(image=parametrization.shape))
     late = Ascent(
         dataclasses.replace(read, composite=_checked(composite)),
@@ -234,20 +232,6 @@ def _seen(
     return jax.eval_shape(one, parametrization)
 
 
-def _hashable(apply_fn: ApplyFn) -> ApplyFn:
-    """The model as something that can be hashed: by what it is, else by identity."""
-    if not callable(apply_fn):
-        raise TypeError(
-            "maximize() takes `apply_fn(variables, inputs)` first, and was given "
-            f"{apply_fn!r}. Write `maximize(model.apply, objective, variables, ...)`."
-        )
-    try:
-        hash(apply_fn)
-    except TypeError:
-        return functools.partial(apply_fn)
-    return apply_fn
-
-
 def _done(resume: Result | None, steps: int) -> int:
     done = 0 if resume is None else resume.history.shape[0]
     if done > steps:
@@ -280,7 +264,12 @@ def _check_integers(
             )
 
 
-def _check_kinds(key: Any, parametrization: Any, optimizer: Any) -> None:
+def _check_kinds(apply_fn: Any, key: Any, parametrization: Any, optimizer: Any) -> None:
+    if not callable(apply_fn):
+        raise TypeError(
+            "maximize() takes `apply_fn(variables, inputs)` first, and was given "
+            f"{apply_fn!r}. Write `maximize(model.apply, objective, variables, ...)`."
+        )
     if not isinstance(key, jax.Array):
         raise TypeError(
             "maximize() starts from noise and needs a key. Write "

@@ -6,7 +6,6 @@ each unit, the first `count` are the first unit's.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxinterp.featurevis.model import Preprocess, Reader
+from jaxinterp.featurevis.model import Preprocess, Reader, hashable
 from jaxinterp.trace.selectors import Selector
 from jaxinterp.trace.transform import ApplyFn, select, select_one, trace
 
@@ -168,19 +167,6 @@ def site_reader(
     found = [select_one(graph, sites)] if one else select(graph, sites).values()
     places = tuple((site.address, site.address, len(site.length)) for site in found)
     return Reader(hashable(apply_fn), preprocess, places)
-
-
-def hashable(apply_fn: ApplyFn) -> ApplyFn:
-    """Returns the model as something that can be hashed, so that a program is kept.
-
-    Args:
-        apply_fn: the model; one that cannot be hashed is known by its identity.
-    """
-    try:
-        hash(apply_fn)
-    except TypeError:
-        return functools.partial(apply_fn)
-    return apply_fn
 
 
 def cell(value: Any, digits: int = 2) -> str:

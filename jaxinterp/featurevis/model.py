@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -103,6 +104,19 @@ def reader(
     activations, outputs = jax.eval_shape(read, variables, pictures)
     one = {name: value.shape[1:] for name, value in activations.items()}
     return read, Shapes(one, jax.tree.map(lambda o: o.shape[1:], outputs), image.shape)
+
+
+def hashable(apply_fn: ApplyFn) -> ApplyFn:
+    """Returns the model as something that can be hashed, so that a program is kept.
+
+    Args:
+        apply_fn: the model; one that cannot be hashed is known by its identity.
+    """
+    try:
+        hash(apply_fn)
+    except TypeError:
+        return functools.partial(apply_fn)
+    return apply_fn
 
 
 def _pictures_first(address: str, activation: Any, loops: int, count: int) -> Any:

@@ -122,8 +122,10 @@ def test_no_parametrization_is_missing_from_the_table():
 def test_it_fits_a_picture(name):
     target = target_of((24, 20, 3))
     parametrization = made(name, target.shape)
-    optimizer = optax.adam(0.005 if name == "cppn" else 0.05)
-    params = programs(name, target.shape)[0](KEY, 1)
+    # At a constant rate the weights of a network jitter: 1 of 10 seeds ends above 0.01.
+    falling = optax.cosine_decay_schedule(0.005, 1000)
+    optimizer = optax.adam(falling if name == "cppn" else 0.05)
+    params = programs(name, target.shape)[0](KEY, 3)
 
     def loss(params):
         return jnp.mean((parametrization.images(params) - target[None]) ** 2)
@@ -137,8 +139,8 @@ def test_it_fits_a_picture(name):
     run = jax.jit(functools.partial(lax.scan, step, xs=None, length=1000))
     (params, _), _ = run(start)
     images = programs(name, target.shape)[1](params)
-    distance = jnp.abs(images - target[None]).mean()
-    assert distance < 0.01
+    distances = jnp.abs(images - target[None]).mean(axis=(1, 2, 3))
+    assert (distances < 0.01).all(), distances
 
 
 @every
