@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from experiments.feature_gallery.config import Config
-from experiments.feature_gallery.subject import Subject
+from experiments.feature_gallery.subject import CLASSES, Subject
 from jaxinterp import featurevis as fv
 
 
@@ -21,7 +21,8 @@ class Layer(NamedTuple):
         units: their numbers.
         images: optimized pictures.
         card: what was measured of them; `None` without real pictures.
-        examples: the real pictures that score highest, `(units, k, ...)`, or `None`.
+        examples: of the real pictures that score highest, what the best place sees,
+            `(units, k, ...)`; or `None`.
         slope: of the power spectrum of the optimized pictures.
         seconds: of the optimization, for each picture, compilation included.
     """
@@ -107,4 +108,15 @@ def look(subject: Subject, layer: str, config: Config, units: np.ndarray) -> Lay
         batch_size=config.together,
     )
     first = jax.tree.map(lambda leaf: leaf[: config.shown], found.top)
-    return Layer(layer, units, images, card, fv.crops(batches, first), slope, seconds)
+    examples = fv.crops(batches, first, _field(subject, layer, batches[0]))
+    return Layer(layer, units, images, card, examples, slope, seconds)
+
+
+def _field(
+    subject: Subject, layer: str, pictures: np.ndarray
+) -> fv.ReceptiveField | None:
+    """What of a picture one place of a layer sees; everything, for classes."""
+    if layer == CLASSES:
+        return None
+    inputs = pictures if subject.preprocess is None else subject.preprocess(pictures)
+    return fv.receptive_field(subject.apply_fn, layer, subject.variables, inputs)

@@ -22,12 +22,14 @@ from jaxinterp.featurevis.compare import facet as facet
 from jaxinterp.featurevis.compare import match as match
 from jaxinterp.featurevis.compare import style as style
 from jaxinterp.featurevis.cppn import cppn as cppn
+from jaxinterp.featurevis.dataset_examples import Chosen as Chosen
 from jaxinterp.featurevis.dataset_examples import DatasetExamples as DatasetExamples
 from jaxinterp.featurevis.dataset_examples import crops as crops
 from jaxinterp.featurevis.dataset_examples import dataset_examples as dataset_examples
 from jaxinterp.featurevis.direction import direction as direction
 from jaxinterp.featurevis.direction import direction_neuron as direction_neuron
 from jaxinterp.featurevis.direction import tensor_direction as tensor_direction
+from jaxinterp.featurevis.distribution import Distribution as Distribution
 from jaxinterp.featurevis.distribution import (
     activation_distribution as activation_distribution,
 )
@@ -67,6 +69,8 @@ from jaxinterp.featurevis.picture_diversity import (
 from jaxinterp.featurevis.prior import generator as generator
 from jaxinterp.featurevis.pyramid import pyramid as pyramid
 from jaxinterp.featurevis.pyramid import shared as shared
+from jaxinterp.featurevis.receptive_field import EffectiveField as EffectiveField
+from jaxinterp.featurevis.receptive_field import ReceptiveField as ReceptiveField
 from jaxinterp.featurevis.receptive_field import (
     effective_receptive_field as effective_receptive_field,
 )
