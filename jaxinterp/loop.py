@@ -137,10 +137,16 @@ def iterate(
         >>> int(state), records.tolist()
         (12, [1, 2, 5])
     """
+    if not numbers:
+        number = jax.ShapeDtypeStruct((), jnp.arange(0).dtype)
+        row = _jitted_step.eval_shape(step, static, fixed, state, number)[1]
+        return state, jax.tree.map(lambda r: jnp.zeros((0, *r.shape), r.dtype), row)
     if is_traced(fixed, state):
-        return _all_steps(step, static, fixed, state, jnp.arange(*_ends(numbers)))
+        return _all_steps(
+            step, static, fixed, state, jnp.arange(numbers.start, numbers.stop)
+        )
     if jax.default_backend() != "cpu":
-        numbers_array = jnp.arange(*_ends(numbers))
+        numbers_array = jnp.arange(numbers.start, numbers.stop)
         state, records = _jitted_steps(step, static, fixed, state, numbers_array)
         tick(len(numbers))
         return state, records
@@ -149,8 +155,6 @@ def iterate(
         state, row = _jitted_step(step, static, fixed, state, jnp.asarray(number))
         rows.append(row)
         tick(1)
-    if not rows:
-        return _all_steps(step, static, fixed, state, jnp.arange(0))
     return state, jax.tree.map(lambda *leaves: jnp.stack(leaves), *rows)
 
 
@@ -172,10 +176,6 @@ def is_traced(*trees: Any) -> bool:
         *trees: pytrees of arrays.
     """
     return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(trees))
-
-
-def _ends(numbers: range) -> tuple[int, int]:
-    return numbers.start, max(numbers.start, numbers.stop)
 
 
 def _all_steps(

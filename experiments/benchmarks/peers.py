@@ -1,10 +1,14 @@
-"""The same methods in zennit and captum, where they are installed."""
+"""The same methods in zennit, captum and lucent, where they are installed."""
 
 from __future__ import annotations
 
+import copy
+import importlib.metadata
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
+
+import numpy as np
 
 # The networks of torchvision that are compared, and how they are made.
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -31,22 +35,19 @@ def available() -> bool:
 
 
 def programs(
-    network: str, batch: int, steps: int
+    name: str, batch: int, steps: int
 ) -> dict[str, tuple[str, Callable[[], Any]]]:
     """Returns for each method the peer's name and its computation.
 
     Args:
-        network: one of `NETWORKS`.
+        name: one of `NETWORKS`.
         batch: examples in the batch; integrated gradients take one.
         steps: of integrated gradients.
     """
     import torch
-    import torchvision.models
     from captum.attr import IntegratedGradients
 
-    torch.manual_seed(0)
-    build = getattr(torchvision.models, network)
-    model = build(**NETWORKS[network]).eval().requires_grad_(False)
+    model = random_network(name)
     images = torch.randn(batch, 3, 224, 224)
     targets = torch.arange(batch)
 
@@ -68,10 +69,119 @@ def programs(
         "gradient": ("torch", gradient),
         f"integrated_gradients {steps} steps, 1 image": ("captum", integrated),
     }
-    if network in CANONIZERS:
-        found |= _of_zennit(network, model, images, torch.eye(1000)[targets])
-    torch.set_num_threads(_fastest_threads(gradient))
+    if name in CANONIZERS:
+        found |= _of_zennit(name, model, images, torch.eye(1000)[targets])
+    use_fastest_threads(gradient)
     return found
+
+
+def lucent_available() -> bool:
+    """Whether torch, torchvision and lucent can be imported."""
+    try:
+        import lucent.optvis.render
+        import torchvision.models
+    except ImportError:
+        return False
+    return all((lucent.optvis.render, torchvision.models))
+
+
+def lucent_versions() -> str:
+    """Returns the versions of what lucent's time depends on."""
+    names = ("torch-lucent", "kornia", "torchvision")
+    return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
+
+
+def random_network(name: str) -> Any:
+    """Returns a network of torchvision with random weights.
+
+    Args:
+        name: one of `NETWORKS`.
+    """
+    import torch
+    import torchvision.models
+
+    torch.manual_seed(0)
+    model = getattr(torchvision.models, name)(**NETWORKS[name])
+    return model.eval().requires_grad_(False)
+
+
+def tensors(model: Any) -> dict[str, np.ndarray]:
+    """Returns the weights of a network of torch.
+
+    Args:
+        model: the network.
+    """
+    return {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+
+
+def activation(model: Any, layer: str, images: np.ndarray) -> np.ndarray:
+    """Returns what a layer computes, `(batch, height, width, channels)`.
+
+    Args:
+        model: of torch.
+        layer: name of a module.
+        images: inputs of the model, `(batch, height, width, channels)`.
+    """
+    import torch
+
+    found = []
+    module = model.get_submodule(layer)
+    hook = module.register_forward_hook(lambda module, given, out: found.append(out))
+    with torch.no_grad():
+        model(torch.tensor(images).permute(0, 3, 1, 2))
+    hook.remove()
+    return found[0].numpy().transpose(0, 2, 3, 1)
+
+
+def lucent_images(
+    model: Any,
+    layer: str,
+    channels: Sequence[int],
+    steps: int,
+    *,
+    side: int,
+    shown: int | None = None,
+) -> np.ndarray:
+    """Returns one picture of lucent's for each channel, all optimized at once.
+
+    All is lucent's default but the number of steps and the side: Fourier parameters,
+    decorrelated colors, its transforms, Adam. It leaves hooks in the model, which is
+    therefore copied, to the device where lucent's pictures are.
+
+    Args:
+        model: of torchvision.
+        layer: lucent's name of a module.
+        channels: of the layer.
+        steps: how many.
+        side: of the pictures, in pixels.
+        shown: side of what the model is shown; by default lucent's own choice, 224 for
+            pictures that are smaller.
+    """
+    from lucent.optvis import objectives, param, render, transform
+
+    objective = objectives.Objective.sum(
+        [objectives.channel(layer, c, batch=i) for i, c in enumerate(channels)]
+    )
+    return render.render_vis(
+        copy.deepcopy(model).to(transform.device),
+        objective,
+        lambda: param.image(side, batch=len(channels)),
+        thresholds=(steps,),
+        progress=False,
+        show_image=False,
+        fixed_image_size=shown,
+    )[0]
+
+
+def use_fastest_threads(run: Callable[[], Any]) -> None:
+    """Lets torch use the number of threads at which something is fastest.
+
+    Args:
+        run: what is tried.
+    """
+    import torch
+
+    torch.set_num_threads(_fastest_threads(run))
 
 
 def _of_zennit(

@@ -11,6 +11,7 @@ found for it depends neither on the other units nor on how the work is divided.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -20,7 +21,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxinterp.featurevis.climb import Ascent, Stage, Work, run_in_chunks, unit_keys
+from jaxinterp.featurevis.climb import (
+    Ascent,
+    Stage,
+    Work,
+    run_in_chunks,
+    start,
+    unit_keys,
+)
 from jaxinterp.featurevis.model import Preprocess, hashable, reader
 from jaxinterp.featurevis.names import as_objective
 from jaxinterp.featurevis.objective import Objective, count_units
@@ -68,7 +76,7 @@ def maximize(
     *,
     key: Any,
     parametrization: Parametrization,
-    transforms: Sequence[Transform] = (),
+    transforms: Transform | Sequence[Transform] = (),
     preprocess: Preprocess | None = None,
     steps: int = 512,
     count: int = 1,
@@ -95,7 +103,8 @@ def maximize(
     accelerators, and under an outer `jit`, all steps are one.
 
     Args:
-        apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
+        apply_fn: the model, `apply_fn(variables, inputs) -> outputs`. Arrays that it
+            holds itself are those of the first call: what changes goes in `variables`.
         objective: what to maximize: `channel(...)` and others, combined; or a string
             such as `"inception_4a:476"`, `"inception_4a:0-15"`, `"inception_4a:*"`.
         variables: the weights of the model.
@@ -108,8 +117,9 @@ def maximize(
         steps: number of steps; those of `resume` included.
         count: number of pictures for each unit.
         samples: number of transforms over which each step averages.
-        optimizer: any optax optimizer. Each unit has one of its own, so that a clipped
-            global norm is that of one unit.
+        optimizer: any optax optimizer that needs gradients alone. Each unit has one of
+            its own, so that a clipped global norm is that of one unit. Make it once: a
+            new one is a new program.
         composite: rules of the backward pass, in place of the derivative.
         warmup: rules of the first steps, so that a unit that noise does not excite at
             all has a gradient; `None` for those of `composite`.
@@ -119,7 +129,8 @@ def maximize(
         rematerialize: whether to compute the activations again in the backward
             pass instead of keeping them.
         snapshots: after how many steps to keep the pictures.
-        resume: an earlier result, with fewer steps of the same call.
+        resume: an earlier result, with fewer steps of the same call. Transforms that
+            change over the steps, `box_crop`, go by the new number of steps.
         progress: whether to show a progress bar.
 
     Returns:
@@ -132,8 +143,8 @@ def maximize(
         NotImplementedError: if rules need to know where the examples are, at a site
             where that cannot be told.
         TypeError: if something is not of the kind that is asked for.
-        ValueError: if a number is out of range, or the objective fits neither the model
-            nor itself.
+        ValueError: if `resume` is of another call, a number is out of range, or the
+            objective fits neither the model nor itself.
 
     References:
         Erhan et al., 2009, section 2.3 [erhan2009visualizing]; Olah et al., 2017
@@ -151,7 +162,7 @@ def maximize(
     _check_integers(steps, count, samples, warmup_steps, batch_size)
     _check_kinds(apply_fn, key, parametrization, optimizer)
     objective = as_objective(objective)
-    transform = compose(transforms)
+    transform = compose([transforms] if callable(transforms) else transforms)
     seen = _seen(parametrization, transform, count)
     read, shapes = reader(hashable(apply_fn), objective, variables, seen, preprocess)
     objective = objective.bound(shapes._replace(image=parametrization.shape))
@@ -166,9 +177,12 @@ def maximize(
     done = _done(resume, steps)
     stages = _stages(early, late, warmup_steps, range(done, steps), snapshots)
     many = count_units(objective)
+    if not many:
+        raise ValueError("maximize: the objective has no units: an index is empty.")
+    _check_resume(resume, parametrization, optimizer, many, count)
     state = None if resume is None else (resume.params, resume.optimizer_state)
     work = Work(objective, unit_keys(key, objective), state)
-    size = many if batch_size is None else batch_size // count
+    size = _chunk(many, batch_size, count)
     try:
         found = run_in_chunks(
             stages, variables, parametrization, work, size, is_shown=progress
@@ -197,7 +211,9 @@ def _stages(
                 f"{number!r}."
             )
     cuts = sorted({done, warmup_steps, steps, *snapshots} & set(range(done, steps + 1)))
-    stages = [Stage(late, range(done, done), done in snapshots)]
+    stages = []
+    if done == steps or done in snapshots:
+        stages.append(Stage(late, range(done, done), done in snapshots))
     for first, end in itertools.pairwise(cuts):
         ascent = early if first < warmup_steps else late
         stages.append(Stage(ascent, range(first, end), end in snapshots))
@@ -209,7 +225,7 @@ def _result(found: Any, stages: tuple[Stage, ...], resume: Result | None) -> Res
         return pictures.reshape(-1, *pictures.shape[2:])
 
     history = jnp.moveaxis(found.history, 1, 0)
-    history = history.reshape(history.shape[0], -1)
+    history = history.reshape(history.shape[0], history.shape[1] * history.shape[2])
     _check_finite(history)
     kept = [stage.numbers.stop for stage in stages if stage.is_kept]
     snapshots = dict(zip(kept, map(flat, found.snapshots), strict=True))
@@ -232,7 +248,44 @@ def _seen(
     return jax.eval_shape(one, parametrization)
 
 
+def _chunk(many: int, batch_size: int | None, count: int) -> int:
+    """How many units are computed at once: as equal parts as can be."""
+    most = many if batch_size is None else min(many, batch_size // count)
+    return -(-many // -(-many // most))
+
+
+def _check_resume(
+    resume: Any,
+    parametrization: Parametrization,
+    optimizer: optax.GradientTransformation,
+    many: int,
+    count: int,
+) -> None:
+    """Raises unless a result is of a call with the same units and optimizer."""
+    if resume is None:
+        return
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), many))
+    begin = functools.partial(start, optimizer, count)
+    wanted = jax.eval_shape(begin, parametrization, keys)
+    given = (resume.params, resume.optimizer_state)
+
+    def described(state: Any) -> Any:
+        leaves, tree = jax.tree.flatten(state)
+        return tree, [(leaf.shape, leaf.dtype) for leaf in leaves]
+
+    if described(wanted) != described(given):
+        raise ValueError(
+            "maximize: the result to resume is of a call with another parametrization, "
+            "another optimizer, or another number of units or pictures.\nGive the same "
+            "arguments; only `steps` may be larger."
+        )
+
+
 def _done(resume: Result | None, steps: int) -> int:
+    if resume is not None and not isinstance(resume, Result):
+        raise TypeError(
+            f"maximize: `resume` is an earlier `Result`, and is {type(resume)}."
+        )
     done = 0 if resume is None else resume.history.shape[0]
     if done > steps:
         raise ValueError(
@@ -270,9 +323,10 @@ def _check_kinds(apply_fn: Any, key: Any, parametrization: Any, optimizer: Any) 
             "maximize() takes `apply_fn(variables, inputs)` first, and was given "
             f"{apply_fn!r}. Write `maximize(model.apply, objective, variables, ...)`."
         )
-    if not isinstance(key, jax.Array):
+    is_array = isinstance(key, jax.Array)
+    if not is_array or not jnp.issubdtype(key.dtype, jax.dtypes.prng_key) or key.ndim:
         raise TypeError(
-            "maximize() starts from noise and needs a key. Write "
+            "maximize() starts from noise and needs one key. Write "
             f"`key=jax.random.key(0)`; {key!r} was given."
         )
     if not isinstance(parametrization, Parametrization):

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxinterp.featurevis.objective import Objective, Shapes, Where
 from jaxinterp.rules.composite import Composite
@@ -40,6 +41,9 @@ class Reader:
     def __call__(self, variables: Any, images: Any) -> Seen:
         """Returns activations, with the pictures on their first axis, and outputs.
 
+        What of the outputs does not have the pictures on the first axis, such as a loss
+        or new batch statistics, is left out: `None` stands in its place.
+
         Args:
             variables: the weights of the model.
             images: `(pictures, ...)`.
@@ -63,7 +67,7 @@ class Reader:
             name: _pictures_first(address, found[address], loops, count)
             for name, address, loops in self.places
         }
-        return activations, outputs
+        return activations, jax.tree.map(lambda o: _if_of_pictures(o, count), outputs)
 
 
 def reader(
@@ -117,6 +121,10 @@ def hashable(apply_fn: ApplyFn) -> ApplyFn:
     except TypeError:
         return functools.partial(apply_fn)
     return apply_fn
+
+
+def _if_of_pictures(output: Any, count: int) -> Any:
+    return output if np.shape(output)[:1] == (count,) else None
 
 
 def _pictures_first(address: str, activation: Any, loops: int, count: int) -> Any:

@@ -64,6 +64,8 @@ class Objective:
     is static. `custom` makes one of a function.
     """
 
+    __array_ufunc__ = None  # an array of weights times it is its own business
+
     @property
     def sites(self) -> tuple[Where, ...]:
         """The places whose activations it reads."""
@@ -260,7 +262,8 @@ def _as_objective(value: Any) -> Objective:
             "Objectives combine with objectives, numbers, or one number for each unit, "
             f"`(units,)`; {number.dtype}{list(number.shape)} was given."
         )
-    return Number(jnp.atleast_1d(number))
+    # A float, since integers tell units apart, and a weight is none.
+    return Number(jnp.atleast_1d(number.astype(jnp.result_type(number, jnp.float32))))
 
 
 def count_units(objective: Objective) -> int:

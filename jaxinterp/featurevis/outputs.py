@@ -132,17 +132,8 @@ def log_probability(
     return _output(jax.nn.log_softmax, index, head, position, "log_probability")
 
 
-# Defined once, not at each call: what is static in a program is compared by identity.
 def _identity(y: Any) -> Any:
     return y
-
-
-def _softmax(y: Any) -> Any:
-    return jax.nn.softmax(y, axis=-1)
-
-
-def _log_softmax(y: Any) -> Any:
-    return jax.nn.log_softmax(y, axis=-1)
 
 
 def _output(

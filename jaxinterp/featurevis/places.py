@@ -145,7 +145,7 @@ def check_channels(shape: tuple[int, ...], name: str) -> int:
 
 
 def bound_index(index: Any, shape: tuple[int, ...], name: str) -> Any:
-    """Returns checked channels; all of them for `None`.
+    """Returns checked channels, counted from the start; all of them for `None`.
 
     Args:
         index: an array `(units,)` or `None`.
@@ -159,7 +159,7 @@ def bound_index(index: Any, shape: tuple[int, ...], name: str) -> Any:
     if index is None:
         return jnp.arange(channels)
     check_index(index, channels, f"channel of {name}")
-    return index
+    return jnp.where(index < 0, index + channels, index)
 
 
 def at_position(activation: Any, position: tuple[Any, ...] | None) -> Any:

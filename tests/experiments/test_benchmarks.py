@@ -1,11 +1,17 @@
-"""The benchmark's command and table, on a network that takes no time."""
+"""The benchmarks' commands and tables, on networks that take no time."""
 
+import types
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 from flax import linen as nn
 
-from experiments.benchmarks import attribution, peers, timing
+from experiments.benchmarks import attribution, featurevis, peers, subject, timing
 
 
 class Tiny(nn.Module):
@@ -101,3 +107,222 @@ def test_tables_peers_and_methods_name_what_there_is() -> None:
     assert set(peers.CANONIZERS) < set(peers.NETWORKS) < set(attribution.NETWORKS)
     for network in attribution.NETWORKS.values():
         assert set(network.methods) <= set(attribution.methods(network.build().apply))
+
+
+# --- Feature visualization ------------------------------------------------------------
+
+
+class Deep(nn.Module):
+    """Two convolutions and a dense layer."""
+
+    @nn.compact
+    def __call__(self, x):
+        x = nn.relu(nn.Conv(3, (3, 3), name="early")(x))
+        x = nn.relu(nn.Conv(16, (3, 3), name="late")(x))
+        return nn.Dense(3, name="logits")(x.mean((1, 2)))
+
+
+@pytest.fixture
+def deep() -> subject.Subject:
+    module = Deep()
+    variables = module.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3), jnp.float32))
+    return subject.Subject(
+        *("deep", module.apply, variables, "early", 3, ("early", "late")),
+        side=8,
+        transforms=(),
+    )
+
+
+def cells_of(table: str) -> list[list[str]]:
+    lines = table.splitlines()[2:]
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+
+
+def test_a_step_is_what_longer_calls_take_longer() -> None:
+    # 3 s of tracing, and 0.5 s a step; the last round was disturbed.
+    found = featurevis.pace(4, [3.5, 3.5, 3.5], [7.5, 7.5, 99.0], 8)
+    assert found == featurevis.Pace(4, 0.5, 3.0)
+    assert found.per_image == 0.125
+    assert found.usual == (3.0 + 512 * 0.5) / 4
+
+
+def test_ratios_are_of_steps_of_as_many_images() -> None:
+    found = {
+        (1, featurevis.OURS): featurevis.Pace(1, 0.1, 1.0),
+        (1, featurevis.FIRST): featurevis.Pace(1, 0.2, 1.0),
+        (1, featurevis.LUCENT): featurevis.Pace(1, 0.4, 9.0),
+        (1, featurevis.SMALL): featurevis.Pace(1, 0.2, 9.0),
+        (4, featurevis.OURS): featurevis.Pace(4, 0.6, 1.0),
+    }
+    assert cells_of(featurevis.time_table(found)) == [
+        ["1", "jaxinterp", "100.0", "1.0", "52.2", "0.25", "0.50"],
+        ["1", "jaxinterp, first steps", "200.0", "1.0", "-", "0.50", "1.00"],
+        ["1", "lucent", "400.0", "9.0", "213.8", "-", "-"],
+        ["1", "lucent, shown as small as ours", "200.0", "9.0", "111.4", "-", "-"],
+        ["4", "jaxinterp", "150.0", "1.0", "77.0", "-", "-"],
+    ]
+
+
+def test_other_channels_compile_nothing(deep: subject.Subject) -> None:
+    (row,) = cells_of(featurevis.compile_table(deep, (1,)))
+    assert (row[0], row[1], row[4]) == ("1", "2", "0")
+    # Another number of pictures is another program.
+    with featurevis.compilations() as compiled:
+        subject.maximized(deep, subject.channels(deep, 2), 1, warmup=None)
+    assert compiled().steps == 1
+    assert compiled().seconds > 0
+    # Nothing listens any more.
+    subject.maximized(deep, subject.channels(deep, 3), 1, warmup=None)
+    assert compiled().steps == 1
+
+
+@pytest.mark.parametrize("batch_size", [None, 2])
+def test_a_whole_layer_is_one_program(
+    deep: subject.Subject, batch_size: int | None
+) -> None:
+    first, second = cells_of(featurevis.layer_table(deep, 1, batch_size))
+    assert first[:4] == ["3", "1", str(batch_size or 3), "first"]
+    assert (first[6], second[6]) == ("1", "0")
+
+
+def test_costs_are_of_what_is_computed(deep: subject.Subject) -> None:
+    rows = cells_of(featurevis.cost_table(deep))
+    assert [row[0] for row in rows] == ["early", "late", "the logits"]
+    early, late, whole = [int(row[2].removesuffix("%")) for row in rows]
+    assert early < late <= whole == 100
+
+
+def test_memory_grows_with_the_batch_size_alone(deep: subject.Subject) -> None:
+    def memory(units: int, size: int) -> int:
+        objective = subject.channels(deep, units)
+        program = featurevis.step_program(deep, objective, batch_size=size)
+        return program.memory_analysis().temp_size_in_bytes
+
+    chunked = memory(64, 16)
+    assert memory(64, 64) > 2.5 * chunked
+    pictures = 64 * 8 * 8 * 3 * 4
+    assert chunked < 1.2 * memory(32, 16) + pictures
+
+
+def test_memory_is_in_megabytes_and_for_an_image(
+    deep: subject.Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Program:
+        def memory_analysis(self) -> Any:
+            return types.SimpleNamespace(temp_size_in_bytes=10_000_000)
+
+    monkeypatch.setattr(featurevis, "step_program", lambda *args, **kwargs: Program())
+    rows = cells_of(featurevis.memory_table(deep, (1, 4), 4))
+    assert rows == [["4", "1", "10", "10.0"], ["4", "4", "10", "2.5"]]
+
+
+@pytest.fixture
+def is_deep(monkeypatch: pytest.MonkeyPatch, deep: subject.Subject) -> None:
+    monkeypatch.setattr(featurevis, "googlenet", lambda with_peer: deep)
+
+
+def test_the_command_writes_every_table(
+    is_deep: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("compile_table", "layer_table", "cost_table", "memory_table"):
+        monkeypatch.setattr(featurevis, name, lambda *args, name=name: f"the {name}")
+    output = tmp_path / "new" / "some.md"
+    arguments = ["--rounds", "1", "--images", "1", "--image-steps", "1"]
+    featurevis.main([*arguments, "--output", str(output)])
+    text = output.read_text()
+    parts = [part.split("\n\n") for part in text.split("\n\n## ")[1:]]
+    assert [title for title, *_ in parts] == [
+        "What is compiled",
+        "Time",
+        "All channels of the layer, one step",
+        "Operations",
+        "Memory beside arguments and results",
+    ]
+    assert parts[0][1] == "the compile_table"
+    assert parts[2][1] == "the layer_table"
+    assert "deep, early, 8 x 8, float32" in text
+    assert "| 1 | jaxinterp, first steps |" in text
+    assert text in capsys.readouterr().out
+
+
+def test_the_layer_of_an_accelerator_is_timed_alone(
+    is_deep: None, tmp_path: Path
+) -> None:
+    output = tmp_path / "layer.md"
+    arguments = ["--gpu-layer", "--steps", "2", "--batch-size", "2"]
+    featurevis.main([*arguments, "--output", str(output)])
+    rows = [line for line in output.read_text().splitlines() if line[:3] == "| 3"]
+    assert [cells_of(f"\n\n{row}")[0][:4] for row in rows] == [
+        ["3", "2", "2", "first"],
+        ["3", "2", "2", "second"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "written"),
+    [
+        ([], "results/featurevis.md"),
+        (["--gpu-layer"], "results/featurevis_layer.md"),
+        (["--rounds", "2"], "benchmark.md"),
+        (["--gpu-layer", "--steps", "2"], "benchmark.md"),
+    ],
+)
+def test_only_the_usual_measurement_replaces_the_committed_one(
+    arguments: list[str],
+    written: str,
+    is_deep: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def nothing(*args: Any) -> str:
+        return "nothing"
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(featurevis, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(featurevis, "report", nothing)
+    monkeypatch.setattr(featurevis, "layer_table", nothing)
+    featurevis.main(arguments)
+    assert list(tmp_path.rglob("*.md")) == [tmp_path / written]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--rounds", "0"], "--rounds must be at least 1, and is 0."),
+        (["--images", "4", "0"], "--images must be at least 1, and is 0."),
+        (["--image-steps", "0"], "--image-steps must be at least 1, and is 0."),
+        (["--gpu-layer", "--steps", "-1"], "--steps must be at least 1, and is -1."),
+        (["--batch-size", "0"], "--batch-size must be at least 1, and is 0."),
+    ],
+)
+def test_numbers_are_positive(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        featurevis.main(arguments)
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.peers
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*")
+def test_lucent_sees_the_same_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = subject.googlenet()
+    assert usual.peer is not None
+    found = featurevis.contestants(usual._replace(side=32), 2)
+    assert list(found) == [featurevis.OURS, featurevis.LUCENT, featurevis.SMALL]
+    hooks: list[int] = []
+
+    def activation(model: Any, layer: str, images: np.ndarray) -> np.ndarray:
+        return 2 * true_activation(model, layer, images)
+
+    for name in (featurevis.LUCENT, featurevis.SMALL):
+        assert found[name](1).shape == (2, 32, 32, 3)
+        hooks.append(sum(len(m._forward_hooks) for m in usual.peer.modules()))
+    assert hooks == [0, 0]
+    true_activation: Callable[..., np.ndarray] = peers.activation
+    monkeypatch.setattr(peers, "activation", activation)
+    with pytest.raises(RuntimeError, match=r"differ by 5\.0e-01 of the largest"):
+        subject.googlenet()

@@ -230,6 +230,41 @@ def test_one_program_serves_all_channels():
     assert run(fv.channel("second", [2]), steps=7) == shapes_alone
 
 
+def test_a_chunk_more_traces_nothing():
+    traces = []
+
+    def apply_fn(variables, x):
+        traces.append(x.shape)
+        return NET.apply(variables, x)
+
+    def run(count):
+        before = len(traces)
+        objective = fv.channel("second", np.arange(count))
+        picture = fv.fourier(SHAPE)
+        fv.maximize(
+            apply_fn,
+            objective,
+            VARIABLES,
+            key=KEY,
+            parametrization=picture,
+            steps=2,
+            batch_size=1,
+            progress=False,
+        )
+        return len(traces) - before
+
+    run(1)
+    assert run(4) == run(1)
+
+
+def test_no_steps_give_the_first_pictures():
+    none = maximize("second:1", steps=0, snapshots=(0,))
+    some = maximize("second:1", steps=2, snapshots=(0,))
+    assert none.history.shape == (0, 1)
+    assert same(none.images, some.snapshots[0])
+    assert same(none.images, none.snapshots[0])
+
+
 def test_later_layers_are_not_computed():
     def flops(objective):
         read, bound, keys = _parts(objective)
@@ -436,7 +471,11 @@ def test_a_volume_and_a_signal():
         ({"batch_size": 0}, ValueError, "`batch_size`.* at least 1"),
         ({"warmup_steps": -1}, ValueError, "`warmup_steps`"),
         ({"snapshots": (9,)}, ValueError, "`snapshots` are numbers of steps, 0..5"),
-        ({"key": 0}, TypeError, "needs a key"),
+        ({"key": 0}, TypeError, "needs one key"),
+        ({"key": jax.random.PRNGKey(0)}, TypeError, "needs one key"),
+        ({"key": jax.random.split(KEY)}, TypeError, "needs one key"),
+        ({"objective": fv.channel("second", np.arange(0))}, ValueError, "no units"),
+        ({"resume": 3}, TypeError, "an earlier `Result`"),
         ({"parametrization": SHAPE}, TypeError, "`parametrization=fourier"),
         ({"optimizer": 0.1}, TypeError, "optax.adam"),
         ({"composite": "lrp"}, TypeError, "must be a Composite"),
@@ -485,6 +524,72 @@ def test_a_relu_in_a_loop_asks_for_no_warmup():
 def test_a_result_with_more_steps_cannot_be_resumed():
     with pytest.raises(ValueError, match="has taken 5 steps"):
         maximize("second:1", steps=3, resume=maximize("second:1"))
+
+
+@pytest.mark.parametrize(
+    "options", [{"count": 2}, {"objective": "second:1,2"}, {"optimizer": optax.sgd(1)}]
+)
+def test_another_call_cannot_be_resumed(options):
+    given = dict(options)
+    with pytest.raises(ValueError, match="another parametrization, another optimizer"):
+        maximize(
+            given.pop("objective", "second:1"),
+            steps=8,
+            resume=maximize("second:1"),
+            **given,
+        )
+
+
+def test_outputs_that_are_not_of_pictures_are_left_out():
+    def apply_fn(variables, x):
+        return {"logits": NET.apply(variables, x), "loss": jnp.zeros(()), "n": 3}
+
+    def run(objective):
+        return fv.maximize(
+            apply_fn,
+            objective,
+            VARIABLES,
+            key=KEY,
+            parametrization=fv.fourier(SHAPE),
+            steps=2,
+            progress=False,
+        ).images
+
+    assert same(run("second:1,2"), maximize("second:1,2", steps=2).images)
+    assert same(run(fv.logit(1, head="logits")), maximize(fv.logit(1), steps=2).images)
+    with pytest.raises(ValueError, match="loss"):
+        run(fv.logit(0, head="loss"))
+
+
+def test_a_weight_and_a_sign_do_not_change_the_noise():
+    plain = maximize("second:4", steps=0).images
+    for objective in (2 * fv.channel("second", 4), fv.channel("second", -1)):
+        assert same(maximize(objective, steps=0).images, plain)
+
+
+def test_more_room_than_pictures_changes_nothing():
+    sizes = []
+
+    def apply_fn(variables, x):
+        sizes.append(x.shape[0])
+        return NET.apply(variables, x)
+
+    fv.maximize(
+        apply_fn,
+        "second:0-2",
+        VARIABLES,
+        key=KEY,
+        parametrization=fv.pixels(SHAPE),
+        steps=1,
+        batch_size=64,
+        progress=False,
+    )
+    assert max(sizes) == 3
+
+
+def test_one_transform_is_a_list_of_one():
+    one = maximize("second:1", transforms=fv.jitter(2))
+    assert same(one.images, maximize("second:1", transforms=[fv.jitter(2)]).images)
 
 
 def test_units_that_differ_in_number_are_an_error():
