@@ -1,9 +1,11 @@
 """The global switches, which hold for the tests and for the package's doctests.
 
-float64 is on, because an oracle is only an oracle in float64; `JAXINTERP_TEST_X64=0`
-turns it off, and the doctests must pass that way too. Implicit rank promotion raises.
-Every annotation of the package is checked at run time where beartype is installed. That
-warnings are errors stands in `pyproject.toml`.
+Programs are compiled with few optimizations, since each runs once and compiling takes
+most of the time; the fixture `optimized` is for what may depend on it, and
+`JAXINTERP_TEST_OPTIMIZED=1` for everything. float64 is on, because an oracle is only an
+oracle in float64; `JAXINTERP_TEST_X64=0` turns it off, and the doctests must pass that
+way too. Implicit rank promotion raises. Annotations of shapes are checked at run time
+where beartype is installed. That warnings are errors stands in `pyproject.toml`.
 
 This file lies at the root because pytest then reads it for the tests and for the
 package alike, whichever of them is asked for.
@@ -12,6 +14,7 @@ package alike, whichever of them is asked for.
 import importlib
 import importlib.util
 import os
+from pathlib import Path
 from typing import Any
 
 # Keras reads its backend, and matplotlib its canvas, when it is first imported.
@@ -26,11 +29,23 @@ import pytest
 
 jax.config.update("jax_enable_x64", os.environ.get("JAXINTERP_TEST_X64", "1") != "0")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update(
+    "jax_disable_most_optimizations",
+    os.environ.get("JAXINTERP_TEST_OPTIMIZED", "0") == "0",
+)
 
 # The hook sees only what is imported after it, so the package is imported here, and not
-# by whichever test happens to come first.
+# by whichever test happens to come first. It wraps every function of a module, and
+# tracing calls millions of small ones, so it is for modules that annotate shapes, which
+# a static checker does not see; pyright checks the rest.
 if importlib.util.find_spec("beartype") is not None:
-    jaxtyping.install_import_hook("jaxinterp", "beartype.beartype")
+    package = Path(__file__).parent / "jaxinterp"
+    annotated = [
+        ".".join(path.relative_to(package.parent).with_suffix("").parts)
+        for path in package.rglob("*.py")
+        if "from jaxtyping import" in path.read_text()
+    ]
+    jaxtyping.install_import_hook(annotated, "beartype.beartype")
 ji = importlib.import_module("jaxinterp")
 
 

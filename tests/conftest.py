@@ -18,6 +18,17 @@ def real_data() -> Path:
 
 
 @pytest.fixture
+def optimized() -> Iterator[None]:
+    """Compiles with all optimizations, as for users."""
+    before = jax.config.jax_disable_most_optimizations  # pyright: ignore[reportAttributeAccessIssue]  made at run time
+    jax.config.update("jax_disable_most_optimizations", False)
+    jax.clear_caches()
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+    jax.clear_caches()
+
+
+@pytest.fixture
 def strict_promotion() -> Iterator[None]:
     """Makes implicit dtype promotion raise.
 

@@ -38,6 +38,7 @@ from jaxinterp.featurevis.edit import accentuate as accentuate
 from jaxinterp.featurevis.edit import caricatures as caricatures
 from jaxinterp.featurevis.edit import invert as invert
 from jaxinterp.featurevis.edit import style_transfer as style_transfer
+from jaxinterp.featurevis.fade import faded as faded
 from jaxinterp.featurevis.filters import first_layer_filters as first_layer_filters
 from jaxinterp.featurevis.fourier import fourier as fourier
 from jaxinterp.featurevis.group import alignment as alignment

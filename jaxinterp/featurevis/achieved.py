@@ -169,9 +169,18 @@ def best_natural(natural: DatasetExamples | Any, many: int) -> Any:
         many: how many units there are.
 
     Raises:
-        ValueError: if there are scores for another number of units, or none for one.
+        ValueError: if there are scores for another number of units, or none for one,
+            or examples that were scored by their best place.
     """
-    scores = natural.top.scores if isinstance(natural, DatasetExamples) else natural
+    scores = natural
+    if isinstance(natural, DatasetExamples):
+        scores = natural.top.scores
+        if natural.by != "picture":
+            raise ValueError(
+                f"The natural examples are scored by={natural.by!r}, and pictures that "
+                "were made as a whole: their numbers cannot be compared.\nWrite "
+                "`dataset_examples(..., by='picture')`."
+            )
     scores = jnp.asarray(scores)
     if scores.ndim not in (1, 2) or scores.shape[0] != many or not scores.size:
         raise ValueError(

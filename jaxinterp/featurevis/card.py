@@ -76,6 +76,21 @@ class Scorecard:
         """The share of units whose pictures score above the best natural example."""
         return self.plain.success_rate
 
+    @property
+    def captions(self) -> tuple[str, ...]:
+        """A line for each unit to write above its picture: name, ratio and slope."""
+        lines = []
+        for i, name in enumerate(self.names):
+            ratio = float(self.plain.ratio[i])
+            score = float(self.plain.mean[i])
+            line = (
+                f"{name}: {ratio:.1f} x" if ratio == ratio else f"{name}: {score:.3g}"
+            )
+            if self.slope is not None:
+                line += f", slope {float(self.slope[i].mean()):.1f}"
+            lines.append(line)
+        return tuple(lines)
+
     def _columns(self) -> list[tuple[str, Any]]:
         """What the table shows: a head and `(units,)` for each column."""
         columns = [("natural", self.plain.natural), ("achieved", self.plain.mean)]

@@ -64,13 +64,28 @@ class Stage(NamedTuple):
     is_kept: bool
 
 
+class State(NamedTuple):
+    """What a step changes.
+
+    Attributes:
+        params: of the parametrization.
+        optimizer_state: of each unit.
+        importance: of each place of each picture, `(units, count, ...)`: the absolute
+            derivatives of the score, summed over channels and steps.
+    """
+
+    params: Any
+    optimizer_state: Any
+    importance: Any
+
+
 class Work(NamedTuple):
     """What is computed for some units: arrays with the units in front.
 
     Attributes:
         objective: bound.
         keys: one of each unit.
-        state: parameters and the optimizer's state; `None` at the beginning.
+        state: a `State`; `None` at the beginning.
     """
 
     objective: Objective
@@ -85,13 +100,13 @@ class Found(NamedTuple):
         images: `(units, count, ...)`.
         history: `(units, steps, count)`.
         snapshots: pictures that were kept, in the order of the stages.
-        state: parameters and the optimizer's state.
+        state: after the last step.
     """
 
     images: Any
     history: Any
     snapshots: tuple[Any, ...]
-    state: Any
+    state: State
 
 
 def unit_keys(key: Any, objective: Objective) -> Any:
@@ -119,7 +134,7 @@ def start(
     parametrization: Parametrization,
     keys: Any,
 ) -> Any:
-    """Returns the parameters and optimizer's states that units start from.
+    """Returns the `State` that units start from.
 
     Args:
         optimizer: of each unit.
@@ -130,9 +145,16 @@ def start(
 
     def one(key: Any) -> Any:
         params = parametrization.init(jax.random.fold_in(key, 0), count)
-        return params, optimizer.init(params)
+        images = jax.eval_shape(parametrization.images, params)
+        importance = jnp.zeros(images.shape[:-1], _wide(images.dtype))
+        return State(params, optimizer.init(params), importance)
 
     return jax.vmap(one)(keys)
+
+
+def _wide(dtype: Any) -> Any:
+    """A dtype in which many small numbers add up."""
+    return jnp.promote_types(dtype, jnp.float32)
 
 
 _start = jax.jit(start, static_argnums=(0, 1))
@@ -145,27 +167,29 @@ def step(ascent: Ascent, fixed: Any, state: Any, number: Any) -> tuple[Any, Any]
         ascent: what is static.
         fixed: variables of the model, parametrization, objective and keys of the units,
             and the number of all steps.
-        state: parameters and optimizer's states.
+        state: a `State`.
         number: of the step.
 
     Returns:
         The next state, and the scores `(units, count)` before the step.
     """
     variables, parametrization, objective, keys, steps = fixed
-    params, optimizer_state = state
+    params, optimizer_state, importance = state
 
-    def height(params: Any) -> tuple[Any, Any]:
-        images = jax.vmap(parametrization.images)(params)
+    def height(images: Any) -> tuple[Any, Any]:
         progress = number / steps
         scores = _scores(ascent, variables, objective, keys, images, number, progress)
         return scores.sum(), scores
 
-    slope, scores = jax.grad(height, has_aux=True)(params)
-    descent = jax.tree.map(jnp.negative, slope)
+    images, to_params = jax.vjp(jax.vmap(parametrization.images), params)
+    slope, scores = jax.grad(height, has_aux=True)(images)
+    importance += jnp.abs(slope).astype(importance.dtype).sum(axis=-1)
+    descent = jax.tree.map(jnp.negative, *to_params(slope))
     updates, optimizer_state = jax.vmap(ascent.optimizer.update)(
         descent, optimizer_state, params
     )
-    return (optax.apply_updates(params, updates), optimizer_state), scores
+    params = optax.apply_updates(params, updates)
+    return State(params, optimizer_state, importance), scores
 
 
 def _scores(
@@ -232,8 +256,8 @@ def run(
         )
         history.append(jnp.moveaxis(scores, 0, 1))
         if stage.is_kept:
-            kept.append(_pictures(parametrization, state[0]))
-    images = _pictures(parametrization, state[0])
+            kept.append(_pictures(parametrization, state.params))
+    images = _pictures(parametrization, state.params)
     return Found(images, jnp.concatenate(history, axis=1), tuple(kept), state)
 
 

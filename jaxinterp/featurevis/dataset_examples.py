@@ -90,6 +90,7 @@ class DatasetExamples(NamedTuple):
         quantiles: for each quantile, pictures around it by rising score,
             `(units, quantiles, k)`.
         state: to go on with further batches, `resume=`.
+        by: what a picture was scored by, as in `dataset_examples`.
     """
 
     top: Chosen
@@ -97,6 +98,7 @@ class DatasetExamples(NamedTuple):
     near_zero: Chosen
     quantiles: Chosen
     state: State
+    by: By = "picture"
 
 
 def dataset_examples(
@@ -193,7 +195,7 @@ def dataset_examples(
     state = over_stream(
         batches, start, _complain, "dataset examples" if progress else ""
     )
-    return _found(state, places[0], k, quantiles)
+    return _found(state, places[0], k, quantiles)._replace(by=by)
 
 
 # --- One piece of the stream ----------------------------------------------------------
@@ -390,7 +392,8 @@ def crops(
         batches: the same pictures as before, in the same order.
         chosen: one sort of examples, such as `examples.top`.
         field: of the site, from `receptive_field`; the whole picture by default.
-        fill: stands where there were too few pictures.
+        fill: brightness where there were too few pictures, of which 1 is the largest
+            value that integers can have.
 
     Returns:
         Pictures in their own dtype, `(*chosen.indices.shape, height, width, channels)`
@@ -419,7 +422,7 @@ def crops(
         where = np.argwhere((indices >= start) & (indices < stop))
         if result is None:
             sizes = _window_sizes(batch.shape[1:], field)
-            result = np.full((*indices.shape, *sizes), fill, batch.dtype)
+            result = np.full((*indices.shape, *sizes), _level(fill, batch.dtype))
         for at in map(tuple, where):
             picture = np.asarray(batch[int(indices[at]) - start])
             result[at] = _cropped(picture, field, positions[at])
@@ -433,6 +436,13 @@ def crops(
             "after it was read once."
         )
     return result
+
+
+def _level(fill: float, dtype: Any) -> Any:
+    """A brightness as a value of a dtype."""
+    if np.issubdtype(dtype, np.integer):
+        fill = round(fill * np.iinfo(dtype).max)
+    return np.asarray(fill, dtype)
 
 
 def _window_sizes(

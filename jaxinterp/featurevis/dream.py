@@ -51,7 +51,7 @@ def deepdream(
     Args:
         apply_fn: the model. It has to take images of other sizes, at least up to the
             sites of the objective.
-        objective: what to drive; `layer(site)` for DeepDream.
+        objective: what to drive, of one unit; `layer(site)` for DeepDream.
         variables: the weights of the model.
         images: `(batch, height, width, channels)` in [0, 1].
         key: of the shifts.
@@ -70,7 +70,7 @@ def deepdream(
 
     Raises:
         ValueError: if the images have other axes or another range, an octave would
-            have no pixels, or as `maximize` does.
+            have no pixels, the objective has several units, or as `maximize` does.
 
     References:
         Mordvintsev et al., 2015 [mordvintsev2015inceptionism].
@@ -111,6 +111,12 @@ def deepdream(
             warmup=None,
             progress=progress,
         ).images
+        if len(dreamt) != len(images):
+            raise ValueError(
+                "deepdream() takes an objective of one unit, and this one has "
+                f"{len(dreamt) // len(images)}. Call it for each of them, or add their "
+                "objectives up."
+            )
         added = dreamt - small
     return dreamt
 

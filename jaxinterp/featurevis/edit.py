@@ -20,7 +20,11 @@ from jaxinterp.featurevis.maximize import Result, maximize
 from jaxinterp.featurevis.model import Preprocess, reader
 from jaxinterp.featurevis.names import as_objective
 from jaxinterp.featurevis.objective import Objective, View, Where, custom
-from jaxinterp.featurevis.parametrization import Parametrization, from_image
+from jaxinterp.featurevis.parametrization import (
+    Parametrization,
+    check_range,
+    from_image,
+)
 from jaxinterp.featurevis.regularizers import total_variation
 from jaxinterp.featurevis.scoring import scorer
 from jaxinterp.featurevis.transform import Transform
@@ -67,7 +71,7 @@ def invert(
 
     Raises:
         AddressError: if the site does not exist.
-        ValueError: as `maximize` does.
+        ValueError: if the images are not floats in [0, 1], or as `maximize` does.
 
     References:
         Mahendran & Vedaldi, 2015, eq. 1 [mahendran2015understanding].
@@ -80,7 +84,7 @@ def invert(
         >>> [round(value, 2) for value in result.images.ravel().tolist()]
         [0.2, 0.9]
     """
-    images = jnp.asarray(images)
+    images = _checked(images)
     target = _activations(apply_fn, (site,), variables, images, preprocess)[site]
     objective = match(site, target)
     if smoothness:
@@ -137,7 +141,7 @@ def caricatures(
 
     Raises:
         AddressError: if the site does not exist.
-        ValueError: as `maximize` does.
+        ValueError: if the images are not floats in [0, 1], or as `maximize` does.
 
     References:
         Olah et al., 2018, "What Does the Network See?" [olah2018building].
@@ -151,7 +155,7 @@ def caricatures(
         >>> result.images.round(1).ravel().tolist()
         [0.0, 1.0]
     """
-    images = jnp.asarray(images)
+    images = _checked(images)
     target = _activations(apply_fn, (site,), variables, images, preprocess)[site]
     return maximize(
         apply_fn,
@@ -211,7 +215,8 @@ def accentuate(
 
     Raises:
         AddressError: if the site does not exist.
-        ValueError: if the objective has several units, or as `maximize` does.
+        ValueError: if the objective has several units, the images are not floats in
+            [0, 1], or as `maximize` does.
 
     References:
         Hamblin et al., 2024, section 3 [hamblin2024feature].
@@ -226,7 +231,7 @@ def accentuate(
         >>> bool(result.images[0, 0, 0] > 0.5 > result.images[0, 1, 0])
         True
     """
-    images, objective = jnp.asarray(images), as_objective(objective)
+    images, objective = _checked(images), as_objective(objective)
     parametrization = parametrization or fourier(images.shape[1:])
     target = images
     if site is not None:
@@ -293,7 +298,8 @@ def style_transfer(
 
     Raises:
         AddressError: if a site does not exist.
-        ValueError: if there is not one image of each, or as `maximize` does.
+        ValueError: if there is not one image of each, of floats in [0, 1], or as
+            `maximize` does.
 
     References:
         Gatys et al., 2016, eqs. 1, 5 and 7 [gatys2016image].
@@ -308,7 +314,7 @@ def style_transfer(
         >>> bool((result.images > 0.8).all())
         True
     """
-    content, styles = jnp.asarray(content), jnp.asarray(styles)
+    content, styles = _checked(content), _checked(styles)
     for name, image in (("content", content), ("styles", styles)):
         if image.shape[:1] != (1,):
             raise ValueError(
@@ -365,6 +371,12 @@ class _Unchanged(Objective):
         change = jnp.square(seen - self.target).sum(axes)
         size = jnp.square(self.target).sum(axes)
         return -change / jnp.where(size > 0, size, 1)
+
+
+def _checked(images: Any) -> Any:
+    images = jnp.asarray(images)
+    check_range(images)
+    return images
 
 
 def _activations(

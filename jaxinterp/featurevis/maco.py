@@ -115,8 +115,7 @@ def maco(
     References:
         Fel et al., 2023, section 3.2 [fel2023unlocking]. They measure magnitudes on the
         images themselves and standardize the picture before the squash; here they are
-        measured before it, so that contrast and mean are the photographs'. Their code
-        leaves waves along the first axis two phases each, which take power from them.
+        measured before it, so that contrast and mean are the photographs'.
     """
     shape = checked_shape(shape, 2, 4)
     done = finish(shape, color, squash, dtype)

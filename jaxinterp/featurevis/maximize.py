@@ -10,10 +10,13 @@ found for it depends neither on the other units nor on how the work is divided.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import itertools
-from collections.abc import Sequence
+import numbers
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -24,6 +27,7 @@ import optax
 from jaxinterp.featurevis.climb import (
     Ascent,
     Stage,
+    State,
     Work,
     run_in_chunks,
     start,
@@ -48,7 +52,7 @@ REDIRECTED = redirected()
 
 
 class Result(NamedTuple):
-    """What `maximize` found.
+    r"""What `maximize` found.
 
     Pictures are in the order of the units; with `count` pictures for each unit, the
     first `count` are the first unit's.
@@ -58,6 +62,9 @@ class Result(NamedTuple):
         history: the objective at each step, before the step is taken and under its
             transforms, `(steps, units * count)`.
         snapshots: from a number of steps to the pictures after so many.
+        importance: where the objective looked, `(units * count, ...)` without the axis
+            of the channels: $\sum_t \sum_c |\partial s / \partial x_c|$, over the
+            steps $t$; `faded` shows it.
         params: of the parametrization, with the units in front.
         optimizer_state: likewise.
     """
@@ -65,6 +72,7 @@ class Result(NamedTuple):
     images: Any
     history: Any
     snapshots: dict[int, Any]
+    importance: Any
     params: Any
     optimizer_state: Any
 
@@ -110,7 +118,8 @@ def maximize(
         variables: the weights of the model.
         key: of the first pictures and of the transforms. A unit's own key is made of it
             and of the unit's integers (channel, position): the same for a channel alone
-            as for it among others.
+            as for it among others. Units without integers (directions, images to match)
+            start from the same noise.
         parametrization: of the pictures: `fourier((128, 128, 3))` and others.
         transforms: what pictures have to withstand, in this order.
         preprocess: from pictures `(batch, ...)` in [0, 1] to inputs of the model.
@@ -124,8 +133,8 @@ def maximize(
         warmup: rules of the first steps, so that a unit that noise does not excite at
             all has a gradient; `None` for those of `composite`.
         warmup_steps: how many steps it is used for.
-        batch_size: at most so many pictures are computed at once; all by default.
-            Pictures of one unit are not divided.
+        batch_size: at most so many pictures are computed at once, each under all its
+            `samples`; all by default. Pictures of one unit are not divided.
         rematerialize: whether to compute the activations again in the backward
             pass instead of keeping them.
         snapshots: after how many steps to keep the pictures.
@@ -139,7 +148,8 @@ def maximize(
     Raises:
         AddressError: if a site does not exist.
         AmbiguousAddressError: if a name fits several sites.
-        FloatingPointError: if an objective becomes NaN, unless under `jit`.
+        FloatingPointError: if the objective of every picture becomes NaN, unless under
+            `jit`; if that of some does, there is a warning that names them.
         NotImplementedError: if rules need to know where the examples are, at a site
             where that cannot be told.
         TypeError: if something is not of the kind that is asked for.
@@ -159,11 +169,14 @@ def maximize(
         >>> (result.images[0, :, 0] > 0.5).tolist()
         [True, False, True]
     """
-    _check_integers(steps, count, samples, warmup_steps, batch_size)
+    steps, count, samples, warmup_steps = _integers(steps, count, samples, warmup_steps)
+    batch_size = _batch_size(batch_size, count)
+    snapshots = _numbers_of_steps(snapshots, steps)
     _check_kinds(apply_fn, key, parametrization, optimizer)
     objective = as_objective(objective)
     transform = compose([transforms] if callable(transforms) else transforms)
     seen = _seen(parametrization, transform, count)
+    _check_inputs(variables, seen, preprocess)
     read, shapes = reader(hashable(apply_fn), objective, variables, seen, preprocess)
     objective = objective.bound(shapes._replace(image=parametrization.shape))
     late = Ascent(
@@ -179,20 +192,30 @@ def maximize(
     many = count_units(objective)
     if not many:
         raise ValueError("maximize: the objective has no units: an index is empty.")
-    _check_resume(resume, parametrization, optimizer, many, count)
-    state = None if resume is None else (resume.params, resume.optimizer_state)
+    wanted = _first_state(parametrization, optimizer, many, count)
+    _check_resume(resume, wanted, count)
+    state = None if resume is None else _state_of(resume, count)
     work = Work(objective, unit_keys(key, objective), state)
     size = _chunk(many, batch_size, count)
-    try:
+    with _advice(warmup):
         found = run_in_chunks(
             stages, variables, parametrization, work, size, is_shown=progress
         )
-    except BatchAxisError as error:
-        raise NotImplementedError(
-            f"{error}\nIf it is the rules of the first steps that ask, write "
-            "`maximize(..., warmup=None)`."
-        ) from error
     return _result(found, stages, resume)
+
+
+@contextlib.contextmanager
+def _advice(warmup: Composite | None) -> Iterator[None]:
+    """Says what to write if rules do not fit the model."""
+    try:
+        yield
+    except BatchAxisError as error:
+        if warmup is None:
+            raise
+        raise NotImplementedError(
+            "maximize: the rules of the first steps do not fit this model. Write "
+            f"`maximize(..., warmup=None)`.\nWhat they ask for:\n{error}"
+        ) from error
 
 
 def _stages(
@@ -204,12 +227,6 @@ def _stages(
 ) -> tuple[Stage, ...]:
     """The steps that are left, cut where something changes."""
     done, steps = left.start, left.stop
-    for number in snapshots:
-        if not 0 <= number <= steps:
-            raise ValueError(
-                f"maximize: `snapshots` are numbers of steps, 0..{steps}, and one is "
-                f"{number!r}."
-            )
     cuts = sorted({done, warmup_steps, steps, *snapshots} & set(range(done, steps + 1)))
     stages = []
     if done == steps or done in snapshots:
@@ -232,7 +249,11 @@ def _result(found: Any, stages: tuple[Stage, ...], resume: Result | None) -> Res
     if resume is not None:
         history = jnp.concatenate([resume.history, history])
         snapshots = {**resume.snapshots, **snapshots}
-    return Result(flat(found.images), history, snapshots, *found.state)
+    params, optimizer_state, importance = found.state
+    pictures = flat(found.images)
+    return Result(
+        pictures, history, snapshots, flat(importance), params, optimizer_state
+    )
 
 
 def _seen(
@@ -254,26 +275,49 @@ def _chunk(many: int, batch_size: int | None, count: int) -> int:
     return -(-many // -(-many // most))
 
 
-def _check_resume(
-    resume: Any,
+def _state_of(result: Result, count: int) -> State:
+    importance = result.importance
+    importance = importance.reshape(-1, count, *importance.shape[1:])
+    return State(result.params, result.optimizer_state, importance)
+
+
+def _first_state(
     parametrization: Parametrization,
     optimizer: optax.GradientTransformation,
     many: int,
     count: int,
-) -> None:
+) -> State:
+    """The shapes of what all units start from.
+
+    Raises:
+        TypeError: if the optimizer needs more than gradients.
+    """
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), many))
+    begin = functools.partial(start, optimizer, count)
+    first = jax.eval_shape(begin, parametrization, keys)
+    step = jax.vmap(optimizer.update)
+    try:
+        jax.eval_shape(step, first.params, first.optimizer_state, first.params)
+    except TypeError as error:
+        raise TypeError(
+            "maximize: the optimizer cannot take a step with gradients and parameters "
+            f"alone: {error}\nTake one that can, such as `optax.adam(0.05)`; those "
+            "with a line search, such as `optax.lbfgs`, call the objective themselves."
+        ) from error
+    return first
+
+
+def _check_resume(resume: Result | None, wanted: State, count: int) -> None:
     """Raises unless a result is of a call with the same units and optimizer."""
     if resume is None:
         return
-    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), many))
-    begin = functools.partial(start, optimizer, count)
-    wanted = jax.eval_shape(begin, parametrization, keys)
-    given = (resume.params, resume.optimizer_state)
 
     def described(state: Any) -> Any:
         leaves, tree = jax.tree.flatten(state)
         return tree, [(leaf.shape, leaf.dtype) for leaf in leaves]
 
-    if described(wanted) != described(given):
+    has_all = not len(resume.importance) % count
+    if not has_all or described(wanted) != described(_state_of(resume, count)):
         raise ValueError(
             "maximize: the result to resume is of a call with another parametrization, "
             "another optimizer, or another number of units or pictures.\nGive the same "
@@ -300,21 +344,67 @@ def _checked(composite: Any) -> Composite:
     return composite
 
 
-def _check_integers(
-    steps: Any, count: Any, samples: Any, warmup_steps: Any, batch_size: Any
-) -> None:
-    for name, value, smallest in (
-        ("steps", steps, 0),
-        ("count", count, 1),
-        ("samples", samples, 1),
-        ("warmup_steps", warmup_steps, 0),
-        ("batch_size", count if batch_size is None else batch_size, count),
-    ):
-        if isinstance(value, bool) or not isinstance(value, int) or value < smallest:
+def _integers(steps: Any, count: Any, samples: Any, warmup_steps: Any) -> list[int]:
+    """The numbers as Python's integers, which alone are static."""
+    return [
+        _integer("steps", steps, 0),
+        _integer("count", count, 1),
+        _integer("samples", samples, 1),
+        _integer("warmup_steps", warmup_steps, 0),
+    ]
+
+
+def _batch_size(batch_size: Any, count: int) -> int | None:
+    return None if batch_size is None else _integer("batch_size", batch_size, count)
+
+
+def _integer(name: str, value: Any, smallest: int) -> int:
+    is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not is_integer or value < smallest:
+        raise ValueError(
+            f"maximize: `{name}` must be an integer of at least {smallest}, and is "
+            f"{value!r}."
+        )
+    return int(value)
+
+
+def _numbers_of_steps(snapshots: Any, steps: int) -> tuple[int, ...]:
+    """The numbers of steps after which pictures are kept."""
+    if not isinstance(snapshots, Iterable) or isinstance(snapshots, str):
+        raise TypeError(
+            "maximize: `snapshots` are numbers of steps, `snapshots=(8, 64)`, and are "
+            f"{snapshots!r}."
+        )
+    snapshots = tuple(snapshots)
+    for number in snapshots:
+        is_integer = isinstance(number, numbers.Integral)
+        if not is_integer or not 0 <= int(number) <= steps:
             raise ValueError(
-                f"maximize: `{name}` must be an integer of at least {smallest}, and is "
-                f"{value!r}."
+                f"maximize: `snapshots` are numbers of steps, 0..{steps}, and one is "
+                f"{number!r}."
             )
+    return tuple(map(int, snapshots))
+
+
+def _check_inputs(variables: Any, seen: Any, preprocess: Preprocess | None) -> None:
+    """Raises unless variables are arrays and the model's inputs have derivatives."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(variables):
+        if not isinstance(leaf, jax.Array | np.ndarray | np.generic | int | float):
+            raise TypeError(
+                "maximize: `variables` are arrays, and "
+                f"`variables{jax.tree_util.keystr(path)}` is {leaf!r}.\nOf an Equinox "
+                "or NNX module, `jaxinterp.models.from_equinox(model)` or "
+                "`jaxinterp.models.from_nnx(model)` make `apply_fn` and `variables`."
+            )
+    if preprocess is None:
+        return
+    pictures = jax.ShapeDtypeStruct((2, *seen.shape), seen.dtype)
+    inputs = jax.eval_shape(preprocess, pictures)
+    if not any(jnp.issubdtype(x.dtype, jnp.floating) for x in jax.tree.leaves(inputs)):
+        raise TypeError(
+            f"maximize: `preprocess` makes {inputs} of pictures, which have no "
+            "derivative. Leave out the rounding, `preprocess=lambda x: 255 * x`."
+        )
 
 
 def _check_kinds(apply_fn: Any, key: Any, parametrization: Any, optimizer: Any) -> None:
@@ -345,11 +435,19 @@ def _check_finite(history: Any) -> None:
     if is_traced(history):
         return
     steps, pictures = np.nonzero(np.isnan(np.asarray(history, np.float32)))
-    if steps.size:
-        raise FloatingPointError(
-            f"The objective became NaN at step {steps.min()}, for picture "
-            f"{pictures[steps.argmin()]} (and {len(set(pictures)) - 1} others of "
-            f"{history.shape[1]}).\nTry a lower learning rate, "
-            "`optimizer=optax.adam(0.01)`, or look for a root or a logarithm of zero "
-            "in the model or the objective."
-        )
+    if not steps.size:
+        return
+    message = (
+        f"The objective became NaN at step {steps.min()}, for picture "
+        f"{pictures[steps.argmin()]} (and {len(set(pictures)) - 1} others of "
+        f"{history.shape[1]}).\n"
+    )
+    if not steps.min():
+        message += "The first picture has no score: look for a root or a logarithm of "
+        message += "what is negative, or a quotient of zeros, in model and objective."
+    else:
+        message += "Try a lower learning rate, `optimizer=optax.adam(0.01)`, or look "
+        message += "for a root or a logarithm of zero in the model or the objective."
+    if len(set(pictures)) == history.shape[1]:
+        raise FloatingPointError(message)
+    warnings.warn(f"{message}\nThe others are as they should be.", stacklevel=4)

@@ -55,7 +55,7 @@ def as_objective(value: Any) -> Objective:
             f"`layer({value!r})` for the layer as a whole."
         )
     index = None if text.strip() == "*" else _indices(text, value)
-    return channel(site, index) if site else logit(index)
+    return channel(site.strip(), index) if site.strip() else logit(index)
 
 
 def _indices(text: str, value: str) -> int | list[int]:

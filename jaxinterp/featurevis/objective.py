@@ -257,7 +257,8 @@ def _as_objective(value: Any) -> Objective:
     if isinstance(value, Objective):
         return value
     number = jnp.asarray(value)
-    if number.ndim > 1 or not jnp.issubdtype(number.dtype, jnp.number):
+    is_real = jnp.issubdtype(number.dtype, jnp.number) and not jnp.iscomplexobj(number)
+    if number.ndim > 1 or not is_real:
         raise TypeError(
             "Objectives combine with objectives, numbers, or one number for each unit, "
             f"`(units,)`; {number.dtype}{list(number.shape)} was given."

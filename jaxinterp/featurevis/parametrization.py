@@ -221,7 +221,7 @@ def from_image(
         >>> start.images(params)[1, 4, 4].round(3).tolist()
         [0.25, 0.25, 0.25]
     """
-    shape = parametrization.shape
+    shape, image = parametrization.shape, jnp.asarray(image)
     several = image.ndim == len(shape) + 1
     checked = checked_images(image if several else image[None], shape)
     jax.eval_shape(parametrization.inverse, checked)

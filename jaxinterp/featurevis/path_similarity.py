@@ -63,10 +63,17 @@ class PathSimilarity:
 
     @property
     def overall(self) -> PathSimilarity:
-        """The mean over sites; `relative` is then a ratio of means, not a mean."""
+        """The mean over sites; `relative` is then a ratio of means, not a mean.
+
+        For each unit it is over the sites where it has all numbers, so a dead site does
+        not count.
+        """
+        parts = (self.made, self.natural, self.arbitrary)
+        present = [part for part in parts if part is not None]
+        counts = ~functools.reduce(jnp.logical_or, map(jnp.isnan, present))
         made, natural, arbitrary = (
-            None if part is None else part.mean(axis=0, keepdims=True)
-            for part in (self.made, self.natural, self.arbitrary)
+            None if part is None else part.mean(axis=0, keepdims=True, where=counts)
+            for part in parts
         )
         return PathSimilarity((f"{len(self.sites)} sites",), made, natural, arbitrary)
 

@@ -241,7 +241,7 @@ def _check_image(image: Any) -> None:
     if jnp.ndim(image) != 3 or not jnp.issubdtype(image.dtype, jnp.floating):
         raise ValueError(
             "Pictures are moved one at a time, floats of shape (height, width, "
-            f"channels); {image.dtype}{list(jnp.shape(image))} was given. Write "
+            f"channels); {image.dtype}{list(jnp.shape(image))} was given.\nWrite "
             "`jax.vmap(transform)(jax.random.split(key, len(images)), images)` for "
-            "several."
+            "several. What has one spatial axis, or three, can be moved by `roll`."
         )

@@ -23,8 +23,8 @@ def picture_grid(
 
     Args:
         images: `(batch, height, width, channels)` with one channel or three, in [0, 1].
-        columns: how many pictures a row has; about as many as there are rows by
-            default.
+        columns: how many pictures a row has, from 1; about as many as there are rows
+            by default.
         titles: what to write above each picture.
         size: width of a picture in inches.
 
@@ -46,7 +46,8 @@ def picture_grid(
         raise ValueError(
             f"picture_grid: there are {count} pictures and {len(titles)} titles."
         )
-    columns = columns or int(np.ceil(np.sqrt(count)))
+    columns = int(np.ceil(np.sqrt(count))) if columns is None else columns
+    _check_columns(columns, "picture_grid")
     rows = -(-count // columns)
     top = _TITLE if titles is not None else 0.0
     cell = (size + _GAP, size * tall / wide + _GAP + top)
@@ -75,7 +76,8 @@ def feature_sheet(
         images: one picture for each unit, `(units, height, width, channels)` in [0, 1].
         examples: what excites each unit, `(units, k, height, width, channels)` in [0,
             1]; they are set in a square of the picture's height.
-        names: of the units, written above.
+        names: of the units, written above; `Scorecard.captions` say how good their
+            pictures are, too.
         columns: how many units a row has.
         size: width of a picture in inches.
 
@@ -99,6 +101,7 @@ def feature_sheet(
             f"feature_sheet: there are {len(shown)} pictures, examples of "
             f"{len(beside)} units and {len(names)} names."
         )
+    _check_columns(columns, "feature_sheet")
     side = int(np.ceil(np.sqrt(beside.shape[1])))
     cell = (2 * size + 3 * _GAP, size + _GAP + _TITLE)
     rows = -(-len(shown) // columns)
@@ -127,6 +130,12 @@ def _checked(images: Any, call: str, name: str, axes: int) -> np.ndarray:
             f"or three, and has shape {shown.shape}.\n"
             f"Choose what to show, such as `{name}[..., :3]`."
         )
+    if np.isnan(shown).any():
+        bad = np.flatnonzero(np.isnan(shown).any(tuple(range(1, axes))))
+        raise ValueError(
+            f"{call}: `{name}` {bad[:5].tolist()} are not numbers (NaN): leave them "
+            "out, or look why they were made so."
+        )
     low, high = shown.min(), shown.max()
     # Resized and half-precision pictures leave the range by rounding.
     if not (low >= -1e-2 and high <= 1 + 1e-2):
@@ -135,6 +144,13 @@ def _checked(images: Any, call: str, name: str, axes: int) -> np.ndarray:
             "Undo what the model's preprocessing did: `preprocess.inverse(inputs)`."
         )
     return np.clip(shown, 0, 1)
+
+
+def _check_columns(columns: Any, call: str) -> None:
+    if not isinstance(columns, int) or columns < 1:
+        raise ValueError(
+            f"{call}: `columns` is how many stand in a row, from 1, and is {columns!r}."
+        )
 
 
 def _figure(width: float, height: float) -> Figure:

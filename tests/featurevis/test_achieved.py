@@ -165,6 +165,14 @@ def test_units_without_a_natural_score_are_named():
         natural_ratio(jnp.ones(2), jnp.array([[1.0], [jnp.nan]]))
 
 
+def test_scores_of_places_are_no_scores_of_pictures():
+    model, batches = (lambda w, x: jnp.tanh(x)), [jnp.zeros((4, 3, 3, 1))]
+    found = fv.dataset_examples(model, "tanh:*", None, batches, by="place", k=1)
+    assert found.by == "place"
+    with pytest.raises(ValueError, match="by='picture'"):
+        natural_ratio(jnp.ones(1), found)
+
+
 @pytest.mark.parametrize("shape", [(3,), (2, 1, 1), (2, 0)])
 def test_natural_scores_have_the_same_units(shape):
     with pytest.raises(ValueError, match=r"for 2 units, and its shape is"):

@@ -403,6 +403,13 @@ def test_crops_show_what_excites_a_unit() -> None:
     assert np.array_equal(crop, images[4, 5:8, 1:4])
 
 
+def test_bytes_are_filled_with_a_brightness() -> None:
+    chosen = chosen_at([[0, -1]], [[[0, 0], [-1, -1]]])
+    found = crops([np.zeros((1, 2, 2, 3), np.uint8)], chosen)
+    assert found.dtype == np.uint8
+    assert (found[0, 1] == 128).all()
+
+
 def test_crops_that_cannot_be_cut() -> None:
     without = chosen_at([[3]], [[[]]])
     with pytest.raises(ValueError, match="has 2 axes, and the positions 0"):

@@ -66,6 +66,7 @@ def test_octaves_keep_the_detail_of_the_image():
         (IMAGES, {"octaves": 0}, "at least 1"),
         (IMAGES, {"octave_scale": 0.5}, "at least 1"),
         (IMAGES, {"octaves": 12}, "Take fewer"),
+        (IMAGES, {"objective": "tanh:0-1"}, "of one unit, and this one has 2"),
     ],
 )
 def test_what_cannot_be_dreamt_is_an_error(images, options, message):

@@ -118,5 +118,10 @@ def test_what_cannot_be_edited_is_an_error():
         fv.style_transfer(
             red_is_lost, "tanh", ["tanh"], None, IMAGES, IMAGES[:1], **OPTIONS
         )
+    for edit in (fv.invert, fv.caricatures):
+        with pytest.raises(ValueError, match="divide by 255"):
+            edit(red_is_lost, "tanh", None, 255 * IMAGES, **OPTIONS)
+        with pytest.raises(ValueError, match="images / 255"):
+            edit(red_is_lost, "tanh", None, np.zeros((1, 4, 4, 3), np.uint8), **OPTIONS)
     with pytest.raises(ValueError, match="No site matches"):
         fv.invert(red_is_lost, "nowhere", None, IMAGES, **OPTIONS)

@@ -42,6 +42,10 @@ def maximize(objective, *, net=NET, variables=VARIABLES, shape=SHAPE, **options)
     return fv.maximize(net.apply, objective, variables, **options)
 
 
+def to_bytes(images):
+    return jnp.round(255 * images).astype(jnp.uint8)
+
+
 def distance_from_gray(view):
     return jnp.square(view.images - 0.5).sum(tuple(range(1, view.images.ndim)))
 
@@ -144,7 +148,7 @@ def test_every_objective_ascends(name):
 # --- Independence ---------------------------------------------------------------------
 
 
-def test_a_channel_alone_is_the_same_among_others_in_any_chunks():
+def test_a_channel_alone_is_the_same_among_others_in_any_chunks(optimized):
     transforms = [fv.jitter(2), fv.rotate(-5.0, 5.0), fv.crop_or_pad(SHAPE[:2])]
     every = maximize("second:*", transforms=transforms, count=2)
     assert every.images.shape == (10, *SHAPE)
@@ -158,7 +162,7 @@ def test_a_channel_alone_is_the_same_among_others_in_any_chunks():
     assert same(turned.images[2:], every.images[2:4])
 
 
-def test_a_picture_does_not_depend_on_how_many_there_are():
+def test_a_picture_does_not_depend_on_how_many_there_are(optimized):
     two, three = (maximize("second:1", count=count).images for count in (2, 3))
     assert same(two, three[:2])
     assert not same(three[0], three[1])
@@ -181,12 +185,13 @@ def test_a_clipped_norm_is_that_of_one_unit():
 # --- The loop -------------------------------------------------------------------------
 
 
-def test_resuming_is_not_stopping():
+def test_resuming_is_not_stopping(optimized):
     whole = maximize("second:0,1", steps=8, snapshots=(0, 3, 8), warmup_steps=2)
     start = maximize("second:0,1", steps=5, snapshots=(0, 3), warmup_steps=2)
     rest = maximize("second:0,1", steps=8, snapshots=(8,), resume=start, warmup_steps=2)
     assert same(whole.images, rest.images)
     assert same(whole.history, rest.history)
+    assert same(whole.importance, rest.importance)
     assert list(rest.snapshots) == [0, 3, 8]
     for number, images in whole.snapshots.items():
         assert same(images, rest.snapshots[number])
@@ -471,6 +476,11 @@ def test_a_volume_and_a_signal():
         ({"batch_size": 0}, ValueError, "`batch_size`.* at least 1"),
         ({"warmup_steps": -1}, ValueError, "`warmup_steps`"),
         ({"snapshots": (9,)}, ValueError, "`snapshots` are numbers of steps, 0..5"),
+        ({"snapshots": (1.5,)}, ValueError, "and one is 1.5"),
+        ({"snapshots": 2}, TypeError, "`snapshots=\\(8, 64\\)`, and are 2"),
+        ({"optimizer": optax.lbfgs()}, TypeError, "gradients and parameters alone"),
+        ({"preprocess": to_bytes}, TypeError, "have no derivative"),
+        ({"variables": {"params": "w"}}, TypeError, "from_equinox"),
         ({"key": 0}, TypeError, "needs one key"),
         ({"key": jax.random.PRNGKey(0)}, TypeError, "needs one key"),
         ({"key": jax.random.split(KEY)}, TypeError, "needs one key"),
@@ -597,9 +607,51 @@ def test_units_that_differ_in_number_are_an_error():
         maximize(fv.channel("second", [0, 1]) + fv.channel("first", [0, 1, 2]))
 
 
-def test_nan_is_an_error():
-    with pytest.raises(FloatingPointError, match="NaN at step 0, for picture 1"):
-        maximize(fv.channel("second", [0, 1]) * np.array([1.0, np.nan]))
+def test_nan_of_one_unit_is_a_warning_and_of_all_an_error():
+    with pytest.warns(UserWarning, match="NaN at step 0, for picture 1"):
+        result = maximize(fv.channel("second", [0, 1]) * np.array([1.0, np.nan]))
+    assert same(result.images[0], maximize(fv.channel("second", 0)).images[0])
+    with pytest.raises(FloatingPointError, match="The first picture has no score"):
+        maximize(fv.channel("second", 0) * np.nan)
+
+
+def test_numpy_integers_are_integers():
+    given = {"steps": np.int64(3), "count": np.int32(2), "snapshots": np.array([1, 2])}
+    result = maximize("second:1", batch_size=np.int64(4), **given)
+    assert same(result.images, maximize("second:1", steps=3, count=2).images)
+    assert list(result.snapshots) == [1, 2]
+
+
+def test_importance_is_where_the_objective_looks():
+    def apply_fn(w, x):
+        return jnp.tanh(x[:, 2, 1] @ w)
+
+    result = fv.maximize(
+        apply_fn,
+        "tanh:0-1",
+        jnp.array([[1.0, 2.0], [-3.0, 0.0], [0.0, 0.0]]),
+        key=KEY,
+        parametrization=fv.pixels((4, 3, 3)),
+        steps=2,
+        count=2,
+        progress=False,
+    )
+    assert result.importance.shape == (4, 4, 3)
+    looked = np.zeros((4, 3), bool)
+    looked[2, 1] = True
+    assert ((np.asarray(result.importance) > 0) == looked).all()
+    # Without optimization, the derivative itself: |w| (1 - tanh(xw)^2), once a step.
+    still = fv.maximize(
+        lambda w, x: x[:, 2, 1] @ w,
+        fv.logit(0),
+        jnp.array([[1.0], [-3.0], [0.0]]),
+        key=KEY,
+        parametrization=fv.pixels((4, 3, 3)),
+        steps=3,
+        optimizer=optax.sgd(0.0),
+        progress=False,
+    )
+    np.testing.assert_allclose(still.importance[0, 2, 1], 3 * 4, rtol=1e-6)
 
 
 def test_a_site_without_the_pictures_in_front_is_an_error():

@@ -24,6 +24,7 @@ LOGITS = RNG.normal(size=(2, 9))
         ("site:4", channel("site", 4)),
         ("site:3,5", channel("site", [3, 5])),
         ("site: 3, 5", channel("site", [3, 5])),
+        (" site :4", channel("site", 4)),
         ("site:2-4", channel("site", [2, 3, 4])),
         ("site:0,2-3,8", channel("site", [0, 2, 3, 8])),
         ("site:7-7", channel("site", 7)),

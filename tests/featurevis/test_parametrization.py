@@ -23,7 +23,7 @@ from jaxinterp.featurevis.parametrization import (
 )
 from jaxinterp.featurevis.prior import generator
 from jaxinterp.featurevis.pyramid import pyramid, shared
-from tests.compiled import compiled
+from tests.compiled import compiled, optimized
 
 KEY = jax.random.key(0)
 HALF_STEP = 1 / 510  # how far black and white move in an inverse of a sigmoid
@@ -197,15 +197,27 @@ def test_pictures_of_a_group_start_differently(name):
 
 
 @every
-def test_a_unit_does_not_depend_on_the_units_beside_it(name):
-    parametrization, (init, _) = made(name), programs(name)
+@pytest.mark.parametrize(
+    ("shape", "atol"),
+    [
+        pytest.param((8, 8, 3), 0, id="even"),  # 64 values: whole vector registers
+        pytest.param((9, 7, 3), 2**-22, id="odd"),  # two roundings of a value below 1
+    ],
+)
+def test_a_unit_does_not_depend_on_the_units_beside_it(name, shape, atol):
+    """Bit for bit where vector registers are filled.
+
+    XLA computes the values that are left over at the end of an array one by one, which
+    may round the last bit otherwise, and units beside another move its end.
+    """
+    parametrization, (init, _) = made(name, shape), programs(name, shape)
     keys = jax.random.split(KEY, 3)
-    draw = jax.jit(jax.vmap(parametrization.images))  # optimized, as for users
+    draw = optimized(jax.vmap(parametrization.images))
     params = compiled(jax.vmap(lambda key: parametrization.init(key, 2)))(keys)
     together = draw(params)
     for i, key in enumerate(keys):
         alone = jax.tree.map(lambda leaf, i=i: leaf[i : i + 1], params)
-        np.testing.assert_array_equal(together[i], draw(alone)[0])
+        np.testing.assert_allclose(together[i], draw(alone)[0], rtol=0, atol=atol)
         own = init(key, 2)
         jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[0], b), alone, own)
 

@@ -120,6 +120,7 @@ def test_a_dead_layer_has_no_path():
     assert not np.isnan(found.made[1 - dead]).any()
     assert found.arbitrary is None
     assert found.relative is None
+    np.testing.assert_array_equal(found.overall.made[0], found.made[1 - dead])
     row = str(found).splitlines()[2 + dead].split()
     assert row == ["relu", "none", "none"]
 

@@ -178,6 +178,18 @@ def test_the_card_says_what_is_wrong(unchecked, options, error, message):
         scorecard(NET.apply, "first:0", VARIABLES, pictures(1), **given)
 
 
+def test_captions_say_how_good_a_picture_is():
+    images = jnp.array([[[0.9, 0.0]], [[0.0, 0.2]]])
+    card = scorecard(
+        *(lambda w, x: jnp.tanh(w * x), "tanh:*", 1.0, images),
+        natural=jnp.array([0.5, 0.0]),
+    )
+    assert card.captions == ("0: 1.4 x", "1: 0.197")
+    card = scorecard(NET.apply, "first:0", VARIABLES, pictures(1), natural=jnp.ones(1))
+    slope = float(card.slope[0, 0])
+    assert card.captions[0].endswith(f"x, slope {slope:.1f}")
+
+
 def test_a_second_network_is_one(unchecked):
     other: Any = (NET.apply, "first:0", VARIABLES)
     with pytest.raises(TypeError, match="SecondNetwork"):

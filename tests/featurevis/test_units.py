@@ -207,6 +207,7 @@ def test_a_probability_of_several_places_is_the_mean_of_theirs():
         (lambda: neuron("a", 1, position="3"), "A position is a tuple.*was '3'"),
         (lambda: neuron("a", 1, position=(0.5, 1)), "Each entry of a position is"),
         (lambda: layer("a", position=("x",)), "Each entry of a position is.*'x'"),
+        (lambda: 1j * channel("a", 1), r"numbers.*complex\d+\[\] was given"),
         (lambda: logit("a"), r"index is an integer.*was 'a'.*logit\(3\)"),
     ],
 )

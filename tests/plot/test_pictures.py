@@ -56,8 +56,16 @@ def test_what_cannot_be_drawn_is_an_error():
         picture_grid(np.zeros((4, 4, 3)))
     with pytest.raises(ValueError, match=r"preprocess\.inverse"):
         picture_grid(np.full((2, 4, 4, 3), 255.0))
-    with pytest.raises(ValueError, match=r"preprocess\.inverse"):
-        picture_grid(np.full((2, 4, 4, 3), np.nan))
+    with pytest.raises(ValueError, match=r"`images` \[1\] are not numbers"):
+        picture_grid(
+            np.zeros((2, 4, 4, 3)) + np.array([0, np.nan])[:, None, None, None]
+        )
+    with pytest.raises(ValueError, match="from 1, and is -1"):
+        picture_grid(np.zeros((2, 4, 4, 3)), columns=-1)
+    with pytest.raises(ValueError, match="from 1, and is 0"):
+        feature_sheet(
+            np.zeros((1, 4, 4, 3)), np.zeros((1, 1, 4, 4, 3)), names=["a"], columns=0
+        )
     with pytest.raises(ValueError, match="2 pictures and 1 titles"):
         picture_grid(np.zeros((2, 4, 4, 3)), titles=["a"])
     with pytest.raises(ValueError, match="1 pictures, examples of 2 units and 1 names"):
