@@ -28,12 +28,15 @@ def read() -> dict[str, dict[str, str]]:
 def item(key: str, entry: dict[str, str]) -> str:
     """One entry as an item of a Markdown list, with the key as its anchor."""
     authors = entry["author"].replace(" and ", ", ")
-    venue = entry.get("journal") or entry.get("booktitle")
-    words = [f"{authors} ({entry['year']}). **{entry['title']}**. *{venue}*."]
+    venues = (entry.get(kind) for kind in ("journal", "booktitle", "institution"))
+    venue = next((f" *{venue}*." for venue in venues if venue), "")
+    words = [f"{authors} ({entry['year']}). **{entry['title']}**.{venue}"]
     if number := entry.get("eprint"):
         words.append(f"[arXiv:{number}](https://arxiv.org/abs/{number})")
     elif number := entry.get("doi"):
         words.append(f"[doi:{number}](https://doi.org/{number})")
+    elif address := entry.get("url"):
+        words.append(f"<{address}>")
     return f'- <span id="{key}">`{key}`</span> {" ".join(words)}'
 
 

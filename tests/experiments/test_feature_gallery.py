@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from experiments.feature_gallery import __main__ as command
-from experiments.feature_gallery import subject
+from experiments.feature_gallery import prior, subject
 from experiments.feature_gallery.config import Config
 from experiments.feature_gallery.look import look, spread
 
@@ -74,3 +74,37 @@ def test_units_are_spread():
     assert spread(np.arange(10), 4).tolist() == [0, 2, 5, 7]
     assert spread(np.arange(3), 4).tolist() == [0, 1, 2]
     assert spread(np.arange(3), None).tolist() == [0, 1, 2]
+
+
+def test_pictures_are_halved():
+    images = np.arange(16.0).reshape(1, 4, 4, 1)
+    halved = prior.halved(images)[0, :, :, 0]
+    np.testing.assert_array_equal(halved, [[2.5, 4.5], [10.5, 12.5]])
+
+
+def test_a_prior_of_digits_draws_digits(monkeypatch, tmp_path, capsys):
+    """With networks that know a digit by the training example that it is."""
+    data = prior.digits(jax.random.key(0))
+    first = np.stack([data.train_inputs[data.train_labels == k][0] for k in range(10)])
+    templates = jnp.asarray(first.reshape(10, 64) - first.mean(), jnp.float32)
+
+    def classify(w, x):
+        return (x.reshape(len(x), -1) @ w.T.astype(x.dtype)) * 3
+
+    def paint(w, latents):
+        shares = jax.nn.softmax(4 * latents[:, :10]) @ w.astype(latents.dtype)
+        small = shares.reshape(-1, 8, 8, 1)
+        return 2 * jnp.repeat(jnp.repeat(small, 2, axis=1), 2, axis=2) - 1
+
+    networks = {
+        "digits_cnn": SimpleNamespace(apply_fn=classify, variables=templates),
+        "dcgan": SimpleNamespace(
+            apply_fn=paint, variables=jnp.asarray(first.reshape(10, 64), jnp.float32)
+        ),
+    }
+    monkeypatch.setattr(prior.shelf, "load", networks.get)
+    prior.main(["--steps", "200", "--output", str(tmp_path)])
+    fourier, generator = capsys.readouterr().out.splitlines()[2:4]
+    assert generator.split("|")[3].strip() == "100 %"
+    assert float(generator.split("|")[4]) < 0.5 < float(fourier.split("|")[4])
+    assert (tmp_path / "prior.png").stat().st_size > 1000
