@@ -97,6 +97,7 @@ from jaxinterp.featurevis.stimuli import checkerboards as checkerboards
 from jaxinterp.featurevis.stimuli import dots as dots
 from jaxinterp.featurevis.stimuli import gratings as gratings
 from jaxinterp.featurevis.stimuli import tuning_curve as tuning_curve
+from jaxinterp.featurevis.texture import texture_views as texture_views
 from jaxinterp.featurevis.transform import Transform as Transform
 from jaxinterp.featurevis.transform import compose as compose
 from jaxinterp.featurevis.units import channel as channel
