@@ -79,7 +79,7 @@ def texture_views(coordinates: Any, *, fill: float = 0.5) -> Transform:
     shape = coordinates.shape
     if len(shape) != 4 or shape[-1] != 2 or not coordinates.size or not is_float:
         raise ValueError(
-            "texture_views() takes coordinates (views, height, width, 2) of floats, and "
+            "texture_views() takes floats, coordinates (views, height, width, 2), and "
             f"was given {coordinates.dtype}{list(shape)}. One view is `uv[None]`."
         )
     if not isinstance(coordinates, Tracer) and np.isinf(coordinates).any():

@@ -76,7 +76,7 @@ def test_a_texture_is_found_from_its_views(dtype):
         (np.zeros((4, 4, 2)), r"uv\[None\]"),
         (np.zeros((1, 4, 4, 3)), "views, height, width, 2"),
         (np.zeros((0, 4, 4, 2)), "views, height, width, 2"),
-        (np.zeros((1, 4, 4, 2), int), "of floats"),
+        (np.zeros((1, 4, 4, 2), int), "takes floats"),
         (np.full((1, 4, 4, 2), np.inf), "infinite"),
     ],
 )
