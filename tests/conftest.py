@@ -20,7 +20,7 @@ def real_data() -> Path:
 @pytest.fixture
 def optimized() -> Iterator[None]:
     """Compiles with all optimizations, as for users."""
-    before = jax.config.jax_disable_most_optimizations  # pyright: ignore[reportAttributeAccessIssue]  made at run time
+    before = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", False)
     jax.clear_caches()
     yield

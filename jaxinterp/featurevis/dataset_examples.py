@@ -6,6 +6,7 @@ drive it. People learn more from them (Borowski et al., 2021), so show both.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -80,7 +81,9 @@ class State(NamedTuple):
     sample: Sample
 
 
-class DatasetExamples(NamedTuple):
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class DatasetExamples:
     """Examples of each unit.
 
     Attributes:
@@ -98,7 +101,7 @@ class DatasetExamples(NamedTuple):
     near_zero: Chosen
     quantiles: Chosen
     state: State
-    by: By = "picture"
+    by: By = dataclasses.field(default="picture", metadata={"static": True})
 
 
 def dataset_examples(
@@ -195,7 +198,7 @@ def dataset_examples(
     state = over_stream(
         batches, start, _complain, "dataset examples" if progress else ""
     )
-    return _found(state, places[0], k, quantiles)._replace(by=by)
+    return _found(state, places[0], k, quantiles, by)
 
 
 # --- One piece of the stream ----------------------------------------------------------
@@ -286,7 +289,7 @@ def _resampled(
 
 
 def _found(
-    state: State, places: tuple[int, ...], k: int, quantiles: Sequence[float]
+    state: State, places: tuple[int, ...], k: int, quantiles: Sequence[float], by: By
 ) -> DatasetExamples:
     top, bottom, near_zero = (
         _chosen(state.indices[i], state.scores[i], state.places[i], places)
@@ -313,7 +316,7 @@ def _found(
         return flat.reshape(at.shape)
 
     around = _chosen(taken(indices, -1), taken(scores, np.nan), taken(best, -1), places)
-    return DatasetExamples(top, bottom, near_zero, around, state)
+    return DatasetExamples(top, bottom, near_zero, around, state, by)
 
 
 def _chosen(indices: Any, scores: Any, best: Any, places: tuple[int, ...]) -> Chosen:
