@@ -13,9 +13,8 @@ import hashlib
 import json
 import os
 import sys
+import sysconfig
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +23,7 @@ import jax
 import numpy as np
 import platformdirs
 
-# What is ours; other packages are told by nothing: a new JAX reads old networks too.
+# Counts wherever it is installed. Other packages do not: a new JAX reads old networks.
 PACKAGES = ("experiments", "jaxinterp")
 # The recipes of a family stand in a table of this name, which does not count as code:
 # the recipe in question is the configuration, and the others do not matter.
@@ -53,7 +52,7 @@ def folder() -> Path:
     return Path(root) / "zoo"
 
 
-def fingerprint(config: Any, module: str) -> str:
+def fingerprint(config: Any, *modules: str) -> str:
     """Returns 12 letters that change with a configuration or with the code.
 
     Comments, docstrings and the table of recipes may change; any other change of a file
@@ -61,29 +60,29 @@ def fingerprint(config: Any, module: str) -> str:
 
     Args:
         config: anything whose `repr` says all of it.
-        module: the dotted name of a module. It counts, and so does all of our own code
-            that it imports, directly or through others.
+        *modules: dotted names. They count, and so does all code that they import,
+            directly or through others, but for installed packages.
     """
     digest = hashlib.sha256(repr(config).encode())
-    for path in code_of(module):
+    for path in code_of(*modules):
         digest.update(_what_counts(path.read_text("utf-8")).encode())
     return digest.hexdigest()[:12]
 
 
-def code_of(module: str) -> list[Path]:
-    """Returns the files of a module and of all of ours that it imports.
+def code_of(*modules: str) -> list[Path]:
+    """Returns the files of modules and of what they import, installed packages aside.
 
     Args:
-        module: its dotted name; it has been imported.
+        *modules: dotted names of what has been imported.
     """
     found: dict[str, Path] = {}
-    waiting = [module]
+    waiting = list(modules)
     while waiting:
         name = waiting.pop()
-        if name in found or name.split(".")[0] not in PACKAGES:
-            continue
         file = getattr(sys.modules.get(name), "__file__", None)
-        if file is None:  # a function or class, whose module waits as well
+        if name in found or file is None:  # a function or class: its module waits too
+            continue
+        if name.split(".")[0] not in PACKAGES and _is_installed(Path(file)):
             continue
         found[name] = Path(file)
         waiting.extend(_imports(Path(file)))
@@ -144,7 +143,7 @@ def read(path: Path) -> Stored | None:
         with path.open("rb") as file, np.load(file) as stored:
             arrays = {key: stored[key] for key in stored.files}
         figures = json.loads(str(arrays.pop(_FIGURES)))
-    except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, ValueError) as error:
+    except Exception as error:  # what a damaged archive raises is anyone's guess
         raise ValueError(
             f"{path} is damaged ({error}).\nDelete it and the network is trained anew."
         ) from error
@@ -156,6 +155,12 @@ def read(path: Path) -> Stored | None:
             at = at.setdefault(parent, {})
         at[name] = jax.numpy.asarray(array)
     return Stored(variables, figures)
+
+
+def _is_installed(path: Path) -> bool:
+    places = sysconfig.get_paths()
+    folders = (places[kind] for kind in ("stdlib", "platstdlib", "purelib", "platlib"))
+    return any(path.is_relative_to(folder) for folder in folders)
 
 
 def _imports(path: Path) -> Iterator[str]:

@@ -66,9 +66,10 @@ class Adversarial:
     schedule: Schedule
 
     @property
-    def origin(self) -> str:
-        """This module."""
-        return __name__
+    def origins(self) -> tuple[str, ...]:
+        """The modules of recipe and networks."""
+        parts = (self, self.module, self.discriminator)
+        return tuple(type(part).__module__ for part in parts)
 
     def held_out(self, count: int) -> jax.Array:
         """Draws latents that training did not see.

@@ -129,8 +129,8 @@ class Recipe(Protocol):
         ...
 
     @property
-    def origin(self) -> str:
-        """The dotted name of the module whose code makes the network what it is."""
+    def origins(self) -> tuple[str, ...]:
+        """The dotted names of the modules whose code makes the network what it is."""
         ...
 
     def train(self) -> Fitted:
@@ -161,9 +161,9 @@ class Supervised:
     standardize: Standardize | None = None
 
     @property
-    def origin(self) -> str:
-        """The module of the task."""
-        return type(self.task).__module__
+    def origins(self) -> tuple[str, ...]:
+        """The modules of recipe, task and network."""
+        return tuple(type(part).__module__ for part in (self, self.task, self.module))
 
     def held_out(self, count: int) -> Any:
         """Draws examples that training did not see.

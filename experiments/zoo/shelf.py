@@ -55,7 +55,7 @@ def obtain(recipe: Recipe, *, retrain: bool = False) -> Trained:
         ValueError: if the file in the cache is damaged.
     """
     config = config_of(recipe)
-    mark = cache.fingerprint(config, recipe.origin)
+    mark = cache.fingerprint(config, *recipe.origins)
     path = cache.path_of(recipe.name, mark)
     stored = None if retrain else cache.read(path)
     if stored is None:

@@ -1,6 +1,7 @@
 """The zoo: what is cached, when it is not, and that its networks reach their goals."""
 
 import dataclasses
+import inspect
 import os
 import re
 import subprocess
@@ -26,6 +27,7 @@ from experiments.zoo.training import Goal, Schedule
 from jaxinterp.data.sets import digits
 from jaxinterp.models.mlp import MLP
 
+OURS = ("experiments", "jaxinterp")
 VARIABLES = {
     "params": {"a": {"kernel": np.arange(6.0, dtype=np.float32).reshape(2, 3)}},
     "batch_stats": {"a": {"mean": np.ones(3, np.float32)}},
@@ -200,6 +202,23 @@ def test_a_fingerprint_covers_recipes_data_and_models() -> None:
     assert not {"text.py", "tables.py", "dcgan.py", "sequences.py"} & files
 
 
+@pytest.mark.parametrize("name", zoo.names())
+def test_a_fingerprint_covers_the_network_itself(name: str) -> None:
+    recipe = shelf.RECIPES[name]
+    files = cache.code_of(*recipe.origins)
+    parts = [recipe, *vars(recipe).values()]
+    ours = [type(part) for part in parts if type(part).__module__.startswith(OURS)]
+    assert {Path(inspect.getfile(part)) for part in ours} <= set(files)
+
+
+def test_code_of_a_user_counts_and_installed_code_does_not() -> None:
+    files = {path.name for path in cache.code_of(__name__)}
+    assert Path(__file__).name in files
+    assert not {"pytest", "numpy"} & {
+        path.parent.name for path in cache.code_of(__name__)
+    }
+
+
 def test_a_fingerprint_changes_with_every_setting() -> None:
     tiny = recipe()
     changed = (
@@ -210,7 +229,7 @@ def test_a_fingerprint_changes_with_every_setting() -> None:
         dataclasses.replace(tiny, task=WhichIsLarger(513)),
     )
     configs = [shelf.config_of(one) for one in changed]
-    marks = {cache.fingerprint(config, tiny.origin) for config in configs}
+    marks = {cache.fingerprint(config, *tiny.origins) for config in configs}
     assert len(marks) == len(changed)
 
 
