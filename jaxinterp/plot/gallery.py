@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ from jaxinterp.plot.heatmap import Reduction, heatmap
 
 # Inches around the grid, for the names of methods, the labels and the color bar.
 _TOP, _BOTTOM, _LEFT, _RIGHT, _GAP = 0.5, 0.5, 0.8, 0.1, 0.06
+# Inches of a letter of these; longer names go on in a second line.
+_LETTER = 0.07
 
 
 def gallery(
@@ -65,7 +68,7 @@ def gallery(
             values, reduction=reduction, percentile=percentile, colors=colors
         )
     rows, tall, wide = pictures.shape[:3]
-    left = _LEFT if labels is not None else _RIGHT
+    left = _RIGHT if labels is None else _width_of(labels)
     width = left + size * len(columns) + _RIGHT
     height = _TOP + size * rows * tall / wide + _BOTTOM
     figure = Figure(figsize=(width, height))
@@ -79,13 +82,20 @@ def gallery(
     )
     grid = figure.subplots(rows, len(columns), squeeze=False)
     for column, (name, images) in enumerate(columns.items()):
-        grid[0, column].set_title(name, fontsize=9)
+        title = textwrap.fill(name, max(int(size / _LETTER), 8))
+        grid[0, column].set_title(title, fontsize=9)
         for row, image in enumerate(images):
             _show(grid[row, column], image)
     for row, label in enumerate(labels or ()):
         grid[row, 0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=9)
     _add_scale(figure, colors)
     return figure
+
+
+def _width_of(labels: Sequence[str]) -> float:
+    """Inches that the labels need."""
+    lines = [line for label in labels for line in label.splitlines()]
+    return max([_LEFT, *(_LETTER * len(line) + 2 * _RIGHT for line in lines)])
 
 
 def _show(axes: Any, image: np.ndarray) -> None:

@@ -67,3 +67,16 @@ def test_a_figure_can_be_saved(tmp_path: Path) -> None:
 def test_what_cannot_be_drawn_is_an_error(inputs, maps, labels, message) -> None:
     with pytest.raises(ValueError, match=message):
         gallery(inputs, maps, labels=labels)
+
+
+def test_names_do_not_run_into_one_another_or_off_the_page():
+    images = np.zeros((2, 8, 8))
+    names = ["LRP epsilon alpha2 beta1 flat", "LRP excitation backprop"]
+    maps = {name: np.ones((2, 8, 8)) for name in names}
+    figure = gallery(images, maps, labels=["Siberian husky\nread as 249", "tench"])
+    figure.canvas.draw()
+    first, second = (axes.title.get_window_extent() for axes in figure.axes[1:3])
+    assert first.x1 < second.x0
+    assert first.y1 <= figure.bbox.y1
+    assert figure.axes[0].yaxis.label.get_window_extent().x0 >= 0
+    assert figure.axes[1].get_title().split() == names[0].split()
