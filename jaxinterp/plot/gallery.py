@@ -16,8 +16,8 @@ from jaxinterp.plot.heatmap import Reduction, heatmap
 
 # Inches around the grid, for the names of methods, the labels and the color bar.
 _TOP, _BOTTOM, _LEFT, _RIGHT, _GAP = 0.5, 0.5, 0.8, 0.1, 0.06
-# Inches of a letter of these; longer names go on in a second line.
-_LETTER = 0.07
+# Inches of a letter and a line of these; long names take several lines.
+_LETTER, _LINE = 0.07, 0.17
 
 
 def gallery(
@@ -70,19 +70,22 @@ def gallery(
     rows, tall, wide = pictures.shape[:3]
     left = _RIGHT if labels is None else _width_of(labels)
     width = left + size * len(columns) + _RIGHT
-    height = _TOP + size * rows * tall / wide + _BOTTOM
+    titles = [textwrap.fill(name, max(int(size / _LETTER), 8)) for name in columns]
+    top = max(_TOP, *(_LINE * (title.count("\n") + 1.5) for title in titles))
+    height = top + size * rows * tall / wide + _BOTTOM
     figure = Figure(figsize=(width, height))
     figure.subplots_adjust(
         left=left / width,
         right=1 - _RIGHT / width,
-        top=1 - _TOP / height,
+        top=1 - top / height,
         bottom=_BOTTOM / height,
         wspace=_GAP,
         hspace=_GAP,
     )
     grid = figure.subplots(rows, len(columns), squeeze=False)
-    for column, (name, images) in enumerate(columns.items()):
-        title = textwrap.fill(name, max(int(size / _LETTER), 8))
+    for column, (title, images) in enumerate(
+        zip(titles, columns.values(), strict=True)
+    ):
         grid[0, column].set_title(title, fontsize=9)
         for row, image in enumerate(images):
             _show(grid[row, column], image)
