@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from jaxinterp.plot import gallery, heatmap
 
@@ -74,7 +75,7 @@ def test_names_do_not_run_into_one_another_or_off_the_page():
     names = ["LRP epsilon alpha2 beta1 flat", "LRP excitation backprop"]
     maps = {name: np.ones((2, 8, 8)) for name in names}
     figure = gallery(images, maps, labels=["Siberian husky\nread as 249", "tench"])
-    figure.canvas.draw()
+    FigureCanvasAgg(figure).draw()
     first, second = (axes.title.get_window_extent() for axes in figure.axes[1:3])
     assert first.x1 < second.x0
     assert first.y1 <= figure.bbox.y1
