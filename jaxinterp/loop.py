@@ -13,7 +13,7 @@ import enum
 import numbers
 import types
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -63,11 +63,7 @@ def summed(
         context = fixed.filled(arrays)
         values = jax.vmap(lambda point: step(context, point))(chunk)
 
-        def add_up(leaf: Any) -> Any:
-            is_real = valid.reshape((-1,) + (1,) * (leaf.ndim - 1))
-            return jnp.where(is_real, leaf, 0).sum(axis=0)
-
-        return jax.tree.map(add_up, values)
+        return jax.tree.map(lambda leaf: _added(leaf, valid), values)
 
     jitted_part = jax.jit(part, static_argnums=0)
 
@@ -96,11 +92,11 @@ def summed(
         is_jitted = fixed.is_constant and not is_inner
         run = jitted_part if is_jitted else part
         if number <= UNROLLED:
-            return _host_loop(run, fixed, arrays, chunks, valid, "")
+            return _narrow(_host_loop(run, fixed, arrays, chunks, valid, ""))
         if is_inner or jax.default_backend() != "cpu":
             run = jitted_scan if is_jitted else scanned
-            return run(fixed, arrays, chunks, valid)
-        return _host_loop(run, fixed, arrays, chunks, valid, name)
+            return _narrow(run(fixed, arrays, chunks, valid))
+        return _narrow(_host_loop(run, fixed, arrays, chunks, valid, name))
 
     return sum_over
 
@@ -176,6 +172,36 @@ def is_traced(*trees: Any) -> bool:
         *trees: pytrees of arrays.
     """
     return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(trees))
+
+
+class _Sum(NamedTuple):
+    """A sum in single precision at least, lest it depend on how it was cut.
+
+    Attributes:
+        total: of the summands.
+        like: an empty array of their dtype; `None` if they are no floats.
+    """
+
+    total: Any
+    like: Any
+
+
+def _added(leaf: Any, valid: Any) -> _Sum:
+    """Adds up along the first axis what is valid."""
+    real = jnp.where(valid.reshape((-1,) + (1,) * (leaf.ndim - 1)), leaf, 0)
+    if not jnp.issubdtype(real.dtype, jnp.inexact):
+        return _Sum(real.sum(axis=0), None)
+    wide = jnp.promote_types(real.dtype, jnp.float32)
+    return _Sum(real.astype(wide).sum(axis=0), jnp.zeros(0, real.dtype))
+
+
+def _narrow(sums: Any) -> Any:
+    """Returns sums in the dtype of what was added up."""
+    return jax.tree.map(
+        lambda s: s.total if s.like is None else s.total.astype(s.like.dtype),
+        sums,
+        is_leaf=lambda node: isinstance(node, _Sum),
+    )
 
 
 def _all_steps(

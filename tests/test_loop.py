@@ -130,6 +130,20 @@ def test_long_loops_show_their_progress(count, name, is_shown, capsys):
     assert (f"{count}/{count}" in shown) == is_shown
 
 
+def test_a_sum_of_small_numbers_in_half_precision_does_not_depend_on_the_chunks():
+    ones = jnp.ones(1000, jnp.bfloat16)
+    for batch_size in (None, 1, 16, 300):
+        run = loop.summed(lambda _, x: x, batch_size=batch_size)
+        assert float(run(None, ones)) == 1000
+        assert float(jax.jit(lambda x, run=run: run(None, x))(ones)) == 1000
+
+
+def test_integers_and_flags_are_counted():
+    run = loop.summed(lambda _, x: (x > 2, x), batch_size=2)
+    flags, total = run(None, jnp.arange(5))
+    assert (int(flags), int(total)) == (2, 10)
+
+
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float32])
 @pytest.mark.parametrize("batch_size", [None, 1])
 def test_the_dtype_is_kept(dtype, batch_size):

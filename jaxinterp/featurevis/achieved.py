@@ -53,7 +53,7 @@ def achieved_scores(
     images: Any,
     *,
     count: int = 1,
-    transforms: Sequence[Callable[[Any, Any], Any]] = (),
+    transforms: Callable[[Any, Any], Any] | Sequence[Callable[[Any, Any], Any]] = (),
     samples: int = 16,
     key: Any = None,
     preprocess: Preprocess | None = None,
@@ -102,8 +102,13 @@ def achieved_scores(
         Olah et al., 2017, "The Enemy of Feature Visualization" [olah2017feature].
     """
     measure.check_positive("samples", samples)
+    if callable(transforms):
+        transforms = [transforms]
     transform = compose(transforms) if transforms else None
-    if transform is not None and not isinstance(key, jax.Array):
+    is_key = isinstance(key, jax.Array) and jnp.issubdtype(
+        key.dtype, jax.dtypes.prng_key
+    )
+    if transform is not None and not is_key:
         raise TypeError(
             "Random transforms need a key. Write `key=jax.random.key(0)`; "
             f"{key!r} was given."

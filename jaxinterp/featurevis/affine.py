@@ -72,7 +72,7 @@ class Crop(Affine):
     def draw(self, key: Any, size: Size, out: Size, dtype: Any) -> Move:
         """Returns a whole number of pixels, all windows being equally likely."""
         room = jnp.array([size[0] - out[0], size[1] - out[1]])
-        start = jax.random.randint(key, (2,), 0, room + 1)
+        start = jax.random.randint(key, (2,), 0, room + 1, jnp.int32)
         return stay(dtype)._replace(shift=start.astype(dtype) - room.astype(dtype) / 2)
 
 
@@ -87,6 +87,11 @@ class CropOrPad(Affine):
 
     target: Size | None = None
     fill: Fill = 0.5
+
+    @property
+    def is_relative(self) -> bool:
+        """Whether there is no size of its own."""
+        return self.target is None
 
     def size(self, size: Size, own: Size) -> Size:
         """Returns the fixed size."""

@@ -129,7 +129,7 @@ def with_alpha(
         (2, 8, 9, 4)
 
     References:
-        Mordvintsev et al., 2018, "Semi-Transparent Patterns"
+        Mordvintsev et al., 2018, "Generation of Semi-Transparent Patterns"
         [mordvintsev2018differentiable].
     """
     *spatial, channels = parametrization.shape
@@ -185,7 +185,7 @@ def collapse_alpha(
         1.0
 
     References:
-        Mordvintsev et al., 2018, "Semi-Transparent Patterns"
+        Mordvintsev et al., 2018, "Generation of Semi-Transparent Patterns"
         [mordvintsev2018differentiable].
     """
     if background is not None:

@@ -79,16 +79,17 @@ class Scorecard:
     @property
     def captions(self) -> tuple[str, ...]:
         """A line for each unit to write above its picture: name, ratio and slope."""
-        lines = []
-        for i, name in enumerate(self.names):
-            ratio = float(self.plain.ratio[i])
-            score = float(self.plain.mean[i])
-            line = (
-                f"{name}: {ratio:.1f} x" if ratio == ratio else f"{name}: {score:.3g}"
-            )
-            if self.slope is not None:
-                line += f", slope {float(self.slope[i].mean()):.1f}"
-            lines.append(line)
+        ratios, scores = np.asarray(self.plain.ratio), np.asarray(self.plain.mean)
+        lines = [
+            f"{name}: {score:.3g}" if np.isnan(ratio) else f"{name}: {ratio:.2g} x"
+            for name, ratio, score in zip(self.names, ratios, scores, strict=True)
+        ]
+        if self.slope is not None:
+            slopes = np.asarray(self.slope).mean(axis=1)
+            lines = [
+                line if np.isnan(slope) else f"{line}, slope {slope:.1f}"
+                for line, slope in zip(lines, slopes, strict=True)
+            ]
         return tuple(lines)
 
     def _columns(self) -> list[tuple[str, Any]]:

@@ -35,7 +35,7 @@ class Chance:
             dtype: of the number.
         """
         if self.choices:
-            index = jax.random.randint(key, (), 0, len(self.choices))
+            index = jax.random.randint(key, (), 0, len(self.choices), jnp.int32)
             return jnp.asarray(self.choices, dtype)[index]
         # Drawn in float32 always: the same key is the same number in any precision.
         share = jax.random.uniform(key, (), jnp.float32).astype(dtype)
@@ -95,3 +95,17 @@ def _numbers(
     if low is None:
         return None
     return low, low if high is None else high
+
+
+def steady(key: Any) -> Any:
+    """Returns a key of which each number depends on nothing but the key.
+
+    The numbers of `rbg` keys depend on how many are drawn at once, so that pictures
+    would depend on their neighbors.
+
+    Args:
+        key: of any implementation; one of threefry is returned as it is.
+    """
+    if str(jax.random.key_impl(key)) in ("threefry2x32", "fry"):
+        return key
+    return jax.random.key(jax.random.bits(key, (), jnp.uint32), impl="threefry2x32")

@@ -17,6 +17,7 @@ import optax
 from jax import lax
 
 from jaxinterp import loop
+from jaxinterp.featurevis.chance import steady
 from jaxinterp.featurevis.model import Reader
 from jaxinterp.featurevis.objective import (
     Objective,
@@ -116,6 +117,7 @@ def unit_keys(key: Any, objective: Objective) -> Any:
         key: of all.
         objective: bound; its integer arrays are channels and positions.
     """
+    key = steady(key)
     number = count_units(objective)
     keys = jnp.broadcast_to(key, (number,))
     for leaf in jax.tree.leaves(objective):

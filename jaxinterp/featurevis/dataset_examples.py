@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxinterp.featurevis.chance import steady
 from jaxinterp.featurevis.model import Preprocess
 from jaxinterp.featurevis.objective import Objective
 from jaxinterp.featurevis.receptive_field import ReceptiveField
@@ -23,6 +24,7 @@ from jaxinterp.featurevis.scoring import (
     Piece,
     Scorer,
     check_places,
+    check_stream,
     everywhere,
     over_stream,
     scorer,
@@ -38,8 +40,9 @@ class Chosen(NamedTuple):
         indices: numbers of the pictures in the stream; -1 where there were too few.
         scores: in the units of the objective; NaN where there were too few.
         positions: the place that scores highest, such as a row and a column, on the
-            last axis; -1 where there were too few. That axis has length 0 if the
-            objective is not the mean over the places of one site.
+            last axis, also of pictures that were chosen for low scores; -1 where there
+            were too few. That axis has length 0 if the objective is not the mean over
+            the places of one site.
     """
 
     indices: np.ndarray
@@ -63,7 +66,9 @@ class Sample(NamedTuple):
     places: Any
 
 
-class State(NamedTuple):
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class State:
     """What a stream left behind; it does not grow with it.
 
     Attributes:
@@ -72,6 +77,7 @@ class State(NamedTuple):
         scores: of these.
         places: number of the best place of each.
         sample: for the quantiles.
+        by: what a picture is scored by, as in `dataset_examples`.
     """
 
     seen: Any
@@ -79,6 +85,7 @@ class State(NamedTuple):
     scores: Any
     places: Any
     sample: Sample
+    by: By = dataclasses.field(metadata={"static": True})
 
 
 @jax.tree_util.register_dataclass
@@ -93,7 +100,6 @@ class DatasetExamples:
         quantiles: for each quantile, pictures around it by rising score,
             `(units, quantiles, k)`.
         state: to go on with further batches, `resume=`.
-        by: what a picture was scored by, as in `dataset_examples`.
     """
 
     top: Chosen
@@ -101,7 +107,11 @@ class DatasetExamples:
     near_zero: Chosen
     quantiles: Chosen
     state: State
-    by: By = dataclasses.field(default="picture", metadata={"static": True})
+
+    @property
+    def by(self) -> By:
+        """What a picture was scored by, as in `dataset_examples`."""
+        return self.state.by
 
 
 def dataset_examples(
@@ -174,6 +184,7 @@ def dataset_examples(
         et al., 2021 (what people learn from examples) [borowski2021exemplary].
     """
     _check(k, quantiles, sample_size, key)
+    key = None if key is None else steady(key)
     places: list[tuple[int, ...]] = []
 
     def start(images: Any) -> tuple[Any, State]:
@@ -182,7 +193,7 @@ def dataset_examples(
         places.append(found.places or ())
         size = sample_size if quantiles else 0
         dtype = found.dtype(variables, bound, images)
-        state = _nothing(found.count, k, size, dtype)
+        state = _nothing(found.count, k, size, dtype, by)
         if resume is not None:
             _check_resume(resume, state)
             state = resume
@@ -198,13 +209,13 @@ def dataset_examples(
     state = over_stream(
         batches, start, _complain, "dataset examples" if progress else ""
     )
-    return _found(state, places[0], k, quantiles, by)
+    return _found(state, places[0], k, quantiles)
 
 
 # --- One piece of the stream ----------------------------------------------------------
 
 
-def _nothing(units: int, k: int, size: int, dtype: Any) -> State:
+def _nothing(units: int, k: int, size: int, dtype: Any, by: By) -> State:
     def missing(*shape: int) -> Any:
         return jnp.full(shape, -1, jnp.int32)
 
@@ -221,6 +232,7 @@ def _nothing(units: int, k: int, size: int, dtype: Any) -> State:
         jnp.full(kept, jnp.nan, dtype),
         missing(*kept),
         sample,
+        by,
     )
 
 
@@ -255,7 +267,7 @@ def _merged(state: State, scores: Any, best: Any, count: Any, key: Any) -> State
     sample = state.sample
     if sample.indices.size:
         sample = _resampled(sample, indices, scores, best, key)
-    return State(state.seen + count, first, second, third, sample)
+    return State(state.seen + count, first, second, third, sample, state.by)
 
 
 def _ranks(indices: Any, scores: Any) -> Any:
@@ -289,7 +301,7 @@ def _resampled(
 
 
 def _found(
-    state: State, places: tuple[int, ...], k: int, quantiles: Sequence[float], by: By
+    state: State, places: tuple[int, ...], k: int, quantiles: Sequence[float]
 ) -> DatasetExamples:
     top, bottom, near_zero = (
         _chosen(state.indices[i], state.scores[i], state.places[i], places)
@@ -316,7 +328,7 @@ def _found(
         return flat.reshape(at.shape)
 
     around = _chosen(taken(indices, -1), taken(scores, np.nan), taken(best, -1), places)
-    return DatasetExamples(top, bottom, near_zero, around, state, by)
+    return DatasetExamples(top, bottom, near_zero, around, state)
 
 
 def _chosen(indices: Any, scores: Any, best: Any, places: tuple[int, ...]) -> Chosen:
@@ -350,7 +362,8 @@ def _check(k: int, quantiles: Sequence[float], sample_size: int, key: Any) -> No
 def _check_resume(resume: Any, expected: State) -> None:
     def described(state: State) -> str:
         (_, units, k), size = state.scores.shape, state.sample.indices.shape[0]
-        return f"{units} units, k={k}, a sample of {size} and {state.scores.dtype}"
+        kind = f"a sample of {size}, {state.scores.dtype} and by={state.by!r}"
+        return f"{units} units, k={k}, {kind}"
 
     if not isinstance(resume, State):
         raise TypeError(
@@ -394,7 +407,8 @@ def crops(
     Args:
         batches: the same pictures as before, in the same order.
         chosen: one sort of examples, such as `examples.top`.
-        field: of the site, from `receptive_field`; the whole picture by default.
+        field: of the site, from `receptive_field`; the whole picture by default. It is
+            in pixels of the model's input, so `preprocess` must not resize.
         fill: brightness where there were too few pictures, of which 1 is the largest
             value that integers can have.
 
@@ -412,6 +426,7 @@ def crops(
         >>> crops([pictures], chosen, ReceptiveField((2,), (1,), (0,))).tolist()
         [[[[6.0], [7.0]]]]
     """
+    check_stream(batches)
     indices, positions = np.asarray(chosen.indices), np.asarray(chosen.positions)
     if field is not None and positions.shape[-1] != len(field.size):
         raise ValueError(

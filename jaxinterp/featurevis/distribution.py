@@ -7,6 +7,7 @@ in the bin is at most a share $\alpha$ away from $2 \gamma^i / (\gamma + 1)$ if 
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Iterable
@@ -36,7 +37,9 @@ SMALLEST, LARGEST = 1e-9, 1e9
 _MOST = 2**32 - 1
 
 
-class Distribution(NamedTuple):
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class Distribution:
     """Activations of each unit, counted.
 
     Attributes:
@@ -47,6 +50,7 @@ class Distribution(NamedTuple):
         maximum: `(units,)`.
         counts: of each bin, from the most negative up, `(units, bins)`.
         accuracy: the relative error of a quantile.
+        by: what was counted, as in `activation_distribution`.
     """
 
     count: int
@@ -55,7 +59,8 @@ class Distribution(NamedTuple):
     minimum: Any
     maximum: Any
     counts: Any
-    accuracy: float
+    accuracy: float = dataclasses.field(metadata={"static": True})
+    by: By = dataclasses.field(metadata={"static": True})
 
     @property
     def variance(self) -> Any:
@@ -106,7 +111,7 @@ def activation_distribution(
     r"""Counts how often units are how active on a stream of pictures.
 
     All units are served by one pass of the model over each picture, in memory that does
-    not grow with the stream: $82 / \alpha$ counts for a unit. Mean and variance are
+    not grow with the stream: $41 / \alpha$ counts for a unit. Mean and variance are
     merged batch by batch and exact but for rounding; extremes are exact; quantiles have
     the relative error $\alpha$ for magnitudes between 1e-9 and 1e9, of which smaller
     ones count as zero and larger ones as 1e9.
@@ -161,7 +166,7 @@ def activation_distribution(
             _nothing(found.count, accuracy, found.dtype(variables, bound, images)),
         )
         if resume is not None:
-            _check_resume(resume, sums, accuracy)
+            _check_resume(resume, sums, accuracy, by)
             count, sums = (
                 resume.count,
                 _Sums(*(getattr(resume, f) for f in _Sums._fields)),
@@ -195,6 +200,7 @@ def activation_distribution(
         maximum=sums.maximum,
         counts=sums.counts,
         accuracy=accuracy,
+        by=by,
     )
 
 
@@ -264,17 +270,19 @@ def _bin_of(values: Any, accuracy: float) -> Any:
     return jnp.where(size < SMALLEST, 0, signed) + (last - first + 1)
 
 
-def _check_resume(resume: Any, expected: _Sums, accuracy: float) -> None:
+def _check_resume(resume: Any, expected: _Sums, accuracy: float, by: By) -> None:
     if not isinstance(resume, Distribution):
         raise TypeError(
             "`resume` is what an earlier call returned, and is "
             f"{type(resume).__name__}."
         )
 
-    def described(sums: Any, accuracy: float) -> str:
-        return f"{len(sums.counts)} units, accuracy={accuracy}, {sums.mean.dtype}"
+    def described(sums: Any, accuracy: float, by: By) -> str:
+        kind = f"accuracy={accuracy}, by={by!r}"
+        return f"{len(sums.counts)} units, {kind}, {sums.mean.dtype}"
 
-    before, now = described(resume, resume.accuracy), described(expected, accuracy)
+    before = described(resume, resume.accuracy, resume.by)
+    now = described(expected, accuracy, by)
     if before != now:
         raise ValueError(
             f"`resume` is for {before}, and this call for {now}.\n"

@@ -28,6 +28,7 @@ from jaxinterp.featurevis.parametrization import (
 from jaxinterp.featurevis.regularizers import total_variation
 from jaxinterp.featurevis.scoring import scorer
 from jaxinterp.featurevis.transform import Transform
+from jaxinterp.loop import is_traced
 from jaxinterp.trace.transform import ApplyFn
 
 
@@ -328,6 +329,11 @@ def style_transfer(
     for site, activation in painted.items():
         # `style` divides by the number of channels squared; here it is by the size.
         size = jnp.square(gram(activation)).sum() / activation.shape[-1] ** 2
+        if not is_traced(size) and not size:
+            raise ValueError(
+                f"style_transfer: nothing of the style excites {site!r}; its Gram "
+                "matrix is zero. Leave the site out."
+            )
         objective = objective + style_weight / size * style(site, activation)
     return maximize(
         apply_fn,

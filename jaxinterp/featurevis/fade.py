@@ -4,9 +4,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from jaxinterp.featurevis.parametrization import check_range
+from jaxinterp.loop import is_traced
 
 
 def faded(
@@ -60,6 +62,8 @@ def faded(
             f"1; they are {percentile!r} and {background!r}."
         )
     check_range(images)
+    if not is_traced(importance) and not (np.asarray(importance) >= 0).all():
+        raise ValueError("faded: importance is not negative, and not NaN.")
 
     def one(image: Any, weight: Any) -> Any:
         level = jnp.percentile(weight, percentile)

@@ -29,7 +29,7 @@ def first_layer_filters(
 
     $$\tfrac12 + \frac{w}{2 \max |w|}$$
 
-    for each filter $w$: zero is grey, the largest magnitude black or white. They are
+    for each filter $w$: zero is gray, the largest magnitude black or white. They are
     the kernels as the model uses them, after a normalization of weights or a cast, but
     without a batch norm that follows. Deeper kernels have as many channels as the layer
     before and are seldom worth a look.
@@ -45,7 +45,7 @@ def first_layer_filters(
         Pictures in [0, 1], with the axes of the convolution's window and then its
         channels; three of them are the colors that the filter likes. Where features
         are convolved in groups, the channels are those of a group. A filter of zeros is
-        grey.
+        gray.
 
     Raises:
         ValueError: if there is no such convolution, or several.

@@ -110,7 +110,7 @@ def fourier(
 
     References:
         Olah et al., 2017, "Preconditioning and Parameterization" [olah2017feature];
-        Mordvintsev et al., 2018, "Aligned Feature Visualization Interpolation"
+        Mordvintsev et al., 2018, "Style Transfer with non-VGG Architectures"
         [mordvintsev2018differentiable]. The factor 1/4 is that of their library. Of an
         odd width it renders one column more and crops it; here the transform has the
         width itself.

@@ -64,7 +64,8 @@ class Result(NamedTuple):
         snapshots: from a number of steps to the pictures after so many.
         importance: where the objective looked, `(units * count, ...)` without the axis
             of the channels: $\sum_t \sum_c |\partial s / \partial x_c|$, over the
-            steps $t$; `faded` shows it.
+            steps $t$; `faded` shows it. Penalties
+            look at pictures, too.
         params: of the parametrization, with the units in front.
         optimizer_state: likewise.
     """
@@ -103,8 +104,8 @@ def maximize(
 
     Each step draws a transform for each picture, takes the gradient of the objective of
     the transformed pictures, and lets the optimizer move the parameters. One program is
-    compiled for a layer, whatever units of it are asked for, and layers after it are
-    not computed.
+    compiled for a layer, whatever units of it are asked for (as many at once), and
+    layers after it are not computed.
 
     Time grows with `steps`, `samples` and the number of pictures; memory with
     `batch_size` and `samples`. On CPU each step is a call of one compiled program; on
@@ -243,7 +244,6 @@ def _result(found: Any, stages: tuple[Stage, ...], resume: Result | None) -> Res
 
     history = jnp.moveaxis(found.history, 1, 0)
     history = history.reshape(history.shape[0], history.shape[1] * history.shape[2])
-    _check_finite(history)
     kept = [stage.numbers.stop for stage in stages if stage.is_kept]
     snapshots = dict(zip(kept, map(flat, found.snapshots), strict=True))
     if resume is not None:
@@ -251,6 +251,7 @@ def _result(found: Any, stages: tuple[Stage, ...], resume: Result | None) -> Res
         snapshots = {**resume.snapshots, **snapshots}
     params, optimizer_state, importance = found.state
     pictures = flat(found.images)
+    _check_finite(history, pictures)
     return Result(
         pictures, history, snapshots, flat(importance), params, optimizer_state
     )
@@ -431,11 +432,12 @@ def _check_kinds(apply_fn: Any, key: Any, parametrization: Any, optimizer: Any) 
         )
 
 
-def _check_finite(history: Any) -> None:
+def _check_finite(history: Any, images: Any) -> None:
     if is_traced(history):
         return
     steps, pictures = np.nonzero(np.isnan(np.asarray(history, np.float32)))
     if not steps.size:
+        _check_last(images)
         return
     message = (
         f"The objective became NaN at step {steps.min()}, for picture "
@@ -450,4 +452,16 @@ def _check_finite(history: Any) -> None:
         message += "for a root or a logarithm of zero in the model or the objective."
     if len(set(pictures)) == history.shape[1]:
         raise FloatingPointError(message)
-    warnings.warn(f"{message}\nThe others are as they should be.", stacklevel=4)
+    message += "\nThe others are as they should be; the pictures of these are NaN."
+    warnings.warn(message, stacklevel=4)
+
+
+def _check_last(images: Any) -> None:
+    """Raises if the last step, of which there is no score, made a picture NaN."""
+    is_bad = np.asarray(jnp.isnan(images).any(tuple(range(1, images.ndim))))
+    if is_bad.any():
+        raise FloatingPointError(
+            f"The last step made {int(is_bad.sum())} pictures NaN, the first being "
+            f"{int(is_bad.argmax())}. Look for a root or a logarithm of zero in the "
+            "model or the objective."
+        )

@@ -6,6 +6,7 @@ each unit, the first `count` are the first unit's.
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable
 from typing import Any
 
@@ -78,7 +79,8 @@ def check_positive(name: str, value: Any) -> None:
     Raises:
         ValueError: if it is not.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not is_integer or value < 1:
         raise ValueError(f"`{name}` is a positive integer, and is {value!r}.")
 
 

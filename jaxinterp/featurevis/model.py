@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -104,23 +103,39 @@ def reader(
         for name in objective.sites:
             site = select_one(graph, name)
             places.append((name, site.address, len(site.length)))
-    read = Reader(apply_fn, preprocess, tuple(places))
+    read = Reader(apply_fn, hashable(preprocess), tuple(places))
     activations, outputs = jax.eval_shape(read, variables, pictures)
     one = {name: value.shape[1:] for name, value in activations.items()}
     return read, Shapes(one, jax.tree.map(lambda o: o.shape[1:], outputs), image.shape)
 
 
-def hashable(apply_fn: ApplyFn) -> ApplyFn:
-    """Returns the model as something that can be hashed, so that a program is kept.
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Identified:
+    """A function that cannot be hashed, known by its identity."""
+
+    function: Callable[..., Any]
+
+    def __call__(self, *args: Any) -> Any:
+        return self.function(*args)
+
+    def __hash__(self) -> int:
+        return id(self.function)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Identified) and self.function is other.function
+
+
+def hashable(function: Any) -> Any:
+    """Returns a function as something that can be hashed, so that a program is kept.
 
     Args:
-        apply_fn: the model; one that cannot be hashed is known by its identity.
+        function: one that cannot be hashed is known by its identity; `None` stays.
     """
     try:
-        hash(apply_fn)
+        hash(function)
     except TypeError:
-        return functools.partial(apply_fn)
-    return apply_fn
+        return _Identified(function)
+    return function
 
 
 def _if_of_pictures(output: Any, count: int) -> Any:

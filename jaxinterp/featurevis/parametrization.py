@@ -326,10 +326,11 @@ def checked_dtype(dtype: Any) -> np.dtype:
     Raises:
         TypeError: if it is of something else.
     """
-    if not jnp.issubdtype(dtype, jnp.floating):
+    if not jnp.issubdtype(dtype, jnp.floating) or dtype == jnp.float16:
         raise TypeError(
-            "Parameters are optimized, so `dtype` is one of floats such as "
-            f"jnp.float32 or jnp.bfloat16, and was {jnp.dtype(dtype)}."
+            "Parameters are optimized, so `dtype` is one of floats such as jnp.float32 "
+            f"or jnp.bfloat16, and was {jnp.dtype(dtype)}. In float16, what keeps "
+            "optimizers from dividing by zero is zero."
         )
     return jax.dtypes.canonicalize_dtype(dtype)
 
@@ -373,7 +374,14 @@ def check_range(images: Any) -> None:
         return
     # NumPy's, since JAX traces what is computed of constants under a transformation.
     values = np.asarray(images)
+    if not values.size:
+        return
     low, high = float(values.min()), float(values.max())
+    if low != low or high != high:
+        raise ValueError(
+            "Images are in [0, 1], and some of these are not numbers (NaN). Leave them "
+            "out: `images[~jnp.isnan(images).any(axis=(1, 2, 3))]`."
+        )
     if not (low >= 0 and high <= 1):  # also where one is not a number
         raise ValueError(
             f"Images are in [0, 1], and these are in [{low:g}, {high:g}]. Undo their "

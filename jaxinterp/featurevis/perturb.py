@@ -78,7 +78,7 @@ class Roll(Transform):
         """Returns the shifted image."""
         axes = tuple(range(image.ndim - 1))
         bound = self.pixels + 1
-        shifts = jax.random.randint(key, (len(axes),), -self.pixels, bound)
+        shifts = jax.random.randint(key, (len(axes),), -self.pixels, bound, jnp.int32)
         return jnp.roll(image, shifts, axes)
 
 

@@ -56,7 +56,7 @@ def scorecard(
     natural: DatasetExamples | Any,
     count: int = 1,
     preprocess: Preprocess | None = None,
-    transforms: Sequence[Callable[[Any, Any], Any]] = (),
+    transforms: Callable[[Any, Any], Any] | Sequence[Callable[[Any, Any], Any]] = (),
     samples: int = 16,
     key: Any = None,
     other: SecondNetwork | None = None,

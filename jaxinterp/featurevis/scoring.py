@@ -220,6 +220,7 @@ def pieces(batches: Iterable[Any], name: str = "") -> Iterator[Piece]:
         TypeError: if a batch is not an array.
         ValueError: if pictures differ in shape or dtype, or there are none.
     """
+    check_stream(batches)
     first, start = None, 0
     total = len(batches) if isinstance(batches, Sized) else 0
     with loop.progress(total, name, is_shown=bool(name)) as bar:
@@ -239,6 +240,22 @@ def pieces(batches: Iterable[Any], name: str = "") -> Iterator[Piece]:
         raise ValueError(
             "`batches` holds no picture. A generator is empty after it was read once:\n"
             "make a new one, or pass a list."
+        )
+
+
+def check_stream(batches: Any) -> None:
+    """Raises if a stream is one array: its pictures would be taken for batches.
+
+    Args:
+        batches: arrays of pictures.
+
+    Raises:
+        TypeError: saying what to write.
+    """
+    if isinstance(batches, jax.Array | np.ndarray):
+        raise TypeError(
+            f"`batches` are several arrays, and were one, {batches.dtype}"
+            f"{list(batches.shape)}. If it is a batch of pictures, write `[images]`."
         )
 
 

@@ -74,7 +74,7 @@ def gratings(
     )
     wave = jnp.cos(2 * math.pi * f * (x * jnp.cos(angle) + y * jnp.sin(angle)) + start)
     window = jnp.exp(-(x**2 + y**2) / (2 * sigma**2))
-    return _colored((1 + c * window * wave) / 2, shape, 1.0, 0.0)
+    return _colored((1 + c * window * wave) / 2, shape, dtype, 1.0, 0.0)
 
 
 def dots(
@@ -110,7 +110,7 @@ def dots(
     """
     column, row, x, y, radius = _canvas(shape, dtype, x, y, radius)
     distance = jnp.hypot(column - x, row - y) - radius
-    return _colored(_inside(distance), shape, color, background)
+    return _colored(_inside(distance), shape, dtype, color, background)
 
 
 def blobs(
@@ -147,7 +147,7 @@ def blobs(
     """
     column, row, x, y, width = _canvas(shape, dtype, x, y, width)
     squares = (column - x) ** 2 + (row - y) ** 2
-    return _colored(jnp.exp(-squares / (2 * width**2)), shape, color, background)
+    return _colored(jnp.exp(-squares / (2 * width**2)), shape, dtype, color, background)
 
 
 def bars(
@@ -192,7 +192,7 @@ def bars(
     across = (column - x) * jnp.cos(angle) + (row - y) * jnp.sin(angle)
     along = (row - y) * jnp.cos(angle) - (column - x) * jnp.sin(angle)
     inside = _inside(jnp.abs(across) - width / 2) * _inside(jnp.abs(along) - length / 2)
-    return _colored(inside, shape, color, background)
+    return _colored(inside, shape, dtype, color, background)
 
 
 def checkerboards(
@@ -234,7 +234,7 @@ def checkerboards(
     u = x * jnp.cos(angle) + y * jnp.sin(angle)
     v = y * jnp.cos(angle) - x * jnp.sin(angle)
     field = square_wave(u) * square_wave(v)
-    return _colored((1 - contrast * field) / 2, shape, 1.0, 0.0)
+    return _colored((1 - contrast * field) / 2, shape, dtype, 1.0, 0.0)
 
 
 def tuning_curve(
@@ -312,6 +312,7 @@ def _canvas(shape: Shape, dtype: Any, *parameters: Number) -> list[Any]:
             f"`shape` is that of a picture, (height, width, channels), and is {shape}."
         )
     height, width, _ = shape
+    dtype = jnp.promote_types(dtype, jnp.float32)  # half of one cannot count pixels
     arrays = jnp.broadcast_arrays(*(jnp.asarray(value, dtype) for value in parameters))
     front = (1,) * arrays[0].ndim
     x = jnp.arange(width, dtype=dtype).reshape(*front, 1, width) - (width - 1) / 2
@@ -324,7 +325,9 @@ def _inside(distance: Any) -> Any:
     return jnp.clip(0.5 - distance, 0, 1)
 
 
-def _colored(share: Any, shape: Shape, color: Color, background: Color) -> Any:
+def _colored(
+    share: Any, shape: Shape, dtype: Any, color: Color, background: Color
+) -> Any:
     channels, ends = shape[-1], []
     for name, value in (("color", color), ("background", background)):
         array = jnp.asarray(value, share.dtype)
@@ -335,4 +338,4 @@ def _colored(share: Any, shape: Shape, color: Color, background: Color) -> Any:
             )
         ends.append(jnp.broadcast_to(array, (channels,)))
     front, back = (end.reshape((1,) * share.ndim + (-1,)) for end in ends)
-    return back + (front - back) * share[..., None]
+    return (back + (front - back) * share[..., None]).astype(dtype)

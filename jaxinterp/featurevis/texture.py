@@ -34,7 +34,7 @@ class TextureViews(Transform):
                 "A texture is a picture of floats, (height, width, channels); "
                 f"{image.dtype}{list(jnp.shape(image))} was given."
             )
-        index = jax.random.randint(key, (), 0, self.coordinates.shape[0])
+        index = jax.random.randint(key, (), 0, self.coordinates.shape[0], jnp.int32)
         places = self.coordinates[index]
         is_object = ~jnp.isnan(places).any(axis=-1, keepdims=True)
         painted = _sampled(image, jnp.where(is_object, places, 0))
@@ -72,7 +72,8 @@ def texture_views(coordinates: Any, *, fill: float = 0.5) -> Transform:
         [[0.0, 1.0], [2.0, 3.0]]
 
     References:
-        Mordvintsev et al., 2018, "3D Style Transfer" [mordvintsev2018differentiable].
+        Mordvintsev et al., 2018, "Efficient Texture Optimization
+        through 3D Rendering" [mordvintsev2018differentiable].
     """
     coordinates = jnp.asarray(coordinates)
     is_float = jnp.issubdtype(coordinates.dtype, jnp.floating)

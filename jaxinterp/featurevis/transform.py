@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxinterp.featurevis import warp
+from jaxinterp.featurevis.model import hashable
 from jaxinterp.featurevis.warp import Move, Size
 
 # What is seen outside a picture: a brightness, its nearest pixel, its mirror image, or
@@ -54,6 +55,11 @@ class Affine(Transform):
     """
 
     fill: Fill = 0.5
+
+    @property
+    def is_relative(self) -> bool:
+        """Whether the size is that of the image given to the composition."""
+        return False
 
     def size(self, size: Size, own: Size) -> Size:
         """Returns the size of the view.
@@ -137,9 +143,11 @@ class Compose(Transform):
 def compose(transforms: Iterable[Callable[[Any, Any], Any]]) -> Compose:
     """Applies transforms one after another, neighboring affine ones as one warp.
 
-    The `i`-th gets the key `jax.random.fold_in(key, i)`; a composition among them
-    counts as all its transforms. The view is that of the transforms one by one, but
-    sharper: the picture is interpolated once, however many move it.
+    The `i`-th gets the key `jax.random.fold_in(key, i)`. A composition among them
+    counts as all its transforms, but for one that ends in the size that it was given,
+    such as a recipe, and is not the first: it is a warp of its own. The view is that of
+    the transforms one by one, but sharper: a warp interpolates once, however many move
+    it.
 
     Args:
         transforms: transforms, or functions `(key, image) -> image`.
@@ -158,16 +166,23 @@ def compose(transforms: Iterable[Callable[[Any, Any], Any]]) -> Compose:
     """
     flat = []
     for transform in transforms:
-        if isinstance(transform, Compose):
+        if isinstance(transform, Compose) and not (flat and _is_relative(transform)):
             flat += transform.transforms
         elif callable(transform) and not isinstance(transform, type):
-            flat.append(transform)
+            flat.append(
+                transform if isinstance(transform, Transform) else hashable(transform)
+            )
         else:
             raise TypeError(
                 "compose() takes transforms, such as `jitter(4)`, or functions "
                 f"`(key, image) -> image`; {transform!r} was given."
             )
     return Compose(tuple(flat))
+
+
+def _is_relative(nested: Compose) -> bool:
+    """Whether a size depends on the image that is given to a composition."""
+    return any(isinstance(t, Affine) and t.is_relative for t in nested.transforms)
 
 
 class _Canvas(NamedTuple):

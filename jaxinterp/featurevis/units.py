@@ -147,7 +147,7 @@ def neuron(
         >>> third_channel_in_a_corner = neuron("Conv_0", 3, position=(0, 0))
 
     References:
-        Erhan et al., 2009, section 3 [erhan2009visualizing].
+        Erhan et al., 2009, section 2.3 [erhan2009visualizing].
     """
     call = "neuron('Conv_0', 3), neuron('Conv_0', 3, position=(row, column))"
     return Channel(

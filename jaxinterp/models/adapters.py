@@ -15,6 +15,8 @@ from typing import Any
 
 import jax
 
+from jaxinterp.trace.addresses import WITHIN
+
 ApplyFn = Callable[..., Any]
 
 
@@ -207,15 +209,15 @@ class _Scopes:
         self, function: Callable[..., Any], module: Any, *args: Any, **kw: Any
     ) -> Any:
         path = self.paths[id(module)]
-        parent = self.running[-1] if self.running else None
-        if parent is None:
-            name = "/".join([self.root, *map(str, path)])
-        else:
-            is_inside = path[: len(parent)] == parent
-            name = "/".join(map(str, path[len(parent) :] if is_inside else path))
+        parent = self.running[-1] if self.running else ()
+        start = len(parent) if path[: len(parent)] == parent else 0
+        # One scope for `layers/1`, as `layers` is no module that runs once for each.
+        name = WITHIN.join(map(str, path[start:])) or self.root
+        if path and not self.running:
+            name = f"{self.root}/{name}"
         self.running.append(path)
         try:
-            with jax.named_scope(name or self.root):
+            with jax.named_scope(name):
                 return function(module, *args, **kw)
         finally:
             self.running.pop()

@@ -9,6 +9,9 @@ import jax
 from jaxinterp.trace.graph import Graph
 from jaxinterp.trace.transform import trace
 
+# The fields that a loaded model begins with, whose file imports this one.
+_LOADED = ("apply_fn", "variables")
+
 
 def summary(model: Any, inputs: Any, *, variables: Any = None) -> Graph:
     """Returns the graph of a model, which prints as a table of its sites.
@@ -18,17 +21,18 @@ def summary(model: Any, inputs: Any, *, variables: Any = None) -> Graph:
 
     Args:
         model: a linen module, a pair `(apply_fn, variables)` as the adapters return it,
-            or an apply function.
+            what `load` returned, or an apply function.
         inputs: a batch, or its shapes and dtypes as `jax.ShapeDtypeStruct`.
-        variables: weights or their shapes. A linen module makes the shapes itself, and
-            a pair brings them along.
+        variables: weights or their shapes. A linen module makes the shapes itself; a
+            pair and a loaded model bring them along.
 
     Returns:
         The same immutable graph as `trace` gives: address, role, output, FLOPs,
         parameters.
 
     Raises:
-        TypeError: if `model` is none of these.
+        TypeError: if `model` is none of these, such as an NNX or Equinox module that
+            no adapter has seen.
         ValueError: if variables are missing, or given twice.
 
     Example:
@@ -43,12 +47,25 @@ def summary(model: Any, inputs: Any, *, variables: Any = None) -> Graph:
             raise ValueError(
                 "A pair `(apply_fn, variables)` has its variables already."
             )
-        apply_fn, variables = model
+        if len(model) != 2 and getattr(model, "_fields", ())[:2] != _LOADED:
+            raise TypeError(
+                f"`model` is a tuple of {len(model)}, and a pair `(apply_fn, "
+                "variables)` was expected, or what `load` returned. Write "
+                "`summary((apply_fn, variables), inputs)`."
+            )
+        apply_fn, variables = model[:2]
         return trace(apply_fn, variables, inputs)
     if hasattr(model, "init") and hasattr(model, "apply"):
         if variables is None:
             variables = shapes(model, inputs)
         return trace(model.apply, variables, inputs)
+    adapter = _adapter(model)
+    # What Equinox compiles is a module of it too, and may be an apply function.
+    if adapter == "from_nnx" or (adapter and variables is None):
+        raise TypeError(
+            f"`model` is a {type(model).__name__}, which holds its weights itself. "
+            f"Write `summary({adapter}(model), inputs)`."
+        )
     if not callable(model):
         raise TypeError(
             f"`model` is a linen module, a pair `(apply_fn, variables)` or an apply "
@@ -60,6 +77,16 @@ def summary(model: Any, inputs: Any, *, variables: Any = None) -> Graph:
             "`summary(apply_fn, inputs, variables=variables)`."
         )
     return trace(model, variables, inputs)
+
+
+def _adapter(model: Any) -> str:
+    """Returns the name of the adapter that a module needs, `""` if none."""
+    classes = [cls for cls in type(model).__mro__ if cls.__name__ == "Module"]
+    libraries = {cls.__module__.partition(".module")[0] for cls in classes}
+    if "flax.nnx" in libraries:
+        return "from_nnx"
+    is_equinox = any(name.split(".")[0] == "equinox" for name in libraries)
+    return "from_equinox" if is_equinox else ""
 
 
 def shapes(module: Any, inputs: Any) -> Any:

@@ -23,6 +23,10 @@ from jaxinterp.trace.operations import operation
 from jaxinterp.trace.program import Equation, Program, Value
 from jaxinterp.trace.roles import KINDS, Kind, Role
 
+# What an adapter writes for the slash of a module in a list, `layers/1`, which is one
+# scope: the list is none that would be numbered. Addresses have a slash for it.
+WITHIN = "\u2215"
+
 
 @dataclasses.dataclass(frozen=True)
 class Home:
@@ -211,7 +215,7 @@ class _Runs:
                 counts[piece] += 1
                 inner = Home(
                     f"{home.scope}/{piece}".lstrip("/"),
-                    f"{home.label}/{piece}{number}".lstrip("/"),
+                    f"{home.label}/{piece}{number}".lstrip("/").replace(WITHIN, "/"),
                 )
                 for index in run:
                     self.homes[index].append(inner)

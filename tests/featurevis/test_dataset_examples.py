@@ -271,7 +271,7 @@ def test_what_fills_up_the_last_batch_is_not_looked_at() -> None:
         ({"quantiles": (1.5,), "key": KEY}, "between 0 and 1, and there is 1.5"),
         ({"quantiles": (0.5,)}, "needs a key"),
         ({"quantiles": (0.5,), "key": KEY, "sample_size": 3}, "at least `k`, and is 3"),
-        ({"resume": find([IMAGES], k=2).state}, "k=2, a sample of 0 and"),
+        ({"resume": find([IMAGES], k=2).state}, "k=2, a sample of 0,"),
     ],
 )
 def test_arguments_out_of_range(options: dict[str, Any], message: str) -> None:
@@ -401,6 +401,19 @@ def test_crops_show_what_excites_a_unit() -> None:
     field = ReceptiveField((3, 3), (1, 1), (-1, -1))
     (crop,) = crops(cut(images, 4), found.top, field)[0]
     assert np.array_equal(crop, images[4, 5:8, 1:4])
+
+
+def test_an_array_is_no_stream() -> None:
+    with pytest.raises(TypeError, match=r"write `\[images\]`"):
+        find(IMAGES, "tanh:*")
+    with pytest.raises(TypeError, match=r"write `\[images\]`"):
+        crops(IMAGES, chosen_at([[3]], [[[0, 0]]]))
+
+
+def test_another_score_is_not_gone_on_with() -> None:
+    before = find(cut(IMAGES, 8), "tanh:*", by="picture")
+    with pytest.raises(ValueError, match=r"by='picture', and this call .* by='place'"):
+        find(cut(IMAGES, 8), "tanh:*", by="place", resume=before.state)
 
 
 def test_bytes_are_filled_with_a_brightness() -> None:

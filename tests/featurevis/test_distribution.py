@@ -1,5 +1,6 @@
 """Streaming distributions of activations against NumPy on all values at once."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -99,14 +100,16 @@ def test_magnitudes_out_of_range_are_zero_or_the_largest() -> None:
 def test_going_on_is_as_if_never_stopped() -> None:
     whole = count(IMAGES, 5)
     part = count(IMAGES[:15], 5)
-    kept = part._replace(counts=np.asarray(part.counts), mean=np.asarray(part.mean))
+    kept = dataclasses.replace(
+        part, counts=np.asarray(part.counts), mean=np.asarray(part.mean)
+    )
     rest = count(IMAGES[15:], 5, resume=kept)
     for one, other in zip(jax.tree.leaves(whole), jax.tree.leaves(rest), strict=True):
         assert np.array_equal(one, other)
 
 
 def test_values_beyond_32_bits_are_not_lost() -> None:
-    many = count(IMAGES, 37)._replace(count=2**32 - 37 * 15)
+    many = dataclasses.replace(count(IMAGES, 37), count=2**32 - 37 * 15)
     with pytest.raises(OverflowError, match="4294967296 values"):
         count(IMAGES, 37, resume=many)
 
@@ -127,8 +130,10 @@ def test_arguments_out_of_range() -> None:
         found.quantile(2.0)
     with pytest.raises(ValueError, match=r"accuracy=0.01, .*\n?.*accuracy=0.1"):
         count(IMAGES, 37, accuracy=0.1, resume=found)
+    with pytest.raises(ValueError, match=r"(?s)by='place'.*by='picture'"):
+        count(IMAGES, 37, by="picture", resume=found)
     with pytest.raises(TypeError, match="what an earlier call returned, and is dict"):
-        _check_resume({}, distribution._nothing(4, 0.01, float), 0.01)
+        _check_resume({}, distribution._nothing(4, 0.01, float), 0.01, "picture")
     with pytest.raises(ValueError, match="mean over the places of one"):
         activation_distribution(
             lambda w, x: w * x, neuron("scale", 0), 1.0, [IMAGES], by="place"
@@ -138,7 +143,7 @@ def test_arguments_out_of_range() -> None:
 
 
 def test_memory_is_what_the_docstring_says() -> None:
-    """82 / accuracy counts for a unit, however large the numbers."""
+    """41 / accuracy counts for a unit, however large the numbers."""
     for accuracy in (0.01, 0.001):
         _, first, last = distribution._bins(accuracy)
         bins = 2 * (last - first + 1) + 1

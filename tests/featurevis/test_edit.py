@@ -123,5 +123,11 @@ def test_what_cannot_be_edited_is_an_error():
             edit(red_is_lost, "tanh", None, 255 * IMAGES, **OPTIONS)
         with pytest.raises(ValueError, match="images / 255"):
             edit(red_is_lost, "tanh", None, np.zeros((1, 4, 4, 3), np.uint8), **OPTIONS)
+    with pytest.raises(ValueError, match="nothing of the style excites 'relu'"):
+        fv.style_transfer(
+            lambda w, x: jax.nn.relu(jnp.tanh(x) - 2),
+            *("tanh", ["relu"], None, IMAGES[:1], IMAGES[:1]),
+            **OPTIONS,
+        )
     with pytest.raises(ValueError, match="No site matches"):
         fv.invert(red_is_lost, "nowhere", None, IMAGES, **OPTIONS)

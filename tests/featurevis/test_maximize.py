@@ -615,6 +615,38 @@ def test_nan_of_one_unit_is_a_warning_and_of_all_an_error():
         maximize(fv.channel("second", 0) * np.nan)
 
 
+def test_nan_of_the_last_step_is_an_error():
+    def root_of_nothing(view):
+        return jnp.sqrt(0 * jnp.abs(view.activations["second"]).sum((1, 2, 3)))
+
+    with pytest.raises(FloatingPointError, match="last step made 1 pictures NaN"):
+        maximize(fv.custom(root_of_nothing, "second"), steps=1)
+
+
+def test_keys_of_another_kind_give_pictures_that_stand_alone():
+    key = jax.random.key(0, impl="rbg")
+    every = maximize("second:0-2", key=key, steps=2)
+    assert same(maximize("second:1", key=key, steps=2).images[0], every.images[1])
+    chunked = maximize("second:0-2", key=key, steps=2, batch_size=1)
+    assert same(chunked.images, every.images)
+
+
+def test_what_cannot_be_hashed_is_known_by_its_identity():
+    @dataclasses.dataclass
+    class Halved:
+        traced: int = 0
+
+        def __call__(self, x):
+            self.traced += 1
+            return x / 2
+
+    preprocess = Halved()
+    maximize("second:1", preprocess=preprocess, steps=2)
+    once = preprocess.traced
+    maximize("second:2", preprocess=preprocess, steps=2)
+    assert preprocess.traced - once < once
+
+
 def test_numpy_integers_are_integers():
     given = {"steps": np.int64(3), "count": np.int32(2), "snapshots": np.array([1, 2])}
     result = maximize("second:1", batch_size=np.int64(4), **given)

@@ -284,7 +284,7 @@ def test_what_cannot_start_from_an_image_says_so(name):
         (np.zeros((1, 9, 7, 3), np.uint8), "these are uint8.*images / 255"),
         (np.full((1, 9, 7, 3), 255.0), r"these are in \[255, 255\].*divide by 255"),
         (np.full((1, 9, 7, 3), -0.1), r"these are in \[-0.1, -0.1\]"),
-        (np.full((1, 9, 7, 3), np.nan), r"these are in \[nan, nan\]"),
+        (np.full((1, 9, 7, 3), np.nan), "are not numbers"),
     ],
 )
 @pytest.mark.parametrize("name", sorted(set(INVERTIBLE) - {"from_image", "frozen"}))

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxinterp import featurevis as fv
 from jaxinterp.featurevis.affine import (
     BoxCrop,
     Crop,
@@ -149,3 +150,13 @@ def test_maco_is_boxes_with_noise():
     seen = jax.jit(lambda progress: recipe.at(progress)(KEY, image))(0.25)
     assert seen.shape == (16, 16, 3)
     np.testing.assert_allclose(seen.std(), np.sqrt(0.08**2 * (1 + 1 / 12)), rtol=0.1)
+
+
+def test_a_recipe_after_a_crop_keeps_the_size_of_the_crop():
+    image = jax.random.uniform(KEY, (16, 16, 3), jnp.float32)
+    joined = fv.compose([fv.crop(8), lucid_transforms()])
+    seen = joined(KEY, image)
+    assert seen.shape == (8, 8, 3)
+    first = fv.crop(8)(jax.random.fold_in(KEY, 0), image)
+    both = lucid_transforms()(jax.random.fold_in(KEY, 1), first)
+    np.testing.assert_allclose(seen, both, atol=1e-6)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxinterp import featurevis as fv
 from jaxinterp.featurevis.stimuli import (
     bars,
     blobs,
@@ -222,3 +223,17 @@ def test_curves_that_cannot_be_drawn() -> None:
         tuning_curve(model, "tanh:*", 1.0, stimuli[:0])
     with pytest.raises(ValueError, match="`batch_size` must be at least 1"):
         tuning_curve(model, "tanh:*", 1.0, stimuli, batch_size=0)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda **o: fv.gratings(0.3, 0.11, shape=(64, 64, 1), **o),
+        lambda **o: fv.checkerboards(3, shape=(40, 400, 1), **o),
+        lambda **o: fv.dots(100.3, 0.0, 5.0, shape=(9, 300, 1), **o),
+    ],
+)
+def test_half_precision_rounds_only_the_picture(draw):
+    half, single = draw(dtype=jnp.bfloat16), draw(dtype=jnp.float32)
+    assert half.dtype == jnp.bfloat16
+    np.testing.assert_allclose(half.astype(jnp.float32), single, atol=2**-8)

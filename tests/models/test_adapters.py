@@ -71,6 +71,53 @@ def test_nnx_keeps_values_and_names_modules_by_path():
     assert "_Net/block@1/bn" in ji.trace(apply_fn, state, IMAGES).sites
 
 
+class _Lists(nnx.Module):
+    def __init__(self, rngs: nnx.Rngs):
+        self.layers = nnx.List([nnx.Linear(3, 3, rngs=rngs) for _ in range(3)])
+        self.blocks = nnx.List([_Block(3, rngs) for _ in range(2)])
+
+    def __call__(self, x):
+        for layer in self.layers:
+            x = nnx.relu(layer(x))
+        for block in self.blocks:
+            x = jnp.tanh(block(x))
+        return nnx.relu(self.layers[0](x)).mean((1, 2))
+
+
+def test_an_address_in_a_list_of_nnx_is_the_same_whatever_lies_between():
+    module = _Lists(nnx.Rngs(0))
+    apply_fn, state = ji.models.from_nnx(module)
+    assert _kernels(apply_fn, state, IMAGES) == [
+        "_Lists/layers/0",
+        "_Lists/layers/1",
+        "_Lists/layers/2",
+        "_Lists/blocks/0/conv",
+        "_Lists/blocks/1/conv",
+        "_Lists/layers/0@1",
+    ]
+    sites = ji.trace(apply_fn, state, IMAGES).sites
+    assert {"_Lists/relu_1", "_Lists/blocks/1/relu"} <= set(sites)
+    captured = ji.capture(apply_fn, "_Lists/layers/1")(state, IMAGES)[1]
+    hidden = nnx.relu(module.layers[0](IMAGES))
+    np.testing.assert_allclose(
+        captured["_Lists/layers/1"], module.layers[1](hidden), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_an_address_in_a_list_of_equinox_is_the_same_whatever_lies_between():
+    apply_fn, arrays = ji.models.from_equinox(
+        eqx.nn.MLP(3, 2, 4, 2, key=jax.random.key(0), dtype=jnp.float32)
+    )
+    inputs = IMAGES[:, 0, 0]
+    assert [node.address for node in ji.trace(apply_fn, arrays, inputs)] == [
+        "MLP/layers/0",
+        "MLP/relu",
+        "MLP/layers/1",
+        "MLP/relu_1",
+        "MLP/layers/2",
+    ]
+
+
 def test_nnx_does_not_touch_the_users_module_or_its_class():
     module = _Net(nnx.Rngs(0))
     call = nnx.Conv.__call__

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jaxinterp.models.weights.names import WeightsError
 
@@ -46,6 +46,7 @@ def fetch(file: HubFile, *, download: bool, sha256: str | None = None) -> Path:
         The path in the hub's cache.
 
     Raises:
+        ValueError: if `sha256` is no checksum.
         ImportError: if `huggingface_hub` is not installed.
         FileNotFoundError: if the file is not in the cache and `download` is false.
         ConnectionError: if the hub cannot be reached, or refuses the file.
@@ -54,6 +55,7 @@ def fetch(file: HubFile, *, download: bool, sha256: str | None = None) -> Path:
     Example:
         >>> fetch(HubFile("timm/resnet18.tv_in1k"), download=True)  # doctest: +SKIP
     """
+    check_sha256(sha256)
     try:
         import huggingface_hub
     except ImportError as error:
@@ -96,10 +98,29 @@ def fetch(file: HubFile, *, download: bool, sha256: str | None = None) -> Path:
                 "`load(path, model=...)`."
             ) from error
     stated = path.resolve().name  # the cache links to a file named by its checksum
-    expected = sha256 or (stated if _SHA256.fullmatch(stated) else None)
-    if expected is not None:
-        verify(path, expected)
+    if sha256 is None and _SHA256.fullmatch(stated):
+        sha256 = stated
+    if sha256 is not None:
+        verify(path, sha256)
     return path
+
+
+def check_sha256(sha256: Any) -> None:
+    """Raises if something is no checksum.
+
+    Args:
+        sha256: 64 hexadecimal digits, or `None` for no checksum.
+
+    Raises:
+        ValueError: if it is neither.
+    """
+    is_text = isinstance(sha256, str)
+    if sha256 is None or (is_text and _SHA256.fullmatch(sha256.lower())):
+        return
+    raise ValueError(
+        f"A SHA-256 checksum has 64 hexadecimal digits, and `sha256` is {sha256!r}. "
+        "Write `hashlib.sha256(content).hexdigest()`, or leave it out."
+    )
 
 
 def verify(path: Path, sha256: str) -> None:
@@ -114,10 +135,7 @@ def verify(path: Path, sha256: str) -> None:
         WeightsError: if the file has another one.
         IsADirectoryError: if `path` is a folder, which has none.
     """
-    if not _SHA256.fullmatch(sha256.lower()):
-        raise ValueError(
-            f"A SHA-256 checksum has 64 hexadecimal digits, and `sha256` is {sha256!r}."
-        )
+    check_sha256(sha256)
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != sha256.lower():

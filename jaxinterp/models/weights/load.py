@@ -13,7 +13,7 @@ import jax
 from jaxinterp.models.adapters import from_linen
 from jaxinterp.models.summary import shapes
 from jaxinterp.models.weights.catalog import CATALOG, Architecture
-from jaxinterp.models.weights.hub import fetch, verify
+from jaxinterp.models.weights.hub import check_sha256, fetch, verify
 from jaxinterp.models.weights.names import (
     Entry,
     NameMap,
@@ -21,7 +21,7 @@ from jaxinterp.models.weights.names import (
     check_lines,
     fill,
 )
-from jaxinterp.models.weights.readers import read_tensors
+from jaxinterp.models.weights.readers import is_index, read_tensors
 
 # What our own variables are called when they are saved: by their paths.
 _OWN_NAMES: NameMap = (Entry(r"(.+)", r"\1"),)
@@ -90,16 +90,17 @@ def load(
         revision: for a file of the hub, which commit, tag or branch of its repository;
             only a commit is always the same file.
         sha256: the checksum that the file must have; for a file of the hub, by default
-            the one that the hub states.
+            the one that the hub states. A checkpoint of several files has none.
         dtype: of the weights; that of the model by default, whatever the file has.
 
     Returns:
         Apply function, variables, preprocessing and names of classes.
 
     Raises:
-        ValueError: if the name is unknown, arguments contradict one another, or the
-            number of class names is not that of the outputs, or `dtype` is not one of
-            floating-point numbers that JAX has.
+        ValueError: if the name is empty or unknown, arguments contradict one another,
+            or the number of class names is not that of the outputs, or `dtype` is not
+            one of floating-point numbers that JAX has, or `sha256` is no checksum of a
+            single file.
         TypeError: if `name_map` is no sequence of `Entry`.
         WeightsError: if the checkpoint cannot be read, does not fit the model (each
             tensor that does not fit is listed), or has another checksum, or if a line
@@ -121,6 +122,7 @@ def load(
         [[3.0, 3.0]]
     """
     check_dtype(dtype)
+    check_sha256(sha256)
     architecture = _architecture(name_or_path, model, inputs)
     if name_map is None:
         name_map = architecture.name_map
@@ -151,6 +153,11 @@ def _architecture(
     name_or_path: str | os.PathLike[str], model: Any, inputs: Any
 ) -> Architecture:
     """Returns the entry of the catalog, or what is known of a module."""
+    if not str(name_or_path):
+        raise ValueError(
+            "`name_or_path` is empty. Write a name of the catalog, "
+            '`load("resnet18", download=True)`, or the path of a checkpoint.'
+        )
     if model is None:
         if Path(name_or_path).exists() and str(name_or_path) not in CATALOG:
             raise ValueError(
@@ -202,6 +209,11 @@ def _own_file(
     if not path.exists():
         raise FileNotFoundError(f"There is no file and no folder at {path}.")
     if sha256 is not None:
+        if path.is_dir() or is_index(path):
+            raise ValueError(
+                f"`sha256` verifies a single file, and {path} stands for several. "
+                "Verify each of them, and leave `sha256` out."
+            )
         verify(path, sha256)
     return path
 
@@ -219,7 +231,7 @@ def _known(name: str) -> Architecture:
 
 def _names(given: Sequence[str] | os.PathLike[str]) -> tuple[str, ...]:
     if isinstance(given, str | os.PathLike):
-        return tuple(Path(given).read_text("utf-8").splitlines())
+        return tuple(Path(given).read_text("utf-8-sig").rstrip().splitlines())
     return tuple(given)
 
 

@@ -65,18 +65,18 @@ class _Problems:
 
     def __init__(self) -> None:
         self.by_kind: dict[str, list[str]] = {}
-        self.wrong_shapes: list[str] = []
+        self.places: list[str] = []
 
     def add(self, kind: str, line: str) -> None:
         self.by_kind.setdefault(kind, []).append(line)
 
-    def add_wrong_shape(self, path: str, line: str) -> None:
-        self.wrong_shapes.append(path)
-        self.add("Wrong shape", line)
+    def add_at(self, path: str, line: str, kind: str = "Wrong shape") -> None:
+        self.places.append(path)
+        self.add(kind, line)
 
-    def has_wrong_shape(self, path: str) -> bool:
-        """Whether what belongs at a path, or is split over it, has another shape."""
-        return any(f"{path}/".startswith(f"{at}/") for at in self.wrong_shapes)
+    def is_listed(self, path: str) -> bool:
+        """Whether what belongs at a path, or is split over it, is listed already."""
+        return any(f"{path}/".startswith(f"{at}/") for at in self.places)
 
     def raise_if_any(self, source: str) -> None:
         if not self.by_kind:
@@ -153,7 +153,7 @@ def fill(
             else:
                 filled[path] = found
     for path, leaf in needed.items():
-        if path not in filled and not problems.has_wrong_shape(path):
+        if path not in filled and not problems.is_listed(path):
             problems.add("Missing, no tensor fills", f"{path} {leaf.shape}")
     problems.raise_if_any(source)
     return jax.tree.unflatten(
@@ -172,7 +172,13 @@ def check_dtype(dtype: Any) -> None:
     """
     if dtype is None:
         return
-    found = jnp.dtype(dtype)
+    try:
+        found = jnp.dtype(dtype)
+    except TypeError as error:
+        raise ValueError(
+            f"`dtype` is {dtype!r}, which is no dtype. Write `dtype=jnp.bfloat16`, or "
+            "leave it out for that of the model."
+        ) from error
     if _kind(found) is not jnp.floating:
         raise ValueError(
             f"`dtype` is that of the floating-point weights, and is {found}. Write "
@@ -253,15 +259,27 @@ def _placed(
         if entry.convert is not None:
             converted = entry.convert(converted)
     except ValueError as error:  # it was written for another shape
-        problems.add_wrong_shape(
+        problems.add_at(
             path, f"{name} {tensor.shape} -> {path}: {entry.layout} {error}"
         )
         return
-    if isinstance(converted, Mapping):
-        for suffix, array in converted.items():
-            yield _Placed(name, f"{path}/{suffix}", array, entry.is_copy)
-    else:
-        yield _Placed(name, path, converted, entry.is_copy)
+    except Exception as error:  # `convert` is the user's, and all lines are listed
+        cause = f"{type(error).__name__}: {error}"
+        line = f"{name} {tensor.shape} -> {path}: {cause}"
+        problems.add_at(path, line, "Failed, `convert` raised an error")
+        return
+    is_split = isinstance(converted, Mapping)
+    parts = (
+        {f"{path}/{suffix}": array for suffix, array in converted.items()}
+        if is_split
+        else {path: converted}
+    )
+    for path, array in parts.items():
+        if isinstance(array, np.ndarray | np.generic | jax.Array):
+            yield _Placed(name, path, np.asarray(array), entry.is_copy)
+        else:
+            line = f"{name} {tensor.shape} -> {path}: found {type(array).__name__}"
+            problems.add_at(path, line, "No array, which `convert` is to return")
 
 
 def _permutation(layout: str) -> list[int]:
@@ -276,7 +294,7 @@ def _cast(found: _Placed, leaf: Any, asked: Any, problems: _Problems) -> _Placed
     """Returns what is placed in the dtype that it is to have, if it fits."""
     array, where = found.array, found.where
     if array.shape != leaf.shape:
-        problems.add_wrong_shape(
+        problems.add_at(
             found.path, f"{where}: found {array.shape}, needed {leaf.shape}"
         )
     kind = _kind(leaf.dtype)

@@ -69,6 +69,16 @@ class Preprocess:
                 f"`size` is (height, width), and is {self.size!r}. Write "
                 "`size=(224, 224)`, or `None` to leave images as they are."
             )
+        if self.size is not None and min(self.size) < 1:
+            raise ValueError(
+                f"`size` has at least one pixel each way, and is {self.size!r}. Write "
+                "`size=(224, 224)`, or `None` to leave images as they are."
+            )
+        if not self.scale > 0:
+            raise ValueError(
+                f"`scale` is what the brightest pixel becomes, and is {self.scale}. "
+                "Write 1.0 or 255.0."
+            )
         if not all(std > 0 for std in self.std):
             raise ValueError(f"`std` divides and must be positive; it is {self.std}.")
         count = self._n_channels
@@ -130,7 +140,8 @@ class Preprocess:
         """Returns pictures to look at: RGB or gray, cut off at 0 and 1.
 
         Args:
-            inputs: inputs of the network, `(batch, height, width, channels)`.
+            inputs: inputs of the network, `(batch, height, width, channels)`. Integers
+                are taken for the same numbers in float32.
 
         Returns:
             Floats in the shape of the inputs. What was resized stays so.
@@ -140,6 +151,8 @@ class Preprocess:
         """
         inputs = jnp.asarray(inputs)
         self._check_shape(inputs.shape, "inputs")
+        if not jnp.issubdtype(inputs.dtype, jnp.floating):
+            inputs = inputs.astype(jnp.float32)
         pixels = inputs * self._wide(self.std, inputs) + self._wide(self.mean, inputs)
         if self.channels == "BGR":
             pixels = pixels[..., ::-1]
@@ -174,6 +187,11 @@ class Preprocess:
     def _check_shape(self, shape: tuple[int, ...], name: str) -> None:
         wanted = f"(batch, height, width, {self._n_channels})"
         if len(shape) == 4 and shape[-1] == self._n_channels:
+            if 0 in shape[1:3]:
+                raise ValueError(
+                    f"`{name}` has shape {shape}, pictures of no pixels. Give at least "
+                    "one row and one column."
+                )
             return
         advice = ""
         if len(shape) == 3 and shape[-1] == self._n_channels:

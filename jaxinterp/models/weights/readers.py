@@ -7,12 +7,13 @@ a nested name joined with slashes. Nothing here knows about models: name maps do
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import io
 import json
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,11 @@ _ZIP = b"PK\x03\x04"
 _OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _INDEX = "model.safetensors.index.json"
 _TORCH_INDEX = "pytorch_model.bin.index.json"
+_TORCH_FILE = "pytorch_model.bin"
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+# Where a training script keeps the weights, beside its epoch and optimizer.
+_STATE_KEYS = ("state_dict", "model_state_dict", "model")
 
 # The names of dtypes in safetensors. NumPy has no bfloat16 and float8 of its own; JAX
 # brings them along.
@@ -50,6 +56,13 @@ _SAFETENSORS_DTYPES: Mapping[str, Any] = {
     "F8_E5M2": jnp.float8_e5m2,
 }
 
+# What NumPy does not have, and the integers of its size that it does.
+_TORCH_DTYPES: Mapping[str, tuple[str, Any]] = {
+    "torch.bfloat16": ("int16", jnp.bfloat16),
+    "torch.float8_e4m3fn": ("uint8", jnp.float8_e4m3fn),
+    "torch.float8_e5m2": ("uint8", jnp.float8_e5m2),
+}
+
 _FORMATS = (
     "safetensors and a PyTorch state_dict (both also sharded), Keras .h5, .weights.h5 "
     "and .keras, .npz, an Orbax folder, and llama2.c version 0"
@@ -64,7 +77,8 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     of a sharded one; Keras' `.h5`, `.weights.h5` and `.keras` (need `h5py`; the state
     of the optimizer is left out), `.npz`, the folder of an Orbax checkpoint, and
     llama2.c's version 0. A reader is imported when its format is met. The whole
-    checkpoint is held in memory.
+    checkpoint is held in memory. `module.` goes off if all names begin with it, as
+    those of PyTorch's `DataParallel` do.
 
     Args:
         path: file or folder.
@@ -74,7 +88,8 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
     Raises:
         FileNotFoundError: if there is nothing at `path`.
-        WeightsError: if the file is truncated, or of no known format.
+        WeightsError: if the file is truncated, damaged, or of no known format, or if an
+            index and its shards disagree.
         ImportError: if the package that reads this format is not installed.
 
     Example:
@@ -86,12 +101,32 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """
     path = Path(path)
     if path.is_dir():
-        return _read_folder(path)
+        return _without_prefix(_read_folder(path))
     if not path.is_file():
         raise FileNotFoundError(f"There is no file and no folder at {path}.")
+    return _without_prefix(_read_index(path) if is_index(path) else _read_file(path))
+
+
+def is_index(path: Path) -> bool:
+    """Returns whether a file is JSON, the index of a sharded checkpoint.
+
+    Args:
+        path: a file or folder.
+    """
+    if not path.is_file():
+        return False
     with path.open("rb") as file:
-        is_index = file.read(1) == b"{"
-    return _read_index(path) if is_index else _read_file(path)
+        head = file.read(32)
+    # The length that safetensors begin with, or the first size of llama2.c, may be the
+    # number of a brace; but both have zeros after it, and no JSON has.
+    return head.removeprefix(_BYTE_ORDER_MARK).startswith(b"{") and b"\0" not in head
+
+
+def _without_prefix(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Takes off what DataParallel puts before all names."""
+    if not all(name.startswith("module.") for name in tensors):
+        return tensors
+    return {name.removeprefix("module."): array for name, array in tensors.items()}
 
 
 def _read_file(path: Path) -> dict[str, np.ndarray]:
@@ -121,19 +156,17 @@ def _read_file(path: Path) -> dict[str, np.ndarray]:
 
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
     safetensors = _imported("safetensors", path)
-    try:
-        found = safetensors.deserialize(path.read_bytes())
-    except safetensors.SafetensorError as error:
-        raise _broken(path, "safetensors", error) from error
     tensors = {}
-    for name, tensor in found:
-        if tensor["dtype"] not in _SAFETENSORS_DTYPES:
-            raise WeightsError(
-                f"{path}: the tensor {name!r} has dtype {tensor['dtype']}. Known are "
-                f"{', '.join(_SAFETENSORS_DTYPES)}."
-            )
-        dtype = _SAFETENSORS_DTYPES[tensor["dtype"]]
-        tensors[name] = np.frombuffer(tensor["data"], dtype).reshape(tensor["shape"])
+    with _reading(path, "safetensors"):
+        for name, tensor in safetensors.deserialize(path.read_bytes()):
+            if tensor["dtype"] not in _SAFETENSORS_DTYPES:
+                raise WeightsError(
+                    f"{path}: the tensor {name!r} has dtype {tensor['dtype']}. Known "
+                    f"are {', '.join(_SAFETENSORS_DTYPES)}."
+                )
+            dtype = _SAFETENSORS_DTYPES[tensor["dtype"]]
+            array = np.frombuffer(tensor["data"], dtype)
+            tensors[name] = array.reshape(tensor["shape"])
     return tensors
 
 
@@ -142,24 +175,44 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
 
 def _read_index(path: Path) -> dict[str, np.ndarray]:
     """Reads a sharded checkpoint: the index says which file has which tensor."""
-    try:
-        shard_of: dict[str, str] = json.loads(path.read_text("utf-8"))["weight_map"]
-    except (ValueError, KeyError) as error:
-        raise _broken(path, "index of a sharded checkpoint", error) from error
+    shard_of = _weight_map(path)
     tensors: dict[str, np.ndarray] = {}
+    wrong: list[str] = []
     for shard in sorted(set(shard_of.values())):
         if not (path.parent / shard).is_file():
             raise FileNotFoundError(
                 f"{path} names the shard {shard}, which is not beside it."
             )
-        tensors |= _read_file(path.parent / shard)
-    if tensors.keys() != shard_of.keys():
-        differing = sorted(tensors.keys() ^ shard_of.keys())
+        found = _read_file(path.parent / shard)
+        promised = {name for name, where in shard_of.items() if where == shard}
+        wrong += [f"{name} is not in {shard}" for name in promised - found.keys()]
+        for name in found.keys() - promised:
+            other = shard_of.get(name)
+            belongs = f"belongs into {other}" if other else "is not in the index"
+            wrong.append(f"{name} is in {shard} and {belongs}")
+        tensors |= found
+    if wrong:
         raise WeightsError(
-            f"{path} and its shards disagree about {len(differing)} tensors: "
-            f"{differing[:20]}."
+            f"{path} and its shards disagree about {len(wrong)} tensors: "
+            f"{'; '.join(sorted(wrong)[:20])}. Download all of them again."
         )
     return tensors
+
+
+def _weight_map(path: Path) -> dict[str, str]:
+    """Returns which file has which tensor."""
+    with _reading(path, "index of a sharded checkpoint"):
+        index = json.loads(path.read_text("utf-8-sig"))
+        weight_map = index.get("weight_map")
+        if isinstance(weight_map, dict) and weight_map:
+            shards = weight_map.values()
+            if all(isinstance(shard, str) for shard in shards):
+                return weight_map
+    raise WeightsError(
+        f"{path} is JSON and no index of a sharded checkpoint: its `weight_map` is to "
+        f"be a dict from tensor to file, and is {str(weight_map)[:80]}. Give the file "
+        "of the weights, or their folder."
+    )
 
 
 def _read_folder(path: Path) -> dict[str, np.ndarray]:
@@ -170,20 +223,22 @@ def _read_folder(path: Path) -> dict[str, np.ndarray]:
         return _read_safetensors(files[0])
     if (path / _TORCH_INDEX).is_file():
         return _read_index(path / _TORCH_INDEX)
+    if (path / _TORCH_FILE).is_file():
+        return _read_file(path / _TORCH_FILE)
     if (path / "_METADATA").is_file():
         return _read_orbax(path)
     if (path / "default" / "_METADATA").is_file():  # as a CheckpointManager writes it
         return _read_orbax(path / "default")
     raise WeightsError(
         f"The folder {path} is no checkpoint: it has neither {_INDEX} or "
-        f"{_TORCH_INDEX}, nor one .safetensors file (found {len(files)}), nor the "
-        "_METADATA of Orbax."
+        f"{_TORCH_INDEX}, nor one .safetensors file (found {len(files)}), nor "
+        f"{_TORCH_FILE}, nor the _METADATA of Orbax."
     )
 
 
 def _read_orbax(path: Path) -> dict[str, np.ndarray]:
     ocp = _imported("orbax.checkpoint", path, "orbax-checkpoint")
-    with ocp.PyTreeCheckpointer() as checkpointer:
+    with _reading(path, "Orbax"), ocp.PyTreeCheckpointer() as checkpointer:
         tree = checkpointer.metadata(path.resolve()).item_metadata.tree
         as_numpy = jax.tree.map(
             lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree
@@ -199,14 +254,16 @@ def _read_orbax(path: Path) -> dict[str, np.ndarray]:
 
 
 def _read_zip(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-            if "model.weights.h5" in names:
-                weights = io.BytesIO(archive.read("model.weights.h5"))
-                return _read_hdf5(path, weights)
-    except zipfile.BadZipFile as error:
-        raise _broken(path, "zip file (npz, PyTorch or .keras)", error) from error
+    weights = None
+    with (
+        _reading(path, "zip file (npz, PyTorch or .keras)"),
+        zipfile.ZipFile(path) as archive,
+    ):
+        names = archive.namelist()
+        if "model.weights.h5" in names:
+            weights = io.BytesIO(archive.read("model.weights.h5"))
+    if weights is not None:
+        return _read_hdf5(path, weights)
     if any(name.endswith("data.pkl") for name in names):
         return _read_torch(path)
     if names and all(name.endswith(".npy") for name in names):
@@ -218,11 +275,8 @@ def _read_zip(path: Path) -> dict[str, np.ndarray]:
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            tensors = {name: archive[name] for name in archive.files}
-    except (ValueError, zipfile.BadZipFile) as error:
-        raise _broken(path, "npz", error) from error
+    with _reading(path, "npz"), np.load(path, allow_pickle=False) as archive:
+        tensors = {name: archive[name] for name in archive.files}
     return {name: _named_dtype(path, name, array) for name, array in tensors.items()}
 
 
@@ -241,12 +295,9 @@ def _named_dtype(path: Path, name: str, array: np.ndarray) -> np.ndarray:
 
 def _read_torch(path: Path) -> dict[str, np.ndarray]:
     torch = _imported("torch", path)
-    try:
+    with _reading(path, "PyTorch state_dict"):
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # unpickling raises whatever the file makes it raise
-        raise _broken(path, "PyTorch state_dict", error) from error
-    if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
-        state = state["state_dict"]
+    state = _unpacked(torch, path, state)
     if not isinstance(state, Mapping):
         raise WeightsError(
             f"{path} holds a {type(state).__name__}, not a state_dict. Write "
@@ -258,18 +309,47 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
             f"{path} is no state_dict: {', '.join(map(str, odd[:20]))} are no tensors. "
             "Write `torch.save(model.state_dict(), path)`."
         )
-    # DataParallel puts the model one level down.
-    prefix = "module." if all(name.startswith("module.") for name in state) else ""
-    return {
-        name.removeprefix(prefix): _from_torch(torch, t) for name, t in state.items()
+    unnamed = [name for name in state if not isinstance(name, str)]
+    if unnamed:
+        raise WeightsError(
+            f"{path} is no state_dict: its tensors are called "
+            f"{', '.join(map(repr, unnamed[:20]))}, which is no text. Write "
+            "`torch.save(model.state_dict(), path)`."
+        )
+    return {name: _from_torch(torch, path, name, t) for name, t in state.items()}
+
+
+def _unpacked(torch: Any, path: Path, state: Any) -> Any:
+    """Returns the state_dict that a training script has put beside other things."""
+    if not isinstance(state, Mapping):
+        return state
+    inner = {key: state[key] for key in _STATE_KEYS if key in state}
+    inner = {
+        key: value
+        for key, value in inner.items()
+        if isinstance(value, Mapping) and any(map(torch.is_tensor, value.values()))
     }
+    if len(inner) > 1:
+        raise WeightsError(
+            f"{path} holds {len(inner)} models, {', '.join(map(repr, inner))}. Save "
+            f"the one that you mean: `torch.save(checkpoint[{min(inner)!r}], path)`."
+        )
+    return next(iter(inner.values()), state)
 
 
-def _from_torch(torch: Any, tensor: Any) -> np.ndarray:
-    tensor = tensor.detach().contiguous()
-    if tensor.dtype == torch.bfloat16:  # which NumPy does not have
-        return tensor.view(torch.int16).numpy().view(jnp.bfloat16)
-    return tensor.numpy()
+def _from_torch(torch: Any, path: Path, name: str, tensor: Any) -> np.ndarray:
+    try:
+        tensor = tensor.detach().contiguous()
+        if str(tensor.dtype) not in _TORCH_DTYPES:
+            return tensor.numpy()
+        integers, dtype = _TORCH_DTYPES[str(tensor.dtype)]
+        return tensor.view(getattr(torch, integers)).numpy().view(dtype)
+    except Exception as error:  # sparse, quantized and such fail in ways of their own
+        raise WeightsError(
+            f"{path}: the tensor {name!r} ({tensor.dtype}, {tensor.layout}) is no "
+            f"plain array: {_cause(error)}. Save `tensor.to_dense()` or "
+            "`tensor.dequantize()` instead."
+        ) from error
 
 
 # --- HDF5: Keras ----------------------------------------------------------------------
@@ -282,13 +362,11 @@ def _read_hdf5(path: Path, content: Path | io.BytesIO) -> dict[str, np.ndarray]:
     def visit(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset) and not _is_optimizer_state(name):
             # A whole model keeps its weights one level down; TensorFlow counts them.
-            tensors[name.removeprefix("model_weights/").removesuffix(":0")] = item[()]
+            name = name.removeprefix("model_weights/").removesuffix(":0")
+            tensors[name] = np.asarray(item[()])  # a single text is no array yet
 
-    try:
-        with h5py.File(content, "r") as file:
-            file.visititems(visit)
-    except OSError as error:
-        raise _broken(path, "HDF5", error) from error
+    with _reading(path, "HDF5"), h5py.File(content, "r") as file:
+        file.visititems(visit)
     return tensors
 
 
@@ -310,7 +388,18 @@ def _imported(module: str, path: Path, package: str = "") -> Any:
         ) from error
 
 
-def _broken(path: Path, form: str, error: Exception) -> WeightsError:
-    return WeightsError(
-        f"{path} looks like {form}, and is truncated or broken: {error}"
-    )
+@contextlib.contextmanager
+def _reading(path: Path, form: str) -> Iterator[None]:
+    """Makes of whatever a library raises an error that names the file."""
+    try:
+        yield
+    except WeightsError:
+        raise
+    except Exception as error:  # a damaged file makes a library raise anything at all
+        raise WeightsError(
+            f"{path} looks like {form}, and is truncated or broken: {_cause(error)}"
+        ) from error
+
+
+def _cause(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -12,7 +12,7 @@ import types
 import pytest
 
 from jaxinterp.models.weights import WeightsError
-from jaxinterp.models.weights.hub import HubFile, fetch, verify
+from jaxinterp.models.weights.hub import HubFile, check_sha256, fetch, verify
 
 FILE = HubFile("owner/model", "model.safetensors")
 CONTENT = b"some weights"
@@ -157,6 +157,12 @@ def test_what_is_no_checksum_is_an_error(tmp_path):
         ValueError, match="64 hexadecimal digits, and `sha256` is 'abc'"
     ):
         verify(tmp_path / "file", "abc")
+
+
+@pytest.mark.parametrize("wrong", [b"", SUM.encode(), "", 3])
+def test_what_is_no_text_is_no_checksum(wrong):
+    with pytest.raises(ValueError, match=f"`sha256` is {wrong!r}. Write `hashlib"):
+        check_sha256(wrong)
 
 
 def test_a_folder_has_no_checksum(tmp_path):

@@ -143,6 +143,18 @@ def test_class_names_are_read_from_a_file(dense, tmp_path):
     assert loaded.class_names == ("cat", "dog")
 
 
+def test_class_names_of_a_windows_file_are_read(dense, tmp_path):
+    (tmp_path / "names.txt").write_bytes(b"\xef\xbb\xbfcat\r\ndog\r\n\r\n \n")
+    loaded = ji.models.load(
+        dense[0],
+        model=nn.Dense(2),
+        name_map=TORCH_DENSE,
+        inputs=INPUTS,
+        class_names=tmp_path / "names.txt",
+    )
+    assert loaded.class_names == ("cat", "dog")
+
+
 @pytest.fixture
 def asked(lenet, monkeypatch):
     """What the hub was asked for; it has one entry, `lenet`."""
@@ -181,6 +193,9 @@ def test_inputs_beside_a_name_alone_are_used_too():
     ("options", "message"),
     [
         ({"dtype": jnp.int8}, "`dtype` is that of the floating-point weights"),
+        ({"dtype": "bf16"}, "is 'bf16', which is no dtype. Write `dtype=jnp.bfloat16`"),
+        ({"sha256": "abc"}, "64 hexadecimal digits, and `sha256` is 'abc'"),
+        ({"sha256": ""}, "64 hexadecimal digits, and `sha256` is ''"),
         ({"name_map": (Entry("(", ""),)}, "Line 1 of the name map cannot be read"),
     ],
 )
@@ -203,6 +218,20 @@ def test_what_does_not_fit_names_the_file(lenet):
 def test_a_checksum_of_a_local_file_is_checked(lenet):
     with pytest.raises(WeightsError, match="expected SHA-256 0000"):
         ji.models.load(lenet[0], model="lenet_mnist", sha256="0" * 64)
+
+
+def test_a_checksum_is_that_of_one_file(lenet, tmp_path):
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text('{"weight_map": {"w": "lenet.npz"}}')
+    for path in (index, tmp_path):
+        with pytest.raises(ValueError, match="`sha256` verifies a single file, and"):
+            ji.models.load(path, model="lenet_mnist", sha256="0" * 64)
+
+
+@pytest.mark.parametrize("model", [None, "lenet_mnist"])
+def test_an_empty_path_is_an_error(model):
+    with pytest.raises(ValueError, match=r"`name_or_path` is empty.*\(\"resnet18\""):
+        ji.models.load("", model=model)
 
 
 @pytest.mark.parametrize("names", [("a", "b", "c"), ()])

@@ -257,6 +257,11 @@ def test_another_kind_of_number_is_an_error(tensor, needed):
     assert f"found {tensor.dtype}, needed {np.dtype(needed)}" in message
 
 
+def test_a_dtype_that_nobody_has_is_an_error():
+    with pytest.raises(ValueError, match="is 'bf16', which is no dtype"):
+        fill(TEMPLATE, checkpoint(), NAME_MAP, source="x", dtype="bf16")
+
+
 @pytest.mark.parametrize("dtype", [jnp.int8, "int32", bool, complex])
 def test_a_dtype_that_weights_do_not_have_is_an_error(dtype):
     with pytest.raises(ValueError, match=r"floating-point weights, and is .*`dtype=jn"):
@@ -269,6 +274,37 @@ def test_a_dtype_that_jax_does_not_have_is_an_error():
         pytest.raises(ValueError, match=r"update\('jax_enable_x64', True\)"),
     ):
         fill(TEMPLATE, checkpoint(), NAME_MAP, source="x", dtype="float64")
+
+
+# --- Conversions that fail ------------------------------------------------------------
+
+
+def _raise(error):
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("convert", "line"),
+    [
+        (lambda w: _raise(KeyError("scale")), "w (2,) -> w: KeyError: 'scale'"),
+        (lambda w: w.no_such, "w (2,) -> w: AttributeError: "),
+        (lambda w: None, "w (2,) -> w: found NoneType"),
+        (lambda w: [1.0, 2.0], "w (2,) -> w: found list"),
+        (lambda w: {"a": w, "b": "text"}, "w (2,) -> w/b: found str"),
+    ],
+)
+def test_a_conversion_that_fails_is_listed_beside_all_else(convert, line):
+    template = {"w": shape(2)}
+    name_map = (Entry("w", "w", "", convert),)
+    message = message_for({"w": np.ones(2), "more": np.ones(1)}, name_map, template)
+    assert line in message
+    assert "more (1,)" in message
+
+
+def test_a_conversion_may_use_jax():
+    name_map = (Entry("w", "w", "", jnp.negative),)
+    filled = fill({"w": shape(2)}, {"w": np.ones(2)}, name_map, source="x")
+    assert filled["w"].tolist() == [-1.0, -1.0]
 
 
 # --- Two tensors that are tied --------------------------------------------------------

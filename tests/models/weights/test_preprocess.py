@@ -55,6 +55,21 @@ def test_inverse_gives_the_picture_back(preprocess):
     np.testing.assert_allclose(pictures, PICTURES / 255, atol=1e-6)
 
 
+def test_inverse_of_integers_is_that_of_the_same_floats():
+    preprocess = Preprocess(mean=(0.5,), std=(0.25,))
+    ones = np.ones((1, 2, 2, 3), np.int32)
+    np.testing.assert_allclose(preprocess.inverse(ones), 0.75)
+    assert preprocess.inverse(ones).dtype == np.float32
+
+
+@pytest.mark.parametrize("shape", [(1, 0, 4, 3), (1, 4, 0, 3)])
+def test_pictures_of_no_pixels_are_an_error(shape):
+    with pytest.raises(ValueError, match=r"`images` has shape .*of no pixels"):
+        Preprocess((4, 4))(np.zeros(shape, np.uint8))
+    with pytest.raises(ValueError, match=r"`inputs` has shape .*of no pixels"):
+        Preprocess((4, 4)).inverse(np.zeros(shape, np.float32))
+
+
 def test_inverse_cuts_off_what_no_picture_has():
     outside = jnp.full((1, 2, 2, 3), 1e4, jnp.float32)
     assert SMALL.inverse(outside).max() == 1
@@ -186,6 +201,9 @@ def test_wrong_token_ids_are_an_error(tokens, error, message):
     [
         ({"channels": "bgr"}, r"one of \('RGB', 'BGR', 'gray'\), and is 'bgr'"),
         ({"size": 224}, r"\(height, width\), and is 224.*size=\(224, 224\)"),
+        ({"size": (0, 4)}, r"at least one pixel each way, and is \(0, 4\)"),
+        ({"size": (4, -1)}, r"at least one pixel each way, and is \(4, -1\)"),
+        ({"scale": 0.0}, r"`scale` is .*, and is 0\.0\. Write 1\.0 or 255\.0"),
         ({"std": (0.0,)}, "must be positive"),
     ],
 )

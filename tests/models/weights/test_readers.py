@@ -73,69 +73,15 @@ def test_a_truncated_safetensors_file_is_an_error(tmp_path, safetensors):
         read_tensors(path)
 
 
-def write_shards(folder, safetensors, weight_map):
-    for shard in set(weight_map.values()):
-        own = {name: TENSORS[name] for name in TENSORS if weight_map[name] == shard}
-        safetensors.save_file(own, folder / shard)
-    index = folder / "model.safetensors.index.json"
-    index.write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
-    return index
-
-
-WEIGHT_MAP = dict(zip(TENSORS, ["1.safetensors", "2.safetensors"] * 2, strict=False))
-
-
-def test_shards_are_found_by_their_index_or_folder(tmp_path, safetensors):
-    index = write_shards(tmp_path, safetensors, WEIGHT_MAP)
-    assert_same(read_tensors(index), TENSORS)
-    assert_same(read_tensors(tmp_path), TENSORS)
-
-
-def test_a_missing_shard_is_named(tmp_path, safetensors):
-    index = write_shards(tmp_path, safetensors, WEIGHT_MAP)
-    (tmp_path / "2.safetensors").unlink()
-    with pytest.raises(FileNotFoundError, match=r"names the shard 2\.safetensors"):
-        read_tensors(index)
-
-
-def test_an_index_that_promises_more_than_the_shards_have_is_an_error(
-    tmp_path, safetensors
-):
-    index = write_shards(tmp_path, safetensors, WEIGHT_MAP)
-    promise = {"weight_map": {**WEIGHT_MAP, "head": "1.safetensors"}}
-    index.write_text(json.dumps(promise))
-    with pytest.raises(WeightsError, match=r"disagree about 1 tensors: \['head'\]"):
-        read_tensors(index)
-
-
-@pytest.mark.parametrize("is_folder", [True, False])
-def test_shards_are_known_by_content_too(tmp_path, is_folder):
-    weight_map = {name: f"pytorch_model-{i}.bin" for i, name in enumerate(TENSORS)}
-    for name, shard in weight_map.items():
-        with (tmp_path / shard).open("wb") as file:
-            np.savez(file, **{name: TENSORS[name]})
-    index = tmp_path / "pytorch_model.bin.index.json"
-    index.write_text(json.dumps({"weight_map": weight_map}))
-    assert_same(read_tensors(tmp_path if is_folder else index), TENSORS)
-
-
-def test_an_index_is_no_shard_of_itself(tmp_path):
-    path = tmp_path / "index.json"
-    path.write_text(json.dumps({"weight_map": {"w": path.name}}))
-    with pytest.raises(WeightsError, match="is no checkpoint that can be read"):
-        read_tensors(path)
-
-
-def test_json_that_is_no_index_is_an_error(tmp_path):
-    (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
-    with pytest.raises(WeightsError, match="index of a sharded checkpoint, and is"):
-        read_tensors(tmp_path / "config.json")
-
-
-def test_a_folder_with_one_safetensors_file_is_that_file(tmp_path, safetensors):
-    safetensors.save_file(TENSORS, tmp_path / "model.safetensors")
-    (tmp_path / "config.json").write_text("{}")
-    assert_same(read_tensors(tmp_path), TENSORS)
+@pytest.mark.usefixtures("safetensors")
+def test_a_header_whose_length_reads_as_a_brace_is_no_index(tmp_path):
+    data = np.arange(2, dtype=np.float32)
+    tensor = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
+    header = json.dumps({"w": tensor}).encode().ljust(0x7B)
+    content = struct.pack("<Q", len(header)) + header + data.tobytes()
+    assert content.startswith(b"{")
+    (tmp_path / "m.safetensors").write_bytes(content)
+    assert_same(read_tensors(tmp_path / "m.safetensors"), {"w": data})
 
 
 # --- npz and PyTorch, which are both zip files ----------------------------------------
@@ -170,6 +116,23 @@ def test_a_truncated_zip_is_an_error(tmp_path):
         read_tensors(tmp_path / "model.npz")
 
 
+def test_whatever_is_damaged_in_a_zip_is_an_error_that_names_the_file(tmp_path):
+    path = tmp_path / "model.npz"
+    np.savez_compressed(path, w=np.arange(400.0) % 7)
+    content, errors = path.read_bytes(), []
+    for position in range(0, len(content), 5):
+        for value in (0x00, 0xFF, content[position] ^ 0x41):
+            damaged = content[:position] + bytes([value]) + content[position + 1 :]
+            path.write_bytes(damaged)
+            try:
+                read_tensors(path)
+            except WeightsError as error:
+                errors.append(error)
+    assert all("model.npz" in str(error) for error in errors)
+    found = {type(error.__cause__).__name__ for error in errors}
+    assert {"BadZipFile", "error", "NotImplementedError"} <= found
+
+
 def test_pickled_objects_in_npz_are_an_error(tmp_path):
     np.savez(tmp_path / "model.npz", odd=np.array([{}], object))
     with pytest.raises(WeightsError, match="npz, and is truncated or broken"):
@@ -196,19 +159,51 @@ def test_a_state_dict_is_known_by_content(tmp_path, torch, name, is_new):
     assert_same(read_tensors(tmp_path / name), TENSORS)
 
 
-def test_shards_of_a_state_dict_are_found_by_their_folder(tmp_path, torch):
-    weight_map = {name: f"pytorch_model-{i}.bin" for i, name in enumerate(TENSORS)}
-    for name, shard in weight_map.items():
-        torch.save({name: torch.from_numpy(TENSORS[name])}, tmp_path / shard)
-    index = tmp_path / "pytorch_model.bin.index.json"
-    index.write_text(json.dumps({"weight_map": weight_map}))
-    assert_same(read_tensors(tmp_path), TENSORS)
-
-
 def test_a_state_dict_inside_of_a_training_checkpoint_is_unwrapped(tmp_path, torch):
     state = {f"module.{name}": torch.from_numpy(t) for name, t in TENSORS.items()}
     torch.save({"epoch": 3, "state_dict": state}, tmp_path / "model.pth")
     assert_same(read_tensors(tmp_path / "model.pth"), TENSORS)
+
+
+@pytest.mark.parametrize("key", ["model", "state_dict", "model_state_dict"])
+def test_a_model_beside_its_optimizer_is_unwrapped(tmp_path, torch, key):
+    state = {name: torch.from_numpy(t) for name, t in TENSORS.items()}
+    torch.save({key: state, "optimizer": {"state": {}}}, tmp_path / "model.pth")
+    assert_same(read_tensors(tmp_path / "model.pth"), TENSORS)
+
+
+def test_two_models_in_a_file_are_an_error_that_names_them(tmp_path, torch):
+    state = {"w": torch.ones(2)}
+    torch.save({"model": state, "state_dict": state}, tmp_path / "model.pth")
+    with pytest.raises(WeightsError, match="holds 2 models, 'state_dict', 'model'"):
+        read_tensors(tmp_path / "model.pth")
+
+
+def test_a_tensor_may_be_called_model(tmp_path, torch):
+    torch.save({"model": torch.ones(2)}, tmp_path / "model.pth")
+    assert_same(read_tensors(tmp_path / "model.pth"), {"model": np.ones(2, "f4")})
+
+
+@pytest.mark.filterwarnings("ignore:Validating sparse tensor")
+def test_tensors_that_are_no_plain_arrays_are_named(tmp_path, torch):
+    torch.save({"w": torch.eye(3).to_sparse()}, tmp_path / "model.pt")
+    message = r"the tensor 'w' \(torch\.float32, .*`tensor\.to_dense\(\)`"
+    with pytest.raises(WeightsError, match=message):
+        read_tensors(tmp_path / "model.pt")
+
+
+def test_tensors_whose_names_are_no_text_are_an_error(tmp_path, torch):
+    torch.save({0: torch.ones(2), "w": torch.ones(2)}, tmp_path / "model.pt")
+    with pytest.raises(WeightsError, match="its tensors are called 0, which is no"):
+        read_tensors(tmp_path / "model.pt")
+
+
+def test_torch_float8_is_read(tmp_path, torch):
+    tensor = torch.tensor([1.0, -2.5]).to(torch.float8_e4m3fn)
+    torch.save({"w": tensor}, tmp_path / "model.pt")
+    found = read_tensors(tmp_path / "model.pt")["w"]
+    assert found.dtype == np.dtype(jnp.float8_e4m3fn)
+    assert found.astype(float).tolist() == [1.0, -2.5]
 
 
 def test_torch_bfloat16_and_transposed_tensors_are_read(tmp_path, torch):
@@ -288,6 +283,32 @@ def test_a_truncated_hdf5_file_is_an_error(tmp_path, h5py):
         read_tensors(tmp_path / "model.h5")
 
 
+def test_whatever_is_damaged_in_hdf5_is_an_error_that_names_the_file(tmp_path, h5py):
+    path = tmp_path / "model.h5"
+    with h5py.File(path, "w") as file:
+        file["dense/kernel"] = np.arange(6.0)
+    content, errors = path.read_bytes(), []
+    for position in range(8, len(content), 7):
+        path.write_bytes(content[:position] + b"\xfe" + content[position + 1 :])
+        try:
+            read_tensors(path)
+        except WeightsError as error:
+            errors.append(error)
+    assert all("model.h5" in str(error) for error in errors)
+    found = {type(error.__cause__) for error in errors}
+    assert len(found) > 1
+    assert OSError in found
+
+
+def test_text_in_hdf5_is_an_array_too(tmp_path, h5py):
+    with h5py.File(tmp_path / "model.h5", "w") as file:
+        file["note"] = "trained on Sunday"
+        file["none"] = h5py.Empty("f4")
+    found = read_tensors(tmp_path / "model.h5")
+    assert {type(array) for array in found.values()} == {np.ndarray}
+    assert found["note"].item() == b"trained on Sunday"
+
+
 # --- Orbax ----------------------------------------------------------------------------
 
 
@@ -324,6 +345,15 @@ def test_an_unfinished_orbax_checkpoint_is_an_error(tmp_path, orbax):
         checkpointer.save(tmp_path / "model", TREE)
     (tmp_path / "model" / "_METADATA").unlink()
     with pytest.raises(WeightsError, match=r"neither .*, nor the _METADATA of Orbax"):
+        read_tensors(tmp_path / "model")
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b"\xff"])
+def test_a_damaged_orbax_checkpoint_is_an_error(tmp_path, orbax, content):
+    with orbax.StandardCheckpointer() as checkpointer:
+        checkpointer.save(tmp_path / "model", TREE)
+    (tmp_path / "model" / "_METADATA").write_bytes(content)
+    with pytest.raises(WeightsError, match=r"model looks like Orbax, and is trunc"):
         read_tensors(tmp_path / "model")
 
 
