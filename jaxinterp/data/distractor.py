@@ -24,6 +24,8 @@ Target = Literal["continuous", "binary"]
 
 # Directions and strengths beyond it would leave the range of float32.
 LARGEST = 1e15
+# Beyond it, rounding of the inputs is no longer small beside the signal.
+STRONGEST = 1e4
 
 
 class LinearDistractor(NamedTuple):
@@ -146,9 +148,10 @@ def _directions(
     signal: Any, distractor: Any, strength: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the signal and the distractors, these as long as they are strong."""
-    if not 0 <= strength <= LARGEST:
+    if not 0 <= strength <= STRONGEST:
         raise ValueError(
-            f"`strength` must lie between 0 and {LARGEST:g}, and is {strength}."
+            f"`strength` must lie between 0 and {STRONGEST:g}, and is {strength}: in "
+            "float32 a stronger distractor leaves nothing of the signal."
         )
     a_s = np.asarray(signal, np.float64)
     a_d = np.atleast_2d(np.asarray(distractor, np.float64))

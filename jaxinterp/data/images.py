@@ -158,12 +158,7 @@ class ImageBatches:
                 image = ImageOps.fit(whole, side, Image.Resampling.BILINEAR)
             else:
                 image = whole.resize(side, Image.Resampling.BILINEAR)
-        except (
-            OSError,
-            ValueError,
-            SyntaxError,
-            Image.DecompressionBombError,
-        ) as error:
+        except Exception as error:  # decoders raise anything on damaged files
             return Failure(name, f"{type(error).__name__}: {error}")
         pixels = np.asarray(image, np.float32) / np.float32(white)
         return np.stack(3 * [pixels], axis=-1) if pixels.ndim == 2 else pixels
@@ -250,7 +245,8 @@ def image_batches(
     names = sorted(
         path.relative_to(root).as_posix()
         for path in root.rglob("*")
-        if path.suffix.lower() in SUFFIXES and path.is_file()
+        # A link to nothing is a file that cannot be read, and is reported as one.
+        if path.suffix.lower() in SUFFIXES and not path.is_dir()
     )
     if not names:
         raise ValueError(

@@ -15,7 +15,13 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxinterp.data.examples import check_choice, check_fraction, check_key, draw
+from jaxinterp.data.examples import (
+    check_choice,
+    check_fraction,
+    check_integer,
+    check_key,
+    draw,
+)
 
 Kind = Literal["symmetric", "pairflip", "instance"]
 
@@ -142,9 +148,7 @@ def mislabeled(
         rows = _checked_features(features, true.shape[0])
         probabilities = _instance_noise(key, true, rows, rate, number)
         members = _one_hot(true, number)
-        noise_matrix = (
-            members.T @ probabilities / jnp.maximum(members.sum(0), 1)[:, None]
-        )
+        noise_matrix = _mean_rows(members, probabilities)
     else:
         if noise_matrix is None:
             noise_matrix = _matrix(kind, rate, number)
@@ -205,14 +209,27 @@ def _instance_noise(
     return jnp.where(is_true, 1 - rates, rates * wrong)
 
 
+def _mean_rows(members: Array, probabilities: Array) -> Float[Array, "classes classes"]:
+    """Returns the mean law of each class; a class without examples keeps its label."""
+    sizes = members.sum(0)[:, None]
+    means = members.T @ probabilities / jnp.maximum(sizes, 1)
+    return jnp.where(sizes > 0, means, jnp.eye(len(means), dtype=means.dtype))
+
+
 def _one_hot(labels: Array, classes: int) -> Float[Array, "count classes"]:
     return jax.nn.one_hot(labels, classes, dtype=jnp.float32)
 
 
 def _checked_labels(labels: Any) -> Int[Array, " count"]:
+    if not isinstance(labels, Tracer):
+        labels = np.asarray(labels)
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise TypeError(f"`labels` must be integers, and are {labels.dtype}.")
+    if not isinstance(labels, Tracer) and labels.size:
+        largest = max(int(labels.max()), -int(labels.min()))
+        if largest > np.iinfo(np.int32).max:
+            raise ValueError(f"`labels` are numbers of classes; one is {largest}.")
     array = jnp.asarray(labels)
-    if not jnp.issubdtype(array.dtype, jnp.integer):
-        raise TypeError(f"`labels` must be integers, and are {array.dtype}.")
     if array.ndim != 1 or not array.size:
         raise ValueError(
             f"`labels` must have the shape (count,), and have {array.shape}."
@@ -221,6 +238,8 @@ def _checked_labels(labels: Any) -> Int[Array, " count"]:
 
 
 def _number_of_classes(labels: Array, classes: int | None) -> int:
+    if classes is not None:
+        check_integer("classes", classes, smallest=2)
     if isinstance(labels, Tracer):
         if classes is None:
             raise ValueError("Under `jit`, `mislabeled` needs `classes=...`.")

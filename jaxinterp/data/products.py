@@ -20,6 +20,7 @@ from jaxinterp.data.tabular import (
     along,
     checked,
     checked_feature,
+    checked_grid,
     shares,
 )
 
@@ -124,7 +125,7 @@ class SobolG:
     ) -> Float[Array, " points"]:
         """Returns the mean of the function where a feature has the values of a grid."""
         a = self.a[checked_feature(feature, self.features)]
-        return (jnp.abs(4 * grid - 2) + a) / (1 + a)
+        return (jnp.abs(4 * checked_grid(grid) - 2) + a) / (1 + a)
 
     def _factors(self, x: Array) -> Array:
         a = along(jnp.asarray(self.a, x.dtype), x.ndim)
@@ -213,7 +214,9 @@ class Gate:
         """Returns the mean of the gate where a feature has the values of a grid."""
         is_read = checked_feature(feature, self.features) < self.connected
         slope, start = (self._slope, self._start) if is_read else (0.0, 1.0)
-        return self._product.partial_dependence(feature, start + slope * grid)
+        return self._product.partial_dependence(
+            feature, start + slope * checked_grid(grid)
+        )
 
     def _factors(self, x: Array) -> Array:
         """What is multiplied: a line in each connected feature, and 1 for others."""

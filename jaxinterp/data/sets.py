@@ -159,6 +159,13 @@ def _table(source: Any, labels: np.ndarray, key: Any, test_fraction: float) -> R
     classes = tuple(str(name) for name in getattr(source, "target_names", ()))
     features = tuple(str(name) for name in source.feature_names)
     mean, scale = trained.mean(axis=0), trained.std(axis=0)
+    constant = [features[i] for i in np.flatnonzero(scale == 0)]
+    if constant:
+        raise ValueError(
+            f"With test_fraction={test_fraction}, {len(trained)} examples are left to "
+            f"train on, in which {', '.join(constant[:3])} and {len(constant[3:])} "
+            "other features are constant and cannot be standardized. Test on fewer."
+        )
     return _split(source.data, labels, order, features, classes, mean, scale)
 
 

@@ -69,6 +69,17 @@ def checked(x: Any, features: int) -> Any:
     return x if is_real else x.astype(jnp.result_type(float))
 
 
+def checked_grid(grid: Any) -> Any:
+    """Returns the values of a feature as an array of real numbers.
+
+    Args:
+        grid: numbers of shape `(points,)`; integers and bits become real.
+    """
+    grid = jnp.asarray(grid)
+    is_real = jnp.issubdtype(grid.dtype, jnp.inexact)
+    return grid if is_real else grid.astype(jnp.result_type(float))
+
+
 def checked_feature(feature: int, features: int) -> int:
     """Returns a feature if there is such a one.
 
@@ -77,9 +88,10 @@ def checked_feature(feature: int, features: int) -> int:
         features: how many there are.
 
     Raises:
-        ValueError: if the index is negative or too large.
+        ValueError: if the index is no integer, negative or too large.
     """
-    if not 0 <= feature < features:
+    check_integer("feature", feature, smallest=0)
+    if not feature < features:
         raise ValueError(
             f"`feature` must lie between 0 and {features - 1}, and is {feature}."
         )
@@ -179,7 +191,7 @@ class Additive:
         self, feature: int, grid: Float[Array, " points"]
     ) -> Float[Array, " points"]:
         """Returns the mean of the function where a feature has the values of a grid."""
-        feature = checked_feature(feature, self.features)
+        feature, grid = checked_feature(feature, self.features), checked_grid(grid)
         rest = self._means().sum() - self._means()[feature]
         return self.weights[feature] * grid ** self.powers[feature] + float(rest)
 
@@ -249,7 +261,7 @@ class Ishigami:
         self, feature: int, grid: Float[Array, " points"]
     ) -> Float[Array, " points"]:
         """Returns the mean of the function where a feature has the values of a grid."""
-        feature = checked_feature(feature, 3)
+        feature, grid = checked_feature(feature, 3), checked_grid(grid)
         mean = self.a / 2
         if feature == 0:
             return self._slope * jnp.sin(grid) + mean

@@ -86,7 +86,7 @@ def test_the_first_of_a_larger_set_are_those_of_a_smaller():
         ({"signal": (1.0, 0.0, 0.0)}, r"They have \(3,\) and \(2,\)"),
         ({"signal": (np.nan, 1.0)}, r"`signal` must have entries .* is \[nan, 1.0\]"),
         ({"distractor": (np.inf, 1.0)}, r"`distractor` .* is \[\[inf, 1.0\]\]"),
-        ({"strength": -1.0}, r"`strength` must lie between 0 and 1e\+15, and is -1"),
+        ({"strength": -1.0}, r"`strength` must lie between 0 and 10000, and is -1"),
         ({"strength": np.inf}, "`strength` must lie .* is inf"),
         ({"strength": np.nan}, "`strength` must lie .* is nan"),
         ({"target": "ternary"}, "`target` is 'ternary'"),

@@ -215,3 +215,20 @@ def test_without_pillow_the_error_says_what_to_install(folder, monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(ImportError, match="`pip install pillow`"):
         image_batches(folder)
+
+
+def test_a_link_to_nothing_is_reported(folder):
+    (folder / "dog" / "z.png").symlink_to(folder / "nowhere.png")
+    with pytest.raises(ValueError, match=r"dog/z\.png"):
+        list(image_batches(folder, **QUIET))
+
+
+def test_whatever_a_decoder_raises_is_reported(folder, monkeypatch):
+    def confused(image):
+        raise TypeError("'IFDRational' object cannot be interpreted as an integer")
+
+    monkeypatch.setattr("PIL.ImageOps.exif_transpose", confused)
+    batches = list(image_batches(folder, on_error="report", **QUIET))
+    failures = [failure for batch in batches for failure in batch.failures]
+    assert len(failures) == len(NAMES)
+    assert "TypeError" in failures[0].reason

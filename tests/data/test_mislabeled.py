@@ -166,3 +166,25 @@ def test_labels_that_are_no_integers_and_a_missing_key_are_errors():
         mislabeled(KEY, np.array([0.0, 1.0]))
     with pytest.raises(TypeError, match="need a key"):
         mislabeled(None, [0, 1])
+
+
+def test_a_class_without_examples_keeps_its_label():
+    features = np.random.default_rng(0).normal(size=(40, 3))
+    labels = np.arange(40) % 2 * 2  # none is 1
+    noisy = mislabeled(
+        jax.random.key(0), labels, kind="instance", features=features, classes=3
+    )
+    np.testing.assert_allclose(noisy.noise_matrix.sum(axis=1), 1, atol=1e-6)
+    assert noisy.noise_matrix[1].tolist() == [0, 1, 0]
+
+
+@pytest.mark.parametrize("classes", [0, 1, 2.5])
+def test_classes_are_checked_under_jit_too(unchecked, classes):
+    make = jax.jit(lambda labels: mislabeled(KEY, labels, classes=classes).labels)
+    with pytest.raises(ValueError, match="`classes` must be an integer of at least 2"):
+        make(jnp.array([0, 1]))
+
+
+def test_labels_that_leave_the_integers_are_an_error():
+    with pytest.raises(ValueError, match="one is 4294967297"):
+        mislabeled(jax.random.key(0), np.array([0, 1, 2**32 + 1]))

@@ -134,3 +134,11 @@ def test_the_real_files_are_read(real_data):
     )
     assert data.inputs.shape == (10000, 28, 28, 1)
     assert data.labels[:5].tolist() == [7, 2, 1, 0, 4]
+
+
+@pytest.mark.parametrize(
+    ("read", "share"), [(breast_cancer, 0.9985), (diabetes, 0.998)]
+)
+def test_features_that_cannot_be_standardized_are_named(read, share):
+    with pytest.raises(ValueError, match="are constant and cannot be standardized"):
+        read(jax.random.key(0), test_fraction=share)

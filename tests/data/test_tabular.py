@@ -233,3 +233,18 @@ def test_bits_may_be_integers(kind):
         np.testing.assert_allclose(found, [[4 / 3]], rtol=1e-6)
     finally:
         jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.parametrize(
+    "f", [Additive(), Ishigami(), SobolG(), Gate("and", connected=2)]
+)
+def test_partial_dependence_takes_integers_for_numbers(unchecked, f):
+    for grid in (np.array([0, 1], np.uint8), np.array([-1, 1], np.int8), [0, 1]):
+        numbers = jnp.asarray(np.asarray(grid, float))
+        np.testing.assert_allclose(
+            f.partial_dependence(0, grid), f.partial_dependence(0, numbers), rtol=1e-6
+        )
+    with pytest.raises(
+        ValueError, match=r"must be an integer of at least 0, and is 1\.5"
+    ):
+        f.partial_dependence(1.5, jnp.zeros(2))
