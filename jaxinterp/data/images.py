@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import numbers
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -32,6 +33,9 @@ DEEP = frozenset(
 )
 # Tags of TIFF.
 BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0
+
+# What a label of 32 bits can be.
+LARGEST_LABEL = 2**31 - 1
 
 # While one batch is used, so many are being read.
 AHEAD = 2
@@ -146,9 +150,12 @@ class ImageBatches:
         """Returns the image, or why there is none: a thread cannot be left alone."""
         from PIL import Image, ImageOps
 
-        side = (self.size, self.size)
+        side, path = (self.size, self.size), self.folder / name
+        # A thread that opens a pipe would wait forever.
+        if path.exists() and not path.is_file():
+            return Failure(name, "it is no file, but a folder, a pipe or a device.")
         try:
-            with Image.open(self.folder / name) as file:
+            with Image.open(path) as file:
                 upright = ImageOps.exif_transpose(file)
                 if upright.mode == "F" or upright.mode.startswith("I"):
                     whole, white = Image.fromarray(_deep_gray(file, upright)), 1
@@ -206,8 +213,8 @@ def image_batches(
         folder: where to look; a class is a subfolder of it.
         size: side of the images.
         batch_size: number of files in a batch.
-        label: the class of a file from its path within the folder: an integer that is
-            the label, or a name. By default the name of the first subfolder.
+        label: the class of a file from its path within the folder: an integer from 0 on
+            that is the label, or a name. By default the name of the first subfolder.
         fit: `"crop"` makes the shorter side fit and cuts off the rest on both sides;
             `"stretch"` keeps all and changes the proportions.
         on_error: `"raise"` stops at the batch of the first file that cannot be read;
@@ -221,8 +228,9 @@ def image_batches(
     Raises:
         ImportError: if Pillow is not installed.
         NotADirectoryError: if there is no such folder.
-        ValueError: if the folder holds no images, labels of two kinds, or images both
-            in subfolders and beside them; while iterating, if an image is damaged.
+        ValueError: if the folder holds no images, labels of two kinds or beyond int32,
+            or images both in subfolders and beside them; while iterating, if an image
+            is damaged.
 
     Example:
         >>> for batch in image_batches("photographs"):  # doctest: +SKIP
@@ -281,8 +289,8 @@ def _labels(
                 "other images. Move it, or write `label=lambda name: ...`."
             )
     values = [label(name) if label else name.split("/")[0] for name in names]
-    if all(isinstance(value, int) for value in values):
-        return tuple(int(value) for value in values), ()
+    if all(_is_integer(value) for value in values):
+        return _integer_labels(names, values), ()
     strings = [value for value in values if isinstance(value, str)]
     if len(strings) < len(values):
         raise ValueError(
@@ -292,3 +300,18 @@ def _labels(
     class_names = tuple(sorted(set(strings)))
     places = {name: place for place, name in enumerate(class_names)}
     return tuple(places[name] for name in strings), class_names
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def _integer_labels(names: list[str], values: list[Any]) -> tuple[int, ...]:
+    for name, value in zip(names, values, strict=True):
+        if not 0 <= value <= LARGEST_LABEL:
+            raise ValueError(
+                f"`label` returned {value} for {name}, and integers are labels from 0 "
+                f"to {LARGEST_LABEL}. Return a name, as a string, and classes are "
+                "numbered for you."
+            )
+    return tuple(map(int, values))

@@ -38,7 +38,8 @@ class Mislabeled(NamedTuple):
         true_labels: the labels as they were.
         is_corrupted: where the two differ.
         noise_matrix: $Q$, `[true, given]`. Under instance-dependent noise, the mean of
-            `probabilities` over the examples of each true class.
+            `probabilities` over the examples of each true class; a class without
+            examples keeps its label.
         probabilities: of every given label, for each example.
     """
 
@@ -226,9 +227,13 @@ def _checked_labels(labels: Any) -> Int[Array, " count"]:
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         raise TypeError(f"`labels` must be integers, and are {labels.dtype}.")
     if not isinstance(labels, Tracer) and labels.size:
-        largest = max(int(labels.max()), -int(labels.min()))
-        if largest > np.iinfo(np.int32).max:
-            raise ValueError(f"`labels` are numbers of classes; one is {largest}.")
+        bounds = np.iinfo(np.int32)
+        wrong = labels[(labels < bounds.min) | (labels > bounds.max)]
+        if wrong.size:
+            raise ValueError(
+                f"`labels` are numbers of classes, from 0 on; one is {wrong.flat[0]}.\n"
+                "Write `np.unique(labels, return_inverse=True)[1]`."
+            )
     array = jnp.asarray(labels)
     if array.ndim != 1 or not array.size:
         raise ValueError(

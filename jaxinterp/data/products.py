@@ -21,6 +21,7 @@ from jaxinterp.data.tabular import (
     checked,
     checked_feature,
     checked_grid,
+    checked_numbers,
     shares,
 )
 
@@ -75,10 +76,10 @@ class SobolG:
     it hardly matters.
 
     Attributes:
-        a: one number a feature, not negative.
+        a: one finite number a feature, not negative.
 
     Raises:
-        ValueError: if there is no feature, or a number is negative.
+        ValueError: if there is no feature, or a number is negative or not finite.
 
     Example:
         >>> SobolG(a=(0.0, 99.0)).sobol().first.round(3).tolist()
@@ -92,7 +93,8 @@ class SobolG:
     a: tuple[float, ...] = (0.0, 1.0, 4.5, 9.0, 99.0)
 
     def __post_init__(self) -> None:
-        if not self.a or min(self.a) < 0:
+        object.__setattr__(self, "a", checked_numbers("a", self.a))
+        if min(self.a) < 0:
             raise ValueError(
                 f"`a` needs a number of at least 0 for every feature, and is {self.a}."
             )
@@ -252,7 +254,9 @@ class _Bits:
     probability: float
 
     def __call__(self, key: Any) -> Float[Array, " features"]:
-        bits = jax.random.bernoulli(key, self.probability, (self.features,))
+        # Not `bernoulli`: what that draws depends on the default precision.
+        draws = jax.random.uniform(key, (self.features,), jnp.float32)
+        bits = draws < jnp.float32(self.probability)
         return bits.astype(jnp.result_type(float))
 
 

@@ -156,10 +156,12 @@ def induction(
     Args:
         key: a key of `jax.random`. Sequence `i` depends on `fold_in(key, i)` alone.
         count: number of sequences.
-        length: of every sequence; what both copies leave over is split at random into
-            what stands before, between and after them.
+        length: of every sequence, at least `2 * repeated + 1`; what both copies leave
+            over is split at random into what stands before, between and after them.
+            Without any, the offset would always be `repeated`.
         repeated: length of the part, of which all but the first token is predictable.
-        vocabulary: number of different tokens.
+        vocabulary: number of different tokens, at least `length - repeated + 1`. With
+            one less, the last new token would be known by exclusion.
 
     Returns:
         Tokens, next tokens, and the position to attend to.
@@ -178,8 +180,8 @@ def induction(
         Olsson et al., 2022, on repeated random sequences [olsson2022incontext].
     """
     check_integer("repeated", repeated, smallest=2)
-    check_integer("length", length, smallest=2 * repeated)
-    check_integer("vocabulary", vocabulary, smallest=length - repeated)
+    check_integer("length", length, smallest=2 * repeated + 1)
+    check_integer("vocabulary", vocabulary, smallest=length - repeated + 1)
     return draw(_Induction(length, repeated, vocabulary), key, count)
 
 

@@ -107,7 +107,8 @@ def breast_cancer(key: Any, *, test_fraction: float = 0.2) -> RealSet:
 
     Raises:
         TypeError: if there is no key.
-        ValueError: if the fraction leaves nothing to train on or to test.
+        ValueError: if the fraction leaves nothing to train on or to test, or so little
+            to train on that a feature is constant.
 
     Example:
         >>> data = breast_cancer(jax.random.key(0))
@@ -139,7 +140,8 @@ def diabetes(key: Any, *, test_fraction: float = 0.2) -> RealSet:
 
     Raises:
         TypeError: if there is no key.
-        ValueError: if the fraction leaves nothing to train on or to test.
+        ValueError: if the fraction leaves nothing to train on or to test, or so little
+            to train on that a feature is constant.
 
     Example:
         >>> data = diabetes(jax.random.key(0))
@@ -159,12 +161,14 @@ def _table(source: Any, labels: np.ndarray, key: Any, test_fraction: float) -> R
     classes = tuple(str(name) for name in getattr(source, "target_names", ()))
     features = tuple(str(name) for name in source.feature_names)
     mean, scale = trained.mean(axis=0), trained.std(axis=0)
-    constant = [features[i] for i in np.flatnonzero(scale == 0)]
+    # Not `scale == 0`: rounding of the mean leaves a little of equal numbers.
+    equal = trained.min(axis=0) == trained.max(axis=0)
+    constant = [features[i] for i in np.flatnonzero(equal)]
     if constant:
         raise ValueError(
             f"With test_fraction={test_fraction}, {len(trained)} examples are left to "
-            f"train on, in which {', '.join(constant[:3])} and {len(constant[3:])} "
-            "other features are constant and cannot be standardized. Test on fewer."
+            f"train on, in which features are constant and cannot be standardized: "
+            f"{', '.join(constant)}. Write a smaller `test_fraction`."
         )
     return _split(source.data, labels, order, features, classes, mean, scale)
 

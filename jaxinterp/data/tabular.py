@@ -43,10 +43,10 @@ class Uniform:
     high: float
 
     def __call__(self, key: Any) -> Float[Array, " features"]:
-        """Returns an input, in JAX's default precision."""
-        return jax.random.uniform(
-            key, (self.features,), minval=self.low, maxval=self.high
-        )
+        """Returns an input in JAX's default precision, on which no draw depends."""
+        shape = (self.features,)
+        draws = jax.random.uniform(key, shape, jnp.float32, self.low, self.high)
+        return draws.astype(jnp.result_type(float))
 
 
 def checked(x: Any, features: int) -> Any:
@@ -67,6 +67,25 @@ def checked(x: Any, features: int) -> Any:
     x = jnp.asarray(x)
     is_real = jnp.issubdtype(x.dtype, jnp.inexact)
     return x if is_real else x.astype(jnp.result_type(float))
+
+
+def checked_numbers(name: str, values: Any) -> tuple[float, ...]:
+    """Returns numbers, of a sequence or an array, as a tuple, which can be hashed.
+
+    Args:
+        name: of the argument.
+        values: one finite number a feature.
+
+    Raises:
+        ValueError: if there is none, one is not finite, or axes are not one.
+    """
+    array = np.asarray(values, np.float64)
+    if array.ndim != 1 or not array.size or not np.isfinite(array).all():
+        raise ValueError(
+            f"`{name}` needs a finite number for every feature, such as (1.0, 2.0), "
+            f"and is {values!r}."
+        )
+    return tuple(array.tolist())
 
 
 def checked_grid(grid: Any) -> Any:
@@ -135,11 +154,11 @@ class Additive:
     nothing to a feature of weight 0.
 
     Attributes:
-        weights: $w$.
+        weights: $w$, finite.
         powers: $p$, positive integers, as many as weights.
 
     Raises:
-        ValueError: if weights and powers do not fit.
+        ValueError: if weights and powers do not fit, or a weight is not finite.
 
     Example:
         >>> f = Additive(weights=(2.0, 3.0), powers=(1, 2))
@@ -152,13 +171,15 @@ class Additive:
     powers: tuple[int, ...] = (1, 2, 3, 1)
 
     def __post_init__(self) -> None:
-        if not self.weights or len(self.weights) != len(self.powers):
+        object.__setattr__(self, "weights", checked_numbers("weights", self.weights))
+        if len(self.weights) != len(self.powers):
             raise ValueError(
                 f"There must be as many powers as weights, and there are "
                 f"{len(self.powers)} and {len(self.weights)}."
             )
         for power in self.powers:
             check_integer("powers", power, smallest=1)
+        object.__setattr__(self, "powers", tuple(map(int, self.powers)))
 
     @property
     def features(self) -> int:

@@ -59,6 +59,22 @@ def test_strength_scales_the_distractor():
     np.testing.assert_allclose(weak.optimal_filter, strong.optimal_filter, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"strength": 1e4},
+        {"strength": 1e4, "distractor": (1.0, 1e-5)},
+        {"strength": 3e3, "signal": SIGNAL, "distractor": DISTRACTORS},
+        {"signal": (1.0, 1.0), "distractor": (1.0, 1.0003)},
+    ],
+)
+def test_the_strongest_distractors_leave_the_target(settings):
+    data = linear_distractor(KEY, 4096, **settings)
+    np.testing.assert_allclose(
+        data.inputs @ data.optimal_filter, data.targets, atol=0.01
+    )
+
+
 @pytest.mark.parametrize("strength", [0.0, 1e-60])
 @pytest.mark.parametrize("signal", [(1.0, 0.0), (2.0, 2.0)])
 def test_without_distractors_the_filter_is_the_shortest_that_reads_the_target(
@@ -87,6 +103,12 @@ def test_the_first_of_a_larger_set_are_those_of_a_smaller():
         ({"signal": (np.nan, 1.0)}, r"`signal` must have entries .* is \[nan, 1.0\]"),
         ({"distractor": (np.inf, 1.0)}, r"`distractor` .* is \[\[inf, 1.0\]\]"),
         ({"strength": -1.0}, r"`strength` must lie between 0 and 10000, and is -1"),
+        ({"strength": 10_001.0}, r"`strength` .* 10000, and is 10001\.0: beside"),
+        ({"distractor": (1e9, 1e9)}, r"add up to 2e\+09, and beyond 30000 float32"),
+        (
+            {"signal": (1.0, 1.0), "distractor": (1.0, 1.00003), "strength": 1e-3},
+            "or one less like `signal`",
+        ),
         ({"strength": np.inf}, "`strength` must lie .* is inf"),
         ({"strength": np.nan}, "`strength` must lie .* is nan"),
         ({"target": "ternary"}, "`target` is 'ternary'"),

@@ -1,6 +1,7 @@
 """Batches hold the images of a folder in a fixed order, and say what is missing."""
 
 import builtins
+import os
 import struct
 
 import numpy as np
@@ -84,6 +85,12 @@ def test_labels_come_from_a_function_of_the_name(folder):
     assert (stream.class_names, stream.labels) == (("a", "b", "c"), (0, 1, 0, 1, 2))
     stream = image_batches(folder, label=len, **QUIET)
     assert (stream.class_names, stream.labels) == ((), (9, 9, 9, 9, 14))
+
+
+def test_labels_may_be_integers_of_numpy(folder, unchecked):
+    stream = image_batches(folder, label=lambda name: np.int64(len(name)), **QUIET)
+    assert (stream.class_names, stream.labels) == ((), (9, 9, 9, 9, 14))
+    assert next(iter(stream)).labels.dtype == np.int32
 
 
 def test_a_flat_folder_has_no_labels(folder):
@@ -186,6 +193,9 @@ def test_a_gray_image_of_16_bits_is_turned_upright(tmp_path):
         ({"fit": "pad"}, "`fit` is 'pad'. There are: 'crop', 'stretch'"),
         ({"on_error": "skip"}, "`on_error` is 'skip'"),
         ({"label": lambda name: None}, "it returned NoneType"),
+        ({"label": lambda name: True}, "it returned bool"),
+        ({"label": lambda name: -1}, r"returned -1 for cat/a\.png, .* from 0 to 2147"),
+        ({"label": lambda name: 2**40}, "returned 1099511627776 for cat/a"),
         ({"label": lambda name: 1 if "a" in name else "b"}, "it returned int, str"),
     ],
 )
@@ -221,6 +231,15 @@ def test_a_link_to_nothing_is_reported(folder):
     (folder / "dog" / "z.png").symlink_to(folder / "nowhere.png")
     with pytest.raises(ValueError, match=r"dog/z\.png"):
         list(image_batches(folder, **QUIET))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_reported_and_not_waited_for(folder):
+    os.mkfifo(folder / "dog" / "z.png")
+    (batch,) = image_batches(folder, on_error="report", **QUIET)
+    assert [(f.name, f.reason[:10]) for f in batch.failures] == [
+        ("dog/z.png", "it is no f")
+    ]
 
 
 def test_whatever_a_decoder_raises_is_reported(folder, monkeypatch):

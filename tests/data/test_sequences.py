@@ -106,6 +106,19 @@ def test_no_fixed_distance_helps():
     assert set(distances) == set(range(11, 20))
 
 
+def test_the_smallest_sizes_still_fix_neither_the_offset_nor_the_last_token():
+    sizes = {"length": 9, "repeated": 4, "vocabulary": 6}
+    data = as_numpy(induction(jax.random.key(0), 256, **sizes))
+    distances = (np.arange(9)[None, :] - data.attend)[data.mask]
+    assert set(distances) == {3, 4}
+    ordered = [tuple(dict.fromkeys(row)) for row in data.tokens.tolist()]
+    last = {}
+    for *known, final in ordered:
+        assert len(known) == 4
+        last.setdefault(frozenset(known), set()).add(final)
+    assert max(map(len, last.values())) == 2
+
+
 def test_all_sums_are_listed_and_split():
     data = as_numpy(modular_addition(KEY, p=7, train_fraction=0.5))
     expected = [[a, b, 7] for a in range(7) for b in range(7)]
@@ -185,11 +198,11 @@ def test_tasks_may_be_jitted_and_mapped(task):
         (evidence, {"neutral": 0}, "`neutral` must be an integer of at least 1"),
         (evidence, {"repeats": -1}, "`repeats` must be an integer of at least 0"),
         (induction, {"repeated": 1}, "`repeated` must be an integer of at least 2"),
-        (induction, {"length": 20}, "`length` must be an integer of at least 24"),
+        (induction, {"length": 24}, "`length` must be an integer of at least 25"),
         (
             induction,
-            {"vocabulary": 19},
-            "`vocabulary` must be an integer of at least 20",
+            {"vocabulary": 20},
+            "`vocabulary` must be an integer of at least 21",
         ),
         (dyck, {"length": 3}, "`length` must be even, and is 3"),
         (dyck, {"length": 0}, "`length` must be an integer of at least 2"),

@@ -140,5 +140,18 @@ def test_the_real_files_are_read(real_data):
     ("read", "share"), [(breast_cancer, 0.9985), (diabetes, 0.998)]
 )
 def test_features_that_cannot_be_standardized_are_named(read, share):
-    with pytest.raises(ValueError, match="are constant and cannot be standardized"):
-        read(jax.random.key(0), test_fraction=share)
+    names = read(KEY).feature_names
+    with pytest.raises(
+        ValueError, match=r"1 examples .* are constant and cannot be standardized"
+    ) as error:
+        read(KEY, test_fraction=share)
+    assert all(name in str(error.value) for name in names)
+
+
+def test_equal_numbers_are_constant_though_their_mean_is_rounded(monkeypatch):
+    source = datasets.load_diabetes(scaled=False)
+    source.data[:, 2] = 0.1
+    assert source.data[:331, 2].std() > 0
+    monkeypatch.setattr(datasets, "load_diabetes", lambda scaled: source)
+    with pytest.raises(ValueError, match=r"standardized: bmi\. Write a smaller"):
+        diabetes(KEY, test_fraction=0.25)

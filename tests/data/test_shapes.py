@@ -38,6 +38,15 @@ def test_the_image_differs_from_that_without_the_target_on_the_mask_alone(data):
     assert data.mask.any((1, 2)).all()
 
 
+@pytest.mark.parametrize("noise", [0.0, 0.1, 1.0])
+def test_noise_up_to_a_tenth_leaves_a_difference_on_all_of_the_mask(noise):
+    noisy = shapes(jax.random.key(0), 64, noise=noise)
+    differs = np.asarray((noisy.images != noisy.without_target).any(-1))
+    mask = np.asarray(noisy.mask)
+    assert not (differs & ~mask).any()
+    assert (mask & ~differs).any() == (noise > 0.1)
+
+
 def test_the_image_differs_from_that_without_distractors_where_they_are(data, alone):
     np.testing.assert_array_equal(data.labels, alone.labels)
     change = np.abs(data.images - alone.images).max(-1)

@@ -173,6 +173,23 @@ def test_samples_have_the_announced_distribution(name):
 
 
 @every_function
+def test_the_precision_of_jax_changes_no_sample(name):
+    with jax.enable_x64(False):
+        single = FUNCTIONS[name].sample(KEY, 64)
+    assert single.dtype == jnp.float32
+    np.testing.assert_array_equal(single, inputs(name)[:64])
+
+
+def test_settings_may_be_arrays(unchecked):
+    g = SobolG(a=np.array([0, 1, 4.5]))
+    assert (g, hash(g)) == (FUNCTIONS["g"], hash(FUNCTIONS["g"]))
+    weights, powers = np.array([1, -2, 3, 0]), np.array([1, 2, 3, 4])
+    f = Additive(weights=weights, powers=powers)
+    assert (f, hash(f)) == (FUNCTIONS["additive"], hash(FUNCTIONS["additive"]))
+    np.testing.assert_array_equal(g.sample(KEY, 2), inputs("g")[:2])
+
+
+@every_function
 def test_functions_may_be_jitted_and_hold_for_one_input_and_for_any_batch(name):
     f = FUNCTIONS[name]
     x = inputs(name)[:6]
@@ -198,7 +215,12 @@ def test_features_that_are_not_connected_get_nothing():
     [
         (lambda: Additive((1.0,), (1, 2)), "there are 2 and 1"),
         (lambda: Additive((1.0,), (0,)), "`powers` must be an integer of at least 1"),
-        (lambda: SobolG(()), "`a` needs a number of at least 0"),
+        (lambda: SobolG(()), r"`a` needs a finite number .* is \(\)"),
+        (lambda: SobolG((1.0, np.nan)), r"`a` needs a finite number .* nan\)"),
+        (lambda: SobolG(np.ones((2, 2))), "`a` needs a finite number for every"),
+        (lambda: Additive((np.inf,), (1,)), "`weights` needs a finite number"),
+        (lambda: Additive((), ()), "`weights` needs a finite number"),
+        (lambda: Additive((1.0,), np.array([2.0])), "`powers` must be an integer"),
         (lambda: SobolG((-1.0,)), "`a` needs a number of at least 0"),
         (lambda: Gate("nand"), "`kind` is 'nand'. There are: 'and', 'or', 'xor'"),
         (lambda: Gate("or", connected=0), "`connected` must be an integer"),

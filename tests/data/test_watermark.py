@@ -24,6 +24,14 @@ def test_the_image_differs_from_the_clean_one_on_the_artefact_alone(kind):
     assert low <= share.min() <= share.max() <= high
 
 
+@pytest.mark.parametrize("opacity", [1e-4, 1.0])
+@pytest.mark.parametrize("kind", ["patch", "tint", "border"])
+def test_a_faint_artefact_too_changes_all_of_its_pixels(kind, opacity):
+    data = watermark(KEY, COUNT, kind=kind, opacity=opacity, prevalence=0.5)
+    differs = (np.asarray(data.images) != np.asarray(data.clean)).any(-1)
+    np.testing.assert_array_equal(differs, data.artefact)
+
+
 def test_the_clean_images_are_those_of_shapes():
     data, base = watermark(KEY, COUNT), shapes(KEY, COUNT, distractors=0)
     np.testing.assert_array_equal(data.clean, base.images)
