@@ -239,7 +239,14 @@ def test_dtypes_are_never_mixed_implicitly(name, strict_promotion):
     for dtype in (jnp.float32, jnp.bfloat16):
         parametrization = made(name, dtype=dtype)
         params = jax.eval_shape(lambda p=parametrization: p.init(KEY, 2))
-        jax.eval_shape(jax.grad(lambda q, p=parametrization: p.images(q).sum()), params)
+        slope = jax.grad(lambda q, p=parametrization: p.images(q).sum())
+        for found, given in zip(
+            jax.tree.leaves(jax.eval_shape(slope, params)),
+            jax.tree.leaves(params),
+            strict=True,
+        ):
+            assert found.dtype == given.dtype
+        assert jax.eval_shape(parametrization.images, params).dtype == dtype
 
 
 @pytest.mark.parametrize("name", INVERTIBLE)

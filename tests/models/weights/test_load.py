@@ -131,20 +131,15 @@ def test_the_dtype_may_be_chosen(lenet):
     assert dtypes == {np.dtype(jnp.bfloat16)}
 
 
-def test_class_names_are_read_from_a_file(dense, tmp_path):
-    (tmp_path / "names.txt").write_text("cat\ndog\n")
-    loaded = ji.models.load(
-        dense[0],
-        model=nn.Dense(2),
-        name_map=TORCH_DENSE,
-        inputs=INPUTS,
-        class_names=tmp_path / "names.txt",
-    )
-    assert loaded.class_names == ("cat", "dog")
-
-
-def test_class_names_of_a_windows_file_are_read(dense, tmp_path):
-    (tmp_path / "names.txt").write_bytes(b"\xef\xbb\xbfcat\r\ndog\r\n\r\n \n")
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"cat\ndog\n", id="plain"),
+        pytest.param(b"\xef\xbb\xbfcat\r\ndog\r\n\r\n \n", id="of Windows"),
+    ],
+)
+def test_class_names_are_read_from_a_file(dense, tmp_path, content):
+    (tmp_path / "names.txt").write_bytes(content)
     loaded = ji.models.load(
         dense[0],
         model=nn.Dense(2),
