@@ -188,7 +188,7 @@ def maximize(
     if warmup is not None:
         first = dataclasses.replace(read, composite=_checked(warmup))
         early = dataclasses.replace(late, read=first)
-    done = _done(resume, steps)
+    done = _done(resume, steps, snapshots)
     stages = _stages(early, late, warmup_steps, range(done, steps), snapshots)
     many = count_units(objective)
     if not many:
@@ -326,7 +326,7 @@ def _check_resume(resume: Result | None, wanted: State, count: int) -> None:
         )
 
 
-def _done(resume: Result | None, steps: int) -> int:
+def _done(resume: Result | None, steps: int, snapshots: Sequence[int]) -> int:
     if resume is not None and not isinstance(resume, Result):
         raise TypeError(
             f"maximize: `resume` is an earlier `Result`, and is {type(resume)}."
@@ -336,6 +336,13 @@ def _done(resume: Result | None, steps: int) -> int:
         raise ValueError(
             f"maximize: the result to resume has taken {done} steps, and `steps={steps}"
             "` counts them too. Write more."
+        )
+    kept = {} if resume is None else resume.snapshots
+    passed = [n for n in snapshots if n < done and n not in kept]
+    if passed:
+        raise ValueError(
+            f"maximize: the result to resume has taken {done} steps and kept no "
+            f"pictures after {passed[0]} of them. Leave that snapshot out."
         )
     return done
 
