@@ -102,7 +102,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     config = GOOGLENET if options.weights else EMBEDDED
     given = {"steps": options.steps, "size": options.size}
-    config = dataclasses.replace(config, **{k: v for k, v in given.items() if v})
+    for name, value in given.items():
+        if value is not None and value < 1:
+            parser.error(f"--{name} must be at least 1, and is {value}.")
+    given = {name: value for name, value in given.items() if value is not None}
+    config = dataclasses.replace(config, **given)
     if options.weights:
         subject = googlenet(config, options.weights, options.images, options.classes)
     else:

@@ -13,7 +13,8 @@ class Config:
         seed: of the noise that pictures start from and of their transforms.
         size: height and width of the optimized pictures.
         steps: of the optimization.
-        natural: number of real pictures that the optimized ones are compared with.
+        natural: number of real pictures that the optimized ones are compared with; of
+            a folder the first so many, in whole batches.
         together: how many pictures are computed at once.
         shown: number of units in a picture of a layer.
         examples: real pictures beside each unit.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -131,7 +132,8 @@ def googlenet(
             batch_size=config.together,
             show_progress=False,
         )
-        return [batch.images for batch in every]
+        first = -(-config.natural // config.together)
+        return [batch.images for batch in itertools.islice(every, first)]
 
     return Subject(
         name="googlenet",

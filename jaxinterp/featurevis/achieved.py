@@ -19,6 +19,7 @@ import numpy as np
 from jaxinterp.featurevis import measure
 from jaxinterp.featurevis.climb import unit_keys
 from jaxinterp.featurevis.dataset_examples import DatasetExamples
+from jaxinterp.featurevis.integers import checked_integer
 from jaxinterp.featurevis.model import Preprocess, Reader, reader
 from jaxinterp.featurevis.names import as_objective
 from jaxinterp.featurevis.objective import (
@@ -101,7 +102,7 @@ def achieved_scores(
     References:
         Olah et al., 2017, "The Enemy of Feature Visualization" [olah2017feature].
     """
-    measure.check_positive("samples", samples)
+    samples = checked_integer("samples", samples, 1, call="achieved_scores")
     if callable(transforms):
         transforms = [transforms]
     transform = compose(transforms) if transforms else None

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxinterp.featurevis.chance import Chance, chance
+from jaxinterp.featurevis.integers import checked_integer, is_integer
 from jaxinterp.featurevis.transform import Affine, Fill
 from jaxinterp.featurevis.warp import Move, Size, stay
 
@@ -265,7 +266,7 @@ def pad(width: int, *, fill: Fill = 0.5) -> Affine:
         >>> pad(1)(jax.random.key(0), jnp.ones((1, 2, 1)))[:, :, 0].tolist()
         [[0.5, 0.5, 0.5, 0.5], [0.5, 1.0, 1.0, 0.5], [0.5, 0.5, 0.5, 0.5]]
     """
-    return Pad(_whole("pad", width), _fill(fill))
+    return Pad(checked_integer("width", width, 0, call="pad"), _fill(fill))
 
 
 def jitter(pixels: int) -> Affine:
@@ -286,7 +287,7 @@ def jitter(pixels: int) -> Affine:
         >>> jitter(2)(jax.random.key(0), jnp.zeros((9, 7, 3))).shape
         (7, 5, 3)
     """
-    return Crop(None, _whole("jitter", pixels), "jitter")
+    return Crop(None, checked_integer("pixels", pixels, 0, call="jitter"), "jitter")
 
 
 def crop(size: int | Size) -> Affine:
@@ -458,18 +459,9 @@ def box_crop(
     return BoxCrop(_size("box_crop", size), (sides[0], sides[1]), deviation, spread)
 
 
-def _whole(name: str, value: Any) -> int:
-    if not isinstance(value, numbers.Integral) or int(value) < 0:
-        raise ValueError(
-            f"{name}() takes a whole number of pixels, 0 or more, and was given "
-            f"{value!r}."
-        )
-    return int(value)
-
-
 def _size(name: str, value: Any) -> Size:
     sides = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
-    whole = all(isinstance(side, numbers.Integral) for side in sides)
+    whole = all(map(is_integer, sides))
     if len(sides) != 2 or not whole or min(sides) < 1:
         raise ValueError(
             f"{name}() takes a size in pixels, (height, width) or one side, and was "

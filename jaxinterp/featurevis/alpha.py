@@ -161,7 +161,8 @@ def collapse_alpha(
     $$x = \alpha\, p + (1 - \alpha)\, b$$
 
     where $p$ is the picture, $\alpha$ its last channel and $b$ the background. If it
-    were always the same, the optimizer would make use of it.
+    were always the same, the optimizer would make use of it. Values are mixed as they
+    are stored, without undoing the gamma of screens.
 
     Args:
         sd: standard deviation of the parameters of the random background, a picture of

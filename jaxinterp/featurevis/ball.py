@@ -5,6 +5,7 @@ to an image.
 """
 
 import dataclasses
+import math
 from typing import Any, Literal
 
 import jax
@@ -19,6 +20,7 @@ from jaxinterp.featurevis.parametrization import (
     check_range,
     checked_dtype,
 )
+from jaxinterp.loop import is_traced
 
 Norm = Literal["l2", "linf"]
 
@@ -104,8 +106,8 @@ def ball(
     """
     if norm not in ("l2", "linf"):
         raise ValueError(f"There is no norm={norm!r}. There are: l2, linf.")
-    if not radius > 0:
-        raise ValueError(f"`radius` is positive, and was {radius}.")
+    if not is_traced(radius) and not 0 < radius < math.inf:
+        raise ValueError(f"`radius` is positive and finite, and was {radius}.")
     dtype = checked_dtype(dtype)
     center = jnp.asarray(image)
     check_range(center)

@@ -81,7 +81,7 @@ class Scorecard:
         """A line for each unit to write above its picture: name, ratio and slope."""
         ratios, scores = np.asarray(self.plain.ratio), np.asarray(self.plain.mean)
         lines = [
-            f"{name}: {score:.3g}" if np.isnan(ratio) else f"{name}: {ratio:.2g} x"
+            f"{name}: {_score(score)}" if np.isnan(ratio) else f"{name}: {ratio:.2g} x"
             for name, ratio, score in zip(self.names, ratios, scores, strict=True)
         ]
         if self.slope is not None:
@@ -123,15 +123,17 @@ class Scorecard:
 
     def _summary(self) -> list[str]:
         number = len(self.names)
+        is_one = number == 1
+        what = " is above its" if is_one else " are above their"
+        what += " best natural example"
         kinds = {"": self.plain, " under transforms": self.transformed}
         kinds[" in the second network"] = self.transferred
         beaten = [
-            f"{int(kind.is_success.sum())} ({kind.success_rate:.0%})"
-            f"{where or ' are above their best natural example'}"
+            f"{int(kind.is_success.sum())} ({kind.success_rate:.0%}){where or what}"
             for where, kind in kinds.items()
             if kind is not None
         ]
-        lines = [f"Of {number} units, {', '.join(beaten)}."]
+        lines = [f"Of {number} unit{'' if is_one else 's'}, {', '.join(beaten)}."]
         medians = [
             f"{head} {_shown(head, np.nanmedian(values))}"
             for head, values in self._columns()[2:]
@@ -139,11 +141,19 @@ class Scorecard:
         ]
         lines.append(f"Medians: {', '.join(medians) or 'none'}.")
         for where, kind in kinds.items():
-            lacking = 0 if kind is None else int(np.isnan(kind.ratio).sum())
+            if kind is None:
+                continue
+            is_nan = np.isnan(np.asarray(kind.mean))
+            lacking = int((np.isnan(np.asarray(kind.ratio)) & ~is_nan).sum())
             if lacking and where != " under transforms":
                 lines.append(
                     f"No ratio for {lacking} of {number}{where}: the best natural "
                     "score is not positive."
+                )
+            if is_nan.any():
+                lines.append(
+                    f"No score for {int(is_nan.sum())} of {number}{where}: it is not a "
+                    f"number (NaN) for unit {self.names[int(is_nan.argmax())]}."
                 )
         return lines
 
@@ -160,5 +170,8 @@ class Scorecard:
 
 
 def _shown(head: str, value: Any) -> str:
-    is_score = head in ("natural", "achieved")
-    return f"{float(value):.3g}" if is_score else cell(value)
+    return _score(value) if head in ("natural", "achieved") else cell(value)
+
+
+def _score(value: Any) -> str:
+    return "NaN" if np.isnan(value) else f"{float(value):.3g}"

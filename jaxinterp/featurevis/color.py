@@ -9,6 +9,7 @@ uncorrelated and equally large, and a random step in them is a plausible color.
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -158,6 +159,8 @@ def color_matrix(color: Color, shape: tuple[int, ...]) -> np.ndarray | Array | N
                 f"{', '.join(map(repr, COLOR_MATRICES))}, None, or a matrix."
             )
         color = COLOR_MATRICES[color]
+    if not isinstance(color, jax.Array):
+        color = np.asarray(color)
     if color.shape != (channels, channels):
         raise ValueError(
             f"A matrix of colors of shape {color.shape} was given for pictures of "

@@ -227,7 +227,7 @@ def match(site: Where, target: Any) -> Objective:
         >>> inverted = match("Conv_0", jnp.ones((1, 8, 6, 16)))
 
     References:
-        Mahendran & Vedaldi, 2015, section 3 [mahendran2015understanding].
+        Mahendran & Vedaldi, 2015, section 2 [mahendran2015understanding].
     """
     return Match(site, as_target(target, "match"))
 

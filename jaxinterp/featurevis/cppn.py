@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxinterp.featurevis.canvas import SQUASHES
+from jaxinterp.featurevis.integers import checked_integer
 from jaxinterp.featurevis.parametrization import (
     Parametrization,
     PerImage,
@@ -108,10 +109,9 @@ def cppn(
         "Compositional Pattern Producing Networks" [mordvintsev2018differentiable].
     """
     shape = checked_shape(shape, 2)
-    for name, value in (("width", width), ("depth", depth)):
-        if not isinstance(value, int | np.integer) or value < 1:
-            raise ValueError(f"`{name}` is a positive integer, and was {value!r}.")
-    return Cppn(int(width), int(depth), checked_dtype(dtype), shape)
+    width = checked_integer("width", width, 1, call="cppn")
+    depth = checked_integer("depth", depth, 1, call="cppn")
+    return Cppn(width, depth, checked_dtype(dtype), shape)
 
 
 def coordinates(spatial: tuple[int, ...]) -> np.ndarray:

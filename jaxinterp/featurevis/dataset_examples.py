@@ -7,6 +7,7 @@ drive it. People learn more from them (Borowski et al., 2021), so show both.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -16,16 +17,17 @@ import numpy as np
 from jax import lax
 
 from jaxinterp.featurevis.chance import steady
+from jaxinterp.featurevis.integers import checked_integer
 from jaxinterp.featurevis.model import Preprocess
 from jaxinterp.featurevis.objective import Objective
-from jaxinterp.featurevis.receptive_field import ReceptiveField
 from jaxinterp.featurevis.scoring import (
     By,
     Piece,
     Scorer,
+    check_alone,
     check_places,
-    check_stream,
     everywhere,
+    lay,
     over_stream,
     scorer,
     trouble_in,
@@ -39,10 +41,11 @@ class Chosen(NamedTuple):
     Attributes:
         indices: numbers of the pictures in the stream; -1 where there were too few.
         scores: in the units of the objective; NaN where there were too few.
-        positions: the place that scores highest, such as a row and a column, on the
-            last axis, also of pictures that were chosen for low scores; -1 where there
-            were too few. That axis has length 0 if the objective is not the mean over
-            the places of one site.
+        positions: the place, such as a row and a column, on the last axis, that scores
+            highest; of `bottom` the one that scores lowest, of `near_zero` the one
+            nearest to zero, unless a picture's score is that of its best place; -1
+            where there were too few. That axis has length 0 if the objective is not
+            the mean over the places of one site.
     """
 
     indices: np.ndarray
@@ -75,7 +78,7 @@ class State:
         seen: number of pictures so far.
         indices: of the top, the bottom and those near zero, `(3, units, k)`.
         scores: of these.
-        places: number of the best place of each.
+        places: number of the place of each.
         sample: for the quantiles.
         by: what a picture is scored by, as in `dataset_examples`.
     """
@@ -189,6 +192,7 @@ def dataset_examples(
 
     def start(images: Any) -> tuple[Any, State]:
         found, bound = scorer(apply_fn, objective, variables, images, preprocess)
+        check_alone(bound, "dataset_examples")
         check_places(found, by)
         places.append(found.places or ())
         size = sample_size if quantiles else 0
@@ -198,10 +202,10 @@ def dataset_examples(
             _check_resume(resume, state)
             state = resume
         placed = everywhere(images)
-        score = jax.jit(lambda *given: _scores(found, by, *given), out_shardings=placed)
 
         def update(state: State, images: Any, count: Any) -> tuple[State, Any]:
-            scores, best, trouble = score(variables, bound, images, count)
+            given = (variables, bound, images, count)
+            scores, best, trouble = _scores(found, by, placed, *given)
             return _merged(state, scores, best, count, key), trouble
 
         return update, state if placed is None else jax.device_put(state, placed)
@@ -236,17 +240,28 @@ def _nothing(units: int, k: int, size: int, dtype: Any, by: By) -> State:
     )
 
 
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _scores(
-    found: Scorer, by: By, variables: Any, bound: Objective, images: Any, count: Any
+    found: Scorer,
+    by: By,
+    placed: Any,
+    variables: Any,
+    bound: Objective,
+    images: Any,
+    count: Any,
 ) -> tuple[Any, Any, Any]:
-    """Scores and the number of the best place, `(units, pictures)`, and trouble."""
+    """Scores `(units, pictures)`, for each sort the place that counts, and trouble."""
     scores, places = found(variables, bound, images)
-    best = jnp.full(scores.shape, -1, jnp.int32)
+    best = jnp.full((3, *scores.shape), -1, jnp.int32)
     if places is not None:
-        best = places.argmax(axis=-1).astype(jnp.int32)
+        ranked = (places, places, places)
+        if by == "picture":
+            ranked = (places, -places, -jnp.abs(places))
+        best = jnp.stack([r.argmax(axis=-1) for r in ranked]).astype(jnp.int32)
         scores = places.max(axis=-1) if by == "place" else scores
     trouble = trouble_in(jnp.isnan(scores), count)
-    return jnp.where(scores == 0, 0, scores), best, trouble  # zeros have no sign here
+    scores = jnp.where(scores == 0, 0, scores)  # zeros have no sign here
+    return lay((scores, best, trouble), placed)
 
 
 @jax.jit
@@ -257,7 +272,7 @@ def _merged(state: State, scores: Any, best: Any, count: Any, key: Any) -> State
     new = (
         jnp.broadcast_to(indices[None, None], shape),
         jnp.broadcast_to(scores[None], shape),
-        jnp.broadcast_to(best[None], shape),
+        best,
     )
     old = (state.indices, state.scores, state.places)
     both = [jnp.concatenate(pair, axis=-1) for pair in zip(old, new, strict=True)]
@@ -266,7 +281,7 @@ def _merged(state: State, scores: Any, best: Any, count: Any, key: Any) -> State
     first, second, third = (jnp.take_along_axis(b, order, axis=-1) for b in both)
     sample = state.sample
     if sample.indices.size:
-        sample = _resampled(sample, indices, scores, best, key)
+        sample = _resampled(sample, indices, scores, best[0], key)
     return State(state.seen + count, first, second, third, sample, state.by)
 
 
@@ -341,8 +356,8 @@ def _chosen(indices: Any, scores: Any, best: Any, places: tuple[int, ...]) -> Ch
 
 
 def _check(k: int, quantiles: Sequence[float], sample_size: int, key: Any) -> None:
-    if k < 1:
-        raise ValueError(f"`k` must be at least 1, and is {k}.")
+    checked_integer("k", k, 1, call="dataset_examples")
+    checked_integer("sample_size", sample_size, 0, call="dataset_examples")
     wrong = [q for q in quantiles if not 0 <= q <= 1]
     if wrong:
         raise ValueError(f"Quantiles lie between 0 and 1, and there is {wrong[0]}.")
@@ -386,100 +401,3 @@ def _complain(piece: Piece, trouble: np.ndarray) -> None:
             "Look whether the picture is in order; `jax.debug_nans(True)` shows where "
             "the model fails."
         )
-
-
-# --- What the units saw ---------------------------------------------------------------
-
-
-def crops(
-    batches: Iterable[Any],
-    chosen: Chosen,
-    field: ReceptiveField | None = None,
-    *,
-    fill: float = 0.5,
-) -> np.ndarray:
-    """Returns the chosen pictures, or what of them the best place of a unit sees.
-
-    The stream is read once more and no model is run; memory is that of the result. At a
-    border, the window is moved inside the picture. Take only some units with
-    `jax.tree.map(lambda leaf: leaf[:16], examples.top)`.
-
-    Args:
-        batches: the same pictures as before, in the same order.
-        chosen: one sort of examples, such as `examples.top`.
-        field: of the site, from `receptive_field`; the whole picture by default. It is
-            in pixels of the model's input, so `preprocess` must not resize.
-        fill: brightness where there were too few pictures, of which 1 is the largest
-            value that integers can have.
-
-    Returns:
-        Pictures in their own dtype, `(*chosen.indices.shape, height, width, channels)`
-        with the size of the field, or of the picture where that is smaller.
-
-    Raises:
-        ValueError: if `chosen` has no positions for the field, or pictures that the
-            stream has not.
-
-    Example:
-        >>> pictures = jnp.arange(8.0).reshape(2, 4, 1)
-        >>> chosen = Chosen(np.array([[1]]), np.array([[3.0]]), np.array([[[2]]]))
-        >>> crops([pictures], chosen, ReceptiveField((2,), (1,), (0,))).tolist()
-        [[[[6.0], [7.0]]]]
-    """
-    check_stream(batches)
-    indices, positions = np.asarray(chosen.indices), np.asarray(chosen.positions)
-    if field is not None and positions.shape[-1] != len(field.size):
-        raise ValueError(
-            f"The receptive field has {len(field.size)} axes, and the positions "
-            f"{positions.shape[-1]}.\nPositions are there if the objective is a mean "
-            "over places, as `channel` is; without them write `crops(batches, chosen)`."
-        )
-    result, start, missing = None, 0, {int(i) for i in indices.ravel() if i >= 0}
-    for batch in batches:
-        stop = start + len(batch)
-        where = np.argwhere((indices >= start) & (indices < stop))
-        if result is None:
-            sizes = _window_sizes(batch.shape[1:], field)
-            result = np.full((*indices.shape, *sizes), _level(fill, batch.dtype))
-        for at in map(tuple, where):
-            picture = np.asarray(batch[int(indices[at]) - start])
-            result[at] = _cropped(picture, field, positions[at])
-        missing -= set(range(start, stop))
-        start = stop
-    if result is None or missing:
-        raise ValueError(
-            f"The stream has {start} pictures, and {len(missing)} of those that were "
-            f"chosen are not among them: {sorted(missing)[:5]}.\n"
-            "Give the same batches as to `dataset_examples`; a generator is empty "
-            "after it was read once."
-        )
-    return result
-
-
-def _level(fill: float, dtype: Any) -> Any:
-    """A brightness as a value of a dtype."""
-    if np.issubdtype(dtype, np.integer):
-        fill = round(fill * np.iinfo(dtype).max)
-    return np.asarray(fill, dtype)
-
-
-def _window_sizes(
-    shape: tuple[int, ...], field: ReceptiveField | None
-) -> tuple[int, ...]:
-    if field is None:
-        return shape
-    axes = zip(field.size, shape[: len(field.size)], strict=True)
-    return (*(min(pair) for pair in axes), *shape[len(field.size) :])
-
-
-def _cropped(
-    picture: np.ndarray, field: ReceptiveField | None, position: np.ndarray
-) -> np.ndarray:
-    if field is None:
-        return picture
-    window = []
-    for axis, (low, stop) in enumerate(field.window(position.tolist())):
-        size = min(stop - low, picture.shape[axis])
-        low = min(max(low, 0), picture.shape[axis] - size)
-        window.append(slice(low, low + size))
-    return picture[tuple(window)]

@@ -62,7 +62,7 @@ class Direction(Objective):
         position = self.position
         if position is None and self.is_at_center:
             position = places.center_of(shape)
-        places.check_position(position, shape, name)
+        position = places.bound_position(position, shape, name)
         return dataclasses.replace(self, position=position)
 
     def __call__(self, view: View) -> Any:
@@ -81,11 +81,14 @@ class TensorDirection(Objective):
         site: whose activation is read.
         cosine_power: the exponent $p$.
         target: patches, `(units, *positions, channels)`.
+        position: of the first entry of a patch, arrays `(units,)`, `None` for the
+            middle of an axis; `None` for the middle of all.
     """
 
     site: Where = dataclasses.field(metadata={"static": True})
     cosine_power: float = dataclasses.field(metadata={"static": True})
     target: Any
+    position: Any
 
     @property
     def sites(self) -> tuple[Where, ...]:
@@ -93,7 +96,7 @@ class TensorDirection(Objective):
         return (self.site,)
 
     def bound(self, shapes: Shapes) -> Objective:
-        """Returns it as it is, if the patch fits into the activation."""
+        """Returns it with the place of the patch filled in."""
         shape, patch = tuple(shapes.activations[self.site]), self.target.shape[1:]
         is_inside = len(patch) == len(shape) and all(
             small <= large for small, large in zip(patch, shape, strict=True)
@@ -105,14 +108,25 @@ class TensorDirection(Objective):
                 "Give `(units, *positions, channels)`, as `capture` returns it, with "
                 "all channels and at most as many positions."
             )
-        return self
+        free = tuple(
+            large - small + 1 for small, large in zip(patch, shape, strict=True)
+        )
+        position = self.position or (None,) * (len(shape) - 1)
+        name = f"the patch in {self.site!r}"
+        found = places.bound_position(position, free, name)
+        assert found is not None, "no position was filled with `None`"
+        middle = places.center_of(free)
+        filled = tuple(
+            m if p is None else p for p, m in zip(found, middle, strict=True)
+        )
+        return dataclasses.replace(self, position=filled)
 
     def __call__(self, view: View) -> Any:
         """Returns the agreement of each picture."""
         a = places.at_position(view.activations[self.site], None)
         for axis, size in enumerate(self.target.shape[:-1], start=1):
-            start = (a.shape[axis] - size + 1) // 2
-            a = jax.lax.slice_in_dim(a, start, start + size, axis=axis)
+            start = self.position[axis - 1]
+            a = places.pick(a, start + jnp.arange(size), axis)
         agreement = dot_cosine(a, self.target, self.cosine_power)
         return places.mean_of_places(agreement, kept=0)
 
@@ -203,31 +217,46 @@ def direction_neuron(
 
 
 def tensor_direction(
-    site: Where, target: Any, *, cosine_power: float = 0.0
+    site: Where,
+    target: Any,
+    *,
+    cosine_power: float = 0.0,
+    position: Sequence[Any] | None = None,
 ) -> Objective:
-    r"""Looks for what lies along a patch of activations $t$, in the center.
+    r"""Looks for what lies along a patch of activations $t$.
 
     $$\frac{1}{|X|} \sum_{x \in X} (a_x \cdot t_x)\,\max(0.1, \cos(a_x, t_x))^p$$
+
+    With weights of your own for the target it is a weighted group of neurons: places,
+    channels, or both.
 
     Args:
         site: whose activation is read.
         target: activations, the units first, as `capture` returns them for a batch:
-            `(units, *positions, channels)`. A patch of fewer positions than the site
-            has is laid in its center.
+            `(units, *positions, channels)`, or a patch of fewer positions than the
+            site has.
         cosine_power: the exponent $p$; 0 is the dot product.
+        position: where the first entry of a patch lies, counted among the places where
+            the patch fits, so that `(0, -1)` is at the top right: an integer for each
+            axis in front of the channels, `None` for the middle of that axis; by
+            default the middle of all, of an even number of places the later one.
 
     Returns:
         An objective, in the units of the activation, squared.
 
     Raises:
-        TypeError: if the target is not of numbers.
+        TypeError: if the target is not of numbers, or the position not of integers.
         ValueError: if it has no axis of units, or the power is negative.
 
     Example:
         >>> objective = tensor_direction("Conv_0", jnp.ones((1, 3, 3, 16)))
     """
+    call = "tensor_direction('Conv_0', target, position=(0, -1))"
     return TensorDirection(
-        site, check_power(cosine_power), as_target(target, "tensor_direction")
+        site,
+        check_power(cosine_power),
+        as_target(target, "tensor_direction"),
+        places.as_position(position, call),
     )
 
 

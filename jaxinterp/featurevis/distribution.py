@@ -23,8 +23,10 @@ from jaxinterp.featurevis.scoring import (
     By,
     Piece,
     Scorer,
+    check_alone,
     check_places,
     everywhere,
+    lay,
     over_stream,
     scorer,
     trouble_in,
@@ -159,6 +161,7 @@ def activation_distribution(
 
     def start(images: Any) -> tuple[Any, Any]:
         found, bound = scorer(apply_fn, objective, variables, images, preprocess)
+        check_alone(bound, "activation_distribution")
         check_places(found, by)
         each = math.prod(found.places or ()) if by == "place" else 1
         count, sums = (
@@ -172,7 +175,6 @@ def activation_distribution(
                 _Sums(*(getattr(resume, f) for f in _Sums._fields)),
             )
         placed = everywhere(images)
-        score = jax.jit(lambda *given: _values(found, by, *given), out_shardings=placed)
 
         def update(state: tuple[int, _Sums], images: Any, added: Any) -> Any:
             count, sums = state
@@ -182,7 +184,8 @@ def activation_distribution(
                     f"There are {total} values for a unit, and a bin counts to {_MOST}."
                     "\nTake fewer pictures, or by='picture'."
                 )
-            values, trouble = score(variables, bound, images, added)
+            given = (variables, bound, images, added)
+            values, trouble = _values(found, by, placed, *given)
             seen = np.asarray(count, values.dtype)
             return (total, _merged(sums, values, seen, added, accuracy)), trouble
 
@@ -228,13 +231,21 @@ def _nothing(units: int, accuracy: float, dtype: Any) -> _Sums:
     return _Sums(zero, zero, zero + jnp.inf, zero - jnp.inf, counts)
 
 
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _values(
-    found: Scorer, by: By, variables: Any, bound: Objective, images: Any, count: Any
+    found: Scorer,
+    by: By,
+    placed: Any,
+    variables: Any,
+    bound: Objective,
+    images: Any,
+    count: Any,
 ) -> tuple[Any, Any]:
     """What is counted, `(units, pictures, values)`, and trouble."""
     scores = found(variables, bound, images)
     values = scores.places if by == "place" else scores.pictures[..., None]
-    return values, trouble_in(~jnp.isfinite(values).all(axis=-1), count)
+    trouble = trouble_in(~jnp.isfinite(values).all(axis=-1), count)
+    return lay((values, trouble), placed)
 
 
 @functools.partial(jax.jit, static_argnames="accuracy")

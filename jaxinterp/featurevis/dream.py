@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxinterp.featurevis.canvas import pixels
+from jaxinterp.featurevis.integers import checked_integer
 from jaxinterp.featurevis.maximize import DERIVATIVE, maximize
 from jaxinterp.featurevis.model import Preprocess
 from jaxinterp.featurevis.objective import Objective
@@ -125,10 +126,10 @@ def _sizes(
     size: tuple[int, int], octaves: int, octave_scale: float
 ) -> list[tuple[int, int]]:
     """The sizes of all octaves, the smallest first."""
-    if octaves < 1 or not octave_scale >= 1:
+    octaves = checked_integer("octaves", octaves, 1, call="deepdream")
+    if not octave_scale >= 1:
         raise ValueError(
-            "deepdream: `octaves` and `octave_scale` are at least 1, and are "
-            f"{octaves!r} and {octave_scale!r}."
+            f"deepdream: `octave_scale` is at least 1, and is {octave_scale!r}."
         )
     factors = [octave_scale**-i for i in reversed(range(octaves))]
     sizes = [(round(size[0] * f), round(size[1] * f)) for f in factors]

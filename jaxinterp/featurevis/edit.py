@@ -13,10 +13,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from jaxinterp.featurevis.compare import caricature, gram, match, style
 from jaxinterp.featurevis.fourier import fourier
-from jaxinterp.featurevis.maximize import Result, maximize
+from jaxinterp.featurevis.maximize import ADAM, REDIRECTED, Result, maximize
 from jaxinterp.featurevis.model import Preprocess, reader
 from jaxinterp.featurevis.names import as_objective
 from jaxinterp.featurevis.objective import Objective, View, Where, custom
@@ -29,6 +30,7 @@ from jaxinterp.featurevis.regularizers import total_variation
 from jaxinterp.featurevis.scoring import scorer
 from jaxinterp.featurevis.transform import Transform
 from jaxinterp.loop import is_traced
+from jaxinterp.rules.composite import Composite
 from jaxinterp.trace.transform import ApplyFn
 
 
@@ -44,6 +46,9 @@ def invert(
     preprocess: Preprocess | None = None,
     smoothness: float = 1e-4,
     steps: int = 512,
+    optimizer: optax.GradientTransformation = ADAM,
+    warmup: Composite | None = REDIRECTED,
+    batch_size: int | None = None,
     progress: bool = True,
 ) -> Result:
     r"""Finds pictures that a layer cannot tell from given images.
@@ -65,6 +70,9 @@ def invert(
         preprocess: from pictures in [0, 1] to inputs of the model.
         smoothness: weight $\lambda$ of the total variation.
         steps: number of steps.
+        optimizer: as in `maximize`.
+        warmup: as in `maximize`.
+        batch_size: as in `maximize`.
         progress: whether to show a progress bar.
 
     Returns:
@@ -99,6 +107,9 @@ def invert(
         transforms=transforms,
         preprocess=preprocess,
         steps=steps,
+        optimizer=optimizer,
+        warmup=warmup,
+        batch_size=batch_size,
         progress=progress,
     )
 
@@ -115,6 +126,9 @@ def caricatures(
     preprocess: Preprocess | None = None,
     cosine_power: float = 1.0,
     steps: int = 512,
+    optimizer: optax.GradientTransformation = ADAM,
+    warmup: Composite | None = REDIRECTED,
+    batch_size: int | None = None,
     progress: bool = True,
 ) -> Result:
     r"""Draws caricatures: exaggerates what a layer sees in given images.
@@ -135,6 +149,9 @@ def caricatures(
         cosine_power: the exponent $p$; without it, large activations count for more
             than similar ones.
         steps: number of steps.
+        optimizer: as in `maximize`.
+        warmup: as in `maximize`.
+        batch_size: as in `maximize`.
         progress: whether to show a progress bar.
 
     Returns:
@@ -167,6 +184,9 @@ def caricatures(
         transforms=transforms,
         preprocess=preprocess,
         steps=steps,
+        optimizer=optimizer,
+        warmup=warmup,
+        batch_size=batch_size,
         progress=progress,
     )
 
@@ -184,6 +204,8 @@ def accentuate(
     transforms: Sequence[Transform] = (),
     preprocess: Preprocess | None = None,
     steps: int = 128,
+    optimizer: optax.GradientTransformation = ADAM,
+    warmup: Composite | None = REDIRECTED,
     progress: bool = True,
 ) -> Result:
     r"""Edits images so that they drive an objective more and stay what they are.
@@ -209,6 +231,8 @@ def accentuate(
             keep its shape.
         preprocess: from pictures in [0, 1] to inputs of the model.
         steps: number of steps.
+        optimizer: as in `maximize`.
+        warmup: as in `maximize`.
         progress: whether to show a progress bar.
 
     Returns:
@@ -249,6 +273,8 @@ def accentuate(
         preprocess=preprocess,
         steps=steps,
         count=len(images),
+        optimizer=optimizer,
+        warmup=warmup,
         progress=progress,
     )
 
@@ -267,6 +293,8 @@ def style_transfer(
     transforms: Sequence[Transform] = (),
     preprocess: Preprocess | None = None,
     steps: int = 512,
+    optimizer: optax.GradientTransformation = ADAM,
+    warmup: Composite | None = REDIRECTED,
     progress: bool = True,
 ) -> Result:
     r"""Paints the content of one image in the style of another.
@@ -292,6 +320,8 @@ def style_transfer(
             shape.
         preprocess: from pictures in [0, 1] to inputs of the model.
         steps: number of steps.
+        optimizer: as in `maximize`.
+        warmup: as in `maximize`.
         progress: whether to show a progress bar.
 
     Returns:
@@ -344,6 +374,8 @@ def style_transfer(
         transforms=transforms,
         preprocess=preprocess,
         steps=steps,
+        optimizer=optimizer,
+        warmup=warmup,
         progress=progress,
     )
 

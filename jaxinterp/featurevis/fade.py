@@ -34,7 +34,7 @@ def faded(
 
     Returns:
         Pictures in the shape of `images`. One whose importance is zero everywhere is
-        all background.
+        all background; one that is NaN, or whose importance is, stays NaN.
 
     Raises:
         ValueError: if the shapes do not fit, the images or the background are not in
@@ -61,9 +61,12 @@ def faded(
             "faded: `percentile` lies between 0 and 100 and `background` between 0 and "
             f"1; they are {percentile!r} and {background!r}."
         )
-    check_range(images)
-    if not is_traced(importance) and not (np.asarray(importance) >= 0).all():
-        raise ValueError("faded: importance is not negative, and not NaN.")
+    is_nan = jnp.isnan(images).any(tuple(range(1, images.ndim)))
+    is_nan |= jnp.isnan(importance).any(tuple(range(1, importance.ndim)))
+    if not is_traced(images, importance):
+        check_range(images[~np.asarray(is_nan)])
+        if (np.asarray(importance) < 0).any():
+            raise ValueError("faded: importance must not be negative.")
 
     def one(image: Any, weight: Any) -> Any:
         level = jnp.percentile(weight, percentile)
@@ -74,4 +77,5 @@ def faded(
         opacity = jnp.minimum(share, 1)[..., None]
         return (background + opacity * (image - background)).astype(image.dtype)
 
-    return jax.vmap(one)(images, importance)
+    found = jax.vmap(one)(images, importance)
+    return jnp.where(is_nan.reshape(-1, *(1,) * (images.ndim - 1)), jnp.nan, found)

@@ -7,13 +7,16 @@ one unit. A picture's score depends on the others, but only on those of its own 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxinterp.featurevis import places
 from jaxinterp.featurevis.compare import gram
+from jaxinterp.featurevis.integers import checked_integer, is_integer
 from jaxinterp.featurevis.names import as_objective
 from jaxinterp.featurevis.objective import Objective, Shapes, View, Where
 
@@ -36,6 +39,11 @@ class Diversity(Objective):
         """The one place that it reads."""
         return (self.site,)
 
+    @property
+    def compares(self) -> bool:
+        """Textures of several pictures."""
+        return True
+
     def bound(self, shapes: Shapes) -> Objective:
         """Returns it as it is, if the site has channels."""
         places.check_channels(shapes.activations[self.site], repr(self.site))
@@ -43,6 +51,7 @@ class Diversity(Objective):
 
     def __call__(self, view: View) -> Any:
         """Returns what each picture has in common with the others, negated."""
+        _check_several("diversity", view)
         g = gram(view.activations[self.site])
         squares = jnp.sum(jnp.square(g), axis=(1, 2), keepdims=True)
         g = g * jax.lax.rsqrt(jnp.maximum(squares, _TINY))
@@ -70,8 +79,14 @@ class Alignment(Objective):
         """The one place that it reads."""
         return (self.site,)
 
+    @property
+    def compares(self) -> bool:
+        """Neighboring pictures."""
+        return True
+
     def __call__(self, view: View) -> Any:
         """Returns the distance of each picture to its neighbors, negated."""
+        _check_several("alignment", view)
         a = places.at_position(view.activations[self.site], None)
         count = a.shape[0]
         scores = jnp.zeros(count, a.dtype)
@@ -100,6 +115,11 @@ class Interpolation(Objective):
         """The places that either reads."""
         return tuple(dict.fromkeys((*self.start.sites, *self.end.sites)))
 
+    @property
+    def compares(self) -> bool:
+        """The weights are those of a place in a row."""
+        return True
+
     def bound(self, shapes: Shapes) -> Objective:
         """Returns it with both bound."""
         return Interpolation(self.start.bound(shapes), self.end.bound(shapes))
@@ -111,6 +131,85 @@ class Interpolation(Objective):
         weight = jnp.arange(count) / max(count - 1, 1)
         weight = weight.astype(jnp.result_type(start, end))
         return (1 - weight) * start + weight * end
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class ForPictures(Objective):
+    """An objective of some pictures of the group, as if these were the group.
+
+    Attributes:
+        objective: of these.
+        pictures: their numbers in the group.
+    """
+
+    objective: Any
+    pictures: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+
+    @property
+    def sites(self) -> tuple[Where, ...]:
+        """The places that the objective reads."""
+        return self.objective.sites
+
+    @property
+    def compares(self) -> bool:
+        """The score depends on the number of the picture."""
+        return True
+
+    def bound(self, shapes: Shapes) -> Objective:
+        """Returns it with the objective bound."""
+        return ForPictures(self.objective.bound(shapes), self.pictures)
+
+    def __call__(self, view: View) -> Any:
+        """Returns the objective's scores of the pictures, and 0 for the others."""
+        count, asked = view.images.shape[0], self.pictures
+        if max(asked) >= count or min(asked) < -count:
+            raise ValueError(
+                f"for_pictures: the pictures {list(asked)} are asked for, and there "
+                f"are {count} of each unit.\nWrite `count={max(asked) + 1}`."
+            )
+        chosen = np.asarray(asked) % count
+        seen = jax.tree.map(lambda a: a[chosen], view._replace(step=None))
+        scores = jnp.asarray(self.objective(seen._replace(step=view.step)))
+        return jnp.zeros(count, scores.dtype).at[chosen].set(scores)
+
+
+def for_pictures(
+    objective: Objective | str, pictures: int | Sequence[int]
+) -> Objective:
+    r"""Gives an objective to some of the pictures of a unit; the others score 0.
+
+    So the pictures of one group can look for different things and still be compared
+    with one another.
+
+    Args:
+        objective: of these pictures. What compares pictures compares these alone.
+        pictures: their numbers in the group, `0` to `count - 1`; negative ones count
+            from the end.
+
+    Returns:
+        An objective in the units of the given one.
+
+    Raises:
+        TypeError: if the objective is none, or a number is no integer.
+        ValueError: if no picture is named, or one twice; if a string means no
+            objective.
+
+    Example:
+        >>> several = for_pictures("Conv_0:3", 0) + for_pictures("Conv_0:5", [1, 2])
+        >>> alike = several + 0.1 * alignment("Conv_0")
+    """
+    numbers = pictures if isinstance(pictures, tuple | list) else (pictures,)
+    if not all(map(is_integer, numbers)):
+        raise TypeError(
+            "for_pictures() takes the number of a picture, or several, "
+            f"`for_pictures('Conv_0:3', [0, 2])`; {pictures!r} was given."
+        )
+    if not numbers or len(set(numbers)) < len(numbers):
+        raise ValueError(
+            f"for_pictures: each picture is named once, and at least one: {pictures!r}."
+        )
+    return ForPictures(as_objective(objective), tuple(map(int, numbers)))
 
 
 def diversity(site: Where) -> Objective:
@@ -129,7 +228,7 @@ def diversity(site: Where) -> Objective:
 
     Returns:
         An objective, without unit, between $-(n - 1)$, all alike, and 0 where
-        activations are not negative. A single picture has 0.
+        activations are not negative. For `count=1` picture it is an error.
 
     Example:
         >>> from jaxinterp.featurevis import channel
@@ -156,10 +255,11 @@ def alignment(site: Where, *, decay: float = 2.0, reach: int = 4) -> Objective:
         reach: how many steps away a neighbor may be.
 
     Returns:
-        An objective, at most 0, in the units of the activation, squared.
+        An objective, at most 0, in the units of the activation, squared. For `count=1`
+        picture it is an error.
 
     Raises:
-        ValueError: if `decay` or `reach` is not positive.
+        ValueError: if `decay` is not positive, or `reach` no positive integer.
 
     Example:
         >>> objective = alignment("Conv_0", reach=2)
@@ -167,12 +267,10 @@ def alignment(site: Where, *, decay: float = 2.0, reach: int = 4) -> Objective:
     References:
         Olah et al., 2017, "Interaction between Neurons" [olah2017feature].
     """
-    if not decay > 0 or not reach > 0:
-        raise ValueError(
-            f"`decay` and `reach` must be positive, and are {decay} and {reach}.\n"
-            "Write `alignment(site, decay=2.0, reach=4)`."
-        )
-    return Alignment(site, decay=float(decay), reach=int(reach))
+    reach = checked_integer("reach", reach, 1, call="alignment")
+    if not decay > 0:
+        raise ValueError(f"alignment: `decay` must be positive, and is {decay!r}.")
+    return Alignment(site, decay=float(decay), reach=reach)
 
 
 def interpolate(start: Objective | str, end: Objective | str) -> Objective:
@@ -202,3 +300,11 @@ def interpolate(start: Objective | str, end: Objective | str) -> Objective:
         Olah et al., 2017, "Interaction between Neurons" [olah2017feature].
     """
     return Interpolation(as_objective(start), as_objective(end))
+
+
+def _check_several(name: str, view: View) -> None:
+    if view.images.shape[0] == 1:
+        raise ValueError(
+            f"{name}() compares the pictures of one unit, and there is one.\nWrite "
+            "`maximize(..., count=4)`, or leave that part of the objective out."
+        )

@@ -130,6 +130,8 @@ def maco(
             deviation *= float(jnp.linalg.norm(done.color)) / math.sqrt(shape[-1])
         magnitude = contrast / deviation * magnitude
         spectrum = np.repeat(magnitude[..., None], shape[-1], axis=-1)
+    if not isinstance(spectrum, jax.Array):
+        spectrum = np.asarray(spectrum)
     if spectrum.shape != half_spectrum(shape):
         raise ValueError(
             f"The spectrum has shape {spectrum.shape}, and that of pictures of shape "

@@ -14,7 +14,6 @@ import contextlib
 import dataclasses
 import functools
 import itertools
-import numbers
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -33,6 +32,7 @@ from jaxinterp.featurevis.climb import (
     start,
     unit_keys,
 )
+from jaxinterp.featurevis.integers import checked_integer, is_integer
 from jaxinterp.featurevis.model import Preprocess, hashable, reader
 from jaxinterp.featurevis.names import as_objective
 from jaxinterp.featurevis.objective import Objective, count_units
@@ -214,8 +214,10 @@ def _advice(warmup: Composite | None) -> Iterator[None]:
         if warmup is None:
             raise
         raise NotImplementedError(
-            "maximize: the rules of the first steps do not fit this model. Write "
-            f"`maximize(..., warmup=None)`.\nWhat they ask for:\n{error}"
+            "maximize: the rules of the first steps do not fit this model. If it "
+            "normalizes by the statistics of the batch, let it use stored ones "
+            "(`train=False`): else no picture is that of its unit alone. If not, write "
+            f"`warmup=None`.\nWhat they ask for:\n{error}"
         ) from error
 
 
@@ -355,25 +357,17 @@ def _checked(composite: Any) -> Composite:
 def _integers(steps: Any, count: Any, samples: Any, warmup_steps: Any) -> list[int]:
     """The numbers as Python's integers, which alone are static."""
     return [
-        _integer("steps", steps, 0),
-        _integer("count", count, 1),
-        _integer("samples", samples, 1),
-        _integer("warmup_steps", warmup_steps, 0),
+        checked_integer("steps", steps, 0, call="maximize"),
+        checked_integer("count", count, 1, call="maximize"),
+        checked_integer("samples", samples, 1, call="maximize"),
+        checked_integer("warmup_steps", warmup_steps, 0, call="maximize"),
     ]
 
 
 def _batch_size(batch_size: Any, count: int) -> int | None:
-    return None if batch_size is None else _integer("batch_size", batch_size, count)
-
-
-def _integer(name: str, value: Any, smallest: int) -> int:
-    is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not is_integer or value < smallest:
-        raise ValueError(
-            f"maximize: `{name}` must be an integer of at least {smallest}, and is "
-            f"{value!r}."
-        )
-    return int(value)
+    if batch_size is None:
+        return None
+    return checked_integer("batch_size", batch_size, count, call="maximize")
 
 
 def _numbers_of_steps(snapshots: Any, steps: int) -> tuple[int, ...]:
@@ -385,8 +379,7 @@ def _numbers_of_steps(snapshots: Any, steps: int) -> tuple[int, ...]:
         )
     snapshots = tuple(snapshots)
     for number in snapshots:
-        is_integer = isinstance(number, numbers.Integral)
-        if not is_integer or not 0 <= int(number) <= steps:
+        if not is_integer(number) or not 0 <= int(number) <= steps:
             raise ValueError(
                 f"maximize: `snapshots` are numbers of steps, 0..{steps}, and one is "
                 f"{number!r}."

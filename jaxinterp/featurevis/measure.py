@@ -6,7 +6,6 @@ each unit, the first `count` are the first unit's.
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxinterp.featurevis.integers import checked_integer
 from jaxinterp.featurevis.model import Preprocess, Reader, hashable
 from jaxinterp.trace.selectors import Selector
 from jaxinterp.trace.transform import ApplyFn, select, select_one, trace
@@ -32,7 +32,7 @@ def by_unit(images: Any, count: int, many: int | None = None) -> Any:
         TypeError: if they are not floats.
         ValueError: if their number does not fit.
     """
-    check_positive("count", count)
+    count = checked_integer("count", count, 1)
     check_pictures(images, "`images`")
     found = images.shape[0]
     wanted = None if many is None else many * count
@@ -69,21 +69,6 @@ def check_pictures(images: Any, name: str) -> None:
         )
 
 
-def check_positive(name: str, value: Any) -> None:
-    """Raises unless a number is a positive integer.
-
-    Args:
-        name: what it is called.
-        value: it.
-
-    Raises:
-        ValueError: if it is not.
-    """
-    is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not is_integer or value < 1:
-        raise ValueError(f"`{name}` is a positive integer, and is {value!r}.")
-
-
 def chunk_size(batch_size: int | None, each: int, many: int) -> int:
     """Returns how many units are taken at once.
 
@@ -97,7 +82,7 @@ def chunk_size(batch_size: int | None, each: int, many: int) -> int:
     """
     if batch_size is None:
         return many
-    check_positive("batch_size", batch_size)
+    batch_size = checked_integer("batch_size", batch_size, 1)
     if batch_size < each:
         raise ValueError(
             f"`batch_size` is {batch_size}, and the {each} pictures of one unit are "

@@ -71,6 +71,11 @@ class Objective:
         """The places whose activations it reads."""
         return ()
 
+    @property
+    def compares(self) -> bool:
+        """Whether a picture's score depends on the others of its unit, or its place."""
+        return False
+
     def bound(self, shapes: Shapes) -> Objective:
         """Returns the objective with what was left open filled in from the shapes.
 
@@ -118,6 +123,9 @@ class Objective:
     def __pow__(self, other: Objective | float) -> Objective:
         return _combined(operator.pow, self, other)
 
+    def __rpow__(self, other: Objective | float) -> Objective:
+        return _combined(operator.pow, other, self)
+
     def __neg__(self) -> Objective:
         return _combined(operator.neg, self)
 
@@ -139,6 +147,11 @@ class Combined(Objective):
     def sites(self) -> tuple[Where, ...]:
         """The places that any of the operands reads."""
         return tuple(dict.fromkeys(s for o in self.operands for s in o.sites))
+
+    @property
+    def compares(self) -> bool:
+        """Whether one of the operands does."""
+        return any(o.compares for o in self.operands)
 
     def bound(self, shapes: Shapes) -> Objective:
         """Returns it with all operands bound."""

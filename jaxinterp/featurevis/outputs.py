@@ -47,8 +47,8 @@ class Output(Objective):
                 "`head=('aux', 0)` further inside."
             )
         index = places.bound_index(self.index, shape, name)
-        places.check_position(self.position, shape, name)
-        return dataclasses.replace(self, index=index)
+        position = places.bound_position(self.position, shape, name)
+        return dataclasses.replace(self, index=index, position=position)
 
     def __call__(self, view: View) -> Any:
         """Returns the number of the class for each picture."""

@@ -21,6 +21,8 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, Shaped
 
+from jaxinterp.featurevis.integers import is_integer
+
 # How many images of an array the functions that fit statistics look at together.
 _TOGETHER = 64
 
@@ -307,7 +309,7 @@ def checked_shape(
         ValueError: if it has others, or one that is not positive.
     """
     sizes = tuple(shape)
-    are_sizes = all(isinstance(n, int | np.integer) and n > 0 for n in sizes)
+    are_sizes = all(is_integer(n) and n > 0 for n in sizes)
     if not are_sizes or not least <= len(sizes) <= (most or len(sizes)):
         axes = f"{least} to {most} axes" if most else f"at least {least} of them"
         raise ValueError(

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxinterp.featurevis.chance import Chance, chance
+from jaxinterp.featurevis.integers import checked_integer
 from jaxinterp.featurevis.transform import Transform
 
 
@@ -163,9 +164,7 @@ def roll(pixels: int) -> Transform:
         >>> sorted(rolled.ravel().tolist()) == list(range(12))
         True
     """
-    if not isinstance(pixels, numbers.Integral) or int(pixels) < 0:
-        raise ValueError(f"roll() takes whole pixels from 0, and was given {pixels!r}.")
-    return Roll(int(pixels))
+    return Roll(checked_integer("pixels", pixels, 0, call="roll"))
 
 
 def _bell(size: int, sigma: Any) -> Any:

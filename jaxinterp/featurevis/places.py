@@ -98,10 +98,10 @@ def center_of(shape: tuple[int, ...]) -> tuple[Any, ...]:
     return tuple(jnp.array([size // 2]) for size in shape[:-1])
 
 
-def check_position(
+def bound_position(
     position: tuple[Any, ...] | None, shape: tuple[int, ...], name: str
-) -> None:
-    """Raises unless an activation has a position.
+) -> tuple[Any, ...] | None:
+    """Returns a checked position, counted from the start; `None` stays.
 
     Args:
         position: arrays of integers, `None` for all of an axis.
@@ -112,7 +112,7 @@ def check_position(
         ValueError: naming the axis, or how many there are.
     """
     if position is None:
-        return
+        return None
     axes = shape[:-1]
     if len(position) != len(axes):
         entries = ", ".join(["None"] * len(axes)) + "," * (len(axes) == 1)
@@ -121,9 +121,23 @@ def check_position(
             f"axes in front of its channels: its shape is {shape}.\n"
             f"Write `position=({entries})` with an integer where one place is meant."
         )
+    found = []
     for axis, (where, size) in enumerate(zip(position, axes, strict=True)):
         if where is not None:
             check_index(where, size, f"place on axis {axis} of {name}")
+            where = from_start(where, size)
+        found.append(where)
+    return tuple(found)
+
+
+def from_start(index: Any, size: int) -> Any:
+    """Returns indices counted from the start, where negative ones were from the end.
+
+    Args:
+        index: integers.
+        size: of what is indexed.
+    """
+    return jnp.where(index < 0, index + size, index)
 
 
 def check_channels(shape: tuple[int, ...], name: str) -> int:
@@ -159,7 +173,7 @@ def bound_index(index: Any, shape: tuple[int, ...], name: str) -> Any:
     if index is None:
         return jnp.arange(channels)
     check_index(index, channels, f"channel of {name}")
-    return jnp.where(index < 0, index + channels, index)
+    return from_start(index, channels)
 
 
 def at_position(activation: Any, position: tuple[Any, ...] | None) -> Any:
@@ -182,12 +196,13 @@ def at_position(activation: Any, position: tuple[Any, ...] | None) -> Any:
 
 
 def pick(x: Any, index: Any, axis: int) -> Any:
-    """Returns one entry along an axis: NaN if a traced index is out of range.
+    """Returns some entries along an axis: NaN if a traced index is out of range.
 
     Args:
         x: any array.
-        index: a scalar integer; negative ones count from the end.
-        axis: which axis disappears.
+        index: an integer, with which the axis disappears, or several; negative ones
+            count from the end.
+        axis: which.
     """
     return jnp.take(x, index, axis=axis, mode="fill", fill_value=jnp.nan)
 

@@ -6,6 +6,7 @@ of pictures from one unit to another needs.
 """
 
 import dataclasses
+import functools
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,6 +17,7 @@ from jaxtyping import Array, Float
 
 from jaxinterp.featurevis.canvas import Canvas, SquashName, checked_scale, finish
 from jaxinterp.featurevis.color import Color
+from jaxinterp.featurevis.integers import checked_integer, is_integer
 from jaxinterp.featurevis.parametrization import (
     Parametrization,
     checked_images,
@@ -75,6 +77,7 @@ class Shared(Parametrization):
         inner: of what each picture has of its own, a `Canvas`.
         factors: how much smaller each shared layer is than the picture.
         anchors: number of places along the group where a shared layer is given.
+        is_offset: whether shared layers are moved by half an entry of theirs.
         scale: standard deviation of the shared layers at the start.
         shape: of one picture.
     """
@@ -82,6 +85,7 @@ class Shared(Parametrization):
     inner: Any
     factors: tuple[int, ...] = dataclasses.field(metadata={"static": True})
     anchors: int = dataclasses.field(metadata={"static": True})
+    is_offset: bool = dataclasses.field(metadata={"static": True})
     scale: float = dataclasses.field(metadata={"static": True})
     shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
 
@@ -90,8 +94,7 @@ class Shared(Parametrization):
         dtype = self.inner.finish.dtype
         keys = jax.random.split(jax.random.fold_in(key, _SHARED), len(self.factors))
         shared = [
-            self.scale
-            * jax.random.normal(k, (self.anchors, *_smaller(self.shape, f)), dtype)
+            self.scale * jax.random.normal(k, (self.anchors, *self._layer(f)), dtype)
             for k, f in zip(keys, self.factors, strict=True)
         ]
         return {"own": self.inner.init(key, count), "shared": shared}
@@ -100,8 +103,8 @@ class Shared(Parametrization):
         """Returns the pictures, in [0, 1]."""
         own = jax.vmap(self.inner.canvas)(params["own"])
         weights = jnp.asarray(_hats(self.anchors, len(own)), own.dtype)
-        for layer in params["shared"]:
-            anchored = jax.vmap(lambda one: _resized(one, self.inner))(layer)
+        for layer, factor in zip(params["shared"], self.factors, strict=True):
+            anchored = jax.vmap(functools.partial(self._enlarged, factor=factor))(layer)
             own = own + jnp.einsum(
                 "ja,a...->j...", weights, anchored, precision="highest"
             )
@@ -111,8 +114,25 @@ class Shared(Parametrization):
         """Returns parameters that share nothing."""
         images = checked_images(images, self.shape)
         own, dtype = self.inner.inverse(images), self.inner.finish.dtype
-        shapes = [(self.anchors, *_smaller(self.shape, f)) for f in self.factors]
+        shapes = [(self.anchors, *self._layer(f)) for f in self.factors]
         return {"own": own, "shared": [jnp.zeros(shape, dtype) for shape in shapes]}
+
+    def _layer(self, factor: int) -> tuple[int, ...]:
+        """The shape of a shared layer; with an offset there is one entry more."""
+        *spatial, channels = _smaller(self.shape, factor)
+        return (*(n + self.is_offset for n in spatial), channels)
+
+    def _enlarged(self, layer: Any, factor: int) -> Any:
+        if not self.is_offset:
+            return _resized(layer, self.inner)
+        *spatial, channels = layer.shape
+        full = (*(n * factor for n in spatial), channels)
+        large = jax.image.resize(
+            layer.astype(self.inner.finish.computed), full, "linear"
+        )
+        start = factor // 2
+        window = (*(slice(start, start + n) for n in self.shape[:-1]), slice(None))
+        return large[window]
 
 
 def pyramid(
@@ -168,6 +188,7 @@ def shared(
     *,
     factors: Iterable[int] = (1, 2, 4, 8),
     anchors: int = 1,
+    is_offset: bool = False,
     scale: float = 0.01,
 ) -> Parametrization:
     r"""Adds layers that all pictures of a unit have in common.
@@ -185,6 +206,8 @@ def shared(
         parametrization: `fourier`, `pixels` or `pyramid`.
         factors: how much smaller each shared layer is along each spatial axis.
         anchors: for how many places along the group a layer is given.
+        is_offset: whether shared layers are moved by half an entry of theirs, so that
+            their grids do not begin where those of the pictures' own layers do.
         scale: standard deviation of the shared layers at the start.
 
     Returns:
@@ -216,12 +239,11 @@ def shared(
             f"{type(parametrization).__name__} does not let it. Give `fourier`, "
             "`pixels` or `pyramid`; wrap the result in others."
         )
-    if not isinstance(anchors, int | np.integer) or anchors < 1:
-        raise ValueError(f"`anchors` is a positive integer, and was {anchors!r}.")
     return Shared(
         parametrization,
         _checked_factors(factors),
-        int(anchors),
+        checked_integer("anchors", anchors, 1, call="shared"),
+        bool(is_offset),
         checked_scale(scale),
         parametrization.shape,
     )
@@ -248,7 +270,7 @@ def _hats(anchors: int, count: int) -> np.ndarray:
 
 def _checked_factors(factors: Iterable[int]) -> tuple[int, ...]:
     values = tuple(factors)
-    whole = all(isinstance(f, int | np.integer) and f > 0 for f in values)
+    whole = all(is_integer(f) and f > 0 for f in values)
     if not values or not whole or list(values) != sorted(set(values)):
         raise ValueError(
             "`factors` are positive integers that ascend, such as (1, 2, 4, 8), and "

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinterp.featurevis.extents import Extent, Reads, UnknownReads, both, read_by
+from jaxinterp.featurevis.integers import checked_integer
 from jaxinterp.featurevis.objective import Where, check_index
 from jaxinterp.trace.graph import Site
 from jaxinterp.trace.program import Value
@@ -231,8 +232,8 @@ def effective_receptive_field(
     References:
         Luo et al., 2016, section 2 [luo2016understanding].
     """
-    if batch_size is not None and batch_size < 1:
-        raise ValueError(f"`batch_size` must be at least 1, and is {batch_size}.")
+    if batch_size is not None:
+        checked_integer("batch_size", batch_size, 1, call="effective_receptive_field")
     if not jnp.issubdtype(inputs.dtype, jnp.inexact) or inputs.ndim < 3:
         raise TypeError(
             "A receptive field is measured by gradients in pictures, floats (batch, "

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
-import numbers
 from collections.abc import Callable
 from typing import Any
 
@@ -20,32 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxinterp.featurevis.integers import checked_integer, is_integer
+from jaxinterp.featurevis.norms import in_full, real_number, total
 from jaxinterp.featurevis.objective import Objective, Shapes, View
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
-class Distance(Objective):
-    """A norm of what a picture has beyond a constant.
-
-    Attributes:
-        order: 1, 2 or infinity.
-        constant: the brightness that costs nothing.
-        epsilon: added to the sum of squares of order 2.
-    """
-
-    order: float = dataclasses.field(metadata={"static": True})
-    constant: float = dataclasses.field(metadata={"static": True})
-    epsilon: float = dataclasses.field(default=0.0, metadata={"static": True})
-
-    def __call__(self, view: View) -> Any:
-        """Returns the norm."""
-        difference = _pictures(view) - self.constant
-        if self.order == 1:
-            return _total(jnp.abs(difference))
-        if self.order == 2:
-            return jnp.sqrt(self.epsilon + _total(difference**2))
-        return jnp.abs(difference).max(range(1, difference.ndim))
 
 
 @jax.tree_util.register_dataclass
@@ -60,8 +35,8 @@ class TotalVariation(Objective):
 
     def __call__(self, view: View) -> Any:
         """Returns the sum of absolute differences."""
-        pictures = _pictures(view)
-        return sum(_total(jnp.abs(jnp.diff(pictures, axis=a))) for a in _axes(pictures))
+        pictures = in_full(view)
+        return sum(total(jnp.abs(jnp.diff(pictures, axis=a))) for a in _axes(pictures))
 
 
 @jax.tree_util.register_dataclass
@@ -82,9 +57,9 @@ class BlurPenalty(Objective):
 
     def __call__(self, view: View) -> Any:
         """Returns half the squared distance."""
-        pictures = _pictures(view)
+        pictures = in_full(view)
         blurred = lax.stop_gradient(_blur(pictures, self.width))
-        return _total((pictures - blurred) ** 2) / 2
+        return total((pictures - blurred) ** 2) / 2
 
 
 @jax.tree_util.register_dataclass
@@ -105,7 +80,7 @@ class FrequencyPenalty(Objective):
 
     def __call__(self, view: View) -> Any:
         """Returns the weighted energy."""
-        pictures = _pictures(view)
+        pictures = in_full(view)
         axes = _axes(pictures)
         squares: Any = 0.0
         for axis in axes:
@@ -118,7 +93,7 @@ class FrequencyPenalty(Objective):
             lambda x, axis: jnp.fft.fft(x, axis=axis, norm="ortho"), axes, pictures
         )
         energy = spectrum.real**2 + spectrum.imag**2
-        return _total(jnp.asarray(weights, energy.dtype) * energy)
+        return total(jnp.asarray(weights, energy.dtype) * energy)
 
 
 @jax.tree_util.register_dataclass
@@ -147,7 +122,7 @@ class BoundaryPenalty(Objective):
 
     def __call__(self, view: View) -> Any:
         """Returns the sum over the border."""
-        pictures = _pictures(view)
+        pictures = in_full(view)
         inside: Any = 1.0
         for axis in _axes(pictures):
             place = np.arange(pictures.shape[axis])
@@ -155,7 +130,7 @@ class BoundaryPenalty(Objective):
             inside = inside * _along(nearest >= self.width, axis, pictures.ndim)
         cost = (_blur(pictures, 5) - pictures) ** 2
         cost = cost + 0.8 * (pictures - self.constant) ** 2
-        return _total(cost * jnp.asarray(1 - inside, cost.dtype))
+        return total(cost * jnp.asarray(1 - inside, cost.dtype))
 
 
 @jax.tree_util.register_dataclass
@@ -184,9 +159,9 @@ class PriorDistance(Objective):
 
     def __call__(self, view: View) -> Any:
         """Returns the squared distance."""
-        pictures = _pictures(view)
+        pictures = in_full(view)
         if self.function is None:
-            return _total((pictures - self.images[None].astype(pictures.dtype)) ** 2)
+            return total((pictures - self.images[None].astype(pictures.dtype)) ** 2)
         prior = jnp.asarray(lax.stop_gradient(self.function(view.images)))
         if prior.shape != pictures.shape:
             raise ValueError(
@@ -194,77 +169,7 @@ class PriorDistance(Objective):
                 f"{list(pictures.shape)} to pictures of the same shape, and gave "
                 f"{prior.dtype}{list(prior.shape)}."
             )
-        return _total((pictures - prior.astype(pictures.dtype)) ** 2)
-
-
-def l1(constant: float = 0.5) -> Objective:
-    r"""Penalizes every departure from a constant alike: $\sum |x - c|$.
-
-    Args:
-        constant: the brightness that costs nothing.
-
-    Returns:
-        A penalty in units of brightness times pixels; lucid's weight is 0.05.
-
-    Raises:
-        TypeError: if the constant is no number.
-
-    Example:
-        >>> from jaxinterp.featurevis.objective import View, evaluate
-        >>> view = View({}, None, jnp.ones((1, 1, 4, 4, 3)), 0)
-        >>> evaluate(l1(), view, 1).tolist()
-        [[24.0]]
-
-    References:
-        Olah et al., 2017, section on regularization [olah2017feature].
-    """
-    return Distance(1.0, _number("l1", constant))
-
-
-def l2(constant: float = 0.5, *, epsilon: float = 1e-6) -> Objective:
-    r"""Penalizes the distance from a constant: $\sqrt{\epsilon + \sum (x - c)^2}$.
-
-    Args:
-        constant: the brightness that costs nothing.
-        epsilon: keeps the gradient finite where the distance is zero.
-
-    Returns:
-        A penalty in units of brightness.
-
-    Raises:
-        TypeError: if an argument is no number.
-        ValueError: if `epsilon` is not positive.
-
-    Example:
-        >>> from jaxinterp.featurevis.objective import View, evaluate
-        >>> view = View({}, None, jnp.ones((1, 1, 4, 4, 4)), 0)
-        >>> evaluate(l2(), view, 1).round(3).tolist()
-        [[4.0]]
-    """
-    if _number("l2", epsilon) <= 0:
-        raise ValueError(f"epsilon of l2() is positive, such as 1e-6, not {epsilon!r}.")
-    return Distance(2.0, _number("l2", constant), float(epsilon))
-
-
-def linf(constant: float = 0.5) -> Objective:
-    r"""Penalizes the largest departure from a constant: $\max |x - c|$.
-
-    Args:
-        constant: the brightness that costs nothing.
-
-    Returns:
-        A penalty in units of brightness.
-
-    Raises:
-        TypeError: if the constant is no number.
-
-    Example:
-        >>> from jaxinterp.featurevis.objective import View, evaluate
-        >>> view = View({}, None, jnp.ones((1, 1, 4, 4, 3)), 0)
-        >>> evaluate(linf(), view, 1).tolist()
-        [[0.5]]
-    """
-    return Distance(math.inf, _number("linf", constant))
+        return total((pictures - prior.astype(pictures.dtype)) ** 2)
 
 
 def total_variation() -> Objective:
@@ -285,7 +190,7 @@ def total_variation() -> Objective:
         [[1.0]]
 
     References:
-        Mahendran and Vedaldi, 2015, section 3, which squares the differences
+        Mahendran and Vedaldi, 2015, section 2, which squares the differences
         [mahendran2015understanding]; absolute, as here, in lucid.
     """
     return TotalVariation()
@@ -317,7 +222,7 @@ def blur_penalty(width: int = 3) -> Objective:
     References:
         Olah et al., 2017, section on regularization [olah2017feature].
     """
-    if not isinstance(width, numbers.Integral) or int(width) < 3 or int(width) % 2 == 0:
+    if not is_integer(width) or int(width) < 3 or int(width) % 2 == 0:
         raise ValueError(f"blur_penalty() takes an odd width from 3, not {width!r}.")
     return BlurPenalty(int(width))
 
@@ -351,7 +256,7 @@ def frequency_penalty(decay: float = 1.0) -> Objective:
     References:
         Field, 1987, on the amplitudes of natural pictures [field1987relations].
     """
-    if _number("frequency_penalty", decay) < 0:
+    if real_number("frequency_penalty", decay) < 0:
         raise ValueError(f"decay of frequency_penalty() is 0 or more, not {decay!r}.")
     return FrequencyPenalty(float(decay))
 
@@ -384,9 +289,8 @@ def boundary_penalty(width: int = 20, constant: float = 0.5) -> Objective:
     References:
         lucid, `lucid/optvis/objectives.py`, `penalize_boundary_complexity`.
     """
-    if not isinstance(width, numbers.Integral) or int(width) < 1:
-        raise ValueError(f"boundary_penalty() takes a width from 1, not {width!r}.")
-    return BoundaryPenalty(int(width), _number("boundary_penalty", constant))
+    width = checked_integer("width", width, 1, call="boundary_penalty")
+    return BoundaryPenalty(width, real_number("boundary_penalty", constant))
 
 
 def prior_distance(prior: Any) -> Objective:
@@ -425,12 +329,6 @@ def prior_distance(prior: Any) -> Objective:
     return PriorDistance(images, None)
 
 
-def _number(name: str, value: Any) -> float:
-    if not isinstance(value, numbers.Real) or not math.isfinite(value):
-        raise TypeError(f"{name}() takes a finite number, and was given {value!r}.")
-    return float(value)
-
-
 def _check_spatial(name: str, shapes: Shapes) -> None:
     if len(shapes.image) < 2:
         raise ValueError(
@@ -439,20 +337,9 @@ def _check_spatial(name: str, shapes: Shapes) -> None:
         )
 
 
-def _pictures(view: View) -> Any:
-    """Returns the pictures, in enough precision to add up many pixels."""
-    dtype = view.images.dtype if view.images.dtype.itemsize > 4 else jnp.float32
-    return view.images.astype(dtype)
-
-
 def _axes(pictures: Any) -> tuple[int, ...]:
     """Returns the axes that are neither pictures nor channels."""
     return tuple(range(1, pictures.ndim - 1))
-
-
-def _total(cost: Any) -> Any:
-    """Returns the sum over all entries of each picture."""
-    return cost.sum(range(1, cost.ndim))
 
 
 def _along(values: np.ndarray, axis: int, ndim: int) -> np.ndarray:

@@ -80,9 +80,10 @@ def scorecard(
     | diversity | how much pictures of one unit differ | `picture_diversity` |
     | path | rank correlation of activations with natural ones | `path_similarity` |
 
-    What needs an argument that is not given is left out. Time is that of `samples` + 1
-    passes of the model over the pictures and one for each further column; memory grows
-    with `batch_size`.
+    What needs an argument that is not given is left out. A picture that is not a number
+    has no score, and the card says so; its unit is not above any example. Time is that
+    of `samples` + 1 passes of the model over the pictures and one for each further
+    column; memory grows with `batch_size`.
 
     Args:
         apply_fn: the model.
@@ -113,7 +114,6 @@ def scorecard(
 
     Raises:
         AddressError: if the model has no such site.
-        FloatingPointError: if the score of a picture is not a number.
         TypeError: if something is not of the kind that is asked for; under `jit`.
         ValueError: if shapes or numbers of units do not fit; if only one of
             `natural_images` and `sites` is given.
@@ -150,11 +150,11 @@ def scorecard(
     best = best_natural(natural, many)
     shared = {"count": count, "preprocess": preprocess, "batch_size": batch_size}
     model = (apply_fn, asked, variables, images)
-    plain = _achieved(achieved_scores(*model, **shared), best)
+    plain = Achieved(achieved_scores(*model, **shared), best)
     transformed = transferred = diversity = paths = None
     if transforms:
         moved = {"transforms": transforms, "samples": samples, "key": key}
-        transformed = _achieved(achieved_scores(*model, **moved, **shared), best)
+        transformed = Achieved(achieved_scores(*model, **moved, **shared), best)
     if other is not None:
         transferred = _transferred(other, images, count, batch_size)
     site = diversity_site or _only_map(shapes)
@@ -168,17 +168,6 @@ def scorecard(
         slope = spectrum_slope(images, batch_size=batch_size).reshape(grouped.shape[:2])
     called = _names(bound, many, names)
     return Scorecard(called, plain, transformed, transferred, slope, diversity, paths)
-
-
-def _achieved(scores: Any, best: Any) -> Achieved:
-    wrong = np.flatnonzero(np.isnan(np.asarray(scores)).any(axis=1))
-    if len(wrong):
-        raise FloatingPointError(
-            f"The score of a picture of unit {wrong[0]} (and of {len(wrong) - 1} other "
-            "units) is not a number.\nLook whether the picture is in order; "
-            "`jax.debug_nans(True)` shows where the model fails."
-        )
-    return Achieved(scores, best)
 
 
 def _transferred(
@@ -195,7 +184,7 @@ def _transferred(
         preprocess=other.preprocess,
         batch_size=batch_size,
     )
-    return _achieved(scores, best_natural(other.natural, scores.shape[0]))
+    return Achieved(scores, best_natural(other.natural, scores.shape[0]))
 
 
 def _only_map(shapes: Shapes) -> Where | None:

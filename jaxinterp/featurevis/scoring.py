@@ -17,10 +17,11 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxinterp import loop
-from jaxinterp.featurevis.model import Preprocess, Reader, reader
+from jaxinterp.featurevis.model import Preprocess, Reader, hashable, reader
 from jaxinterp.featurevis.names import as_objective
 from jaxinterp.featurevis.objective import Objective, View, count_units, evaluate
 from jaxinterp.trace.transform import ApplyFn
@@ -42,7 +43,7 @@ class Scores(NamedTuple):
     places: Any
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True)
 class Scorer:
     """Scores pictures for all units.
 
@@ -98,7 +99,7 @@ def scorer(
     """
     asked = as_objective(objective)
     image = jax.ShapeDtypeStruct(images.shape[1:], images.dtype)
-    read, shapes = reader(apply_fn, asked, variables, image, preprocess)
+    read, shapes = reader(hashable(apply_fn), asked, variables, image, preprocess)
     bound = asked.bound(shapes)
     one = jax.ShapeDtypeStruct((1, *image.shape), image.dtype)
     activations, outputs = jax.eval_shape(read, variables, one)
@@ -107,6 +108,25 @@ def scorer(
         (shape,) = shapes.activations.values()
         places = tuple(shape[:-1])
     return Scorer(read, count_units(bound), places), bound
+
+
+def check_alone(bound: Objective, call: str) -> None:
+    """Raises if a picture's score depends on the others that are looked at.
+
+    Args:
+        bound: the objective.
+        call: the function that it was given to.
+
+    Raises:
+        ValueError: if it does.
+    """
+    if bound.compares:
+        raise ValueError(
+            f"{call}: the objective compares the pictures of a unit with one another, "
+            "or tells them by their number, and these pictures are looked at one by "
+            "one.\nLeave out `diversity`, `alignment`, `interpolate` and "
+            "`for_pictures`."
+        )
 
 
 def check_places(found: Scorer, by: Any) -> None:
@@ -332,6 +352,16 @@ def everywhere(images: Any) -> Any:
     if isinstance(images, jax.Array) and isinstance(images.sharding, NamedSharding):
         return NamedSharding(images.sharding.mesh, PartitionSpec())
     return None
+
+
+def lay(arrays: Any, placed: Any) -> Any:
+    """Returns arrays inside of `jit`, laid where `everywhere` says.
+
+    Args:
+        arrays: a pytree.
+        placed: a sharding, or `None` to leave them where they are.
+    """
+    return arrays if placed is None else lax.with_sharding_constraint(arrays, placed)
 
 
 def trouble_in(is_wrong: Any, count: Any) -> Any:

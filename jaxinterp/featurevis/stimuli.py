@@ -10,6 +10,7 @@ its parameters.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -18,9 +19,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxinterp.featurevis.integers import checked_integer
 from jaxinterp.featurevis.model import Preprocess
 from jaxinterp.featurevis.objective import Objective
-from jaxinterp.featurevis.scoring import scorer
+from jaxinterp.featurevis.scoring import Scorer, check_alone, scorer
 from jaxinterp.trace.transform import ApplyFn
 
 # One number for each picture, or one for all.
@@ -285,20 +287,25 @@ def tuning_curve(
             f"`stimuli` has {axes} axes of parameters and then those of a picture, and "
             f"its shape is {tuple(stimuli.shape)}. Write `axes=` for their number."
         )
-    if batch_size is not None and batch_size < 1:
-        raise ValueError(f"`batch_size` must be at least 1, and is {batch_size}.")
+    if batch_size is not None:
+        batch_size = checked_integer("batch_size", batch_size, 1, call="tuning_curve")
     grid, picture = stimuli.shape[:axes], stimuli.shape[axes:]
     flat = stimuli.reshape(-1, *picture)
     found, bound = scorer(apply_fn, objective, variables, flat, preprocess)
-    score = jax.jit(lambda w, o, images: found(w, o, images).pictures)
+    check_alone(bound, "tuning_curve")
     count = flat.shape[0]
     size = min(batch_size or count, count)
     parts = []
     for start in range(0, count, size):
         index = np.minimum(np.arange(start, start + size), count - 1)
-        part = score(variables, bound, flat[index])  # one compilation
+        part = _scores(found, variables, bound, flat[index])  # one compilation
         parts.append(part[:, : count - start])
     return jnp.concatenate(parts, axis=1).reshape(-1, *grid)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _scores(found: Scorer, variables: Any, bound: Objective, images: Any) -> Any:
+    return found(variables, bound, images).pictures
 
 
 def _canvas(shape: Shape, dtype: Any, *parameters: Number) -> list[Any]:

@@ -46,7 +46,7 @@ class Channel(Objective):
         position = self.position
         if position is None and self.is_at_center:
             position = places.center_of(shape)
-        places.check_position(position, shape, name)
+        position = places.bound_position(position, shape, name)
         return dataclasses.replace(self, index=index, position=position)
 
     def __call__(self, view: View) -> Any:
@@ -75,12 +75,13 @@ class Layer(Objective):
         return (self.site,)
 
     def bound(self, shapes: Shapes) -> Objective:
-        """Returns it as it is, if the site has the position."""
+        """Returns it with the position counted from the start."""
         shape, name = shapes.activations[self.site], repr(self.site)
-        if self.position is not None:
-            places.check_channels(shape, name)
-            places.check_position(self.position, shape, name)
-        return self
+        if self.position is None:
+            return self
+        places.check_channels(shape, name)
+        position = places.bound_position(self.position, shape, name)
+        return dataclasses.replace(self, position=position)
 
     def __call__(self, view: View) -> Any:
         """Returns the mean square of each picture."""

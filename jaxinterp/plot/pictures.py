@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.colors import hsv_to_rgb
 from matplotlib.figure import Figure
 
 # Inches: around a grid, between its cells, and for a line of text above a cell.
@@ -23,6 +24,7 @@ def picture_grid(
 
     Args:
         images: `(batch, height, width, channels)` with one channel or three, in [0, 1].
+            Of a picture that is NaN only the frame is drawn.
         columns: how many pictures a row has, from 1; about as many as there are rows
             by default.
         titles: what to write above each picture.
@@ -121,6 +123,41 @@ def feature_sheet(
     return figure
 
 
+def false_colors(images: Any) -> np.ndarray:
+    r"""Returns pictures of any number of channels in colors: each channel has a hue.
+
+    $$y_k = \sum_c x_c h_{ck} \Big/ \sum_c h_{ck}$$
+
+    where $h_c$ is the pure color of hue $c / C$. Where all channels are 1 it is white,
+    and red, green and blue stay what they are.
+
+    Args:
+        images: `(..., channels)`, in [0, 1].
+
+    Returns:
+        Pictures `(..., 3)`, in [0, 1], float32.
+
+    Raises:
+        ValueError: if there is no channel.
+
+    Example:
+        >>> false_colors(np.array([[0.0, 1.0], [1.0, 1.0]])).tolist()
+        [[0.0, 1.0, 1.0], [1.0, 1.0, 1.0]]
+    """
+    shown = np.asarray(images, np.float32)
+    if not shown.ndim or not shown.shape[-1]:
+        raise ValueError(
+            "false_colors: `images` must have channels, (..., channels), and the shape "
+            f"is {shown.shape}."
+        )
+    channels = shown.shape[-1]
+    if channels == 1:
+        return np.repeat(shown, 3, axis=-1)
+    hue = np.arange(channels) / channels
+    hues = hsv_to_rgb(np.stack([hue, np.ones(channels), np.ones(channels)], axis=-1))
+    return shown @ (hues / hues.sum(axis=0)).astype(np.float32)
+
+
 def _checked(images: Any, call: str, name: str, axes: int) -> np.ndarray:
     shown = np.asarray(images, np.float32)
     wanted = ("units", "k", "height", "width", "channels")[5 - axes :]
@@ -128,15 +165,11 @@ def _checked(images: Any, call: str, name: str, axes: int) -> np.ndarray:
         raise ValueError(
             f"{call}: `{name}` must be pictures ({', '.join(wanted)}) with one channel "
             f"or three, and has shape {shown.shape}.\n"
-            f"Choose what to show, such as `{name}[..., :3]`."
+            f"Choose what to show, such as `{name}[..., :3]`, or all in false colors, "
+            f"`jaxinterp.plot.false_colors({name})`."
         )
-    if np.isnan(shown).any():
-        bad = np.flatnonzero(np.isnan(shown).any(tuple(range(1, axes))))
-        raise ValueError(
-            f"{call}: `{name}` {bad[:5].tolist()} are not numbers (NaN): leave them "
-            "out, or look why they were made so."
-        )
-    low, high = shown.min(), shown.max()
+    numbers = shown[~np.isnan(shown)]
+    low, high = numbers.min(initial=0), numbers.max(initial=0)
     # Resized and half-precision pictures leave the range by rounding.
     if not (low >= -1e-2 and high <= 1 + 1e-2):
         raise ValueError(
@@ -174,6 +207,10 @@ def _place(
 
 
 def _show(axes: Any, picture: np.ndarray) -> None:
+    if np.isnan(picture).any():
+        axes.text(0.5, 0.5, "NaN", ha="center", va="center", transform=axes.transAxes)
+        axes.set(xticks=[], yticks=[])
+        return
     colors = "gray" if picture.shape[-1] == 1 else None
     shown = picture[..., 0] if picture.shape[-1] == 1 else picture
     axes.imshow(

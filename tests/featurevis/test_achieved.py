@@ -195,9 +195,9 @@ def test_transforms_need_a_key():
     ("options", "message"),
     [
         ({"count": 2}, "There are 5 pictures, and count=2 for each of 5 units"),
-        ({"count": 0}, "`count` is a positive integer, and is 0"),
-        ({"samples": 0}, "`samples` is a positive integer"),
-        ({"batch_size": 0}, "`batch_size` is a positive integer"),
+        ({"count": 0}, "`count` must be an integer of at least 1, and is 0"),
+        ({"samples": 0}, "achieved_scores: `samples` must be an integer"),
+        ({"batch_size": 0}, "`batch_size` must be an integer"),
     ],
 )
 def test_numbers_of_pictures_fit(options, message):

@@ -54,5 +54,5 @@ def test_signals_and_volumes():
 @pytest.mark.parametrize("name", ["width", "depth"])
 @pytest.mark.parametrize("value", [0, 2.5])
 def test_networks_that_do_not_exist(name, value, unchecked):
-    with pytest.raises(ValueError, match=f"`{name}` is a positive integer, and was"):
+    with pytest.raises(ValueError, match=f"cppn: `{name}` must be an integer"):
         cppn((8, 8, 3), **{name: value})

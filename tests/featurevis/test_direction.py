@@ -69,6 +69,41 @@ def test_a_patch_lies_in_the_center(power):
         np.testing.assert_allclose(found, expected, rtol=1e-11)
 
 
+@pytest.mark.parametrize("power", POWERS)
+@pytest.mark.parametrize(
+    ("position", "corners"),
+    [
+        ((0, 0), [(0, 0), (0, 0)]),
+        ((-1, -1), [(2, 4), (2, 4)]),
+        (([2, 1], None), [(2, 2), (1, 2)]),
+        ((None, [4, 0]), [(1, 4), (1, 0)]),
+    ],
+)
+def test_a_patch_lies_where_it_is_put(position, corners, power):
+    target = RNG.normal(size=(2, 2, 3, 5))
+    objective = tensor_direction("a", target, cosine_power=power, position=position)
+    expected = [
+        [
+            np.mean(
+                [
+                    oracle.dot_cosine(one[top + y, left + x], patch[y, x], power)
+                    for y, x in np.ndindex(2, 3)
+                ]
+            )
+            for one in MAPS
+        ]
+        for patch, (top, left) in zip(target, corners, strict=True)
+    ]
+    np.testing.assert_allclose(scores(objective, {"a": MAPS}), expected, rtol=1e-11)
+
+
+def test_a_patch_may_lie_along_other_axes():
+    target = RNG.normal(size=(1, 2, 1, 3, 5))
+    found = scores(tensor_direction("a", target, position=(1, 0, 1)), {"a": VOLUMES})
+    expected = (VOLUMES[:, 1:3, 0:1, 1:4] * target).sum(-1).mean((1, 2, 3))
+    np.testing.assert_allclose(found[0], expected, rtol=1e-11)
+
+
 def test_a_patch_of_one_place_is_a_neuron():
     patch = scores(tensor_direction("a", V[:, None, None, :]), {"a": MAPS})
     neuron = scores(direction_neuron("a", V), {"a": MAPS})
@@ -153,6 +188,11 @@ def test_precision_is_that_of_the_activation_or_float32(strict_promotion):
             r"\(5,\), and needs the units first.*tensor_direction\(site, target\[None",
         ),
         (lambda: tensor_direction("a", None), TypeError, "target is an array"),
+        (
+            lambda: tensor_direction("a", V[:, None], position=(1.5,)),
+            TypeError,
+            r"Write `tensor_direction\('Conv_0', target, position=\(0, -1\)\)`",
+        ),
     ],
 )
 def test_arguments_are_checked(make, error, message, unchecked):
@@ -168,6 +208,14 @@ def test_arguments_are_checked(make, error, message, unchecked):
         (tensor_direction("a", np.ones((1, 5, 3, 5))), "does not fit into 'a'"),
         (tensor_direction("a", np.ones((1, 3, 3, 4))), "does not fit into 'a'"),
         (tensor_direction("a", np.ones((1, 3, 5))), "does not fit into 'a'"),
+        (
+            tensor_direction("a", np.ones((1, 2, 3, 5)), position=(3, 0)),
+            "no place on axis 0 of the patch in 'a' 3: there are 3",
+        ),
+        (
+            tensor_direction("a", np.ones((1, 2, 3, 5)), position=(3,)),
+            "The position has 1 entries, and the patch in 'a' has 2 axes",
+        ),
     ],
 )
 def test_what_does_not_fit_is_an_error(objective, message):

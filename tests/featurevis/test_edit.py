@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from jaxinterp import featurevis as fv
@@ -109,6 +110,52 @@ def test_the_default_pictures_have_the_shape_of_the_images():
         lambda w, x: jnp.tanh(x), "tanh", None, images, key=KEY, steps=2, progress=False
     )
     assert result.images.shape == images.shape
+
+
+def edits(**options):
+    """Pictures of each of the four, after a step."""
+    given = {"key": KEY, "parametrization": PIXELS, "steps": 1, "progress": False}
+    given |= options
+    one, model = IMAGES[:1], (lambda w, x: jax.nn.relu(jnp.tanh(x)))
+    style_sites = ("tanh", ["relu"])
+    return [
+        fv.invert(model, "tanh", None, IMAGES, **given).images,
+        fv.caricatures(model, "relu", None, IMAGES, **given).images,
+        fv.accentuate(model, "relu:0", None, IMAGES, **given).images,
+        fv.style_transfer(model, *style_sites, None, one, 1 - one, **given).images,
+    ]
+
+
+def test_the_optimizer_is_that_of_the_caller():
+    still = optax.sgd(0.0)
+    for resting, begun in zip(edits(optimizer=still), edits(steps=0), strict=True):
+        np.testing.assert_array_equal(resting, begun)
+    for moved, begun in zip(edits(), edits(steps=0), strict=True):
+        assert (np.asarray(moved) != np.asarray(begun)).any()
+
+
+def test_the_first_steps_may_be_like_all_others():
+    # What the rules of the first steps do not fit: a relu that is given to a loop.
+    dead = jnp.full((1, *SHAPE), 0.2)
+
+    def apply_fn(w, x):
+        return jax.nn.relu(x - 0.5)
+
+    def run(**options):
+        start = fv.from_image(PIXELS, dead)
+        options |= OPTIONS | {"parametrization": start, "steps": 1}
+        return fv.caricatures(apply_fn, "relu", None, 0.9 + 0 * dead, **options).images
+
+    assert (np.asarray(run()) > 0.2001).any()
+    np.testing.assert_allclose(run(warmup=None), dead, atol=1e-6)
+
+
+def test_images_may_be_taken_a_few_at_a_time():
+    for edit in (fv.invert, fv.caricatures):
+        given = (lambda w, x: jnp.tanh(x), "tanh", None, IMAGES)
+        together = edit(*given, steps=3, **OPTIONS).images
+        apart = edit(*given, steps=3, batch_size=1, **OPTIONS).images
+        np.testing.assert_allclose(together, apart, atol=1e-6)
 
 
 def test_what_cannot_be_edited_is_an_error():

@@ -62,3 +62,13 @@ def test_what_does_not_fit_is_an_error(unchecked, importance, options, message):
 def test_images_out_of_range_are_an_error():
     with pytest.raises(ValueError, match=r"in \[0, 1\]"):
         faded(jnp.full((1, 2, 2, 3), 2.0), jnp.ones((1, 2, 2)))
+
+
+def test_a_picture_that_is_no_number_stays_none_beside_the_others():
+    images = jnp.full((3, 4, 4, 3), 0.5).at[1, 0, 0, 0].set(jnp.nan)
+    importance = jnp.ones((3, 4, 4)).at[2].set(jnp.nan)
+    seen = np.asarray(faded(images, importance))
+    np.testing.assert_allclose(seen[0], 0.5)
+    assert np.isnan(seen[1:]).all()
+    with pytest.raises(ValueError, match="must not be negative"):
+        faded(images, -importance)

@@ -5,8 +5,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxinterp.featurevis.group import alignment, diversity, interpolate
-from jaxinterp.featurevis.objective import Shapes, View, count_units, evaluate
+from jaxinterp.featurevis.group import (
+    alignment,
+    diversity,
+    for_pictures,
+    interpolate,
+)
+from jaxinterp.featurevis.objective import (
+    Shapes,
+    View,
+    count_units,
+    evaluate,
+    schedule,
+)
 from jaxinterp.featurevis.outputs import logit
 from jaxinterp.featurevis.units import channel, layer
 from tests.oracles import feature_objectives as oracle
@@ -46,16 +57,68 @@ def test_diversity_goes_from_all_alike_to_nothing_in_common():
     np.testing.assert_array_equal(scores(diversity("a"), {"a": own})[0], 0.0)
 
 
-def test_a_single_picture_is_as_different_as_can_be():
-    a = jnp.asarray(MAPS[:1], jnp.float32)
+@pytest.mark.parametrize("make", [diversity, alignment])
+def test_a_single_picture_has_nothing_to_compare(make):
+    with pytest.raises(ValueError, match=r"there is one.\nWrite `maximize\(.*count=4"):
+        scores(channel("a", 0) + 0.1 * make("a"), {"a": MAPS[:1]})
 
-    def total(a):
-        return diversity("a")(View({"a": a}, None, jnp.zeros((1, 2)), 0)).sum()
 
-    value, slope = jax.value_and_grad(total)(a)
-    assert value == 0
-    np.testing.assert_array_equal(slope, 0)
-    np.testing.assert_array_equal(scores(alignment("a"), {"a": MAPS[:1]}), 0)
+def test_pictures_of_a_group_may_look_for_different_things():
+    objective = for_pictures("a:3", 0) + for_pictures(channel("a", [1, 2]), [4, -1])
+    found = scores(objective + 0.1 * alignment("a"), {"a": MAPS})
+    apart = scores(0.1 * alignment("a"), {"a": MAPS})[0]
+    means = MAPS.mean(axis=(1, 2))
+    for unit, index in enumerate((1, 2)):
+        wanted = apart.copy()
+        wanted[0] += means[0, 3]
+        wanted[[4, 5]] += means[[4, 5], index]
+        np.testing.assert_allclose(found[unit], wanted, rtol=1e-12)
+
+
+def test_what_compares_pictures_compares_those_alone():
+    found = scores(for_pictures(diversity("a"), [1, 4, 5]), {"a": MAPS})[0]
+    few = scores(diversity("a"), {"a": MAPS[[1, 4, 5]]})[0]
+    np.testing.assert_allclose(found[[1, 4, 5]], few, rtol=1e-12)
+    np.testing.assert_array_equal(found[[0, 2, 3]], 0)
+
+
+def test_steps_and_outputs_are_seen_through_for_pictures():
+    late = schedule(lambda step: 1.0 * step) * logit(1)
+    outputs = RNG.normal(size=(3, 4))
+    found = scores(for_pictures(late, 2), {}, outputs, step=5)
+    np.testing.assert_allclose(found, [[0, 0, 5 * outputs[2, 1]]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("pictures", "error", "message"),
+    [
+        (1.5, TypeError, r"\[0, 2\].*1.5 was given"),
+        ([True], TypeError, "True"),
+        ([], ValueError, "at least one"),
+        ([1, 1], ValueError, "named once"),
+    ],
+)
+def test_pictures_that_cannot_be_named(pictures, error, message, unchecked):
+    with pytest.raises(error, match=message):
+        for_pictures("a:0", pictures)
+
+
+@pytest.mark.parametrize("number", [6, -7])
+def test_pictures_that_are_not_there(number):
+    with pytest.raises(ValueError, match="there are 6 of each unit"):
+        scores(for_pictures("a:0", number), {"a": MAPS})
+
+
+def test_what_compares_says_so():
+    alone = channel("a", 0) * 2
+    assert not alone.compares
+    for objective in (
+        alone - diversity("a"),
+        alignment("a") / 2,
+        interpolate("a:0", "a:1"),
+        for_pictures("a:0", 1),
+    ):
+        assert objective.compares
 
 
 def test_dead_activations_have_a_finite_gradient():
@@ -124,9 +187,11 @@ def test_precision_is_float32_at_least(dtype, strict_promotion):
         )
 
 
-@pytest.mark.parametrize("numbers", [{"decay": 0.0}, {"reach": 0}, {"decay": -1.0}])
+@pytest.mark.parametrize(
+    "numbers", [{"decay": 0.0}, {"reach": 0}, {"reach": 0.5}, {"decay": -1.0}]
+)
 def test_what_alignment_takes(numbers):
-    with pytest.raises(ValueError, match="`decay` and `reach` must be positive"):
+    with pytest.raises(ValueError, match=f"alignment: `{next(iter(numbers))}` must be"):
         alignment("a", **numbers)
 
 

@@ -262,6 +262,29 @@ def test_a_chunk_more_traces_nothing():
     assert run(4) == run(1)
 
 
+def test_steps_in_parts_compile_nothing_and_change_nothing(optimized):
+    traces = []
+
+    def apply_fn(variables, x):
+        traces.append(x.shape)
+        return NET.apply(variables, x)
+
+    def run(steps, resume=None):
+        given = (apply_fn, "second:1", VARIABLES)
+        options = {"steps": steps, "resume": resume, "warmup_steps": 2}
+        options |= {"key": KEY, "parametrization": fv.fourier(SHAPE)}
+        return fv.maximize(*given, progress=False, **options)
+
+    whole = run(8)
+    first, part = len(traces), None
+    for steps in (2, 4, 6, 8):
+        traces.clear()
+        part = run(steps, part)
+        assert len(traces) < first  # shapes are looked up, the programs are there
+    assert same(part.images, whole.images)
+    assert same(part.history, whole.history)
+
+
 def test_no_steps_give_the_first_pictures():
     none = maximize("second:1", steps=0, snapshots=(0,))
     some = maximize("second:1", steps=2, snapshots=(0,))

@@ -76,6 +76,32 @@ def test_shared_layers_have_a_key_of_their_own():
     assert (params["own"] != params["shared"][0]).all()
 
 
+@pytest.mark.parametrize("factor", [2, 3])
+def test_an_offset_moves_the_grid_by_half_an_entry(factor):
+    shape = (7, 8, 1)
+    still = pixels(shape, color=None, squash="clip", scale=0.0)
+    row = shared(still, factors=(factor,), is_offset=True)
+    params = row.init(jax.random.key(0), 2)
+    (layer,) = params["shared"]
+    assert layer.shape == (1, -(-7 // factor) + 1, -(-8 // factor) + 1, 1)
+    small = np.asarray(layer[0, ..., 0], np.float64)
+    places = [
+        np.clip((np.arange(n) + factor // 2 + 0.5) / factor - 0.5, 0, size - 1)
+        for n, size in zip(shape[:2], small.shape, strict=True)
+    ]
+    along = [
+        np.array([np.interp(p, np.arange(size), np.eye(size)[i]) for p in at])
+        for at, size in zip(places, small.shape, strict=True)
+        for i in range(size)
+    ]
+    rows = np.stack(along[: small.shape[0]], axis=1)
+    columns = np.stack(along[small.shape[0] :], axis=1)
+    expected = 0.5 + rows @ small @ columns.T
+    np.testing.assert_allclose(row.images(params)[0, ..., 0], expected, atol=1e-6)
+    images = jnp.full((2, *shape), 0.3)
+    np.testing.assert_allclose(row.images(row.inverse(images)), images, atol=1e-6)
+
+
 def test_only_a_canvas_can_share():
     with pytest.raises(TypeError, match=r"Cppn does not let it\. Give `fourier`"):
         shared(cppn((8, 8, 3)))
@@ -92,5 +118,7 @@ def test_factors_that_do_not_exist(factors, unchecked):
 
 @pytest.mark.parametrize("anchors", [0, -1, 1.5])
 def test_anchors_that_do_not_exist(anchors, unchecked):
-    with pytest.raises(ValueError, match=f"positive integer, and was {anchors}"):
+    with pytest.raises(
+        ValueError, match=f"`anchors` must be an integer .* is {anchors}"
+    ):
         shared(fourier((8, 8, 3)), anchors=anchors)

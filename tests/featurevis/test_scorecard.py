@@ -200,10 +200,22 @@ def test_a_second_network_is_one(unchecked):
         )
 
 
-def test_a_score_that_is_no_number_is_an_error():
+def test_a_picture_that_is_no_number_has_no_score_and_the_others_theirs():
     images = pictures(2).at[1, 0, 0, 0].set(jnp.nan)
-    with pytest.raises(FloatingPointError, match=r"of unit 1 \(and of 0 other"):
-        scorecard(tanh_model, "tanh:0,1", jnp.eye(3), images, natural=jnp.ones(2))
+    given = (tanh_model, "tanh:0,1", jnp.eye(3), images)
+    card = scorecard(*given, natural=jnp.full(2, 1e-3))
+    assert np.isnan(card.plain.mean).tolist() == [False, True]
+    assert card.success_rate == 0.5
+    assert card.captions[1] == "1: NaN"
+    assert "No score for 1 of 2: it is not a number (NaN) for unit 1." in str(card)
+    assert "No ratio" not in str(card)
+    assert str(card).splitlines()[3].split()[2] == "NaN"
+
+
+def test_one_unit_is_no_units():
+    given = (tanh_model, "tanh:0", jnp.eye(3), pictures(1))
+    card = scorecard(*given, natural=jnp.full(1, 1e-3))
+    assert "Of 1 unit, 1 (100%) is above its best natural example." in str(card)
 
 
 def test_the_card_is_not_made_under_jit():

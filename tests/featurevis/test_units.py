@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxinterp.featurevis.climb import unit_keys
 from jaxinterp.featurevis.objective import View, count_units, evaluate
 from jaxinterp.featurevis.outputs import log_probability, logit, probability
 from jaxinterp.featurevis.units import channel, layer, neuron
@@ -14,6 +15,7 @@ from tests.oracles import feature_objectives as oracle
 
 from .views import alone, bind, scores
 
+KEY = jax.random.key(0)
 RNG = np.random.default_rng(0)
 MAPS = RNG.normal(size=(3, 4, 7, 5))  # pictures, height, width, channels
 TOKENS = RNG.normal(size=(3, 6, 5))
@@ -106,11 +108,27 @@ def test_the_algebra_is_that_of_numbers():
         -(two**2) * one: -(b**2) * a,
         1 / two - 2 * (one - 1): 1 / b - 2 * (a - 1),
         one * two + (one + two) * 0.5: a * b + (a + b) * 0.5,
+        2**one - two**2: 2**a - b**2,
     }
     for objective, value in expected.items():
         found = scores(objective, {"a": MAPS})
         np.testing.assert_allclose(found[0], value, rtol=1e-12)
     np.testing.assert_allclose(scores(one, {"a": MAPS})[0], a)  # itself unchanged
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (neuron("a", -1, position=(-1, 0)), neuron("a", 4, position=(3, 0))),
+        (channel("a", 2, position=(None, -7)), channel("a", 2, position=(None, 0))),
+        (layer("a", position=(-2, None)), layer("a", position=(2, None))),
+    ],
+)
+def test_a_place_has_one_key_however_it_is_counted(first, second):
+    bound = [bind(objective, {"a": MAPS}) for objective in (first, second)]
+    keys = [jax.random.key_data(unit_keys(KEY, objective)) for objective in bound]
+    np.testing.assert_array_equal(*keys)
+    np.testing.assert_array_equal(*(scores(o, {"a": MAPS}) for o in (first, second)))
 
 
 def test_a_weight_may_differ_between_units():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxinterp.plot import feature_sheet, picture_grid
+from jaxinterp.plot import false_colors, feature_sheet, picture_grid
 
 RNG = np.random.default_rng(0)
 
@@ -49,17 +49,37 @@ def test_a_sheet_sets_the_examples_beside_the_picture():
     assert all(0 <= x <= 1 and 0 <= y <= 1 for x, y in places(figure))
 
 
+def test_of_a_picture_that_is_no_number_the_frame_is_drawn():
+    images = np.zeros((2, 4, 4, 3)) + np.array([0, np.nan])[:, None, None, None]
+    first, second = picture_grid(images, titles=["a", "b"]).axes
+    assert len(first.images) == 1
+    assert not second.images
+    assert [text.get_text() for text in second.texts] == ["NaN"]
+    assert second.get_title() == "b"
+
+
+def test_false_colors_are_those_of_the_color_wheel():
+    images = RNG.random((2, 3, 4, 6), np.float32)
+    wheel = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 1, 1], [0, 0, 1], [1, 0, 1]])
+    found = false_colors(images)
+    np.testing.assert_allclose(found, images @ wheel / 3, rtol=1e-5)
+    np.testing.assert_allclose(false_colors(np.ones((2, 7))), 1, rtol=1e-6)
+    colors = RNG.random((5, 3), np.float32)
+    np.testing.assert_array_equal(false_colors(colors), colors)
+    gray = RNG.random((5, 1), np.float32)
+    np.testing.assert_array_equal(false_colors(gray), gray.repeat(3, axis=1))
+    picture_grid(false_colors(np.ones((1, 4, 4, 7))))
+    with pytest.raises(ValueError, match="must have channels"):
+        false_colors(np.zeros((3, 0)))
+
+
 def test_what_cannot_be_drawn_is_an_error():
-    with pytest.raises(ValueError, match=r"images\[\.\.\., :3\]"):
+    with pytest.raises(ValueError, match=r"images\[\.\.\., :3\].*false_colors\(images"):
         picture_grid(np.zeros((2, 4, 4, 7)))
     with pytest.raises(ValueError, match="has shape"):
         picture_grid(np.zeros((4, 4, 3)))
     with pytest.raises(ValueError, match=r"preprocess\.inverse"):
         picture_grid(np.full((2, 4, 4, 3), 255.0))
-    with pytest.raises(ValueError, match=r"`images` \[1\] are not numbers"):
-        picture_grid(
-            np.zeros((2, 4, 4, 3)) + np.array([0, np.nan])[:, None, None, None]
-        )
     with pytest.raises(ValueError, match="from 1, and is -1"):
         picture_grid(np.zeros((2, 4, 4, 3)), columns=-1)
     with pytest.raises(ValueError, match="from 1, and is 0"):
