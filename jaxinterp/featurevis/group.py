@@ -199,7 +199,8 @@ def for_pictures(
         >>> several = for_pictures("Conv_0:3", 0) + for_pictures("Conv_0:5", [1, 2])
         >>> alike = several + 0.1 * alignment("Conv_0")
     """
-    numbers = pictures if isinstance(pictures, tuple | list) else (pictures,)
+    several = isinstance(pictures, tuple | list)
+    numbers: tuple[Any, ...] = tuple(pictures) if several else (pictures,)
     if not all(map(is_integer, numbers)):
         raise TypeError(
             "for_pictures() takes the number of a picture, or several, "

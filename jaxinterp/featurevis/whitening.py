@@ -47,7 +47,7 @@ def whitened(vector: Any, activations: Any, *, ridge: float = 1e-3) -> Any:
 
     Example:
         >>> activations = jnp.array([[2.0, 0.0], [0.0, 1.0]])
-        >>> whitened(jnp.array([1.0, 1.0]), activations, ridge=0.0).tolist()
+        >>> whitened(jnp.array([1.0, 1.0]), activations, ridge=0.0).round(3).tolist()
         [0.5, 2.0]
 
     References:
@@ -58,8 +58,8 @@ def whitened(vector: Any, activations: Any, *, ridge: float = 1e-3) -> Any:
         as_floats(vector, "direction"),
         as_floats(activations, "`activations` of whitened()"),
     )
-    channels = activations.shape[-1] if activations.ndim > 1 else None
-    if vector.ndim not in (1, 2) or vector.shape[-1] != channels:
+    is_fitting = activations.ndim > 1 and vector.shape[-1:] == activations.shape[-1:]
+    if vector.ndim not in (1, 2) or not is_fitting:
         raise ValueError(
             "whitened() takes directions (channels,) or (units, channels) and "
             f"activations (..., channels); they have shapes {vector.shape} and "
@@ -67,6 +67,7 @@ def whitened(vector: Any, activations: Any, *, ridge: float = 1e-3) -> Any:
         )
     if not ridge >= 0:
         raise ValueError(f"whitened: `ridge` must not be negative, and is {ridge!r}.")
+    channels = activations.shape[-1]
     h = activations.reshape(-1, channels)
     if not ridge and len(h) < channels:
         raise ValueError(
