@@ -1,6 +1,6 @@
 """Draws what the units of a network look for.
 
-    python -m experiments.feature_gallery
+    python -m experiments.feature_gallery [--network shapes_resnet]
     python -m experiments.feature_gallery --weights googlenet.safetensors \
         --images FOLDER --classes imagenet_classes.txt --output gallery
 
@@ -32,6 +32,8 @@ COLUMNS = (
     "spectrum slope",
     "seconds a picture",
 )
+# Networks of the zoo that name shapes, and have channels.
+NETWORKS = ("shapes_cnn", "shapes_resnet")
 HEAD = (f"| {' | '.join(COLUMNS)} |", f"|---|{'--:|' * (len(COLUMNS) - 1)}")
 
 
@@ -90,6 +92,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prog="python -m experiments.feature_gallery",
         description="What the units of a network look for.",
     )
+    parser.add_argument(
+        "--network", choices=NETWORKS, default=NETWORKS[0], help="of the zoo"
+    )
     parser.add_argument("--weights", type=Path, help="of BVLC GoogLeNet")
     parser.add_argument("--images", type=Path, help="folder of photographs")
     parser.add_argument(
@@ -110,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.weights:
         subject = googlenet(config, options.weights, options.images, options.classes)
     else:
-        subject = embedded(config)
+        subject = embedded(config, options.network)
     names = options.layers or list(subject.layers)
     if unknown := set(names) - set(subject.layers):
         parser.error(f"--layers: {unknown}; there are {', '.join(subject.layers)}.")

@@ -71,13 +71,14 @@ class Subject:
         return f"{layer}:{unit}"
 
 
-def embedded(config: Config) -> Subject:
-    """Returns the zoo's network that names shapes: nothing is downloaded.
+def embedded(config: Config, name: str = "shapes_cnn") -> Subject:
+    """Returns a network of the zoo that names shapes: nothing is downloaded.
 
     Args:
         config: the settings.
+        name: of the network.
     """
-    network = shelf.load("shapes_cnn")
+    network = shelf.load(name)
     data = network.held_out(config.natural)
     images = np.asarray(data.images, np.float32)
     graph = ji.trace(network.apply_fn, network.variables, images[:1])
@@ -88,7 +89,7 @@ def embedded(config: Config) -> Subject:
     }
     starts = range(0, len(images), config.together)
     return Subject(
-        name="shapes_cnn",
+        name=name,
         apply_fn=network.apply_fn,
         variables=network.variables,
         layers=layers,

@@ -12,6 +12,7 @@ from jaxinterp.featurevis.affine import pad as pad
 from jaxinterp.featurevis.affine import rotate as rotate
 from jaxinterp.featurevis.affine import scale as scale
 from jaxinterp.featurevis.alpha import collapse_alpha as collapse_alpha
+from jaxinterp.featurevis.alpha import opacity_penalty as opacity_penalty
 from jaxinterp.featurevis.alpha import with_alpha as with_alpha
 from jaxinterp.featurevis.ball import ball as ball
 from jaxinterp.featurevis.canvas import pixels as pixels
@@ -26,6 +27,7 @@ from jaxinterp.featurevis.crops import crops as crops
 from jaxinterp.featurevis.dataset_examples import Chosen as Chosen
 from jaxinterp.featurevis.dataset_examples import DatasetExamples as DatasetExamples
 from jaxinterp.featurevis.dataset_examples import dataset_examples as dataset_examples
+from jaxinterp.featurevis.direction import cosine as cosine
 from jaxinterp.featurevis.direction import direction as direction
 from jaxinterp.featurevis.direction import direction_neuron as direction_neuron
 from jaxinterp.featurevis.direction import tensor_direction as tensor_direction
@@ -82,9 +84,11 @@ from jaxinterp.featurevis.receptive_field import (
 )
 from jaxinterp.featurevis.receptive_field import receptive_field as receptive_field
 from jaxinterp.featurevis.recipes import atlas_transforms as atlas_transforms
+from jaxinterp.featurevis.recipes import captum_transforms as captum_transforms
 from jaxinterp.featurevis.recipes import distill_transforms as distill_transforms
 from jaxinterp.featurevis.recipes import lucid_transforms as lucid_transforms
 from jaxinterp.featurevis.recipes import maco_crops as maco_crops
+from jaxinterp.featurevis.recipes import xplique_transforms as xplique_transforms
 from jaxinterp.featurevis.regularizers import blur_penalty as blur_penalty
 from jaxinterp.featurevis.regularizers import boundary_penalty as boundary_penalty
 from jaxinterp.featurevis.regularizers import frequency_penalty as frequency_penalty

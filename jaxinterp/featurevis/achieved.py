@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinterp.featurevis import measure
+from jaxinterp.featurevis.chance import check_key
 from jaxinterp.featurevis.climb import unit_keys
 from jaxinterp.featurevis.dataset_examples import DatasetExamples
 from jaxinterp.featurevis.integers import checked_integer
@@ -68,7 +69,7 @@ def achieved_scores(
     memory with `batch_size`. No score depends on other units, or on `batch_size`.
 
     Args:
-        apply_fn: the model.
+        apply_fn: the model; of arrays that it holds itself, see `maximize`.
         objective: what the pictures were made for, without regularizers if the score is
             to be compared with natural examples. Schedules stand at step 0.
         variables: of the model.
@@ -106,14 +107,8 @@ def achieved_scores(
     if callable(transforms):
         transforms = [transforms]
     transform = compose(transforms) if transforms else None
-    is_key = isinstance(key, jax.Array) and jnp.issubdtype(
-        key.dtype, jax.dtypes.prng_key
-    )
-    if transform is not None and not is_key:
-        raise TypeError(
-            "Random transforms need a key. Write `key=jax.random.key(0)`; "
-            f"{key!r} was given."
-        )
+    if transform is not None or key is not None:
+        check_key("achieved_scores", key)
     asked = as_objective(objective)
     measure.check_pictures(images, "`images`")
     image = jax.ShapeDtypeStruct(images.shape[1:], images.dtype)

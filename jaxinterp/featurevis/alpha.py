@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 from jaxinterp.featurevis.canvas import checked_scale
 from jaxinterp.featurevis.color import Color
 from jaxinterp.featurevis.fourier import fourier
+from jaxinterp.featurevis.objective import Objective, View
 from jaxinterp.featurevis.parametrization import (
     Parametrization,
     PerImage,
@@ -196,3 +197,35 @@ def collapse_alpha(
     matrix = jnp.asarray(color) if is_matrix else None
     name = color if isinstance(color, str) else None
     return CollapseAlpha(background, matrix, name, checked_scale(sd), float(decay))
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class OpacityPenalty(Objective):
+    """The mean opacity of a picture."""
+
+    def __call__(self, view: View) -> Any:
+        """Returns the mean of the last channel."""
+        alpha = view.images[..., -1].astype(jnp.float32)
+        return alpha.mean(axis=tuple(range(1, alpha.ndim)))
+
+
+def opacity_penalty() -> Objective:
+    r"""Penalizes opacity, so that only what a unit needs is left: $\overline{\alpha}$.
+
+    For the pictures of `with_alpha`: `channel("mixed4a", 3) - 5 * opacity_penalty()`.
+
+    Returns:
+        A penalty in [0, 1].
+
+    Example:
+        >>> from jaxinterp.featurevis.objective import View, evaluate
+        >>> images = jnp.zeros((1, 1, 2, 2, 4)).at[..., 0, 3].set(1.0)
+        >>> evaluate(opacity_penalty(), View({}, None, images, 0), 1).tolist()
+        [[0.5]]
+
+    References:
+        Mordvintsev et al., 2018, "Generation of Semi-Transparent Patterns"
+        [mordvintsev2018differentiable].
+    """
+    return OpacityPenalty()

@@ -97,6 +97,24 @@ def _numbers(
     return low, low if high is None else high
 
 
+def check_key(call: str, key: Any) -> None:
+    """Raises unless this is one random key.
+
+    Args:
+        call: the function that it was given to.
+        key: what was given.
+
+    Raises:
+        TypeError: if it is not.
+    """
+    is_array = isinstance(key, jax.Array)
+    if not is_array or not jnp.issubdtype(key.dtype, jax.dtypes.prng_key) or key.ndim:
+        raise TypeError(
+            f"{call}() is random and needs one key. Write `key=jax.random.key(0)`; "
+            f"{key!r} was given."
+        )
+
+
 def steady(key: Any) -> Any:
     """Returns a key of which each number depends on nothing but the key.
 

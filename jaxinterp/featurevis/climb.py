@@ -299,7 +299,9 @@ def run_in_chunks(
         found = lax.map(
             lambda index: run(stages, variables, parametrization, chunk(index)), chosen
         )
-        return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[:many], found)
+        return jax.tree.map(
+            lambda a: a.reshape(number * size, *a.shape[2:])[:many], found
+        )
     total = number * sum(len(stage.numbers) for stage in stages)
     parts = []
     with loop.progress(total, "maximize", is_shown=is_shown) as bar:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import jax
 import numpy as np
 
 from jaxinterp.featurevis.dataset_examples import Chosen
@@ -43,6 +42,7 @@ def crops(
         that is smaller.
 
     Raises:
+        TypeError: if `chosen` is not one sort of examples, or `batches` is one array.
         ValueError: if `chosen` has no positions for the field, or pictures that the
             stream has not.
 
@@ -54,6 +54,11 @@ def crops(
         [[[[6.0], [7.0]]]]
     """
     check_stream(batches)
+    if not isinstance(chosen, Chosen):
+        raise TypeError(
+            "crops() takes one sort of examples, and was given "
+            f"{type(chosen).__name__}. Write `crops(batches, examples.top)`."
+        )
     indices, positions = np.asarray(chosen.indices), np.asarray(chosen.positions)
     if field is not None and positions.shape[-1] != len(field.size):
         raise ValueError(
@@ -67,7 +72,7 @@ def crops(
         stop = start + len(batch)
         where = np.argwhere((indices >= start) & (indices < stop))
         if result is None:
-            one = jax.eval_shape(resized, batch[:1])
+            one = np.asarray(resized(batch[:1]))
             sizes = _window_sizes(one.shape[1:], field)
             result = np.full((*indices.shape, *sizes), _level(fill, one.dtype))
         for at in map(tuple, where):

@@ -7,7 +7,6 @@ drive it. People learn more from them (Borowski et al., 2021), so show both.
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -16,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxinterp.featurevis.chance import steady
+from jaxinterp.featurevis.chance import check_key, steady
 from jaxinterp.featurevis.integers import checked_integer
 from jaxinterp.featurevis.model import Preprocess
 from jaxinterp.featurevis.objective import Objective
@@ -25,9 +24,10 @@ from jaxinterp.featurevis.scoring import (
     Piece,
     Scorer,
     check_alone,
+    check_outside,
     check_places,
+    described_units,
     everywhere,
-    lay,
     over_stream,
     scorer,
     trouble_in,
@@ -81,6 +81,8 @@ class State:
         places: number of the place of each.
         sample: for the quantiles.
         by: what a picture is scored by, as in `dataset_examples`.
+        shape: that of the places, which their numbers count.
+        units: what tells the units apart: their integers, and what is read.
     """
 
     seen: Any
@@ -89,6 +91,8 @@ class State:
     places: Any
     sample: Sample
     by: By = dataclasses.field(metadata={"static": True})
+    shape: tuple[int, ...] | None = dataclasses.field(metadata={"static": True})
+    units: str = dataclasses.field(metadata={"static": True})
 
 
 @jax.tree_util.register_dataclass
@@ -125,7 +129,7 @@ def dataset_examples(
     *,
     k: int = 9,
     by: By = "picture",
-    quantiles: Sequence[float] = (),
+    quantiles: Sequence[float] | float = (),
     sample_size: int = 2048,
     key: Any = None,
     preprocess: Preprocess | None = None,
@@ -159,7 +163,8 @@ def dataset_examples(
         sample_size: how many pictures the quantiles are taken from; 0 without any.
         key: for the sample, if there are quantiles.
         preprocess: from pictures to inputs of the model; nothing by default.
-        resume: the `state` of an earlier call with the same arguments; its pictures
+        resume: the `state` of an earlier call with the same arguments, which cannot all
+            be told from it: weights, directions and the key are up to you. Its pictures
             come before those of `batches`. One long call gives the same.
         progress: whether to show a progress bar, if `batches` has a length.
 
@@ -186,26 +191,28 @@ def dataset_examples(
         Olah et al., 2017, "Why visualize by optimization?" [olah2017feature]; Borowski
         et al., 2021 (what people learn from examples) [borowski2021exemplary].
     """
+    quantiles = tuple(np.atleast_1d(np.asarray(quantiles, float)).tolist())
     _check(k, quantiles, sample_size, key)
     key = None if key is None else steady(key)
     places: list[tuple[int, ...]] = []
 
     def start(images: Any) -> tuple[Any, State]:
+        check_outside("dataset_examples", variables, objective)
         found, bound = scorer(apply_fn, objective, variables, images, preprocess)
         check_alone(bound, "dataset_examples")
         check_places(found, by)
         places.append(found.places or ())
         size = sample_size if quantiles else 0
         dtype = found.dtype(variables, bound, images)
-        state = _nothing(found.count, k, size, dtype, by)
+        state = _nothing(found, k, size, dtype, by, described_units(bound))
         if resume is not None:
             _check_resume(resume, state)
             state = resume
         placed = everywhere(images)
+        score = jax.jit(lambda *given: _scores(found, by, *given), out_shardings=placed)
 
         def update(state: State, images: Any, count: Any) -> tuple[State, Any]:
-            given = (variables, bound, images, count)
-            scores, best, trouble = _scores(found, by, placed, *given)
+            scores, best, trouble = score(variables, bound, images, count)
             return _merged(state, scores, best, count, key), trouble
 
         return update, state if placed is None else jax.device_put(state, placed)
@@ -219,7 +226,11 @@ def dataset_examples(
 # --- One piece of the stream ----------------------------------------------------------
 
 
-def _nothing(units: int, k: int, size: int, dtype: Any, by: By) -> State:
+def _nothing(
+    found: Scorer, k: int, size: int, dtype: Any, by: By, called: str
+) -> State:
+    units = found.count
+
     def missing(*shape: int) -> Any:
         return jnp.full(shape, -1, jnp.int32)
 
@@ -237,18 +248,13 @@ def _nothing(units: int, k: int, size: int, dtype: Any, by: By) -> State:
         missing(*kept),
         sample,
         by,
+        found.places,
+        called,
     )
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _scores(
-    found: Scorer,
-    by: By,
-    placed: Any,
-    variables: Any,
-    bound: Objective,
-    images: Any,
-    count: Any,
+    found: Scorer, by: By, variables: Any, bound: Objective, images: Any, count: Any
 ) -> tuple[Any, Any, Any]:
     """Scores `(units, pictures)`, for each sort the place that counts, and trouble."""
     scores, places = found(variables, bound, images)
@@ -261,7 +267,7 @@ def _scores(
         scores = places.max(axis=-1) if by == "place" else scores
     trouble = trouble_in(jnp.isnan(scores), count)
     scores = jnp.where(scores == 0, 0, scores)  # zeros have no sign here
-    return lay((scores, best, trouble), placed)
+    return scores, best, trouble
 
 
 @jax.jit
@@ -282,7 +288,10 @@ def _merged(state: State, scores: Any, best: Any, count: Any, key: Any) -> State
     sample = state.sample
     if sample.indices.size:
         sample = _resampled(sample, indices, scores, best[0], key)
-    return State(state.seen + count, first, second, third, sample, state.by)
+    seen = state.seen + count
+    return dataclasses.replace(
+        state, seen=seen, indices=first, scores=second, places=third, sample=sample
+    )
 
 
 def _ranks(indices: Any, scores: Any) -> Any:
@@ -361,6 +370,8 @@ def _check(k: int, quantiles: Sequence[float], sample_size: int, key: Any) -> No
     wrong = [q for q in quantiles if not 0 <= q <= 1]
     if wrong:
         raise ValueError(f"Quantiles lie between 0 and 1, and there is {wrong[0]}.")
+    if key is not None:
+        check_key("dataset_examples", key)
     if not quantiles:
         return
     if sample_size < k:
@@ -378,7 +389,8 @@ def _check_resume(resume: Any, expected: State) -> None:
     def described(state: State) -> str:
         (_, units, k), size = state.scores.shape, state.sample.indices.shape[0]
         kind = f"a sample of {size}, {state.scores.dtype} and by={state.by!r}"
-        return f"{units} units, k={k}, {kind}"
+        where = f"places {state.shape} of {state.units}"
+        return f"{units} units, k={k}, {kind}, {where}"
 
     if not isinstance(resume, State):
         raise TypeError(

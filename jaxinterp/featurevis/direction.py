@@ -34,6 +34,7 @@ class Direction(Objective):
         site: whose activation is read.
         cosine_power: the exponent $p$.
         is_at_center: whether an open position means the center, rather than the mean.
+        is_cosine: whether the length of the activation does not count.
         vector: directions, `(units, channels)`.
         position: arrays `(units,)`, `None` for all of an axis; `None` if it is open.
     """
@@ -41,6 +42,7 @@ class Direction(Objective):
     site: Where = dataclasses.field(metadata={"static": True})
     cosine_power: float = dataclasses.field(metadata={"static": True})
     is_at_center: bool = dataclasses.field(metadata={"static": True})
+    is_cosine: bool = dataclasses.field(metadata={"static": True})
     vector: Any
     position: Any
 
@@ -69,6 +71,9 @@ class Direction(Objective):
         """Returns the agreement of each picture."""
         a = places.at_position(view.activations[self.site], self.position)
         agreement = dot_cosine(a, self.vector, self.cosine_power)
+        if self.is_cosine:
+            length = _inverse_length(self.vector.astype(a.dtype))
+            agreement = agreement * _inverse_length(a) * length
         return places.mean_of_places(agreement, kept=0)
 
 
@@ -111,7 +116,9 @@ class TensorDirection(Objective):
         free = tuple(
             large - small + 1 for small, large in zip(patch, shape, strict=True)
         )
-        position = self.position or (None,) * (len(shape) - 1)
+        position = self.position
+        if position is None:
+            position = (None,) * (len(shape) - 1)
         name = f"the patch in {self.site!r}"
         found = places.bound_position(position, free, name)
         assert found is not None, "no position was filled with `None`"
@@ -170,6 +177,7 @@ def direction(
         site,
         check_power(cosine_power),
         is_at_center=False,
+        is_cosine=False,
         vector=_as_vector(vector),
         position=places.as_position(position, call),
     )
@@ -211,6 +219,41 @@ def direction_neuron(
         site,
         check_power(cosine_power),
         is_at_center=True,
+        is_cosine=False,
+        vector=_as_vector(vector),
+        position=places.as_position(position, call),
+    )
+
+
+def cosine(
+    site: Where, vector: Any, *, position: Sequence[Any] | None = None
+) -> Objective:
+    r"""Looks for the angle to a direction alone, wherever it is: $\cos(a_x, v)$.
+
+    Weak activations count as much as strong ones, so that `direction` with a
+    `cosine_power` is often the better question.
+
+    Args:
+        site: whose activation is read.
+        vector: the direction $v$, `(channels,)`, or several, `(units, channels)`.
+        position: the mean is over these places only, as in `direction`.
+
+    Returns:
+        An objective between -1 and 1; 0 where an activation is zero.
+
+    Raises:
+        TypeError: if the vector is not of numbers, or the position not of integers.
+        ValueError: if the vector has other axes.
+
+    Example:
+        >>> along = cosine("Conv_0", [1.0, 0.0, 1.0])
+    """
+    call = "cosine('Conv_0', vector, position=(None, 5))"
+    return Direction(
+        site,
+        0.0,
+        is_at_center=False,
+        is_cosine=True,
         vector=_as_vector(vector),
         position=places.as_position(position, call),
     )

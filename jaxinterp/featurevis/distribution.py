@@ -24,9 +24,9 @@ from jaxinterp.featurevis.scoring import (
     Piece,
     Scorer,
     check_alone,
+    check_outside,
     check_places,
     everywhere,
-    lay,
     over_stream,
     scorer,
     trouble_in,
@@ -156,10 +156,11 @@ def activation_distribution(
         (moments of two samples together) [chan1983algorithms]; Bau et al., 2017,
         section 2.2 (quantiles of all places) [bau2017network].
     """
-    if not 0 < accuracy < 1:
-        raise ValueError(f"`accuracy` lies between 0 and 1, and is {accuracy}.")
+    if not 1e-5 <= accuracy < 1:
+        raise ValueError(f"`accuracy` lies between 1e-5 and 1, and is {accuracy}.")
 
     def start(images: Any) -> tuple[Any, Any]:
+        check_outside("activation_distribution", variables, objective)
         found, bound = scorer(apply_fn, objective, variables, images, preprocess)
         check_alone(bound, "activation_distribution")
         check_places(found, by)
@@ -175,6 +176,7 @@ def activation_distribution(
                 _Sums(*(getattr(resume, f) for f in _Sums._fields)),
             )
         placed = everywhere(images)
+        score = jax.jit(lambda *given: _values(found, by, *given), out_shardings=placed)
 
         def update(state: tuple[int, _Sums], images: Any, added: Any) -> Any:
             count, sums = state
@@ -184,8 +186,7 @@ def activation_distribution(
                     f"There are {total} values for a unit, and a bin counts to {_MOST}."
                     "\nTake fewer pictures, or by='picture'."
                 )
-            given = (variables, bound, images, added)
-            values, trouble = _values(found, by, placed, *given)
+            values, trouble = score(variables, bound, images, added)
             seen = np.asarray(count, values.dtype)
             return (total, _merged(sums, values, seen, added, accuracy)), trouble
 
@@ -231,21 +232,13 @@ def _nothing(units: int, accuracy: float, dtype: Any) -> _Sums:
     return _Sums(zero, zero, zero + jnp.inf, zero - jnp.inf, counts)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _values(
-    found: Scorer,
-    by: By,
-    placed: Any,
-    variables: Any,
-    bound: Objective,
-    images: Any,
-    count: Any,
+    found: Scorer, by: By, variables: Any, bound: Objective, images: Any, count: Any
 ) -> tuple[Any, Any]:
     """What is counted, `(units, pictures, values)`, and trouble."""
     scores = found(variables, bound, images)
     values = scores.places if by == "place" else scores.pictures[..., None]
-    trouble = trouble_in(~jnp.isfinite(values).all(axis=-1), count)
-    return lay((values, trouble), placed)
+    return values, trouble_in(~jnp.isfinite(values).all(axis=-1), count)
 
 
 @functools.partial(jax.jit, static_argnames="accuracy")

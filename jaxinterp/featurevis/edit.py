@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from jaxinterp.featurevis.compare import caricature, gram, match, style
@@ -96,7 +97,7 @@ def invert(
     images = _checked(images)
     target = _activations(apply_fn, (site,), variables, images, preprocess)[site]
     objective = match(site, target)
-    if smoothness:
+    if is_traced(smoothness) or smoothness:
         objective = objective - smoothness * total_variation()
     return maximize(
         apply_fn,
@@ -257,6 +258,11 @@ def accentuate(
         True
     """
     images, objective = _checked(images), as_objective(objective)
+    if np.ndim(weight):
+        raise ValueError(
+            "accentuate: `weight` is one number for all images, and has shape "
+            f"{np.shape(weight)}. Call it for each."
+        )
     parametrization = parametrization or fourier(images.shape[1:])
     target = images
     if site is not None:
@@ -345,6 +351,11 @@ def style_transfer(
         >>> bool((result.images > 0.8).all())
         True
     """
+    if isinstance(style_sites, str):
+        raise TypeError(
+            "style_transfer: `style_sites` are several, and were one string. Write "
+            f"`[{style_sites!r}]`."
+        )
     content, styles = _checked(content), _checked(styles)
     for name, image in (("content", content), ("styles", styles)):
         if image.shape[:1] != (1,):
@@ -413,6 +424,11 @@ class _Unchanged(Objective):
 
 def _checked(images: Any) -> Any:
     images = jnp.asarray(images)
+    if images.ndim < 2 or not images.shape[0]:
+        raise ValueError(
+            "There must be at least one image, with the batch in front, (batch, height,"
+            f" width, channels); the images have shape {images.shape}."
+        )
     check_range(images)
     return images
 
@@ -439,7 +455,9 @@ def _scores(
     preprocess: Preprocess | None,
 ) -> Any:
     """An objective of one unit, of images."""
-    score, bound = scorer(apply_fn, objective, variables, images, preprocess)
+    score, bound = scorer(
+        apply_fn, objective, variables, images, preprocess, has_places=False
+    )
     if score.count != 1:
         raise ValueError(
             "accentuate() takes an objective of one unit, and this one has "

@@ -61,12 +61,13 @@ def faded(
             "faded: `percentile` lies between 0 and 100 and `background` between 0 and "
             f"1; they are {percentile!r} and {background!r}."
         )
+    if not is_traced(images, importance):
+        shown, weights = np.asarray(images), np.asarray(importance)
+        check_range(shown[~np.isnan(shown).any(tuple(range(1, shown.ndim)))])
+        if (weights < 0).any():
+            raise ValueError("faded: importance must not be negative.")
     is_nan = jnp.isnan(images).any(tuple(range(1, images.ndim)))
     is_nan |= jnp.isnan(importance).any(tuple(range(1, importance.ndim)))
-    if not is_traced(images, importance):
-        check_range(images[~np.asarray(is_nan)])
-        if (np.asarray(importance) < 0).any():
-            raise ValueError("faded: importance must not be negative.")
 
     def one(image: Any, weight: Any) -> Any:
         level = jnp.percentile(weight, percentile)

@@ -166,9 +166,14 @@ class ForPictures(Objective):
         if max(asked) >= count or min(asked) < -count:
             raise ValueError(
                 f"for_pictures: the pictures {list(asked)} are asked for, and there "
-                f"are {count} of each unit.\nWrite `count={max(asked) + 1}`."
+                f"are {count} of each unit.\nWrite `count="
+                f"{max(max(asked) + 1, -min(asked))}`."
             )
         chosen = np.asarray(asked) % count
+        if len(set(chosen.tolist())) < len(chosen):
+            raise ValueError(
+                f"for_pictures: of {count} pictures, {list(asked)} names one twice."
+            )
         seen = jax.tree.map(lambda a: a[chosen], view._replace(step=None))
         scores = jnp.asarray(self.objective(seen._replace(step=view.step)))
         return jnp.zeros(count, scores.dtype).at[chosen].set(scores)
@@ -180,7 +185,8 @@ def for_pictures(
     r"""Gives an objective to some of the pictures of a unit; the others score 0.
 
     So the pictures of one group can look for different things and still be compared
-    with one another.
+    with one another. As they are one unit, the noise that all start from depends on
+    all their channels. A quotient or a logarithm of a score that is 0 is not a number.
 
     Args:
         objective: of these pictures. What compares pictures compares these alone.
@@ -199,7 +205,7 @@ def for_pictures(
         >>> several = for_pictures("Conv_0:3", 0) + for_pictures("Conv_0:5", [1, 2])
         >>> alike = several + 0.1 * alignment("Conv_0")
     """
-    several = isinstance(pictures, tuple | list)
+    several = isinstance(pictures, tuple | list | range)
     numbers: tuple[Any, ...] = tuple(pictures) if several else (pictures,)
     if not all(map(is_integer, numbers)):
         raise TypeError(

@@ -98,8 +98,10 @@ def maco(
         dtype: of parameters and pictures. The transform runs in float32 at least.
 
     Returns:
-        A parametrization. Its inverse keeps the phases of an image, whose magnitudes
-        it replaces: it gives the image back only where those are the image's own.
+        A parametrization. The published optimizer is `optax.nadam(1.0)`, which is there
+        sooner than that of `maximize`. Its inverse keeps the phases of an image, whose
+        magnitudes it replaces: it gives the image back only where those are the
+        image's own.
 
     Raises:
         ValueError: if the shape, the color or the squash does not exist, or the

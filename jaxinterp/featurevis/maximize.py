@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jaxinterp.featurevis.chance import check_key
 from jaxinterp.featurevis.climb import (
     Ascent,
     Stage,
@@ -33,12 +34,12 @@ from jaxinterp.featurevis.climb import (
     unit_keys,
 )
 from jaxinterp.featurevis.integers import checked_integer, is_integer
-from jaxinterp.featurevis.model import Preprocess, hashable, reader
+from jaxinterp.featurevis.model import Preprocess, check_variables, hashable, reader
 from jaxinterp.featurevis.names import as_objective
 from jaxinterp.featurevis.objective import Objective, count_units
 from jaxinterp.featurevis.parametrization import Parametrization
 from jaxinterp.featurevis.transform import Transform, compose
-from jaxinterp.loop import is_traced
+from jaxinterp.loop import at_once, is_traced
 from jaxinterp.rules.composite import Composite, check_composite
 from jaxinterp.rules.presets import redirected
 from jaxinterp.rules.rule import Gradient
@@ -112,8 +113,10 @@ def maximize(
     accelerators, and under an outer `jit`, all steps are one.
 
     Args:
-        apply_fn: the model, `apply_fn(variables, inputs) -> outputs`. Arrays that it
-            holds itself are those of the first call: what changes goes in `variables`.
+        apply_fn: the model, `apply_fn(variables, inputs) -> outputs`. What it holds
+            itself is that of the first call, and is kept as long as the program, till
+            `jax.clear_caches()`: what changes goes in `variables`. So it is for
+            `preprocess` and for functions of the objective.
         objective: what to maximize: `channel(...)` and others, combined; or a string
             such as `"inception_4a:476"`, `"inception_4a:0-15"`, `"inception_4a:*"`.
         variables: the weights of the model.
@@ -135,7 +138,9 @@ def maximize(
             all has a gradient; `None` for those of `composite`.
         warmup_steps: how many steps it is used for.
         batch_size: at most so many pictures are computed at once, each under all its
-            `samples`; all by default. Pictures of one unit are not divided.
+            `samples`. By default all are, but on CPU, where that is slower, only as
+            many as have 16 MB of activations; under an outer `jit` again all. Pictures
+            of one unit are not divided.
         rematerialize: whether to compute the activations again in the backward
             pass instead of keeping them.
         snapshots: after how many steps to keep the pictures.
@@ -191,12 +196,12 @@ def maximize(
     done = _done(resume, steps, snapshots)
     stages = _stages(early, late, warmup_steps, range(done, steps), snapshots)
     many = count_units(objective)
-    if not many:
-        raise ValueError("maximize: the objective has no units: an index is empty.")
     wanted = _first_state(parametrization, optimizer, many, count)
     _check_resume(resume, wanted, count)
     state = None if resume is None else _state_of(resume, count)
     work = Work(objective, unit_keys(key, objective), state)
+    if batch_size is None and not is_traced(variables, parametrization, work):
+        batch_size = at_once(shapes.size * samples)
     size = _chunk(many, batch_size, count)
     with _advice(warmup):
         found = run_in_chunks(
@@ -274,7 +279,7 @@ def _seen(
 
 def _chunk(many: int, batch_size: int | None, count: int) -> int:
     """How many units are computed at once: as equal parts as can be."""
-    most = many if batch_size is None else min(many, batch_size // count)
+    most = many if batch_size is None else min(many, max(batch_size // count, 1))
     return -(-many // -(-many // most))
 
 
@@ -389,14 +394,7 @@ def _numbers_of_steps(snapshots: Any, steps: int) -> tuple[int, ...]:
 
 def _check_inputs(variables: Any, seen: Any, preprocess: Preprocess | None) -> None:
     """Raises unless variables are arrays and the model's inputs have derivatives."""
-    for path, leaf in jax.tree_util.tree_leaves_with_path(variables):
-        if not isinstance(leaf, jax.Array | np.ndarray | np.generic | int | float):
-            raise TypeError(
-                "maximize: `variables` are arrays, and "
-                f"`variables{jax.tree_util.keystr(path)}` is {leaf!r}.\nOf an Equinox "
-                "or NNX module, `jaxinterp.models.from_equinox(model)` or "
-                "`jaxinterp.models.from_nnx(model)` make `apply_fn` and `variables`."
-            )
+    check_variables(variables)
     if preprocess is None:
         return
     pictures = jax.ShapeDtypeStruct((2, *seen.shape), seen.dtype)
@@ -414,12 +412,7 @@ def _check_kinds(apply_fn: Any, key: Any, parametrization: Any, optimizer: Any) 
             "maximize() takes `apply_fn(variables, inputs)` first, and was given "
             f"{apply_fn!r}. Write `maximize(model.apply, objective, variables, ...)`."
         )
-    is_array = isinstance(key, jax.Array)
-    if not is_array or not jnp.issubdtype(key.dtype, jax.dtypes.prng_key) or key.ndim:
-        raise TypeError(
-            "maximize() starts from noise and needs one key. Write "
-            f"`key=jax.random.key(0)`; {key!r} was given."
-        )
+    check_key("maximize", key)
     if not isinstance(parametrization, Parametrization):
         raise TypeError(
             f"`parametrization` says what is optimized, and is {parametrization!r}.\n"
@@ -452,7 +445,7 @@ def _check_finite(history: Any, images: Any) -> None:
         message += "for a root or a logarithm of zero in the model or the objective."
     if len(set(pictures)) == history.shape[1]:
         raise FloatingPointError(message)
-    message += "\nThe others are as they should be; the pictures of these are NaN."
+    message += "\nThe others are as they should be; of these, look at `history`."
     warnings.warn(message, stacklevel=4)
 
 

@@ -43,7 +43,7 @@ def by_unit(images: Any, count: int, many: int | None = None) -> Any:
             "asked for.\nGive the pictures of all units in their order, and the "
             "`count` that `maximize` had."
         )
-    return images.reshape(found // count, count, *images.shape[1:])
+    return jnp.asarray(images).reshape(found // count, count, *images.shape[1:])
 
 
 def check_pictures(images: Any, name: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,6 +15,8 @@ import numpy as np
 from jaxinterp.featurevis.objective import Objective, Shapes, Where
 from jaxinterp.rules.composite import Composite
 from jaxinterp.trace.backward import with_rules
+from jaxinterp.trace.batch import mixing_equation
+from jaxinterp.trace.graph import Graph, Site
 from jaxinterp.trace.selectors import where
 from jaxinterp.trace.transform import ApplyFn, capture, select_one, trace
 
@@ -90,23 +94,83 @@ def reader(
     Raises:
         AddressError: if a site does not exist.
         AmbiguousAddressError: if a name fits several sites.
+        TypeError: if `variables` has something that is no array.
         ValueError: if a site does not have the pictures on its first axis.
     """
+    check_variables(variables)
     # Two pictures, lest a site without an axis for them looks as if it had one.
     pictures = jax.ShapeDtypeStruct((2, *image.shape), image.dtype)
     inputs = pictures
     if preprocess is not None:
         inputs = jax.eval_shape(preprocess, pictures)
-    places = []
-    if objective.sites:
-        graph = trace(apply_fn, variables, inputs)
-        for name in objective.sites:
-            site = select_one(graph, name)
-            places.append((name, site.address, len(site.length)))
+    graph = trace(apply_fn, variables, inputs)
+    sites = [select_one(graph, name) for name in objective.sites]
+    places = [
+        (name, site.address, len(site.length))
+        for name, site in zip(objective.sites, sites, strict=True)
+    ]
+    _warn_of_mixing(graph, sites)
     read = Reader(apply_fn, hashable(preprocess), tuple(places))
     activations, outputs = jax.eval_shape(read, variables, pictures)
     one = {name: value.shape[1:] for name, value in activations.items()}
-    return read, Shapes(one, jax.tree.map(lambda o: o.shape[1:], outputs), image.shape)
+    of_outputs = jax.tree.map(lambda o: o.shape[1:], outputs)
+    size = _bytes_until(graph, sites) // pictures.shape[0]
+    return read, Shapes(one, of_outputs, image.shape, size)
+
+
+def check_variables(variables: Any) -> None:
+    """Raises unless the variables of a model are arrays.
+
+    Args:
+        variables: the weights of the model.
+
+    Raises:
+        TypeError: naming the first that is none.
+    """
+    for path, leaf in jax.tree_util.tree_leaves_with_path(variables):
+        if not isinstance(leaf, jax.Array | np.ndarray | np.generic | int | float):
+            raise TypeError(
+                "`variables` are arrays, and "
+                f"`variables{jax.tree_util.keystr(path)}` is {leaf!r}.\nOf an Equinox "
+                "or NNX module, `jaxinterp.models.from_equinox(model)` or "
+                "`jaxinterp.models.from_nnx(model)` make `apply_fn` and `variables`."
+            )
+
+
+def _bytes_until(graph: Graph, sites: list[Site]) -> int:
+    """How large the outputs of all nodes are, up to the last of some sites."""
+    left, size = {site.address for site in sites}, 0
+    for node in graph:
+        size += sum(math.prod(o.shape) * o.dtype.itemsize for o in node.outputs)
+        left.discard(node.address)
+        if sites and not left:
+            break
+    return size
+
+
+def _warn_of_mixing(graph: Graph, sites: list[Site]) -> None:
+    """Warns if what is read of a picture depends on the pictures beside it."""
+    flow = graph.flows[graph.program]
+    is_inside = [site.node.flow.program is not graph.program for site in sites]
+    values: list[Any] = [
+        site.value for site, inside in zip(sites, is_inside, strict=True) if not inside
+    ]
+    if not sites:
+        values = [v for v in graph.program.outputs if v in flow.active]
+    for value in values:
+        if value.shape[:1] != (2,):
+            continue
+        equation = mixing_equation(flow, value, 2)
+        if equation is not None:
+            warnings.warn(
+                "The model computes of a picture what depends on the pictures beside "
+                f"it: `{equation.primitive}` takes them together, at\n"
+                f"{equation.line}.\n"
+                "No result is that of its picture alone. Of a batch norm, use the "
+                "stored statistics (`train=False`, `use_running_average=True`).",
+                stacklevel=4,
+            )
+            return
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

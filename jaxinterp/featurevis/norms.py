@@ -9,8 +9,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from jaxinterp.featurevis.objective import Objective, View
+
+_TINY = 1e-12
 
 
 @jax.tree_util.register_dataclass
@@ -21,7 +24,8 @@ class Distance(Objective):
     Attributes:
         order: from 1 to infinity.
         constant: the brightness that costs nothing.
-        epsilon: added to the sum of powers of an order between.
+        epsilon: added to the sum of squares of order 2; below it, the largest
+            departure of another order counts as none.
     """
 
     order: float = dataclasses.field(metadata={"static": True})
@@ -37,8 +41,13 @@ class Distance(Objective):
             return jnp.sqrt(self.epsilon + total(difference**2))
         if self.order == math.inf:
             return jnp.abs(difference).max(range(1, difference.ndim))
-        powers = total(jnp.abs(difference) ** self.order)
-        return (self.epsilon + powers) ** (1 / self.order)
+        # In units of the largest, so that high powers neither vanish nor overflow.
+        size = jnp.abs(difference)
+        largest = lax.stop_gradient(size.max(range(1, size.ndim), keepdims=True))
+        largest = jnp.maximum(largest, self.epsilon)
+        powers = total((size / largest) ** self.order)
+        norm = jnp.where(powers > 0, powers, 1) ** (1 / self.order)
+        return jnp.where(powers > 0, largest.reshape(-1) * norm, 0)
 
 
 def l1(constant: float = 0.5) -> Objective:
@@ -90,24 +99,24 @@ def l2(constant: float = 0.5, *, epsilon: float = 1e-6) -> Objective:
     return Distance(2.0, real_number("l2", constant), float(epsilon))
 
 
-def lp(order: float, constant: float = 0.5, *, epsilon: float = 1e-6) -> Objective:
+def lp(order: float, constant: float = 0.5) -> Objective:
     r"""Penalizes departures from a constant by a norm of any order.
 
-    $$\Bigl(\epsilon + \sum |x - c|^p\Bigr)^{1/p}$$
+    $$\Bigl(\sum |x - c|^p\Bigr)^{1/p}$$
 
     The higher the order, the more the largest departures count.
 
     Args:
         order: $p$, at least 1.
         constant: the brightness $c$ that costs nothing.
-        epsilon: keeps the gradient finite where the distance is zero.
 
     Returns:
-        A penalty in units of brightness.
+        A penalty in units of brightness. Where a picture is the constant everywhere,
+        its gradient counts as zero.
 
     Raises:
         TypeError: if an argument is no number.
-        ValueError: if the order is below 1, or `epsilon` not positive.
+        ValueError: if the order is below 1, or infinite.
 
     Example:
         >>> from jaxinterp.featurevis.objective import View, evaluate
@@ -115,11 +124,11 @@ def lp(order: float, constant: float = 0.5, *, epsilon: float = 1e-6) -> Objecti
         >>> evaluate(lp(3.0), view, 1).round(3).tolist()
         [[1.0]]
     """
-    if real_number("lp", order) < 1:
-        raise ValueError(f"The order of lp() is at least 1, and was {order!r}.")
-    if real_number("lp", epsilon) <= 0:
-        raise ValueError(f"epsilon of lp() is positive, such as 1e-6, not {epsilon!r}.")
-    return Distance(float(order), real_number("lp", constant), float(epsilon))
+    if order == math.inf:
+        raise ValueError("The norm of order infinity is `linf()`.")
+    if isinstance(order, bool) or real_number("lp", order) < 1:
+        raise ValueError(f"The order of lp() is a number from 1, and was {order!r}.")
+    return Distance(float(order), real_number("lp", constant), _TINY)
 
 
 def linf(constant: float = 0.5) -> Objective:

@@ -49,15 +49,17 @@ class Shapes(NamedTuple):
         activations: for each site of the objective, the shape of its activation.
         outputs: the shapes of the model's outputs.
         image: that of the picture.
+        size: of all activations up to the sites, in bytes.
     """
 
     activations: Mapping[Where, tuple[int, ...]]
     outputs: Any
     image: tuple[int, ...]
+    size: int = 0
 
 
 class Objective:
-    """A score of pictures: add, multiply and negate it as you would a number.
+    """A score of pictures: add, multiply, negate and clip it as you would a number.
 
     An objective of your own is a frozen dataclass with this base, registered with
     `jax.tree_util.register_dataclass`: its arrays have the units first, everything else
@@ -128,6 +130,18 @@ class Objective:
 
     def __neg__(self) -> Objective:
         return _combined(operator.neg, self)
+
+    def __abs__(self) -> Objective:
+        return _combined(operator.abs, self)
+
+    def clip(self, low: Objective | float, high: Objective | float) -> Objective:
+        """Returns the objective between bounds, beyond which it has no slope.
+
+        Args:
+            low: the least score.
+            high: the greatest.
+        """
+        return _combined(jnp.clip, self, low, high)
 
 
 @jax.tree_util.register_dataclass
@@ -269,6 +283,11 @@ def _combined(operation: Callable[..., Any], *operands: Any) -> Objective:
 def _as_objective(value: Any) -> Objective:
     if isinstance(value, Objective):
         return value
+    if isinstance(value, str) or value is None:
+        raise TypeError(
+            f"Objectives combine with objectives and numbers, and not with {value!r}. "
+            "Of a string, `as_objective('Conv_0:3')` makes an objective."
+        )
     number = jnp.asarray(value)
     is_real = jnp.issubdtype(number.dtype, jnp.number) and not jnp.iscomplexobj(number)
     if number.ndim > 1 or not is_real:
@@ -295,6 +314,8 @@ def count_units(objective: Objective) -> int:
         2
     """
     sizes = {leaf.shape[0] for leaf in jax.tree.leaves(objective)}
+    if 0 in sizes:
+        raise ValueError("The objective has no units: an index is empty.")
     if len(sizes - {1}) > 1:
         raise ValueError(
             "The parts of an objective are for different numbers of units: "

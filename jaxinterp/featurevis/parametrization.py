@@ -308,7 +308,7 @@ def checked_shape(
     Raises:
         ValueError: if it has others, or one that is not positive.
     """
-    sizes = tuple(shape)
+    sizes = tuple(shape) if isinstance(shape, Iterable) else (shape,)
     are_sizes = all(is_integer(n) and n > 0 for n in sizes)
     if not are_sizes or not least <= len(sizes) <= (most or len(sizes)):
         axes = f"{least} to {most} axes" if most else f"at least {least} of them"

@@ -136,7 +136,7 @@ def path_similarity(
     these; memory with `batch_size` times those.
 
     Args:
-        apply_fn: the model.
+        apply_fn: the model; of arrays that it holds itself, see `maximize`.
         sites: a glob on addresses or a selector: `"inception_*"`.
         variables: of the model.
         images: made pictures `(units * count, ...)`, in the order of the units.
@@ -172,6 +172,8 @@ def path_similarity(
     """
     grouped = measure.by_unit(images, count)
     _check_natural(grouped, natural, arbitrary)
+    natural = jnp.asarray(natural)
+    arbitrary = None if arbitrary is None else jnp.asarray(arbitrary)
     read = measure.site_reader(apply_fn, variables, images, preprocess, sites)
     many, of_one = grouped.shape[0], count + natural.shape[1]
     size = measure.chunk_size(batch_size, of_one, many)

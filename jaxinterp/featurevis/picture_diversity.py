@@ -38,7 +38,7 @@ def picture_diversity(
     grow with $n$ and the square of the channels; memory with `batch_size`.
 
     Args:
-        apply_fn: the model.
+        apply_fn: the model; of arrays that it holds itself, see `maximize`.
         site: whose activation is read, channels last; often that of the unit.
         variables: of the model.
         images: pictures `(units * count, ...)`, in the order of the units.

@@ -134,10 +134,12 @@ def from_start(index: Any, size: int) -> Any:
     """Returns indices counted from the start, where negative ones were from the end.
 
     Args:
-        index: integers.
+        index: integers; those that are in neither range become `size`, which is out of
+            range as well.
         size: of what is indexed.
     """
-    return jnp.where(index < 0, index + size, index)
+    counted = jnp.where(index < 0, index + size, index)
+    return jnp.where(counted < 0, size, counted)
 
 
 def check_channels(shape: tuple[int, ...], name: str) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from jaxinterp.featurevis.canvas import checked_scale, clip_through
@@ -32,7 +33,7 @@ class Generator(Parametrization):
         variables: its weights; they are not optimized.
         latent_shape: of the latent of one picture.
         output_range: what the generator means by black and white.
-        bounds: of the latents, or `None`.
+        bounds: of the latents, two arrays, or `None`.
         scale: standard deviation of the latents at the start.
         dtype: of latents and pictures.
         shape: of one picture.
@@ -42,7 +43,7 @@ class Generator(Parametrization):
     variables: Any
     latent_shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
     output_range: tuple[float, float] = dataclasses.field(metadata={"static": True})
-    bounds: tuple[float, float] | None = dataclasses.field(metadata={"static": True})
+    bounds: Any
     scale: float = dataclasses.field(metadata={"static": True})
     dtype: Any = dataclasses.field(metadata={"static": True})
     shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
@@ -62,7 +63,10 @@ class Generator(Parametrization):
         return clip_through((drawn - low) / (high - low), 0.0, 1.0).astype(self.dtype)
 
     def _bounded(self, latents: Any) -> Any:
-        return latents if self.bounds is None else clip_through(latents, *self.bounds)
+        if self.bounds is None:
+            return latents
+        low, high = (jnp.broadcast_to(b, latents.shape) for b in self.bounds)
+        return clip_through(latents, low, high)
 
 
 def generator(
@@ -71,7 +75,7 @@ def generator(
     latent_shape: Iterable[int] | int,
     *,
     output_range: tuple[float, float] = (-1.0, 1.0),
-    clip: float | tuple[float, float] | None = 3.0,
+    clip: Any = 3.0,
     scale: float = 1.0,
     dtype: Any = jnp.float32,
 ) -> Parametrization:
@@ -86,8 +90,8 @@ def generator(
         output_range: what the generator draws for black and for white: `(-1, 1)` after
             a tanh, `(0, 1)` after a sigmoid.
         clip: the bounds of each latent, in which the generator was trained: one number
-            for both sides or `(low, high)`; `None` for none. The gradient passes
-            through where it clips.
+            for both sides or `(low, high)`; `None` for none. Each may be an array of
+            the shape of a latent. The gradient passes through where it clips.
         scale: standard deviation of the normal latents to start from.
         dtype: of latents and pictures.
 
@@ -113,9 +117,11 @@ def generator(
     """
     dtype = checked_dtype(dtype)
     latent = (latent_shape,) if isinstance(latent_shape, int) else tuple(latent_shape)
-    bounds = (-clip, clip) if isinstance(clip, int | float) else clip
+    bounds = clip if clip is None or isinstance(clip, tuple | list) else (-clip, clip)
     for name, interval in (("clip", bounds), ("output_range", output_range)):
-        if interval is not None and not interval[0] < interval[1]:
+        if interval is not None and not np.all(
+            np.less(*np.broadcast_arrays(*map(np.asarray, interval)))
+        ):
             raise ValueError(f"`{name}` goes from low to high, and is {interval}.")
     asked = jax.ShapeDtypeStruct((1, *latent), dtype)
     drawn = jax.eval_shape(apply_fn, variables, asked)
@@ -132,7 +138,7 @@ def generator(
         variables,
         latent,
         (float(low), float(high)),
-        None if bounds is None else (float(bounds[0]), float(bounds[1])),
+        None if bounds is None else tuple(jnp.asarray(b, dtype) for b in bounds),
         checked_scale(scale),
         dtype,
         drawn.shape[1:],

@@ -206,8 +206,9 @@ def shared(
         parametrization: `fourier`, `pixels` or `pyramid`.
         factors: how much smaller each shared layer is along each spatial axis.
         anchors: for how many places along the group a layer is given.
-        is_offset: whether shared layers are moved by half an entry of theirs, so that
-            their grids do not begin where those of the pictures' own layers do.
+        is_offset: whether shared layers are moved by half an entry of theirs, in whole
+            pixels, so that their grids do not begin where those of the pictures' own
+            layers do.
         scale: standard deviation of the shared layers at the start.
 
     Returns:
@@ -269,7 +270,7 @@ def _hats(anchors: int, count: int) -> np.ndarray:
 
 
 def _checked_factors(factors: Iterable[int]) -> tuple[int, ...]:
-    values = tuple(factors)
+    values = tuple(factors) if isinstance(factors, Iterable) else (factors,)
     whole = all(is_integer(f) and f > 0 for f in values)
     if not values or not whole or list(values) != sorted(set(values)):
         raise ValueError(

@@ -5,12 +5,14 @@ from __future__ import annotations
 from jaxinterp.featurevis.affine import (
     box_crop,
     crop_or_pad,
+    flip,
     jitter,
     pad,
     rotate,
     scale,
 )
-from jaxinterp.featurevis.perturb import noise
+from jaxinterp.featurevis.integers import checked_integer
+from jaxinterp.featurevis.perturb import blur, noise
 from jaxinterp.featurevis.transform import Transform, compose
 from jaxinterp.featurevis.warp import Size
 
@@ -98,6 +100,70 @@ def atlas_transforms() -> Transform:
             rotate(choices=angles),
             jitter(2),
             crop_or_pad(),
+        ]
+    )
+
+
+def captum_transforms() -> Transform:
+    """Returns the transforms of captum's branch for optimization: many small moves.
+
+    Returns:
+        A transform that keeps the size of the picture, which is more than 40.
+
+    Example:
+        >>> captum_transforms()(jax.random.key(0), jnp.zeros((64, 80, 3))).shape
+        (64, 80, 3)
+
+    References:
+        captum, branch `optim-wip`, `TransformationRobustness`, which shrinks pictures
+        where this one crops them to their size.
+    """
+    angles = [*_degrees(-20, 20), *_degrees(-10, 10), *_degrees(-5, 5), *[0.0] * 5]
+    scales = [0.995**i for i in range(-5, 80)]
+    scales += 2 * [0.998**i for i in range(20, 40)]
+    return compose(
+        [
+            pad(2),
+            *(jitter(4) for _ in range(10)),
+            scale(choices=scales),
+            rotate(choices=angles),
+            jitter(2),
+            crop_or_pad(),
+        ]
+    )
+
+
+def xplique_transforms(size: int) -> Transform:
+    """Returns the transforms of Xplique, which also blur and mirror.
+
+    Args:
+        size: side of the picture, by a sixteenth of which it is moved.
+
+    Returns:
+        A transform that keeps the size of the picture.
+
+    Raises:
+        ValueError: if the size is no integer of at least 16.
+
+    Example:
+        >>> xplique_transforms(32)(jax.random.key(0), jnp.zeros((32, 32, 3))).shape
+        (32, 32, 3)
+
+    References:
+        Xplique, `features_visualizations/transformations.py`,
+        `generate_standard_transformations`, which resizes where this one crops.
+    """
+    unit = checked_integer("size", size, 16, call="xplique_transforms") // 16
+    return compose(
+        [
+            pad(4 * unit, fill=0.0),
+            *(jitter(n * unit) for n in (2, 2, 4, 4, 4)),
+            scale(0.92, 0.96),
+            blur(1.0, 1.1),
+            jitter(unit),
+            jitter(unit),
+            flip(),
+            crop_or_pad(size),
         ]
     )
 

@@ -9,6 +9,7 @@ last.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sized
@@ -17,11 +18,11 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
+from jax.core import Tracer
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxinterp import loop
-from jaxinterp.featurevis.model import Preprocess, Reader, hashable, reader
+from jaxinterp.featurevis.model import Preprocess, Reader, reader
 from jaxinterp.featurevis.names import as_objective
 from jaxinterp.featurevis.objective import Objective, View, count_units, evaluate
 from jaxinterp.trace.transform import ApplyFn
@@ -43,7 +44,7 @@ class Scores(NamedTuple):
     places: Any
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Scorer:
     """Scores pictures for all units.
 
@@ -83,6 +84,8 @@ def scorer(
     variables: Any,
     images: Any,
     preprocess: Preprocess | None,
+    *,
+    has_places: bool = True,
 ) -> tuple[Scorer, Objective]:
     """Returns what scores pictures, and the objective bound to the model.
 
@@ -92,6 +95,7 @@ def scorer(
         variables: of the model.
         images: a batch like those that will come.
         preprocess: from pictures to inputs of the model; nothing by default.
+        has_places: whether places are asked for, if the objective looks at them.
 
     Raises:
         AddressError: if the model has no such site.
@@ -99,12 +103,13 @@ def scorer(
     """
     asked = as_objective(objective)
     image = jax.ShapeDtypeStruct(images.shape[1:], images.dtype)
-    read, shapes = reader(hashable(apply_fn), asked, variables, image, preprocess)
+    read, shapes = reader(apply_fn, asked, variables, image, preprocess)
     bound = asked.bound(shapes)
     one = jax.ShapeDtypeStruct((1, *image.shape), image.dtype)
     activations, outputs = jax.eval_shape(read, variables, one)
     places = None
-    if _is_mean_of_places(bound, View(OrderedDict(activations), outputs, one, 0)):
+    view = View(OrderedDict(activations), outputs, one, 0)
+    if has_places and _is_mean_of_places(bound, view):
         (shape,) = shapes.activations.values()
         places = tuple(shape[:-1])
     return Scorer(read, count_units(bound), places), bound
@@ -127,6 +132,36 @@ def check_alone(bound: Objective, call: str) -> None:
             "one.\nLeave out `diversity`, `alignment`, `interpolate` and "
             "`for_pictures`."
         )
+
+
+def check_outside(call: str, *trees: Any) -> None:
+    """Raises if a transformation such as `jit` is tracing what a stream is scored with.
+
+    Args:
+        call: the function that reads the stream.
+        *trees: variables and objective.
+
+    Raises:
+        TypeError: if it is.
+    """
+    if loop.is_traced(*trees):
+        raise TypeError(
+            f"{call}() reads a stream on the host, and was given arrays that a "
+            "transformation such as `jax.jit` is tracing.\nCall it outside of that."
+        )
+
+
+def described_units(bound: Objective) -> str:
+    """Returns what tells the units of an objective from those of another.
+
+    Args:
+        bound: the objective.
+    """
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(bound)]
+    numbers = [x.tolist() for x in leaves if np.issubdtype(x.dtype, np.integer)]
+    sites = ", ".join(map(repr, bound.sites)) or "the outputs"
+    digest = hashlib.sha256(repr(numbers).encode()).hexdigest()[:8] if numbers else ""
+    return f"{sites} #{digest}" if digest else sites
 
 
 def check_places(found: Scorer, by: Any) -> None:
@@ -280,6 +315,11 @@ def check_stream(batches: Any) -> None:
 
 
 def _checked(batch: Any, number: int, first: Any) -> Any:
+    if isinstance(batch, Tracer):
+        raise TypeError(
+            "A stream of pictures is read outside of `jax.jit` and other "
+            f"transformations, and batch {number} is {batch}."
+        )
     if not isinstance(batch, jax.Array | np.ndarray) or not batch.ndim:
         hint = " Write `(b.images for b in batches)`." if _has_images(batch) else ""
         raise TypeError(
@@ -308,8 +348,8 @@ def _filled_up(part: Any, first: Any) -> Any:
     numpy = np if isinstance(part, np.ndarray) else jnp
     more = numpy.broadcast_to(part[:1], (missing, *part.shape[1:]))
     whole = numpy.concatenate([part, more])
-    is_placed = isinstance(first, jax.Array)
-    return jax.device_put(whole, first.sharding) if is_placed else whole
+    placed = everywhere(first)  # what is not spread is committed to no device
+    return whole if placed is None else jax.device_put(whole, first.sharding)
 
 
 def over_stream(
@@ -352,16 +392,6 @@ def everywhere(images: Any) -> Any:
     if isinstance(images, jax.Array) and isinstance(images.sharding, NamedSharding):
         return NamedSharding(images.sharding.mesh, PartitionSpec())
     return None
-
-
-def lay(arrays: Any, placed: Any) -> Any:
-    """Returns arrays inside of `jit`, laid where `everywhere` says.
-
-    Args:
-        arrays: a pytree.
-        placed: a sharding, or `None` to leave them where they are.
-    """
-    return arrays if placed is None else lax.with_sharding_constraint(arrays, placed)
 
 
 def trouble_in(is_wrong: Any, count: Any) -> Any:

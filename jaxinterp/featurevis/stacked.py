@@ -1,7 +1,8 @@
 """Pictures of one unit that are parametrized in different ways."""
 
 import dataclasses
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import jax
@@ -14,10 +15,10 @@ from jaxinterp.featurevis.parametrization import Parametrization, checked_images
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
 class Stacked(Parametrization):
-    """One parametrization for each picture of a group.
+    """One parametrization after the other, for the pictures of a group.
 
     Attributes:
-        parts: of the pictures, in their order.
+        parts: of the pictures, in their order; after the last comes the first.
         shape: of one picture.
     """
 
@@ -25,40 +26,37 @@ class Stacked(Parametrization):
     shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
 
     def init(self, key: Array, count: int) -> Any:
-        """Returns the parameters of each part, if there are as many as pictures."""
-        if count != len(self.parts):
-            raise ValueError(
-                f"stacked() has parametrizations of {len(self.parts)} pictures, and "
-                f"count={count} was asked for. Write `count={len(self.parts)}`."
-            )
+        """Returns the parameters of each picture."""
         keys = [jax.random.fold_in(key, j) for j in range(count)]
-        return tuple(p.init(k, 1) for p, k in zip(self.parts, keys, strict=True))
+        return tuple(part.init(k, 1) for part, k in self._with(keys))
 
     def images(self, params: Any) -> Float[Array, "count *shape"]:
-        """Returns the picture of each part, in [0, 1]."""
-        pairs = zip(self.parts, params, strict=True)
-        return jnp.concatenate([part.images(p) for part, p in pairs])
+        """Returns the pictures, in [0, 1]."""
+        return jnp.concatenate([part.images(p) for part, p in self._with(params)])
 
     def inverse(self, images: Float[Array, "count *shape"]) -> Any:
-        """Returns the parameters of each part."""
+        """Returns the parameters of each picture."""
         images = checked_images(images, self.shape)
-        pairs = zip(self.parts, images[:, None], strict=True)
-        return tuple(part.inverse(image) for part, image in pairs)
+        return tuple(part.inverse(i) for part, i in self._with(images[:, None]))
+
+    def _with(self, pictures: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+        return zip(itertools.cycle(self.parts), pictures, strict=False)
 
 
 def stacked(parametrizations: Iterable[Parametrization]) -> Parametrization:
     """Parametrizes each picture of a unit in a way of its own, to compare the ways.
 
     Args:
-        parametrizations: one for each of the `count` pictures of a unit, for pictures
-            of one shape and dtype.
+        parametrizations: of the first, the second, ... picture of each unit, of one
+            shape and dtype. If there are more pictures, it begins again.
 
     Returns:
-        A parametrization of so many pictures. It has an inverse if all have.
+        A parametrization; give as many pictures as there are parts, `count=`. It has an
+        inverse if all have.
 
     Raises:
         TypeError: if something else is given.
-        ValueError: if there are none, or their pictures differ in shape.
+        ValueError: if there are none, or their pictures differ in shape or dtype.
 
     Example:
         >>> from jaxinterp.featurevis import fourier, pixels
@@ -66,6 +64,8 @@ def stacked(parametrizations: Iterable[Parametrization]) -> Parametrization:
         >>> ways.images(ways.init(jax.random.key(0), 2)).shape
         (2, 8, 8, 3)
     """
+    if isinstance(parametrizations, Parametrization):
+        parametrizations = [parametrizations]
     parts = tuple(parametrizations)
     for part in parts:
         if not isinstance(part, Parametrization):
@@ -73,10 +73,18 @@ def stacked(parametrizations: Iterable[Parametrization]) -> Parametrization:
                 "stacked() takes parametrizations, `stacked([pixels(shape), "
                 f"fourier(shape)])`, and one of them was {part!r}."
             )
-    shapes = {part.shape for part in parts}
-    if len(shapes) != 1:
+    kinds = {(part.shape, _dtype(part)) for part in parts}
+    if len(kinds) != 1:
+        found = sorted(f"{dtype}{list(shape)}" for shape, dtype in kinds)
         raise ValueError(
-            "stacked() takes parametrizations of pictures of one shape, and was given "
-            f"those of {sorted(shapes)}."
+            "stacked() takes parametrizations of pictures of one shape and dtype, and "
+            f"was given those of {', '.join(found) or 'none'}."
         )
-    return Stacked(parts, shapes.pop())
+    return Stacked(parts, parts[0].shape)
+
+
+def _dtype(part: Parametrization) -> str:
+    def one(part: Parametrization) -> Any:
+        return part.images(part.init(jax.random.key(0), 1))
+
+    return jax.eval_shape(one, part).dtype.name

@@ -10,7 +10,6 @@ its parameters.
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import Any
 
@@ -22,7 +21,7 @@ from jaxtyping import Array, Float
 from jaxinterp.featurevis.integers import checked_integer
 from jaxinterp.featurevis.model import Preprocess
 from jaxinterp.featurevis.objective import Objective
-from jaxinterp.featurevis.scoring import Scorer, check_alone, scorer
+from jaxinterp.featurevis.scoring import check_alone, scorer
 from jaxinterp.trace.transform import ApplyFn
 
 # One number for each picture, or one for all.
@@ -291,21 +290,19 @@ def tuning_curve(
         batch_size = checked_integer("batch_size", batch_size, 1, call="tuning_curve")
     grid, picture = stimuli.shape[:axes], stimuli.shape[axes:]
     flat = stimuli.reshape(-1, *picture)
-    found, bound = scorer(apply_fn, objective, variables, flat, preprocess)
+    found, bound = scorer(
+        apply_fn, objective, variables, flat, preprocess, has_places=False
+    )
     check_alone(bound, "tuning_curve")
+    score = jax.jit(lambda w, o, images: found(w, o, images).pictures)
     count = flat.shape[0]
     size = min(batch_size or count, count)
     parts = []
     for start in range(0, count, size):
         index = np.minimum(np.arange(start, start + size), count - 1)
-        part = _scores(found, variables, bound, flat[index])  # one compilation
+        part = score(variables, bound, flat[index])  # one compilation
         parts.append(part[:, : count - start])
     return jnp.concatenate(parts, axis=1).reshape(-1, *grid)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _scores(found: Scorer, variables: Any, bound: Objective, images: Any) -> Any:
-    return found(variables, bound, images).pictures
 
 
 def _canvas(shape: Shape, dtype: Any, *parameters: Number) -> list[Any]:

@@ -38,12 +38,13 @@ def whitened(vector: Any, activations: Any, *, ridge: float = 1e-3) -> Any:
 
     Returns:
         Directions in the shape of `vector`, in its units divided by those of the
-        activations, squared.
+        activations, squared; float32 at least.
 
     Raises:
         TypeError: if something is not of real numbers.
-        ValueError: if the numbers of channels differ, `ridge` is negative, or there are
-            fewer activations than channels and no ridge.
+        ValueError: if the numbers of channels differ, `ridge` is negative, something is
+            not finite, there are fewer activations than channels and no ridge, or
+            all activations are zero.
 
     Example:
         >>> activations = jnp.array([[2.0, 0.0], [0.0, 1.0]])
@@ -65,11 +66,11 @@ def whitened(vector: Any, activations: Any, *, ridge: float = 1e-3) -> Any:
             f"activations (..., channels); they have shapes {vector.shape} and "
             f"{activations.shape}."
         )
-    if not ridge >= 0:
+    if not is_traced(ridge) and not ridge >= 0:
         raise ValueError(f"whitened: `ridge` must not be negative, and is {ridge!r}.")
     channels = activations.shape[-1]
     h = activations.reshape(-1, channels)
-    if not ridge and len(h) < channels:
+    if not is_traced(ridge) and not ridge and len(h) < channels:
         raise ValueError(
             f"whitened: {len(h)} activations do not tell how {channels} channels vary "
             "together. Give more, or a `ridge` such as 1e-3."
@@ -78,9 +79,20 @@ def whitened(vector: Any, activations: Any, *, ridge: float = 1e-3) -> Any:
     moment = jnp.einsum("nc,nd->cd", h, h, precision="highest") / max(len(h), 1)
     moment += ridge * jnp.trace(moment) / channels * jnp.eye(channels, dtype=h.dtype)
     found = jax.scipy.linalg.solve(moment, vector.T.astype(h.dtype), assume_a="pos").T
-    if not is_traced(found) and not np.isfinite(np.asarray(found)).all():
-        raise ValueError(
-            "whitened: the second moment of the activations has no inverse: some "
-            "channels are always zero or always together. Give a `ridge` such as 1e-3."
-        )
-    return found.astype(vector.dtype)
+    if not is_traced(found):
+        _check_finite(found, vector, h)
+    return found
+
+
+def _check_finite(found: Any, vector: Any, activations: Any) -> None:
+    if np.isfinite(np.asarray(found)).all():
+        return
+    for name, array in (("direction", vector), ("activations", activations)):
+        if not np.isfinite(np.asarray(array, np.float32)).all():
+            raise ValueError(f"whitened: the {name} must be finite, and some are not.")
+    if not np.asarray(activations, np.float32).any():
+        raise ValueError("whitened: there are no activations other than zero.")
+    raise ValueError(
+        "whitened: the second moment of the activations has no inverse: some channels "
+        "are always zero or always together. Give a `ridge` such as 1e-3."
+    )

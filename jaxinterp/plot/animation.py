@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from jaxinterp.featurevis.integers import checked_integer
+
 
 def save_gif(
     path: str | os.PathLike[str],
@@ -19,7 +21,8 @@ def save_gif(
 ) -> None:
     """Writes pictures as the frames of an animated GIF, which is repeated forever.
 
-    A GIF has 256 colors, so that the frames are close to the pictures and not the same.
+    A GIF has 256 colors, so that the frames are close to the pictures and not the same;
+    equal pictures in a row become one frame that is shown for longer.
 
     Args:
         path: of the file; an existing one is replaced.
@@ -38,6 +41,11 @@ def save_gif(
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     save_gif(f"{folder}/brighter.gif", frames)
     """
+    if isinstance(images, dict):
+        raise ValueError(
+            "save_gif: `images` is an array of frames, and was a dictionary. Of the "
+            "first picture write `[x[0] for x in result.snapshots.values()]`."
+        )
     shown = np.asarray(images, np.float32)
     is_shape = shown.ndim == 4 and shown.shape[-1] in (1, 3) and shown.size
     # Half-precision pictures leave the range by rounding; NaN is in none.
@@ -46,11 +54,10 @@ def save_gif(
             "save_gif: `images` are (frames, height, width, channels) with one channel "
             f"or three, in [0, 1], and are {shown.shape} in [{_ends(shown)}]."
         )
-    is_whole = isinstance(enlarge, numbers.Integral) and enlarge >= 1
-    if not is_whole or not seconds >= 0.01:
+    enlarge = checked_integer("enlarge", enlarge, 1, call="save_gif")
+    if not isinstance(seconds, numbers.Real) or not 0.01 <= seconds <= 600:
         raise ValueError(
-            "save_gif: `enlarge` is an integer of at least 1 and `seconds` at least "
-            f"0.01; they are {enlarge!r} and {seconds!r}."
+            f"save_gif: `seconds` lies between 0.01 and 600, and is {seconds!r}."
         )
     levels = np.round(np.clip(shown, 0, 1) * 255).astype(np.uint8)
     levels = levels.repeat(enlarge, axis=1).repeat(enlarge, axis=2)

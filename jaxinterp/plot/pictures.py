@@ -9,6 +9,8 @@ import numpy as np
 from matplotlib.colors import hsv_to_rgb
 from matplotlib.figure import Figure
 
+from jaxinterp.featurevis.integers import checked_integer
+
 # Inches: around a grid, between its cells, and for a line of text above a cell.
 _EDGE, _GAP, _TITLE = 0.08, 0.06, 0.2
 
@@ -138,7 +140,7 @@ def false_colors(images: Any) -> np.ndarray:
         Pictures `(..., 3)`, in [0, 1], float32.
 
     Raises:
-        ValueError: if there is no channel.
+        ValueError: if there is no channel, or they are not in [0, 1].
 
     Example:
         >>> false_colors(np.array([[0.0, 1.0], [1.0, 1.0]])).tolist()
@@ -149,6 +151,12 @@ def false_colors(images: Any) -> np.ndarray:
         raise ValueError(
             "false_colors: `images` must have channels, (..., channels), and the shape "
             f"is {shown.shape}."
+        )
+    # Half precision leaves the range by rounding.
+    if ((shown < -1e-2) | (shown > 1.01)).any():
+        raise ValueError(
+            "false_colors: `images` must be in [0, 1], and are in "
+            f"[{np.nanmin(shown):g}, {np.nanmax(shown):g}]."
         )
     channels = shown.shape[-1]
     if channels == 1:
@@ -180,10 +188,7 @@ def _checked(images: Any, call: str, name: str, axes: int) -> np.ndarray:
 
 
 def _check_columns(columns: Any, call: str) -> None:
-    if not isinstance(columns, int) or columns < 1:
-        raise ValueError(
-            f"{call}: `columns` is how many stand in a row, from 1, and is {columns!r}."
-        )
+    checked_integer("columns", columns, 1, call=call)
 
 
 def _figure(width: float, height: float) -> Figure:

@@ -33,10 +33,47 @@ def batch_axis(flow: Flow, value: Value, size: int) -> int | None:
     Returns:
         The axis, or `None` if it cannot be told.
     """
+    return _axes(flow, size, value).get(value)
+
+
+def mixing_equation(flow: Flow, value: Value, size: int) -> Equation | None:
+    """Returns an equation that adds up or compares examples, on which a value depends.
+
+    Such is the mean over the batch of a batch norm in training. What is not understood
+    is not found.
+
+    Args:
+        flow: the program, which must not be the body of a loop.
+        value: one of its values.
+        size: the size of the batch, more than 1.
+
+    Returns:
+        The first such equation, or `None`.
+    """
+    axes = _axes(flow, size, value)
+    mixed: dict[Value, Equation] = {}
+    for equation in flow.program.equations:
+        operands = [v for v in equation.values if v in flow.active]
+        found = next((mixed[v] for v in operands if v in mixed), None)
+        if found is None and any(
+            axes.get(v) is not None and _takes_together(equation, i, axes[v])
+            for i, v in enumerate(equation.inputs)
+            if isinstance(v, Value) and v in flow.active
+        ):
+            found = equation
+        if found is not None:
+            mixed.update(dict.fromkeys(equation.outputs, found))
+        if value in equation.outputs:
+            break
+    return mixed.get(value)
+
+
+def _axes(flow: Flow, size: int, last: Value) -> dict[Value, int | None]:
+    """The axis of examples of the values up to one, where it can be told."""
     inputs = (v for v in flow.program.inputs if v in flow.active)
     axes: dict[Value, int | None] = dict.fromkeys(inputs, 0)
     for equation in flow.program.equations:
-        if value in axes:
+        if last in axes:
             break
         found = {
             _moved(equation, i, axes.get(v), size)
@@ -45,7 +82,15 @@ def batch_axis(flow: Flow, value: Value, size: int) -> int | None:
         }
         if len(found) == 1:
             axes.update(dict.fromkeys(equation.outputs, *found))
-    return axes.get(value)
+    return axes
+
+
+def _takes_together(equation: Equation, operand: int, axis: int | None) -> bool:
+    if equation.primitive is p.dot_general_p:
+        contracting, _ = equation.params["dimension_numbers"]
+        return axis in contracting[operand]
+    is_reduction = KINDS.get(equation.primitive) in (Kind.SUM, Kind.PICK)
+    return is_reduction and axis in equation.params.get("axes", ())
 
 
 def _moved(equation: Equation, operand: int, axis: int | None, size: int) -> int | None:

@@ -227,3 +227,14 @@ def test_a_model_that_cannot_be_hashed_will_do():
 def test_pictures_are_arrays_of_floats():
     with pytest.raises(TypeError, match=r"result\.images"):
         measure.check_pictures([[1.0]], "`images`")
+
+
+def test_numpy_pictures_under_transformations():
+    images = np.random.default_rng(0).uniform(size=(2, 4, 4, 3)).astype(np.float32)
+
+    def run(w):
+        given = (lambda w, x: jnp.tanh(w * x), "tanh:0,1", w, images)
+        return fv.achieved_scores(*given)
+
+    np.testing.assert_allclose(jax.jit(run)(1.5), run(1.5), rtol=1e-6)
+    assert np.isfinite(jax.grad(lambda w: run(w).sum())(1.5))

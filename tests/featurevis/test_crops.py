@@ -101,3 +101,16 @@ def test_crops_that_cannot_be_cut() -> None:
     empty: Iterator[Any] = iter([])
     with pytest.raises(ValueError, match="has 0 pictures"):
         crops(empty, without)
+
+
+def test_pictures_may_be_resized_by_numpy() -> None:
+    images = (255 * RNG.uniform(size=(3, 4, 6, 3))).astype(np.uint8)
+    found = crops([images], chosen_at([[2]], [[[0, 0]]]), resize=lambda x: x[:, ::2])
+    assert found.dtype == np.uint8
+    assert np.array_equal(found[0, 0], images[2, ::2])
+
+
+def test_one_sort_of_examples_is_asked_for() -> None:
+    found = dataset_examples(model, "tanh:*", W, [IMAGES])
+    with pytest.raises(TypeError, match=r"`crops\(batches, examples\.top\)`"):
+        crops([IMAGES], found)

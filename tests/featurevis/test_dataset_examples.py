@@ -1,8 +1,11 @@
 """Dataset examples against a full sort in NumPy, however the stream is cut."""
 
+import dataclasses
+import gc
 import os
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +184,7 @@ def test_one_compilation_and_one_pass_of_the_model_serve_all_batches() -> None:
     ran.clear()
     dataset_examples(counted, channel("tanh"), W, batches)
     jax.effects_barrier()
-    assert len(traced) < once  # shapes are looked up, the program is there
+    assert len(traced) == once
     assert len(ran) == len(batches)
 
 
@@ -372,25 +375,41 @@ def test_an_array_is_no_stream() -> None:
 
 def test_another_score_is_not_gone_on_with() -> None:
     before = find(cut(IMAGES, 8), "tanh:*", by="picture")
-    with pytest.raises(ValueError, match=r"by='picture', and this call .* by='place'"):
+    with pytest.raises(ValueError, match=r"(?s)by='picture'.*this call .* by='place'"):
         find(cut(IMAGES, 8), "tanh:*", by="place", resume=before.state)
 
 
-def test_a_second_call_compiles_nothing() -> None:
-    traces = []
+def test_a_changed_preprocess_is_seen_and_models_are_let_go() -> None:
+    @dataclasses.dataclass
+    class Shift:
+        mean: float
 
-    def watched(w: Any, x: Any) -> Any:
-        traces.append(x.shape)
-        return model(w, x)
+        def __call__(self, x: Any) -> Any:
+            return x - self.mean
 
-    def run(index: list[int]) -> Any:
-        return dataset_examples(watched, channel("tanh", index), W, [IMAGES])
+    class Model:
+        def __call__(self, w: Any, x: Any) -> Any:
+            return model(W, x)
 
-    run([0, 1])
-    traces.clear()
-    found = run([3, 4])
-    assert len(traces) <= 1  # for the graph in which the site is looked up
-    assert same(found.top.indices, find([IMAGES], channel("tanh", [3, 4])).top.indices)
+    shift, kept = Shift(0.0), Model()
+
+    def run() -> tuple[Any, ...]:
+        given = (kept, "tanh:0", None)
+        options = {"preprocess": shift}
+        return (
+            dataset_examples(*given, [IMAGES], k=1, **options).top.scores,
+            fv.activation_distribution(*given, [IMAGES], **options).mean,
+            fv.tuning_curve(*given, jnp.asarray(IMAGES), **options)[0, :1],
+        )
+
+    before = run()
+    shift.mean = 0.5
+    for first, second in zip(before, run(), strict=True):
+        assert abs(np.asarray(first) - np.asarray(second)).max() > 1e-3
+    gone = weakref.ref(kept)
+    del kept
+    gc.collect()
+    assert gone() is None
 
 
 @pytest.mark.parametrize("part", ["diversity", "alignment"])
@@ -402,3 +421,34 @@ def test_pictures_of_a_stream_are_not_compared(part: str) -> None:
         fv.activation_distribution(model, objective, W, [IMAGES])
     with pytest.raises(ValueError, match="tuning_curve: the objective"):
         fv.tuning_curve(model, objective, W, IMAGES)
+
+
+def test_pictures_of_another_size_are_not_gone_on_with() -> None:
+    before = find([IMAGES], "tanh:0")
+    with pytest.raises(ValueError, match=r"(?s)\(4, 6\) of .*places \(4, 4\) of"):
+        find([IMAGES[:, :, :4]], "tanh:0", resume=before.state)
+    with pytest.raises(ValueError, match=r"(?s)of 'tanh' #.* of 'tanh' #"):
+        find([IMAGES], "tanh:1", resume=before.state)
+
+
+def test_quantiles_and_keys_are_looked_at() -> None:
+    whole = find([IMAGES], quantiles=(0.25, 0.5), key=KEY)
+    array = find([IMAGES], quantiles=np.array([0.25, 0.5]), key=KEY)
+    assert same(whole.quantiles, array.quantiles)
+    assert find([IMAGES], quantiles=0.5, key=KEY).quantiles.indices.shape[1] == 1
+    for key in (0, jax.random.PRNGKey(0), jax.random.split(KEY)):
+        with pytest.raises(TypeError, match=r"dataset_examples\(\) .* needs one key"):
+            find([IMAGES], quantiles=(0.5,), key=key)
+
+
+def test_a_stream_is_read_outside_of_transformations() -> None:
+    for read in (dataset_examples, fv.activation_distribution):
+        with pytest.raises(TypeError, match=r"reads a stream on the host"):
+            jax.jit(lambda w, read=read: read(model, "tanh:*", w, [IMAGES]))(W)
+        with pytest.raises(TypeError, match=r"outside of `jax\.jit`"):
+            jax.jit(lambda x, read=read: read(model, "tanh:*", W, [x]))(IMAGES)
+
+
+def test_variables_are_arrays() -> None:
+    with pytest.raises(TypeError, match=r"(?s)`variables` are arrays.*from_equinox"):
+        dataset_examples(lambda w, x: jnp.tanh(x), "tanh:*", {"f": jnp.tanh}, [IMAGES])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxinterp.featurevis.direction import (
+    cosine,
     direction,
     direction_neuron,
     dot_cosine,
@@ -102,6 +103,20 @@ def test_a_patch_may_lie_along_other_axes():
     found = scores(tensor_direction("a", target, position=(1, 0, 1)), {"a": VOLUMES})
     expected = (VOLUMES[:, 1:3, 0:1, 1:4] * target).sum(-1).mean((1, 2, 3))
     np.testing.assert_allclose(found[0], expected, rtol=1e-11)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_angle_alone(name):
+    a = ALL[name]
+
+    def angle(one, v):
+        flat = one.reshape(-1, 5)
+        return np.mean(flat @ v / np.linalg.norm(flat, axis=1) / np.linalg.norm(v))
+
+    found = scores(cosine("a", V), {"a": a})
+    np.testing.assert_allclose(found, [[angle(o, v) for o in a] for v in V], rtol=1e-10)
+    np.testing.assert_allclose(scores(cosine("a", 7 * V), {"a": 9 * a}), found)
+    assert (scores(cosine("a", V), {"a": 0 * a}) == 0).all()
 
 
 def test_a_patch_of_one_place_is_a_neuron():

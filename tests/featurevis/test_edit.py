@@ -178,3 +178,16 @@ def test_what_cannot_be_edited_is_an_error():
         )
     with pytest.raises(ValueError, match="No site matches"):
         fv.invert(red_is_lost, "nowhere", None, IMAGES, **OPTIONS)
+
+
+def test_a_weight_is_one_number_and_style_has_several_sites():
+    model = (lambda w, x: jnp.exp(x), "exp:0", None, IMAGES)
+    with pytest.raises(ValueError, match=r"one number for all images, .* \(2,\)"):
+        fv.accentuate(*model, weight=jnp.ones(2), **OPTIONS)
+    with pytest.raises(TypeError, match=r"Write `\['tanh'\]`"):
+        fv.style_transfer(
+            red_is_lost, "tanh", "tanh", None, IMAGES[:1], IMAGES[:1], **OPTIONS
+        )
+    for edit in (fv.invert, fv.caricatures):
+        with pytest.raises(ValueError, match="at least one image, with the batch"):
+            edit(red_is_lost, "tanh", None, IMAGES[:0], **OPTIONS)

@@ -72,3 +72,8 @@ def test_a_picture_that_is_no_number_stays_none_beside_the_others():
     assert np.isnan(seen[1:]).all()
     with pytest.raises(ValueError, match="must not be negative"):
         faded(images, -importance)
+
+
+def test_it_runs_under_jit_on_arrays_from_outside():
+    images, importance = jnp.full((1, 4, 4, 3), 0.5), jnp.ones((1, 4, 4))
+    np.testing.assert_allclose(jax.jit(lambda: faded(images, importance))(), 0.5)

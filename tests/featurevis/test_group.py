@@ -105,8 +105,15 @@ def test_pictures_that_cannot_be_named(pictures, error, message, unchecked):
 
 @pytest.mark.parametrize("number", [6, -7])
 def test_pictures_that_are_not_there(number):
-    with pytest.raises(ValueError, match="there are 6 of each unit"):
+    with pytest.raises(ValueError, match=r"are 6 of each unit.\nWrite `count=7`"):
         scores(for_pictures("a:0", number), {"a": MAPS})
+    with pytest.raises(ValueError, match=r"of 6 pictures, \[0, -6\] names one twice"):
+        scores(for_pictures("a:0", [0, -6]), {"a": MAPS})
+
+
+def test_a_range_of_pictures():
+    found = scores(for_pictures("a:0", range(1, 3)), {"a": MAPS})[0]
+    assert np.flatnonzero(found).tolist() == [1, 2]
 
 
 def test_what_compares_says_so():

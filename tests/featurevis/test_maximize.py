@@ -42,6 +42,9 @@ def maximize(objective, *, net=NET, variables=VARIABLES, shape=SHAPE, **options)
     return fv.maximize(net.apply, objective, variables, **options)
 
 
+_STEP = optax.sgd(1.0)
+
+
 def to_bytes(images):
     return jnp.round(255 * images).astype(jnp.uint8)
 
@@ -132,7 +135,38 @@ OBJECTIVES = {
     "custom": fv.custom(
         lambda view: view.activations["first"].mean((1, 2, 3)), "first"
     ),
+    "facet": fv.facet("first", lambda a: a.mean((1, 2, 3)), np.arange(5.0)),
+    "for_pictures": fv.for_pictures("second:1", 0) + fv.for_pictures("second:2", 1),
+    "only the cosine": fv.cosine("second", np.arange(5.0)),
+    "clipped": abs(fv.channel("second", 1)).clip(-1.0, 9.0),
+    "whitened": fv.direction("second", fv.whitened(np.arange(5.0), TARGET)),
+    "lp": fv.channel("second", 1) - 1e-4 * fv.lp(4.0),
+    "l1 and l2": fv.channel("second", 1) - 1e-4 * (fv.l1() + fv.l2() + fv.linf()),
+    "blurred": fv.channel("second", 1) - 1e-4 * fv.blur_penalty(),
+    "low": fv.channel("second", 1) - 1e-4 * fv.frequency_penalty(),
+    "inside": fv.channel("second", 1) - 1e-4 * fv.boundary_penalty(2),
+    "opacity": fv.channel("second", 1) - 1e-4 * fv.opacity_penalty(),
+    "plausible": fv.channel("second", 1) - 1e-4 * fv.prior_distance(lambda x: 0.9 * x),
 }
+
+
+def test_no_objective_is_missing_from_the_table():
+    def below(cls):
+        return {cls}.union(*(below(c) for c in cls.__subclasses__()))
+
+    def parts(value):
+        if not isinstance(value, fv.Objective):
+            return set()
+        fields = dataclasses.fields(value)
+        inside = [getattr(value, field.name) for field in fields]
+        flat = [x for i in inside for x in (i if isinstance(i, tuple) else (i,))]
+        return {type(value)}.union(*map(parts, flat))
+
+    private = {fv.Objective}
+    ours = {c for c in below(fv.Objective) if c.__module__.startswith("jaxinterp")}
+    ours = {c for c in ours if not c.__name__.startswith("_")} - private
+    tried = set().union(*(parts(fv.as_objective(o)) for o in OBJECTIVES.values()))
+    assert ours - tried == set()
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
@@ -143,6 +177,56 @@ def test_every_objective_ascends(name):
     assert (after > before).all()
     assert result.images.shape == (2, *SHAPE)
     assert result.images.dtype == jnp.float32
+
+
+def test_a_schedule_sees_the_steps():
+    rising = fv.schedule(lambda step: 1.0 * step)
+    whole = maximize(rising, steps=6, warmup_steps=2, samples=2)
+    np.testing.assert_array_equal(whole.history[:, 0], np.arange(6))
+    part = maximize(rising, steps=4, warmup_steps=2, samples=2)
+    rest = maximize(rising, steps=6, warmup_steps=2, samples=2, resume=part)
+    np.testing.assert_array_equal(rest.history, whole.history)
+
+
+def test_transforms_see_how_far_it_is():
+    # Boxes shrink from the whole picture to a dot in its middle.
+    box = fv.box_crop((8, 8), sides=(1.0, 0.0), deviation=0.0, spread=0.0)
+    image = np.zeros((*SHAPE[:2], 3), np.float32)
+    image[4, 6] = 1.0  # the middle is bright
+
+    def brightness(view):
+        return view.outputs.mean((1, 2, 3))
+
+    def run(steps, resume=None):
+        return fv.maximize(
+            lambda w, x: x,
+            fv.custom(brightness),
+            None,
+            key=KEY,
+            parametrization=fv.from_image(fv.pixels(SHAPE), image),
+            transforms=box,
+            optimizer=optax.sgd(0.0),
+            steps=steps,
+            resume=resume,
+            progress=False,
+        ).history[:, 0]
+
+    rising = np.asarray(run(8))
+    assert (np.diff(rising) > -1e-6).all()
+    assert rising[-1] > 3 * rising[0]
+    np.testing.assert_allclose(run(4)[1:3], rising[[2, 4]], atol=1e-6)
+
+
+def test_a_picture_with_opacity_ascends():
+    result = maximize(
+        "second:1",
+        parametrization=fv.with_alpha(fv.fourier(SHAPE)),
+        transforms=fv.collapse_alpha(),
+        steps=20,
+        samples=4,
+    )
+    assert result.images.shape == (1, 9, 12, 4)
+    assert result.history[-3:].mean() > result.history[:3].mean()
 
 
 # --- Independence ---------------------------------------------------------------------
@@ -370,6 +454,17 @@ def test_a_dead_unit_is_woken():
     assert run(ji.rules.redirected()) > 0.1
 
 
+@pytest.mark.parametrize("number", [3, 5])
+def test_the_rules_of_the_first_steps_are_those_of_no_others(number):
+    options = {"optimizer": _STEP, "warmup": linearized(), "warmup_steps": number}
+    start, whole = (maximize("second:1", steps=n, **options) for n in (number, 8))
+    plain = {"optimizer": _STEP, "warmup": None}
+    alone = maximize("second:1", steps=8, resume=start, **plain)
+    np.testing.assert_allclose(whole.images, alone.images, atol=1e-6)
+    always = maximize("second:1", steps=8, **{**options, "warmup_steps": 8})
+    assert np.abs(np.asarray(always.images) - np.asarray(whole.images)).max() > 1e-4
+
+
 def test_a_composite_replaces_the_derivative():
     plain = maximize("second:1", warmup=None)
     linear = maximize("second:1", composite=linearized(), warmup=None)
@@ -427,16 +522,25 @@ def test_tokens_have_channels_last():
     site = next(
         a for a in ji.trace(net.apply, variables, x).sites if a.endswith("gelu")
     )
-    result = fv.maximize(
-        net.apply,
+    sites = ji.trace(net.apply, variables, x).sites
+    heads = next(a for a in sites if a.endswith("attention/heads"))
+    residual = next(a for a in sites if a.endswith("residual"))
+    for objective in (
         fv.channel(site, [0, 1, 2]),
-        variables,
-        key=KEY,
-        parametrization=fv.fourier((8, 8, 3)),
-        steps=10,
-        progress=False,
-    )
-    assert (result.history[-1] > result.history[0]).all()
+        fv.channel(heads, [0, 1], position=(None, 1)),
+        fv.direction(residual, np.eye(8, dtype=np.float32)[:2]),
+        fv.direction_neuron(residual, np.eye(8, dtype=np.float32)[3], position=(1,)),
+    ):
+        result = fv.maximize(
+            net.apply,
+            objective,
+            variables,
+            key=KEY,
+            parametrization=fv.fourier((8, 8, 3)),
+            steps=10,
+            progress=False,
+        )
+        assert (result.history[-1] > result.history[0]).all()
 
 
 def test_states_of_a_loop_have_the_pictures_first():
@@ -727,3 +831,70 @@ def test_an_objective_that_mixes_pictures_is_an_error():
     mixed = fv.custom(lambda view: view.images.mean(axis=(1, 2)))
     with pytest.raises(ValueError, match="one number for each picture"):
         maximize(mixed)
+
+
+class Batched(nn.Module):
+    """A batch norm that uses the statistics of the batch."""
+
+    @nn.compact
+    def __call__(self, x):
+        x = nn.Conv(4, (3, 3), name="conv")(x)
+        x = nn.BatchNorm(use_running_average=False, name="norm")(x)
+        return jnp.tanh(x).mean((1, 2))
+
+
+def test_pictures_that_depend_on_one_another_are_warned_of():
+    x = jnp.zeros((2, 8, 8, 3), jnp.float32)
+    net = Batched()
+    variables = net.init(jax.random.key(0), x)
+
+    def apply_fn(variables, x):
+        return net.apply(variables, x, mutable=["batch_stats"])[0]
+
+    options = {"key": KEY, "parametrization": fv.pixels((8, 8, 3)), "steps": 1}
+    options |= {"progress": False, "warmup": None}
+    message = "(?s)depends on the pictures beside it.*test_maximize.py.*train=False"
+    for objective in (fv.logit(1), fv.channel("*tanh", 1)):
+        with pytest.warns(UserWarning, match=message):
+            fv.maximize(apply_fn, objective, variables, **options)
+    with pytest.warns(UserWarning, match=message):
+        fv.dataset_examples(apply_fn, fv.logit(1), variables, [x], k=1)
+    # What comes before it does not depend on it.
+    fv.maximize(apply_fn, fv.channel("*conv", 1), variables, **options)
+
+
+def test_no_steps_under_jit():
+    def run(variables):
+        return maximize("second:1", steps=0, variables=variables).images
+
+    np.testing.assert_array_equal(jax.jit(run)(VARIABLES), run(VARIABLES))
+
+
+@pytest.mark.parametrize("index", [5, -6, -7])
+def test_a_traced_channel_that_is_not_there_is_no_number(index):
+    run = jax.jit(lambda i: maximize(fv.channel("second", i), steps=1).history)
+    assert np.isnan(run(index)).all()
+    assert np.isfinite(run(-5)).all()
+
+
+def test_an_index_of_nothing_is_no_unit():
+    nothing = fv.channel("second", np.array([], int))
+    for objective in (nothing, 2 * nothing, nothing + fv.channel("second", 1)):
+        with pytest.raises(ValueError, match="no units: an index is empty"):
+            maximize(objective)
+
+
+def test_without_a_number_few_pictures_are_computed_at_once_on_cpu(monkeypatch):
+    monkeypatch.setattr(loop, "CACHED", 15_000)
+    seen = []
+
+    def apply_fn(variables, x):
+        seen.append(x.shape[0])
+        return NET.apply(variables, x)
+
+    options = {"key": KEY, "parametrization": fv.fourier(SHAPE), "steps": 2}
+    options |= {"progress": False, "warmup": None}
+    few = fv.maximize(apply_fn, "second:*", VARIABLES, **options)
+    assert set(seen) == {2, 3}  # to look at shapes, and 5 units in two parts
+    every = fv.maximize(NET.apply, "second:*", VARIABLES, batch_size=5, **options)
+    np.testing.assert_allclose(few.images, every.images, atol=2**-20)

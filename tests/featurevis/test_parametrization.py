@@ -23,6 +23,7 @@ from jaxinterp.featurevis.parametrization import (
 )
 from jaxinterp.featurevis.prior import generator
 from jaxinterp.featurevis.pyramid import pyramid, shared
+from jaxinterp.featurevis.stacked import stacked
 from tests.compiled import compiled, optimized
 
 KEY = jax.random.key(0)
@@ -88,6 +89,7 @@ TABLE = {
     "with_alpha": transparent,
     "from_image": started,
     "frozen": held,
+    "stacked": lambda shape, dtype: stacked([fourier(shape, dtype=dtype)] * 2),
 }
 WITHOUT_INVERSE = {"cppn", "generator"}
 INVERTIBLE = sorted(set(TABLE) - WITHOUT_INVERSE)
@@ -190,6 +192,7 @@ def test_pictures_of_a_group_start_differently(name):
     init, _ = programs(name)
     params = init(KEY, 2)
     leaves = jax.tree.leaves(params["own"] if name == "shared" else params)
+    leaves = [jnp.concatenate(params)] if name == "stacked" else leaves
     assert any((leaf[0] != leaf[1]).any() for leaf in leaves)
     other = jax.tree.leaves(init(jax.random.key(1), 2))
     pairs = zip(jax.tree.leaves(params), other, strict=True)

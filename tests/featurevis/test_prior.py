@@ -22,6 +22,17 @@ def test_outputs_are_brought_to_the_range_of_pictures():
     assert images.tolist() == [[0.0, 0.5, 0.75], [0.0, 1.0, 1.0]]
 
 
+def test_each_latent_may_have_bounds_of_its_own():
+    high = np.array([1.0, 2.0, 3.0], np.float32)
+    prior = generator(
+        identity, {}, 3, output_range=(-10.0, 10.0), clip=(-high, 2 * high)
+    )
+    images = prior.images(jnp.array([[9.0, 9.0, 9.0], [-9.0, -9.0, -9.0]], jnp.float32))
+    np.testing.assert_allclose(20 * images - 10, [2 * high, -high], rtol=1e-5)
+    with pytest.raises(ValueError, match="`clip` goes from low to high"):
+        generator(identity, {}, 3, clip=(high, 2 - high))
+
+
 @pytest.mark.parametrize(
     ("clip", "expected"),
     [

@@ -287,7 +287,7 @@ def test_arguments_out_of_range() -> None:
     def model(w: Any, x: Any) -> Any:
         return jnp.sin(w * x)
 
-    with pytest.raises(ValueError, match="`batch_size` must be at least 1, and is 0"):
+    with pytest.raises(ValueError, match="`batch_size` must be an integer"):
         effective_receptive_field(model, "sin", 1.0, x, batch_size=0)
     with pytest.raises(ValueError, match=r"There is no position on axis 2 .* 3: "):
         effective_receptive_field(model, "sin", 1.0, x, position=(0, 3))

@@ -10,17 +10,20 @@ from jaxinterp.featurevis.affine import (
     BoxCrop,
     Crop,
     CropOrPad,
+    Flip,
     Pad,
     Rotate,
     Scale,
     box_crop,
 )
-from jaxinterp.featurevis.perturb import Noise
+from jaxinterp.featurevis.perturb import Blur, Noise
 from jaxinterp.featurevis.recipes import (
     atlas_transforms,
+    captum_transforms,
     distill_transforms,
     lucid_transforms,
     maco_crops,
+    xplique_transforms,
 )
 
 KEY = jax.random.key(0)
@@ -55,6 +58,30 @@ def test_distill():
     factors = of(Scale, recipe)[0].factor.choices
     np.testing.assert_allclose(sorted(factors), np.linspace(0.95, 1.05, 5))
     assert of(Rotate, recipe)[0].angle.choices == tuple(range(-5, 6))
+
+
+def test_captum():
+    recipe = captum_transforms()
+    assert of(Pad, recipe) == [Pad(2, 0.5)]
+    assert jitters(recipe) == [4] * 10 + [2]
+    factors = of(Scale, recipe)[0].factor.choices
+    wanted = [0.995**i for i in range(-5, 80)] + 2 * [0.998**i for i in range(20, 40)]
+    np.testing.assert_allclose(sorted(factors), sorted(wanted))
+    angles = [*range(-20, 20), *range(-10, 10), *range(-5, 5), *[0] * 5]
+    assert sorted(of(Rotate, recipe)[0].angle.choices) == sorted(angles)
+
+
+def test_xplique():
+    recipe = xplique_transforms(64)
+    assert of(Pad, recipe) == [Pad(16, 0.0)]
+    assert jitters(recipe) == [8, 8, 16, 16, 16, 4, 4]
+    factor = of(Scale, recipe)[0].factor
+    assert (factor.low, factor.high) == (0.92, 0.96)
+    sigma = of(Blur, recipe)[0].sigma
+    assert (sigma.low, sigma.high) == (1.0, 1.1)
+    assert len(of(Flip, recipe)) == 1
+    with pytest.raises(ValueError, match="an integer of at least 16, and is 8"):
+        xplique_transforms(8)
 
 
 def test_atlas():

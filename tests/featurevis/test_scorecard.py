@@ -167,7 +167,11 @@ ERRORS = [
     ({"names": "a"}, ValueError, "one for each of 1 units"),
     ({"natural": jnp.ones(2)}, ValueError, "for 1 units, and its shape is"),
     ({"count": 2}, ValueError, "There are 1 pictures, and count=2 for each of 1"),
-    ({"transforms": [fv.jitter(1)]}, TypeError, "Random transforms need a key"),
+    (
+        {"transforms": [fv.jitter(1)]},
+        TypeError,
+        "is random and needs one key",
+    ),
 ]
 
 

@@ -25,6 +25,28 @@ def test_images_come_back_from_their_parameters():
     np.testing.assert_allclose(ways.images(ways.inverse(images)), images, atol=1e-5)
 
 
+def test_one_image_is_that_of_all():
+    image = jnp.full(SHAPE, 0.3)
+    start = fv.from_image(fv.stacked(WAYS), image)
+    np.testing.assert_allclose(start.images(start.init(KEY, 3)), 0.3, atol=1e-5)
+
+
+def test_after_the_last_comes_the_first():
+    ways = fv.stacked(WAYS)
+    params = ways.init(KEY, 5)
+    shapes = [jax.tree.map(jnp.shape, p) for p in params]
+    assert shapes[3:] == shapes[:2]
+    assert ways.images(params).shape == (5, *SHAPE)
+    np.testing.assert_array_equal(
+        ways.images(ways.init(KEY, 2)), ways.images(params)[:2]
+    )
+
+
+def test_it_goes_inside_of_others():
+    transparent = fv.with_alpha(fv.stacked(WAYS))
+    assert transparent.images(transparent.init(KEY, 3)).shape == (3, 6, 7, 4)
+
+
 def test_every_part_is_optimized():
     def apply_fn(w, x):
         return jnp.tanh(x)
@@ -44,11 +66,11 @@ def test_every_part_is_optimized():
 
 
 def test_what_cannot_be_stacked(unchecked):
-    with pytest.raises(ValueError, match=r"of 3 pictures, and count=2 .*`count=3`"):
-        fv.stacked(WAYS).init(KEY, 2)
-    with pytest.raises(ValueError, match=r"one shape, .*\(4, 4, 3\)"):
+    with pytest.raises(ValueError, match=r"one shape and .* float32\[4, 4, 3\]"):
         fv.stacked([fv.pixels((4, 4, 3)), WAYS[0]])
-    with pytest.raises(ValueError, match="one shape"):
+    with pytest.raises(ValueError, match=r"bfloat16.*float32"):
+        fv.stacked([fv.pixels(SHAPE, dtype=jnp.bfloat16), WAYS[0]])
+    with pytest.raises(ValueError, match="those of none"):
         fv.stacked([])
     with pytest.raises(TypeError, match="one of them was 'pixels'"):
         fv.stacked(["pixels"])

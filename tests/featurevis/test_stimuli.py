@@ -221,7 +221,7 @@ def test_curves_that_cannot_be_drawn() -> None:
         tuning_curve(model, "tanh:*", 1.0, stimuli, axes=4)
     with pytest.raises(ValueError, match=r"its shape is \(0, 4"):
         tuning_curve(model, "tanh:*", 1.0, stimuli[:0])
-    with pytest.raises(ValueError, match="`batch_size` must be at least 1"):
+    with pytest.raises(ValueError, match="`batch_size` must be an integer"):
         tuning_curve(model, "tanh:*", 1.0, stimuli, batch_size=0)
 
 
@@ -237,3 +237,13 @@ def test_half_precision_rounds_only_the_picture(draw):
     half, single = draw(dtype=jnp.bfloat16), draw(dtype=jnp.float32)
     assert half.dtype == jnp.bfloat16
     np.testing.assert_allclose(half.astype(jnp.float32), single, atol=2**-8)
+
+
+def test_curves_under_transformations():
+    stimuli = gratings(jnp.linspace(0, 3, 4), 0.25, shape=(6, 6, 1))
+
+    def curves(w):
+        return tuning_curve(lambda w, x: jnp.tanh(w * x), "tanh:*", w, stimuli)
+
+    np.testing.assert_allclose(jax.jit(curves)(1.5), curves(1.5), rtol=1e-6)
+    assert np.isfinite(jax.grad(lambda w: curves(w).sum())(1.5))

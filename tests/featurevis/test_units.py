@@ -109,6 +109,8 @@ def test_the_algebra_is_that_of_numbers():
         1 / two - 2 * (one - 1): 1 / b - 2 * (a - 1),
         one * two + (one + two) * 0.5: a * b + (a + b) * 0.5,
         2**one - two**2: 2**a - b**2,
+        abs(one) * one.clip(-0.125, 0.125): np.abs(a) * np.clip(a, -0.125, 0.125),
+        two.clip(one, 3.0): np.clip(b, a, 3.0),
     }
     for objective, value in expected.items():
         found = scores(objective, {"a": MAPS})
@@ -267,3 +269,9 @@ def test_a_single_number_has_no_channels():
 def test_outputs_that_do_not_exist(objective, outputs, message):
     with pytest.raises(ValueError, match=f"(?s){message}"):
         bind(objective, outputs=outputs)
+
+
+@pytest.mark.parametrize("other", ["b:3", None])
+def test_what_is_no_objective_is_not_combined(other):
+    with pytest.raises(TypeError, match=r"`as_objective\('Conv_0:3'\)`"):
+        channel("a", 1) + other

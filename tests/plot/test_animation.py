@@ -36,8 +36,14 @@ def test_each_picture_is_a_frame(tmp_path, channels):
         (np.zeros((0, 4, 4, 3)), {}, r"are \(0, 4, 4, 3\)"),
         (np.full((1, 4, 4, 3), 2.0), {}, r"in \[2, 2\]"),
         (np.full((1, 4, 4, 3), np.nan), {}, "nan"),
-        (np.zeros((1, 4, 4, 3)), {"enlarge": 0}, "integer of at least 1"),
-        (np.zeros((1, 4, 4, 3)), {"seconds": 0.0}, "at least 0.01"),
+        (
+            np.zeros((1, 4, 4, 3)),
+            {"enlarge": 0},
+            "`enlarge` must be an integer",
+        ),
+        (np.zeros((1, 4, 4, 3)), {"seconds": 0.0}, "between 0.01 and 600, and is 0.0"),
+        (np.zeros((1, 4, 4, 3)), {"seconds": "1"}, "and is '1'"),
+        ({8: np.zeros((1, 4, 4, 3))}, {}, r"x\[0\] for x in result.snapshots"),
     ],
 )
 def test_what_cannot_be_animated(tmp_path, images, options, message):

@@ -69,6 +69,8 @@ def test_false_colors_are_those_of_the_color_wheel():
     gray = RNG.random((5, 1), np.float32)
     np.testing.assert_array_equal(false_colors(gray), gray.repeat(3, axis=1))
     picture_grid(false_colors(np.ones((1, 4, 4, 7))))
+    with pytest.raises(ValueError, match=r"in \[0, 1\], and are in \[0, 5\]"):
+        false_colors(np.array([[0.0, 5.0]]))
     with pytest.raises(ValueError, match="must have channels"):
         false_colors(np.zeros((3, 0)))
 
@@ -80,9 +82,9 @@ def test_what_cannot_be_drawn_is_an_error():
         picture_grid(np.zeros((4, 4, 3)))
     with pytest.raises(ValueError, match=r"preprocess\.inverse"):
         picture_grid(np.full((2, 4, 4, 3), 255.0))
-    with pytest.raises(ValueError, match="from 1, and is -1"):
+    with pytest.raises(ValueError, match=r"`columns` must be an integer .* is -1"):
         picture_grid(np.zeros((2, 4, 4, 3)), columns=-1)
-    with pytest.raises(ValueError, match="from 1, and is 0"):
+    with pytest.raises(ValueError, match="feature_sheet: `columns` must be an integer"):
         feature_sheet(
             np.zeros((1, 4, 4, 3)), np.zeros((1, 1, 4, 4, 3)), names=["a"], columns=0
         )
