@@ -20,8 +20,8 @@ from experiments.benchmarks.subject import Subject, channels, googlenet, maximiz
 from jaxinterp import featurevis as fv
 
 RESULTS = Path(__file__).resolve().parent / "results"
-IMAGES = (1, 4, 16)  # how many are optimized at once
-CHUNK = 16  # channels of a layer that are computed at once on CPU
+IMAGES = (1, 4, 16)  # how many are optimized in a call
+CHUNK = 16  # channels of a layer whose memory is asked for
 FEW = 1  # steps of the shorter of two calls; their difference is what a step takes
 USUAL = 512  # steps for which the time of an image is quoted
 OURS, FIRST = "jaxinterp", "jaxinterp, first steps"
@@ -71,9 +71,9 @@ def compile_table(subject: Subject, images: Sequence[int]) -> str:
 
     Args:
         subject: the network.
-        images: how many at once.
+        images: how many in a call.
     """
-    head = ("images at once", "programs of a step", "compile s", "first call s")
+    head = ("images", "programs of a step", "compile s", "first call s")
     head += ("programs of a step for other channels", "second call s")
     rows = []
     jax.clear_caches()
@@ -102,7 +102,7 @@ class Pace(NamedTuple):
     """How fast somebody is.
 
     Attributes:
-        images: that are optimized at once.
+        images: that are optimized in a call.
         step: seconds of one step of all of them.
         start: seconds of what is not a step: tracing, and making the pictures.
     """
@@ -126,7 +126,7 @@ def pace(images: int, few: Sequence[float], many: Sequence[float], more: int) ->
     """Returns the time of a step from that of calls with few and with many.
 
     Args:
-        images: that are optimized at once.
+        images: that are optimized in a call.
         few: seconds of calls of `FEW` steps, one for each round.
         many: the same of calls with more.
         more: how many steps more.
@@ -141,7 +141,7 @@ def contestants(subject: Subject, count: int) -> dict[str, Callable[[int], Any]]
 
     Args:
         subject: the network.
-        count: how many images at once.
+        count: how many images in a call.
     """
     objective, peer, side = channels(subject, count), subject.peer, subject.side
     found: dict[str, Callable[[int], Any]] = {
@@ -166,7 +166,7 @@ def paces(
 
     Args:
         subject: the network.
-        images: how many at once.
+        images: how many in a call.
         image_steps: steps times images by which two calls differ.
         rounds: how often; one more is not counted.
     """
@@ -197,7 +197,7 @@ def time_table(found: Mapping[tuple[int, str], Pace]) -> str:
     Args:
         found: by number of images and who it is.
     """
-    head = ("images at once", "whose", "ms a step and image", "start s")
+    head = ("images", "whose", "ms a step and image", "start s")
     head += (f"s an image of {USUAL} steps", "x lucent", "x lucent, as small")
     rows = []
     for (count, name), mine in found.items():
@@ -280,7 +280,8 @@ def layer_table(subject: Subject, steps: int, batch_size: int | None) -> str:
     Args:
         subject: the network.
         steps: how many.
-        batch_size: how many channels to compute at once; all by default.
+        batch_size: how many channels to compute at once; by default what `maximize`
+            chooses: few on CPU, all on accelerators.
     """
     many = subject.channels
     head = ("channels", "steps", "batch_size", "call", "s", "ms a step and image")
@@ -301,7 +302,7 @@ def layer_table(subject: Subject, steps: int, batch_size: int | None) -> str:
         seconds = time.perf_counter() - start
         found = compiled()
         peak = (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
-        what = (str(many), str(steps), str(batch_size or many), call)
+        what = (str(many), str(steps), str(batch_size or "chosen"), call)
         times = (f"{seconds:.1f}", f"{1e3 * seconds / many / steps:.2f}")
         compiler = (str(found.steps), f"{found.seconds:.1f}")
         memory = f"{peak / 1e6:.0f}" if peak else "-"
@@ -331,7 +332,7 @@ def report(subject: Subject, options: argparse.Namespace) -> str:
     found = {
         "What is compiled": compile_table(subject, images),
         "Time": time_table(paces(subject, images, options.image_steps, options.rounds)),
-        "All channels of the layer, one step": layer_table(subject, 1, CHUNK),
+        "All channels of the layer, one step": layer_table(subject, 1, None),
         "Operations": cost_table(subject),
         "Memory beside arguments and results": memory_table(subject, sizes, max(sizes)),
     }

@@ -70,12 +70,12 @@ def draw(subject: Subject, layer: Layer, config: Config, folder: Path) -> None:
     """
     count = min(config.shown, len(layer.units))
     titles = [subject.title(layer.name, int(unit)) for unit in layer.units[:count]]
+    if layer.card is not None:
+        titles = layer.card.captions[:count]
     name = f"{subject.name}_{layer.name.rpartition('/')[2]}"
     grid = picture_grid(layer.images[:count], columns=8, titles=titles, size=1.1)
     grid.savefig(folder / f"{name}.jpg", dpi=110)
     if layer.examples is not None:
-        if layer.card is not None:
-            titles = layer.card.captions[:count]
         sheet = feature_sheet(
             layer.images[:count], layer.examples[:count], names=titles, columns=4
         )

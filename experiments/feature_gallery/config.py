@@ -15,7 +15,7 @@ class Config:
         steps: of the optimization.
         natural: number of real pictures that the optimized ones are compared with; of
             a folder the first so many, in whole batches.
-        together: how many pictures are computed at once.
+        together: how many pictures are looked at at once, when they are scored.
         shown: number of units in a picture of a layer.
         examples: real pictures beside each unit.
     """

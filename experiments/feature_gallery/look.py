@@ -78,7 +78,6 @@ def look(subject: Subject, layer: str, config: Config, units: np.ndarray) -> Lay
         transforms=subject.transforms,
         preprocess=subject.preprocess,
         steps=config.steps,
-        batch_size=config.together,
     )
     images = np.asarray(result.images)
     seconds = (time.perf_counter() - started) / len(images)

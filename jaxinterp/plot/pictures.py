@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,8 +12,8 @@ from matplotlib.figure import Figure
 
 from jaxinterp.featurevis.integers import checked_integer
 
-# Inches: around a grid, between its cells, and for a line of text above a cell.
-_EDGE, _GAP, _TITLE = 0.08, 0.06, 0.2
+# Inches: around a grid, between its cells, of a letter above a cell and of a line.
+_EDGE, _GAP, _LETTER, _LINE = 0.08, 0.06, 0.055, 0.12
 
 
 def picture_grid(
@@ -29,7 +30,7 @@ def picture_grid(
             Of a picture that is NaN only the frame is drawn.
         columns: how many pictures a row has, from 1; about as many as there are rows
             by default.
-        titles: what to write above each picture.
+        titles: what to write above each picture; long ones take several lines.
         size: width of a picture in inches.
 
     Returns:
@@ -53,7 +54,7 @@ def picture_grid(
     columns = int(np.ceil(np.sqrt(count))) if columns is None else columns
     _check_columns(columns, "picture_grid")
     rows = -(-count // columns)
-    top = _TITLE if titles is not None else 0.0
+    lines, top = _wrapped(titles or (), size)
     cell = (size + _GAP, size * tall / wide + _GAP + top)
     figure = _figure(columns * cell[0], rows * cell[1])
     for i, picture in enumerate(shown):
@@ -62,7 +63,7 @@ def picture_grid(
         axes = _place(figure, corner, (size, size * tall / wide))
         _show(axes, picture)
         if titles is not None:
-            axes.set_title(titles[i], fontsize=7, pad=2)
+            axes.set_title(lines[i], fontsize=7, pad=2)
     return figure
 
 
@@ -107,15 +108,16 @@ def feature_sheet(
         )
     _check_columns(columns, "feature_sheet")
     side = int(np.ceil(np.sqrt(beside.shape[1])))
-    cell = (2 * size + 3 * _GAP, size + _GAP + _TITLE)
+    titles, above = _wrapped(names, 2 * size)
+    cell = (2 * size + 3 * _GAP, size + _GAP + above)
     rows = -(-len(shown) // columns)
     figure = _figure(columns * cell[0], rows * cell[1])
-    for i, (picture, group, name) in enumerate(zip(shown, beside, names, strict=True)):
+    for i, (picture, group) in enumerate(zip(shown, beside, strict=True)):
         row, column = divmod(i, columns)
-        left, top = column * cell[0], row * cell[1] + _TITLE
+        left, top = column * cell[0], row * cell[1] + above
         axes = _place(figure, (left, top), (size, size))
         _show(axes, picture)
-        axes.set_title(name, fontsize=7, pad=2, loc="left")
+        axes.set_title(titles[i], fontsize=7, pad=2, loc="left")
         small = (size - (side - 1) * _GAP / 3) / side
         for j, example in enumerate(group):
             down, right = divmod(j, side)
@@ -189,6 +191,16 @@ def _checked(images: Any, call: str, name: str, axes: int) -> np.ndarray:
 
 def _check_columns(columns: Any, call: str) -> None:
     checked_integer("columns", columns, 1, call=call)
+
+
+def _wrapped(titles: Sequence[str], inches: float) -> tuple[list[str], float]:
+    """Returns titles in lines as wide as there is room, and how high they are."""
+    letters = max(int(inches / _LETTER), 8)
+    wrapped = [
+        textwrap.fill(title, letters, break_on_hyphens=False) for title in titles
+    ]
+    lines = max((title.count("\n") + 1 for title in wrapped), default=0)
+    return wrapped, _LINE * lines + 0.08 if lines else 0.0
 
 
 def _figure(width: float, height: float) -> Figure:

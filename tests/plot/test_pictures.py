@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from jaxinterp.plot import false_colors, feature_sheet, picture_grid
 
@@ -94,3 +95,17 @@ def test_what_cannot_be_drawn_is_an_error():
         feature_sheet(np.zeros((1, 4, 4, 3)), np.zeros((2, 1, 4, 4, 3)), names=["a"])
     with pytest.raises(ValueError, match="`examples` must be pictures"):
         feature_sheet(np.zeros((1, 4, 4, 3)), np.zeros((1, 4, 4, 3)), names=["a"])
+
+
+def test_long_titles_take_several_lines_and_stay_within_their_picture():
+    images = np.zeros((3, 8, 8, 3))
+    titles = ["inception_4a:476: 9.3 x, slope -1.3", "a" * 40, "short"]
+    figure = picture_grid(images, columns=3, titles=titles)
+    canvas = FigureCanvasAgg(figure)
+    for axes in figure.axes:
+        title = axes.title.get_window_extent(canvas.get_renderer())
+        picture = axes.get_window_extent()
+        assert title.x0 >= picture.x0 - 4
+        assert title.x1 <= picture.x1 + 4
+        assert title.y1 <= figure.bbox.y1
+    assert figure.axes[0].get_title() == "inception_4a:476: 9.3\nx, slope -1.3"
