@@ -3,7 +3,6 @@
 from jaxinterp.featurevis.achieved import achieved_scores as achieved_scores
 from jaxinterp.featurevis.achieved import natural_ratio as natural_ratio
 from jaxinterp.featurevis.achieved import success_rate as success_rate
-from jaxinterp.featurevis.affine import box_crop as box_crop
 from jaxinterp.featurevis.affine import crop as crop
 from jaxinterp.featurevis.affine import crop_or_pad as crop_or_pad
 from jaxinterp.featurevis.affine import flip as flip
@@ -15,6 +14,7 @@ from jaxinterp.featurevis.alpha import collapse_alpha as collapse_alpha
 from jaxinterp.featurevis.alpha import opacity_penalty as opacity_penalty
 from jaxinterp.featurevis.alpha import with_alpha as with_alpha
 from jaxinterp.featurevis.ball import ball as ball
+from jaxinterp.featurevis.box_crop import box_crop as box_crop
 from jaxinterp.featurevis.canvas import pixels as pixels
 from jaxinterp.featurevis.card import Scorecard as Scorecard
 from jaxinterp.featurevis.color import fit_color_matrix as fit_color_matrix

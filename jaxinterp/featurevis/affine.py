@@ -1,7 +1,8 @@
-"""Affine transforms: pad, jitter, scale, rotate, crop, flip.
+"""Affine transforms: pad, jitter, scale, rotate, crop, flip (and see `box_crop`).
 
 Each says how places move; `compose` joins neighbors to one warp. Angles are degrees,
-counterclockwise as a person sees it; sizes are pixels.
+counterclockwise as a person sees it; sizes are pixels. All but turns work for signals
+and volumes as well, with one axis or three beside that of the channels.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import numbers
+import operator
 from collections.abc import Iterable
 from typing import Any
 
@@ -20,8 +22,50 @@ from jaxinterp.featurevis.integers import checked_integer, is_integer
 from jaxinterp.featurevis.transform import Affine, Fill
 from jaxinterp.featurevis.warp import Move, Size, stay
 
-# Up to which the sides of a random box may shrink, as a share of the picture's.
-_SMALLEST_BOX = 0.05
+# A size, or the side of a picture that is equally long along all axes.
+Target = int | Size
+
+
+def checked_target(name: str, value: Any) -> Target:
+    """Returns a size or a side that was given.
+
+    Args:
+        name: of the transform.
+        value: what was given.
+
+    Raises:
+        ValueError: if it is no size.
+    """
+    given = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    if not given or not all(map(is_integer, given)) or min(given) < 1:
+        raise ValueError(
+            f"{name}() takes a size in pixels, (height, width) or one side, and was "
+            f"given {value!r}."
+        )
+    if isinstance(value, (tuple, list)):
+        return tuple(map(int, given))
+    return int(value)
+
+
+def in_axes(name: str, target: Target, size: Size) -> Size:
+    """Returns a size with as many axes as an image.
+
+    Args:
+        name: of the transform.
+        target: the size, or its side.
+        size: of the image.
+
+    Raises:
+        ValueError: if the image has another number of axes.
+    """
+    if isinstance(target, int):
+        return (target,) * len(size)
+    if len(target) != len(size):
+        raise ValueError(
+            f"{name}({target}) is for pictures of {len(target)} axes beside that of "
+            f"the channels, and was given one of {len(size)}: {size}."
+        )
+    return target
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +82,7 @@ class Pad(Affine):
 
     def size(self, size: Size, own: Size) -> Size:
         """Returns the size with the border."""
-        return size[0] + 2 * self.width, size[1] + 2 * self.width
+        return tuple(n + 2 * self.width for n in size)
 
     def leaves(self, size: Size, out: Size) -> bool:
         """Returns whether there is a border."""
@@ -50,19 +94,23 @@ class Crop(Affine):
     """A window of fixed size, or smaller than the image by a fixed number of pixels.
 
     Attributes:
-        target: size of the window; `None` is that of the image less `margin`.
-        margin: how many rows and columns are lost.
+        target: size of the window, or its side; `None` is that of the image less
+            `margin`.
+        margin: how much is lost along each axis.
         name: of the transform, for errors.
     """
 
-    target: Size | None
+    target: Target | None
     margin: int
     name: str
 
     def size(self, size: Size, own: Size) -> Size:
         """Returns the size of the window."""
-        target = self.target or (size[0] - self.margin, size[1] - self.margin)
-        if min(target) < 1 or target[0] > size[0] or target[1] > size[1]:
+        if self.target is None:
+            target = tuple(n - self.margin for n in size)
+        else:
+            target = in_axes(self.name, self.target, size)
+        if min(target) < 1 or any(map(operator.gt, target, size)):
             asked = self.margin if self.target is None else self.target
             raise ValueError(
                 f"{self.name}({asked}) is too large for an image of size {size}. "
@@ -72,9 +120,10 @@ class Crop(Affine):
 
     def draw(self, key: Any, size: Size, out: Size, dtype: Any) -> Move:
         """Returns a whole number of pixels, all windows being equally likely."""
-        room = jnp.array([size[0] - out[0], size[1] - out[1]])
-        start = jax.random.randint(key, (2,), 0, room + 1, jnp.int32)
-        return stay(dtype)._replace(shift=start.astype(dtype) - room.astype(dtype) / 2)
+        room = jnp.array([n - seen for n, seen in zip(size, out, strict=True)])
+        start = jax.random.randint(key, room.shape, 0, room + 1, jnp.int32)
+        shift = start.astype(dtype) - room.astype(dtype) / 2
+        return stay(len(size), dtype)._replace(shift=shift)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,11 +131,12 @@ class CropOrPad(Affine):
     """The middle of an image, at a fixed size.
 
     Attributes:
-        target: that size; `None` is that of the image given to the composition.
+        target: that size, or its side; `None` is that of the image given to the
+            composition.
         fill: what is seen where the image is too small.
     """
 
-    target: Size | None = None
+    target: Target | None = None
     fill: Fill = 0.5
 
     @property
@@ -96,7 +146,9 @@ class CropOrPad(Affine):
 
     def size(self, size: Size, own: Size) -> Size:
         """Returns the fixed size."""
-        return self.target or own
+        if self.target is None:
+            return own
+        return in_axes("crop_or_pad", self.target, size)
 
     def draw(self, key: Any, size: Size, out: Size, dtype: Any) -> Move:
         """Returns a shift by half a pixel at most, to whole pixels."""
@@ -106,11 +158,11 @@ class CropOrPad(Affine):
             return (spare // 2 - spare / 2) * (1 if n > target else -1)
 
         shift = [one(n, target) for n, target in zip(size, out, strict=True)]
-        return stay(dtype)._replace(shift=jnp.array(shift, dtype))
+        return stay(len(size), dtype)._replace(shift=jnp.array(shift, dtype))
 
     def leaves(self, size: Size, out: Size) -> bool:
         """Returns whether the image is smaller."""
-        return out[0] > size[0] or out[1] > size[1]
+        return any(map(operator.gt, out, size))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,7 +179,7 @@ class Scale(Affine):
 
     def draw(self, key: Any, size: Size, out: Size, dtype: Any) -> Move:
         """Returns the zoom, from the view to the image."""
-        still = stay(dtype)
+        still = stay(len(size), dtype)
         return still._replace(linear=still.linear / self.factor.draw(key, dtype))
 
     def stretch(self, size: Size, out: Size) -> float:
@@ -153,6 +205,13 @@ class Rotate(Affine):
 
     def draw(self, key: Any, size: Size, out: Size, dtype: Any) -> Move:
         """Returns the turn back, from the view to the image."""
+        if len(size) != 2:
+            raise ValueError(
+                "rotate() turns one picture, (height, width, channels), and was given "
+                f"{len(size)} axes beside that of the channels: {size}.\nFor a batch "
+                "write `jax.vmap(transform)(keys, images)`. What is no picture cannot "
+                "turn; lucid's, Distill's and similar recipes turn as well."
+            )
         angle = self.angle.draw(key, dtype)
         # Quarter turns apart, since they are then exact.
         quarters = jnp.round(angle / 90)
@@ -163,7 +222,7 @@ class Rotate(Affine):
         cos, sin = around[jnp.mod(index, 4)], around[jnp.mod(index - 1, 4)]
         # Rows count downwards: as seen, this turns clockwise.
         linear = jnp.stack([jnp.stack([cos, sin]), jnp.stack([-sin, cos])])
-        return stay(dtype)._replace(linear=linear)
+        return stay(2, dtype)._replace(linear=linear)
 
     def stretch(self, size: Size, out: Size) -> float:
         """Returns the largest sum of cosine and sine."""
@@ -185,7 +244,7 @@ class Flip(Affine):
     """The mirror image, sometimes.
 
     Attributes:
-        axis: 0 exchanges top and bottom, 1 left and right.
+        axis: that is reversed.
         probability: of doing so.
     """
 
@@ -194,58 +253,15 @@ class Flip(Affine):
 
     def draw(self, key: Any, size: Size, out: Size, dtype: Any) -> Move:
         """Returns the reflection, or nothing."""
+        if self.axis >= len(size):
+            raise ValueError(
+                f"flip({self.axis}) reverses an axis that a picture of size {size} "
+                f"does not have. Write `flip({len(size) - 1})` for its last."
+            )
         sign = jnp.where(jax.random.bernoulli(key, self.probability), -1, 1)
-        still = stay(dtype)
+        still = stay(len(size), dtype)
         linear = still.linear.at[self.axis, self.axis].multiply(sign.astype(dtype))
         return still._replace(linear=linear)
-
-
-@dataclasses.dataclass(frozen=True)
-class BoxCrop(Affine):
-    """A box of the picture anywhere, magnified or reduced to a fixed size.
-
-    Attributes:
-        target: that size.
-        sides: the mean side of the box at the first and at the last step, as shares of
-            the picture's.
-        deviation: standard deviation of the side.
-        spread: standard deviation of the middle of the box.
-        progress: the share of the steps that are done.
-    """
-
-    target: Size
-    sides: tuple[float, float]
-    deviation: float
-    spread: float
-    progress: Any = 0.0
-
-    def at(self, progress: Any) -> BoxCrop:
-        """Returns it with the boxes of that time."""
-        return dataclasses.replace(self, progress=progress)
-
-    def size(self, size: Size, own: Size) -> Size:
-        """Returns the fixed size."""
-        return self.target
-
-    def draw(self, key: Any, size: Size, out: Size, dtype: Any) -> Move:
-        """Returns the box: its outermost pixels lie on those of the view."""
-        place, width = jax.random.split(key)
-        first, last = self.sides
-        mean = first + (last - first) * jnp.asarray(self.progress, dtype)
-        noise = jax.random.normal(width, (), jnp.float32).astype(dtype)
-        side = jnp.clip(mean + self.deviation * noise, _SMALLEST_BOX, 1)
-        # Boxes lie within the picture, so that nothing has to be made up.
-        room = (1 - side) / 2
-        noise = jax.random.normal(place, (2,), jnp.float32).astype(dtype)
-        middle = jnp.clip(self.spread * noise, -room, room)
-        spans = jnp.array([n - 1 for n in size], dtype)
-        steps = jnp.array([max(n - 1, 1) for n in out], dtype)
-        return Move(jnp.diag(side * spans / steps), middle * spans)
-
-    def stretch(self, size: Size, out: Size) -> float:
-        """Returns the magnification of the smallest box."""
-        ratios = ((b - 1) / max(a - 1, 1) for a, b in zip(size, out, strict=True))
-        return max(*ratios, 1.0) / _SMALLEST_BOX
 
 
 def pad(width: int, *, fill: Fill = 0.5) -> Affine:
@@ -306,7 +322,7 @@ def crop(size: int | Size) -> Affine:
         >>> crop((4, 5))(jax.random.key(0), jnp.zeros((9, 7, 3))).shape
         (4, 5, 3)
     """
-    return Crop(_size("crop", size), 0, "crop")
+    return Crop(checked_target("crop", size), 0, "crop")
 
 
 def crop_or_pad(size: int | Size | None = None, *, fill: Fill = 0.5) -> Affine:
@@ -327,7 +343,7 @@ def crop_or_pad(size: int | Size | None = None, *, fill: Fill = 0.5) -> Affine:
         >>> crop_or_pad(2)(jax.random.key(0), jnp.zeros((9, 7, 3))).shape
         (2, 2, 3)
     """
-    target = None if size is None else _size("crop_or_pad", size)
+    target = None if size is None else checked_target("crop_or_pad", size)
     return CropOrPad(target, _fill(fill))
 
 
@@ -384,7 +400,7 @@ def rotate(
 
     Raises:
         ValueError: if the angles are said in neither or both ways, or there is no such
-            fill.
+            fill; if what is turned is no picture, but a signal or a volume.
 
     Example:
         >>> picture = jnp.arange(9.0).reshape(3, 3, 1)
@@ -398,76 +414,29 @@ def flip(axis: int = 1, *, probability: float = 0.5) -> Affine:
     """Mirrors the picture at random.
 
     Args:
-        axis: 0 exchanges top and bottom, 1 left and right.
+        axis: the one that is reversed: 0 exchanges top and bottom of a picture, 1 left
+            and right; 0 reverses a signal.
         probability: of doing so.
 
     Returns:
         A transform that keeps the size.
 
     Raises:
-        ValueError: if there is no such axis, or the probability is not in [0, 1].
+        ValueError: if the axis is no integer from 0, or the probability is not in
+            [0, 1]; if the picture has no such axis.
 
     Example:
         >>> picture = jnp.array([[[1.0], [2.0]]])
         >>> flip(probability=1.0)(jax.random.key(0), picture).tolist()
         [[[2.0], [1.0]]]
     """
-    if axis not in (0, 1) or not 0 <= probability <= 1:
+    axis = checked_integer("axis", axis, 0, call="flip")
+    if not 0 <= probability <= 1:
         raise ValueError(
-            "flip() takes axis 0 or 1 and a probability in [0, 1]; axis="
-            f"{axis!r} and probability={probability!r} were given."
+            f"flip() takes a probability in [0, 1]; probability={probability!r} was "
+            "given."
         )
     return Flip(axis, probability)
-
-
-def box_crop(
-    size: int | Size,
-    *,
-    sides: tuple[float, float] = (0.5, 0.05),
-    deviation: float = 0.05,
-    spread: float = 0.15,
-) -> Affine:
-    """Shows a random box of the picture, magnified or reduced to a fixed size.
-
-    The boxes have the proportions of the picture, and lie within it. Their mean side
-    goes linearly from one number to another while the picture is made.
-
-    Args:
-        size: of the view, or its side.
-        sides: the mean side at the first and at the last step, as shares of the
-            picture's; drawn sides are clipped to [0.05, 1].
-        deviation: standard deviation of the side.
-        spread: standard deviation of the middle of the box, as a share of the
-            picture's sides.
-
-    Returns:
-        A transform to that size. What is reduced is not smoothed first.
-
-    Raises:
-        ValueError: if it is no size, or the numbers are not shares.
-
-    Example:
-        >>> box_crop(8)(jax.random.key(0), jnp.zeros((32, 48, 3))).shape
-        (8, 8, 3)
-    """
-    shares = (*sides, deviation, spread)
-    if len(shares) != 4 or not all(0 <= share <= 1 for share in shares):
-        raise ValueError(
-            "box_crop() takes shares of the picture's side, in [0, 1]; sides="
-            f"{sides!r}, deviation={deviation!r} and spread={spread!r} were given."
-        )
-    return BoxCrop(_size("box_crop", size), (sides[0], sides[1]), deviation, spread)
-
-
-def _size(name: str, value: Any) -> Size:
-    sides = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
-    whole = all(map(is_integer, sides))
-    if len(sides) != 2 or not whole or min(sides) < 1:
-        raise ValueError(
-            f"{name}() takes a size in pixels, (height, width) or one side, and was "
-            f"given {value!r}."
-        )
-    return int(sides[0]), int(sides[1])
 
 
 def _fill(fill: Any) -> Fill:

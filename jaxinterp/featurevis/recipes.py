@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from jaxinterp.featurevis.affine import (
-    box_crop,
     crop_or_pad,
     flip,
     jitter,
@@ -11,6 +10,7 @@ from jaxinterp.featurevis.affine import (
     rotate,
     scale,
 )
+from jaxinterp.featurevis.box_crop import box_crop
 from jaxinterp.featurevis.integers import checked_integer
 from jaxinterp.featurevis.perturb import blur, noise
 from jaxinterp.featurevis.transform import Transform, compose

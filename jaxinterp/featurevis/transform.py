@@ -1,8 +1,9 @@
 """Transforms: random views of a picture, so that it must please in all of them.
 
-A transform is `(key, image) -> image`, for one image `(height, width, channels)`. Its
-sizes are static; `jax.vmap` over keys and images gives every image of a batch a view of
-its own. Affine ones that follow one another are one warp, with one gather.
+A transform is `(key, image) -> image`, for one image `(height, width, channels)`, or a
+signal or a volume, with one axis or three beside that of the channels. Its sizes are
+static; `jax.vmap` over keys and images gives every image of a batch a view of its own.
+Affine ones that follow one another are one warp, with one gather.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Transform:
 
         Args:
             key: a key of `jax.random`.
-            image: floats, `(height, width, channels)`.
+            image: floats, `(*size, channels)`.
         """
         raise NotImplementedError
 
@@ -82,7 +83,7 @@ class Affine(Transform):
             out: of the view.
             dtype: of the move.
         """
-        return warp.stay(dtype)
+        return warp.stay(len(size), dtype)
 
     def stretch(self, size: Size, out: Size) -> float:
         """Returns a bound on how far apart neighboring pixels come to lie.
@@ -104,7 +105,7 @@ class Affine(Transform):
 
     def __call__(self, key: Any, image: Any) -> Any:
         """Returns the view."""
-        return _warp(image, [(self, key)], image.shape[:2])
+        return _warp(image, [(self, key)], image.shape[:-1])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +129,7 @@ class Compose(Transform):
 
     def __call__(self, key: Any, image: Any) -> Any:
         """Returns the view after the last transform."""
-        own = image.shape[:2]
+        own = image.shape[:-1]
         waiting: list[tuple[Affine, Any]] = []
         for i, transform in enumerate(self.transforms):
             own_key = jax.random.fold_in(key, i)
@@ -206,13 +207,14 @@ def _warp(image: Any, steps: Sequence[tuple[Affine, Any]], own: Size) -> Any:
         return image
     _check_image(image)
     dtype = image.dtype if image.dtype.itemsize > 4 else jnp.float32
-    size, stretch, canvases = image.shape[:2], 1.0, []
+    size, stretch, canvases = image.shape[:-1], 1.0, []
     for transform, key in steps:
         out = transform.size(size, own)
         place, paint = jax.random.split(key)
         fill = transform.fill if transform.leaves(size, out) else None
         if fill == "random":
-            fill = jax.random.uniform(paint, (1, 1, image.shape[2]), jnp.float32)
+            fill = jax.random.uniform(paint, image.shape[-1:], jnp.float32)
+            fill = fill.reshape((1,) * len(size) + (-1,))
         if fill is not None and not isinstance(fill, str):
             fill = jnp.asarray(fill, dtype)
         move = transform.draw(place, size, out, dtype)
@@ -230,15 +232,16 @@ def _view(image: Any, canvases: list[_Canvas], size: Size, stretch: float) -> An
     replaced by one inside, and the map is no longer affine.
     """
     dtype = image.dtype
-    places, move, is_affine, layers = warp.grid(size, dtype), warp.stay(dtype), True, []
+    places, still = warp.grid(size, dtype), warp.stay(len(size), dtype)
+    move, is_affine, layers = still, True, []
     for canvas in reversed(canvases):
         move = warp.after(canvas.move, move)
         if isinstance(canvas.fill, str):
             mode: Any = canvas.fill
             places = warp.fold(warp.carry(move, places), canvas.size, mode)
-            move, is_affine = warp.stay(dtype), False
+            move, is_affine = still, False
         elif canvas.fill is not None:
-            cover = warp.coverage(warp.carry(move, places), canvas.size)[:, :, None]
+            cover = warp.coverage(warp.carry(move, places), canvas.size)[..., None]
             layers.append((cover, canvas.fill))
     if is_affine:
         seen = warp.resample(image, move, size, stretch)
@@ -253,10 +256,11 @@ def _view(image: Any, canvases: list[_Canvas], size: Size, stretch: float) -> An
 
 
 def _check_image(image: Any) -> None:
-    if jnp.ndim(image) != 3 or not jnp.issubdtype(image.dtype, jnp.floating):
+    if jnp.ndim(image) < 2 or not jnp.issubdtype(image.dtype, jnp.floating):
         raise ValueError(
             "Pictures are moved one at a time, floats of shape (height, width, "
-            f"channels); {image.dtype}{list(jnp.shape(image))} was given.\nWrite "
+            "channels), or with another number of axes before that of the channels; "
+            f"{image.dtype}{list(jnp.shape(image))} was given.\nWrite "
             "`jax.vmap(transform)(jax.random.split(key, len(images)), images)` for "
-            "several. What has one spatial axis, or three, can be moved by `roll`."
+            "several."
         )

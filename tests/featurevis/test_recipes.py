@@ -7,15 +7,14 @@ import pytest
 
 from jaxinterp import featurevis as fv
 from jaxinterp.featurevis.affine import (
-    BoxCrop,
     Crop,
     CropOrPad,
     Flip,
     Pad,
     Rotate,
     Scale,
-    box_crop,
 )
+from jaxinterp.featurevis.box_crop import BoxCrop, box_crop
 from jaxinterp.featurevis.perturb import Blur, Noise
 from jaxinterp.featurevis.recipes import (
     atlas_transforms,
@@ -168,7 +167,7 @@ def test_drawn_sides_are_shares():
 def test_maco_is_boxes_with_noise():
     recipe = maco_crops(16)
     assert recipe.transforms == (
-        BoxCrop((16, 16), (0.5, 0.05), 0.05, 0.15),
+        BoxCrop(16, (0.5, 0.05), 0.05, 0.15),
         Noise(0.08, 0.08),
     )
     later = recipe.at(0.5)

@@ -11,7 +11,6 @@ from jax import lax
 
 from jaxinterp.featurevis import warp
 from jaxinterp.featurevis.affine import (
-    box_crop,
     crop,
     crop_or_pad,
     flip,
@@ -20,6 +19,7 @@ from jaxinterp.featurevis.affine import (
     rotate,
     scale,
 )
+from jaxinterp.featurevis.box_crop import box_crop
 from jaxinterp.featurevis.perturb import blur, noise, roll
 from jaxinterp.featurevis.transform import Transform, compose
 from tests.oracles import warps
@@ -382,7 +382,15 @@ def test_a_transform_is_a_value():
         (lambda: scale(choices=[]), r"nothing to choose from"),
         (lambda: rotate(5.0, -5.0), r"nothing to choose from: low=5.0, high=-5.0"),
         (lambda: rotate(float("nan")), r"rotate\(\) takes finite numbers, .* nan"),
-        (lambda: flip(2), r"axis 0 or 1 and a probability .* axis=2"),
+        (lambda: flip(-1), r"flip: `axis` must be an integer of at least 0"),
+        (lambda: flip(2)(KEY, jnp.zeros((9, 6, 3))), r"flip\(2\) .* `flip\(1\)`"),
+        (lambda: flip()(KEY, jnp.zeros((9, 3))), r"size \(9,\) .* `flip\(0\)`"),
+        (lambda: crop((3, 3))(KEY, jnp.zeros((9, 3))), r"2 axes .* one of 1: \(9,\)"),
+        (lambda: rotate(5.0)(KEY, jnp.zeros((9, 3))), r"turns one picture"),
+        (
+            lambda: rotate(5.0)(KEY, jnp.zeros((2, 9, 6, 3))),
+            r"(?s)3 axes .*\(2, 9, 6\).*jax.vmap\(transform\)",
+        ),
         (lambda: flip(probability=1.5), r"probability=1.5"),
         (lambda: pad(1, fill=float("nan")), r"'edge', 'reflect' or 'random'; fill=nan"),
         (lambda: blur(-1.0, 1.0), r"standard deviations from 0: -1.0 is less"),
@@ -400,7 +408,7 @@ def test_a_transform_is_a_value():
             lambda: compose([pad(2), jitter(4), jitter(6)])(KEY, jnp.zeros((9, 6, 3))),
             r"jitter\(6\) is too large for an image of size \(9, 6\)",
         ),
-        (lambda: pad(1)(KEY, jnp.zeros((2, 9, 6, 3))), r"jax.vmap\(transform\)"),
+        (lambda: pad(1)(KEY, jnp.zeros(9)), r"float64\[9\] was given"),
         (lambda: pad(1)(KEY, jnp.zeros((9, 6, 3), int)), r"int64\[9, 6, 3\] was given"),
     ],
 )
