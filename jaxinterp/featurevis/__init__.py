@@ -101,6 +101,7 @@ from jaxinterp.featurevis.stacked import stacked as stacked
 from jaxinterp.featurevis.stimuli import bars as bars
 from jaxinterp.featurevis.stimuli import blobs as blobs
 from jaxinterp.featurevis.stimuli import checkerboards as checkerboards
+from jaxinterp.featurevis.stimuli import corners as corners
 from jaxinterp.featurevis.stimuli import dots as dots
 from jaxinterp.featurevis.stimuli import gratings as gratings
 from jaxinterp.featurevis.stimuli import tuning_curve as tuning_curve

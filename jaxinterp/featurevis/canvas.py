@@ -22,7 +22,7 @@ from jaxinterp.featurevis.parametrization import (
     checked_shape,
 )
 
-SquashName = Literal["sigmoid", "clip"]
+SquashName = Literal["sigmoid", "clip", "stretch"]
 
 # Half a step of 8 bits. Black and white are at infinity for a sigmoid; so near to them
 # an image is the same once it is saved, and the sigmoid has a slope.
@@ -51,6 +51,11 @@ def _logit(image: Any) -> Any:
     return jnp.log(image) - jnp.log1p(-image)
 
 
+def _stretch(image: Any) -> Any:
+    low, high = image.min(), image.max()
+    return (image - low) / jnp.where(high > low, high - low, 1)
+
+
 class Squash(NamedTuple):
     """A way to bring values into [0, 1].
 
@@ -65,6 +70,7 @@ class Squash(NamedTuple):
 
 SQUASHES: Mapping[str, Squash] = {
     "sigmoid": Squash(jax.nn.sigmoid, _logit),
+    "stretch": Squash(lambda x: _stretch(jax.nn.sigmoid(x)), _logit),
     "clip": Squash(lambda x: clip_through(x + 0.5, 0.0, 1.0), lambda x: x - 0.5),
 }
 
@@ -76,7 +82,7 @@ class Finish:
 
     Attributes:
         color: matrix of decorrelated colors, or `None`.
-        squash: `"sigmoid"` or `"clip"`.
+        squash: the name of one of `SQUASHES`.
         dtype: of the picture.
     """
 
@@ -110,7 +116,7 @@ def finish(
     Args:
         shape: of a picture.
         color: `"auto"`, the name of a matrix, a matrix, or `None`.
-        squash: `"sigmoid"` or `"clip"`.
+        squash: the name of one of `SQUASHES`.
         dtype: of parameters and pictures.
 
     Raises:
@@ -206,8 +212,10 @@ def pixels(
         shape: of one picture, `(..., channels)`.
         color: `None` for the channels themselves; `"imagenet"`, `"i1i2i3"` or a matrix
             for decorrelated colors, see `fit_color_matrix`.
-        squash: what brings values into [0, 1]. `"sigmoid"`, or `"clip"` about 1/2,
-            which passes the gradient through where it clips.
+        squash: what brings values into [0, 1]. `"sigmoid"`; `"clip"` about 1/2, which
+            passes the gradient through where it clips; or `"stretch"`, a sigmoid and
+            then the whole range, from the darkest value of the picture to the
+            brightest, as Xplique has it.
         scale: standard deviation of the normal noise to start from, before the squash.
         dtype: of parameters and pictures.
 

@@ -20,6 +20,7 @@ from jaxinterp.featurevis.direction import (
     check_power,
     dot_cosine,
 )
+from jaxinterp.featurevis.integers import checked_integer
 from jaxinterp.featurevis.objective import Objective, Shapes, View, Where
 
 
@@ -30,10 +31,12 @@ class Style(Objective):
 
     Attributes:
         site: whose activation is read.
+        power: the exponent of the absolute differences.
         target: Gram matrices, `(units, channels, channels)`.
     """
 
     site: Where = dataclasses.field(metadata={"static": True})
+    power: int = dataclasses.field(metadata={"static": True})
     target: Any
 
     @property
@@ -55,7 +58,7 @@ class Style(Objective):
         """Returns the score of each picture."""
         g = gram(view.activations[self.site])
         difference = g - self.target.astype(g.dtype)[None]
-        return -jnp.mean(jnp.square(difference), axis=(1, 2))
+        return -jnp.mean(jnp.abs(difference) ** self.power, axis=(1, 2))
 
 
 @jax.tree_util.register_dataclass
@@ -172,26 +175,28 @@ class Facet(Objective):
         return score.astype(facet.dtype) + facet
 
 
-def style(site: Where, target: Any) -> Objective:
+def style(site: Where, target: Any, *, power: int = 2) -> Objective:
     r"""Looks for the texture of another picture, wherever its parts are.
 
-    $$-\frac{1}{C^2} \sum_{cd} (G_{cd}(a) - G_{cd}(t))^2, \qquad
+    $$-\frac{1}{C^2} \sum_{cd} |G_{cd}(a) - G_{cd}(t)|^p, \qquad
       G(a) = \tfrac{1}{|X|} \sum_x a_x a_x^\top$$
 
-    This is $-4$ times the term of Gatys et al. for one layer; add up several layers.
+    At $p = 2$ it is $-4$ times the term of Gatys et al. for one layer; add up several.
     Because $G$ is a mean over positions the two pictures may differ in size.
 
     Args:
         site: whose activation is read.
         target: the activation $t$ there, the units first, as `capture` returns it for a
             batch: `(units, *positions, channels)`. Only its Gram matrix is kept.
+        power: $p$, an integer from 1. With absolute differences, 1, as lucid has them,
+            a few channels with large activations have less of a say.
 
     Returns:
-        An objective, at most 0, in the units of the activation, to the fourth power.
+        An objective, at most 0, in the units of the activation, to the power $2p$.
 
     Raises:
         TypeError: if the target is not of numbers.
-        ValueError: if it has no axis of units.
+        ValueError: if it has no axis of units, or the power is no integer from 1.
 
     Example:
         >>> apply_fn = lambda variables, x: jnp.tanh(x)
@@ -202,7 +207,8 @@ def style(site: Where, target: Any) -> Objective:
     References:
         Gatys et al., 2016, eqs. 3 and 4 [gatys2016image].
     """
-    return Style(site, gram(as_target(target, "style")))
+    power = checked_integer("power", power, 1, call="style")
+    return Style(site, power, gram(as_target(target, "style")))
 
 
 def match(site: Where, target: Any) -> Objective:

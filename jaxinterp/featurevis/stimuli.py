@@ -196,6 +196,66 @@ def bars(
     return _colored(inside, shape, dtype, color, background)
 
 
+def corners(
+    orientation: Number,
+    angle: Number = math.pi / 2,
+    radius: Number = 0.0,
+    *,
+    x: Number = 0.0,
+    y: Number = 0.0,
+    shape: Shape,
+    color: Color = 1.0,
+    background: Color = 0.5,
+    dtype: Any = jnp.float32,
+) -> Float[Array, "*stimuli height width channels"]:
+    """Draws a corner on a ground, sharp or rounded: a curve between two straight edges.
+
+    Args:
+        orientation: the direction from the tip into the corner.
+        angle: between the edges, above 0 and up to pi, where they are one edge.
+        radius: of the circle that the edges touch instead of meeting, in pixels.
+        x: of the tip that it would have if sharp, pixels to the right of the middle of
+            the picture.
+        y: pixels downwards.
+        shape: of a picture.
+        color: of the corner in [0, 1], one number or one for each channel.
+        background: likewise, of what is around it.
+        dtype: of the pictures.
+
+    Returns:
+        Pictures in [0, 1].
+
+    Raises:
+        ValueError: if the shape or a color does not fit.
+
+    Example:
+        >>> picture = corners(math.pi / 4, shape=(4, 4, 1), background=0)[..., 0]
+        >>> print(picture.round(1))
+        [[0. 0. 0. 0.]
+         [0. 0. 0. 0.]
+         [0. 0. 1. 1.]
+         [0. 0. 1. 1.]]
+
+    References:
+        lucid, `lucid/misc/stimuli.py`, `rounded_corner`.
+    """
+    column, row, turn, angle, radius, x, y = _canvas(
+        shape, dtype, orientation, angle, radius, x, y
+    )
+    half = angle / 2
+    # A sharp corner with its tip at the middle of the circle, and what is near to it.
+    along = (column - x) * jnp.cos(turn) + (row - y) * jnp.sin(turn)
+    along = along - radius / jnp.sin(half)
+    across = jnp.abs((row - y) * jnp.cos(turn) - (column - x) * jnp.sin(turn))
+    to_edge = across * jnp.cos(half) - along * jnp.sin(half)
+    is_beside = (to_edge <= 0) | (along * jnp.cos(half) + across * jnp.sin(half) >= 0)
+    # At the tip itself, the length has no derivative.
+    squares = along**2 + across**2
+    to_tip = jnp.sqrt(jnp.where(squares > 0, squares, 1)) * (squares > 0)
+    distance = jnp.where(is_beside, to_edge, to_tip) - radius
+    return _colored(_inside(distance), shape, dtype, color, background)
+
+
 def checkerboards(
     size: Number,
     orientation: Number = 0.0,

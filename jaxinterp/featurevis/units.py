@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from jaxinterp.featurevis import places
+from jaxinterp.featurevis.integers import checked_integer
 from jaxinterp.featurevis.objective import Objective, Shapes, View, Where
 
 
@@ -59,14 +59,16 @@ class Channel(Objective):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
 class Layer(Objective):
-    """The mean square of a whole layer.
+    """The mean power of a whole layer.
 
     Attributes:
         site: whose activation is read.
+        power: the exponent.
         position: arrays `(units,)`, `None` for all of an axis; `None` for everything.
     """
 
     site: Where = dataclasses.field(metadata={"static": True})
+    power: int = dataclasses.field(metadata={"static": True})
     position: Any
 
     @property
@@ -84,9 +86,9 @@ class Layer(Objective):
         return dataclasses.replace(self, position=position)
 
     def __call__(self, view: View) -> Any:
-        """Returns the mean square of each picture."""
+        """Returns the mean power of each picture."""
         a = places.at_position(view.activations[self.site], self.position)
-        return places.mean_of_places(jnp.square(a), kept=0)
+        return places.mean_of_places(a**self.power, kept=0)
 
 
 def channel(
@@ -159,20 +161,25 @@ def neuron(
     )
 
 
-def layer(site: Where, *, position: Sequence[Any] | None = None) -> Objective:
-    r"""Looks for what excites a layer as a whole: the mean of $a_{xc}^2$.
+def layer(
+    site: Where, *, power: int = 2, position: Sequence[Any] | None = None
+) -> Objective:
+    r"""Looks for what excites a layer as a whole: the mean of $a_{xc}^p$.
 
     Started at a photograph it is DeepDream, which amplifies what the layer sees there.
 
     Args:
         site: whose activation is read.
+        power: $p$, an integer from 1. By default the larger activations count more,
+            whatever their sign; at 1 all count the same.
         position: the mean is over these places only, as in `channel`.
 
     Returns:
-        An objective of one unit, in the units of the activation, squared.
+        An objective of one unit, in the units of the activation, to the power $p$.
 
     Raises:
         TypeError: if the position is not of integers.
+        ValueError: if the power is no integer from 1.
 
     Example:
         >>> dream = layer("Conv_0")
@@ -180,4 +187,8 @@ def layer(site: Where, *, position: Sequence[Any] | None = None) -> Objective:
     References:
         Mordvintsev et al., 2015 [mordvintsev2015inceptionism].
     """
-    return Layer(site, places.as_position(position, "layer('Conv_0', position=(0, 0))"))
+    return Layer(
+        site,
+        checked_integer("power", power, 1, call="layer"),
+        places.as_position(position, "layer('Conv_0', position=(0, 0))"),
+    )

@@ -45,14 +45,13 @@ def picture_grid(
         >>> len(figure.axes)
         5
     """
-    shown = _checked(images, "picture_grid", "images", 4)
+    shown = checked_pictures(images, "picture_grid", "images", 4)
     count, tall, wide = shown.shape[:3]
     if titles is not None and len(titles) != count:
         raise ValueError(
             f"picture_grid: there are {count} pictures and {len(titles)} titles."
         )
-    columns = int(np.ceil(np.sqrt(count))) if columns is None else columns
-    _check_columns(columns, "picture_grid")
+    columns = _columns(columns, count, "picture_grid")
     rows = -(-count // columns)
     lines, top = _wrapped(titles or (), size)
     cell = (size + _GAP, size * tall / wide + _GAP + top)
@@ -99,14 +98,14 @@ def feature_sheet(
         >>> len(figure.axes)
         10
     """
-    shown = _checked(images, "feature_sheet", "images", 4)
-    beside = _checked(examples, "feature_sheet", "examples", 5)
+    shown = checked_pictures(images, "feature_sheet", "images", 4)
+    beside = checked_pictures(examples, "feature_sheet", "examples", 5)
     if not len(shown) == len(beside) == len(names):
         raise ValueError(
             f"feature_sheet: there are {len(shown)} pictures, examples of "
             f"{len(beside)} units and {len(names)} names."
         )
-    _check_columns(columns, "feature_sheet")
+    columns = _columns(columns, len(shown), "feature_sheet")
     side = int(np.ceil(np.sqrt(beside.shape[1])))
     titles, above = _wrapped(names, 2 * size)
     cell = (2 * size + 3 * _GAP, size + _GAP + above)
@@ -125,6 +124,37 @@ def feature_sheet(
             corner = (left + size + _GAP + right * step, top + down * step)
             _show(_place(figure, corner, (small, small)), example)
     return figure
+
+
+def spritemap(images: Any, *, columns: int | None = None) -> np.ndarray:
+    """Returns pictures side by side in one array, without any margin.
+
+    Picture `i` is `sheet[r * height : (r + 1) * height, c * width : (c + 1) * width]`
+    with `r, c = divmod(i, columns)`.
+
+    Args:
+        images: `(batch, height, width, channels)` with one channel or three, in [0, 1].
+        columns: how many pictures a row has, from 1; by default about as many as there
+            are rows, the square root of their number rounded up.
+
+    Returns:
+        `(rows * height, columns * width, channels)`, float32; cells without a picture
+        are white.
+
+    Raises:
+        ValueError: if the images are not of that shape and range, or `columns` is none.
+
+    Example:
+        >>> spritemap(np.zeros((5, 8, 6, 3)), columns=3).shape
+        (16, 18, 3)
+    """
+    shown = checked_pictures(images, "spritemap", "images", 4)
+    count, tall, wide, channels = shown.shape
+    columns = _columns(columns, count, "spritemap")
+    rows = -(-count // columns)
+    empty = np.ones((rows * columns - count, tall, wide, channels), np.float32)
+    cells = np.concatenate([shown, empty]).reshape(rows, columns, tall, wide, channels)
+    return cells.swapaxes(1, 2).reshape(rows * tall, columns * wide, channels)
 
 
 def false_colors(images: Any) -> np.ndarray:
@@ -168,9 +198,20 @@ def false_colors(images: Any) -> np.ndarray:
     return shown @ (hues / hues.sum(axis=0)).astype(np.float32)
 
 
-def _checked(images: Any, call: str, name: str, axes: int) -> np.ndarray:
+def checked_pictures(images: Any, call: str, name: str, axes: int) -> np.ndarray:
+    """Returns pictures that can be shown, clipped to [0, 1].
+
+    Args:
+        images: `(units, height, width, channels)`, or with `k` of each unit.
+        call: the function that was called, for the error.
+        name: of the argument.
+        axes: how many it has.
+
+    Raises:
+        ValueError: if the images are not of that shape and range.
+    """
     shown = np.asarray(images, np.float32)
-    wanted = ("units", "k", "height", "width", "channels")[5 - axes :]
+    wanted = ("units", *("k",) * (axes - 4), "height", "width", "channels")
     if shown.ndim != axes or shown.shape[-1] not in (1, 3) or not shown.size:
         raise ValueError(
             f"{call}: `{name}` must be pictures ({', '.join(wanted)}) with one channel "
@@ -189,8 +230,10 @@ def _checked(images: Any, call: str, name: str, axes: int) -> np.ndarray:
     return np.clip(shown, 0, 1)
 
 
-def _check_columns(columns: Any, call: str) -> None:
-    checked_integer("columns", columns, 1, call=call)
+def _columns(columns: int | None, count: int, call: str) -> int:
+    if columns is None:
+        return int(np.ceil(np.sqrt(count)))
+    return checked_integer("columns", columns, 1, call=call)
 
 
 def _wrapped(titles: Sequence[str], inches: float) -> tuple[list[str], float]:

@@ -181,7 +181,7 @@ def test_a_whole_layer_is_one_program(
     deep: subject.Subject, batch_size: int | None
 ) -> None:
     first, second = cells_of(featurevis.layer_table(deep, 1, batch_size))
-    assert first[:4] == ["3", "1", str(batch_size or 3), "first"]
+    assert first[:4] == ["3", "1", str(batch_size or "chosen"), "first"]
     assert (first[6], second[6]) == ("1", "0")
 
 

@@ -31,6 +31,18 @@ def test_style_is_the_term_of_gatys(name):
     np.testing.assert_allclose(found, expected, rtol=1e-11)
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_style_can_be_absolute(name):
+    a, target = ALL[name], targets(ALL[name])
+    found = scores(style("a", target, power=1), {"a": a})
+    expected = [
+        [-np.abs(oracle.gram(one) - oracle.gram(t)).mean() for one in a] for t in target
+    ]
+    np.testing.assert_allclose(found, expected, rtol=1e-11)
+    with pytest.raises(ValueError, match="`power` must be an integer of at least 1"):
+        style("a", target, power=0)
+
+
 def test_style_is_a_matter_of_neither_place_nor_size():
     shuffled = MAPS.reshape(3, 28, 5)[:, RNG.permutation(28)]
     found = scores(style("a", shuffled), {"a": MAPS})

@@ -412,6 +412,35 @@ def test_scales_of_noise_that_do_not_exist(make, scale):
         make((8, 8, 3), scale=scale)
 
 
+def test_a_stretched_picture_has_the_whole_range():
+    parametrization = pixels((6, 5, 3), squash="stretch", dtype=jnp.float64)
+    params = parametrization.init(KEY, 2)
+    images = parametrization.images(params)
+    bare = jax.nn.sigmoid(params)
+    for image, sigmoid in zip(images, np.asarray(bare), strict=True):
+        low, high = sigmoid.min(), sigmoid.max()
+        np.testing.assert_allclose(image, (sigmoid - low) / (high - low), atol=1e-13)
+    inner = target_of((6, 5, 3))
+    target = (inner - inner.min()) / np.ptp(inner) * (1 - 4 * HALF_STEP)
+    found = parametrization.images(parametrization.inverse(jnp.asarray(target)[None]))[
+        0
+    ]
+    np.testing.assert_allclose(found, target / target.max(), atol=3 * HALF_STEP)
+    # The gradient is that of the whole formula, through the least and the largest.
+    flat = params[0].ravel()
+
+    def loss(x):
+        return (parametrization.images(x.reshape(1, 6, 5, 3)) ** 3).sum()
+
+    slope = jax.grad(loss)(flat)
+    for i in (0, int(flat.argmin()), int(flat.argmax())):
+        step = 1e-6 * jnp.eye(flat.size)[i]
+        numeric = (loss(flat + step) - loss(flat - step)) / 2e-6
+        np.testing.assert_allclose(slope[i], numeric, rtol=1e-5)
+    constant = parametrization.images(jnp.zeros((1, 6, 5, 3)))
+    np.testing.assert_array_equal(constant, 0)
+
+
 @pytest.mark.parametrize("make", [pixels, fourier, pyramid, maco])
 def test_a_squash_that_does_not_exist(make, unchecked):
     with pytest.raises(ValueError, match=r"no squash='tanh'\. There are: sigmoid"):

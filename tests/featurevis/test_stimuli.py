@@ -13,6 +13,7 @@ from jaxinterp.featurevis.stimuli import (
     bars,
     blobs,
     checkerboards,
+    corners,
     dots,
     gratings,
     tuning_curve,
@@ -66,6 +67,18 @@ def share_by_sampling(is_inside: Any, shape: tuple[int, ...]) -> np.ndarray:
     return result
 
 
+def is_in_corner(u: Any, v: Any, turn: float, angle: float, radius: float) -> Any:
+    """Whether points lie between two rays, or the circle that touches both."""
+    length, direction = np.hypot(u, v), np.arctan2(v, u) - turn
+    direction = np.abs((direction + math.pi) % (2 * math.pi) - math.pi)
+    is_between = direction <= angle / 2
+    to_middle = radius / math.sin(angle / 2)
+    along, across = length * np.cos(direction), length * np.sin(direction)
+    is_past = along > to_middle - across * math.tan(angle / 2)
+    is_in_circle = np.hypot(along - to_middle, across) <= radius
+    return is_between & (is_past | is_in_circle)
+
+
 def test_forms_cover_the_pixels_that_they_should() -> None:
     shape = (15, 18, 1)
     drawn = {
@@ -79,6 +92,14 @@ def test_forms_cover_the_pixels_that_they_should() -> None:
                 (abs((u - 0.6) * math.cos(0.5) + (v - 1) * math.sin(0.5)) <= 2)
                 & (abs((v - 1) * math.cos(0.5) - (u - 0.6) * math.sin(0.5)) <= 4.5)
             ),
+        ),
+        "corner": (
+            corners(0.5, 1.2, 2.5, x=-3.0, y=1.0, shape=shape, background=0.0),
+            lambda u, v: is_in_corner(u + 3.0, v - 1.0, 0.5, 1.2, 2.5),
+        ),
+        "sharp corner": (
+            corners(4.0, 2.0, shape=shape, background=0.0),
+            lambda u, v: is_in_corner(u, v, 4.0, 2.0, 0.0),
         ),
         "board": (
             checkerboards(4.0, 0.3, shape=shape),
@@ -99,6 +120,15 @@ def test_forms_cover_the_pixels_that_they_should() -> None:
         assert error[(expected == 0) | (expected == 1)].max() < 0.15, name
         assert error.max() < 0.3, name
         assert error.mean() < 0.02, name
+
+
+def test_a_corner_of_two_right_angles_is_an_edge_whatever_its_radius() -> None:
+    for radius in (0.0, 3.0):
+        found = corners(0.0, math.pi, radius, shape=(5, 6, 1), background=0.0)
+        np.testing.assert_allclose(found[:, :3], 0, atol=1e-6)
+        np.testing.assert_allclose(found[:, 3:], 1, atol=1e-6)
+    slope = jax.grad(lambda x: corners(0.3, x=x, shape=(5, 5, 1)).sum())(0.0)
+    assert -10 < slope < -0.5
 
 
 def test_a_bar_along_an_axis_is_exact() -> None:
@@ -131,6 +161,7 @@ def test_all_are_pictures_between_zero_and_one(
         blobs(angle, 0, 2, shape=shape, dtype=dtype),
         bars(angle, 2, shape=shape, dtype=dtype),
         checkerboards(2, angle, shape=shape, dtype=dtype),
+        corners(angle, 1.0, 2.0, shape=shape, dtype=dtype),
     ):
         assert found.shape == (4, *shape)
         assert found.dtype == dtype

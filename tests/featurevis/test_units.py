@@ -75,6 +75,17 @@ def test_a_layer_is_a_mean_square(name):
     np.testing.assert_allclose(found[0], expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize("power", [1, 3])
+@pytest.mark.parametrize("name", ALL)
+def test_a_layer_is_a_mean_of_another_power(name, power):
+    a = ALL[name]
+    found = scores(layer("a", power=power), {"a": a})
+    expected = [(one**power).mean() for one in a]
+    np.testing.assert_allclose(found[0], expected, rtol=1e-12)
+    with pytest.raises(ValueError, match="`power` must be an integer of at least 1"):
+        layer("a", power=0)
+
+
 def test_without_an_index_every_channel_is_a_unit():
     bound = bind(channel("a"), {"a": MAPS})
     assert count_units(bound) == 5

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from jaxinterp.plot import false_colors, feature_sheet, picture_grid
+from jaxinterp.plot import false_colors, feature_sheet, picture_grid, spritemap
 
 RNG = np.random.default_rng(0)
 
@@ -109,3 +109,18 @@ def test_long_titles_take_several_lines_and_stay_within_their_picture():
         assert title.x1 <= picture.x1 + 4
         assert title.y1 <= figure.bbox.y1
     assert figure.axes[0].get_title() == "inception_4a:476: 9.3\nx, slope -1.3"
+
+
+def test_a_spritemap_has_every_picture_at_its_place():
+    images = RNG.uniform(size=(5, 4, 6, 3)).astype(np.float32)
+    for columns in (None, 1, 2, 7):
+        sheet = spritemap(images, columns=columns)
+        across = columns or 3
+        assert sheet.shape == (-(-5 // across) * 4, across * 6, 3)
+        for i in range(sheet.shape[0] // 4 * across):
+            r, c = divmod(i, across)
+            cell = sheet[r * 4 : (r + 1) * 4, c * 6 : (c + 1) * 6]
+            expected = images[i] if i < 5 else np.ones((4, 6, 3))
+            np.testing.assert_array_equal(cell, expected)
+    with pytest.raises(ValueError, match="spritemap: `columns` must be an integer"):
+        spritemap(images, columns=0)

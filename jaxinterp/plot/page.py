@@ -1,0 +1,138 @@
+"""A page of a browser: what every unit looks for, in one file."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import string
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from jaxinterp.featurevis.integers import checked_integer
+from jaxinterp.plot.pictures import checked_pictures
+
+# Handlers look for the page around them, so that a notebook can show several.
+_PAGE = string.Template("""\
+<div class="jaxinterp-features">
+<style>
+.jaxinterp-features { font: 13px sans-serif; }
+.jaxinterp-features .units { display: flex; flex-wrap: wrap; gap: 12px; }
+.jaxinterp-features figure { margin: 0; }
+.jaxinterp-features figcaption { max-width: $caption; overflow-wrap: anywhere; }
+.jaxinterp-features .pictures { display: flex; gap: 2px; }
+.jaxinterp-features .unit { height: var(--side); }
+.jaxinterp-features img { image-rendering: $rendering; }
+.jaxinterp-features .examples { display: grid; gap: 2px; height: var(--side);
+  grid-template-columns: repeat($across, 1fr); }
+.jaxinterp-features .examples img { height: calc((var(--side) + 2px) / $down - 2px); }
+</style>
+<h3>$title</h3>
+<p>
+<label>Show <input type="search" placeholder="a part of the name" oninput="
+  const units = this.closest('.jaxinterp-features').querySelectorAll('figure');
+  for (const unit of units) unit.hidden = !unit.title.includes(this.value);"></label>
+<label>Size <input type="range" min="32" max="512" value="$side" oninput="
+  this.closest('.jaxinterp-features').querySelector('.units')
+    .style.setProperty('--side', this.value + 'px');"></label>
+</p>
+<div class="units" style="--side: ${side}px">
+$units
+</div>
+</div>
+""")
+
+
+def feature_page(
+    images: Any,
+    examples: Any = None,
+    *,
+    names: Sequence[str],
+    title: str = "Features",
+    side: int = 128,
+    quality: int | None = 90,
+) -> str:
+    """Returns a page of HTML with the picture of each unit, and real examples beside.
+
+    All is in the page: it needs no network and no other file. Units can be searched by
+    their names, and their size be changed. Save it with
+    `pathlib.Path("features.html").write_text(page)`, or show it in a notebook with
+    `IPython.display.HTML(page)`.
+
+    Args:
+        images: one picture for each unit, `(units, height, width, channels)` with one
+            channel or three, in [0, 1]; one that is NaN is left out, but for its name.
+        examples: what excites each unit, `(units, k, height, width, channels)` in [0,
+            1]; `None` for none.
+        names: of the units, written above; `Scorecard.captions` say how good their
+            pictures are, too.
+        title: written above all.
+        side: height of a picture at first, in pixels of the screen; small ones are
+            enlarged pixel by pixel.
+        quality: of JPEG, from 1 to 95; `None` for PNG, which is exact, and larger.
+
+    Returns:
+        The page.
+
+    Raises:
+        ValueError: if the images are not of that shape and range, there are not as many
+            of one as of the others, or a number is not in its range.
+
+    Example:
+        >>> page = feature_page(np.zeros((2, 8, 8, 3)), names=["conv:0", "conv:1"])
+        >>> page.count("<img"), "conv:1" in page
+        (2, True)
+    """
+    shown = checked_pictures(images, "feature_page", "images", 4)
+    beside: Any = [()] * len(shown)
+    if examples is not None:
+        beside = checked_pictures(examples, "feature_page", "examples", 5)
+    if not len(shown) == len(beside) == len(names):
+        raise ValueError(
+            f"feature_page: there are {len(shown)} pictures, examples of {len(beside)} "
+            f"units and {len(names)} names."
+        )
+    side = checked_integer("side", side, 1, call="feature_page")
+    if quality is not None:
+        quality = checked_integer("quality", quality, 1, call="feature_page")
+        if quality > 95:
+            raise ValueError(
+                f"feature_page: `quality` goes up to 95, and is {quality}. Write "
+                "`quality=None` for pictures that are exact."
+            )
+    across = max(int(np.ceil(np.sqrt(len(beside[0])))), 1)
+    units = (_unit(*unit, quality) for unit in zip(names, shown, beside, strict=True))
+    return _PAGE.substitute(
+        title=html.escape(title),
+        side=side,
+        across=across,
+        down=-(-len(beside[0]) // across) or 1,
+        caption=f"calc(var(--side) * {1 if examples is None else 2})",
+        rendering="pixelated" if shown.shape[1] < side else "auto",
+        units="\n".join(units),
+    )
+
+
+def _unit(name: str, picture: np.ndarray, group: Any, quality: int | None) -> str:
+    text = html.escape(name)
+    shown = "" if np.isnan(picture).any() else _img(picture, "unit", name, quality)
+    around = "".join(_img(one, "example", name, quality) for one in group)
+    around = f'<div class="examples">{around}</div>' if len(group) else ""
+    return (
+        f'<figure title="{text}"><figcaption>{text}</figcaption>'
+        f'<div class="pictures">{shown}{around}</div></figure>'
+    )
+
+
+def _img(picture: np.ndarray, kind: str, name: str, quality: int | None) -> str:
+    levels = np.round(np.nan_to_num(picture) * 255).astype(np.uint8)
+    image = Image.fromarray(levels[..., 0] if levels.shape[-1] == 1 else levels)
+    file = io.BytesIO()
+    form = "PNG" if quality is None else "JPEG"
+    image.save(file, form, **({} if quality is None else {"quality": quality}))
+    data = base64.b64encode(file.getvalue()).decode()
+    source = f"data:image/{form.lower()};base64,{data}"
+    return f'<img class="{kind}" alt="{html.escape(name)}" src="{source}">'
