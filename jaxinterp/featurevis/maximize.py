@@ -131,8 +131,9 @@ def maximize(
         count: number of pictures for each unit.
         samples: number of transforms over which each step averages.
         optimizer: any optax optimizer that needs gradients alone. Each unit has one of
-            its own, so that a clipped global norm is that of one unit. Make it once: a
-            new one is a new program.
+            its own, so that a clipped or normalized global norm is that of one unit
+            (`optax.chain(optax.normalize_by_update_norm(), optax.sgd(1.0))` takes steps
+            of one length). Make it once: a new one is a new program.
         composite: rules of the backward pass, in place of the derivative.
         warmup: rules of the first steps, so that a unit that noise does not excite at
             all has a gradient; `None` for those of `composite`.

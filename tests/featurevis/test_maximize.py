@@ -1,6 +1,7 @@
 """Ascent on small networks, one of which has optima that are known."""
 
 import dataclasses
+import pickle
 
 import jax
 import jax.numpy as jnp
@@ -280,6 +281,27 @@ def test_resuming_is_not_stopping(optimized):
     for number, images in whole.snapshots.items():
         assert same(images, rest.snapshots[number])
     assert same(rest.snapshots[8], rest.images)
+
+
+def test_a_result_goes_on_in_another_process():
+    whole = maximize("second:0,1", steps=6)
+    stored = pickle.dumps(maximize("second:0,1", steps=4))
+    rest = maximize("second:0,1", steps=6, resume=pickle.loads(stored))
+    assert same(whole.images, rest.images)
+    assert same(whole.history, rest.history)
+
+
+def test_steps_of_one_length_for_each_unit():
+    optimizer = optax.chain(optax.normalize_by_update_norm(), optax.sgd(0.5))
+    options = {"parametrization": fv.pixels(SHAPE, dtype=jnp.float64)}
+    options |= {"optimizer": optimizer, "warmup": None}
+    before, after = (
+        maximize("second:*", steps=steps, **options).params for steps in (1, 2)
+    )
+    lengths = jnp.sqrt(((after - before) ** 2).sum((1, 2, 3, 4)))
+    # Optax adds 1e-6 to the norm.
+    np.testing.assert_allclose(lengths[lengths > 0], 0.5, rtol=1e-4)
+    assert (lengths > 0).sum() > 2
 
 
 def test_one_program_of_all_steps_gives_the_same(monkeypatch):
