@@ -96,14 +96,25 @@ def reader(
         AmbiguousAddressError: if a name fits several sites.
         TypeError: if `variables` has something that is no array.
         ValueError: if a site does not have the pictures on its first axis.
+        Exception: what the model or `preprocess` raises, with a note of what it was
+            shown.
     """
     check_variables(variables)
     # Two pictures, lest a site without an axis for them looks as if it had one.
     pictures = jax.ShapeDtypeStruct((2, *image.shape), image.dtype)
-    inputs = pictures
-    if preprocess is not None:
-        inputs = jax.eval_shape(preprocess, pictures)
-    graph = trace(apply_fn, variables, inputs)
+    try:
+        inputs = pictures
+        if preprocess is not None:
+            inputs = jax.eval_shape(preprocess, pictures)
+        graph = trace(apply_fn, variables, inputs)
+    except Exception as error:
+        error.add_note(
+            f"The model was shown {pictures.dtype}{list(pictures.shape)}: two pictures "
+            f"of shape {tuple(image.shape)}. If it takes others, give the "
+            "parametrization their shape; images have the batch in front, and "
+            "`preprocess` makes inputs of the model of them."
+        )
+        raise
     sites = [select_one(graph, name) for name in objective.sites]
     places = [
         (name, site.address, len(site.length))

@@ -322,7 +322,7 @@ w = np.random.default_rng(1).normal(size=(3, 5)).astype(np.float32)
 model = lambda w, x: jnp.tanh(jnp.einsum("nhwc,cd->nhwd", x, w))
 mesh = Mesh(np.array(jax.devices()), ("batch",))
 
-def both(batches):
+def both(batches, w=w):
     found = dataset_examples(model, "tanh:*", w, batches(), k=3, quantiles=(0.5,),
                              key=jax.random.key(0), sample_size=10)
     return found, activation_distribution(model, "tanh:*", w, batches(), by="place")
@@ -346,6 +346,9 @@ assert at_batch[0] < at_batch[1] == at_batch[3], at_batch
 assert at_batch[4] < at_batch[5] == at_batch[7], at_batch
 for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(many), strict=True):
     np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+replicated = both(spread, jax.device_put(w, NamedSharding(mesh, P())))
+for a, b in zip(jax.tree.leaves(many), jax.tree.leaves(replicated), strict=True):
+    np.testing.assert_array_equal(a, b)
 print("same")
 """
 

@@ -920,3 +920,15 @@ def test_without_a_number_few_pictures_are_computed_at_once_on_cpu(monkeypatch):
     assert set(seen) == {2, 3}  # to look at shapes, and 5 units in two parts
     every = fv.maximize(NET.apply, "second:*", VARIABLES, batch_size=5, **options)
     np.testing.assert_allclose(few.images, every.images, atol=2**-20)
+
+
+def test_an_error_of_the_model_says_what_it_was_shown():
+    image = jnp.zeros(SHAPE, jnp.float32)
+    with pytest.raises(Exception, match="shape") as found:
+        fv.invert(NET.apply, "second", VARIABLES, image, key=KEY)
+    note = "\n".join(found.value.__notes__)
+    assert "float32[2, 12, 3]: two pictures of shape (12, 3)" in note
+    assert "images have the batch in front" in note
+    with pytest.raises(Exception, match="shape") as found:
+        maximize("second:0", preprocess=lambda x: x[..., :2])
+    assert f"two pictures of shape {SHAPE}" in "\n".join(found.value.__notes__)
