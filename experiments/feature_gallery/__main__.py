@@ -5,7 +5,7 @@
         --images FOLDER --classes imagenet_classes.txt --output gallery
 
 Without weights it looks at all channels of the zoo's network of shapes. The pictures of
-GoogLeNet that show photographs are named `..._examples.jpg`.
+GoogLeNet that show photographs are named `..._examples.jpg` and `..._examples.html`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 from experiments.feature_gallery.config import EMBEDDED, GOOGLENET, Config
 from experiments.feature_gallery.look import Layer, look, spread
 from experiments.feature_gallery.subject import Subject, embedded, googlenet
-from jaxinterp.plot import feature_sheet, picture_grid
+from jaxinterp.plot import feature_page, feature_sheet, picture_grid
 
 COLUMNS = (
     "layer",
@@ -73,13 +73,21 @@ def draw(subject: Subject, layer: Layer, config: Config, folder: Path) -> None:
     if layer.card is not None:
         titles = layer.card.captions[:count]
     name = f"{subject.name}_{layer.name.rpartition('/')[2]}"
-    grid = picture_grid(layer.images[:count], columns=8, titles=titles, size=1.1)
+    lines = ["\n".join(title.rsplit(": ", 1)) for title in titles]
+    grid = picture_grid(layer.images[:count], columns=8, titles=lines, size=1.1)
     grid.savefig(folder / f"{name}.jpg", dpi=110)
     if layer.examples is not None:
         sheet = feature_sheet(
             layer.images[:count], layer.examples[:count], names=titles, columns=4
         )
         sheet.savefig(folder / f"{name}_examples.jpg", dpi=110)
+        page = feature_page(
+            layer.images[:count],
+            layer.examples[:count],
+            names=titles,
+            title=f"{subject.name}, {layer.name}",
+        )
+        (folder / f"{name}_examples.html").write_text(page)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

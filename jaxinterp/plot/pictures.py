@@ -240,7 +240,11 @@ def _wrapped(titles: Sequence[str], inches: float) -> tuple[list[str], float]:
     """Returns titles in lines as wide as there is room, and how high they are."""
     letters = max(int(inches / _LETTER), 8)
     wrapped = [
-        textwrap.fill(title, letters, break_on_hyphens=False) for title in titles
+        "\n".join(
+            textwrap.fill(line, letters, break_on_hyphens=False)
+            for line in title.splitlines()
+        )
+        for title in titles
     ]
     lines = max((title.count("\n") + 1 for title in wrapped), default=0)
     return wrapped, _LINE * lines + 0.08 if lines else 0.0

@@ -48,6 +48,9 @@ def test_it_writes_a_table_and_pictures(small, tmp_path, capsys):
     for file in ("shapes_cnn_relu.jpg", "shapes_cnn_relu_examples.jpg"):
         picture = plt.imread(tmp_path / file)
         assert picture.std() > 5
+    page = (tmp_path / "shapes_cnn_relu_examples.html").read_text()
+    assert page.count('class="unit"') == 3
+    assert page.count('class="example"') == 3 * 4
 
 
 def test_a_layer_has_its_examples_and_how_good_its_pictures_are(small):

@@ -98,9 +98,9 @@ def test_what_cannot_be_drawn_is_an_error():
 
 
 def test_long_titles_take_several_lines_and_stay_within_their_picture():
-    images = np.zeros((3, 8, 8, 3))
-    titles = ["inception_4a:476: 9.3 x, slope -1.3", "a" * 40, "short"]
-    figure = picture_grid(images, columns=3, titles=titles)
+    images = np.zeros((4, 8, 8, 3))
+    titles = ["inception_4a:476: 9.3 x, slope -1.3", "a" * 40, "in\ntwo", ""]
+    figure = picture_grid(images, columns=4, titles=titles)
     canvas = FigureCanvasAgg(figure)
     for axes in figure.axes:
         title = axes.title.get_window_extent(canvas.get_renderer())
@@ -108,7 +108,9 @@ def test_long_titles_take_several_lines_and_stay_within_their_picture():
         assert title.x0 >= picture.x0 - 4
         assert title.x1 <= picture.x1 + 4
         assert title.y1 <= figure.bbox.y1
-    assert figure.axes[0].get_title() == "inception_4a:476: 9.3\nx, slope -1.3"
+    shown = [axes.get_title() for axes in figure.axes]
+    assert shown[0] == "inception_4a:476: 9.3\nx, slope -1.3"
+    assert shown[2:] == ["in\ntwo", ""]
 
 
 def test_a_spritemap_has_every_picture_at_its_place():
