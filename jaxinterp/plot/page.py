@@ -15,20 +15,25 @@ from PIL import Image
 from jaxinterp.featurevis.integers import checked_integer
 from jaxinterp.plot.pictures import checked_pictures
 
-# Handlers look for the page around them, so that a notebook can show several.
+# What differs from page to page is a variable, and handlers look for the page around
+# them, so that a notebook can show several.
 _PAGE = string.Template("""\
-<div class="jaxinterp-features">
+<!DOCTYPE html>
+<div class="jaxinterp-features" style="--side: ${side}px; --across: $across;
+  --down: $down; --caption: $caption; --rendering: $rendering">
 <style>
 .jaxinterp-features { font: 13px sans-serif; }
 .jaxinterp-features .units { display: flex; flex-wrap: wrap; gap: 12px; }
 .jaxinterp-features figure { margin: 0; }
-.jaxinterp-features figcaption { max-width: $caption; overflow-wrap: anywhere; }
+.jaxinterp-features figcaption { overflow-wrap: anywhere;
+  max-width: calc(var(--side) * var(--caption)); }
 .jaxinterp-features .pictures { display: flex; gap: 2px; }
 .jaxinterp-features .unit { height: var(--side); }
-.jaxinterp-features img { image-rendering: $rendering; }
+.jaxinterp-features img { image-rendering: var(--rendering); }
 .jaxinterp-features .examples { display: grid; gap: 2px; height: var(--side);
-  grid-template-columns: repeat($across, 1fr); }
-.jaxinterp-features .examples img { height: calc((var(--side) + 2px) / $down - 2px); }
+  grid-template-columns: repeat(var(--across), 1fr); }
+.jaxinterp-features .examples img {
+  height: calc((var(--side) + 2px) / var(--down) - 2px); }
 </style>
 <h3>$title</h3>
 <p>
@@ -36,10 +41,10 @@ _PAGE = string.Template("""\
   const units = this.closest('.jaxinterp-features').querySelectorAll('figure');
   for (const unit of units) unit.hidden = !unit.title.includes(this.value);"></label>
 <label>Size <input type="range" min="32" max="512" value="$side" oninput="
-  this.closest('.jaxinterp-features').querySelector('.units')
-    .style.setProperty('--side', this.value + 'px');"></label>
+  this.closest('.jaxinterp-features').style.setProperty('--side', this.value + 'px');">
+</label>
 </p>
-<div class="units" style="--side: ${side}px">
+<div class="units">
 $units
 </div>
 </div>
@@ -105,15 +110,17 @@ def feature_page(
             )
     across = max(int(np.ceil(np.sqrt(len(beside[0])))), 1)
     units = (_unit(*unit, quality) for unit in zip(names, shown, beside, strict=True))
-    return _PAGE.substitute(
+    page = _PAGE.substitute(
         title=html.escape(title),
         side=side,
         across=across,
         down=-(-len(beside[0]) // across) or 1,
-        caption=f"calc(var(--side) * {1 if examples is None else 2})",
+        caption=1 if examples is None else 2,
         rendering="pixelated" if shown.shape[1] < side else "auto",
         units="\n".join(units),
     )
+    # So it can be written in any encoding.
+    return page.encode("ascii", "xmlcharrefreplace").decode("ascii")
 
 
 def _unit(name: str, picture: np.ndarray, group: Any, quality: int | None) -> str:

@@ -43,7 +43,7 @@ class Page(HTMLParser):
 
 
 def test_each_unit_has_its_picture_and_its_examples():
-    names = ["a:0", "a:1", "<b> & 'c'"]
+    names = ["a:0", "$side \N{GREEK SMALL LETTER ALPHA}", "<b> & 'c' \""]
     page = Page(feature_page(IMAGES, EXAMPLES, names=names, quality=None))
     assert page.units == names
     assert page.open == []
@@ -77,6 +77,7 @@ def test_a_picture_of_one_channel_and_one_that_is_nan():
 
 def test_the_page_needs_nothing_else():
     page = feature_page(IMAGES, EXAMPLES, names="abc", title="All of <it>")
+    assert page.isascii()
     assert "All of &lt;it&gt;" in page
     assert not re.search(r"https?:|<link|<script|src=\"(?!data:)", page)
 
