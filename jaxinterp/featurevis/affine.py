@@ -2,7 +2,7 @@
 
 Each says how places move; `compose` joins neighbors to one warp. Angles are degrees,
 counterclockwise as a person sees it; sizes are pixels. All but turns work for signals
-and volumes as well, with one axis or three beside that of the channels.
+and volumes as well, with any number of axes beside that of the channels.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxinterp.featurevis.chance import Chance, chance
+from jaxinterp.featurevis.chance import Chance, chance, is_share
 from jaxinterp.featurevis.integers import checked_integer, is_integer
 from jaxinterp.featurevis.transform import Affine, Fill
 from jaxinterp.featurevis.warp import Move, Size, stay
@@ -39,8 +39,8 @@ def checked_target(name: str, value: Any) -> Target:
     given = tuple(value) if isinstance(value, (tuple, list)) else (value,)
     if not given or not all(map(is_integer, given)) or min(given) < 1:
         raise ValueError(
-            f"{name}() takes a size in pixels, (height, width) or one side, and was "
-            f"given {value!r}."
+            f"{name}() takes a size in pixels, (height, width) of a picture, or one "
+            f"side for all axes, and was given {value!r}."
         )
     if isinstance(value, (tuple, list)):
         return tuple(map(int, given))
@@ -288,7 +288,8 @@ def pad(width: int, *, fill: Fill = 0.5) -> Affine:
 def jitter(pixels: int) -> Affine:
     """Moves the picture at random by whole pixels, and cuts off what may be missing.
 
-    All `(pixels + 1)**2` windows of the smaller size are equally likely, as in lucid.
+    All windows of the smaller size are equally likely, as in lucid: `(pixels + 1)**2`
+    of a picture.
 
     Args:
         pixels: by how much the size shrinks.
@@ -316,7 +317,8 @@ def crop(size: int | Size) -> Affine:
         A transform to that size.
 
     Raises:
-        ValueError: if it is no size; if the image is smaller.
+        ValueError: if it is no size; if the image is smaller, or has another number of
+            axes.
 
     Example:
         >>> crop((4, 5))(jax.random.key(0), jnp.zeros((9, 7, 3))).shape
@@ -337,7 +339,8 @@ def crop_or_pad(size: int | Size | None = None, *, fill: Fill = 0.5) -> Affine:
         A transform to that size.
 
     Raises:
-        ValueError: if it is no size, or there is no such fill.
+        ValueError: if it is no size, or there is no such fill; if the image has another
+            number of axes.
 
     Example:
         >>> crop_or_pad(2)(jax.random.key(0), jnp.zeros((9, 7, 3))).shape
@@ -431,18 +434,19 @@ def flip(axis: int = 1, *, probability: float = 0.5) -> Affine:
         [[[2.0], [1.0]]]
     """
     axis = checked_integer("axis", axis, 0, call="flip")
-    if not 0 <= probability <= 1:
+    if not is_share(probability):
         raise ValueError(
             f"flip() takes a probability in [0, 1]; probability={probability!r} was "
             "given."
         )
-    return Flip(axis, probability)
+    return Flip(axis, float(probability))
 
 
 def _fill(fill: Any) -> Fill:
-    if fill in ("edge", "reflect", "random"):
+    if isinstance(fill, str) and fill in ("edge", "reflect", "random"):
         return fill
-    if not isinstance(fill, numbers.Real) or not math.isfinite(fill):
+    is_number = isinstance(fill, numbers.Real) and not isinstance(fill, bool)
+    if not is_number or not math.isfinite(float(fill)):
         raise ValueError(
             "Outside a picture is a brightness such as 0.5, or 'edge', 'reflect' or "
             f"'random'; fill={fill!r} was given."

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxinterp.featurevis.affine import Target, checked_target, in_axes
+from jaxinterp.featurevis.chance import is_share
 from jaxinterp.featurevis.transform import Affine
 from jaxinterp.featurevis.warp import Move, Size
 
@@ -88,17 +89,19 @@ def box_crop(
         A transform to that size. What is reduced is not smoothed first.
 
     Raises:
-        ValueError: if it is no size, or the numbers are not shares.
+        ValueError: if it is no size, or the numbers are not shares; if the image has
+            another number of axes.
 
     Example:
         >>> box_crop(8)(jax.random.key(0), jnp.zeros((32, 48, 3))).shape
         (8, 8, 3)
     """
-    shares = (*sides, deviation, spread)
-    if len(shares) != 4 or not all(0 <= share <= 1 for share in shares):
+    is_pair = isinstance(sides, tuple | list) and len(sides) == 2
+    if not is_pair or not all(map(is_share, (*sides, deviation, spread))):
         raise ValueError(
             "box_crop() takes shares of the picture's side, in [0, 1]; sides="
             f"{sides!r}, deviation={deviation!r} and spread={spread!r} were given."
         )
     target = checked_target("box_crop", size)
-    return BoxCrop(target, (sides[0], sides[1]), deviation, spread)
+    first, last = map(float, sides)
+    return BoxCrop(target, (first, last), float(deviation), float(spread))

@@ -28,6 +28,9 @@ SquashName = Literal["sigmoid", "clip", "stretch"]
 # an image is the same once it is saved, and the sigmoid has a slope.
 _EDGE = 1 / 510
 
+# What differs less than a step of 8 bits is not stretched to the whole range.
+_LEAST_RANGE = 1 / 255
+
 
 @jax.custom_jvp
 def clip_through(x: Float[Array, "*axes"], low: Any, high: Any) -> Any:
@@ -53,7 +56,8 @@ def _logit(image: Any) -> Any:
 
 def _stretch(image: Any) -> Any:
     low, high = image.min(), image.max()
-    return (image - low) / jnp.where(high > low, high - low, 1)
+    # A picture of one gray must not become its rounding errors in full contrast.
+    return 0.5 + (image - (low + high) / 2) / jnp.maximum(high - low, _LEAST_RANGE)
 
 
 class Squash(NamedTuple):
@@ -215,7 +219,8 @@ def pixels(
         squash: what brings values into [0, 1]. `"sigmoid"`; `"clip"` about 1/2, which
             passes the gradient through where it clips; or `"stretch"`, a sigmoid and
             then the whole range, from the darkest value of the picture to the
-            brightest, as Xplique has it.
+            brightest, as Xplique has it; it gives images back that have the whole range
+            themselves.
         scale: standard deviation of the normal noise to start from, before the squash.
         dtype: of parameters and pictures.
 

@@ -71,8 +71,8 @@ def chance(
             f"choices={choices!r} were given."
         )
     for value in values:
-        real = isinstance(value, numbers.Real) and math.isfinite(value)
-        if not real or value <= above:
+        is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+        if not is_number or not math.isfinite(value) or value <= above:
             least = f" above {above:g}" if above > -math.inf else ""
             raise ValueError(
                 f"{name}() takes finite numbers{least}, and was given {value!r}."
@@ -91,10 +91,22 @@ def _numbers(
 ) -> tuple[float, ...] | None:
     """Returns the ends of a range or the list; `None` if it is not clear which."""
     if choices is not None:
+        if not isinstance(choices, Iterable):
+            return None
         return tuple(choices) if low is None and high is None else None
     if low is None:
         return None
     return low, low if high is None else high
+
+
+def is_share(value: Any) -> bool:
+    """Whether a value is one number in [0, 1].
+
+    Args:
+        value: anything.
+    """
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return is_number and 0 <= float(value) <= 1
 
 
 def check_key(call: str, key: Any) -> None:

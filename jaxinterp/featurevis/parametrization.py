@@ -209,7 +209,8 @@ def from_image(
 
     Returns:
         A parametrization with the same parameters. Black and white start a little away
-        from 0 and 1, by half a step of 8 bits, where a sigmoid still has a slope.
+        from 0 and 1, by half a step of 8 bits, where a sigmoid still has a slope; of
+        `squash="stretch"`, an image that has not the whole range starts with it.
 
     Raises:
         ValueError: if the image has another shape, or is not in [0, 1].

@@ -30,6 +30,9 @@ def lucid_transforms(*, keep_size: bool = True) -> Transform:
     Returns:
         A transform.
 
+    Raises:
+        ValueError: if it is given what is no picture, and cannot turn.
+
     Example:
         >>> lucid_transforms()(jax.random.key(0), jnp.zeros((32, 24, 3))).shape
         (32, 24, 3)
@@ -57,6 +60,9 @@ def distill_transforms() -> Transform:
     Returns:
         A transform that keeps the size of the picture.
 
+    Raises:
+        ValueError: if it is given what is no picture, and cannot turn.
+
     Example:
         >>> distill_transforms()(jax.random.key(0), jnp.zeros((32, 24, 3))).shape
         (32, 24, 3)
@@ -82,6 +88,9 @@ def atlas_transforms() -> Transform:
 
     Returns:
         A transform that keeps the size of the picture.
+
+    Raises:
+        ValueError: if it is given what is no picture, and cannot turn.
 
     Example:
         >>> atlas_transforms()(jax.random.key(0), jnp.zeros((80, 80, 3))).shape
@@ -109,6 +118,9 @@ def captum_transforms() -> Transform:
 
     Returns:
         A transform that keeps the size of the picture, which is more than 40.
+
+    Raises:
+        ValueError: if it is given what is no picture, and cannot turn.
 
     Example:
         >>> captum_transforms()(jax.random.key(0), jnp.zeros((64, 80, 3))).shape
@@ -190,7 +202,8 @@ def maco_crops(
         A transform to that size.
 
     Raises:
-        ValueError: if a number is no share, no size or no noise.
+        ValueError: if a number is no share, no size or no noise; if the image has
+            another number of axes.
 
     Example:
         >>> maco_crops(16)(jax.random.key(0), jnp.zeros((64, 64, 3))).shape

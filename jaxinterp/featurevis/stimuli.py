@@ -22,6 +22,7 @@ from jaxinterp.featurevis.integers import checked_integer
 from jaxinterp.featurevis.model import Preprocess
 from jaxinterp.featurevis.objective import Objective
 from jaxinterp.featurevis.scoring import check_alone, scorer
+from jaxinterp.loop import is_traced
 from jaxinterp.trace.transform import ApplyFn
 
 # One number for each picture, or one for all.
@@ -226,7 +227,8 @@ def corners(
         Pictures in [0, 1].
 
     Raises:
-        ValueError: if the shape or a color does not fit.
+        ValueError: if the shape or a color does not fit, an angle is not in that range,
+            or a radius is negative.
 
     Example:
         >>> picture = corners(math.pi / 4, shape=(4, 4, 1), background=0)[..., 0]
@@ -239,6 +241,14 @@ def corners(
     References:
         lucid, `lucid/misc/stimuli.py`, `rounded_corner`.
     """
+    if not is_traced(angle, radius):
+        angles, radii = np.asarray(angle), np.asarray(radius)
+        # The pi of half precision is larger.
+        if not ((angles > 0) & (angles < 3.15)).all() or not (radii >= 0).all():
+            raise ValueError(
+                "The angle of a corner lies between 0 and pi, and its radius is not "
+                f"negative; they are {angle} and {radius}."
+            )
     column, row, turn, angle, radius, x, y = _canvas(
         shape, dtype, orientation, angle, radius, x, y
     )

@@ -1,9 +1,10 @@
 """Transforms: random views of a picture, so that it must please in all of them.
 
 A transform is `(key, image) -> image`, for one image `(height, width, channels)`, or a
-signal or a volume, with one axis or three beside that of the channels. Its sizes are
-static; `jax.vmap` over keys and images gives every image of a batch a view of its own.
-Affine ones that follow one another are one warp, with one gather.
+signal or a volume, with any number of axes beside that of the channels. Its sizes are
+static; `jax.vmap` over keys and images gives every image of a batch a view of its own:
+a batch itself would be taken for a volume. Affine transforms that follow one another
+are one warp, with one gather.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ Fill = float | Literal["edge", "reflect", "random"]
 
 class Transform:
     """A random view of one image.
+
+    A batch would be taken for one image with more axes; of that write
+    `jax.vmap(transform)(jax.random.split(key, len(images)), images)`.
 
     A transform of your own may be any function `(key, image) -> image` as well.
     """
@@ -166,6 +170,11 @@ def compose(transforms: Iterable[Callable[[Any, Any], Any]]) -> Compose:
         (9, 7, 3)
     """
     flat = []
+    if not isinstance(transforms, Iterable):
+        raise TypeError(
+            "compose() takes a list of transforms, `compose([pad(4), jitter(8)])`; "
+            f"{transforms!r} was given."
+        )
     for transform in transforms:
         if isinstance(transform, Compose) and not (flat and _is_relative(transform)):
             flat += transform.transforms
@@ -205,6 +214,7 @@ def _warp(image: Any, steps: Sequence[tuple[Affine, Any]], own: Size) -> Any:
     """Returns the view of an image after affine transforms, each with its key."""
     if not steps:
         return image
+    image = jnp.asarray(image)
     _check_image(image)
     dtype = image.dtype if image.dtype.itemsize > 4 else jnp.float32
     size, stretch, canvases = image.shape[:-1], 1.0, []
@@ -256,11 +266,12 @@ def _view(image: Any, canvases: list[_Canvas], size: Size, stretch: float) -> An
 
 
 def _check_image(image: Any) -> None:
-    if jnp.ndim(image) < 2 or not jnp.issubdtype(image.dtype, jnp.floating):
+    is_float = jnp.issubdtype(image.dtype, jnp.floating)
+    if image.ndim < 2 or not is_float or not image.size:
         raise ValueError(
             "Pictures are moved one at a time, floats of shape (height, width, "
-            "channels), or with another number of axes before that of the channels; "
-            f"{image.dtype}{list(jnp.shape(image))} was given.\nWrite "
+            "channels), or with another number of axes before that of the channels, "
+            f"none of length 0; {image.dtype}{list(image.shape)} was given.\nWrite "
             "`jax.vmap(transform)(jax.random.split(key, len(images)), images)` for "
             "several."
         )

@@ -37,8 +37,8 @@ class Move(NamedTuple):
     """The map from a place of what is seen to the place of the picture seen there.
 
     Attributes:
-        linear: the matrix, `(axes, axes)`. Only two axes turn: it is diagonal for one
-            and for three.
+        linear: the matrix, `(axes, axes)`. Only pictures turn: it is diagonal for any
+            number of axes but two.
         shift: in pixels, `(axes,)`.
     """
 

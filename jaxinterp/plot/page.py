@@ -13,34 +13,41 @@ import numpy as np
 from PIL import Image
 
 from jaxinterp.featurevis.integers import checked_integer
-from jaxinterp.plot.pictures import checked_pictures
+from jaxinterp.plot.pictures import check_names, checked_pictures
 
 # What differs from page to page is a variable, and handlers look for the page around
 # them, so that a notebook can show several.
 _PAGE = string.Template("""\
 <!DOCTYPE html>
-<div class="jaxinterp-features" style="--side: ${side}px; --across: $across;
-  --down: $down; --caption: $caption; --rendering: $rendering">
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>$title</title>
 <style>
 .jaxinterp-features { font: 13px sans-serif; }
 .jaxinterp-features .units { display: flex; flex-wrap: wrap; gap: 12px; }
 .jaxinterp-features figure { margin: 0; }
-.jaxinterp-features figcaption { overflow-wrap: anywhere;
+.jaxinterp-features figcaption { overflow-wrap: anywhere; white-space: pre-line;
   max-width: calc(var(--side) * var(--caption)); }
 .jaxinterp-features .pictures { display: flex; gap: 2px; }
-.jaxinterp-features .unit { height: var(--side); }
-.jaxinterp-features img { image-rendering: var(--rendering); }
+.jaxinterp-features .unit { height: var(--side); image-rendering: var(--unit); }
 .jaxinterp-features .examples { display: grid; gap: 2px; height: var(--side);
-  grid-template-columns: repeat(var(--across), 1fr); }
-.jaxinterp-features .examples img {
+  grid-template-columns: repeat(var(--across), auto); }
+.jaxinterp-features .example { image-rendering: var(--example);
   height: calc((var(--side) + 2px) / var(--down) - 2px); }
+.jaxinterp-features .nan { display: grid; place-items: center; background: #eee; }
 </style>
+</head>
+<body>
+<div class="jaxinterp-features" style="--side: ${side}px; --across: $across;
+  --down: $down; --caption: $caption; --unit: $unit; --example: $example">
 <h3>$title</h3>
 <p>
 <label>Show <input type="search" placeholder="a part of the name" oninput="
-  const units = this.closest('.jaxinterp-features').querySelectorAll('figure');
-  for (const unit of units) unit.hidden = !unit.title.includes(this.value);"></label>
-<label>Size <input type="range" min="32" max="512" value="$side" oninput="
+  const text = this.value.toLowerCase();
+  for (const unit of this.closest('.jaxinterp-features').querySelectorAll('figure'))
+    unit.hidden = !unit.title.toLowerCase().includes(text);"></label>
+<label>Size <input type="range" min="$least" max="$most" value="$side" oninput="
   this.closest('.jaxinterp-features').style.setProperty('--side', this.value + 'px');">
 </label>
 </p>
@@ -48,6 +55,8 @@ _PAGE = string.Template("""\
 $units
 </div>
 </div>
+</body>
+</html>
 """)
 
 
@@ -63,20 +72,21 @@ def feature_page(
     """Returns a page of HTML with the picture of each unit, and real examples beside.
 
     All is in the page: it needs no network and no other file. Units can be searched by
-    their names, and their size be changed. Save it with
+    parts of their names, whatever the case, and their size be changed. Save it with
     `pathlib.Path("features.html").write_text(page)`, or show it in a notebook with
     `IPython.display.HTML(page)`.
 
     Args:
         images: one picture for each unit, `(units, height, width, channels)` with one
-            channel or three, in [0, 1]; one that is NaN is left out, but for its name.
+            channel or three, in [0, 1]. Of a picture that is NaN, here or among the
+            examples, there is an empty field that says so.
         examples: what excites each unit, `(units, k, height, width, channels)` in [0,
             1]; `None` for none.
-        names: of the units, written above; `Scorecard.captions` say how good their
-            pictures are, too.
+        names: of the units, written above, each a text; `Scorecard.captions` say how
+            good their pictures are, too.
         title: written above all.
         side: height of a picture at first, in pixels of the screen; small ones are
-            enlarged pixel by pixel.
+            enlarged pixel by pixel, others smoothly.
         quality: of JPEG, from 1 to 95; `None` for PNG, which is exact, and larger.
 
     Returns:
@@ -95,11 +105,14 @@ def feature_page(
     beside: Any = [()] * len(shown)
     if examples is not None:
         beside = checked_pictures(examples, "feature_page", "examples", 5)
-    if not len(shown) == len(beside) == len(names):
+    check_names("feature_page", names, len(shown), "names")
+    if len(shown) != len(beside):
         raise ValueError(
-            f"feature_page: there are {len(shown)} pictures, examples of {len(beside)} "
-            f"units and {len(names)} names."
+            f"feature_page: there are {len(shown)} pictures, and examples of "
+            f"{len(beside)} units."
         )
+    if not isinstance(title, str):
+        raise ValueError(f"feature_page: `title` is a text, and is {title!r}.")
     side = checked_integer("side", side, 1, call="feature_page")
     if quality is not None:
         quality = checked_integer("quality", quality, 1, call="feature_page")
@@ -109,37 +122,53 @@ def feature_page(
                 "`quality=None` for pictures that are exact."
             )
     across = max(int(np.ceil(np.sqrt(len(beside[0])))), 1)
+    down = max(-(-len(beside[0]) // across), 1)
     units = (_unit(*unit, quality) for unit in zip(names, shown, beside, strict=True))
     page = _PAGE.substitute(
         title=html.escape(title),
         side=side,
+        least=min(side, 32),
+        most=max(side, 512),
         across=across,
-        down=-(-len(beside[0]) // across) or 1,
+        down=down,
         caption=1 if examples is None else 2,
-        rendering="pixelated" if shown.shape[1] < side else "auto",
+        unit=_rendering(shown.shape[1], side),
+        example=_rendering(beside.shape[2] if len(beside[0]) else 1, side // down),
         units="\n".join(units),
     )
     # So it can be written in any encoding.
     return page.encode("ascii", "xmlcharrefreplace").decode("ascii")
 
 
+def _rendering(pixels: int, side: int) -> str:
+    return "pixelated" if pixels < side else "auto"
+
+
 def _unit(name: str, picture: np.ndarray, group: Any, quality: int | None) -> str:
-    text = html.escape(name)
-    shown = "" if np.isnan(picture).any() else _img(picture, "unit", name, quality)
-    around = "".join(_img(one, "example", name, quality) for one in group)
+    shown = _field(picture, "unit", name, quality)
+    around = "".join(_field(one, "example", name, quality) for one in group)
     around = f'<div class="examples">{around}</div>' if len(group) else ""
     return (
-        f'<figure title="{text}"><figcaption>{text}</figcaption>'
+        f'<figure title="{html.escape(" ".join(name.split()))}">'
+        f"<figcaption>{html.escape(name)}</figcaption>"
         f'<div class="pictures">{shown}{around}</div></figure>'
     )
 
 
-def _img(picture: np.ndarray, kind: str, name: str, quality: int | None) -> str:
-    levels = np.round(np.nan_to_num(picture) * 255).astype(np.uint8)
+def _field(picture: np.ndarray, kind: str, name: str, quality: int | None) -> str:
+    if np.isnan(picture).any():
+        tall, wide = picture.shape[:2]
+        return (
+            f'<div class="{kind} nan" style="aspect-ratio: {wide} / {tall}">NaN</div>'
+        )
+    levels = np.round(picture * 255).astype(np.uint8)
     image = Image.fromarray(levels[..., 0] if levels.shape[-1] == 1 else levels)
     file = io.BytesIO()
-    form = "PNG" if quality is None else "JPEG"
-    image.save(file, form, **({} if quality is None else {"quality": quality}))
+    if quality is None:
+        image.save(file, "PNG")
+    else:
+        # Colors of neighboring pixels are not averaged: a picture may have few.
+        image.save(file, "JPEG", quality=quality, subsampling=0)
     data = base64.b64encode(file.getvalue()).decode()
-    source = f"data:image/{form.lower()};base64,{data}"
+    source = f"data:image/{'png' if quality is None else 'jpeg'};base64,{data}"
     return f'<img class="{kind}" alt="{html.escape(name)}" src="{source}">'

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import textwrap
+import numbers
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.colors import hsv_to_rgb
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
 
 from jaxinterp.featurevis.integers import checked_integer
 
-# Inches: around a grid, between its cells, of a letter above a cell and of a line.
-_EDGE, _GAP, _LETTER, _LINE = 0.08, 0.06, 0.055, 0.12
+# Inches: around a grid, between its cells, and of a line above a cell.
+_EDGE, _GAP, _LINE = 0.08, 0.06, 0.12
+_POINTS = 7  # of a letter
 
 
 def picture_grid(
@@ -47,10 +50,9 @@ def picture_grid(
     """
     shown = checked_pictures(images, "picture_grid", "images", 4)
     count, tall, wide = shown.shape[:3]
-    if titles is not None and len(titles) != count:
-        raise ValueError(
-            f"picture_grid: there are {count} pictures and {len(titles)} titles."
-        )
+    if titles is not None:
+        check_names("picture_grid", titles, count, "titles")
+    _check_size(size, "picture_grid")
     columns = _columns(columns, count, "picture_grid")
     rows = -(-count // columns)
     lines, top = _wrapped(titles or (), size)
@@ -62,7 +64,7 @@ def picture_grid(
         axes = _place(figure, corner, (size, size * tall / wide))
         _show(axes, picture)
         if titles is not None:
-            axes.set_title(lines[i], fontsize=7, pad=2)
+            axes.set_title(lines[i], fontsize=_POINTS, pad=2, parse_math=False)
     return figure
 
 
@@ -79,7 +81,8 @@ def feature_sheet(
     Args:
         images: one picture for each unit, `(units, height, width, channels)` in [0, 1].
         examples: what excites each unit, `(units, k, height, width, channels)` in [0,
-            1]; they are set in a square of the picture's height.
+            1]; they are set in a square as wide as the picture, each in its own
+            proportions.
         names: of the units, written above; `Scorecard.captions` say how good their
             pictures are, too.
         columns: how many units a row has.
@@ -106,23 +109,28 @@ def feature_sheet(
             f"{len(beside)} units and {len(names)} names."
         )
     columns = _columns(columns, len(shown), "feature_sheet")
+    check_names("feature_sheet", names, len(shown), "names")
+    _check_size(size, "feature_sheet")
     side = int(np.ceil(np.sqrt(beside.shape[1])))
+    tall = size * shown.shape[1] / shown.shape[2]
     titles, above = _wrapped(names, 2 * size)
-    cell = (2 * size + 3 * _GAP, size + _GAP + above)
+    cell = (2 * size + 3 * _GAP, max(size, tall) + _GAP + above)
     rows = -(-len(shown) // columns)
     figure = _figure(columns * cell[0], rows * cell[1])
     for i, (picture, group) in enumerate(zip(shown, beside, strict=True)):
         row, column = divmod(i, columns)
         left, top = column * cell[0], row * cell[1] + above
-        axes = _place(figure, (left, top), (size, size))
+        axes = _place(figure, (left, top), (size, tall))
         _show(axes, picture)
-        axes.set_title(titles[i], fontsize=7, pad=2, loc="left")
+        axes.set_title(titles[i], fontsize=_POINTS, pad=2, loc="left", parse_math=False)
         small = (size - (side - 1) * _GAP / 3) / side
+        shape = small * np.array(beside.shape[3:1:-1]) / max(beside.shape[2:4])
         for j, example in enumerate(group):
             down, right = divmod(j, side)
             step = small + _GAP / 3
             corner = (left + size + _GAP + right * step, top + down * step)
-            _show(_place(figure, corner, (small, small)), example)
+            place = tuple(np.array(corner) + (small - shape) / 2)
+            _show(_place(figure, place, tuple(shape)), example)
     return figure
 
 
@@ -139,7 +147,7 @@ def spritemap(images: Any, *, columns: int | None = None) -> np.ndarray:
 
     Returns:
         `(rows * height, columns * width, channels)`, float32; cells without a picture
-        are white.
+        are white, and NaN stays NaN.
 
     Raises:
         ValueError: if the images are not of that shape and range, or `columns` is none.
@@ -212,7 +220,11 @@ def checked_pictures(images: Any, call: str, name: str, axes: int) -> np.ndarray
     """
     shown = np.asarray(images, np.float32)
     wanted = ("units", *("k",) * (axes - 4), "height", "width", "channels")
-    if shown.ndim != axes or shown.shape[-1] not in (1, 3) or not shown.size:
+    if shown.ndim == axes and not shown.size:
+        raise ValueError(
+            f"{call}: `{name}` holds no picture; its shape is {shown.shape}."
+        )
+    if shown.ndim != axes or shown.shape[-1] not in (1, 3):
         raise ValueError(
             f"{call}: `{name}` must be pictures ({', '.join(wanted)}) with one channel "
             f"or three, and has shape {shown.shape}.\n"
@@ -238,16 +250,63 @@ def _columns(columns: int | None, count: int, call: str) -> int:
 
 def _wrapped(titles: Sequence[str], inches: float) -> tuple[list[str], float]:
     """Returns titles in lines as wide as there is room, and how high they are."""
-    letters = max(int(inches / _LETTER), 8)
     wrapped = [
-        "\n".join(
-            textwrap.fill(line, letters, break_on_hyphens=False)
-            for line in title.splitlines()
-        )
+        "\n".join(part for line in title.splitlines() for part in _lines(line, inches))
         for title in titles
     ]
     lines = max((title.count("\n") + 1 for title in wrapped), default=0)
     return wrapped, _LINE * lines + 0.08 if lines else 0.0
+
+
+def _lines(line: str, inches: float) -> list[str]:
+    """Breaks a line between words, and within a word that has no room by itself."""
+    lines = [""]
+    for word in line.split(" "):
+        longer = f"{lines[-1]} {word}" if lines[-1] else word
+        if _width(longer) <= inches:
+            lines[-1] = longer
+            continue
+        lines.append("")
+        for letter in word:
+            if lines[-1] and _width(lines[-1] + letter) > inches:
+                lines.append("")
+            lines[-1] += letter
+    return [line for line in lines if line]
+
+
+def _width(text: str) -> float:
+    """Inches of a line; on a screen it may be a twentieth wider."""
+    font = FontProperties(size=_POINTS)
+    width, _, _ = text_to_path.get_text_width_height_descent(text, font, ismath=False)
+    return 1.05 * width / 72
+
+
+def check_names(call: str, names: Any, count: int, what: str) -> None:
+    """Raises unless there is a text for each picture.
+
+    Args:
+        call: the function that was called.
+        names: the texts.
+        count: of the pictures.
+        what: the texts are called.
+
+    Raises:
+        ValueError: if there are more or fewer, or one is no text.
+    """
+    if not isinstance(names, Sequence) or len(names) != count:
+        given = f"{len(names)} {what}" if isinstance(names, Sequence) else repr(names)
+        raise ValueError(f"{call}: there are {count} pictures and {given}.")
+    for name in names:
+        if not isinstance(name, str):
+            raise ValueError(
+                f"{call}: `{what}` are texts, and one is {name!r}. Write "
+                f"`{what}=[str(name) for name in {what}]`."
+            )
+
+
+def _check_size(size: Any, call: str) -> None:
+    if not isinstance(size, numbers.Real) or not 0 < float(size) < np.inf:
+        raise ValueError(f"{call}: `size` is a number of inches, and is {size!r}.")
 
 
 def _figure(width: float, height: float) -> Figure:

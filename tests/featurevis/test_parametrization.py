@@ -437,8 +437,16 @@ def test_a_stretched_picture_has_the_whole_range():
         step = 1e-6 * jnp.eye(flat.size)[i]
         numeric = (loss(flat + step) - loss(flat - step)) / 2e-6
         np.testing.assert_allclose(slope[i], numeric, rtol=1e-5)
-    constant = parametrization.images(jnp.zeros((1, 6, 5, 3)))
-    np.testing.assert_array_equal(constant, 0)
+
+
+def test_a_picture_of_one_gray_is_not_stretched_to_noise():
+    for make in (pixels, fourier, pyramid):
+        parametrization = make((16, 16, 3), squash="stretch")
+        gray = from_image(parametrization, jnp.full((16, 16, 3), 0.25))
+        np.testing.assert_allclose(gray.images(gray.init(KEY, 1)), 0.5, atol=1e-3)
+        slope = jax.grad(lambda p: (gray.images(p) ** 2).sum())(gray.init(KEY, 1))  # noqa: B023
+        total = sum(jnp.abs(leaf).sum() for leaf in jax.tree.leaves(slope))
+        assert jnp.isfinite(total)
 
 
 @pytest.mark.parametrize("make", [pixels, fourier, pyramid, maco])

@@ -169,6 +169,11 @@ def test_all_are_pictures_between_zero_and_one(
 
 
 def test_pictures_that_cannot_be_drawn() -> None:
+    for angle in (0.0, -1.0, np.array([1.0, 2 * math.pi])):
+        with pytest.raises(ValueError, match="angle of a corner lies between 0 and pi"):
+            corners(0.0, angle, shape=SHAPE)
+    with pytest.raises(ValueError, match="its radius is not negative"):
+        corners(0.0, 1.0, -3.0, shape=SHAPE)
     with pytest.raises(ValueError, match=r"\(height, width, channels\), and is \(0,"):
         gratings(0.0, 0.1, shape=(0, 4, 3))
     with pytest.raises(ValueError, match=r"each of the 3 channels, and .* \(2,\)"):

@@ -392,6 +392,18 @@ def test_a_transform_is_a_value():
             r"(?s)3 axes .*\(2, 9, 6\).*jax.vmap\(transform\)",
         ),
         (lambda: flip(probability=1.5), r"probability=1.5"),
+        (lambda: flip(probability="a"), r"probability='a'"),
+        (lambda: flip(probability=True), r"probability=True"),
+        (lambda: flip(probability=np.array(0.5)), r"probability=array\(0.5\)"),
+        (lambda: box_crop(3, sides=0.5), r"sides=0.5"),
+        (lambda: box_crop(3, deviation=None), r"deviation=None"),
+        (lambda: box_crop(3, spread=np.array(0.2)), r"spread=array\(0.2\)"),
+        (lambda: pad(1, fill=np.ones(3)), r"fill=array"),
+        (lambda: pad(1, fill=True), r"fill=True"),
+        (lambda: scale(choices=1.0), r"a range or a list"),
+        (lambda: scale(True), r"finite numbers above 0, .* given True"),
+        (lambda: pad(1)(KEY, jnp.zeros((0, 6, 3))), r"none of length 0; .*\[0, 6, 3\]"),
+        (lambda: pad(1)(KEY, jnp.zeros((3, 0))), r"none of length 0"),
         (lambda: pad(1, fill=float("nan")), r"'edge', 'reflect' or 'random'; fill=nan"),
         (lambda: blur(-1.0, 1.0), r"standard deviations from 0: -1.0 is less"),
         (lambda: blur(), r"a range or a list, `blur\(1.0, 2.0\)`"),
@@ -422,3 +434,5 @@ def test_what_is_no_transform_is_named():
         TypeError, match=r"such as `jitter\(4\)`.*Transform'> was given"
     ):
         compose([pad(1), Transform])
+    with pytest.raises(TypeError, match=r"takes a list of transforms, `compose\(\["):
+        compose(pad(1))

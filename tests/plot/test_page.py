@@ -35,7 +35,9 @@ class Page(HTMLParser):
             ).groups()
             picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
             self.pictures[-1].append((found["class"], kind, picture / 255))
-        if tag not in ("img", "input"):
+        if tag == "div" and "nan" in found.get("class", ""):
+            self.pictures[-1].append((found["class"], "nan", None))
+        if tag not in ("img", "input", "meta"):
             self.open.append(tag)
 
     def handle_endtag(self, tag):
@@ -72,7 +74,40 @@ def test_a_picture_of_one_channel_and_one_that_is_nan():
     page = Page(feature_page(images, names=["a", "b"], quality=None))
     np.testing.assert_allclose(page.pictures[0][0][2], images[0, ..., 0], atol=0.002)
     assert page.units == ["a", "b"]
-    assert page.pictures[1] == []
+    assert page.pictures[1] == [("unit nan", "nan", None)]
+    examples = np.full((2, 1, 4, 4, 1), np.nan)
+    page = Page(feature_page(images, examples, names=["a", "b"]))
+    for pictures in page.pictures:
+        assert pictures[-1] == ("example nan", "nan", None)
+
+
+def test_neighboring_colors_are_not_mixed():
+    image = np.zeros((1, 8, 8, 3))
+    image[0, :, ::2, 0] = image[0, :, 1::2, 2] = 1
+    ((*_, found),) = Page(feature_page(image, names=["a"])).pictures[0]
+    np.testing.assert_allclose(found, image[0], atol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("height", "example", "side", "expected"),
+    [
+        (8, 8, 128, "--unit: pixelated; --example: pixelated"),
+        (256, 8, 128, "--unit: auto; --example: pixelated"),
+        (32, 224, 128, "--unit: pixelated; --example: auto"),
+        (128, 42, 128, "--unit: auto; --example: auto"),
+    ],
+)
+def test_small_pictures_are_enlarged_pixel_by_pixel(height, example, side, expected):
+    images = np.zeros((1, height, height, 3))
+    examples = np.zeros((1, 9, example, example, 3))
+    page = feature_page(images, examples, names=["a"], side=side)
+    assert expected in page
+
+
+@pytest.mark.parametrize(("side", "ends"), [(16, (16, 512)), (1000, (32, 1000))])
+def test_the_slider_starts_at_the_size(side, ends):
+    page = feature_page(IMAGES, names="abc", side=side)
+    assert f'min="{ends[0]}" max="{ends[1]}" value="{side}"' in page
 
 
 def test_the_page_needs_nothing_else():
@@ -85,8 +120,12 @@ def test_the_page_needs_nothing_else():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"names": "ab"}, "3 pictures, examples of 3 units and 2 names"),
-        ({"examples": EXAMPLES[:2]}, "3 pictures, examples of 2 units and 3 names"),
+        ({"names": "ab"}, "3 pictures and 2 names"),
+        ({"names": None}, "3 pictures and None"),
+        ({"names": range(3)}, r"one is 0\. Write `names=\[str"),
+        ({"title": 3}, "`title` is a text, and is 3"),
+        ({"examples": EXAMPLES[:2]}, "3 pictures, and examples of 2 units"),
+        ({"examples": EXAMPLES[:, :0]}, r"`examples` holds no picture; .* \(3, 0, 4"),
         ({"images": IMAGES[0]}, r"`images` must be pictures \(units, height"),
         ({"images": 2 * IMAGES}, r"must be in \[0, 1\]"),
         ({"examples": IMAGES}, r"`examples` must be pictures \(units, k, height"),

@@ -1,5 +1,7 @@
 """Pictures in grids: each at its place, as it is, and what cannot be drawn."""
 
+import io
+
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -89,6 +91,10 @@ def test_what_cannot_be_drawn_is_an_error():
         feature_sheet(
             np.zeros((1, 4, 4, 3)), np.zeros((1, 1, 4, 4, 3)), names=["a"], columns=0
         )
+    with pytest.raises(ValueError, match="`size` is a number of inches, and is -1"):
+        picture_grid(np.zeros((2, 4, 4, 3)), size=-1)
+    with pytest.raises(ValueError, match=r"`titles` are texts, and one is 1"):
+        picture_grid(np.zeros((2, 4, 4, 3)), titles=["a", 1])
     with pytest.raises(ValueError, match="2 pictures and 1 titles"):
         picture_grid(np.zeros((2, 4, 4, 3)), titles=["a"])
     with pytest.raises(ValueError, match="1 pictures, examples of 2 units and 1 names"):
@@ -97,10 +103,11 @@ def test_what_cannot_be_drawn_is_an_error():
         feature_sheet(np.zeros((1, 4, 4, 3)), np.zeros((1, 4, 4, 3)), names=["a"])
 
 
-def test_long_titles_take_several_lines_and_stay_within_their_picture():
+@pytest.mark.parametrize("size", [0.3, 1.2])
+def test_long_titles_take_several_lines_and_stay_within_their_picture(size):
     images = np.zeros((4, 8, 8, 3))
-    titles = ["inception_4a:476: 9.3 x, slope -1.3", "a" * 40, "in\ntwo", ""]
-    figure = picture_grid(images, columns=4, titles=titles)
+    titles = ["inception_4a:476: 9.3 x, slope -1.3", "MA_4" * 9, "in\ntwo", "$a_$b$_$"]
+    figure = picture_grid(images, columns=4, titles=titles, size=size)
     canvas = FigureCanvasAgg(figure)
     for axes in figure.axes:
         title = axes.title.get_window_extent(canvas.get_renderer())
@@ -109,8 +116,11 @@ def test_long_titles_take_several_lines_and_stay_within_their_picture():
         assert title.x1 <= picture.x1 + 4
         assert title.y1 <= figure.bbox.y1
     shown = [axes.get_title() for axes in figure.axes]
-    assert shown[0] == "inception_4a:476: 9.3\nx, slope -1.3"
-    assert shown[2:] == ["in\ntwo", ""]
+    assert "".join(shown[0].split()) == titles[0].replace(" ", "")
+    if size == 1.2:
+        assert shown[0] == "inception_4a:476: 9.3\nx, slope -1.3"
+        assert shown[2:] == titles[2:]
+    figure.savefig(io.BytesIO())
 
 
 def test_a_spritemap_has_every_picture_at_its_place():
@@ -126,3 +136,16 @@ def test_a_spritemap_has_every_picture_at_its_place():
             np.testing.assert_array_equal(cell, expected)
     with pytest.raises(ValueError, match="spritemap: `columns` must be an integer"):
         spritemap(images, columns=0)
+
+
+def test_a_sheet_keeps_the_proportions_of_pictures():
+    sheet = feature_sheet(
+        np.zeros((4, 8, 16, 3)), np.zeros((4, 2, 9, 6, 3)), names="abcd"
+    )
+    width, height = sheet.get_size_inches()
+    shapes = [axes.get_position().size * (width, height) for axes in sheet.axes]
+    for i, (wide, tall) in enumerate(shapes):
+        ratio = 2 if i % 3 == 0 else 6 / 9
+        np.testing.assert_allclose(wide / tall, ratio)
+    spans = [axes.get_position().extents for axes in sheet.axes]
+    assert all(one.min() >= 0 and one.max() <= 1 for one in spans)
