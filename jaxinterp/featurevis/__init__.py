@@ -47,6 +47,7 @@ from jaxinterp.featurevis.group import alignment as alignment
 from jaxinterp.featurevis.group import diversity as diversity
 from jaxinterp.featurevis.group import for_pictures as for_pictures
 from jaxinterp.featurevis.group import interpolate as interpolate
+from jaxinterp.featurevis.langevin import langevin as langevin
 from jaxinterp.featurevis.maco import fit_spectrum as fit_spectrum
 from jaxinterp.featurevis.maco import maco as maco
 from jaxinterp.featurevis.maximize import Result as Result

@@ -104,14 +104,24 @@ class BoundaryPenalty(Objective):
     Attributes:
         width: of the border.
         constant: the brightness that costs nothing there.
+        weights: of each place instead, `(1, *places, 1)`; `None` for the border.
     """
 
     width: int = dataclasses.field(metadata={"static": True})
     constant: float = dataclasses.field(metadata={"static": True})
+    weights: Any
 
     def bound(self, shapes: Shapes) -> Objective:
         """Returns it, if something is left within the border."""
         _check_spatial("boundary_penalty", shapes)
+        if self.weights is not None:
+            if self.weights.shape[1:-1] != shapes.image[:-1]:
+                raise ValueError(
+                    "boundary_penalty(where=...) has a weight for each place of a "
+                    f"picture, {shapes.image[:-1]}, and was given "
+                    f"{self.weights.shape[1:-1]}."
+                )
+            return self
         if 2 * self.width >= min(shapes.image[:-1]):
             raise ValueError(
                 f"boundary_penalty(width={self.width}) leaves nothing of a picture "
@@ -123,13 +133,15 @@ class BoundaryPenalty(Objective):
     def __call__(self, view: View) -> Any:
         """Returns the sum over the border."""
         pictures = in_full(view)
+        cost = (_blur(pictures, 5) - pictures) ** 2
+        cost = cost + 0.8 * (pictures - self.constant) ** 2
+        if self.weights is not None:
+            return total(cost * self.weights[None].astype(cost.dtype))
         inside: Any = 1.0
         for axis in _axes(pictures):
             place = np.arange(pictures.shape[axis])
             nearest = np.minimum(place, place[::-1])
             inside = inside * _along(nearest >= self.width, axis, pictures.ndim)
-        cost = (_blur(pictures, 5) - pictures) ** 2
-        cost = cost + 0.8 * (pictures - self.constant) ** 2
         return total(cost * jnp.asarray(1 - inside, cost.dtype))
 
 
@@ -261,7 +273,9 @@ def frequency_penalty(decay: float = 1.0) -> Objective:
     return FrequencyPenalty(float(decay))
 
 
-def boundary_penalty(width: int = 20, constant: float = 0.5) -> Objective:
+def boundary_penalty(
+    width: int = 20, constant: float = 0.5, *, where: Any = None
+) -> Objective:
     r"""Keeps the border $B$ of a picture calm.
 
     $$\sum_{i \in B} (\mathrm{blur}(x) - x)_i^2 + 0.8\,(x_i - c)^2$$
@@ -271,6 +285,8 @@ def boundary_penalty(width: int = 20, constant: float = 0.5) -> Objective:
     Args:
         width: of the border in pixels.
         constant: the brightness $c$ that costs nothing there.
+        where: a weight for each place instead of the border, `(*places)`, such as 1
+            outside of a disc and 0 within.
 
     Returns:
         A penalty in units of squared brightness.
@@ -278,7 +294,8 @@ def boundary_penalty(width: int = 20, constant: float = 0.5) -> Objective:
     Raises:
         TypeError: if the constant is no number.
         ValueError: if the width is no integer from 1; where it is used, if it leaves
-            nothing of the picture, or pictures have no axis but the channels.
+            nothing of the picture, `where` has another shape than its places, or
+            pictures have no axis but the channels.
 
     Example:
         >>> from jaxinterp.featurevis.objective import View, evaluate
@@ -290,7 +307,8 @@ def boundary_penalty(width: int = 20, constant: float = 0.5) -> Objective:
         lucid, `lucid/optvis/objectives.py`, `penalize_boundary_complexity`.
     """
     width = checked_integer("width", width, 1, call="boundary_penalty")
-    return BoundaryPenalty(width, real_number("boundary_penalty", constant))
+    weights = None if where is None else jnp.asarray(where, float)[None, ..., None]
+    return BoundaryPenalty(width, real_number("boundary_penalty", constant), weights)
 
 
 def prior_distance(prior: Any) -> Objective:

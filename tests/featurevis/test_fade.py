@@ -52,11 +52,24 @@ def test_signals_and_half_precision():
         (jnp.ones((1, 3, 4)), {}, "has shape \\(1, 4, 4\\)"),
         (jnp.ones((1, 4, 4)), {"percentile": 101}, "between 0 and 100"),
         (jnp.ones((1, 4, 4)), {"background": 2.0}, "between 0 and 1"),
+        (jnp.ones((1, 4, 4)), {"cut": 50.0}, "`cut` between 0 and 50"),
     ],
 )
 def test_what_does_not_fit_is_an_error(unchecked, importance, options, message):
     with pytest.raises(ValueError, match=message):
         faded(jnp.zeros((1, 4, 4, 3)), importance, **options)
+
+
+def test_the_darkest_and_the_brightest_are_cut_off():
+    ramp = jnp.linspace(0.2, 0.6, 101)[None, :, None]
+    seen = np.asarray(faded(ramp, jnp.ones((1, 101)), cut=10.0))[0, :, 0]
+    np.testing.assert_allclose(seen[:11], 0, atol=1e-6)
+    np.testing.assert_allclose(seen[10:91], np.linspace(0, 1, 81), atol=1e-5)
+    np.testing.assert_allclose(seen[90:], 1, atol=1e-6)
+    constant = faded(jnp.full((1, 9, 1), 0.4), jnp.ones((1, 9)), cut=1.0)
+    np.testing.assert_array_equal(constant, 0)
+    half = faded(ramp.astype(jnp.bfloat16), jnp.ones((1, 101)), cut=1.0)
+    assert half.dtype == jnp.bfloat16
 
 
 def test_images_out_of_range_are_an_error():

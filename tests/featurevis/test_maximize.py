@@ -146,6 +146,8 @@ OBJECTIVES = {
     "blurred": fv.channel("second", 1) - 1e-4 * fv.blur_penalty(),
     "low": fv.channel("second", 1) - 1e-4 * fv.frequency_penalty(),
     "inside": fv.channel("second", 1) - 1e-4 * fv.boundary_penalty(2),
+    "in places": fv.channel("second", 1)
+    - 1e-4 * fv.boundary_penalty(where=np.ones((9, 12))),
     "opacity": fv.channel("second", 1) - 1e-4 * fv.opacity_penalty(),
     "plausible": fv.channel("second", 1) - 1e-4 * fv.prior_distance(lambda x: 0.9 * x),
 }
@@ -281,6 +283,13 @@ def test_resuming_is_not_stopping(optimized):
     for number, images in whole.snapshots.items():
         assert same(images, rest.snapshots[number])
     assert same(rest.snapshots[8], rest.images)
+
+
+def test_a_penalty_of_places_is_shared_by_all_units():
+    penalty = 1e-3 * fv.boundary_penalty(where=np.ones(SHAPE[:2]))
+    several = maximize(fv.channel("second") - penalty, batch_size=2)
+    alone = maximize(fv.channel("second", 3) - penalty)
+    assert same(several.images[3], alone.images[0])
 
 
 def test_a_result_goes_on_in_another_process():

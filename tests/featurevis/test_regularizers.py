@@ -142,6 +142,19 @@ def test_a_step_against_the_blur_penalty_blurs():
     np.testing.assert_allclose(picture - gradient, expected, atol=1e-12)
 
 
+def test_the_boundary_penalty_of_chosen_places():
+    pictures = jnp.asarray(RNG.uniform(size=(2, 9, 8, 3)))
+    border = np.ones((9, 8))
+    border[2:-2, 2:-2] = 0
+    same = cost(boundary_penalty(where=border), pictures)
+    np.testing.assert_allclose(same, cost(boundary_penalty(2), pictures), rtol=1e-12)
+    twice = cost(boundary_penalty(constant=0.1, where=2 * border), pictures)
+    expected = 2 * cost(boundary_penalty(2, 0.1), pictures)
+    np.testing.assert_allclose(twice, expected, rtol=1e-12)
+    with pytest.raises(ValueError, match=r"each place of a picture, \(9, 8\), and"):
+        boundary_penalty(where=np.ones((8, 9))).bound(shapes(9, 8, 3))
+
+
 def test_the_boundary_penalty_leaves_the_inside_alone():
     pictures = jnp.asarray(RNG.uniform(size=(1, 16, 14, 3)))
     gradient = jax.grad(lambda x: cost(boundary_penalty(3), x).sum())(pictures)
