@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from jaxinterp.featurevis.integers import checked_integer
-from jaxinterp.plot.pictures import check_names, checked_pictures
+from jaxinterp.plot.pictures import checked_names, checked_pictures
 
 # What differs from page to page is a variable, and handlers look for the page around
 # them, so that a notebook can show several.
@@ -64,7 +64,7 @@ def feature_page(
     images: Any,
     examples: Any = None,
     *,
-    names: Sequence[str],
+    names: Sequence[str] | np.ndarray,
     title: str = "Features",
     side: int = 128,
     quality: int | None = 90,
@@ -105,7 +105,7 @@ def feature_page(
     beside: Any = [()] * len(shown)
     if examples is not None:
         beside = checked_pictures(examples, "feature_page", "examples", 5)
-    check_names("feature_page", names, len(shown), "names")
+    names = checked_names("feature_page", names, len(shown), "names")
     if len(shown) != len(beside):
         raise ValueError(
             f"feature_page: there are {len(shown)} pictures, and examples of "

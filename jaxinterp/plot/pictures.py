@@ -23,7 +23,7 @@ def picture_grid(
     images: Any,
     *,
     columns: int | None = None,
-    titles: Sequence[str] | None = None,
+    titles: Sequence[str] | np.ndarray | None = None,
     size: float = 1.2,
 ) -> Figure:
     """Draws pictures in rows and columns, pixel by pixel.
@@ -51,11 +51,11 @@ def picture_grid(
     shown = checked_pictures(images, "picture_grid", "images", 4)
     count, tall, wide = shown.shape[:3]
     if titles is not None:
-        check_names("picture_grid", titles, count, "titles")
+        titles = checked_names("picture_grid", titles, count, "titles")
     _check_size(size, "picture_grid")
     columns = _columns(columns, count, "picture_grid")
     rows = -(-count // columns)
-    lines, top = _wrapped(titles or (), size)
+    lines, top = _wrapped(() if titles is None else titles, size)
     cell = (size + _GAP, size * tall / wide + _GAP + top)
     figure = _figure(columns * cell[0], rows * cell[1])
     for i, picture in enumerate(shown):
@@ -72,7 +72,7 @@ def feature_sheet(
     images: Any,
     examples: Any,
     *,
-    names: Sequence[str],
+    names: Sequence[str] | np.ndarray,
     columns: int = 2,
     size: float = 1.4,
 ) -> Figure:
@@ -103,13 +103,13 @@ def feature_sheet(
     """
     shown = checked_pictures(images, "feature_sheet", "images", 4)
     beside = checked_pictures(examples, "feature_sheet", "examples", 5)
-    if not len(shown) == len(beside) == len(names):
+    names = checked_names("feature_sheet", names, len(shown), "names")
+    if len(shown) != len(beside):
         raise ValueError(
-            f"feature_sheet: there are {len(shown)} pictures, examples of "
-            f"{len(beside)} units and {len(names)} names."
+            f"feature_sheet: there are {len(shown)} pictures, and examples of "
+            f"{len(beside)} units."
         )
     columns = _columns(columns, len(shown), "feature_sheet")
-    check_names("feature_sheet", names, len(shown), "names")
     _check_size(size, "feature_sheet")
     side = int(np.ceil(np.sqrt(beside.shape[1])))
     tall = size * shown.shape[1] / shown.shape[2]
@@ -281,20 +281,21 @@ def _width(text: str) -> float:
     return 1.05 * width / 72
 
 
-def check_names(call: str, names: Any, count: int, what: str) -> None:
-    """Raises unless there is a text for each picture.
+def checked_names(call: str, names: Any, count: int, what: str) -> list[str]:
+    """Returns a text for each picture.
 
     Args:
         call: the function that was called.
-        names: the texts.
+        names: the texts, in a sequence or an array.
         count: of the pictures.
         what: the texts are called.
 
     Raises:
         ValueError: if there are more or fewer, or one is no text.
     """
-    if not isinstance(names, Sequence) or len(names) != count:
-        given = f"{len(names)} {what}" if isinstance(names, Sequence) else repr(names)
+    many = isinstance(names, Sequence) or (isinstance(names, np.ndarray) and names.ndim)
+    if not many or len(names) != count:
+        given = f"{len(names)} {what}" if many else repr(names)
         raise ValueError(f"{call}: there are {count} pictures and {given}.")
     for name in names:
         if not isinstance(name, str):
@@ -302,6 +303,7 @@ def check_names(call: str, names: Any, count: int, what: str) -> None:
                 f"{call}: `{what}` are texts, and one is {name!r}. Write "
                 f"`{what}=[str(name) for name in {what}]`."
             )
+    return [str(name) for name in names]
 
 
 def _check_size(size: Any, call: str) -> None:

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from jaxinterp.plot import false_colors, feature_sheet, picture_grid, spritemap
+from jaxinterp.plot import (
+    false_colors,
+    feature_page,
+    feature_sheet,
+    picture_grid,
+    spritemap,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -50,6 +56,18 @@ def test_a_sheet_sets_the_examples_beside_the_picture():
             assert axes.get_position().x0 > first.get_position().x1
             assert axes.get_position().y1 <= first.get_position().y1 + 1e-6
     assert all(0 <= x <= 1 and 0 <= y <= 1 for x, y in places(figure))
+
+
+@pytest.mark.parametrize("form", [tuple, np.array, lambda x: np.array(x, object)])
+def test_names_may_be_in_an_array(form):
+    names = ["most", "least"]
+    images = np.zeros((2, 4, 4, 3))
+    grid = picture_grid(images, titles=form(names))
+    sheet = feature_sheet(images, images[:, None], names=form(names))
+    assert [axes.get_title() for axes in grid.axes] == names
+    assert [axes.get_title(loc="left") for axes in sheet.axes[::2]] == names
+    page = feature_page(images, names=form(names))
+    assert page == feature_page(images, names=names)
 
 
 def test_of_a_picture_that_is_no_number_the_frame_is_drawn():
@@ -97,7 +115,13 @@ def test_what_cannot_be_drawn_is_an_error():
         picture_grid(np.zeros((2, 4, 4, 3)), titles=["a", 1])
     with pytest.raises(ValueError, match="2 pictures and 1 titles"):
         picture_grid(np.zeros((2, 4, 4, 3)), titles=["a"])
-    with pytest.raises(ValueError, match="1 pictures, examples of 2 units and 1 names"):
+    with pytest.raises(ValueError, match=r"2 pictures and array\('a'"):
+        picture_grid(np.zeros((2, 4, 4, 3)), titles=np.array("a"))
+    with pytest.raises(ValueError, match=r"feature_sheet: .* 1 pictures and 2 names"):
+        feature_sheet(
+            np.zeros((1, 4, 4, 3)), np.zeros((1, 1, 4, 4, 3)), names=["a", "b"]
+        )
+    with pytest.raises(ValueError, match="1 pictures, and examples of 2 units"):
         feature_sheet(np.zeros((1, 4, 4, 3)), np.zeros((2, 1, 4, 4, 3)), names=["a"])
     with pytest.raises(ValueError, match="`examples` must be pictures"):
         feature_sheet(np.zeros((1, 4, 4, 3)), np.zeros((1, 4, 4, 3)), names=["a"])
