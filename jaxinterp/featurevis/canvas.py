@@ -14,7 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxinterp.featurevis.color import Color, color_matrix, decorrelate, recorrelate
+from jaxinterp.featurevis.color import (
+    Color,
+    color_matrix,
+    decorrelate,
+    mean_color,
+    recorrelate,
+)
 from jaxinterp.featurevis.parametrization import (
     Parametrization,
     PerImage,
@@ -66,16 +72,18 @@ class Squash(NamedTuple):
     Attributes:
         forward: from values to [0, 1].
         inverse: the way back.
+        is_centered: whether the values are differences from a mean color.
     """
 
     forward: Callable[[Any], Any]
     inverse: Callable[[Any], Any]
+    is_centered: bool = False
 
 
 SQUASHES: Mapping[str, Squash] = {
     "sigmoid": Squash(jax.nn.sigmoid, _logit),
     "stretch": Squash(lambda x: _stretch(jax.nn.sigmoid(x)), _logit),
-    "clip": Squash(lambda x: clip_through(x + 0.5, 0.0, 1.0), lambda x: x - 0.5),
+    "clip": Squash(lambda x: clip_through(x, 0.0, 1.0), lambda x: x, is_centered=True),
 }
 
 
@@ -86,11 +94,13 @@ class Finish:
 
     Attributes:
         color: matrix of decorrelated colors, or `None`.
+        mean: color of a canvas that is zero, before the squash; `None` for 0.
         squash: the name of one of `SQUASHES`.
         dtype: of the picture.
     """
 
     color: Any
+    mean: Any
     squash: str = dataclasses.field(metadata={"static": True})
     dtype: Any = dataclasses.field(metadata={"static": True})
 
@@ -104,11 +114,15 @@ class Finish:
         canvas = canvas.astype(self.computed)
         if self.color is not None:
             canvas = recorrelate(canvas, self.color)
+        if self.mean is not None:
+            canvas += jnp.broadcast_to(self.mean, canvas.shape)
         return SQUASHES[self.squash].forward(canvas).astype(self.dtype)
 
     def canvas(self, image: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         """Returns the canvas of a picture."""
         canvas = SQUASHES[self.squash].inverse(image.astype(self.computed))
+        if self.mean is not None:
+            canvas -= jnp.broadcast_to(self.mean, canvas.shape)
         return canvas if self.color is None else decorrelate(canvas, self.color)
 
 
@@ -131,11 +145,14 @@ def finish(
         raise ValueError(
             f"There is no squash={squash!r}. There are: {', '.join(SQUASHES)}."
         )
-    done = Finish(None, squash, checked_dtype(dtype))
-    matrix = color_matrix(color, shape)
-    if matrix is None:
-        return done
-    return dataclasses.replace(done, color=jnp.asarray(matrix, done.computed))
+    done = Finish(None, None, squash, checked_dtype(dtype))
+    matrix, mean = color_matrix(color, shape), None
+    if matrix is not None:
+        matrix = jnp.asarray(matrix, done.computed)
+    if SQUASHES[squash].is_centered:
+        mean = jnp.broadcast_to(mean_color(color, shape), shape[-1:])
+        mean = mean.astype(done.computed)
+    return dataclasses.replace(done, color=matrix, mean=mean)
 
 
 class Canvas(PerImage):
@@ -216,9 +233,10 @@ def pixels(
         shape: of one picture, `(..., channels)`.
         color: `None` for the channels themselves; `"imagenet"`, `"i1i2i3"` or a matrix
             for decorrelated colors, see `fit_color_matrix`.
-        squash: what brings values into [0, 1]. `"sigmoid"`; `"clip"` about 1/2, which
-            passes the gradient through where it clips; or `"stretch"`, a sigmoid and
-            then the whole range, from the darkest value of the picture to the
+        squash: what brings values into [0, 1]. `"sigmoid"`; `"clip"` about 1/2, or with
+            `color="imagenet"` about the mean color of ImageNet, (0.48, 0.46, 0.41),
+            which passes the gradient through where it clips; or `"stretch"`, a sigmoid
+            and then the whole range, from the darkest value of the picture to the
             brightest, as Xplique has it; it gives images back that have the whole range
             themselves.
         scale: standard deviation of the normal noise to start from, before the squash.

@@ -24,6 +24,7 @@ from jaxinterp.featurevis.objective import (
     View,
     count_units,
     evaluate,
+    remembered,
     units,
 )
 from jaxinterp.featurevis.parametrization import Parametrization
@@ -73,11 +74,13 @@ class State(NamedTuple):
         optimizer_state: of each unit.
         importance: of each place of each picture, `(units, count, ...)`: the absolute
             derivatives of the score, summed over channels and steps.
+        memory: of the objective.
     """
 
     params: Any
     optimizer_state: Any
     importance: Any
+    memory: Any
 
 
 class Work(NamedTuple):
@@ -86,11 +89,13 @@ class Work(NamedTuple):
     Attributes:
         objective: bound.
         keys: one of each unit.
+        memory: what the objective remembers of each unit at first, without units.
         state: a `State`; `None` at the beginning.
     """
 
     objective: Objective
     keys: Any
+    memory: Any
     state: Any
 
 
@@ -135,6 +140,7 @@ def start(
     count: int,
     parametrization: Parametrization,
     keys: Any,
+    memory: Any,
 ) -> Any:
     """Returns the `State` that units start from.
 
@@ -143,13 +149,14 @@ def start(
         count: number of pictures for each unit.
         parametrization: of the pictures.
         keys: one of each unit.
+        memory: what the objective remembers at first, without units.
     """
 
     def one(key: Any) -> Any:
         params = parametrization.init(jax.random.fold_in(key, 0), count)
         images = jax.eval_shape(parametrization.images, params)
         importance = jnp.zeros(images.shape[:-1], _wide(images.dtype))
-        return State(params, optimizer.init(params), importance)
+        return State(params, optimizer.init(params), importance, memory)
 
     return jax.vmap(one)(keys)
 
@@ -176,22 +183,24 @@ def step(ascent: Ascent, fixed: Any, state: Any, number: Any) -> tuple[Any, Any]
         The next state, and the scores `(units, count)` before the step.
     """
     variables, parametrization, objective, keys, steps = fixed
-    params, optimizer_state, importance = state
+    params, optimizer_state, importance, memory = state
 
     def height(images: Any) -> tuple[Any, Any]:
         progress = number / steps
-        scores = _scores(ascent, variables, objective, keys, images, number, progress)
-        return scores.sum(), scores
+        scores, after = _scores(
+            ascent, variables, objective, keys, images, number, progress, memory
+        )
+        return scores.sum(), (scores, after)
 
     images, to_params = jax.vjp(jax.vmap(parametrization.images), params)
-    slope, scores = jax.grad(height, has_aux=True)(images)
+    slope, (scores, memory) = jax.grad(height, has_aux=True)(images)
     importance += jnp.abs(slope).astype(importance.dtype).sum(axis=-1)
     descent = jax.tree.map(jnp.negative, *to_params(slope))
     updates, optimizer_state = jax.vmap(ascent.optimizer.update)(
         descent, optimizer_state, params
     )
     params = optax.apply_updates(params, updates)
-    return State(params, optimizer_state, importance), scores
+    return State(params, optimizer_state, importance, memory), scores
 
 
 def _scores(
@@ -202,8 +211,12 @@ def _scores(
     images: Any,
     number: Any,
     progress: Any,
-) -> Any:
-    """The scores of pictures `(units, count, ...)`, averaged over transforms."""
+    memory: Any,
+) -> tuple[Any, Any]:
+    """Scores of pictures `(units, count, ...)`, and what is remembered of them.
+
+    Both are averaged over transforms.
+    """
     many, count = images.shape[:2]
     samples = ascent.samples
     transform = ascent.transform.at(progress)
@@ -224,9 +237,11 @@ def _scores(
     )
 
     def one(activations: Any, outputs: Any) -> Any:
-        return evaluate(objective, View(activations, outputs, images, number), many)
+        view = View(activations, outputs, images, number, memory)
+        return evaluate(objective, view, many), remembered(objective, view, many)
 
-    return jax.vmap(one)(activations, outputs).mean(axis=0)
+    scored = jax.vmap(one)(activations, outputs)
+    return jax.tree.map(lambda leaf: leaf.mean(axis=0), scored)
 
 
 def run(
@@ -250,7 +265,9 @@ def run(
     fixed = (variables, parametrization, work.objective, work.keys, steps)
     state = work.state
     if state is None:
-        state = _start(ascent.optimizer, ascent.count, parametrization, work.keys)
+        state = _start(
+            *(ascent.optimizer, ascent.count, parametrization, work.keys, work.memory)
+        )
     history, kept = [], []
     for stage in stages:
         state, scores = loop.iterate(
@@ -293,7 +310,7 @@ def run_in_chunks(
 
     def chunk(index: Any) -> Work:
         keys, state = jax.tree.map(lambda a: a[index], (work.keys, work.state))
-        return Work(units(work.objective, index), keys, state)
+        return Work(units(work.objective, index), keys, work.memory, state)
 
     if loop.is_traced(variables, parametrization, work):
         found = lax.map(

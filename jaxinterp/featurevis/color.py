@@ -42,6 +42,10 @@ COLOR_MATRICES: Mapping[str, np.ndarray] = {
 }
 
 
+# The mean color of ImageNet, as lucid publishes it.
+MEAN_COLORS: Mapping[str, np.ndarray] = {"imagenet": np.array([0.48, 0.46, 0.41])}
+
+
 def fit_color_matrix(
     images: Float[Array | np.ndarray, "..."]
     | Iterable[Float[Array | np.ndarray, "..."]],
@@ -135,6 +139,25 @@ def decorrelate(
     return recorrelate(x, jnp.linalg.inv(matrix))
 
 
+def mean_color(color: Color, shape: tuple[int, ...]) -> np.ndarray | float:
+    """Returns the color of canvases that are zero: gray, or a mean that is known.
+
+    Args:
+        color: `"auto"`, a name, a matrix or `None`.
+        shape: of a picture.
+    """
+    name = _name(color, shape)
+    return MEAN_COLORS.get(name, 0.5) if isinstance(name, str) else 0.5
+
+
+def _name(color: Color, shape: tuple[int, ...]) -> Color:
+    """The color that `"auto"` means for pictures of a shape."""
+    if not isinstance(color, str) or color != "auto":
+        return color
+    # Three channels are colors only in a picture: a signal may have three too.
+    return "imagenet" if len(shape) == 3 and shape[-1] == 3 else None
+
+
 def color_matrix(color: Color, shape: tuple[int, ...]) -> np.ndarray | Array | None:
     """Returns the matrix that is meant, or `None` for colors as they are.
 
@@ -145,14 +168,11 @@ def color_matrix(color: Color, shape: tuple[int, ...]) -> np.ndarray | Array | N
     Raises:
         ValueError: if there is no such name, or the matrix does not fit the channels.
     """
+    color = _name(color, shape)
     if color is None:
         return None
     channels = shape[-1]
     if isinstance(color, str):
-        if color == "auto":
-            # Three channels are colors only in a picture: a signal may have three too.
-            is_picture = len(shape) == 3 and channels == 3
-            return COLOR_MATRICES["imagenet"] if is_picture else None
         if color not in COLOR_MATRICES:
             raise ValueError(
                 f"There is no color={color!r}. There are 'auto', "

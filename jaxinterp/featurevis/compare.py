@@ -7,6 +7,8 @@ the picture it is compared with, which `capture` returns. Sums run over all entr
 from __future__ import annotations
 
 import dataclasses
+import math
+import numbers
 from collections.abc import Callable
 from typing import Any
 
@@ -32,11 +34,13 @@ class Style(Objective):
     Attributes:
         site: whose activation is read.
         power: the exponent of the absolute differences.
+        decay: of the average over steps.
         target: Gram matrices, `(units, channels, channels)`.
     """
 
     site: Where = dataclasses.field(metadata={"static": True})
     power: int = dataclasses.field(metadata={"static": True})
+    decay: float = dataclasses.field(metadata={"static": True})
     target: Any
 
     @property
@@ -54,9 +58,25 @@ class Style(Objective):
             )
         return self
 
+    def memory(self, shapes: Shapes, count: int) -> Any:
+        r"""Returns $(1 - d) \sum_m d^{n - m} G_m$ of each picture before any step."""
+        channels = self.target.shape[-1]
+        return jnp.zeros((count, channels, channels), float) if self.decay else None
+
+    def remember(self, view: View) -> Any:
+        """Returns the decaying sum with this step's Gram matrix."""
+        if not self.decay:
+            return None
+        now = gram(view.activations[self.site]).astype(view.memory.dtype)
+        return self.decay * view.memory + (1 - self.decay) * now
+
     def __call__(self, view: View) -> Any:
         """Returns the score of each picture."""
         g = gram(view.activations[self.site])
+        if view.memory is not None:
+            weights = -jnp.expm1((view.step + 1) * math.log(self.decay))
+            average = self.remember(view) / weights
+            g += jax.lax.stop_gradient(average.astype(g.dtype) - g)
         difference = g - self.target.astype(g.dtype)[None]
         return -jnp.mean(jnp.abs(difference) ** self.power, axis=(1, 2))
 
@@ -175,7 +195,9 @@ class Facet(Objective):
         return score.astype(facet.dtype) + facet
 
 
-def style(site: Where, target: Any, *, power: int = 2) -> Objective:
+def style(
+    site: Where, target: Any, *, power: int = 2, ema_decay: float = 0.0
+) -> Objective:
     r"""Looks for the texture of another picture, wherever its parts are.
 
     $$-\frac{1}{C^2} \sum_{cd} |G_{cd}(a) - G_{cd}(t)|^p, \qquad
@@ -184,19 +206,30 @@ def style(site: Where, target: Any, *, power: int = 2) -> Objective:
     At $p = 2$ it is $-4$ times the term of Gatys et al. for one layer; add up several.
     Because $G$ is a mean over positions the two pictures may differ in size.
 
+    A view of an object shows a part of its texture, and a part need not have the style
+    of the whole. With a decay $d > 0$ the distance is therefore that of the average of
+    the Gram matrices $G_m$ of this step $n$ and those before, and its gradient is
+    taken as if the average were the matrix of this step:
+
+    $$\bar G_n = \frac{1 - d}{1 - d^{n+1}} \sum_{m=0}^{n} d^{n-m} G_m, \qquad
+      \frac{\partial \bar G_n}{\partial G_n} := 1$$
+
     Args:
         site: whose activation is read.
         target: the activation $t$ there, the units first, as `capture` returns it for a
             batch: `(units, *positions, channels)`. Only its Gram matrix is kept.
         power: $p$, an integer from 1. With absolute differences, 1, as lucid has them,
             a few channels with large activations have less of a say.
+        ema_decay: $d$, in [0, 1); 0 compares each step by itself. Where there are no
+            steps, as in `achieved_scores`, it changes nothing.
 
     Returns:
         An objective, at most 0, in the units of the activation, to the power $2p$.
 
     Raises:
         TypeError: if the target is not of numbers.
-        ValueError: if it has no axis of units, or the power is no integer from 1.
+        ValueError: if it has no axis of units, the power is no integer from 1, or the
+            decay is not in its range.
 
     Example:
         >>> apply_fn = lambda variables, x: jnp.tanh(x)
@@ -205,10 +238,18 @@ def style(site: Where, target: Any, *, power: int = 2) -> Objective:
         >>> objective = style("tanh", found["tanh"])
 
     References:
-        Gatys et al., 2016, eqs. 3 and 4 [gatys2016image].
+        Gatys et al., 2016, eqs. 3 and 4 [gatys2016image]; the average over views:
+        Mordvintsev et al., 2018, "Style Transfer"
+        [mordvintsev2018differentiable].
     """
     power = checked_integer("power", power, 1, call="style")
-    return Style(site, power, gram(as_target(target, "style")))
+    is_number = isinstance(ema_decay, numbers.Real)
+    if not is_number or not 0 <= ema_decay < 1:
+        raise ValueError(
+            f"style: `ema_decay` is a number from 0 to below 1, and is {ema_decay!r}. "
+            "0.9 averages over about ten steps."
+        )
+    return Style(site, power, float(ema_decay), gram(as_target(target, "style")))
 
 
 def match(site: Where, target: Any) -> Objective:

@@ -18,7 +18,14 @@ from jaxinterp.featurevis import places
 from jaxinterp.featurevis.compare import gram
 from jaxinterp.featurevis.integers import checked_integer, is_integer
 from jaxinterp.featurevis.names import as_objective
-from jaxinterp.featurevis.objective import Objective, Shapes, View, Where
+from jaxinterp.featurevis.objective import (
+    Objective,
+    Shapes,
+    View,
+    Where,
+    each_remembers,
+    each_view,
+)
 
 _TINY = 1e-10  # below it a squared norm counts as zero
 
@@ -124,9 +131,18 @@ class Interpolation(Objective):
         """Returns it with both bound."""
         return Interpolation(self.start.bound(shapes), self.end.bound(shapes))
 
+    def memory(self, shapes: Shapes, count: int) -> Any:
+        """Returns what both remember at first."""
+        return self.start.memory(shapes, count), self.end.memory(shapes, count)
+
+    def remember(self, view: View) -> Any:
+        """Returns what both remember."""
+        return each_remembers((self.start, self.end), view)
+
     def __call__(self, view: View) -> Any:
         """Returns the weighted mean of both for each picture."""
-        start, end = self.start(view), self.end(view)
+        first, last = each_view(view, 2)
+        start, end = self.start(first), self.end(last)
         count = view.images.shape[0]
         weight = jnp.arange(count) / max(count - 1, 1)
         weight = weight.astype(jnp.result_type(start, end))
@@ -160,8 +176,22 @@ class ForPictures(Objective):
         """Returns it with the objective bound."""
         return ForPictures(self.objective.bound(shapes), self.pictures)
 
+    def memory(self, shapes: Shapes, count: int) -> Any:
+        """Returns what the objective remembers of these pictures at first."""
+        return self.objective.memory(shapes, len(self.pictures))
+
+    def remember(self, view: View) -> Any:
+        """Returns what the objective remembers of these pictures."""
+        return self.objective.remember(self._seen(view)[0])
+
     def __call__(self, view: View) -> Any:
         """Returns the objective's scores of the pictures, and 0 for the others."""
+        seen, chosen = self._seen(view)
+        scores = jnp.asarray(self.objective(seen))
+        return jnp.zeros(len(view.images), scores.dtype).at[chosen].set(scores)
+
+    def _seen(self, view: View) -> tuple[View, Any]:
+        """What the objective sees, and the numbers of its pictures from 0."""
         count, asked = view.images.shape[0], self.pictures
         if max(asked) >= count or min(asked) < -count:
             raise ValueError(
@@ -174,9 +204,9 @@ class ForPictures(Objective):
             raise ValueError(
                 f"for_pictures: of {count} pictures, {list(asked)} names one twice."
             )
-        seen = jax.tree.map(lambda a: a[chosen], view._replace(step=None))
-        scores = jnp.asarray(self.objective(seen._replace(step=view.step)))
-        return jnp.zeros(count, scores.dtype).at[chosen].set(scores)
+        of_all = view._replace(step=None, memory=None)
+        seen = jax.tree.map(lambda a: a[chosen], of_all)
+        return seen._replace(step=view.step, memory=view.memory), chosen
 
 
 def for_pictures(

@@ -69,6 +69,7 @@ class Result(NamedTuple):
             look at pictures, too.
         params: of the parametrization, with the units in front.
         optimizer_state: likewise.
+        memory: what the objective remembers of the steps, likewise.
     """
 
     images: Any
@@ -77,6 +78,7 @@ class Result(NamedTuple):
     importance: Any
     params: Any
     optimizer_state: Any
+    memory: Any = None
 
 
 def maximize(
@@ -185,7 +187,9 @@ def maximize(
     seen = _seen(parametrization, transform, count)
     _check_inputs(variables, seen, preprocess)
     read, shapes = reader(hashable(apply_fn), objective, variables, seen, preprocess)
-    objective = objective.bound(shapes._replace(image=parametrization.shape))
+    shapes = shapes._replace(image=parametrization.shape)
+    objective = objective.bound(shapes)
+    memory = objective.memory(shapes, count)
     late = Ascent(
         dataclasses.replace(read, composite=_checked(composite)),
         *(transform, optimizer, count, samples, rematerialize),
@@ -197,10 +201,10 @@ def maximize(
     done = _done(resume, steps, snapshots)
     stages = _stages(early, late, warmup_steps, range(done, steps), snapshots)
     many = count_units(objective)
-    wanted = _first_state(parametrization, optimizer, many, count)
+    wanted = _first_state(parametrization, optimizer, many, count, memory)
     _check_resume(resume, wanted, count)
     state = None if resume is None else _state_of(resume, count)
-    work = Work(objective, unit_keys(key, objective), state)
+    work = Work(objective, unit_keys(key, objective), memory, state)
     if batch_size is None and not is_traced(variables, parametrization, work):
         batch_size = at_once(shapes.size * samples)
     size = _chunk(many, batch_size, count)
@@ -257,11 +261,12 @@ def _result(found: Any, stages: tuple[Stage, ...], resume: Result | None) -> Res
     if resume is not None:
         history = jnp.concatenate([resume.history, history])
         snapshots = {**resume.snapshots, **snapshots}
-    params, optimizer_state, importance = found.state
+    params, optimizer_state, importance, memory = found.state
     pictures = flat(found.images)
     _check_finite(history, pictures)
+    importance = flat(importance)
     return Result(
-        pictures, history, snapshots, flat(importance), params, optimizer_state
+        pictures, history, snapshots, importance, params, optimizer_state, memory
     )
 
 
@@ -287,7 +292,7 @@ def _chunk(many: int, batch_size: int | None, count: int) -> int:
 def _state_of(result: Result, count: int) -> State:
     importance = result.importance
     importance = importance.reshape(-1, count, *importance.shape[1:])
-    return State(result.params, result.optimizer_state, importance)
+    return State(result.params, result.optimizer_state, importance, result.memory)
 
 
 def _first_state(
@@ -295,6 +300,7 @@ def _first_state(
     optimizer: optax.GradientTransformation,
     many: int,
     count: int,
+    memory: Any,
 ) -> State:
     """The shapes of what all units start from.
 
@@ -303,7 +309,7 @@ def _first_state(
     """
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), many))
     begin = functools.partial(start, optimizer, count)
-    first = jax.eval_shape(begin, parametrization, keys)
+    first = jax.eval_shape(begin, parametrization, keys, memory)
     step = jax.vmap(optimizer.update)
     try:
         jax.eval_shape(step, first.params, first.optimizer_state, first.params)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -34,12 +34,15 @@ class View(NamedTuple):
         outputs: of the model, each leaf `(pictures, ...)`.
         images: the pictures themselves, untransformed, `(pictures, ...)`.
         step: the number of the optimization step, from 0.
+        memory: what the objective remembers of the steps before; `None` where a picture
+            is scored by itself.
     """
 
     activations: Mapping[Where, Any]
     outputs: Any
     images: Any
     step: Any
+    memory: Any = None
 
 
 class Shapes(NamedTuple):
@@ -63,7 +66,8 @@ class Objective:
 
     An objective of your own is a frozen dataclass with this base, registered with
     `jax.tree_util.register_dataclass`: its arrays have the units first, everything else
-    is static. `custom` makes one of a function.
+    is static. `custom` makes one of a function. One that depends on the steps before,
+    such as `style` with an average, has `memory` and `remember` too.
     """
 
     __array_ufunc__ = None  # an array of weights times it is its own business
@@ -88,6 +92,24 @@ class Objective:
             ValueError: if the model has no such unit.
         """
         return self
+
+    def memory(self, shapes: Shapes, count: int) -> Any:
+        """Returns what it remembers before the first step: nothing, as a rule.
+
+        Args:
+            shapes: of what it will see.
+            count: number of pictures of each unit.
+        """
+        return None
+
+    def remember(self, view: View) -> Any:
+        """Returns what it remembers after a step: arrays like those of `memory`.
+
+        Args:
+            view: the pictures of one unit, with what it remembered before. It takes no
+                part in the gradient.
+        """
+        return None
 
     def __call__(self, view: View) -> Any:
         """Returns the score of each picture, `(pictures,)`.
@@ -172,9 +194,19 @@ class Combined(Objective):
         operands = tuple(o.bound(shapes) for o in self.operands)
         return dataclasses.replace(self, operands=operands)
 
+    def memory(self, shapes: Shapes, count: int) -> Any:
+        """Returns what each operand remembers at first."""
+        return tuple(o.memory(shapes, count) for o in self.operands)
+
+    def remember(self, view: View) -> Any:
+        """Returns what each operand remembers."""
+        return each_remembers(self.operands, view)
+
     def __call__(self, view: View) -> Any:
         """Returns the operation of the operands' scores."""
-        return self.operation(*(o(view) for o in self.operands))
+        views = each_view(view, len(self.operands))
+        scores = (o(v) for o, v in zip(self.operands, views, strict=True))
+        return self.operation(*scores)
 
 
 @jax.tree_util.register_dataclass
@@ -276,6 +308,28 @@ def custom(function: Callable[[View], Any], *sites: Where) -> Objective:
     return Custom(function, sites)
 
 
+def each_view(view: View, count: int) -> list[View]:
+    """Returns what each part of an objective sees, with its own memory.
+
+    Args:
+        view: of the whole, which remembers a tuple.
+        count: number of parts.
+    """
+    memories = (None,) * count if view.memory is None else view.memory
+    return [view._replace(memory=memory) for memory in memories]
+
+
+def each_remembers(parts: Sequence[Objective], view: View) -> tuple[Any, ...]:
+    """Returns what each part of an objective remembers.
+
+    Args:
+        parts: of the objective.
+        view: of the whole.
+    """
+    views = each_view(view, len(parts))
+    return tuple(o.remember(v) for o, v in zip(parts, views, strict=True))
+
+
 def _combined(operation: Callable[..., Any], *operands: Any) -> Objective:
     return Combined(operation, tuple(map(_as_objective, operands)))
 
@@ -362,12 +416,45 @@ def evaluate(objective: Objective, view: View, count: int) -> Any:
             )
         return jnp.broadcast_to(scores, (pictures,))
 
+    return _over_units(one, objective, view, count)
+
+
+def remembered(objective: Objective, view: View, count: int) -> Any:
+    """Returns what an objective of several units remembers after a step.
+
+    Args:
+        objective: bound, of `count` units.
+        view: whose arrays have one more axis in front, the units.
+        count: number of units.
+
+    Raises:
+        ValueError: if it is not like what was remembered before.
+    """
+    after = _over_units(lambda o, v: o.remember(v), objective, view, count)
+    before, now = (
+        jax.tree.map(lambda leaf: f"{leaf.dtype}{list(leaf.shape[1:])}", memory)
+        for memory in (view.memory, after)
+    )
+    if before != now:
+        raise ValueError(
+            f"An objective remembered {before} before a step and {now} after it. Let "
+            "`memory` and `remember` return arrays of the same shapes and dtypes."
+        )
+    return after
+
+
+def _over_units(
+    function: Callable[[Objective, View], Any],
+    objective: Objective,
+    view: View,
+    count: int,
+) -> Any:
     axes = jax.tree.map(lambda leaf: 0 if leaf.shape[0] == count else None, objective)
     own = jax.tree.map(
         lambda leaf: leaf if leaf.shape[0] == count else leaf[0], objective
     )
-    seen = View(0, 0, 0, None)  # pyright: ignore[reportArgumentType]  axes of vmap
-    return jax.vmap(one, in_axes=(axes, seen))(own, view)
+    seen = View(0, 0, 0, None, 0)  # pyright: ignore[reportArgumentType]  axes of vmap
+    return jax.vmap(function, in_axes=(axes, seen))(own, view)
 
 
 def check_index(index: Any, size: int, what: str) -> None:

@@ -413,7 +413,7 @@ def test_later_layers_are_not_computed():
         read, bound, keys = _parts(objective)
         fixed = (VARIABLES, fv.fourier(SHAPE), bound, keys, jnp.asarray(1))
         ascent = climb.Ascent(read, fv.compose(()), optax.adam(0.1), 1, 1, False)
-        start = climb.start(ascent.optimizer, 1, fv.fourier(SHAPE), keys)
+        start = climb.start(ascent.optimizer, 1, fv.fourier(SHAPE), keys, None)
         step = jax.jit(lambda fixed, state: climb.step(ascent, fixed, state, 0))
         return step.lower(fixed, start).compile().cost_analysis()["flops"]
 

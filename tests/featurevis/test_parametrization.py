@@ -461,3 +461,23 @@ def test_clipping_lets_the_gradient_through():
     assert parametrization.images(params).ravel().tolist() == [0.0, 0.5, 1.0]
     gradient = jax.grad(lambda params: parametrization.images(params).sum())(params)
     assert gradient.ravel().tolist() == [1.0, 1.0, 1.0]
+
+
+# lucid adds (0.48, 0.46, 0.41) to decorrelated colors that no sigmoid follows.
+@pytest.mark.parametrize("make", [pixels, fourier, pyramid])
+@pytest.mark.parametrize("color", ["imagenet", "i1i2i3", None, np.eye(3)])
+def test_clipped_colors_start_from_their_mean(make, color):
+    parametrization = make((8, 6, 3), color=color, squash="clip", scale=0.0)
+    mean = [0.48, 0.46, 0.41] if isinstance(color, str) and color[1] == "m" else [0.5]
+    start = parametrization.images(parametrization.init(KEY, 2))
+    np.testing.assert_allclose(start, np.broadcast_to(mean, (2, 8, 6, 3)), rtol=1e-6)
+    image = jnp.asarray(np.random.default_rng(0).random((1, 8, 6, 3), np.float32))
+    back = parametrization.images(parametrization.inverse(image))
+    np.testing.assert_allclose(back, image, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(8, 6, 1), (8, 3), (4, 4, 4, 3)])
+def test_what_is_no_color_picture_is_clipped_about_gray(shape):
+    parametrization = fourier(shape, squash="clip", scale=0.0)
+    start = parametrization.images(parametrization.init(KEY, 1))
+    np.testing.assert_allclose(start, 0.5, rtol=1e-6)
