@@ -69,6 +69,7 @@ from jaxinterp.featurevis.parametrization import from_image as from_image
 from jaxinterp.featurevis.parametrization import frozen as frozen
 from jaxinterp.featurevis.path_similarity import PathSimilarity as PathSimilarity
 from jaxinterp.featurevis.path_similarity import path_similarity as path_similarity
+from jaxinterp.featurevis.penalty_at import penalty_at as penalty_at
 from jaxinterp.featurevis.perturb import blur as blur
 from jaxinterp.featurevis.perturb import noise as noise
 from jaxinterp.featurevis.perturb import roll as roll
@@ -95,6 +96,7 @@ from jaxinterp.featurevis.regularizers import boundary_penalty as boundary_penal
 from jaxinterp.featurevis.regularizers import frequency_penalty as frequency_penalty
 from jaxinterp.featurevis.regularizers import prior_distance as prior_distance
 from jaxinterp.featurevis.regularizers import total_variation as total_variation
+from jaxinterp.featurevis.resize import resize as resize
 from jaxinterp.featurevis.scorecard import SecondNetwork as SecondNetwork
 from jaxinterp.featurevis.scorecard import scorecard as scorecard
 from jaxinterp.featurevis.spectrum import spectrum_slope as spectrum_slope

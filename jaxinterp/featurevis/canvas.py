@@ -63,7 +63,8 @@ def _logit(image: Any) -> Any:
 def _stretch(image: Any) -> Any:
     low, high = image.min(), image.max()
     # A picture of one gray must not become its rounding errors in full contrast.
-    return 0.5 + (image - (low + high) / 2) / jnp.maximum(high - low, _LEAST_RANGE)
+    full = 0.5 + (image - (low + high) / 2) / jnp.maximum(high - low, _LEAST_RANGE)
+    return clip_through(full, 0.0, 1.0)  # rounding may leave the range
 
 
 class Squash(NamedTuple):
@@ -234,11 +235,11 @@ def pixels(
         color: `None` for the channels themselves; `"imagenet"`, `"i1i2i3"` or a matrix
             for decorrelated colors, see `fit_color_matrix`.
         squash: what brings values into [0, 1]. `"sigmoid"`; `"clip"` about 1/2, or with
-            `color="imagenet"` about the mean color of ImageNet, (0.48, 0.46, 0.41),
-            which passes the gradient through where it clips; or `"stretch"`, a sigmoid
-            and then the whole range, from the darkest value of the picture to the
-            brightest, as Xplique has it; it gives images back that have the whole range
-            themselves.
+            `color="imagenet"`, which `"auto"` may be, about the mean color of ImageNet,
+            (0.48, 0.46, 0.41); it passes the gradient through where it clips. Or
+            `"stretch"`, a sigmoid and then the whole range, from the darkest value of
+            the picture to the brightest, as Xplique has it; it gives images back that
+            have the whole range themselves.
         scale: standard deviation of the normal noise to start from, before the squash.
         dtype: of parameters and pictures.
 

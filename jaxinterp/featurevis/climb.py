@@ -186,7 +186,7 @@ def step(ascent: Ascent, fixed: Any, state: Any, number: Any) -> tuple[Any, Any]
     params, optimizer_state, importance, memory = state
 
     def height(images: Any) -> tuple[Any, Any]:
-        progress = number / steps
+        progress = number / jnp.maximum(steps - 1, 1)  # 0 at the first, 1 at the last
         scores, after = _scores(
             ascent, variables, objective, keys, images, number, progress, memory
         )
@@ -215,7 +215,7 @@ def _scores(
 ) -> tuple[Any, Any]:
     """Scores of pictures `(units, count, ...)`, and what is remembered of them.
 
-    Both are averaged over transforms.
+    Both are averaged over transforms, but for what is no float: that is of the first.
     """
     many, count = images.shape[:2]
     samples = ascent.samples
@@ -240,8 +240,11 @@ def _scores(
         view = View(activations, outputs, images, number, memory)
         return evaluate(objective, view, many), remembered(objective, view, many)
 
-    scored = jax.vmap(one)(activations, outputs)
-    return jax.tree.map(lambda leaf: leaf.mean(axis=0), scored)
+    def joined(leaf: Any) -> Any:
+        is_float = jnp.issubdtype(leaf.dtype, jnp.inexact)
+        return leaf.mean(axis=0) if is_float else leaf[0]
+
+    return jax.tree.map(joined, jax.vmap(one)(activations, outputs))
 
 
 def run(

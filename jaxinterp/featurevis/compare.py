@@ -7,13 +7,12 @@ the picture it is compared with, which `capture` returns. Sums run over all entr
 from __future__ import annotations
 
 import dataclasses
-import math
-import numbers
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxinterp.featurevis import places
 from jaxinterp.featurevis.direction import (
@@ -59,23 +58,27 @@ class Style(Objective):
         return self
 
     def memory(self, shapes: Shapes, count: int) -> Any:
-        r"""Returns $(1 - d) \sum_m d^{n - m} G_m$ of each picture before any step."""
-        channels = self.target.shape[-1]
-        return jnp.zeros((count, channels, channels), float) if self.decay else None
-
-    def remember(self, view: View) -> Any:
-        """Returns the decaying sum with this step's Gram matrix."""
+        """Returns the weighted sum of no Gram matrices, and the sum of the weights."""
         if not self.decay:
             return None
-        now = gram(view.activations[self.site]).astype(view.memory.dtype)
-        return self.decay * view.memory + (1 - self.decay) * now
+        channels = self.target.shape[-1]
+        return jnp.zeros((count, channels, channels), float), jnp.zeros((), float)
+
+    def remember(self, view: View) -> Any:
+        """Returns both sums with this step's matrices."""
+        if view.memory is None:
+            return None
+        total, weight = view.memory
+        now = gram(view.activations[self.site]).astype(total.dtype)
+        new = 1 - self.decay
+        return self.decay * total + new * now, self.decay * weight + new
 
     def __call__(self, view: View) -> Any:
         """Returns the score of each picture."""
         g = gram(view.activations[self.site])
         if view.memory is not None:
-            weights = -jnp.expm1((view.step + 1) * math.log(self.decay))
-            average = self.remember(view) / weights
+            total, weight = self.remember(view)
+            average = total / weight
             g += jax.lax.stop_gradient(average.astype(g.dtype) - g)
         difference = g - self.target.astype(g.dtype)[None]
         return -jnp.mean(jnp.abs(difference) ** self.power, axis=(1, 2))
@@ -206,10 +209,11 @@ def style(
     At $p = 2$ it is $-4$ times the term of Gatys et al. for one layer; add up several.
     Because $G$ is a mean over positions the two pictures may differ in size.
 
-    A view of an object shows a part of its texture, and a part need not have the style
-    of the whole. With a decay $d > 0$ the distance is therefore that of the average of
-    the Gram matrices $G_m$ of this step $n$ and those before, and its gradient is
-    taken as if the average were the matrix of this step:
+    Where transforms show a part of the picture at each step, such as one side of an
+    object (`texture_views`), a part need not have the style of the whole. With a decay
+    $d > 0$ the distance is therefore that of the average of the Gram matrices $G_m$ of
+    this step $n$ and those before (of several `samples`, their mean), and its gradient
+    is taken as if the average were the matrix of this step:
 
     $$\bar G_n = \frac{1 - d}{1 - d^{n+1}} \sum_{m=0}^{n} d^{n-m} G_m, \qquad
       \frac{\partial \bar G_n}{\partial G_n} := 1$$
@@ -221,7 +225,8 @@ def style(
         power: $p$, an integer from 1. With absolute differences, 1, as lucid has them,
             a few channels with large activations have less of a say.
         ema_decay: $d$, in [0, 1); 0 compares each step by itself. Where there are no
-            steps, as in `achieved_scores`, it changes nothing.
+            steps, as in `achieved_scores`, it changes nothing. The average takes $C^2$
+            floats for each picture, of all units, in `Result.memory` too.
 
     Returns:
         An objective, at most 0, in the units of the activation, to the power $2p$.
@@ -243,13 +248,16 @@ def style(
         [mordvintsev2018differentiable].
     """
     power = checked_integer("power", power, 1, call="style")
-    is_number = isinstance(ema_decay, numbers.Real)
-    if not is_number or not 0 <= ema_decay < 1:
+    try:
+        decay = np.nan if isinstance(ema_decay, str) else float(ema_decay)
+    except TypeError:
+        decay = np.nan
+    if not 0 <= decay < 1:
         raise ValueError(
             f"style: `ema_decay` is a number from 0 to below 1, and is {ema_decay!r}. "
             "0.9 averages over about ten steps."
         )
-    return Style(site, power, float(ema_decay), gram(as_target(target, "style")))
+    return Style(site, power, decay, gram(as_target(target, "style")))
 
 
 def match(site: Where, target: Any) -> Objective:

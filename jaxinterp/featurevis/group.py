@@ -23,6 +23,7 @@ from jaxinterp.featurevis.objective import (
     Shapes,
     View,
     Where,
+    each_memory,
     each_remembers,
     each_view,
 )
@@ -133,7 +134,7 @@ class Interpolation(Objective):
 
     def memory(self, shapes: Shapes, count: int) -> Any:
         """Returns what both remember at first."""
-        return self.start.memory(shapes, count), self.end.memory(shapes, count)
+        return each_memory((self.start, self.end), shapes, count)
 
     def remember(self, view: View) -> Any:
         """Returns what both remember."""

@@ -1,9 +1,12 @@
-"""What counts as an integer: Python's and NumPy's, and no truth value."""
+"""What counts as an integer: Python's and NumPy's, and no truth value; as an index."""
 
 from __future__ import annotations
 
 import numbers
 from typing import Any
+
+import numpy as np
+from jax.core import Tracer
 
 
 def is_integer(value: Any) -> bool:
@@ -33,3 +36,24 @@ def checked_integer(name: str, value: Any, smallest: int, *, call: str = "") -> 
             f"{smallest}, and is {value!r}."
         )
     return int(value)
+
+
+def check_index(index: Any, size: int, what: str) -> None:
+    """Raises if an index is out of range; negative ones count from the end.
+
+    Args:
+        index: integers; what is traced cannot be looked at.
+        size: of what is indexed.
+        what: it is called.
+
+    Raises:
+        ValueError: naming the index and the size.
+    """
+    if isinstance(index, Tracer):
+        return
+    values = np.asarray(index)
+    wrong = values[(values < -size) | (values >= size)]
+    if wrong.size:
+        raise ValueError(
+            f"There is no {what} {wrong[0]}: there are {size}, 0..{size - 1}."
+        )

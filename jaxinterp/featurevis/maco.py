@@ -117,7 +117,10 @@ def maco(
     References:
         Fel et al., 2023, section 3.2 [fel2023unlocking]. They measure magnitudes on the
         images themselves and standardize the picture before the squash; here they are
-        measured before it, so that contrast and mean are the photographs'.
+        measured before it, so that contrast and mean are the photographs'. Their phases
+        start from a normal distribution and are standardized at each step; here they
+        start from all angles alike and are taken as they are, since an angle has no
+        scale.
     """
     shape = checked_shape(shape, 2, 4)
     done = finish(shape, color, squash, dtype)

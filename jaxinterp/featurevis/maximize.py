@@ -335,8 +335,9 @@ def _check_resume(resume: Result | None, wanted: State, count: int) -> None:
     if not has_all or described(wanted) != described(_state_of(resume, count)):
         raise ValueError(
             "maximize: the result to resume is of a call with another parametrization, "
-            "another optimizer, or another number of units or pictures.\nGive the same "
-            "arguments; only `steps` may be larger."
+            "another optimizer, an objective that remembers something else, or another "
+            "number of units or pictures.\nGive the same arguments; only `steps` may "
+            "be larger."
         )
 
 

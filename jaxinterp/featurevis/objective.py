@@ -17,8 +17,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.core import Tracer
 
 from jaxinterp.trace.selectors import Selector
 
@@ -34,8 +32,9 @@ class View(NamedTuple):
         outputs: of the model, each leaf `(pictures, ...)`.
         images: the pictures themselves, untransformed, `(pictures, ...)`.
         step: the number of the optimization step, from 0.
-        memory: what the objective remembers of the steps before; `None` where a picture
-            is scored by itself.
+        memory: what the objective remembers of the steps before this one; `None` if it
+            remembers nothing, and where there are no steps: in `achieved_scores`,
+            `dataset_examples` and whatever else scores given pictures.
     """
 
     activations: Mapping[Where, Any]
@@ -94,7 +93,9 @@ class Objective:
         return self
 
     def memory(self, shapes: Shapes, count: int) -> Any:
-        """Returns what it remembers before the first step: nothing, as a rule.
+        """Returns what it remembers of a unit before the first step: nothing, mostly.
+
+        It is the same for all units, without an axis for them.
 
         Args:
             shapes: of what it will see.
@@ -105,9 +106,12 @@ class Objective:
     def remember(self, view: View) -> Any:
         """Returns what it remembers after a step: arrays like those of `memory`.
 
+        Of several `samples` floats are averaged, and the rest is that of the first. A
+        score sees the memory from before its step, and calls this for that after it;
+        `jax.lax.stop_gradient` keeps the latter out of the gradient.
+
         Args:
-            view: the pictures of one unit, with what it remembered before. It takes no
-                part in the gradient.
+            view: the pictures of one unit, with what it remembered before.
         """
         return None
 
@@ -143,6 +147,12 @@ class Objective:
 
     def __rtruediv__(self, other: Objective | float) -> Objective:
         return _combined(operator.truediv, other, self)
+
+    def __floordiv__(self, other: Objective | float) -> Objective:
+        return _combined(operator.floordiv, self, other)
+
+    def __rfloordiv__(self, other: Objective | float) -> Objective:
+        return _combined(operator.floordiv, other, self)
 
     def __pow__(self, other: Objective | float) -> Objective:
         return _combined(operator.pow, self, other)
@@ -196,7 +206,7 @@ class Combined(Objective):
 
     def memory(self, shapes: Shapes, count: int) -> Any:
         """Returns what each operand remembers at first."""
-        return tuple(o.memory(shapes, count) for o in self.operands)
+        return each_memory(self.operands, shapes, count)
 
     def remember(self, view: View) -> Any:
         """Returns what each operand remembers."""
@@ -319,13 +329,27 @@ def each_view(view: View, count: int) -> list[View]:
     return [view._replace(memory=memory) for memory in memories]
 
 
-def each_remembers(parts: Sequence[Objective], view: View) -> tuple[Any, ...]:
-    """Returns what each part of an objective remembers.
+def each_memory(parts: Sequence[Objective], shapes: Shapes, count: int) -> Any:
+    """Returns what each part remembers at first; `None` if no part remembers.
+
+    Args:
+        parts: of the objective.
+        shapes: of what it will see.
+        count: number of pictures of each unit.
+    """
+    memories = tuple(o.memory(shapes, count) for o in parts)
+    return memories if jax.tree.leaves(memories) else None
+
+
+def each_remembers(parts: Sequence[Objective], view: View) -> Any:
+    """Returns what each part of an objective remembers after a step.
 
     Args:
         parts: of the objective.
         view: of the whole.
     """
+    if view.memory is None:
+        return None
     views = each_view(view, len(parts))
     return tuple(o.remember(v) for o, v in zip(parts, views, strict=True))
 
@@ -455,24 +479,3 @@ def _over_units(
     )
     seen = View(0, 0, 0, None, 0)  # pyright: ignore[reportArgumentType]  axes of vmap
     return jax.vmap(function, in_axes=(axes, seen))(own, view)
-
-
-def check_index(index: Any, size: int, what: str) -> None:
-    """Raises if an index is out of range; negative ones count from the end.
-
-    Args:
-        index: integers; what is traced cannot be looked at.
-        size: of what is indexed.
-        what: it is called.
-
-    Raises:
-        ValueError: naming the index and the size.
-    """
-    if isinstance(index, Tracer):
-        return
-    values = np.asarray(index)
-    wrong = values[(values < -size) | (values >= size)]
-    if wrong.size:
-        raise ValueError(
-            f"There is no {what} {wrong[0]}: there are {size}, 0..{size - 1}."
-        )

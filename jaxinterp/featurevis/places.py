@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxinterp.featurevis.objective import check_index
+from jaxinterp.featurevis.integers import check_index
 
 
 def as_index(index: Any, call: str) -> Any:

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinterp.featurevis.extents import Extent, Reads, UnknownReads, both, read_by
-from jaxinterp.featurevis.integers import checked_integer
-from jaxinterp.featurevis.objective import Where, check_index
+from jaxinterp.featurevis.integers import check_index, checked_integer
+from jaxinterp.featurevis.objective import Where
 from jaxinterp.trace.graph import Site
 from jaxinterp.trace.program import Value
 from jaxinterp.trace.selectors import where

@@ -13,6 +13,7 @@ from jaxinterp.featurevis.affine import (
 from jaxinterp.featurevis.box_crop import box_crop
 from jaxinterp.featurevis.integers import checked_integer
 from jaxinterp.featurevis.perturb import blur, noise
+from jaxinterp.featurevis.resize import resize
 from jaxinterp.featurevis.transform import Transform, compose
 from jaxinterp.featurevis.warp import Size
 
@@ -116,8 +117,10 @@ def atlas_transforms() -> Transform:
 def captum_transforms() -> Transform:
     """Returns the transforms of captum's branch for optimization: many small moves.
 
+    Each moves the picture by up to 4 pixels to any side, and mirrors it at its border.
+
     Returns:
-        A transform that keeps the size of the picture, which is more than 40.
+        A transform that keeps the size of the picture.
 
     Raises:
         ValueError: if it is given what is no picture, and cannot turn.
@@ -127,8 +130,8 @@ def captum_transforms() -> Transform:
         (64, 80, 3)
 
     References:
-        captum, branch `optim-wip`, `TransformationRobustness`, which shrinks pictures
-        where this one crops them to their size.
+        captum, branch `optim-wip`, `TransformationRobustness`, where pictures that are
+        reduced become smaller; here they keep their size, with gray around.
     """
     angles = [*_degrees(-20, 20), *_degrees(-10, 10), *_degrees(-5, 5), *[0.0] * 5]
     scales = [0.995**i for i in range(-5, 80)]
@@ -136,17 +139,17 @@ def captum_transforms() -> Transform:
     return compose(
         [
             pad(2),
-            *(jitter(4) for _ in range(10)),
+            *(10 * _mirrored_jitter(4)),
             scale(choices=scales),
             rotate(choices=angles),
-            jitter(2),
+            *_mirrored_jitter(2),
             crop_or_pad(),
         ]
     )
 
 
 def xplique_transforms(size: int) -> Transform:
-    """Returns the transforms of Xplique, which also blur and mirror.
+    """Returns the transforms of Xplique: boxes of 40 % of the sides, magnified.
 
     Args:
         size: side of the picture, by a sixteenth of which it is moved.
@@ -163,19 +166,20 @@ def xplique_transforms(size: int) -> Transform:
 
     References:
         Xplique, `features_visualizations/transformations.py`,
-        `generate_standard_transformations`, which resizes where this one crops.
+        `generate_standard_transformations`. A picture that is reduced becomes smaller
+        there; here it keeps its size, with its mirror image around.
     """
     unit = checked_integer("size", size, 16, call="xplique_transforms") // 16
     return compose(
         [
             pad(4 * unit, fill=0.0),
             *(jitter(n * unit) for n in (2, 2, 4, 4, 4)),
-            scale(0.92, 0.96),
+            scale(0.92, 0.96, fill="reflect"),
             blur(1.0, 1.1),
             jitter(unit),
             jitter(unit),
             flip(),
-            crop_or_pad(size),
+            resize(size),
         ]
     )
 
@@ -215,6 +219,11 @@ def maco_crops(
     return compose(
         [box_crop(size, sides=sides), noise(noise_level, uniform=noise_level)]
     )
+
+
+def _mirrored_jitter(pixels: int) -> list[Transform]:
+    """A move by up to so many pixels to any side; the size stays."""
+    return [pad(pixels, fill="reflect"), jitter(2 * pixels)]
 
 
 def _degrees(start: int, stop: int) -> list[float]:

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from jaxinterp.featurevis.integers import checked_integer
+from jaxinterp.plot.pictures import checked_pictures
 
 
 def save_gif(
@@ -27,7 +28,8 @@ def save_gif(
     Args:
         path: of the file; an existing one is replaced.
         images: `(frames, height, width, channels)` with one channel or three, in
-            [0, 1], such as one picture of each of `result.snapshots`.
+            [0, 1], such as one picture of each of `result.snapshots`; a fourth is
+            opacity, and white is seen behind.
         seconds: how long a frame is shown, in steps of 1/100.
         enlarge: how many pixels wide and high each pixel becomes.
 
@@ -47,19 +49,20 @@ def save_gif(
             "first picture write `[x[0] for x in result.snapshots.values()]`."
         )
     shown = np.asarray(images, np.float32)
-    is_shape = shown.ndim == 4 and shown.shape[-1] in (1, 3) and shown.size
+    is_shape = shown.ndim == 4 and shown.shape[-1] in (1, 3, 4) and shown.size
     # Half-precision pictures leave the range by rounding; NaN is in none.
     if not is_shape or not ((shown >= -1e-2) & (shown <= 1.01)).all():
         raise ValueError(
             "save_gif: `images` are (frames, height, width, channels) with one channel "
             f"or three, in [0, 1], and are {shown.shape} in [{_ends(shown)}]."
         )
+    shown = checked_pictures(shown, "save_gif", "images", 4)
     enlarge = checked_integer("enlarge", enlarge, 1, call="save_gif")
     if not isinstance(seconds, numbers.Real) or not 0.01 <= seconds <= 600:
         raise ValueError(
             f"save_gif: `seconds` lies between 0.01 and 600, and is {seconds!r}."
         )
-    levels = np.round(np.clip(shown, 0, 1) * 255).astype(np.uint8)
+    levels = np.round(shown * 255).astype(np.uint8)
     levels = levels.repeat(enlarge, axis=1).repeat(enlarge, axis=2)
     if levels.shape[-1] == 1:
         levels = levels.repeat(3, axis=-1)

@@ -29,11 +29,13 @@ def picture_grid(
     """Draws pictures in rows and columns, pixel by pixel.
 
     Args:
-        images: `(batch, height, width, channels)` with one channel or three, in [0, 1].
-            Of a picture that is NaN only the frame is drawn.
+        images: `(batch, height, width, channels)` with one channel or three, in [0, 1];
+            a fourth is opacity, and white is seen behind. Of a picture that is NaN only
+            the frame is drawn.
         columns: how many pictures a row has, from 1; about as many as there are rows
             by default.
-        titles: what to write above each picture; long ones take several lines.
+        titles: what to write above each picture, in a sequence or an array; long ones
+            take several lines.
         size: width of a picture in inches.
 
     Returns:
@@ -141,7 +143,8 @@ def spritemap(images: Any, *, columns: int | None = None) -> np.ndarray:
     with `r, c = divmod(i, columns)`.
 
     Args:
-        images: `(batch, height, width, channels)` with one channel or three, in [0, 1].
+        images: `(batch, height, width, channels)` with one channel or three, in [0, 1];
+            a fourth is opacity, and white is seen behind.
         columns: how many pictures a row has, from 1; by default about as many as there
             are rows, the square root of their number rounded up.
 
@@ -207,7 +210,7 @@ def false_colors(images: Any) -> np.ndarray:
 
 
 def checked_pictures(images: Any, call: str, name: str, axes: int) -> np.ndarray:
-    """Returns pictures that can be shown, clipped to [0, 1].
+    """Returns pictures that can be shown, clipped to [0, 1], opaque.
 
     Args:
         images: `(units, height, width, channels)`, or with `k` of each unit.
@@ -224,10 +227,10 @@ def checked_pictures(images: Any, call: str, name: str, axes: int) -> np.ndarray
         raise ValueError(
             f"{call}: `{name}` holds no picture; its shape is {shown.shape}."
         )
-    if shown.ndim != axes or shown.shape[-1] not in (1, 3):
+    if shown.ndim != axes or shown.shape[-1] not in (1, 3, 4):
         raise ValueError(
             f"{call}: `{name}` must be pictures ({', '.join(wanted)}) with one channel "
-            f"or three, and has shape {shown.shape}.\n"
+            f"or three, or four with the opacity last, and has shape {shown.shape}.\n"
             f"Choose what to show, such as `{name}[..., :3]`, or all in false colors, "
             f"`jaxinterp.plot.false_colors({name})`."
         )
@@ -239,7 +242,11 @@ def checked_pictures(images: Any, call: str, name: str, axes: int) -> np.ndarray
             f"{call}: `{name}` must be in [0, 1], and is in [{low:g}, {high:g}].\n"
             "Undo what the model's preprocessing did: `preprocess.inverse(inputs)`."
         )
-    return np.clip(shown, 0, 1)
+    shown = np.clip(shown, 0, 1)
+    if shown.shape[-1] < 4:
+        return shown
+    colors, opacity = shown[..., :3], shown[..., 3:]
+    return opacity * colors + (1 - opacity)
 
 
 def _columns(columns: int | None, count: int, call: str) -> int:
@@ -296,7 +303,10 @@ def checked_names(call: str, names: Any, count: int, what: str) -> list[str]:
     many = isinstance(names, Sequence) or (isinstance(names, np.ndarray) and names.ndim)
     if not many or len(names) != count:
         given = f"{len(names)} {what}" if many else repr(names)
-        raise ValueError(f"{call}: there are {count} pictures and {given}.")
+        raise ValueError(
+            f"{call}: there are {count} pictures and {given}. Write a text for each in "
+            f"`{what}`."
+        )
     for name in names:
         if not isinstance(name, str):
             raise ValueError(

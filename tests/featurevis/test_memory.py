@@ -95,8 +95,8 @@ def test_the_memory_is_of_the_transforms_that_were_drawn():
     found = maximize(samples=3, transforms=fv.noise(0.3), steps=1)
     one = maximize(samples=1, transforms=fv.noise(0.3), steps=1)
     none = maximize(steps=1)
-    assert found.memory.shape == (2, 1, 2, 2)
-    sizes = [float(np.trace(r.memory[0, 0])) for r in (found, one, none)]
+    assert found.memory[0].shape == (2, 1, 2, 2)
+    sizes = [float(np.trace(r.memory[0][0, 0])) for r in (found, one, none)]
     assert len({round(size, 6) for size in sizes}) == 3
 
 
@@ -153,11 +153,11 @@ def test_half_precision_is_averaged_in_single():
     pictures = fv.pixels(SHAPE, dtype=jnp.bfloat16)
     found = maximize(parametrization=pictures, steps=3)
     assert found.images.dtype == jnp.bfloat16
-    assert found.memory.dtype == jnp.zeros((), float).dtype
+    assert found.memory[0].dtype == jnp.zeros((), float).dtype
     assert np.isfinite(np.asarray(found.history, np.float32)).all()
 
 
-@pytest.mark.parametrize("decay", [1, -0.1, float("nan"), "often", None])
+@pytest.mark.parametrize("decay", [1, -0.1, float("nan"), "often", None, [0.5, 0.5]])
 def test_a_decay_out_of_range_is_named(decay):
     with pytest.raises(ValueError, match=r"style: `ema_decay` is a number from 0"):
         fv.style("tanh", TARGETS, ema_decay=decay)
@@ -185,3 +185,72 @@ class Forgetful(fv.Objective):
 def test_a_memory_of_another_shape_is_an_error():
     with pytest.raises(ValueError, match=r"remembered float.*\[1\] .* float.*\[2\]"):
         maximize(Forgetful())
+
+
+@pytest.mark.parametrize("decay", [np.float32(0.5), np.array(0.5), jnp.array(0.5)])
+def test_a_decay_may_be_any_number(decay):
+    found = maximize(fv.style("tanh", TARGETS, ema_decay=decay))
+    assert_same(found, maximize(fv.style("tanh", TARGETS, ema_decay=0.5)))
+
+
+def test_strict_promotion():
+    with jax.numpy_dtype_promotion("strict"):
+        pictures = fv.pixels(SHAPE, squash="clip")
+        target = TARGETS.astype(jnp.float32)
+        objective = fv.style("tanh", target, ema_decay=DECAY)
+        run = jax.jit(
+            lambda: maximize(objective, parametrization=pictures, progress=False)
+        )
+        assert np.isfinite(np.asarray(run().images)).all()
+
+
+def test_another_decay_goes_on_with_the_average():
+    still = {"optimizer": optax.sgd(0.0)}
+    half = maximize(fv.style("tanh", TARGETS, ema_decay=0.5), steps=2, **still)
+    later = fv.style("tanh", TARGETS, ema_decay=0.95)
+    history = maximize(later, steps=5, resume=half, **still).history
+    np.testing.assert_allclose(history, np.broadcast_to(history[:1], (5, 2)))
+
+
+def test_what_remembers_nothing_goes_on_from_results_without_a_memory():
+    def combined(**settings):
+        sum_of = fv.layer("tanh") - 0.1 * fv.total_variation()
+        return maximize(fv.interpolate(sum_of, sum_of), **settings)
+
+    half = combined(steps=3)
+    assert half.memory is None
+    old = fv.Result(*half[:6])
+    assert_same(combined(resume=old), combined())
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class Counting(fv.Objective):
+    """Remembers whole numbers, a truth and a key."""
+
+    @property
+    def sites(self):
+        return ("tanh",)
+
+    def memory(self, shapes, count):
+        start = {"steps": jnp.zeros((), jnp.int32), "odd": jnp.array(False)}
+        return start | {"key": jax.random.key(0)}
+
+    def remember(self, view):
+        steps, odd, key = (view.memory[name] for name in ("steps", "odd", "key"))
+        return {"steps": steps + 1, "odd": ~odd, "key": jax.random.split(key)[0]}
+
+    def __call__(self, view):
+        return view.activations["tanh"][..., view.memory["steps"] % 2].sum((1, 2))
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+def test_what_is_no_float_is_not_averaged(samples):
+    for found in (
+        maximize(Counting(), steps=5, samples=samples),
+        jax.jit(lambda: maximize(Counting(), steps=5, progress=False))(),
+        maximize(Counting(), steps=5, resume=maximize(Counting(), steps=3)),
+    ):
+        assert found.memory["steps"].dtype == jnp.int32
+        assert found.memory["steps"].tolist() == [5]
+        assert found.memory["odd"].tolist() == [True]

@@ -481,3 +481,12 @@ def test_what_is_no_color_picture_is_clipped_about_gray(shape):
     parametrization = fourier(shape, squash="clip", scale=0.0)
     start = parametrization.images(parametrization.init(KEY, 1))
     np.testing.assert_allclose(start, 0.5, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_a_stretched_picture_does_not_leave_the_range(dtype):
+    parametrization = fourier((16, 17, 3), squash="stretch", dtype=dtype)
+    params = parametrization.init(KEY, 64)
+    images = parametrization.images(jax.tree.map(lambda p: 3 * p, params))
+    assert float(images.min()) >= 0
+    assert float(images.max()) <= 1

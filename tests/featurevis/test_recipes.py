@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from jaxinterp import featurevis as fv
@@ -24,6 +25,7 @@ from jaxinterp.featurevis.recipes import (
     maco_crops,
     xplique_transforms,
 )
+from jaxinterp.featurevis.resize import Resize
 
 KEY = jax.random.key(0)
 
@@ -61,8 +63,12 @@ def test_distill():
 
 def test_captum():
     recipe = captum_transforms()
-    assert of(Pad, recipe) == [Pad(2, 0.5)]
-    assert jitters(recipe) == [4] * 10 + [2]
+    assert of(Pad, recipe) == [
+        Pad(2, 0.5),
+        *[Pad(4, "reflect")] * 10,
+        Pad(2, "reflect"),
+    ]
+    assert jitters(recipe) == [8] * 10 + [4]  # up to 4 and 2 to either side
     factors = of(Scale, recipe)[0].factor.choices
     wanted = [0.995**i for i in range(-5, 80)] + 2 * [0.998**i for i in range(20, 40)]
     np.testing.assert_allclose(sorted(factors), sorted(wanted))
@@ -79,6 +85,7 @@ def test_xplique():
     sigma = of(Blur, recipe)[0].sigma
     assert (sigma.low, sigma.high) == (1.0, 1.1)
     assert len(of(Flip, recipe)) == 1
+    assert recipe.transforms[-1] == Resize(64)
     with pytest.raises(ValueError, match="an integer of at least 16, and is 8"):
         xplique_transforms(8)
 
@@ -186,3 +193,67 @@ def test_a_recipe_after_a_crop_keeps_the_size_of_the_crop():
     first = fv.crop(8)(jax.random.fold_in(KEY, 0), image)
     both = lucid_transforms()(jax.random.fold_in(KEY, 1), first)
     np.testing.assert_allclose(seen, both, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "most"),
+    [(captum_transforms(), 0.35), (xplique_transforms(64), 0.15)],
+    ids=["captum", "xplique"],
+)
+def test_what_the_model_sees_is_mostly_the_picture(recipe, most):
+    keys = jax.random.split(KEY, 32)
+    seen = jax.vmap(recipe, (0, None))(keys, jnp.ones((64, 64, 3)))
+    assert seen.shape == (32, 64, 64, 3)
+    assert float((seen < 0.6).mean()) < most
+
+
+@pytest.mark.parametrize("size", [(5, 9), (12, 4), (1, 7), (8, 8)])
+def test_resize_is_that_of_jax(size):
+    image = jnp.asarray(np.random.default_rng(0).random((6, 8, 3)))
+    wanted = jax.image.resize(image, (*size, 3), "linear", antialias=False)
+    resize = fv.resize(size)
+    np.testing.assert_allclose(resize(KEY, image), wanted, atol=1e-12)
+    weights = jnp.asarray(np.random.default_rng(1).random(wanted.shape))
+    slope = jax.grad(lambda x: (resize(KEY, x) * weights).sum())(image)
+    theirs = jax.grad(
+        lambda x: (
+            jax.image.resize(x, (*size, 3), "linear", antialias=False) * weights
+        ).sum()
+    )(image)
+    np.testing.assert_allclose(slope, theirs, atol=1e-12)
+
+
+def test_resize_of_a_signal_a_volume_and_what_does_not_fit():
+    assert fv.resize(5)(KEY, jnp.zeros((8, 2))).shape == (5, 2)
+    assert fv.resize((5, 6, 7))(KEY, jnp.zeros((4, 4, 4, 1))).shape == (5, 6, 7, 1)
+    with pytest.raises(
+        ValueError, match=r"resize\(\(5, 6\)\) is for pictures of 2 axes"
+    ):
+        fv.resize((5, 6))(KEY, jnp.zeros((8, 2)))
+    with pytest.raises(ValueError, match=r"resize\(\) takes a size"):
+        fv.resize(0)
+
+
+def test_the_last_step_has_the_last_boxes():
+    """Of a white dot on black the mean brightness says how large the boxes are."""
+    image = jnp.zeros((65, 65, 1)).at[32, 32].set(1.0)
+    crops = box_crop(65, sides=(1.0, 0.25), deviation=0.0, spread=0.0)
+    light = fv.custom(lambda view: view.activations["tanh"].sum((1, 2, 3)), "tanh")
+    history = fv.maximize(
+        lambda w, x: jnp.tanh(x),
+        light,
+        None,
+        key=KEY,
+        parametrization=fv.from_image(
+            fv.pixels((65, 65, 1), squash="clip"), image[None]
+        ),
+        transforms=crops,
+        optimizer=optax.sgd(0.0),
+        warmup=None,
+        steps=4,
+        progress=False,
+    ).history[:, 0]
+    wanted = [
+        float(jnp.tanh(crops.at(share)(KEY, image)).sum()) for share in (0, 1 / 3, 1)
+    ]
+    np.testing.assert_allclose(history[jnp.array([0, 1, 3])], wanted, rtol=1e-4)

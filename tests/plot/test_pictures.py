@@ -173,3 +173,15 @@ def test_a_sheet_keeps_the_proportions_of_pictures():
         np.testing.assert_allclose(wide / tall, ratio)
     spans = [axes.get_position().extents for axes in sheet.axes]
     assert all(one.min() >= 0 and one.max() <= 1 for one in spans)
+
+
+def test_what_is_transparent_is_white():
+    images = RNG.random((2, 4, 6, 4)).astype(np.float32)
+    colors, opacity = images[..., :3], images[..., 3:]
+    np.testing.assert_allclose(
+        spritemap(images, columns=1),
+        (opacity * colors + 1 - opacity).reshape(8, 6, 3),
+        rtol=1e-6,
+    )
+    assert shown(picture_grid(images).axes[0]).shape == (4, 6, 3)
+    assert "<img" in feature_page(images, names=["a", "b"])
