@@ -4,6 +4,7 @@ from jaxinterp.plot.animation import save_gif as save_gif
 from jaxinterp.plot.gallery import gallery as gallery
 from jaxinterp.plot.heatmap import heatmap as heatmap
 from jaxinterp.plot.heatmap import reduce_channels as reduce_channels
+from jaxinterp.plot.masked import masked_pictures as masked_pictures
 from jaxinterp.plot.page import feature_page as feature_page
 from jaxinterp.plot.pictures import false_colors as false_colors
 from jaxinterp.plot.pictures import feature_sheet as feature_sheet
