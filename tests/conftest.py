@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
+import numpy as np
 import pytest
 
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -15,6 +17,31 @@ def real_data() -> Path:
     if not REAL_DATA.is_dir():
         pytest.skip("../shared/data is absent: real weights are not shipped")
     return REAL_DATA
+
+
+@pytest.fixture(scope="module", autouse=True)
+def programs_of_one_file() -> Iterator[None]:
+    """Lets go of a file's programs after it: all of them together are gigabytes."""
+    yield
+    jax.clear_caches()
+
+
+Generators = list[tuple[np.random.Generator, Any]]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def generators(request: pytest.FixtureRequest) -> Generators:
+    """The random generators of a file, and their states once it was imported."""
+    found = vars(request.module).values()
+    drawing = [one for one in found if isinstance(one, np.random.Generator)]
+    return [(one, one.bit_generator.state) for one in drawing]
+
+
+@pytest.fixture(autouse=True)
+def the_same_draws_in_any_order(generators: Generators) -> None:
+    """Lets a test draw the same numbers alone, after others or in another process."""
+    for generator, state in generators:
+        generator.bit_generator.state = state
 
 
 @pytest.fixture

@@ -177,11 +177,11 @@ def test_a_sheet_keeps_the_proportions_of_pictures():
 
 def test_what_is_transparent_is_white():
     images = RNG.random((2, 4, 6, 4)).astype(np.float32)
-    colors, opacity = images[..., :3], images[..., 3:]
+    colors, opacity = np.split(images.astype(np.float64), [3], axis=-1)
     np.testing.assert_allclose(
         spritemap(images, columns=1),
-        (opacity * colors + 1 - opacity).reshape(8, 6, 3),
-        rtol=1e-6,
+        (opacity * colors + (1 - opacity)).reshape(8, 6, 3),
+        atol=2 * np.finfo(np.float32).eps,  # of sums up to 1, so not of small values
     )
     assert shown(picture_grid(images).axes[0]).shape == (4, 6, 3)
     assert "<img" in feature_page(images, names=["a", "b"])
