@@ -69,6 +69,7 @@ from jaxinterp.featurevis.parametrization import from_image as from_image
 from jaxinterp.featurevis.parametrization import frozen as frozen
 from jaxinterp.featurevis.path_similarity import PathSimilarity as PathSimilarity
 from jaxinterp.featurevis.path_similarity import path_similarity as path_similarity
+from jaxinterp.featurevis.penalty_at import for_channels as for_channels
 from jaxinterp.featurevis.penalty_at import penalty_at as penalty_at
 from jaxinterp.featurevis.perturb import blur as blur
 from jaxinterp.featurevis.perturb import noise as noise

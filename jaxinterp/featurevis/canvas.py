@@ -28,7 +28,7 @@ from jaxinterp.featurevis.parametrization import (
     checked_shape,
 )
 
-SquashName = Literal["sigmoid", "clip", "stretch"]
+SquashName = Literal["sigmoid", "clip", "stretch", "clip_stretch"]
 
 # Half a step of 8 bits. Black and white are at infinity for a sigmoid; so near to them
 # an image is the same once it is saved, and the sigmoid has a slope.
@@ -85,6 +85,9 @@ SQUASHES: Mapping[str, Squash] = {
     "sigmoid": Squash(jax.nn.sigmoid, _logit),
     "stretch": Squash(lambda x: _stretch(jax.nn.sigmoid(x)), _logit),
     "clip": Squash(lambda x: clip_through(x, 0.0, 1.0), lambda x: x, is_centered=True),
+    "clip_stretch": Squash(
+        lambda x: _stretch(clip_through(x, 0.0, 1.0)), lambda x: x, is_centered=True
+    ),
 }
 
 
@@ -238,8 +241,8 @@ def pixels(
             `color="imagenet"`, which `"auto"` may be, about the mean color of ImageNet,
             (0.48, 0.46, 0.41); it passes the gradient through where it clips. Or
             `"stretch"`, a sigmoid and then the whole range, from the darkest value of
-            the picture to the brightest, as Xplique has it; it gives images back that
-            have the whole range themselves.
+            the picture to the brightest, as Xplique has it, and `"clip_stretch"`, which
+            clips first; both give images back that have the whole range themselves.
         scale: standard deviation of the normal noise to start from, before the squash.
         dtype: of parameters and pictures.
 

@@ -90,8 +90,7 @@ def fourier(
         color: `"imagenet"`, `"i1i2i3"` or a matrix for decorrelated colors, see
             `fit_color_matrix`; `None` for the channels as they are. `"auto"`, the
             default, is `"imagenet"` for `(height, width, 3)` and `None` for all others.
-        squash: what brings values into [0, 1]: `"sigmoid"`, `"clip"` or `"stretch"`, as
-            in `pixels`.
+        squash: what brings values into [0, 1], as in `pixels`.
         scale: standard deviation of $z$ at the start.
         dtype: of parameters and pictures. The transform runs in float32 at least.
 

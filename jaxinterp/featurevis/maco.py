@@ -31,6 +31,9 @@ from jaxinterp.featurevis.parametrization import (
     image_batches,
 )
 
+# Masks start almost open: at a logistic of 5, which is 0.993.
+_OPEN = 5.0
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -41,27 +44,42 @@ class Maco(Canvas):
         finish: what makes a picture of the canvas.
         magnitude: of the unitary half spectrum.
         shape: of one picture.
+        is_masked: whether magnitudes may be lowered.
     """
 
     finish: Any
     magnitude: Any
     shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    is_masked: bool = dataclasses.field(default=False, metadata={"static": True})
 
     def init_one(self, key: Array) -> Any:
-        """Returns phases that are uniform on the circle."""
+        """Returns phases that are uniform on the circle, and masks that are open."""
         size, dtype = half_spectrum(self.shape), self.finish.dtype
-        return jax.random.uniform(key, size, dtype, -math.pi, math.pi)
+        phase = jax.random.uniform(key, size, dtype, -math.pi, math.pi)
+        return self._params(phase, jnp.full(size, _OPEN, dtype))
 
     def canvas(self, params: Any) -> Float[Array, "*shape"]:
         """Returns the canvas of phases."""
-        phase = _mirrored(params.astype(self.finish.computed), self.shape)
+        computed, magnitude = self.finish.computed, self.magnitude
+        if self.is_masked:
+            magnitude *= jax.nn.sigmoid(params["mask"].astype(computed))
+        phase = params["phase"] if self.is_masked else params
+        phase = _mirrored(phase.astype(computed), self.shape)
         real, imaginary = jnp.cos(phase), jnp.sin(phase)
-        spectrum = lax.complex(self.magnitude * real, self.magnitude * imaginary)
+        spectrum = lax.complex(magnitude * real, magnitude * imaginary)
         return to_canvas(spectrum, self.shape)
 
     def canvas_inverse(self, canvas: Float[Array, "*shape"]) -> Any:
-        """Returns the phases of a canvas; its magnitudes are lost."""
-        return jnp.angle(to_spectrum(canvas)).astype(self.finish.dtype)
+        """Returns the phases of a canvas; its magnitudes only as far as masks reach."""
+        spectrum, dtype = to_spectrum(canvas), self.finish.dtype
+        least = jnp.finfo(self.magnitude.dtype).tiny
+        share = jnp.abs(spectrum) / jnp.maximum(self.magnitude, least)
+        ends = jax.nn.sigmoid(jnp.array([-_OPEN, _OPEN], share.dtype))
+        mask = jax.scipy.special.logit(jnp.clip(share, *ends))
+        return self._params(jnp.angle(spectrum).astype(dtype), mask.astype(dtype))
+
+    def _params(self, phase: Array, mask: Array) -> Any:
+        return {"phase": phase, "mask": mask} if self.is_masked else phase
 
 
 def maco(
@@ -70,6 +88,7 @@ def maco(
     spectrum: Float[Array | np.ndarray, "..."] | None = None,
     decay: float = 1.25,
     contrast: float = 1.2,
+    masked: bool = False,
     color: Color = "auto",
     squash: SquashName = "sigmoid",
     dtype: Any = jnp.float32,
@@ -93,6 +112,10 @@ def maco(
             with a soft kernel. Only without `spectrum`.
         contrast: standard deviation of the channels before the squash, without their
             mean; photographs have 1.2 before a sigmoid. Only without `spectrum`.
+        masked: whether magnitudes may be lowered, never raised: they are $r_f s(m_f)$,
+            where $s$ is the logistic function and $m$ are parameters too, 5 at first.
+            A unit can then leave out waves that it does not look for. Masks learn as
+            fast as phases; the parameters are `{"phase": ..., "mask": ...}`.
         color: as in `fourier`.
         squash: as in `fourier`.
         dtype: of parameters and pictures. The transform runs in float32 at least.
@@ -101,7 +124,7 @@ def maco(
         A parametrization. The published optimizer is `optax.nadam(1.0)`, which is there
         sooner than that of `maximize`. Its inverse keeps the phases of an image, whose
         magnitudes it replaces: it gives the image back only where those are the
-        image's own.
+        image's own; or, masked, where they are larger, by 0.7 % at least.
 
     Raises:
         ValueError: if the shape, the color or the squash does not exist, or the
@@ -120,7 +143,8 @@ def maco(
         measured before it, so that contrast and mean are the photographs'. Their phases
         start from a normal distribution and are standardized at each step; here they
         start from all angles alike and are taken as they are, since an angle has no
-        scale.
+        scale. Masks are those of faccent, `fourier_phase`, the code of Hamblin et al.,
+        2024 [hamblin2024feature].
     """
     shape = checked_shape(shape, 2, 4)
     done = finish(shape, color, squash, dtype)
@@ -143,7 +167,8 @@ def maco(
             f"{shape} is {half_spectrum(shape)}. Fit it to images of that size: resize "
             "them with `jax.image.resize`, then `fit_spectrum(images)`."
         )
-    return Maco(done, jnp.asarray(spectrum, done.computed), shape)
+    spectrum = jnp.asarray(spectrum, done.computed)
+    return Maco(done, spectrum, shape, bool(masked))
 
 
 def fit_spectrum(

@@ -1,18 +1,77 @@
-"""A penalty of an activation, in place of the picture."""
+"""Penalties of something else than the whole picture: an activation, some channels."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import jax
+import numpy as np
 
+from jaxinterp.featurevis.integers import check_index, is_integer
 from jaxinterp.featurevis.objective import Objective, Shapes, View, Where
+
+
+class Instead(Objective):
+    """An objective of pictures that is shown something in their place.
+
+    Attributes:
+        penalty: the objective.
+    """
+
+    penalty: Any
+
+    def pictures(self, view: View) -> Any:
+        """Returns what the objective is shown.
+
+        Args:
+            view: what this one sees.
+        """
+        raise NotImplementedError
+
+    def shape(self, shapes: Shapes) -> tuple[int, ...]:
+        """Returns the shape of one of them.
+
+        Args:
+            shapes: of what this one sees.
+
+        Raises:
+            ValueError: if there is no such thing.
+        """
+        raise NotImplementedError
+
+    @property
+    def sites(self) -> tuple[Where, ...]:
+        """What the objective reads."""
+        return self.penalty.sites
+
+    @property
+    def compares(self) -> bool:
+        """Whether the objective does."""
+        return self.penalty.compares
+
+    def bound(self, shapes: Shapes) -> Objective:
+        """Returns it with the objective bound."""
+        bound = self.penalty.bound(shapes._replace(image=self.shape(shapes)))
+        return dataclasses.replace(self, penalty=bound)  # pyright: ignore[reportArgumentType]  all below are dataclasses
+
+    def memory(self, shapes: Shapes, count: int) -> Any:
+        """Returns what the objective remembers at first."""
+        return self.penalty.memory(shapes._replace(image=self.shape(shapes)), count)
+
+    def remember(self, view: View) -> Any:
+        """Returns what the objective remembers."""
+        return self.penalty.remember(view._replace(images=self.pictures(view)))
+
+    def __call__(self, view: View) -> Any:
+        """Returns the objective of what it is shown."""
+        return self.penalty(view._replace(images=self.pictures(view)))
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
-class PenaltyAt(Objective):
+class PenaltyAt(Instead):
     """An objective of pictures, of an activation instead.
 
     Attributes:
@@ -28,33 +87,42 @@ class PenaltyAt(Objective):
         """The site, and what the objective reads itself."""
         return tuple(dict.fromkeys((self.site, *self.penalty.sites)))
 
-    @property
-    def compares(self) -> bool:
-        """Whether the objective does."""
-        return self.penalty.compares
+    def pictures(self, view: View) -> Any:
+        """Returns the activation."""
+        return view.activations[self.site]
 
-    def bound(self, shapes: Shapes) -> Objective:
-        """Returns it with the objective bound."""
-        bound = self.penalty.bound(self._shapes(shapes))
-        return dataclasses.replace(self, penalty=bound)
+    def shape(self, shapes: Shapes) -> tuple[int, ...]:
+        """Returns the shape of one of them."""
+        return tuple(shapes.activations[self.site])
 
-    def memory(self, shapes: Shapes, count: int) -> Any:
-        """Returns what the objective remembers at first."""
-        return self.penalty.memory(self._shapes(shapes), count)
 
-    def remember(self, view: View) -> Any:
-        """Returns what the objective remembers."""
-        return self.penalty.remember(self._view(view))
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class ForChannels(Instead):
+    """An objective of pictures, of some of their channels.
 
-    def __call__(self, view: View) -> Any:
-        """Returns the objective of the activation."""
-        return self.penalty(self._view(view))
+    Attributes:
+        penalty: the objective.
+        channels: their indices.
+    """
 
-    def _shapes(self, shapes: Shapes) -> Shapes:
-        return shapes._replace(image=tuple(shapes.activations[self.site]))
+    penalty: Any
+    channels: tuple[int, ...] = dataclasses.field(metadata={"static": True})
 
-    def _view(self, view: View) -> View:
-        return view._replace(images=view.activations[self.site])
+    def pictures(self, view: View) -> Any:
+        """Returns the channels."""
+        return view.images[..., np.array(self.channels)]
+
+    def shape(self, shapes: Shapes) -> tuple[int, ...]:
+        """Returns the shape of one of them."""
+        *axes, many = shapes.image
+        check_index(self.channels, many, "channel of pictures")
+        if len({channel % many for channel in self.channels}) < len(self.channels):
+            raise ValueError(
+                f"for_channels: of {many} channels, {list(self.channels)} names one "
+                "twice."
+            )
+        return (*axes, len(self.channels))
 
 
 def penalty_at(site: Where, penalty: Objective) -> Objective:
@@ -65,7 +133,7 @@ def penalty_at(site: Where, penalty: Objective) -> Objective:
 
     Args:
         site: whose activation is read.
-        penalty: `l1`, `l2`, `l_inf`, `total_variation` or another objective of
+        penalty: `l1`, `l2`, `linf`, `total_variation` or another objective of
             pictures, or a combination of them.
 
     Returns:
@@ -89,3 +157,45 @@ def penalty_at(site: Where, penalty: Objective) -> Objective:
             f"`penalty_at('Conv_0', total_variation())`; {penalty!r} was given."
         )
     return PenaltyAt(site, penalty)
+
+
+def for_channels(penalty: Objective, channels: int | Sequence[int]) -> Objective:
+    """Applies a penalty of pictures to some of their channels, such as the opacity.
+
+    Args:
+        penalty: `blur_penalty`, `total_variation`, `l1` or another objective of
+            pictures, or a combination of them; within `penalty_at`, of the activation.
+        channels: their indices; negative ones count from the end.
+
+    Returns:
+        An objective, in the units of the penalty.
+
+    Raises:
+        TypeError: if the penalty is no objective, or an index no integer.
+        ValueError: if no channel is named, or one twice; where it is used, if there is
+            no such channel.
+
+    Example:
+        >>> from jaxinterp.featurevis import blur_penalty, channel
+        >>> soft = channel("Conv_1", 3) - 0.1 * for_channels(blur_penalty(), -1)
+
+    References:
+        lucid, `lucid/optvis/objectives.py`: `blur_alpha_each_step` is the example.
+    """
+    if not isinstance(penalty, Objective):
+        raise TypeError(
+            "for_channels() takes an objective of pictures and channels, "
+            f"`for_channels(blur_penalty(), -1)`; {penalty!r} was given."
+        )
+    several = isinstance(channels, tuple | list | range)
+    numbers: tuple[Any, ...] = tuple(channels) if several else (channels,)
+    if not all(map(is_integer, numbers)):
+        raise TypeError(
+            "for_channels() takes the index of a channel, or several, "
+            f"`for_channels(total_variation(), [0, 2])`; {channels!r} was given."
+        )
+    if not numbers or len(set(numbers)) < len(numbers):
+        raise ValueError(
+            f"for_channels: each channel is named once, and at least one: {channels!r}."
+        )
+    return ForChannels(penalty, tuple(map(int, numbers)))

@@ -5,9 +5,12 @@ import itertools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from jaxinterp.featurevis.maco import fit_spectrum, maco
+from jaxinterp.featurevis.maximize import maximize
+from jaxinterp.featurevis.outputs import logit
 from tests.compiled import compiled
 from tests.oracles import pictures as oracle
 
@@ -80,6 +83,60 @@ def test_no_step_changes_the_magnitudes(shape):
     for place in itertools.product(*own_mirrors):
         has_phase[place] = False
     np.testing.assert_array_equal(kept, has_phase)
+
+
+@pytest.mark.parametrize("shape", [(8, 9, 3), (7, 6, 1), (9, 2)])
+def test_masks_lower_magnitudes_and_never_raise_them(shape):
+    plain = maco(shape, dtype=jnp.float64)
+    masked = maco(shape, masked=True, dtype=jnp.float64)
+    params = masked.init_one(KEY)
+    np.testing.assert_array_equal(params["phase"], plain.init_one(KEY))
+    np.testing.assert_allclose(
+        masked.canvas(params), 1 / (1 + np.exp(-5)) * plain.canvas(params["phase"])
+    )
+    mask = jax.random.normal(KEY, params["mask"].shape[-1:], jnp.float64)
+    params["mask"] = jnp.broadcast_to(mask, params["mask"].shape)
+    expected = np.asarray(plain.canvas(params["phase"])) / (1 + np.exp(-mask))
+    np.testing.assert_allclose(masked.canvas(params), expected, atol=1e-12)
+    axes = tuple(range(len(shape) - 1))
+    rng = np.random.default_rng(0)
+    params["mask"] = 5 * rng.standard_normal(params["mask"].shape)
+    canvas = np.asarray(masked.canvas(params))
+    spectrum = np.fft.rfftn(canvas, axes=axes, norm="ortho")
+    assert (abs(spectrum) <= masked.magnitude * (1 + 1e-9)).all()
+
+
+def test_masks_leave_out_the_waves_that_are_not_looked_for():
+    # The target is the sum of two waves; the unit's score falls with the others.
+    rows, columns = np.mgrid[:16, :16] / 16
+    waves = np.cos(2 * np.pi * 2 * rows) + np.cos(2 * np.pi * 3 * columns)
+    target = jnp.asarray(0.5 + 0.2 * waves, jnp.float32)[..., None]
+
+    def distance(masked):
+        result = maximize(
+            lambda _, x: {"away": -((x - target[None]) ** 2).mean((1, 2))},
+            logit(0, head="away"),
+            {},
+            key=KEY,
+            parametrization=maco((16, 16, 1), contrast=3.0, masked=masked),
+            optimizer=optax.nadam(0.3),
+            steps=150,
+            progress=False,
+        )
+        return float(jnp.abs(result.images[0] - target).mean())
+
+    assert distance(masked=True) < 0.5 * distance(masked=False)
+
+
+@pytest.mark.parametrize("louder", [0.5, 2.0])
+def test_masks_take_magnitudes_from_an_image_as_far_as_they_reach(louder):
+    image = uniform(1, 8, 7, 3)
+    spectrum = louder * fit_spectrum(image)
+    parametrization = maco((8, 7, 3), spectrum=spectrum, masked=True, dtype=jnp.float64)
+    canvas = parametrization.finish.canvas(jnp.asarray(image[0]))
+    found = parametrization.canvas(parametrization.canvas_inverse(canvas))
+    reach = 1.0 if louder > 1 else louder / (1 + np.exp(-5))
+    np.testing.assert_allclose(found, reach * canvas, rtol=1e-4, atol=1e-5)
 
 
 def contrast_and_decay(spectrum):

@@ -41,8 +41,9 @@ def target_of(shape):
     return np.stack(planes, axis=-1).astype(np.float32)
 
 
-def own_spectrum(shape, dtype):
-    return maco(shape, spectrum=fit_spectrum(target_of(shape)[None]), dtype=dtype)
+def own_spectrum(shape, dtype, louder=1.0):
+    spectrum = louder * fit_spectrum(target_of(shape)[None])
+    return maco(shape, spectrum=spectrum, masked=louder > 1, dtype=dtype)
 
 
 def small_generator(shape, dtype):
@@ -83,6 +84,7 @@ TABLE = {
     "pyramid": lambda shape, dtype: pyramid(shape, dtype=dtype),
     "shared": lambda shape, dtype: shared(fourier(shape, dtype=dtype)),
     "maco": own_spectrum,
+    "masked": lambda shape, dtype: own_spectrum(shape, dtype, louder=2.0),
     "cppn": lambda shape, dtype: cppn(shape, dtype=dtype),
     "generator": small_generator,
     "ball": around_gray,
@@ -258,9 +260,10 @@ def test_inverse_gives_the_image_back(name, shape):
     target = target_of(shape)
     target[-1, :2] = [[0.0], [1.0]]
     images = np.stack([target, target])
-    if name == "maco":
-        spectrum = fit_spectrum(target[None])
-        parametrization = maco(shape, spectrum=spectrum)
+    if name in ("maco", "masked"):
+        is_masked = name == "masked"
+        spectrum = (1 + is_masked) * fit_spectrum(target[None])
+        parametrization = maco(shape, spectrum=spectrum, masked=is_masked)
     else:
         parametrization = made(name, shape)
         images[1] = 1 - target[::-1]
@@ -412,20 +415,30 @@ def test_scales_of_noise_that_do_not_exist(make, scale):
         make((8, 8, 3), scale=scale)
 
 
-def test_a_stretched_picture_has_the_whole_range():
-    parametrization = pixels((6, 5, 3), squash="stretch", dtype=jnp.float64)
+@pytest.mark.parametrize(
+    ("squash", "scale", "bare"),
+    [
+        ("stretch", 1.0, lambda x: 1 / (1 + np.exp(-x))),
+        ("clip_stretch", 0.1, lambda x: np.clip(0.5 + x, 0, 1)),  # none is beyond
+        ("clip_stretch", 1.0, lambda x: np.clip(0.5 + x, 0, 1)),
+    ],
+)
+def test_a_stretched_picture_has_the_whole_range(squash, scale, bare):
+    parametrization = pixels((6, 5, 3), squash=squash, scale=scale, dtype=jnp.float64)
     params = parametrization.init(KEY, 2)
     images = parametrization.images(params)
-    bare = jax.nn.sigmoid(params)
-    for image, sigmoid in zip(images, np.asarray(bare), strict=True):
-        low, high = sigmoid.min(), sigmoid.max()
-        np.testing.assert_allclose(image, (sigmoid - low) / (high - low), atol=1e-13)
+    for image, low_contrast in zip(images, bare(np.asarray(params)), strict=True):
+        low, high = low_contrast.min(), low_contrast.max()
+        wanted = (low_contrast - low) / (high - low)
+        np.testing.assert_allclose(image, wanted, atol=1e-13)
     inner = target_of((6, 5, 3))
     target = (inner - inner.min()) / np.ptp(inner) * (1 - 4 * HALF_STEP)
     found = parametrization.images(parametrization.inverse(jnp.asarray(target)[None]))[
         0
     ]
     np.testing.assert_allclose(found, target / target.max(), atol=3 * HALF_STEP)
+    if (np.asarray(params) ** 2 > 0.25).any() and squash == "clip_stretch":
+        return  # the gradient goes on beyond, where the picture does not
     # The gradient is that of the whole formula, through the least and the largest.
     flat = params[0].ravel()
 
