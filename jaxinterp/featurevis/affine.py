@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxinterp.featurevis.chance import Chance, chance, is_share
+from jaxinterp.featurevis.chance import Chance, Distribution, chance, is_share
 from jaxinterp.featurevis.integers import checked_integer, is_integer
 from jaxinterp.featurevis.transform import Affine, Fill
 from jaxinterp.featurevis.warp import Move, Size, stay
@@ -355,6 +355,7 @@ def scale(
     high: float | None = None,
     *,
     choices: Iterable[float] | None = None,
+    distribution: Distribution | None = None,
     fill: Fill = 0.5,
 ) -> Affine:
     """Zooms about the middle at random. The size stays, so that shapes are static.
@@ -363,12 +364,15 @@ def scale(
         low: the smallest factor; without `high` the only one. Above 1, things grow.
         high: the largest factor.
         choices: the factors to choose from instead.
+        distribution: a function from a key to a factor, which is clipped to the range;
+            by default all of the range are equally likely.
         fill: what is seen outside, as in `pad`.
 
     Returns:
         A transform that keeps the size.
 
     Raises:
+        TypeError: if the distribution is no function from a key to one real number.
         ValueError: if the factors are not positive, or said in neither or both ways, or
             there is no such fill.
 
@@ -378,8 +382,15 @@ def scale(
         [0.5, 1.0, 0.5]
         >>> scale(choices=[0.95, 1.0, 1.05])(jax.random.key(0), picture).shape
         (3, 3, 1)
+        >>> zoom = scale(
+        ...     0.8, 1.25, distribution=lambda key: 1 + 0.1 * jax.random.normal(key))
+
+    References:
+        Factors of any distribution are those of captum's branch for optimization,
+        `RandomScale`.
     """
-    return Scale(chance("scale", low, high, choices, above=0.0), _fill(fill))
+    factor = chance("scale", low, high, choices, distribution, above=0.0)
+    return Scale(factor, _fill(fill))
 
 
 def rotate(
@@ -387,6 +398,7 @@ def rotate(
     high: float | None = None,
     *,
     choices: Iterable[float] | None = None,
+    distribution: Distribution | None = None,
     fill: Fill = 0.5,
 ) -> Affine:
     """Turns the picture about its middle at random.
@@ -396,12 +408,14 @@ def rotate(
         high: the largest angle.
         choices: the angles to choose from instead; one that stands there twice is twice
             as likely.
+        distribution: a function from a key to an angle, which is clipped to the range.
         fill: what is seen outside, as in `pad`.
 
     Returns:
         A transform that keeps the size.
 
     Raises:
+        TypeError: if the distribution is no function from a key to one real number.
         ValueError: if the angles are said in neither or both ways, or there is no such
             fill; if what is turned is no picture, but a signal or a volume.
 
@@ -410,7 +424,7 @@ def rotate(
         >>> rotate(90.0)(jax.random.key(0), picture)[:, :, 0].tolist()
         [[2.0, 5.0, 8.0], [1.0, 4.0, 7.0], [0.0, 3.0, 6.0]]
     """
-    return Rotate(chance("rotate", low, high, choices), _fill(fill))
+    return Rotate(chance("rotate", low, high, choices, distribution), _fill(fill))
 
 
 def flip(axis: int = 1, *, probability: float = 0.5) -> Affine:

@@ -1,15 +1,17 @@
-"""A number that is drawn anew for every picture, from a range or from a list."""
+"""A number that is drawn anew for every picture: from a range, a list, a function."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 import numbers
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+
+Distribution = Callable[[Any], Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,11 +23,14 @@ class Chance:
         high: the largest.
         choices: the numbers to choose from, each equally likely; if there are none,
             all between `low` and `high` are.
+        distribution: a function from a key to the number, which is clipped to the
+            range; `None` if all between `low` and `high` are equally likely.
     """
 
     low: float
     high: float
     choices: tuple[float, ...] = ()
+    distribution: Distribution | None = None
 
     def draw(self, key: Any, dtype: Any) -> Any:
         """Returns the number.
@@ -37,6 +42,9 @@ class Chance:
         if self.choices:
             index = jax.random.randint(key, (), 0, len(self.choices), jnp.int32)
             return jnp.asarray(self.choices, dtype)[index]
+        if self.distribution is not None:
+            number = jnp.asarray(self.distribution(key))
+            return jnp.clip(number.astype(dtype), self.low, self.high)
         # Drawn in float32 always: the same key is the same number in any precision.
         share = jax.random.uniform(key, (), jnp.float32).astype(dtype)
         return self.low + (self.high - self.low) * share
@@ -47,6 +55,7 @@ def chance(
     low: float | None,
     high: float | None,
     choices: Iterable[float] | None,
+    distribution: Distribution | None = None,
     *,
     above: float = -math.inf,
 ) -> Chance:
@@ -57,9 +66,11 @@ def chance(
         low: the smallest; without `high` the only one.
         high: the largest.
         choices: the numbers to choose from instead.
+        distribution: a function from a key to a number of that range.
         above: all must be greater.
 
     Raises:
+        TypeError: if the distribution is no function from a key to one real number.
         ValueError: if it is said in neither way or in both, or if a number is not
             finite, too small, or `low` above `high`.
     """
@@ -83,7 +94,29 @@ def chance(
             f"choices={choices!r}."
         )
     values = tuple(map(float, values))
-    return Chance(min(values), max(values), () if choices is None else values)
+    if distribution is not None:
+        if high is None:
+            raise ValueError(
+                f"{name}(distribution=...) clips what is drawn to a range. Write both "
+                f"of its ends, `{name}(1.0, 2.0, distribution=...)`."
+            )
+        _check_distribution(name, distribution)
+    chosen = () if choices is None else values
+    return Chance(min(values), max(values), chosen, distribution)
+
+
+def _check_distribution(name: str, distribution: Any) -> None:
+    found = distribution
+    if callable(distribution):
+        drawn = jax.eval_shape(distribution, jax.random.key(0))
+        found = jax.tree.map(lambda a: f"{a.dtype}{list(a.shape)}", drawn)
+        is_array = isinstance(drawn, jax.ShapeDtypeStruct)
+        if is_array and not drawn.shape and jnp.isdtype(drawn.dtype, "real floating"):
+            return
+    raise TypeError(
+        f"{name}(distribution=...) is a function from a key to one number, `lambda "
+        f"key: 1 + 0.1 * jax.random.normal(key)`; {found!r} was given."
+    )
 
 
 def _numbers(

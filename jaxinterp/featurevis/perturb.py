@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxinterp.featurevis.chance import Chance, chance
+from jaxinterp.featurevis.chance import Chance, Distribution, chance
 from jaxinterp.featurevis.integers import checked_integer
 from jaxinterp.featurevis.transform import Transform
 
@@ -88,6 +88,7 @@ def blur(
     high: float | None = None,
     *,
     choices: Iterable[float] | None = None,
+    distribution: Distribution | None = None,
 ) -> Transform:
     """Blurs with a Gaussian of random width, along all axes but the last.
 
@@ -98,12 +99,14 @@ def blur(
         low: the smallest standard deviation in pixels; without `high` the only one.
         high: the largest.
         choices: those to choose from instead.
+        distribution: a function from a key to one, which is clipped to the range.
 
     Returns:
         A transform that keeps the size. Time grows with the side of the picture times
         the number of its pixels, whatever the width of the Gaussian.
 
     Raises:
+        TypeError: if the distribution is no function from a key to one real number.
         ValueError: if one is negative, or they are said in neither or both ways.
 
     Example:
@@ -112,7 +115,7 @@ def blur(
         >>> [f"{value:.2f}" for value in blurred]
         ['0.08', '0.32', '0.68', '0.92']
     """
-    sigma = chance("blur", low, high, choices)
+    sigma = chance("blur", low, high, choices, distribution)
     if sigma.low < 0:
         raise ValueError(
             f"blur() takes standard deviations from 0: {sigma.low} is less."

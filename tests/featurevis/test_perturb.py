@@ -37,6 +37,14 @@ def test_the_width_of_a_blur_is_random():
     assert set(found.round(6)) == {0.5, 1.0}
     assert 60 < (found < 0.7).sum() < 140
 
+    def falling(key):
+        return 0.3 + jax.random.exponential(key, dtype=jnp.float64)
+
+    found = widths(blur(0.5, 1.5, distribution=falling))
+    wanted = np.clip([falling(key) for key in keys], 0.5, 1.5)
+    np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    assert (found < 0.5001).sum() > 20 < (found > 1.4999).sum()  # it is clipped
+
 
 def test_a_blur_keeps_constants_up_to_the_border_and_takes_any_rank():
     for shape in [(9, 2), (5, 6, 4, 3)]:

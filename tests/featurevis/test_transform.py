@@ -363,6 +363,43 @@ def test_a_transform_is_a_value():
     assert transform.at(0.5) is transform
 
 
+def normal(key):
+    return 1 + 0.1 * jax.random.normal(key)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32, jnp.float64])
+def test_factors_and_angles_of_any_distribution(dtype):
+    keys = jax.random.split(KEY, 200)
+    for make in (scale, rotate):
+        transform = make(0.9, 1.2, distribution=normal)
+        chance = transform.factor if make is scale else transform.angle
+        found = jax.vmap(lambda key: chance.draw(key, dtype))(keys)  # noqa: B023
+        assert found.dtype == dtype
+        wanted = np.clip(jax.vmap(normal)(keys), 0.9, 1.2)
+        atol = float(jnp.finfo(dtype).eps)
+        np.testing.assert_allclose(found.astype(jnp.float64), wanted, atol=atol)
+    # Its bounds are those of the range, which the warp goes by.
+    zoom = scale(0.9, 1.2, distribution=normal)
+    assert zoom.stretch((9, 9), (9, 9)) == 1.2
+    picture = jnp.ones((9, 7, 3), dtype)
+    assert compose([zoom, jitter(2)])(KEY, picture).shape == (7, 5, 3)
+    assert hash(zoom) == hash(scale(0.9, 1.2, distribution=normal))
+
+
+@pytest.mark.parametrize(
+    ("distribution", "message"),
+    [
+        (1.0, r"1\.0 was given"),
+        (lambda key: jax.random.normal(key, (2,)), r"\[2\]' was given"),
+        (lambda key: jax.random.randint(key, (), 0, 3), r"'int64\[\]' was given"),
+        (lambda key: (0.5, 0.5), r"was given"),
+    ],
+)
+def test_distributions_that_are_none(distribution, message):
+    with pytest.raises(TypeError, match=r"scale\(distribution=.*" + message):
+        scale(0.9, 1.2, distribution=distribution)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -401,6 +438,8 @@ def test_a_transform_is_a_value():
         (lambda: pad(1, fill=np.ones(3)), r"fill=array"),
         (lambda: pad(1, fill=True), r"fill=True"),
         (lambda: scale(choices=1.0), r"a range or a list"),
+        (lambda: scale(1.0, distribution=normal), r"both of its ends"),
+        (lambda: scale(choices=[1.0], distribution=normal), r"both of its ends"),
         (lambda: scale(True), r"finite numbers above 0, .* given True"),
         (lambda: pad(1)(KEY, jnp.zeros((0, 6, 3))), r"none of length 0; .*\[0, 6, 3\]"),
         (lambda: pad(1)(KEY, jnp.zeros((3, 0))), r"none of length 0"),
