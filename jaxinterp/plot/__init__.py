@@ -1,6 +1,7 @@
 """Pictures of explanations, with matplotlib."""
 
 from jaxinterp.plot.animation import save_gif as save_gif
+from jaxinterp.plot.files import save_images as save_images
 from jaxinterp.plot.gallery import gallery as gallery
 from jaxinterp.plot.heatmap import heatmap as heatmap
 from jaxinterp.plot.heatmap import reduce_channels as reduce_channels
