@@ -8,7 +8,6 @@ from jaxinterp.featurevis.affine import crop_or_pad as crop_or_pad
 from jaxinterp.featurevis.affine import flip as flip
 from jaxinterp.featurevis.affine import jitter as jitter
 from jaxinterp.featurevis.affine import pad as pad
-from jaxinterp.featurevis.affine import rotate as rotate
 from jaxinterp.featurevis.affine import scale as scale
 from jaxinterp.featurevis.alpha import collapse_alpha as collapse_alpha
 from jaxinterp.featurevis.alpha import opacity_penalty as opacity_penalty
@@ -98,6 +97,7 @@ from jaxinterp.featurevis.regularizers import frequency_penalty as frequency_pen
 from jaxinterp.featurevis.regularizers import prior_distance as prior_distance
 from jaxinterp.featurevis.regularizers import total_variation as total_variation
 from jaxinterp.featurevis.resize import resize as resize
+from jaxinterp.featurevis.rotate import rotate as rotate
 from jaxinterp.featurevis.scorecard import SecondNetwork as SecondNetwork
 from jaxinterp.featurevis.scorecard import scorecard as scorecard
 from jaxinterp.featurevis.spectrum import spectrum_slope as spectrum_slope

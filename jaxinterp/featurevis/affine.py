@@ -1,8 +1,8 @@
-"""Affine transforms: pad, jitter, scale, rotate, crop, flip (and see `box_crop`).
+"""Affine transforms: pad, jitter, scale, crop, flip (and see `rotate`, `box_crop`).
 
-Each says how places move; `compose` joins neighbors to one warp. Angles are degrees,
-counterclockwise as a person sees it; sizes are pixels. All but turns work for signals
-and volumes as well, with any number of axes beside that of the channels.
+Each says how places move; `compose` joins neighbors to one warp. Sizes are pixels.
+Pictures may be signals and volumes, with any number of axes beside that of the
+channels.
 """
 
 from __future__ import annotations
@@ -192,54 +192,6 @@ class Scale(Affine):
 
 
 @dataclasses.dataclass(frozen=True)
-class Rotate(Affine):
-    """A turn about the middle; the size stays.
-
-    Attributes:
-        angle: in degrees, counterclockwise.
-        fill: what is seen outside.
-    """
-
-    angle: Chance
-    fill: Fill = 0.5
-
-    def draw(self, key: Any, size: Size, out: Size, dtype: Any) -> Move:
-        """Returns the turn back, from the view to the image."""
-        if len(size) != 2:
-            raise ValueError(
-                "rotate() turns one picture, (height, width, channels), and was given "
-                f"{len(size)} axes beside that of the channels: {size}.\nFor a batch "
-                "write `jax.vmap(transform)(keys, images)`. What is no picture cannot "
-                "turn; lucid's, Distill's and similar recipes turn as well."
-            )
-        angle = self.angle.draw(key, dtype)
-        # Quarter turns apart, since they are then exact.
-        quarters = jnp.round(angle / 90)
-        rest = jnp.deg2rad(angle - 90 * quarters)
-        cos, sin = jnp.cos(rest), jnp.sin(rest)
-        around = jnp.stack([cos, -sin, -cos, sin])
-        index = quarters.astype(jnp.int32)
-        cos, sin = around[jnp.mod(index, 4)], around[jnp.mod(index - 1, 4)]
-        # Rows count downwards: as seen, this turns clockwise.
-        linear = jnp.stack([jnp.stack([cos, sin]), jnp.stack([-sin, cos])])
-        return stay(2, dtype)._replace(linear=linear)
-
-    def stretch(self, size: Size, out: Size) -> float:
-        """Returns the largest sum of cosine and sine."""
-        low, high = self.angle.low, self.angle.high
-        angles = self.angle.choices or (low, high)
-        # It is largest at 45 degrees and every quarter turn from there.
-        if not self.angle.choices and math.floor((high - 45) / 90) * 90 + 45 >= low:
-            angles = (45.0,)
-        turns = [math.radians(angle) for angle in angles]
-        return max(abs(math.cos(turn)) + abs(math.sin(turn)) for turn in turns)
-
-    def leaves(self, size: Size, out: Size) -> bool:
-        """Returns that corners turn out of sight."""
-        return True
-
-
-@dataclasses.dataclass(frozen=True)
 class Flip(Affine):
     """The mirror image, sometimes.
 
@@ -282,7 +234,7 @@ def pad(width: int, *, fill: Fill = 0.5) -> Affine:
         >>> pad(1)(jax.random.key(0), jnp.ones((1, 2, 1)))[:, :, 0].tolist()
         [[0.5, 0.5, 0.5, 0.5], [0.5, 1.0, 1.0, 0.5], [0.5, 0.5, 0.5, 0.5]]
     """
-    return Pad(checked_integer("width", width, 0, call="pad"), _fill(fill))
+    return Pad(checked_integer("width", width, 0, call="pad"), checked_fill(fill))
 
 
 def jitter(pixels: int) -> Affine:
@@ -347,7 +299,7 @@ def crop_or_pad(size: int | Size | None = None, *, fill: Fill = 0.5) -> Affine:
         (2, 2, 3)
     """
     target = None if size is None else checked_target("crop_or_pad", size)
-    return CropOrPad(target, _fill(fill))
+    return CropOrPad(target, checked_fill(fill))
 
 
 def scale(
@@ -390,41 +342,7 @@ def scale(
         `RandomScale`.
     """
     factor = chance("scale", low, high, choices, distribution, above=0.0)
-    return Scale(factor, _fill(fill))
-
-
-def rotate(
-    low: float | None = None,
-    high: float | None = None,
-    *,
-    choices: Iterable[float] | None = None,
-    distribution: Distribution | None = None,
-    fill: Fill = 0.5,
-) -> Affine:
-    """Turns the picture about its middle at random.
-
-    Args:
-        low: the smallest angle in degrees, counterclockwise; without `high` the only.
-        high: the largest angle.
-        choices: the angles to choose from instead; one that stands there twice is twice
-            as likely.
-        distribution: a function from a key to an angle, which is clipped to the range.
-        fill: what is seen outside, as in `pad`.
-
-    Returns:
-        A transform that keeps the size.
-
-    Raises:
-        TypeError: if the distribution is no function from a key to one real number.
-        ValueError: if the angles are said in neither or both ways, or there is no such
-            fill; if what is turned is no picture, but a signal or a volume.
-
-    Example:
-        >>> picture = jnp.arange(9.0).reshape(3, 3, 1)
-        >>> rotate(90.0)(jax.random.key(0), picture)[:, :, 0].tolist()
-        [[2.0, 5.0, 8.0], [1.0, 4.0, 7.0], [0.0, 3.0, 6.0]]
-    """
-    return Rotate(chance("rotate", low, high, choices, distribution), _fill(fill))
+    return Scale(factor, checked_fill(fill))
 
 
 def flip(axis: int = 1, *, probability: float = 0.5) -> Affine:
@@ -456,7 +374,15 @@ def flip(axis: int = 1, *, probability: float = 0.5) -> Affine:
     return Flip(axis, float(probability))
 
 
-def _fill(fill: Any) -> Fill:
+def checked_fill(fill: Any) -> Fill:
+    """Returns what is seen outside of a picture.
+
+    Args:
+        fill: what was given.
+
+    Raises:
+        ValueError: if there is no such fill.
+    """
     if isinstance(fill, str) and fill in ("edge", "reflect", "random"):
         return fill
     is_number = isinstance(fill, numbers.Real) and not isinstance(fill, bool)

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from jaxinterp.featurevis.affine import (
-    crop_or_pad,
-    flip,
-    jitter,
-    pad,
-    rotate,
-    scale,
-)
+from jaxinterp.featurevis.affine import crop_or_pad, flip, jitter, pad, scale
 from jaxinterp.featurevis.box_crop import box_crop
 from jaxinterp.featurevis.integers import checked_integer
 from jaxinterp.featurevis.perturb import blur, noise
 from jaxinterp.featurevis.resize import resize
+from jaxinterp.featurevis.rotate import rotate
 from jaxinterp.featurevis.transform import Transform, compose
 from jaxinterp.featurevis.warp import Size
 
@@ -32,7 +26,8 @@ def lucid_transforms(*, keep_size: bool = True) -> Transform:
         A transform.
 
     Raises:
-        ValueError: if it is given what is no picture, and cannot turn.
+        ValueError: if it is given what is no picture; a volume has three planes to
+            turn in, and a signal none.
 
     Example:
         >>> lucid_transforms()(jax.random.key(0), jnp.zeros((32, 24, 3))).shape
@@ -62,7 +57,8 @@ def distill_transforms() -> Transform:
         A transform that keeps the size of the picture.
 
     Raises:
-        ValueError: if it is given what is no picture, and cannot turn.
+        ValueError: if it is given what is no picture; a volume has three planes to
+            turn in, and a signal none.
 
     Example:
         >>> distill_transforms()(jax.random.key(0), jnp.zeros((32, 24, 3))).shape
@@ -91,7 +87,8 @@ def atlas_transforms() -> Transform:
         A transform that keeps the size of the picture.
 
     Raises:
-        ValueError: if it is given what is no picture, and cannot turn.
+        ValueError: if it is given what is no picture; a volume has three planes to
+            turn in, and a signal none.
 
     Example:
         >>> atlas_transforms()(jax.random.key(0), jnp.zeros((80, 80, 3))).shape
@@ -123,7 +120,8 @@ def captum_transforms() -> Transform:
         A transform that keeps the size of the picture.
 
     Raises:
-        ValueError: if it is given what is no picture, and cannot turn.
+        ValueError: if it is given what is no picture; a volume has three planes to
+            turn in, and a signal none.
 
     Example:
         >>> captum_transforms()(jax.random.key(0), jnp.zeros((64, 80, 3))).shape

@@ -37,8 +37,7 @@ class Move(NamedTuple):
     """The map from a place of what is seen to the place of the picture seen there.
 
     Attributes:
-        linear: the matrix, `(axes, axes)`. Only pictures turn: it is diagonal for any
-            number of axes but two.
+        linear: the matrix, `(axes, axes)`; diagonal for more than three axes.
         shift: in pixels, `(axes,)`.
     """
 
@@ -239,6 +238,10 @@ def _inverse(move: Move) -> Move:
         (a, b), (c, d) = move.linear
         adjugate = jnp.stack([jnp.stack([d, -b]), jnp.stack([-c, a])])
         linear = adjugate / (a * d - b * c)
+    elif len(move.shift) == 3:
+        a, b, c = move.linear
+        across = [jnp.cross(b, c), jnp.cross(c, a), jnp.cross(a, b)]
+        linear = jnp.stack(across, axis=1) / (a * across[0]).sum()
     else:
         linear = jnp.diag(1 / jnp.diag(move.linear))
     return Move(linear, -_apply(linear, move.shift))

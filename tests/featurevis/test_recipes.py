@@ -7,14 +7,7 @@ import optax
 import pytest
 
 from jaxinterp import featurevis as fv
-from jaxinterp.featurevis.affine import (
-    Crop,
-    CropOrPad,
-    Flip,
-    Pad,
-    Rotate,
-    Scale,
-)
+from jaxinterp.featurevis.affine import Crop, CropOrPad, Flip, Pad, Scale
 from jaxinterp.featurevis.box_crop import BoxCrop, box_crop
 from jaxinterp.featurevis.perturb import Blur, Noise
 from jaxinterp.featurevis.recipes import (
@@ -26,6 +19,7 @@ from jaxinterp.featurevis.recipes import (
     xplique_transforms,
 )
 from jaxinterp.featurevis.resize import Resize
+from jaxinterp.featurevis.rotate import Rotate
 
 KEY = jax.random.key(0)
 

@@ -10,17 +10,10 @@ import pytest
 from jax import lax
 
 from jaxinterp.featurevis import warp
-from jaxinterp.featurevis.affine import (
-    crop,
-    crop_or_pad,
-    flip,
-    jitter,
-    pad,
-    rotate,
-    scale,
-)
+from jaxinterp.featurevis.affine import crop, crop_or_pad, flip, jitter, pad, scale
 from jaxinterp.featurevis.box_crop import box_crop
 from jaxinterp.featurevis.perturb import blur, noise, roll
+from jaxinterp.featurevis.rotate import rotate
 from jaxinterp.featurevis.transform import Transform, compose
 from tests.oracles import warps
 
@@ -428,6 +421,17 @@ def test_distributions_that_are_none(distribution, message):
             lambda: rotate(5.0)(KEY, jnp.zeros((2, 9, 6, 3))),
             r"(?s)3 axes .*\(2, 9, 6\).*jax.vmap\(transform\)",
         ),
+        (
+            lambda: rotate(5.0, axes=(0, 3))(KEY, jnp.zeros((9, 6, 3, 1))),
+            r"rotate\(axes=\(0, 3\)\) .* given 3 .* \(9, 6, 3\)",
+        ),
+        (
+            lambda: rotate(5.0, axes=(0, 1))(KEY, jnp.zeros((2, 9, 6, 3, 1))),
+            r"pictures and volumes .* given 4",
+        ),
+        (lambda: rotate(5.0, axes=(1, 1)), r"two axes, and not one"),
+        (lambda: rotate(5.0, axes=(-2, -1)), r"counted from 0: axes=\(-2, -1\)"),
+        (lambda: rotate(5.0, axes=1), r"two axes, .* axes=1 was given"),
         (lambda: flip(probability=1.5), r"probability=1.5"),
         (lambda: flip(probability="a"), r"probability='a'"),
         (lambda: flip(probability=True), r"probability=True"),

@@ -12,6 +12,7 @@ from jax import lax
 from jaxinterp import featurevis as fv
 from jaxinterp.featurevis.affine import crop, crop_or_pad, flip, jitter, pad, scale
 from jaxinterp.featurevis.box_crop import box_crop
+from jaxinterp.featurevis.rotate import rotate
 from jaxinterp.featurevis.transform import compose
 
 KEY = jax.random.key(0)
@@ -99,6 +100,31 @@ def test_a_zoom_of_a_volume_is_one_along_each_axis(factor):
     np.testing.assert_allclose(seen, expected, atol=1e-12)
 
 
+@pytest.mark.parametrize("axes", [(0, 1), (0, 2), (1, 2), (2, 0)])
+@pytest.mark.parametrize("turns", [1, 2, -1])
+def test_a_quarter_turn_of_a_volume_is_that_of_numpy(axes, turns):
+    image = values((5, 5, 5, 2))
+    seen = rotate(90.0 * turns, axes=axes)(KEY, image)
+    np.testing.assert_array_equal(seen, np.rot90(image, turns, axes))
+
+
+@pytest.mark.parametrize("fill", [0.25, "reflect"])
+@pytest.mark.parametrize("axes", [(0, 1), (1, 2), (2, 0)])
+def test_a_turn_of_a_volume_turns_each_slice(axes, fill):
+    image = values((4, 6, 5, 2))
+    (still,) = {0, 1, 2} - set(axes)
+    seen = rotate(35.0, fill=fill, axes=axes)(KEY, image)
+    slices = jnp.transpose(image, (still, *axes, 3))
+    one = rotate(35.0, fill=fill)
+    expected = np.stack([one(KEY, picture) for picture in slices])
+    np.testing.assert_allclose(
+        np.transpose(seen, (still, *axes, 3)), expected, atol=1e-12
+    )
+    picture = rotate(35.0, fill=fill, axes=(1, 0))(KEY, slices[0])
+    back = rotate(-35.0, fill=fill)(KEY, slices[0])
+    np.testing.assert_allclose(picture, back, atol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("shape", "transforms"),
     [
@@ -106,6 +132,11 @@ def test_a_zoom_of_a_volume_is_one_along_each_axis(factor):
         ((9, 2), [scale(1.1), crop_or_pad((12,))]),
         ((4, 3, 5, 1), [pad(1), jitter(1), scale(1.05), flip(2), crop_or_pad()]),
         ((4, 3, 5, 1), [scale(0.5), crop_or_pad((3, 5, 4))]),
+        ((4, 3, 5, 1), [rotate(8.0, axes=(0, 2)), rotate(-5.0, axes=(2, 1)), pad(1)]),
+        (
+            (3, 3, 4, 2),
+            [scale(1.1), rotate(80.0, axes=(1, 0)), rotate(9.0, axes=(1, 2))],
+        ),
         ((9, 2), [box_crop(7, sides=(0.5, 0.5))]),
         ((4, 3, 5, 1), [box_crop((4, 2, 6), sides=(0.5, 0.5))]),
     ],
