@@ -156,6 +156,18 @@ def test_every_object_on_an_api_page_exists() -> None:
             )
 
 
+def test_no_api_page_shows_a_module_in_place_of_its_function() -> None:
+    for page in sorted((ROOT / "docs" / "api").glob("*.md")):
+        for path in re.findall(r"^::: ([\w.]+)", page.read_text("utf-8"), re.MULTILINE):
+            # The tool looks for a module first, and would show all that is in it.
+            file = ROOT.joinpath(*path.split("."))
+            name = path.rpartition(".")[2]
+            assert not file.is_dir(), f"{page.name}: {path}"
+            assert not file.with_suffix(".py").exists(), (
+                f"{page.name}: write the path where {name} is defined, not {path}"
+            )
+
+
 def test_every_citation_is_in_the_bibliography() -> None:
     bibliography = (ROOT / "docs" / "references.bib").read_text("utf-8")
     known = set(re.findall(r"^@\w+\{(\w+),", bibliography, re.MULTILINE))
