@@ -316,17 +316,18 @@ def scale(
         low: the smallest factor; without `high` the only one. Above 1, things grow.
         high: the largest factor.
         choices: the factors to choose from instead.
-        distribution: a function from a key to a factor, which is clipped to the range;
-            by default all of the range are equally likely.
+        distribution: a function from a key to a factor, which is clipped to the range
+            from `low` to `high`, where by default all are equally likely. Make it once:
+            a new function is a new program.
         fill: what is seen outside, as in `pad`.
 
     Returns:
         A transform that keeps the size.
 
     Raises:
-        TypeError: if the distribution is no function from a key to one real number.
+        TypeError: if the distribution is no function from a key to one float.
         ValueError: if the factors are not positive, or said in neither or both ways, or
-            there is no such fill.
+            there is no such fill; if a distribution has no range.
 
     Example:
         >>> picture = jnp.ones((3, 3, 1))

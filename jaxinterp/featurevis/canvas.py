@@ -241,8 +241,9 @@ def pixels(
             `color="imagenet"`, which `"auto"` may be, about the mean color of ImageNet,
             (0.48, 0.46, 0.41); it passes the gradient through where it clips. Or
             `"stretch"`, a sigmoid and then the whole range, from the darkest value of
-            the picture to the brightest, as Xplique has it, and `"clip_stretch"`, which
-            clips first; both give images back that have the whole range themselves.
+            the picture to the brightest, as Xplique has it, or `"clip_stretch"`, which
+            clips as `"clip"` does, without a sigmoid, and then stretches. These two
+            give images back that have the whole range; a picture of one value is gray.
         scale: standard deviation of the normal noise to start from, before the squash.
         dtype: of parameters and pictures.
 

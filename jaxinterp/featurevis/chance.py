@@ -11,6 +11,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxinterp.featurevis.model import hashable
+
 Distribution = Callable[[Any], Any]
 
 
@@ -70,10 +72,15 @@ def chance(
         above: all must be greater.
 
     Raises:
-        TypeError: if the distribution is no function from a key to one real number.
+        TypeError: if the distribution is no function from a key to one float.
         ValueError: if it is said in neither way or in both, or if a number is not
-            finite, too small, or `low` above `high`.
+            finite, too small, or `low` above `high`; if the distribution has no range.
     """
+    if distribution is not None and (high is None or choices is not None):
+        raise ValueError(
+            f"{name}(distribution=...) clips what is drawn to a range. Write its ends, "
+            f"`{name}(1.0, 2.0, distribution=...)`, and no choices."
+        )
     values = _numbers(low, high, choices)
     if values is None:
         raise ValueError(
@@ -95,28 +102,26 @@ def chance(
         )
     values = tuple(map(float, values))
     if distribution is not None:
-        if high is None:
-            raise ValueError(
-                f"{name}(distribution=...) clips what is drawn to a range. Write both "
-                f"of its ends, `{name}(1.0, 2.0, distribution=...)`."
-            )
         _check_distribution(name, distribution)
     chosen = () if choices is None else values
-    return Chance(min(values), max(values), chosen, distribution)
+    return Chance(min(values), max(values), chosen, hashable(distribution))
 
 
 def _check_distribution(name: str, distribution: Any) -> None:
-    found = distribution
-    if callable(distribution):
-        drawn = jax.eval_shape(distribution, jax.random.key(0))
-        found = jax.tree.map(lambda a: f"{a.dtype}{list(a.shape)}", drawn)
-        is_array = isinstance(drawn, jax.ShapeDtypeStruct)
-        if is_array and not drawn.shape and jnp.isdtype(drawn.dtype, "real floating"):
-            return
-    raise TypeError(
-        f"{name}(distribution=...) is a function from a key to one number, `lambda "
-        f"key: 1 + 0.1 * jax.random.normal(key)`; {found!r} was given."
+    wanted = (
+        f"{name}(distribution=...) is a function from a key to one float, `lambda key: "
+        "1 + 0.1 * jax.random.normal(key)`"
     )
+    if not callable(distribution):
+        raise TypeError(f"{wanted}; {distribution!r} was given.")
+    try:
+        drawn = jax.eval_shape(distribution, jax.random.key(0))
+    except Exception as error:
+        raise TypeError(f"{wanted}; a call of it failed: {error}") from error
+    is_array = isinstance(drawn, jax.ShapeDtypeStruct)
+    if not is_array or drawn.shape or not jnp.isdtype(drawn.dtype, "real floating"):
+        found = jax.tree.map(lambda a: f"{a.dtype}{list(a.shape)}", drawn)
+        raise TypeError(f"{wanted}; one that returns {found} was given.")
 
 
 def _numbers(

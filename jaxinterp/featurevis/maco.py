@@ -31,7 +31,8 @@ from jaxinterp.featurevis.parametrization import (
     image_batches,
 )
 
-# Masks start almost open: at a logistic of 5, which is 0.993.
+# Where all parameters of masks are zero they are almost open: the logistic of 5 is
+# 0.993. So noise around zero, which is added to an image's parameters, opens none.
 _OPEN = 5.0
 
 
@@ -56,13 +57,15 @@ class Maco(Canvas):
         """Returns phases that are uniform on the circle, and masks that are open."""
         size, dtype = half_spectrum(self.shape), self.finish.dtype
         phase = jax.random.uniform(key, size, dtype, -math.pi, math.pi)
-        return self._params(phase, jnp.full(size, _OPEN, dtype))
+        return self._params(phase, jnp.zeros(size, dtype))
 
     def canvas(self, params: Any) -> Float[Array, "*shape"]:
         """Returns the canvas of phases."""
         computed, magnitude = self.finish.computed, self.magnitude
         if self.is_masked:
-            magnitude *= jax.nn.sigmoid(params["mask"].astype(computed))
+            magnitude = magnitude * jax.nn.sigmoid(
+                _OPEN + params["mask"].astype(computed)
+            )
         phase = params["phase"] if self.is_masked else params
         phase = _mirrored(phase.astype(computed), self.shape)
         real, imaginary = jnp.cos(phase), jnp.sin(phase)
@@ -75,7 +78,7 @@ class Maco(Canvas):
         least = jnp.finfo(self.magnitude.dtype).tiny
         share = jnp.abs(spectrum) / jnp.maximum(self.magnitude, least)
         ends = jax.nn.sigmoid(jnp.array([-_OPEN, _OPEN], share.dtype))
-        mask = jax.scipy.special.logit(jnp.clip(share, *ends))
+        mask = jax.scipy.special.logit(jnp.clip(share, *ends)) - _OPEN
         return self._params(jnp.angle(spectrum).astype(dtype), mask.astype(dtype))
 
     def _params(self, phase: Array, mask: Array) -> Any:
@@ -112,10 +115,10 @@ def maco(
             with a soft kernel. Only without `spectrum`.
         contrast: standard deviation of the channels before the squash, without their
             mean; photographs have 1.2 before a sigmoid. Only without `spectrum`.
-        masked: whether magnitudes may be lowered, never raised: they are $r_f s(m_f)$,
-            where $s$ is the logistic function and $m$ are parameters too, 5 at first.
-            A unit can then leave out waves that it does not look for. Masks learn as
-            fast as phases; the parameters are `{"phase": ..., "mask": ...}`.
+        masked: whether magnitudes may be lowered, never raised: they are $r_f s(5 +
+            m_f)$, where $s$ is the logistic function and $m$ are parameters too, 0 at
+            first. A unit can then leave out waves that it does not look for. The
+            parameters are `{"phase": ..., "mask": ...}`.
         color: as in `fourier`.
         squash: as in `fourier`.
         dtype: of parameters and pictures. The transform runs in float32 at least.
@@ -124,7 +127,8 @@ def maco(
         A parametrization. The published optimizer is `optax.nadam(1.0)`, which is there
         sooner than that of `maximize`. Its inverse keeps the phases of an image, whose
         magnitudes it replaces: it gives the image back only where those are the
-        image's own; or, masked, where they are larger, by 0.7 % at least.
+        image's own. Masked, it gives magnitudes back as far as they lie between 0.007
+        and 0.993 of the given ones, and the nearer end where they do not.
 
     Raises:
         ValueError: if the shape, the color or the squash does not exist, or the

@@ -447,7 +447,8 @@ def _check_finite(history: Any, images: Any) -> None:
     )
     if not steps.min():
         message += "The first picture has no score: look for a root or a logarithm of "
-        message += "what is negative, or a quotient of zeros, in model and objective."
+        message += "what is negative, or a quotient of zeros, in model, objective and "
+        message += "transforms."
     else:
         message += "Try a lower learning rate, `optimizer=optax.adam(0.01)`, or look "
         message += "for a root or a logarithm of zero in the model or the objective."

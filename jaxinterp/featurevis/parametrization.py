@@ -208,9 +208,10 @@ def from_image(
             pictures of a unit start the same.
 
     Returns:
-        A parametrization with the same parameters. Black and white start a little away
-        from 0 and 1, by half a step of 8 bits, where a sigmoid still has a slope; of
-        `squash="stretch"`, an image that has not the whole range starts with it.
+        A parametrization with the same parameters. With a sigmoid, black and white
+        start a little away from 0 and 1, by half a step of 8 bits, where it still has a
+        slope; of `squash="stretch"` and `"clip_stretch"`, an image that has not the
+        whole range starts with it.
 
     Raises:
         ValueError: if the image has another shape, or is not in [0, 1].

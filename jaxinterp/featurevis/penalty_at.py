@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxinterp.featurevis.integers import check_index, is_integer
 from jaxinterp.featurevis.objective import Objective, Shapes, View, Where
+from jaxinterp.loop import is_traced
 
 
 class Instead(Objective):
@@ -116,7 +117,7 @@ class ForChannels(Instead):
     def shape(self, shapes: Shapes) -> tuple[int, ...]:
         """Returns the shape of one of them."""
         *axes, many = shapes.image
-        check_index(self.channels, many, "channel of pictures")
+        check_index(self.channels, many, "channel for for_channels()")
         if len({channel % many for channel in self.channels}) < len(self.channels):
             raise ValueError(
                 f"for_channels: of {many} channels, {list(self.channels)} names one "
@@ -159,21 +160,25 @@ def penalty_at(site: Where, penalty: Objective) -> Objective:
     return PenaltyAt(site, penalty)
 
 
-def for_channels(penalty: Objective, channels: int | Sequence[int]) -> Objective:
+def for_channels(
+    penalty: Objective, channels: int | Sequence[int] | jax.Array | np.ndarray
+) -> Objective:
     """Applies a penalty of pictures to some of their channels, such as the opacity.
 
     Args:
         penalty: `blur_penalty`, `total_variation`, `l1` or another objective of
-            pictures, or a combination of them; within `penalty_at`, of the activation.
-        channels: their indices; negative ones count from the end.
+            pictures, or a combination of them. Of channels of an activation write
+            `penalty_at("Conv_0", for_channels(total_variation(), 3))`.
+        channels: the index of one, or several in a list or an array; negative ones
+            count from the end.
 
     Returns:
         An objective, in the units of the penalty.
 
     Raises:
         TypeError: if the penalty is no objective, or an index no integer.
-        ValueError: if no channel is named, or one twice; where it is used, if there is
-            no such channel.
+        ValueError: if no channel is named, or one twice, or the penalty reads a layer;
+            where it is used, if there is no such channel.
 
     Example:
         >>> from jaxinterp.featurevis import blur_penalty, channel
@@ -187,11 +192,19 @@ def for_channels(penalty: Objective, channels: int | Sequence[int]) -> Objective
             "for_channels() takes an objective of pictures and channels, "
             f"`for_channels(blur_penalty(), -1)`; {penalty!r} was given."
         )
+    if penalty.sites:
+        raise ValueError(
+            "for_channels() takes a penalty of pictures, and this one reads "
+            f"{', '.join(map(repr, penalty.sites))}.\nOf channels of an activation "
+            "write `penalty_at(site, for_channels(penalty, channels))`."
+        )
+    if isinstance(channels, np.ndarray | jax.Array) and not is_traced(channels):
+        channels = np.asarray(channels).tolist()
     several = isinstance(channels, tuple | list | range)
     numbers: tuple[Any, ...] = tuple(channels) if several else (channels,)
     if not all(map(is_integer, numbers)):
         raise TypeError(
-            "for_channels() takes the index of a channel, or several, "
+            "for_channels() takes the index of a channel, or a list of several, "
             f"`for_channels(total_variation(), [0, 2])`; {channels!r} was given."
         )
     if not numbers or len(set(numbers)) < len(numbers):

@@ -99,15 +99,16 @@ def blur(
         low: the smallest standard deviation in pixels; without `high` the only one.
         high: the largest.
         choices: those to choose from instead.
-        distribution: a function from a key to one, which is clipped to the range.
+        distribution: as in `scale`, of the standard deviation.
 
     Returns:
         A transform that keeps the size. Time grows with the side of the picture times
         the number of its pixels, whatever the width of the Gaussian.
 
     Raises:
-        TypeError: if the distribution is no function from a key to one real number.
-        ValueError: if one is negative, or they are said in neither or both ways.
+        TypeError: if the distribution is no function from a key to one float.
+        ValueError: if one is negative, or they are said in neither or both ways; if a
+            distribution has no range.
 
     Example:
         >>> step = jnp.array([[0.0], [0.0], [1.0], [1.0]])

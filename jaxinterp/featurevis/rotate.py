@@ -76,10 +76,15 @@ class Rotate(Affine):
                 "turn, `rotate(-5.0, 5.0, axes=(0, 1))`. A signal cannot turn, and "
                 "lucid's, Distill's and similar recipes turn pictures."
             )
-        if len(size) > 3 or max(self.axes) >= len(size):
+        if len(size) > 3:
             raise ValueError(
-                f"rotate(axes={self.axes}) turns pictures and volumes that have these "
-                f"axes, and was given {len(size)} beside that of the channels: {size}."
+                "rotate() turns pictures and volumes, of two axes or three beside that "
+                f"of the channels, and was given {len(size)}: {size}."
+            )
+        if max(self.axes) >= len(size):
+            raise ValueError(
+                f"rotate(axes={self.axes}) was given what does not have these axes: "
+                f"{size}, beside the channels."
             )
         return self.axes
 
@@ -100,19 +105,21 @@ def rotate(
         high: the largest angle.
         choices: the angles to choose from instead; one that stands there twice is twice
             as likely.
-        distribution: a function from a key to an angle, which is clipped to the range.
+        distribution: as in `scale`, of the angle.
         fill: what is seen outside, as in `pad`.
-        axes: the two that turn, of a volume; as seen with the first downward and the
-            second to the right. `(0, 1)` for pictures.
+        axes: the two that turn, of a volume, or of a picture: counterclockwise as seen
+            with the first downward and the second to the right. For pictures `(0, 1)`
+            is meant without; `(1, 0)` turns the other way.
 
     Returns:
         A transform that keeps the size.
 
     Raises:
-        TypeError: if the distribution is no function from a key to one real number.
+        TypeError: if the distribution is no function from a key to one float.
         ValueError: if the angles are said in neither or both ways, or there is no such
-            fill; if the axes are no two, or what is turned does not have them; if it
-            is no picture, and none are given.
+            fill; if a distribution has no range; if the axes are no two, or what is
+            turned does not have them, or more than three; if it is no picture, and none
+            are given.
 
     Example:
         >>> picture = jnp.arange(9.0).reshape(3, 3, 1)
@@ -127,7 +134,8 @@ def _two(axes: Any) -> tuple[int, int]:
     is_pair = isinstance(axes, tuple | list) and len(axes) == 2
     if not is_pair or not all(is_integer(a) and a >= 0 for a in axes):
         raise ValueError(
-            f"rotate() turns two axes, counted from 0: axes={axes!r} was given."
+            f"rotate() turns two axes, a tuple of integers from 0, `axes=(0, 1)`; "
+            f"{axes!r} was given."
         )
     first, second = map(int, axes)
     if first == second:

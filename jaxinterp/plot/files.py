@@ -2,15 +2,41 @@
 
 from __future__ import annotations
 
+import io
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from jaxinterp.plot.pictures import checked_names, checked_pictures
+
+
+class _Kind(NamedTuple):
+    """A kind of file.
+
+    Attributes:
+        name: that Pillow has for it.
+        has_opacity: whether pictures of four channels keep the last.
+        options: of Pillow.
+    """
+
+    name: str
+    has_opacity: bool
+    options: Mapping[str, Any]
+
+
+_KINDS = {
+    "png": _Kind("PNG", True, {}),
+    "tif": _Kind("TIFF", True, {}),
+    "tiff": _Kind("TIFF", True, {}),
+    "webp": _Kind("WEBP", True, {"lossless": True, "exact": True}),
+    "bmp": _Kind("BMP", False, {}),
+    "jpg": _Kind("JPEG", False, {"quality": 95, "subsampling": 0}),
+    "jpeg": _Kind("JPEG", False, {"quality": 95, "subsampling": 0}),
+}
 
 
 def save_images(
@@ -22,25 +48,28 @@ def save_images(
 ) -> list[Path]:
     """Writes pictures to files, pixel by pixel: for other programs, or a paper.
 
-    Each value is rounded to the nearest of 256 levels.
+    Each value is rounded to the nearest of 256 levels. Nothing is written before all
+    pictures are encoded.
 
     Args:
         folder: is made where it does not exist.
         images: `(batch, height, width, channels)` with one channel or three, in [0, 1];
-            a fourth is opacity, which a file keeps in the formats that have it (PNG,
-            TIFF, WebP); in others white is seen behind.
+            a fourth is opacity.
         names: of the files without an ending; numbers with leading zeros by default.
-            Existing files are replaced.
-        format: of the files, and their ending: `"png"`, which changes nothing, `"jpg"`
-            or another that Pillow writes.
+            Existing files are replaced. Names that differ in case alone are one file on
+            some systems.
+        format: the ending of the files. `"png"`, `"tif"` and `"webp"` keep every level
+            and the opacity, `"bmp"` every level; `"jpg"` does not. Without opacity,
+            white is seen behind.
 
     Returns:
         The paths of the files.
 
     Raises:
-        ValueError: if the images are not of that shape and range, there is no such
-            format, or there is not a name for each, different from the others, that a
-            file can have.
+        OSError: if a file cannot be written; those before it were.
+        ValueError: if the images are not of that shape and range, or too large for the
+            format; if there is no such format; if there is not a name for each,
+            different from the others, that a file can have.
 
     Example:
         >>> import tempfile
@@ -54,28 +83,26 @@ def save_images(
     if np.isnan(shown).any():
         number = int(np.isnan(shown).any(axis=(1, 2, 3)).argmax())
         raise ValueError(f"save_images: picture {number} is NaN.")
-    kind = _kind(format)
-    if shown.shape[-1] < 4 or kind not in ("PNG", "TIFF", "WEBP"):
-        shown = opaque
-    levels = np.round(np.clip(shown, 0, 1) * 255).astype(np.uint8)
+    kind = _KINDS.get(format.lower()) if isinstance(format, str) else None
+    if kind is None:
+        raise ValueError(
+            f"save_images: `format` is one of {', '.join(map(repr, _KINDS))}, and is "
+            f"{format!r}."
+        )
+    levels = np.clip(shown if kind.has_opacity else opaque, 0, 1) * 255
     paths = [Path(folder, f"{name}.{format}") for name in _names(names, len(levels))]
+    files = [_encoded(picture, kind) for picture in np.round(levels).astype(np.uint8)]
     Path(folder).mkdir(parents=True, exist_ok=True)
-    for path, picture in zip(paths, levels, strict=True):
-        gray = picture.shape[-1] == 1
-        Image.fromarray(picture[..., 0] if gray else picture).save(path, format=kind)
+    for path, file in zip(paths, files, strict=True):
+        path.write_bytes(file)
     return paths
 
 
-def _kind(format: Any) -> str:
-    """What Pillow calls a format."""
-    endings = Image.registered_extensions()
-    kind = endings.get(f".{format}".lower()) if isinstance(format, str) else None
-    if kind is None or kind not in Image.SAVE:
-        raise ValueError(
-            "save_images: `format` is the ending of a file of pictures, 'png' or "
-            f"'jpg', and is {format!r}."
-        )
-    return kind
+def _encoded(levels: np.ndarray, kind: _Kind) -> bytes:
+    file = io.BytesIO()
+    image = Image.fromarray(levels[..., 0] if levels.shape[-1] == 1 else levels)
+    image.save(file, kind.name, **kind.options)
+    return file.getvalue()
 
 
 def _names(names: Any, count: int) -> list[str]:

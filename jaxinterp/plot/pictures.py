@@ -240,7 +240,8 @@ def checked_pictures(images: Any, call: str, name: str, axes: int) -> np.ndarray
     if not (low >= -1e-2 and high <= 1 + 1e-2):
         raise ValueError(
             f"{call}: `{name}` must be in [0, 1], and is in [{low:g}, {high:g}].\n"
-            "Undo what the model's preprocessing did: `preprocess.inverse(inputs)`."
+            "Undo what the model's preprocessing did, `preprocess.inverse(inputs)`; of "
+            f"8 bits write `{name} / 255`."
         )
     shown = np.clip(shown, 0, 1)
     if shown.shape[-1] < 4:

@@ -11,6 +11,7 @@ import pytest
 from jaxinterp.featurevis.maco import fit_spectrum, maco
 from jaxinterp.featurevis.maximize import maximize
 from jaxinterp.featurevis.outputs import logit
+from jaxinterp.featurevis.parametrization import from_image
 from tests.compiled import compiled
 from tests.oracles import pictures as oracle
 
@@ -96,7 +97,7 @@ def test_masks_lower_magnitudes_and_never_raise_them(shape):
     )
     mask = jax.random.normal(KEY, params["mask"].shape[-1:], jnp.float64)
     params["mask"] = jnp.broadcast_to(mask, params["mask"].shape)
-    expected = np.asarray(plain.canvas(params["phase"])) / (1 + np.exp(-mask))
+    expected = np.asarray(plain.canvas(params["phase"])) / (1 + np.exp(-5 - mask))
     np.testing.assert_allclose(masked.canvas(params), expected, atol=1e-12)
     axes = tuple(range(len(shape) - 1))
     rng = np.random.default_rng(0)
@@ -137,6 +138,15 @@ def test_masks_take_magnitudes_from_an_image_as_far_as_they_reach(louder):
     found = parametrization.canvas(parametrization.canvas_inverse(canvas))
     reach = 1.0 if louder > 1 else louder / (1 + np.exp(-5))
     np.testing.assert_allclose(found, reach * canvas, rtol=1e-4, atol=1e-5)
+
+
+def test_noise_on_an_image_opens_no_masks():
+    image = 0.5 + 0.1 * (uniform(8, 7, 3) - 0.5)
+    masked = maco((8, 7, 3), masked=True, dtype=jnp.float64)
+    still = from_image(masked, image).init(KEY, 1)
+    noisy = from_image(masked, image, noise=1.0).init(KEY, 1)
+    np.testing.assert_array_equal(still["mask"], noisy["mask"])
+    assert float(jnp.abs(still["phase"] - noisy["phase"]).max()) > 1
 
 
 def contrast_and_decay(spectrum):

@@ -56,7 +56,15 @@ PICTURES = np.random.default_rng(1).uniform(size=(2, 6, 5, 4))
 
 
 @pytest.mark.parametrize(
-    ("channels", "kept"), [(-1, [3]), (1, [1]), ([2, 0], [2, 0]), (range(4), range(4))]
+    ("channels", "kept"),
+    [
+        (-1, [3]),
+        (1, [1]),
+        ([2, 0], [2, 0]),
+        (range(4), range(4)),
+        (np.array([2, -1]), [2, 3]),
+        (jnp.array(1), [1]),
+    ],
 )
 def test_a_penalty_of_some_channels_is_that_of_pictures_without_the_others(
     channels, kept
@@ -98,6 +106,12 @@ def test_only_the_opacity_is_drawn_to_its_blur():
         (lambda: fv.for_channels(fv.l2(), 0.0), TypeError, r"0\.0 was given"),
         (lambda: fv.for_channels(fv.l2(), "rgb"), TypeError, "'rgb' was given"),
         (lambda: fv.for_channels(fv.l2(), []), ValueError, "at least one"),
+        (lambda: fv.for_channels(fv.l2(), np.ones(2)), TypeError, "was given"),
+        (
+            lambda: fv.for_channels(fv.penalty_at("a", fv.l1()), 0),
+            ValueError,
+            r"(?s)reads 'a'\..*`penalty_at\(site, for_channels",
+        ),
         (lambda: fv.for_channels(fv.l2(), [1, 1]), ValueError, "named once"),
     ],
 )
@@ -108,7 +122,10 @@ def test_channels_that_are_none(make, error, message):
 
 @pytest.mark.parametrize(
     ("channels", "message"),
-    [(4, "no channel of pictures 4: there are 4, 0..3"), ([0, -4], "names one twice")],
+    [
+        (4, r"no channel for for_channels\(\) 4: there are 4, 0..3"),
+        ([0, -4], "names one twice"),
+    ],
 )
 def test_channels_that_pictures_do_not_have(channels, message):
     with pytest.raises(ValueError, match=message):

@@ -28,6 +28,33 @@ def test_a_file_has_the_levels_of_the_picture(tmp_path, channels, mode):
         np.testing.assert_array_equal(found.reshape(picture.shape), picture)
 
 
+@pytest.mark.parametrize("format", ["png", "tif", "TIFF", "webp", "bmp", "jpg", "JPEG"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_every_format_takes_every_picture(tmp_path, format, channels):
+    levels = RNG.integers(0, 256, (1, 9, 8, channels))
+    levels[..., 3:] = levels[..., 3:] // 255 * 255  # either opaque or not at all
+    (path,) = save_images(tmp_path, levels / 255, format=format)
+    assert path.name == f"0.{format}"
+    with Image.open(path) as image:
+        wanted = levels[0].repeat(3, axis=-1) if channels == 1 else levels[0]
+        has_opacity = format.lower() in ("png", "tif", "tiff", "webp")
+        if channels == 4 and not has_opacity:
+            wanted = np.where(wanted[..., 3:], wanted[..., :3], 255)
+        found = np.asarray(image.convert("RGBA" if wanted.shape[-1] == 4 else "RGB"))
+    if format.lower() in ("jpg", "jpeg"):
+        assert abs(found - 1.0 * wanted).mean() < 12  # of noise, and of 64 on average
+    else:
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_a_picture_that_does_not_fit_leaves_the_file_that_was_there(tmp_path):
+    (path,) = save_images(tmp_path, np.zeros((1, 4, 4, 3)), format="webp")
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="limit of 16383"):
+        save_images(tmp_path, np.zeros((1, 1, 16384, 3)), format="webp")
+    assert path.read_bytes() == before
+
+
 def test_names_and_formats(tmp_path):
     images = jnp.full((2, 4, 4, 4), 0.5, jnp.bfloat16)
     names = np.array(["inception_4a 476", "b"])
@@ -54,6 +81,13 @@ def test_names_and_formats(tmp_path):
         (np.zeros((1, 4, 4, 3)), {"names": [".."]}, r"and one is '\.\.'"),
         (np.zeros((1, 4, 4, 3)), {"names": [""]}, "and one is ''"),
         (np.zeros((1, 4, 4, 3)), {"names": ["a\nb"]}, "and one is"),
+        (np.zeros((1, 4, 4, 3)), {"names": ["a\\b"]}, "and one is"),
+        (np.zeros((1, 4, 4, 3)), {"names": ["a\0b"]}, "and one is"),
+        (
+            np.zeros((1, 4, 4, 3)),
+            {"format": ".png"},
+            r"one of 'png', .* and is '\.png'",
+        ),
         (np.zeros((1, 4, 4, 3)), {"format": "docx"}, "and is 'docx'"),
         (np.zeros((1, 4, 4, 3)), {"format": None}, "and is None"),
     ],
