@@ -14,7 +14,7 @@ from jaxinterp.featurevis.objective import Objective, Shapes, View, Where
 from jaxinterp.loop import is_traced
 
 
-class Instead(Objective):
+class _Instead(Objective):
     """An objective of pictures that is shown something in their place.
 
     Attributes:
@@ -72,7 +72,7 @@ class Instead(Objective):
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
-class PenaltyAt(Instead):
+class PenaltyAt(_Instead):
     """An objective of pictures, of an activation instead.
 
     Attributes:
@@ -99,7 +99,7 @@ class PenaltyAt(Instead):
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
-class ForChannels(Instead):
+class ForChannels(_Instead):
     """An objective of pictures, of some of their channels.
 
     Attributes:

@@ -147,6 +147,8 @@ OBJECTIVES = {
     "lp": fv.channel("second", 1) - 1e-4 * fv.lp(4.0),
     "l1 and l2": fv.channel("second", 1) - 1e-4 * (fv.l1() + fv.l2() + fv.linf()),
     "blurred": fv.channel("second", 1) - 1e-4 * fv.blur_penalty(),
+    "soft in red": fv.channel("second", 1)
+    - 1e-4 * fv.for_channels(fv.blur_penalty(), 0),
     "low": fv.channel("second", 1) - 1e-4 * fv.frequency_penalty(),
     "inside": fv.channel("second", 1) - 1e-4 * fv.boundary_penalty(2),
     "in places": fv.channel("second", 1)
