@@ -16,7 +16,7 @@ import numpy as np
 
 from jaxinterp.featurevis import places
 from jaxinterp.featurevis.compare import gram
-from jaxinterp.featurevis.integers import checked_integer, is_integer
+from jaxinterp.featurevis.integers import checked_integer, checked_numbers
 from jaxinterp.featurevis.names import as_objective
 from jaxinterp.featurevis.objective import (
     Objective,
@@ -211,7 +211,7 @@ class ForPictures(Objective):
 
 
 def for_pictures(
-    objective: Objective | str, pictures: int | Sequence[int]
+    objective: Objective | str, pictures: int | Sequence[int] | jax.Array | np.ndarray
 ) -> Objective:
     r"""Gives an objective to some of the pictures of a unit; the others score 0.
 
@@ -221,8 +221,8 @@ def for_pictures(
 
     Args:
         objective: of these pictures. What compares pictures compares these alone.
-        pictures: their numbers in the group, `0` to `count - 1`; negative ones count
-            from the end.
+        pictures: their numbers in the group, `0` to `count - 1`, one or several in a
+            list or an array; negative ones count from the end.
 
     Returns:
         An objective in the units of the given one.
@@ -236,18 +236,9 @@ def for_pictures(
         >>> several = for_pictures("Conv_0:3", 0) + for_pictures("Conv_0:5", [1, 2])
         >>> alike = several + 0.1 * alignment("Conv_0")
     """
-    several = isinstance(pictures, tuple | list | range)
-    numbers: tuple[Any, ...] = tuple(pictures) if several else (pictures,)
-    if not all(map(is_integer, numbers)):
-        raise TypeError(
-            "for_pictures() takes the number of a picture, or several, "
-            f"`for_pictures('Conv_0:3', [0, 2])`; {pictures!r} was given."
-        )
-    if not numbers or len(set(numbers)) < len(numbers):
-        raise ValueError(
-            f"for_pictures: each picture is named once, and at least one: {pictures!r}."
-        )
-    return ForPictures(as_objective(objective), tuple(map(int, numbers)))
+    example = "for_pictures('Conv_0:3', [0, 2])"
+    numbers = checked_numbers("for_pictures", "picture", pictures, example)
+    return ForPictures(as_objective(objective), numbers)
 
 
 def diversity(site: Where) -> Objective:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numbers
 from typing import Any
 
+import jax
 import numpy as np
 from jax.core import Tracer
 
@@ -36,6 +37,36 @@ def checked_integer(name: str, value: Any, smallest: int, *, call: str = "") -> 
             f"{smallest}, and is {value!r}."
         )
     return int(value)
+
+
+def checked_numbers(call: str, what: str, given: Any, example: str) -> tuple[int, ...]:
+    """Returns the numbers of some things, which are static.
+
+    Args:
+        call: the function that they were given to.
+        what: one of the things is called.
+        given: one integer, or several in a list or an array.
+        example: of a call, for the error.
+
+    Raises:
+        TypeError: if one is no integer.
+        ValueError: if there are none, or one is there twice.
+    """
+    is_array = isinstance(given, np.ndarray | jax.Array)
+    is_known = is_array and not isinstance(given, Tracer)
+    listed = np.asarray(given).tolist() if is_known else given
+    several = isinstance(listed, tuple | list | range)
+    numbers: tuple[Any, ...] = tuple(listed) if several else (listed,)
+    if not all(map(is_integer, numbers)):
+        raise TypeError(
+            f"{call}() takes the number of a {what}, or a list of several, `{example}`;"
+            f" {given!r} was given."
+        )
+    if not numbers or len(set(numbers)) < len(numbers):
+        raise ValueError(
+            f"{call}: each {what} is named once, and at least one: {given!r}."
+        )
+    return tuple(map(int, numbers))
 
 
 def check_index(index: Any, size: int, what: str) -> None:

@@ -61,13 +61,11 @@ class Maco(Canvas):
 
     def canvas(self, params: Any) -> Float[Array, "*shape"]:
         """Returns the canvas of phases."""
-        computed, magnitude = self.finish.computed, self.magnitude
+        phase, magnitude = params, self.magnitude
         if self.is_masked:
-            magnitude = magnitude * jax.nn.sigmoid(
-                _OPEN + params["mask"].astype(computed)
-            )
-        phase = params["phase"] if self.is_masked else params
-        phase = _mirrored(phase.astype(computed), self.shape)
+            phase, mask = params["phase"], params["mask"].astype(self.finish.computed)
+            magnitude = magnitude * jax.nn.sigmoid(_OPEN + mask)
+        phase = _mirrored(phase.astype(self.finish.computed), self.shape)
         real, imaginary = jnp.cos(phase), jnp.sin(phase)
         spectrum = lax.complex(magnitude * real, magnitude * imaginary)
         return to_canvas(spectrum, self.shape)

@@ -9,9 +9,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxinterp.featurevis.integers import check_index, is_integer
+from jaxinterp.featurevis.integers import check_index, checked_numbers
 from jaxinterp.featurevis.objective import Objective, Shapes, View, Where
-from jaxinterp.loop import is_traced
 
 
 class _Instead(Objective):
@@ -198,17 +197,6 @@ def for_channels(
             f"{', '.join(map(repr, penalty.sites))}.\nOf channels of an activation "
             "write `penalty_at(site, for_channels(penalty, channels))`."
         )
-    if isinstance(channels, np.ndarray | jax.Array) and not is_traced(channels):
-        channels = np.asarray(channels).tolist()
-    several = isinstance(channels, tuple | list | range)
-    numbers: tuple[Any, ...] = tuple(channels) if several else (channels,)
-    if not all(map(is_integer, numbers)):
-        raise TypeError(
-            "for_channels() takes the index of a channel, or a list of several, "
-            f"`for_channels(total_variation(), [0, 2])`; {channels!r} was given."
-        )
-    if not numbers or len(set(numbers)) < len(numbers):
-        raise ValueError(
-            f"for_channels: each channel is named once, and at least one: {channels!r}."
-        )
-    return ForChannels(penalty, tuple(map(int, numbers)))
+    example = "for_channels(total_variation(), [0, 2])"
+    numbers = checked_numbers("for_channels", "channel", channels, example)
+    return ForChannels(penalty, numbers)

@@ -89,19 +89,27 @@ def save_images(
             f"save_images: `format` is one of {', '.join(map(repr, _KINDS))}, and is "
             f"{format!r}."
         )
-    levels = np.clip(shown if kind.has_opacity else opaque, 0, 1) * 255
-    paths = [Path(folder, f"{name}.{format}") for name in _names(names, len(levels))]
-    files = [_encoded(picture, kind) for picture in np.round(levels).astype(np.uint8)]
+    shown = np.clip(shown if kind.has_opacity else opaque, 0, 1)
+    paths = [Path(folder, f"{name}.{format}") for name in _names(names, len(shown))]
+    files = [encoded(picture, kind.name, **kind.options) for picture in shown]
     Path(folder).mkdir(parents=True, exist_ok=True)
     for path, file in zip(paths, files, strict=True):
         path.write_bytes(file)
     return paths
 
 
-def _encoded(levels: np.ndarray, kind: _Kind) -> bytes:
-    file = io.BytesIO()
+def encoded(picture: np.ndarray, kind: str, **options: Any) -> bytes:
+    """Returns the file of a picture.
+
+    Args:
+        picture: `(height, width, channels)` in [0, 1], with one channel, three or four.
+        kind: Pillow's name of it.
+        **options: of Pillow.
+    """
+    levels = np.round(picture * 255).astype(np.uint8)
     image = Image.fromarray(levels[..., 0] if levels.shape[-1] == 1 else levels)
-    image.save(file, kind.name, **kind.options)
+    file = io.BytesIO()
+    image.save(file, kind, **options)
     return file.getvalue()
 
 

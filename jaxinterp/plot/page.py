@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import base64
 import html
-import io
 import string
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from jaxinterp.featurevis.integers import checked_integer
+from jaxinterp.plot.files import encoded
 from jaxinterp.plot.pictures import checked_names, checked_pictures
 
 # What differs from page to page is a variable, and handlers look for the page around
@@ -161,14 +160,11 @@ def _field(picture: np.ndarray, kind: str, name: str, quality: int | None) -> st
         return (
             f'<div class="{kind} nan" style="aspect-ratio: {wide} / {tall}">NaN</div>'
         )
-    levels = np.round(picture * 255).astype(np.uint8)
-    image = Image.fromarray(levels[..., 0] if levels.shape[-1] == 1 else levels)
-    file = io.BytesIO()
     if quality is None:
-        image.save(file, "PNG")
+        file = encoded(picture, "PNG")
     else:
         # Colors of neighboring pixels are not averaged: a picture may have few.
-        image.save(file, "JPEG", quality=quality, subsampling=0)
-    data = base64.b64encode(file.getvalue()).decode()
+        file = encoded(picture, "JPEG", quality=quality, subsampling=0)
+    data = base64.b64encode(file).decode()
     source = f"data:image/{'png' if quality is None else 'jpeg'};base64,{data}"
     return f'<img class="{kind}" alt="{html.escape(name)}" src="{source}">'

@@ -111,8 +111,9 @@ def test_pictures_that_are_not_there(number):
         scores(for_pictures("a:0", [0, -6]), {"a": MAPS})
 
 
-def test_a_range_of_pictures():
-    found = scores(for_pictures("a:0", range(1, 3)), {"a": MAPS})[0]
+@pytest.mark.parametrize("pictures", [range(1, 3), np.array([2, 1]), jnp.array([1, 2])])
+def test_a_range_or_an_array_of_pictures(pictures):
+    found = scores(for_pictures("a:0", pictures), {"a": MAPS})[0]
     assert np.flatnonzero(found).tolist() == [1, 2]
 
 
