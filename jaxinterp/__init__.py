@@ -1,19 +1,28 @@
 """Interprets neural networks in JAX: pure functions from functions to functions.
 
 `trace` shows a model as a graph; `capture`, `intervene`, `with_rules` and `split` read
-and change it without editing it; `attribution` says which inputs an output depends on,
-`featurevis` which inputs a unit responds to.
+and change it without editing it; `at`, `first`, `last`, `of_role`, `of_primitive` and
+`where` say which places of it are meant. `attribution` says which inputs an output
+depends on, `featurevis` which inputs a unit responds to, and `objectives` holds what
+either of them may explain or maximize.
 """
 
 from jaxinterp import attribution as attribution
 from jaxinterp import data as data
 from jaxinterp import featurevis as featurevis
 from jaxinterp import models as models
+from jaxinterp import objectives as objectives
 from jaxinterp import rules as rules
-from jaxinterp.attribution.ledger import ledger as ledger
-from jaxinterp.rules.composite import plan as plan
-from jaxinterp.trace.backward import with_rules as with_rules
-from jaxinterp.trace.transform import capture as capture
-from jaxinterp.trace.transform import intervene as intervene
-from jaxinterp.trace.transform import split as split
-from jaxinterp.trace.transform import trace as trace
+from jaxinterp.attribution.relevance.ledger import ledger as ledger
+from jaxinterp.rules.plan import plan as plan
+from jaxinterp.tracing.call import trace as trace
+from jaxinterp.tracing.capture import capture as capture
+from jaxinterp.tracing.intervene import intervene as intervene
+from jaxinterp.tracing.selectors import at as at
+from jaxinterp.tracing.selectors import first as first
+from jaxinterp.tracing.selectors import last as last
+from jaxinterp.tracing.selectors import of_primitive as of_primitive
+from jaxinterp.tracing.selectors import of_role as of_role
+from jaxinterp.tracing.selectors import where as where
+from jaxinterp.tracing.split import split as split
+from jaxinterp.tracing.with_rules import with_rules as with_rules

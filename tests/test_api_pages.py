@@ -9,7 +9,12 @@ import pytest
 
 PAGES = Path(__file__).resolve().parents[1] / "docs" / "api"
 ROW = re.compile(r"^\| `(\w+)(?:\((.*?)\))?` \|", re.MULTILINE)
-MODULES = ("trace", "rules", "attribution", "featurevis", "models", "data", "plot")
+MODULES = {
+    name: f"jaxinterp.{name}"
+    for name in (
+        *("rules", "objectives", "attribution", "featurevis", "models", "data", "plot"),
+    )
+} | {"tracing": "jaxinterp"}
 
 
 def rows(page: str) -> dict[str, str | None]:
@@ -32,7 +37,7 @@ def parameters(value: object) -> str:
 
 @pytest.mark.parametrize("page", MODULES)
 def test_signatures_are_those_of_the_code(page: str) -> None:
-    module = importlib.import_module(f"jaxinterp.{page}")
+    module = importlib.import_module(MODULES[page])
     listed = rows(page)
     assert listed
     for name, written in listed.items():
@@ -42,7 +47,7 @@ def test_signatures_are_those_of_the_code(page: str) -> None:
 
 @pytest.mark.parametrize("page", MODULES)
 def test_every_public_name_is_mentioned_in_code_style(page: str) -> None:
-    module = importlib.import_module(f"jaxinterp.{page}")
+    module = importlib.import_module(MODULES[page])
     texts = [path.read_text("utf-8") for path in sorted(PAGES.glob("*.md"))]
     named = set(re.findall(r"`(?:\w+\.)*(\w+)(?:\([^`]*\))?`", "\n".join(texts)))
     public = [

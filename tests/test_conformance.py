@@ -90,8 +90,7 @@ METHODS = {
 }
 # Exported by `jaxinterp.attribution`, and no method: they take no `apply_fn` alone.
 NOT_METHODS = {
-    *("Attribution", "Ledger", "Score", "convergence_delta", "ledger", "quadrature"),
-    *("contrastive", "log_probability", "logit", "margin", "probability", "total"),
+    *("Attribution", "Ledger", "convergence_delta", "ledger", "quadrature"),
 }
 every_method = pytest.mark.parametrize("name", METHODS)
 KEY = jax.random.key(5)

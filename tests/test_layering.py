@@ -7,6 +7,7 @@ small made-up trees, because a checker that finds nothing may be one that looks 
 import ast
 import dataclasses
 import functools
+import itertools
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -17,29 +18,66 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "jaxinterp"
 
-METHODS = (
-    "attribution",
-    "featurevis",
-    "building_blocks",
-    "concepts",
-    "adversarial",
-    "influence",
-    "labels",
-    "mechanistic",
-)
-LEAVES = ("models", "data")
+# What a folder holds, lowest floor first. A room imports those of lower floors only;
+# rooms of one floor do not import one another. Folders without rooms are not listed.
+FLOORS: Mapping[str, tuple[str, ...]] = {
+    "": (
+        "checks keys table types",
+        "loop tracing perturbation fit data plot",
+        "rules models",
+        "objectives",
+        "attribution featurevis mechanistic adversarial influence",
+        "building_blocks concepts labels metrics",
+        "trust",
+    ),
+    "tracing": (
+        "compat errors",
+        "program",
+        "facts",
+        "graph selectors",
+        "select recognition layer",
+        "call",
+        "capture intervene with_rules",
+        "split",
+    ),
+    "attribution": (
+        "contract completeness",
+        "backward",
+        "gradients relevance masking maps",
+    ),
+    "featurevis": (
+        "pictures",
+        "comparisons regularizers responses parametrizations",
+        "transforms",
+        "optimize quality",
+        "editing",
+    ),
+    "models": (
+        "adapters architectures summary",
+        "weights",
+    ),
+}
+METHODS = (*FLOORS[""][4].split(), *FLOORS[""][5].split())
+LEAVES = ("models", "data")  # imported by nobody
 
-# A room may import the rooms before it; methods also one another, without a cycle.
-LAYERS: tuple[tuple[str, ...], ...] = (
-    ("trace",),
-    ("rules",),
-    ("loop",),
-    METHODS,
-    ("metrics",),
-    ("plot",),
-)
-DEPTH = {room: depth for depth, rooms in enumerate(LAYERS) for room in rooms}
-SEEN_BY_LEAVES = ("trace",)
+# Tests that are not called like a file of the package: of a folder as a whole.
+NO_MIRROR = {
+    "attribution/test_masks.py": "masked attention, through every room",
+    "attribution/test_weights.py": "derivatives of every method in the weights",
+    "featurevis/comparisons/test_memory.py": "what objectives remember of the steps",
+    "data/test_fields.py": "the fields of every task",
+    "models/test_families.py": "every architecture in one table",
+    "models/test_generative.py": "several architectures",
+    "models/test_transformers.py": "several architectures",
+    "models/test_vision.py": "several architectures",
+    "models/weights/test_shards.py": "weights in several files, through `load`",
+    "models/weights/test_text_maps.py": "`text` and `timm` against random weights",
+    "models/weights/test_vision_maps.py": "`vision` against random weights",
+    "rules/test_affine_oracles.py": "all affine rules against oracles",
+    "rules/test_golden_layers.py": "all rules against a peer's numbers",
+    "rules/test_hyperparameters.py": "what every rule takes",
+    "rules/test_invariance.py": "one function in several spellings",
+}
 
 # Where a third-party package may be imported; what is not listed goes anywhere.
 HOMES: Mapping[str, tuple[str, ...]] = {
@@ -59,7 +97,7 @@ HOMES: Mapping[str, tuple[str, ...]] = {
         ("beartype", "captum", "timm", "torchvision", "transformers", "zennit"), ()
     ),
 }
-COMPAT = "jaxinterp/trace/compat.py"
+COMPAT = "jaxinterp/tracing/compat.py"
 NAMES_NO_IDEA = {"utils", "util", "helpers", "helper", "misc", "common"}
 MAX_FILE_LINES = 500
 MAX_FUNCTION_LINES = 60
@@ -80,10 +118,6 @@ class Source:
     @property
     def module(self) -> str:
         return ".".join(self.parts)
-
-    @property
-    def room(self) -> str | None:
-        return self.parts[1] if len(self.parts) > 1 else None
 
     @functools.cached_property
     def tree(self) -> ast.Module:
@@ -112,44 +146,65 @@ def read(root: Path, folder: str) -> list[Source]:
     return [Source(p.relative_to(root).as_posix(), p.read_text("utf-8")) for p in paths]
 
 
-def room_of(name: str) -> str | None:
-    """The room of our package that a dotted import leads to, if it leads to one."""
-    parts = name.split(".")
-    return parts[1] if parts[0] == PACKAGE and len(parts) > 1 else None
+def floor_of(folder: str, room: str) -> int | None:
+    """The number of the floor of a folder that a room lies on."""
+    floors = [number for number, f in enumerate(FLOORS[folder]) if room in f.split()]
+    return floors[0] if floors else None
 
 
-def may_import(importer: str, imported: str) -> bool:
-    if importer == imported:
-        return True
-    if imported in LEAVES:
-        return False
-    if importer in LEAVES:
-        return imported in SEEN_BY_LEAVES
-    if importer in METHODS and imported in METHODS:
-        return True
-    return DEPTH[imported] < DEPTH[importer]
+def shared_folder(one: tuple[str, ...], other: tuple[str, ...]) -> int:
+    """How many first parts two dotted paths have in common."""
+    pairs = itertools.takewhile(
+        lambda pair: pair[0] == pair[1], zip(one, other, strict=False)
+    )
+    return len(list(pairs))
 
 
 def wrong_directions(source: Source) -> Iterator[str]:
-    room = source.room
-    if room is None:  # the package's own __init__ shows everything
+    if source.path.endswith("__init__.py"):  # a public face shows what lies behind it
         return
-    if room not in DEPTH and room not in LEAVES:
-        yield f"{source.path}: `{room}` is in no layer; add it to LAYERS or LEAVES"
-        return
+    own = source.parts[1:]
+    for depth in range(len(own)):
+        folder = "/".join(own[:depth])
+        if folder in FLOORS and floor_of(folder, own[depth]) is None:
+            where = f"of `{folder}` " if folder else ""
+            yield f"{source.path}: `{own[depth]}` is on no floor {where}in FLOORS"
+            return
     for node, name in source.imports():
         where = f"{source.path}:{node.lineno}"
-        top = name.split(".")[0]
         if name.split(".") == [PACKAGE]:
             yield f"{where}: imports the whole package; name the module"
-        imported = room_of(name)
-        if imported is not None and (imported in DEPTH or imported in LEAVES):
-            if not may_import(room, imported):
-                yield f"{where}: `{room}` must not import `{imported}`"
-        elif imported is not None:
-            yield f"{where}: imports `{name}`, which is in no layer"
-        elif top in HOMES and room not in HOMES[top]:
-            yield f"{where}: `{top}` is not imported in `{room}`"
+        elif name.split(".")[0] == PACKAGE:
+            yield from wrong_way(where, own, tuple(name.split(".")[1:]))
+        elif own[0] not in HOMES.get(name.split(".")[0], (own[0],)):
+            yield f"{where}: `{name.split('.')[0]}` is not imported in `{own[0]}`"
+
+
+def wrong_way(
+    where: str, own: tuple[str, ...], other: tuple[str, ...]
+) -> Iterator[str]:
+    """Says what is wrong with an import of one of our modules by another."""
+    depth = shared_folder(own, other)
+    folder = "/".join(own[:depth])
+    if folder not in FLOORS or depth >= min(len(own), len(other)):
+        return
+    room, imported = own[depth], other[depth]
+    floor, lower = floor_of(folder, room), floor_of(folder, imported)
+    if lower is None:
+        yield f"{where}: imports `{'.'.join(other)}`, which is on no floor"
+    elif (imported in LEAVES and not depth) or (floor is not None and lower >= floor):
+        yield f"{where}: `{room}` must not import `{imported}`"
+
+
+def misplaced_tests(root: Path) -> Iterator[str]:
+    """Tests in a folder of the package's name that mirror no file of it."""
+    for path in sorted((root / "tests").rglob("test_*.py")):
+        name = path.relative_to(root / "tests")
+        if len(name.parts) < 2 or not (root / PACKAGE / name.parts[0]).is_dir():
+            continue
+        mirrored = root / PACKAGE / name.parent / name.name.removeprefix("test_")
+        if not mirrored.exists() and name.as_posix() not in NO_MIRROR:
+            yield f"tests/{name.as_posix()}: there is no {mirrored.relative_to(root)}"
 
 
 def hidden_imports(source: Source) -> Iterator[str]:
@@ -293,6 +348,7 @@ def violations(root: Path) -> list[str]:
         found += hidden_imports(source)
         found += jax_versions(source)
     found += cycles(package)
+    found += misplaced_tests(root)
     for source in (*package, *experiments):
         found += sizes(source)
     for source in (*package, *experiments, *read(root, "tests")):
@@ -310,16 +366,19 @@ def test_the_project_keeps_its_layers() -> None:
 
 SOUND = {
     "__init__.py": "from .rules.lrp import Epsilon as Epsilon\n",
-    "trace/__init__.py": "from .graph import Graph as Graph\n",
-    "trace/graph.py": "import jax\nfrom . import compat\n",
-    "trace/compat.py": "import jax\nNEW = hasattr(jax, 'new')\n",
+    "checks.py": "import numpy\n",
+    "tracing/__init__.py": "from .graph import Graph as Graph\n",
+    "tracing/graph.py": "import jax\nfrom . import compat\n",
+    "tracing/compat.py": "import jax\nNEW = hasattr(jax, 'new')\n",
     "rules/__init__.py": "from .lrp import Epsilon as Epsilon\n",
-    "rules/lrp.py": "from jaxinterp.trace import Graph\nclass Epsilon: ...\n",
-    "loop.py": "import tqdm\n",
+    "rules/lrp.py": "from jaxinterp.tracing.graph import Graph\nclass Epsilon: ...\n",
+    "loop/sums.py": "import tqdm\nfrom jaxinterp.checks import x\n",
     "attribution/__init__.py": "",
-    "attribution/path.py": "import optax\nfrom ..loop import x\nfrom .. import rules\n",
+    "attribution/gradients/path.py": "from ...loop import sums\nimport optax\n",
     "models/__init__.py": "import flax\ndef from_keras():\n    import keras\n",
-    "plot/__init__.py": "import matplotlib\nfrom jaxinterp import attribution\n",
+    "plot/heatmap.py": "import matplotlib\nfrom jaxinterp import checks\n",
+    "tests/rules/test_lrp.py": "",
+    "tests/test_everything.py": "",
 }
 
 
@@ -342,31 +401,41 @@ def test_an_empty_checkout_has_no_violation(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "expected"),
     [
-        ("trace/a.py", "from jaxinterp.rules import x", "must not import `rules`"),
-        ("trace/a.py", "from ..rules.lrp import x", "must not import `rules`"),
-        ("trace/a.py", "from .. import rules", "must not import `rules`"),
-        ("trace/a.py", "import jaxinterp.loop", "must not import `loop`"),
+        ("loop/a.py", "from jaxinterp.rules import x", "must not import `rules`"),
+        ("loop/a.py", "from ..rules.lrp import x", "must not import `rules`"),
+        ("loop/a.py", "from .. import rules", "must not import `rules`"),
+        ("loop/a.py", "import jaxinterp.tracing", "must not import `tracing`"),
+        ("checks.py", "from jaxinterp import keys", "must not import `keys`"),
         ("rules/a.py", "from jaxinterp import attribution", "must not import `attr"),
-        ("attribution/a.py", "import jaxinterp.metrics.x", "must not import `metrics`"),
-        ("attribution/a.py", "from ..models import x", "must not import `models`"),
-        ("metrics/a.py", "from ..plot import x", "must not import `plot`"),
+        ("plot/a.py", "import jaxinterp.tracing.x", "must not import `tracing`"),
+        ("attribution/contract.py", "from ..models import x", "not import `models`"),
+        ("attribution/contract.py", "from ..featurevis import x", "not import `feat"),
+        ("attribution/contract.py", "from .gradients import x", "not import `gradi"),
+        ("attribution/maps/a.py", "from ..gradients.path import x", "not import `gra"),
+        ("attribution/maps/a.py", "from ..backward import x", None),
         ("metrics/a.py", "from ..data import x", "must not import `data`"),
-        ("models/a.py", "from ..rules import x", "must not import `rules`"),
-        ("attribution/a.py", "import jaxinterp as ji", "imports the whole package"),
-        ("attic/a.py", "", "`attic` is in no layer"),
-        ("rules/a.py", "from jaxinterp.attic import x", "is in no layer"),
+        ("models/summary.py", "from ..rules import x", "must not import `rules`"),
+        ("rules/a.py", "import jaxinterp as ji", "imports the whole package"),
+        ("attic/a.py", "", "`attic` is on no floor"),
+        ("tracing/a.py", "", "`a` is on no floor of `tracing`"),
+        ("rules/a.py", "from jaxinterp.attic import x", "is on no floor"),
+        ("tests/rules/test_a.py", "", "there is no jaxinterp/rules/a.py"),
         ("rules/a.py", "import flax.linen as nn", "`flax` is not imported in"),
         ("rules/a.py", "import optax", "`optax` is not imported in"),
-        ("attribution/a.py", "import matplotlib.pyplot", "`matplotlib` is not"),
-        ("attribution/a.py", "import torch", "`torch` is not imported in"),
-        ("rules/a.py", "def f():\n    from ..trace import x", "in a function"),
+        ("attribution/contract.py", "import matplotlib.pyplot", "`matplotlib` is not"),
+        ("attribution/contract.py", "import torch", "`torch` is not imported in"),
+        ("rules/a.py", "def f():\n    from ..tracing import x", "in a function"),
         ("rules/a.py", "from .lrp import x\nfrom . import b", None),
         ("rules/lrp.py", "from . import Epsilon", "import cycle: jaxinterp.rules"),
         ("rules/a.py", "from jax._src import core", "imports jax._src"),
         ("rules/a.py", "import jax\njax._src.core", "reads jax._src"),
         ("tests/test_a.py", "import jax._src.core", "imports jax._src"),
         ("rules/a.py", "import jax\njax.__version__", "reads JAX's version"),
-        ("trace/compat.py", "import jax\njax.__version_info__", "reads JAX's version"),
+        (
+            "tracing/compat.py",
+            "import jax\njax.__version_info__",
+            "reads JAX's version",
+        ),
         (
             "rules/a.py",
             "import jax.extend.core as c\nhasattr(c, 'x')",
@@ -397,17 +466,8 @@ def test_a_violation_is_found(
         assert expected in found[0]
 
 
-def test_methods_may_import_one_another_but_not_in_a_circle(tmp_path: Path) -> None:
-    one_way = {
-        **SOUND,
-        "concepts/__init__.py": "",
-        "concepts/a.py": "from ..attribution import path",
-    }
-    assert violations(make_tree(tmp_path, one_way)) == []
-    circle = {"attribution/path.py": "from jaxinterp.concepts.a import x"}
-    found = violations(make_tree(tmp_path, circle))
-    assert len(found) == 1
-    assert found[0].startswith("import cycle: ")
+def test_every_exception_of_the_mirror_exists() -> None:
+    assert not [name for name in NO_MIRROR if not (ROOT / "tests" / name).exists()]
 
 
 def test_every_package_we_restrict_is_third_party() -> None:

@@ -8,7 +8,8 @@ import pytest
 
 import jaxinterp as ji
 from jaxinterp import rules
-from jaxinterp.attribution import gradient, logit, lrp
+from jaxinterp.attribution import gradient, lrp
+from jaxinterp.objectives import logit
 from tests.architectures import TABLE, as_dtype
 from tests.compiled import compiled
 
@@ -44,7 +45,7 @@ def site_of_tokens(name):
     (address,) = (
         address
         for address, site in ji.trace(*built(name)).sites.items()
-        if rules.of_role("embedding")(site)
+        if ji.of_role("embedding")(site)
     )
     return address
 

@@ -238,7 +238,7 @@ def cost_table(subject: Subject) -> str:
         subject: the network.
     """
     objectives = {site: fv.channel(site, 0) for site in subject.sites}
-    objectives["the logits"] = fv.logit(0)
+    objectives["the logits"] = fv.output(0)
     flops = {}
     for site, objective in objectives.items():
         program = step_program(subject, objective)

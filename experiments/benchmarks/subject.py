@@ -10,12 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.benchmarks import peers
+from jaxinterp import capture
 from jaxinterp import featurevis as fv
 from jaxinterp.models import GoogLeNet, Preprocess
-from jaxinterp.models.googlenet import INCEPTIONS
+from jaxinterp.models.architectures.googlenet import INCEPTIONS
 from jaxinterp.models.weights.names import fill
 from jaxinterp.models.weights.vision import GOOGLENET_TORCHVISION
-from jaxinterp.trace import capture
 from tests.architectures import as_dtype, randomize
 
 # Lucent's preprocessing for networks of torchvision.

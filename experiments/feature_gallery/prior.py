@@ -20,6 +20,7 @@ from experiments.zoo import shelf
 from experiments.zoo.generative import LATENT, SIZE
 from jaxinterp import featurevis as fv
 from jaxinterp.data.sets import digits
+from jaxinterp.objectives import log_probability
 from jaxinterp.plot import picture_grid
 
 COUNT = 2
@@ -84,7 +85,7 @@ def draw(steps: int = STEPS) -> list[Drawn]:
     for name, parametrization in ways.items():
         result = fv.maximize(
             network.apply_fn,
-            fv.log_probability(np.arange(10)),
+            fv.output(np.arange(10), score=log_probability),
             network.variables,
             key=jax.random.key(0),
             parametrization=parametrization,

@@ -57,7 +57,7 @@ class Subject:
             layer: its name.
             units: their numbers.
         """
-        return fv.logit(units) if layer == CLASSES else fv.channel(layer, units)
+        return fv.output(units) if layer == CLASSES else fv.channel(layer, units)
 
     def title(self, layer: str, unit: int) -> str:
         """Returns what is written above the picture of a unit.

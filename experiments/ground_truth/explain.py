@@ -13,7 +13,7 @@ from tqdm import tqdm
 import jaxinterp as ji
 from experiments.ground_truth import measures
 from experiments.ground_truth.methods import methods
-from jaxinterp.trace.transform import ApplyFn
+from jaxinterp.types import ApplyFn
 
 BATCH = 50
 

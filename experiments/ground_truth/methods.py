@@ -6,7 +6,7 @@ from typing import Any
 
 import jaxinterp as ji
 from jaxinterp.attribution import Attribution
-from jaxinterp.trace.transform import ApplyFn
+from jaxinterp.types import ApplyFn
 
 SAMPLES = 25
 STEPS = 25

@@ -39,7 +39,7 @@ def run(config: Config, output: Path) -> float:
 
     apply_fn = network.CNN().apply
     images, labels = (part[: config.explained] for part in split.test)
-    score = ji.attribution.logit
+    score = ji.objectives.logit
     logits = apply_fn(variables, images)
     target = logits.argmax(axis=1)
     scores = score(logits, target)

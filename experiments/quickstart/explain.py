@@ -11,7 +11,7 @@ import numpy as np
 import jaxinterp as ji
 from experiments.quickstart.config import Config
 from jaxinterp.attribution import Attribution
-from jaxinterp.trace.transform import ApplyFn
+from jaxinterp.types import ApplyFn
 
 REPEATS = 3
 

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from experiments.zoo.training import Fitted, Goal, Schedule, Watch, unreached
 from jaxinterp.data.sets import RealSet, digits
-from jaxinterp.models.dcgan import DCGANDiscriminator, DCGANGenerator
+from jaxinterp.models.architectures.dcgan import DCGANDiscriminator, DCGANGenerator
 
 LATENT = 32
 SIZE = 16

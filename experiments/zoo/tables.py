@@ -15,7 +15,7 @@ from experiments.zoo.training import Goal, Schedule
 from jaxinterp.data.products import Gate, SobolG
 from jaxinterp.data.sets import breast_cancer
 from jaxinterp.data.tabular import Additive, Ishigami
-from jaxinterp.models.mlp import MLP
+from jaxinterp.models.architectures.mlp import MLP
 
 Function = Additive | Ishigami | SobolG | Gate
 

@@ -21,8 +21,8 @@ from jaxinterp.data.sequences import (
     induction,
     modular_addition,
 )
-from jaxinterp.models.recurrent import LSTMClassifier
-from jaxinterp.models.transformer import Transformer
+from jaxinterp.models.architectures.recurrent import LSTMClassifier
+from jaxinterp.models.architectures.transformer import Transformer
 
 LENGTH = 24
 CLASSES = 4

@@ -19,8 +19,8 @@ from jaxinterp.data.geometry import COLORS, SHAPES, TEXTURES
 from jaxinterp.data.sets import digits
 from jaxinterp.data.shapes import Shapes, shapes
 from jaxinterp.data.watermark import Watermark, watermark
-from jaxinterp.models.resnet import ResNet
-from jaxinterp.models.vit import ViT
+from jaxinterp.models.architectures.resnet import ResNet
+from jaxinterp.models.architectures.vit import ViT
 
 SIZE = 64
 CLASSES = len(SHAPES) * len(TEXTURES) * len(COLORS)

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Int
 
-from jaxinterp.data.examples import check_integer, draw
+from jaxinterp.checks import check_integer
+from jaxinterp.data.examples import draw
 
 # So many exchanges are tried for one that is wrong somewhere; there is always one.
 TRIES = 8

@@ -18,7 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxinterp.data.examples import check_choice, draw
+from jaxinterp.checks import check_choice
+from jaxinterp.data.examples import draw
 
 Target = Literal["continuous", "binary"]
 

@@ -7,12 +7,13 @@ a smaller one, bit for bit.
 from __future__ import annotations
 
 import functools
-import numbers
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+
+from jaxinterp.checks import check_integer
 
 # Examples are drawn in chunks by one compiled program, whatever the size of the set: to
 # compile it takes seconds, and the last bit of a sine depends on the program around it.
@@ -65,53 +66,4 @@ def check_key(key: Any) -> None:
         raise TypeError(
             f"The data are random and need a key. Write `key=jax.random.key(0)`; "
             f"{key!r} was given."
-        )
-
-
-def check_integer(name: str, value: Any, *, smallest: int) -> None:
-    """Raises unless an argument is a large enough integer, Python's or NumPy's.
-
-    Args:
-        name: of the argument.
-        value: what was given.
-        smallest: the smallest that makes sense.
-
-    Raises:
-        ValueError: if it is smaller, or no integer.
-    """
-    is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not is_integer or value < smallest:
-        raise ValueError(
-            f"`{name}` must be an integer of at least {smallest}, and is {value!r}."
-        )
-
-
-def check_fraction(name: str, value: Any) -> None:
-    """Raises unless an argument is a number, Python's or NumPy's, between 0 and 1.
-
-    Args:
-        name: of the argument.
-        value: what was given.
-
-    Raises:
-        ValueError: if it lies outside of [0, 1], or is no number.
-    """
-    if not isinstance(value, numbers.Real) or not 0 <= float(value) <= 1:
-        raise ValueError(f"`{name}` must lie between 0 and 1, and is {value!r}.")
-
-
-def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
-    """Raises unless an argument is one of the words that it may be.
-
-    Args:
-        name: of the argument.
-        value: what was given.
-        choices: the words.
-
-    Raises:
-        ValueError: if it is another; the message lists them.
-    """
-    if value not in choices:
-        raise ValueError(
-            f"`{name}` is {value!r}. There are: {', '.join(map(repr, choices))}."
         )

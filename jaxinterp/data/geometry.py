@@ -1,4 +1,4 @@
-r"""Flat shapes as signed distances, the marks of their textures, and colors.
+"""Flat shapes as signed distances, the marks of their textures, and colors.
 
 A shape is given in its own coordinates $(u, v)$, whose origin is its center and whose
 unit is its radius: it lies within the unit disk and touches its edge. A signed distance

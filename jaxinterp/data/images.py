@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from tqdm import tqdm
 
-from jaxinterp.data.examples import check_choice, check_integer
+from jaxinterp.checks import check_choice, check_integer
 
 OnError = Literal["raise", "report"]
 Fit = Literal["crop", "stretch"]

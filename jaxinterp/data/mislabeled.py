@@ -15,13 +15,8 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxinterp.data.examples import (
-    check_choice,
-    check_fraction,
-    check_integer,
-    check_key,
-    draw,
-)
+from jaxinterp.checks import check_choice, check_fraction, check_integer
+from jaxinterp.data.examples import check_key, draw
 
 Kind = Literal["symmetric", "pairflip", "instance"]
 

@@ -1,4 +1,4 @@
-r"""Products of functions of single features: Sobol's g-function, and logic gates.
+"""Products of functions of single features: Sobol's g-function, and logic gates.
 
 Their Shapley values, Sobol indices and partial dependence are exact, as in `tabular`.
 """
@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxinterp.data.examples import check_choice, check_integer, draw
+from jaxinterp.checks import check_choice, check_integer
+from jaxinterp.data.examples import draw
 from jaxinterp.data.tabular import (
     SobolIndices,
     Uniform,

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxinterp.data.examples import check_fraction, check_integer, check_key, draw
+from jaxinterp.checks import check_fraction, check_integer
+from jaxinterp.data.examples import check_key, draw
 
 
 class Evidence(NamedTuple):

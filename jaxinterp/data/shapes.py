@@ -1,4 +1,4 @@
-r"""Images of flat objects of which one is asked for, with a mask for every concept.
+"""Images of flat objects of which one is asked for, with a mask for every concept.
 
 Every image has one *target*, the only object with a white outline and larger than all
 others, and some *distractors*. The class is what the target is: its shape, texture and
@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxinterp.data.examples import check_fraction, check_integer, draw
+from jaxinterp.checks import check_fraction, check_integer
+from jaxinterp.data.examples import draw
 from jaxinterp.data.geometry import (
     COLORS,
     HUES,

@@ -17,7 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxinterp.data.examples import check_integer, draw
+from jaxinterp.checks import check_integer
+from jaxinterp.data.examples import draw
 
 
 class SobolIndices(NamedTuple):

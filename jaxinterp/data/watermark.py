@@ -15,13 +15,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxinterp.data.examples import (
-    check_choice,
-    check_fraction,
-    check_integer,
-    check_key,
-    draw,
-)
+from jaxinterp.checks import check_choice, check_fraction, check_integer
+from jaxinterp.data.examples import check_key, draw
 from jaxinterp.data.geometry import SHAPES, rgb
 from jaxinterp.data.shapes import AnyArray, shapes
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import jax
 
-from jaxinterp.trace.addresses import WITHIN
+from jaxinterp.tracing.recognition.addresses import WITHIN
 
 ApplyFn = Callable[..., Any]
 

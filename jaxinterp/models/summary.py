@@ -6,8 +6,8 @@ from typing import Any
 
 import jax
 
-from jaxinterp.trace.graph import Graph
-from jaxinterp.trace.transform import trace
+from jaxinterp.tracing.call import trace
+from jaxinterp.tracing.graph import Graph
 
 # The fields that a loaded model begins with, whose file imports this one.
 _LOADED = ("apply_fn", "variables")

@@ -1,4 +1,4 @@
-r"""Attributions as colors: one number per pixel, on a scale whose middle is zero.
+"""Attributions as colors: one number per pixel, on a scale whose middle is zero.
 
 $a$ is the attribution of one example, of shape `(height, width)` or with channels last.
 """

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
-from jaxinterp.featurevis.integers import checked_integer
+from jaxinterp.checks import checked_integer
 
 # Inches: around a grid, between its cells, and of a line above a cell.
 _EDGE, _GAP, _LINE = 0.08, 0.06, 0.12

@@ -13,16 +13,16 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from jaxinterp.rules.any_site import Norm
 from jaxinterp.rules.rule import (
     Absorbed,
-    Norm,
     Rule,
     RuleSiteError,
     absorbed_by,
     contributions,
 )
 from jaxinterp.rules.stabilize import Stabilizer, check_nonnegative, stabilizer
-from jaxinterp.trace.layer import Layer
+from jaxinterp.tracing.layer.layer import Layer
 
 
 def need_affine(rule: Rule, layer: Layer) -> None:

@@ -15,7 +15,7 @@ from jaxinterp.rules.affine import need_affine
 from jaxinterp.rules.rule import Absorbed, Rule
 from jaxinterp.rules.signed import Convention, default_stabilizer
 from jaxinterp.rules.stabilize import Stabilizer, stabilizer
-from jaxinterp.trace.layer import Layer
+from jaxinterp.tracing.layer.layer import Layer
 
 
 @dataclasses.dataclass(frozen=True)

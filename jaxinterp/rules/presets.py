@@ -13,16 +13,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from jaxinterp.rules.activations import BetaSmooth, DeconvReLU, GuidedReLU
 from jaxinterp.rules.affine import Epsilon, Gamma
+from jaxinterp.rules.any_site import Gradient, Norm, Pass, Uniform
 from jaxinterp.rules.composite import Composite
 from jaxinterp.rules.first_layer import Flat, WSquare, ZBox
-from jaxinterp.rules.gated import SignalTakesAll
+from jaxinterp.rules.products import SignalTakesAll
 from jaxinterp.rules.redirected import RedirectedReLU, SmoothMaxPool, Weighting
-from jaxinterp.rules.relu import BetaSmooth, DeconvReLU, GuidedReLU
-from jaxinterp.rules.rule import Gradient, Norm, Pass, Rule, Uniform
+from jaxinterp.rules.rule import Rule
 from jaxinterp.rules.signed import AlphaBeta, ZPlus
 from jaxinterp.rules.stabilize import Stabilizer
-from jaxinterp.trace.selectors import first, of_role
+from jaxinterp.tracing.selectors import first, of_role
 
 
 def _base() -> Composite:

@@ -1,4 +1,4 @@
-r"""Modified derivatives for making pictures: what is dead still gets a direction.
+"""Modified derivatives for making pictures: what is dead still gets a direction.
 
 These belong in gradient composites. Here the gradient $g$ that reaches the output of a
 site is that of a quantity to be *maximized*: where $g > 0$ more is better.
@@ -16,8 +16,8 @@ import numpy as np
 from jax import lax
 
 from jaxinterp.rules.rule import Rule, RuleSiteError
-from jaxinterp.trace.layer import Layer
-from jaxinterp.trace.roles import KINDS, Kind, Role
+from jaxinterp.tracing.facts.roles import KINDS, Kind, Role
+from jaxinterp.tracing.layer.layer import Layer
 
 Weighting = Literal["average", "l2"]
 

@@ -1,4 +1,4 @@
-r"""Rules that treat positive and negative contributions apart: alpha-beta and z-plus.
+"""Rules that treat positive and negative contributions apart: alpha-beta and z-plus.
 
 Notation as in `affine.py`. The positive contributions to $z$ are $L_{W^+}(x^+) +
 L_{W^-}(x^-)$, the negative ones $L_{W^-}(x^+) + L_{W^+}(x^-)$.
@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jaxinterp.rules.affine import need_affine, signed_linear
 from jaxinterp.rules.rule import Absorbed, Rule
 from jaxinterp.rules.stabilize import Stabilizer, check_nonnegative, stabilizer
-from jaxinterp.trace.layer import Layer
+from jaxinterp.tracing.layer.layer import Layer
 
 Convention = Literal["zennit", "innvestigate"]
 

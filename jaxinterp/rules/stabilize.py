@@ -14,7 +14,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxinterp.trace.layer import Layer
+from jaxinterp.tracing.layer.layer import Layer
 
 
 @dataclasses.dataclass(frozen=True)

@@ -32,7 +32,7 @@ def _matrix_of_masks(w, x):
 def test_relevance_adds_up_to_the_score(model):
     attribute = ji.attribution.lrp(model, composite=epsilon_plus(1e-12))
     found = attribute(W, X, TARGET).sum(axis=1)
-    expected = ji.attribution.logit(model(W, X), TARGET)
+    expected = ji.objectives.logit(model(W, X), TARGET)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -45,7 +45,7 @@ def test_masked_tokens_keep_their_relevance():
     tokens = jnp.array([[1, 2, 0], [3, 0, 4]])
     attribute = ji.attribution.lrp(model, composite=epsilon_plus(1e-12), at="embed")
     found = attribute(variables, tokens, TARGET)
-    expected = ji.attribution.logit(model(variables, tokens), TARGET)
+    expected = ji.objectives.logit(model(variables, tokens), TARGET)
     np.testing.assert_allclose(found.sum(axis=(1, 2)), expected, rtol=1e-4)
     np.testing.assert_array_equal(found[0, 2], 0)
 
@@ -56,7 +56,7 @@ def test_a_choice_by_the_input_goes_back_through_the_chosen(rule):
         return jnp.where(x @ w > 0, 2 * (x @ w), x @ w)
 
     found = ji.attribution.lrp(model, composite=Composite([("*", rule)]))(W, X, TARGET)
-    expected = ji.attribution.logit(model(W, X), TARGET)
+    expected = ji.objectives.logit(model(W, X), TARGET)
     np.testing.assert_allclose(found.sum(axis=1), expected, rtol=1e-5)
 
 
@@ -67,7 +67,7 @@ def test_a_rule_for_several_results_is_an_error_that_says_what_to_write():
     strict = Composite([("*", Epsilon())])
     with pytest.raises(SeveralResultsError, match=r"\(at\('top_k'\), Gradient\(\)\)"):
         ji.attribution.lrp(model, composite=strict)(W, X, TARGET)
-    mended = Composite([(ji.rules.at("top_k"), ji.rules.Gradient())]) + strict
+    mended = Composite([(ji.at("top_k"), ji.rules.Gradient())]) + strict
     assert ji.attribution.lrp(model, composite=mended)(W, X, TARGET).shape == X.shape
 
 
@@ -82,7 +82,7 @@ def test_a_gather_filled_with_negative_numbers_is_not_proven_nonnegative():
         fill = jnp.full_like(r[:, :1], -3.0)
         return jnp.concatenate([r[:, :1], fill, r[:, 2:3]], axis=1) @ w[:3]
 
-    plus = Composite([(ji.rules.of_role("dense"), ji.rules.ZPlus())]) + epsilon_plus()
+    plus = Composite([(ji.of_role("dense"), ji.rules.ZPlus())]) + epsilon_plus()
     found, expected = (
         ji.attribution.lrp(f, composite=plus)(W, X, TARGET) for f in (model, spelled)
     )
@@ -104,19 +104,19 @@ def test_variables_may_hold_what_is_no_array():
     variables = {"w": W, "n": 3, "mode": "linear"}
     attribute = ji.attribution.integrated_gradients(model, steps=3, batch_size=1)
     found = attribute(variables, X, TARGET).sum(axis=1)
-    expected = ji.attribution.logit(model(variables, X), TARGET)
+    expected = ji.objectives.logit(model(variables, X), TARGET)
     np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
 def test_a_model_without_operations_can_be_explained():
     attribute = ji.attribution.integrated_gradients(lambda _, x: x)
     np.testing.assert_allclose(
-        attribute(None, X, TARGET).sum(axis=1), ji.attribution.logit(X, TARGET)
+        attribute(None, X, TARGET).sum(axis=1), ji.objectives.logit(X, TARGET)
     )
 
 
 def test_an_address_inside_of_a_combined_selector_must_exist():
-    lines = [(ji.rules.at("nowhere") | ji.rules.at("w"), Epsilon()), ("*", Epsilon())]
+    lines = [(ji.at("nowhere") | ji.at("w"), Epsilon()), ("*", Epsilon())]
     with pytest.raises(ValueError, match="No site matches 'nowhere'"):
         ji.attribution.lrp(_gated, composite=Composite(lines))(W, X, TARGET)
 

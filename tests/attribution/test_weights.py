@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jaxinterp as ji
 from jaxinterp import rules
 from jaxinterp.attribution import (
     gradient,
@@ -20,9 +21,8 @@ from jaxinterp.attribution import (
     lrp,
     smooth,
 )
+from tests.attribution import models
 from tests.compiled import compiled
-
-from . import models
 
 X, TARGET = models.images(), models.targets()
 WANTED = models.normal(30, *X.shape)
@@ -38,7 +38,7 @@ def unpooled(v, x):
 
 def with_rule(rule):
     """Returns LRP with one rule in all convolutions and dense layers."""
-    kernels = rules.of_role("convolution", "dense")
+    kernels = ji.of_role("convolution", "dense")
     composite = rules.Composite([(kernels, rule)]) + rules.epsilon_plus()
     return lrp(unpooled, composite=composite)
 

@@ -25,7 +25,7 @@ from experiments.zoo.standardize import Standardize
 from experiments.zoo.table import table
 from experiments.zoo.training import Goal, Schedule
 from jaxinterp.data.sets import digits
-from jaxinterp.models.mlp import MLP
+from jaxinterp.models.architectures.mlp import MLP
 
 OURS = ("experiments", "jaxinterp")
 VARIABLES = {

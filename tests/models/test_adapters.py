@@ -188,7 +188,7 @@ def test_linen_settings_reach_the_module():
 
 def test_function_needs_no_variables():
     apply_fn, variables = ji.models.from_function(lambda x: x**2)
-    attribute = ji.attribution.gradient(apply_fn, score=ji.attribution.total)
+    attribute = ji.attribution.gradient(apply_fn, score=ji.objectives.total)
     np.testing.assert_allclose(attribute(variables, IMAGES), 2 * IMAGES)
 
 

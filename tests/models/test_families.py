@@ -10,7 +10,7 @@ import pytest
 
 import jaxinterp as ji
 from jaxinterp import models
-from jaxinterp.attribution import total
+from jaxinterp.objectives import total
 from tests.compiled import compiled
 from tests.models.families import (
     CONVOLUTIONAL,

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import jaxinterp as ji
-from jaxinterp.attribution import total
-from jaxinterp.models.dcgan import DCGANDiscriminator, DCGANGenerator
-from jaxinterp.models.mlp import ACTIVATIONS, MLP, gelu
-from jaxinterp.models.vae import VAE
+from jaxinterp.models.architectures.dcgan import DCGANDiscriminator, DCGANGenerator
+from jaxinterp.models.architectures.mlp import ACTIVATIONS, MLP, gelu
+from jaxinterp.models.architectures.vae import VAE
+from jaxinterp.objectives import total
 from tests.models.families import FAMILIES, built
 from tests.models.random_variables import random_variables
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import jaxinterp as ji
-from jaxinterp.models.attention import Attention, rotate
-from jaxinterp.models.bert import Bert
-from jaxinterp.models.llama import Llama
-from jaxinterp.models.transformer import Transformer
-from jaxinterp.models.vit import ViT
+from jaxinterp.models.architectures.attention import Attention, rotate
+from jaxinterp.models.architectures.bert import Bert
+from jaxinterp.models.architectures.llama import Llama
+from jaxinterp.models.architectures.transformer import Transformer
+from jaxinterp.models.architectures.vit import ViT
 from tests.compiled import compiled
 from tests.models.families import TOKENS, TRANSFORMERS, built
 from tests.models.random_variables import random_variables

@@ -12,14 +12,18 @@ import numpy as np
 import pytest
 
 import jaxinterp as ji
-from jaxinterp.models.alexnet import AlexNet
-from jaxinterp.models.convnext import ConvNeXt
-from jaxinterp.models.googlenet import GoogLeNet, LocalResponseNorm
-from jaxinterp.models.lenet import LeNet
-from jaxinterp.models.pooling import adaptive_mean, ceil_max_pool, max_pool
-from jaxinterp.models.resnet import ResNet, ResNet8
-from jaxinterp.models.squeezenet import SqueezeNet
-from jaxinterp.models.vgg import VGG
+from jaxinterp.models.architectures.alexnet import AlexNet
+from jaxinterp.models.architectures.convnext import ConvNeXt
+from jaxinterp.models.architectures.googlenet import GoogLeNet, LocalResponseNorm
+from jaxinterp.models.architectures.lenet import LeNet
+from jaxinterp.models.architectures.pooling import (
+    adaptive_mean,
+    ceil_max_pool,
+    max_pool,
+)
+from jaxinterp.models.architectures.resnet import ResNet, ResNet8
+from jaxinterp.models.architectures.squeezenet import SqueezeNet
+from jaxinterp.models.architectures.vgg import VGG
 from tests.models.families import CONVOLUTIONAL, built
 
 every_family = pytest.mark.parametrize("name", CONVOLUTIONAL)

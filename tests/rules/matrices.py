@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+import jaxinterp as ji
 from jaxinterp import rules
 from tests.oracles import linear_maps
 
@@ -46,7 +47,7 @@ class Affine:
     def received(self, rule: rules.Rule) -> Any:
         """Returns the relevance of the input under a rule; a relu before it passes."""
         composite = rules.Composite(
-            [(rules.of_role("activation"), rules.Pass()), ("*", rule)]
+            [(ji.of_role("activation"), rules.Pass()), ("*", rule)]
         )
         return relevance_through(
             self.apply_fn, composite, self.variables, self.x, self.relevance

@@ -9,7 +9,7 @@ import pytest
 
 import jaxinterp as ji
 from jaxinterp import rules
-from jaxinterp.attribution import total
+from jaxinterp.objectives import total
 from jaxinterp.rules import Stabilizer
 from tests.compiled import compiled
 from tests.oracles import rules as oracle
@@ -97,7 +97,7 @@ def test_the_books_of_every_rule_balance(layer):
 
     composite = rules.Composite(
         [
-            (rules.of_role("activation"), rules.Pass()),
+            (ji.of_role("activation"), rules.Pass()),
             *((f"rule{i:02}*", rule) for i, rule in enumerate(TEXTBOOK)),
         ]
     )

@@ -13,7 +13,7 @@ from jax.extend.core import primitives as p
 import jaxinterp as ji
 from jaxinterp import rules
 from jaxinterp.rules import Composite, Epsilon, Flat, Gradient, Norm, ZPlus
-from jaxinterp.trace import AddressError
+from jaxinterp.tracing import AddressError
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(2, 4))
@@ -52,16 +52,16 @@ def test_the_first_line_that_matches_is_taken():
     [
         ("*", "stem relu body tanh add head"),
         ("*e*", "stem relu head"),
-        (rules.first(), "stem"),
-        (rules.last(), "head"),
-        (rules.of_role("dense"), "stem body head"),
-        (rules.of_role("dense") & ~rules.first(), "body head"),
-        (rules.first() | rules.last(), "stem head"),
-        (rules.of_role("activation", "add"), "relu tanh add"),
-        (rules.of_primitive(p.tanh_p), "tanh"),
-        (rules.of_primitive(p.dot_general_p) & "h*", "head"),
-        (rules.where(lambda node: node.address.endswith("d")), "add head"),
-        (~rules.of_role("dense") & ~rules.at("relu"), "tanh add"),
+        (ji.first(), "stem"),
+        (ji.last(), "head"),
+        (ji.of_role("dense"), "stem body head"),
+        (ji.of_role("dense") & ~ji.first(), "body head"),
+        (ji.first() | ji.last(), "stem head"),
+        (ji.of_role("activation", "add"), "relu tanh add"),
+        (ji.of_primitive(p.tanh_p), "tanh"),
+        (ji.of_primitive(p.dot_general_p) & "h*", "head"),
+        (ji.where(lambda node: node.address.endswith("d")), "add head"),
+        (~ji.of_role("dense") & ~ji.at("relu"), "tanh add"),
     ],
     ids=str,
 )
@@ -82,7 +82,7 @@ def test_composites_add_up_in_order():
 
 
 def test_a_composite_prints_as_a_numbered_list():
-    composite = Composite([("stem", Flat()), (rules.of_role("dense"), Epsilon(0.25))])
+    composite = Composite([("stem", Flat()), (ji.of_role("dense"), Epsilon(0.25))])
     assert str(composite).splitlines() == [
         "1  at('stem')        Flat()",
         "2  of_role('dense')  Epsilon(epsilon=0.25)",
@@ -93,7 +93,7 @@ def test_indexing_needs_no_line_but_may_have_one_by_name():
     def model(v, x):
         return (x @ v["stem"]["w"])[:, ::2].reshape(-1) * 1.0
 
-    composite = Composite([(rules.of_role("dense", "scale"), Epsilon())])
+    composite = Composite([(ji.of_role("dense", "scale"), Epsilon())])
     assert ji.plan(model, composite, W, X).coverage == 1
     (site,) = (n.address for n in ji.trace(model, W, X) if "slice" in n.address)
     named = Composite([(site, rules.Stop())]) + composite
@@ -175,7 +175,7 @@ def test_a_site_without_a_line_is_an_error_that_names_it(model, text, role, prim
     assert f"Composite([(at({site!r}), Norm())]) + composite" in message
     assert "composite + Composite([('*', Gradient())])" in message
     remedies = (
-        Composite([(rules.at(site), Norm())]) + composite,
+        Composite([(ji.at(site), Norm())]) + composite,
         composite + Composite([("*", Gradient())]),
     )
     for remedy in remedies:
@@ -197,7 +197,7 @@ def test_the_error_counts_further_sites():
 
 
 def test_a_plan_says_which_line_chose_each_rule():
-    composite = Composite([("body", ZPlus()), (rules.of_role("dense"), Epsilon())])
+    composite = Composite([("body", ZPlus()), (ji.of_role("dense"), Epsilon())])
     plan = ji.plan(mlp, composite, W, X)
     assert [
         (row.site, row.role, str(row.rule), row.chosen_by) for row in plan.rows

@@ -7,7 +7,7 @@ import pytest
 from jax import lax
 
 from jaxinterp import rules
-from jaxinterp.trace.errors import BatchAxisError
+from jaxinterp.tracing.errors import BatchAxisError
 
 from .replay import relevance_through
 

@@ -10,7 +10,7 @@ from jax import lax
 
 import jaxinterp as ji
 from jaxinterp import rules
-from jaxinterp.trace.errors import BatchAxisError
+from jaxinterp.tracing.errors import BatchAxisError
 from tests.compiled import compiled
 from tests.oracles import redirected as oracle
 
@@ -213,7 +213,7 @@ def test_the_linearized_gradient_does_not_depend_on_the_input():
 
 def test_composites_for_pictures_combine_in_front():
     both = (
-        rules.Composite([(rules.of_role("activation"), rules.RedirectedReLU())])
+        rules.Composite([(ji.of_role("activation"), rules.RedirectedReLU())])
         + rules.smooth_max_pool()
     )
 

@@ -12,9 +12,9 @@ import pytest
 
 import jaxinterp as ji
 from jaxinterp import rules
-from jaxinterp.attribution import total
-from jaxinterp.trace.errors import RuleResultError
-from jaxinterp.trace.layer import Layer, received_by
+from jaxinterp.objectives import total
+from jaxinterp.tracing.errors import RuleResultError
+from jaxinterp.tracing.layer.layer import Layer, received_by
 from tests.oracles import rules as oracle
 
 from .replay import everywhere, relevance_through
@@ -169,7 +169,7 @@ def test_a_stopped_branch_receives_nothing_and_the_ledger_shows_it():
     composite = rules.Composite(
         [
             ("tanh", rules.Stop()),
-            (rules.of_role("activation"), rules.Pass()),
+            (ji.of_role("activation"), rules.Pass()),
             ("*", rules.Norm(0.0)),
         ]
     )
@@ -203,7 +203,7 @@ def test_pass_and_gradient():
 )
 def test_a_rule_at_a_site_without_meaning_says_where(f, rule, needs):
     w = RNG.normal(size=(4, 2))
-    composite = rules.Composite([(rules.of_role("add"), rule), ("*", rule)])
+    composite = rules.Composite([(ji.of_role("add"), rule), ("*", rule)])
     with pytest.raises(rules.RuleSiteError, match=needs) as error:
         relevance_through(f, composite, w, A, np.ones(np.shape(f(w, A))))
     message = str(error.value)
@@ -211,7 +211,7 @@ def test_a_rule_at_a_site_without_meaning_says_where(f, rule, needs):
     assert "test_rule.py:" in message
     site, role = message.split("needs ")[1].split("and '")[1].split("' is of role ")
     # What it recommends, written in front, helps.
-    helped = rules.Composite([(rules.at(site), rules.Norm())]) + everywhere(
+    helped = rules.Composite([(ji.at(site), rules.Norm())]) + everywhere(
         rules.Gradient()
     )
     assert role

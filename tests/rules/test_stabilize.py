@@ -7,7 +7,7 @@ from jax import lax
 
 from jaxinterp import rules
 from jaxinterp.rules.stabilize import Stabilizer, stabilizer
-from jaxinterp.trace.errors import BatchAxisError
+from jaxinterp.tracing.errors import BatchAxisError
 from tests.oracles import stabilizers as oracle
 
 from .replay import relevance_through

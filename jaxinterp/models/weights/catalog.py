@@ -17,18 +17,18 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxinterp.models.alexnet import AlexNet
-from jaxinterp.models.bert import Bert
-from jaxinterp.models.convnext import ConvNeXt
-from jaxinterp.models.googlenet import GoogLeNet
-from jaxinterp.models.lenet import LeNet
-from jaxinterp.models.llama import Llama
-from jaxinterp.models.mlp import MLPGenerator
-from jaxinterp.models.resnet import ResNet, ResNet8
-from jaxinterp.models.squeezenet import SqueezeNet
-from jaxinterp.models.transformer import Transformer
-from jaxinterp.models.vgg import VGG
-from jaxinterp.models.vit import ViT
+from jaxinterp.models.architectures.alexnet import AlexNet
+from jaxinterp.models.architectures.bert import Bert
+from jaxinterp.models.architectures.convnext import ConvNeXt
+from jaxinterp.models.architectures.googlenet import GoogLeNet
+from jaxinterp.models.architectures.lenet import LeNet
+from jaxinterp.models.architectures.llama import Llama
+from jaxinterp.models.architectures.mlp import MLPGenerator
+from jaxinterp.models.architectures.resnet import ResNet, ResNet8
+from jaxinterp.models.architectures.squeezenet import SqueezeNet
+from jaxinterp.models.architectures.transformer import Transformer
+from jaxinterp.models.architectures.vgg import VGG
+from jaxinterp.models.architectures.vit import ViT
 from jaxinterp.models.weights import text, vision
 from jaxinterp.models.weights.hub import HubFile
 from jaxinterp.models.weights.names import NameMap

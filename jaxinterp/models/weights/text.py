@@ -1,4 +1,4 @@
-r"""Name maps of transformers: GPT-2, BERT, Llama and ViT, and a generator of digits.
+"""Name maps of transformers: GPT-2, BERT, Llama and ViT, and a generator of digits.
 
 Each map is a function of the model, which has the sizes of the checkpoint, because a
 checkpoint stores the kernels of all heads as one matrix and only the model knows how
@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from jaxinterp.models.bert import Bert
-from jaxinterp.models.llama import Llama
-from jaxinterp.models.transformer import Transformer
-from jaxinterp.models.vit import ViT
+from jaxinterp.models.architectures.bert import Bert
+from jaxinterp.models.architectures.llama import Llama
+from jaxinterp.models.architectures.transformer import Transformer
+from jaxinterp.models.architectures.vit import ViT
 from jaxinterp.models.weights.names import Convert, Entry, NameMap
 from jaxinterp.models.weights.torch_lines import convolution, dense, layer_norm
 

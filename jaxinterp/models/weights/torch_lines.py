@@ -1,4 +1,4 @@
-r"""Layers of torch: the lines that the name maps of torch's checkpoints are made of.
+"""Layers of torch: the lines that the name maps of torch's checkpoints are made of.
 
 Torch has kernels `(out, in, height, width)` and dense kernels `(out, in)`; ours are
 `(height, width, in, out)` and `(in, out)`. What torch calls the weight of a norm is our

@@ -1,4 +1,4 @@
-r"""Name maps of image networks: torchvision's checkpoints, Caffe's and Keras's.
+"""Name maps of image networks: torchvision's checkpoints, Caffe's and Keras's.
 
 A map is a value that `fill` takes beside the shapes of the model's variables. Torch
 flattens features channels first and ours are flattened channels last, so the first
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from jaxinterp.models import alexnet, vgg
+from jaxinterp.models.architectures import alexnet, vgg
 from jaxinterp.models.weights.names import Convert, Entry, NameMap
 from jaxinterp.models.weights.torch_lines import (
     batch_norm,

@@ -13,11 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxinterp.models.bert import Bert
-from jaxinterp.models.llama import Llama
-from jaxinterp.models.mlp import MLPGenerator
-from jaxinterp.models.transformer import Transformer
-from jaxinterp.models.vit import ViT
+from jaxinterp.models.architectures.bert import Bert
+from jaxinterp.models.architectures.llama import Llama
+from jaxinterp.models.architectures.mlp import MLPGenerator
+from jaxinterp.models.architectures.transformer import Transformer
+from jaxinterp.models.architectures.vit import ViT
 from jaxinterp.models.weights import WeightsError, fill, text
 
 TOKENS = np.array([[3, 1, 4, 1, 5, 9], [2, 6, 5, 3, 5, 8]])

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 from jaxinterp.models.adapters import from_keras
-from jaxinterp.models.alexnet import AlexNet
-from jaxinterp.models.convnext import ConvNeXt
-from jaxinterp.models.googlenet import GoogLeNet
-from jaxinterp.models.lenet import LeNet
-from jaxinterp.models.resnet import ResNet, ResNet8
-from jaxinterp.models.squeezenet import SqueezeNet
-from jaxinterp.models.vgg import VGG
+from jaxinterp.models.architectures.alexnet import AlexNet
+from jaxinterp.models.architectures.convnext import ConvNeXt
+from jaxinterp.models.architectures.googlenet import GoogLeNet
+from jaxinterp.models.architectures.lenet import LeNet
+from jaxinterp.models.architectures.resnet import ResNet, ResNet8
+from jaxinterp.models.architectures.squeezenet import SqueezeNet
+from jaxinterp.models.architectures.vgg import VGG
 from jaxinterp.models.weights import WeightsError, fill, vision
 from jaxinterp.models.weights.readers import read_tensors
 from tests.architectures import randomize

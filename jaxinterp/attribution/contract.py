@@ -1,0 +1,89 @@
+"""What every attribution method is, and the checks that all of them share.
+
+A method is `method(apply_fn, *, hyperparameters) -> attribute`, and
+`attribute(variables, inputs, target=None, key=None)` returns attributions with the
+structure, shapes and dtypes of `inputs`, or with `at` of the activation at a site. No
+method jits; all may be jitted, vmapped and differentiated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+from jax.core import Tracer
+
+from jaxinterp.tracing.call import check_arrays
+from jaxinterp.tracing.selectors import Selector
+
+At = Selector | str | None
+
+
+@runtime_checkable
+class Attribution(Protocol):
+    """A function that says how much each entry of the inputs matters."""
+
+    def __call__(
+        self, variables: Any, inputs: Any, target: Any = None, key: Any = None
+    ) -> Any:
+        """Returns attributions in the structure, shapes and dtypes of `inputs`."""
+        ...
+
+
+def check_inputs(inputs: Any, at: At) -> None:
+    """Raises if inputs cannot be differentiated and no site is given instead.
+
+    Args:
+        inputs: the batch to be explained.
+        at: the site whose activation is explained, if any.
+
+    Raises:
+        TypeError: if a leaf is not an array, or is of integers and `at` is not given.
+        ValueError: if leaves disagree on the size of the batch.
+    """
+    check_arrays(inputs)
+    sizes = {}
+    for path, leaf in jax.tree.leaves_with_path(inputs):
+        name = f"inputs{jax.tree_util.keystr(path)}"
+        if leaf.ndim == 0:
+            raise ValueError(
+                f"`{name}` is a scalar; its first axis must be the batch.\n"
+                "Write `inputs[None]` for a single example."
+            )
+        sizes[name] = leaf.shape[0]
+        if at is None and not jnp.issubdtype(leaf.dtype, jnp.inexact):
+            raise TypeError(
+                f"`{name}` has dtype {leaf.dtype}; only real numbers have a gradient.\n"
+                "For tokens give the address of their embedding, such as "
+                "`at='Model/Embed_0'`;\n"
+                "`print(jaxinterp.trace(apply_fn, variables, inputs))` lists them.\n"
+                "Bind masks and other integers to the model, "
+                "`lambda v, x: model.apply(v, x, mask)`; images convert with "
+                "`inputs.astype(jnp.float32)`."
+            )
+    if len(set(sizes.values())) > 1:
+        raise ValueError(f"All inputs must have the same batch size; found {sizes}.")
+
+
+def examples_in(inputs: Any) -> int:
+    """Returns the number of examples.
+
+    Args:
+        inputs: the batch to be explained, as `check_inputs` has found it right.
+    """
+    return jax.tree.leaves(inputs)[0].shape[0]
+
+
+def check_target(run: Callable[[Any], Any], inputs: Any, target: Any) -> None:
+    """Raises what is wrong with a target before a jitted loop hides its values.
+
+    Args:
+        run: a function of the inputs that looks at the target; it is only traced.
+        inputs: the batch to be explained.
+        target: as the score takes it; nothing is checked under an outer `jit`.
+    """
+    leaves = jax.tree.leaves((inputs, target))
+    if not any(isinstance(leaf, Tracer) for leaf in leaves):
+        jax.eval_shape(run, inputs)

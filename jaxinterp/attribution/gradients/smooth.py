@@ -1,0 +1,136 @@
+r"""Attribution under noise: SmoothGrad, its square, and VarGrad, of any attribution.
+
+$a(x)$ is the attribution of an example, $\xi_k$ the noise of sample $k$. Noise is drawn
+once for each sample and is the same for all examples of a batch, so that an
+example's result does not depend on its neighbors.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+
+from jaxinterp.attribution.contract import Attribution, check_inputs, check_target
+from jaxinterp.loop.sums import summed
+from jaxinterp.perturbation.noise import Scale, with_noise
+
+Statistic = Literal["mean", "square", "variance"]
+
+
+def smooth(
+    attribution_fn: Attribution,
+    *,
+    samples: int = 25,
+    noise_level: float = 0.15,
+    scale: Scale = "range",
+    statistic: Statistic = "mean",
+    batch_size: int | None = None,
+) -> Attribution:
+    r"""Attributes by an attribution's mean, mean square or variance under input noise.
+
+    $$\bar a(x) = \frac1n \sum_k a(x + \xi_k), \; \xi_k \sim \mathcal{N}(0, \sigma^2)$$
+
+    `statistic="mean"` is SmoothGrad, `"square"` the mean of $a^2$ (SmoothGrad-squared),
+    `"variance"` VarGrad, $\frac1n \sum_k (a_k - \bar a)^2$. Time grows with `samples`;
+    memory with `batch_size`.
+
+    Args:
+        attribution_fn: any attribution function of real-valued inputs.
+        samples: number $n$ of noisy copies.
+        noise_level: $\sigma$; with `scale="range"` as a fraction of the range (maximum
+            minus minimum) of each example, with `scale="absolute"` in the units of the
+            inputs.
+        scale: what `noise_level` is relative to.
+        statistic: what is taken over the samples.
+        batch_size: how many samples to take at once; all of them by default.
+
+    Returns:
+        An attribution function that needs a `key`; its values have the units of
+        `attribution_fn`, or their square.
+
+    Raises:
+        ValueError: if a hyperparameter is out of range, or when called without a key.
+        TypeError: when called, if the inputs are not real numbers, such as tokens.
+
+    References:
+        Smilkov et al., 2017, section 2.3 [smilkov2017smoothgrad]; Hooker et al., 2019,
+        section 3.2 (squared) [hooker2019benchmark]; Adebayo et al., 2018, section 2
+        (VarGrad) [adebayo2018sanity].
+
+    Example:
+        >>> from jaxinterp.attribution import gradient
+        >>> from jaxinterp.objectives import total
+        >>> attribute = smooth(gradient(lambda w, x: w * x, score=total), samples=4)
+        >>> attribute(2.0, jnp.array([[1.0, 3.0]]), key=jax.random.key(0)).tolist()
+        [[2.0, 2.0]]
+    """
+    _check(samples, noise_level, scale, statistic)
+
+    def step(context: Any, sample: Any) -> Any:
+        variables, inputs, target, key, center = context
+        noise_key, inner_key = jax.random.split(jax.random.fold_in(key, sample))
+        noisy = with_noise(noise_key, inputs, noise_level, scale)
+        value = attribution_fn(variables, noisy, target, inner_key)
+        if statistic == "variance":
+            value = jax.tree.map(jnp.subtract, value, center)
+        first = jax.tree.map(lambda a: a / samples, value)
+        if statistic == "mean":
+            return first
+        second = jax.tree.map(lambda a: a * a / samples, value)
+        return second if statistic == "square" else (first, second)
+
+    sum_over = summed(step, batch_size=batch_size, name="smoothing")
+
+    def attribute(
+        variables: Any, inputs: Any, target: Any = None, key: Any = None
+    ) -> Any:
+        _check_noisy(inputs)
+        if key is None:
+            raise ValueError(
+                "smooth() draws noise and needs a key. Write "
+                "`attribute(variables, inputs, target, key=jax.random.key(0))`."
+            )
+        check_target(
+            lambda x: attribution_fn(variables, x, target, key), inputs, target
+        )
+        if statistic != "variance":
+            return sum_over((variables, inputs, target, key, None), jnp.arange(samples))
+        # Around the attribution without noise, the squares hardly cancel.
+        center = attribution_fn(variables, inputs, target, key)
+        context = (variables, inputs, target, key, center)
+        result = sum_over(context, jnp.arange(samples))
+        return jax.tree.map(lambda m, s: jnp.maximum(s - m * m, 0), *result)
+
+    return attribute
+
+
+def _check_noisy(inputs: Any) -> None:
+    for path, leaf in jax.tree.leaves_with_path(inputs):
+        if hasattr(leaf, "dtype") and not jnp.issubdtype(leaf.dtype, jnp.inexact):
+            raise TypeError(
+                f"smooth() adds noise, and `inputs{jax.tree_util.keystr(path)}` has "
+                f"dtype {leaf.dtype}.\nFor tokens start at their embedding:\n"
+                "    encode, decode = jaxinterp.split(apply_fn, 'Model/Embed_0')\n"
+                "    def model(variables, activation):\n"
+                "        return decode(variables, activation, tokens)\n"
+                "and give `smooth(gradient(model))` what `encode(variables, tokens)` "
+                "returns."
+            )
+    check_inputs(inputs, None)
+
+
+def _check(samples: Any, noise_level: Any, scale: Any, statistic: Any) -> None:
+    if not isinstance(samples, int) or samples < 1:
+        raise ValueError(f"smooth: `samples` must be at least 1, and is {samples!r}.")
+    if not noise_level >= 0:
+        raise ValueError(
+            f"smooth: `noise_level` must be at least 0, and is {noise_level!r}."
+        )
+    if scale not in ("range", "absolute"):
+        raise ValueError(f"smooth: `scale` is 'range' or 'absolute', not {scale!r}.")
+    if statistic not in ("mean", "square", "variance"):
+        raise ValueError(
+            f"smooth: `statistic` is 'mean', 'square' or 'variance', not {statistic!r}."
+        )

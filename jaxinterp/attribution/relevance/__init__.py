@@ -1,0 +1,1 @@
+"""Attribution by rules of the backward pass: relevance, modified gradients."""

@@ -1,0 +1,1 @@
+"""Objectives that compare images: with others, or within a group."""

@@ -1,0 +1,77 @@
+"""Caricature as an objective: more of what a layer sees in another image.
+
+Notation: $a$ is the activation of a site for the image that is made and $t$ that for
+the image it is compared with, which `capture` returns.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+
+from jaxinterp.featurevis.comparisons.match import check_same_shape, entries
+from jaxinterp.objectives.direction import as_target, check_power, dot_cosine
+from jaxinterp.objectives.objective import Objective, Shapes, View, Where
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class Caricature(Objective):
+    """The agreement with an activation as a whole.
+
+    Attributes:
+        site: whose activation is read.
+        cosine_power: the exponent of the cosine.
+        target: activations, `(units, *positions, channels)`.
+    """
+
+    site: Where = dataclasses.field(metadata={"static": True})
+    cosine_power: float = dataclasses.field(metadata={"static": True})
+    target: Any
+
+    @property
+    def sites(self) -> tuple[Where, ...]:
+        """The one place that it reads."""
+        return (self.site,)
+
+    def bound(self, shapes: Shapes) -> Objective:
+        """Returns it as it is, if the shapes are the same."""
+        check_same_shape(self.target, shapes.activations[self.site], self.site)
+        return self
+
+    def __call__(self, view: View) -> Any:
+        """Returns the score of each picture."""
+        a = entries(view.activations[self.site])
+        return dot_cosine(a, self.target.reshape(-1), self.cosine_power)
+
+
+def caricature(site: Where, target: Any, *, cosine_power: float = 1.0) -> Objective:
+    r"""Looks for more of what a layer sees in another picture.
+
+    $$(a \cdot t)\,\max(0.1, \cos(a, t))^p$$
+
+    Unlike `match` it exaggerates: a longer $a$ in the same direction is better.
+
+    Args:
+        site: whose activation is read.
+        target: the activation $t$ there, the units first, as `capture` returns it for a
+            batch: `(units, *positions, channels)`.
+        cosine_power: the exponent $p$; 0 is the dot product.
+
+    Returns:
+        An objective, in the units of the activation, squared.
+
+    Raises:
+        TypeError: if the target is not of numbers.
+        ValueError: if it has no axis of units, or the power is negative.
+
+    Example:
+        >>> exaggerated = caricature("Conv_0", jnp.ones((1, 8, 6, 16)))
+
+    References:
+        Olah et al., 2018, "What Does the Network See?" [olah2018building].
+    """
+    power = check_power(cosine_power)
+    return Caricature(site, power, as_target(target, "caricature"))

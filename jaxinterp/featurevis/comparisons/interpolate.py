@@ -1,0 +1,94 @@
+"""Interpolation: one objective for the first image of a unit, another for the last."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxinterp.objectives.by_name import as_objective
+from jaxinterp.objectives.objective import (
+    Objective,
+    Shapes,
+    View,
+    Where,
+    each_memory,
+    each_remembers,
+    each_view,
+)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class Interpolation(Objective):
+    """One objective for the first picture, another for the last.
+
+    Attributes:
+        start: objective of the first.
+        end: objective of the last.
+    """
+
+    start: Any
+    end: Any
+
+    @property
+    def sites(self) -> tuple[Where, ...]:
+        """The places that either reads."""
+        return tuple(dict.fromkeys((*self.start.sites, *self.end.sites)))
+
+    @property
+    def compares(self) -> bool:
+        """The weights are those of a place in a row."""
+        return True
+
+    def bound(self, shapes: Shapes) -> Objective:
+        """Returns it with both bound."""
+        return Interpolation(self.start.bound(shapes), self.end.bound(shapes))
+
+    def memory(self, shapes: Shapes, count: int) -> Any:
+        """Returns what both remember at first."""
+        return each_memory((self.start, self.end), shapes, count)
+
+    def remember(self, view: View) -> Any:
+        """Returns what both remember."""
+        return each_remembers((self.start, self.end), view)
+
+    def __call__(self, view: View) -> Any:
+        """Returns the weighted mean of both for each picture."""
+        first, last = each_view(view, 2)
+        start, end = self.start(first), self.end(last)
+        count = view.images.shape[0]
+        weight = jnp.arange(count) / max(count - 1, 1)
+        weight = weight.astype(jnp.result_type(start, end))
+        return (1 - weight) * start + weight * end
+
+
+def interpolate(start: Objective | str, end: Objective | str) -> Objective:
+    r"""Looks for one thing in the first picture, another in the last, and blends.
+
+    $$\left(1 - \tfrac{i}{n - 1}\right) s_i + \tfrac{i}{n - 1}\, e_i$$
+
+    A single picture is a first one.
+
+    Args:
+        start: objective $s$ of the first picture.
+        end: objective $e$ of the last.
+
+    Returns:
+        An objective, in the units of the two.
+
+    Raises:
+        TypeError: if one is no objective.
+        ValueError: if a string means none.
+
+    Example:
+        >>> blend = interpolate("Conv_0:3", "Conv_1:5") + alignment("Conv_0")
+        >>> blend.sites
+        ('Conv_0', 'Conv_1')
+
+    References:
+        Olah et al., 2017, "Interaction between Neurons" [olah2017feature].
+    """
+    return Interpolation(as_objective(start), as_objective(end))

@@ -1,0 +1,105 @@
+"""Feature inversion as an objective: the distance to another image's activation.
+
+Notation: $a$ is the activation of a site for the image that is made and $t$ that for
+the image it is compared with, which `capture` returns. Sums run over all entries.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxinterp.objectives import positions
+from jaxinterp.objectives.direction import as_target
+from jaxinterp.objectives.objective import Objective, Shapes, View, Where
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class Match(Objective):
+    """The distance to an activation, negated.
+
+    Attributes:
+        site: whose activation is read.
+        target: activations, `(units, *positions, channels)`.
+    """
+
+    site: Where = dataclasses.field(metadata={"static": True})
+    target: Any
+
+    @property
+    def sites(self) -> tuple[Where, ...]:
+        """The one place that it reads."""
+        return (self.site,)
+
+    def bound(self, shapes: Shapes) -> Objective:
+        """Returns it as it is, if the shapes are the same."""
+        check_same_shape(self.target, shapes.activations[self.site], self.site)
+        return self
+
+    def __call__(self, view: View) -> Any:
+        """Returns the score of each picture."""
+        a = entries(view.activations[self.site])
+        t = self.target.astype(a.dtype).reshape(1, -1)
+        size = jnp.sum(jnp.square(t))
+        distance = jnp.sum(jnp.square(a - t), axis=1)
+        return -distance / jnp.where(size == 0, 1, size)
+
+
+def match(site: Where, target: Any) -> Objective:
+    r"""Looks for a picture with the activation of another: feature inversion.
+
+    $$-\|a - t\|^2 / \|t\|^2$$
+
+    Args:
+        site: whose activation is read.
+        target: the activation $t$ there, the units first, as `capture` returns it for a
+            batch: `(units, *positions, channels)`. One that is zero everywhere is not
+            divided by.
+
+    Returns:
+        An objective, at most 0, a fraction of the target's squared length.
+
+    Raises:
+        TypeError: if the target is not of numbers.
+        ValueError: if it has no axis of units.
+
+    Example:
+        >>> inverted = match("Conv_0", jnp.ones((1, 8, 6, 16)))
+
+    References:
+        Mahendran & Vedaldi, 2015, section 2 [mahendran2015understanding].
+    """
+    return Match(site, as_target(target, "match"))
+
+
+def entries(activation: Any) -> Any:
+    """Returns the activation of each image as one vector.
+
+    Args:
+        activation: `(images, *positions, channels)`.
+    """
+    a = positions.at_position(activation, None)
+    return a.reshape(a.shape[0], -1)
+
+
+def check_same_shape(target: Any, shape: tuple[int, ...], site: Where) -> None:
+    """Raises unless a target has the shape of the activation it is compared with.
+
+    Args:
+        target: activations, `(units, *positions, channels)`.
+        shape: that of the activation of one image.
+        site: whose activation is read, for the error.
+
+    Raises:
+        ValueError: giving both shapes.
+    """
+    if target.shape[1:] != tuple(shape):
+        raise ValueError(
+            f"The target has shape {target.shape[1:]} for each unit, and {site!r} has "
+            f"shape {tuple(shape)}.\nCapture it at the same site, of a picture of the "
+            "same size, with the units first."
+        )

@@ -1,0 +1,160 @@
+"""DeepDream: what a layer sees in a photograph, made visible in the photograph.
+
+Gradient ascent on the photograph itself, with gradients divided by their mean size, at
+several sizes (octaves) one after another, each starting from what the smaller one
+added.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxinterp.checks import checked_integer
+from jaxinterp.featurevis.optimize.maximize import DERIVATIVE, maximize
+from jaxinterp.featurevis.parametrizations.from_image import from_image
+from jaxinterp.featurevis.parametrizations.pixels import pixels
+from jaxinterp.featurevis.pictures import checked_images
+from jaxinterp.featurevis.transforms.roll import roll
+from jaxinterp.objectives.objective import Objective
+from jaxinterp.objectives.reader import Preprocess
+from jaxinterp.rules.composite import Composite
+from jaxinterp.types import ApplyFn
+
+
+def deepdream(
+    apply_fn: ApplyFn,
+    objective: Objective | str,
+    variables: Any,
+    images: Any,
+    *,
+    key: Any,
+    preprocess: Preprocess | None = None,
+    octaves: int = 4,
+    octave_scale: float = 1.4,
+    steps: int = 10,
+    step_size: float = 1.5 / 255,
+    jitter: int = 32,
+    composite: Composite = DERIVATIVE,
+    progress: bool = True,
+) -> Any:
+    r"""Changes images so that they drive an objective, from coarse to fine.
+
+    $$x \leftarrow x + \eta\, g / \overline{|g|}, \qquad g = \nabla_x s(x)$$
+
+    at each of several sizes, where $\overline{|g|}$ is the mean over an image. What was
+    added at one size is enlarged and added to the image at the next, so that
+    the image keeps its own detail. Time grows with the pixels of all octaves;
+    each octave compiles a program.
+
+    Args:
+        apply_fn: the model. It has to take images of other sizes, at least up to the
+            sites of the objective.
+        objective: what to drive, of one unit; `layer(site)` for DeepDream.
+        variables: the weights of the model.
+        images: `(batch, height, width, channels)` in [0, 1].
+        key: of the shifts.
+        preprocess: from images in [0, 1] to inputs of the model, of any size.
+        octaves: number of sizes.
+        octave_scale: ratio of one size to the next smaller one.
+        steps: number of steps at each size.
+        step_size: mean change of an entry in a step, $\eta$.
+        jitter: before each step an image is rolled by up to so many pixels along both
+            axes, and back after it, so that no grid shows.
+        composite: rules of the backward pass, in place of the derivative.
+        progress: whether to show progress bars.
+
+    Returns:
+        Images in the shape of `images`, in [0, 1].
+
+    Raises:
+        ValueError: if the images have other axes or another range, an octave would
+            have no pixels, the objective has several units, or as `maximize` does.
+
+    References:
+        Mordvintsev et al., 2015 [mordvintsev2015inceptionism].
+
+    Example:
+        >>> from jaxinterp.featurevis import layer
+        >>> apply_fn = lambda w, x: jnp.tanh(x - 0.4)
+        >>> dreamt = deepdream(apply_fn, layer("tanh"), None,
+        ...                    jnp.full((1, 16, 16, 3), 0.5), key=jax.random.key(0),
+        ...                    octaves=2, jitter=2)
+        >>> bool((dreamt > 0.5).all())
+        True
+    """
+    images = jnp.asarray(images)
+    if images.ndim != 4:
+        raise ValueError(
+            "deepdream() takes images (batch, height, width, channels), and was given "
+            f"{images.shape}. A single image is `images[None]`."
+        )
+    images = checked_images(images, images.shape[1:])
+    added = jnp.zeros_like(images)
+    for size in _sizes(images.shape[1:3], octaves, octave_scale):
+        small = _resized(images, size)
+        start = jnp.clip(small + _resized(added, size), 0, 1)
+        shape = (*size, images.shape[-1])
+        dreamt = maximize(
+            apply_fn,
+            objective,
+            variables,
+            key=key,
+            parametrization=from_image(pixels(shape, squash="clip"), start),
+            transforms=[roll(min(jitter, *size))],
+            preprocess=preprocess,
+            steps=steps,
+            count=len(images),
+            optimizer=optax.chain(_MEAN_SIZE, optax.sgd(step_size)),
+            composite=composite,
+            warmup=None,
+            progress=progress,
+        ).images
+        if len(dreamt) != len(images):
+            raise ValueError(
+                "deepdream() takes an objective of one unit, and this one has "
+                f"{len(dreamt) // len(images)}. Call it for each of them, or add their "
+                "objectives up."
+            )
+        added = dreamt - small
+    return dreamt
+
+
+def _sizes(
+    size: tuple[int, int], octaves: int, octave_scale: float
+) -> list[tuple[int, int]]:
+    """The sizes of all octaves, the smallest first."""
+    octaves = checked_integer("octaves", octaves, 1, call="deepdream")
+    if not octave_scale >= 1:
+        raise ValueError(
+            f"deepdream: `octave_scale` is at least 1, and is {octave_scale!r}."
+        )
+    factors = [octave_scale**-i for i in reversed(range(octaves))]
+    sizes = [(round(size[0] * f), round(size[1] * f)) for f in factors]
+    if min(sizes[0]) < 1:
+        raise ValueError(
+            f"deepdream: {octaves} octaves of {octave_scale:g} leave nothing of images "
+            f"of {size[0]}x{size[1]}. Take fewer."
+        )
+    return sizes
+
+
+def _resized(images: Any, size: tuple[int, int]) -> Any:
+    shape = (images.shape[0], *size, images.shape[-1])
+    return jax.image.resize(images, shape, "linear")
+
+
+def _by_mean_size(gradients: Any, params: Any) -> Any:
+    """Divides the gradient of each image by its mean absolute value."""
+
+    def divided(g: Any) -> Any:
+        size = jnp.abs(g).mean(axis=tuple(range(1, g.ndim)), keepdims=True)
+        return g / jnp.where(size > 0, size, 1)
+
+    return jax.tree.map(divided, gradients)
+
+
+_MEAN_SIZE = optax.stateless(_by_mean_size)

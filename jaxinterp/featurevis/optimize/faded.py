@@ -1,0 +1,91 @@
+"""Pictures in which only what the objective looked at can be seen."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxinterp.checks import is_traced
+from jaxinterp.featurevis.pictures import check_range
+
+
+def faded(
+    images: Float[Array, "pictures *places channels"],
+    importance: Float[Array, "pictures *places"],
+    *,
+    percentile: float = 80.0,
+    background: float = 1.0,
+    cut: float = 0.0,
+) -> Float[Array, "pictures *places channels"]:
+    r"""Fades pictures to a background where the objective hardly looked.
+
+    $$y = \alpha\, x + (1 - \alpha)\, b, \qquad \alpha = \min(i / q, 1)$$
+
+    where $i$ is the importance of a place and $q$ a percentile of the places of the
+    picture. An objective has no use for the whole of a picture; what fills the rest is
+    the parametrization's, and better not interpreted.
+
+    Args:
+        images: in [0, 1], such as `maximize(...).images`.
+        importance: of each place, not negative, such as `maximize(...).importance`.
+        percentile: $q$; so many percent of the places fade.
+        background: the brightness $b$, in [0, 1].
+        cut: so many percent of the values of each picture are cut off at the dark end,
+            and as many at the bright end, and the rest is stretched to [0, 1]; 1 for
+            MACO's pictures in the published code. By default they stay as they are.
+
+    Returns:
+        Pictures in the shape of `images`. One whose importance is zero everywhere is
+        all background; one that is NaN, or whose importance is, stays NaN.
+
+    Raises:
+        ValueError: if the shapes do not fit, the images or the background are not in
+            [0, 1], the percentile is none, or `cut` is not below 50.
+
+    Example:
+        >>> images = jnp.zeros((1, 2, 2, 3))
+        >>> importance = jnp.array([[[0.0, 1.0], [2.0, 2.0]]])
+        >>> faded(images, importance, percentile=100.0)[0, :, :, 0].tolist()
+        [[1.0, 0.5], [0.0, 0.0]]
+
+    References:
+        Fel et al., 2023, section 3.3 (for MACO) [fel2023unlocking].
+    """
+    images, importance = jnp.asarray(images), jnp.asarray(importance)
+    if images.shape[:-1] != importance.shape or images.ndim < 2:
+        raise ValueError(
+            f"faded: `importance` of pictures {images.shape} has shape "
+            f"{images.shape[:-1]}, and the one that was given has {importance.shape}. "
+            "Write `faded(result.images, result.importance)`."
+        )
+    if not 0 <= percentile <= 100 or not 0 <= background <= 1 or not 0 <= cut < 50:
+        raise ValueError(
+            "faded: `percentile` lies between 0 and 100, `background` between 0 and 1, "
+            f"and `cut` between 0 and 50; they are {percentile!r}, {background!r} and "
+            f"{cut!r}."
+        )
+    if not is_traced(images, importance):
+        shown, weights = np.asarray(images), np.asarray(importance)
+        check_range(shown[~np.isnan(shown).any(tuple(range(1, shown.ndim)))])
+        if (weights < 0).any():
+            raise ValueError("faded: importance must not be negative.")
+    is_nan = jnp.isnan(images).any(tuple(range(1, images.ndim)))
+    is_nan |= jnp.isnan(importance).any(tuple(range(1, importance.ndim)))
+
+    def one(image: Any, weight: Any) -> Any:
+        if cut:
+            ends = jnp.percentile(image, jnp.array([cut, 100 - cut], image.dtype))
+            room = jnp.where(ends[1] > ends[0], ends[1] - ends[0], 1)
+            image = jnp.clip((image - ends[0]) / room, 0, 1)
+        level = jnp.percentile(weight, percentile)
+        # Where the level is zero, all that is looked at at all is opaque.
+        share = jnp.where(
+            level > 0, weight / jnp.where(level > 0, level, 1), weight > 0
+        )
+        opacity = jnp.minimum(share, 1)[..., None]
+        return (background + opacity * (image - background)).astype(image.dtype)
+
+    found = jax.vmap(one)(images, importance)
+    return jnp.where(is_nan.reshape(-1, *(1,) * (images.ndim - 1)), jnp.nan, found)

@@ -1,0 +1,1 @@
+"""How the numbers that are optimized become images; one file a parametrization."""

@@ -1,0 +1,206 @@
+"""From unbounded, decorrelated numbers to a picture, and back: the last two steps.
+
+What `fourier`, `pixels`, `pyramid` and `maco` describe is a *canvas*, an array of the
+shape of the picture with any values. A `Finish` makes a picture of it: it recorrelates
+the colors and squashes the values into [0, 1].
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxinterp.featurevis.parametrizations.color import (
+    Color,
+    color_matrix,
+    decorrelate,
+    mean_color,
+    recorrelate,
+)
+from jaxinterp.featurevis.parametrizations.parametrization import PerImage
+from jaxinterp.featurevis.pictures import checked_dtype
+
+SquashName = Literal["sigmoid", "clip", "stretch", "clip_stretch"]
+
+# Half a step of 8 bits. Black and white are at infinity for a sigmoid; so near to them
+# an image is the same once it is saved, and the sigmoid has a slope.
+_EDGE = 1 / 510
+
+# What differs less than a step of 8 bits is not stretched to the whole range.
+_LEAST_RANGE = 1 / 255
+
+
+@jax.custom_jvp
+def clip_through(x: Float[Array, "*axes"], low: Any, high: Any) -> Any:
+    """Clips, but lets the gradient through, so that no entry is stuck at an edge.
+
+    Args:
+        x: values.
+        low: least value.
+        high: greatest value.
+    """
+    return jnp.clip(x, low, high)
+
+
+@clip_through.defjvp
+def _clip_through_jvp(primals: Any, tangents: Any) -> Any:
+    return clip_through(*primals), tangents[0]
+
+
+def _logit(image: Any) -> Any:
+    image = jnp.clip(image, _EDGE, 1 - _EDGE)
+    return jnp.log(image) - jnp.log1p(-image)
+
+
+def _stretch(image: Any) -> Any:
+    low, high = image.min(), image.max()
+    # A picture of one gray must not become its rounding errors in full contrast.
+    full = 0.5 + (image - (low + high) / 2) / jnp.maximum(high - low, _LEAST_RANGE)
+    return clip_through(full, 0.0, 1.0)  # rounding may leave the range
+
+
+class Squash(NamedTuple):
+    """A way to bring values into [0, 1].
+
+    Attributes:
+        forward: from values to [0, 1].
+        inverse: the way back.
+        is_centered: whether the values are differences from a mean color.
+    """
+
+    forward: Callable[[Any], Any]
+    inverse: Callable[[Any], Any]
+    is_centered: bool = False
+
+
+SQUASHES: Mapping[str, Squash] = {
+    "sigmoid": Squash(jax.nn.sigmoid, _logit),
+    "stretch": Squash(lambda x: _stretch(jax.nn.sigmoid(x)), _logit),
+    "clip": Squash(lambda x: clip_through(x, 0.0, 1.0), lambda x: x, is_centered=True),
+    "clip_stretch": Squash(
+        lambda x: _stretch(clip_through(x, 0.0, 1.0)), lambda x: x, is_centered=True
+    ),
+}
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class Finish:
+    """Makes a picture of a canvas, and a canvas of a picture.
+
+    Attributes:
+        color: matrix of decorrelated colors, or `None`.
+        mean: color of a canvas that is zero, before the squash; `None` for 0.
+        squash: the name of one of `SQUASHES`.
+        dtype: of the picture.
+    """
+
+    color: Any
+    mean: Any
+    squash: str = dataclasses.field(metadata={"static": True})
+    dtype: Any = dataclasses.field(metadata={"static": True})
+
+    @property
+    def computed(self) -> Any:
+        """The dtype of what is computed: float32 at least."""
+        return self.dtype if jnp.finfo(self.dtype).bits >= 32 else jnp.float32
+
+    def image(self, canvas: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        """Returns the picture, in [0, 1]."""
+        canvas = canvas.astype(self.computed)
+        if self.color is not None:
+            canvas = recorrelate(canvas, self.color)
+        if self.mean is not None:
+            canvas += jnp.broadcast_to(self.mean, canvas.shape)
+        return SQUASHES[self.squash].forward(canvas).astype(self.dtype)
+
+    def canvas(self, image: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        """Returns the canvas of a picture."""
+        canvas = SQUASHES[self.squash].inverse(image.astype(self.computed))
+        if self.mean is not None:
+            canvas -= jnp.broadcast_to(self.mean, canvas.shape)
+        return canvas if self.color is None else decorrelate(canvas, self.color)
+
+
+def finish(
+    shape: tuple[int, ...], color: Color, squash: SquashName, dtype: Any
+) -> Finish:
+    """Returns how canvases of a shape are finished.
+
+    Args:
+        shape: of a picture.
+        color: `"auto"`, the name of a matrix, a matrix, or `None`.
+        squash: the name of one of `SQUASHES`.
+        dtype: of parameters and pictures.
+
+    Raises:
+        ValueError: if there is no such color or squash.
+        TypeError: if the dtype is not one of floats.
+    """
+    if squash not in SQUASHES:
+        raise ValueError(
+            f"There is no squash={squash!r}. There are: {', '.join(SQUASHES)}."
+        )
+    done = Finish(None, None, squash, checked_dtype(dtype))
+    matrix, mean = color_matrix(color, shape), None
+    if matrix is not None:
+        matrix = jnp.asarray(matrix, done.computed)
+    if SQUASHES[squash].is_centered:
+        mean = jnp.broadcast_to(mean_color(color, shape), shape[-1:])
+        mean = mean.astype(done.computed)
+    return dataclasses.replace(done, color=matrix, mean=mean)
+
+
+class Canvas(PerImage):
+    """A parametrization of a canvas, which is then finished.
+
+    Attributes:
+        finish: how.
+    """
+
+    finish: Any
+
+    def canvas(self, params: Any) -> Float[Array, "*shape"]:
+        """Returns the canvas of one picture.
+
+        Args:
+            params: of one picture.
+        """
+        raise NotImplementedError
+
+    def canvas_inverse(self, canvas: Float[Array, "*shape"]) -> Any:
+        """Returns the parameters of one canvas.
+
+        Args:
+            canvas: of one picture.
+        """
+        raise NotImplementedError
+
+    def image(self, params: Any) -> Float[Array, "*shape"]:
+        """Returns one picture, in [0, 1]."""
+        return self.finish.image(self.canvas(params))
+
+    def inverse_one(self, image: Float[Array, "*shape"]) -> Any:
+        """Returns the parameters of one picture."""
+        return self.canvas_inverse(self.finish.canvas(image))
+
+
+def checked_scale(scale: float) -> float:
+    """Returns the size of the noise to start from.
+
+    Args:
+        scale: standard deviation.
+
+    Raises:
+        ValueError: if it is negative or not finite.
+    """
+    if not (scale >= 0 and np.isfinite(scale)):
+        raise ValueError(
+            "`scale`, the standard deviation of the noise to start from, is a finite "
+            f"number of at least 0, and was {scale}."
+        )
+    return float(scale)

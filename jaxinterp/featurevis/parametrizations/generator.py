@@ -1,0 +1,145 @@
+"""A learned prior: pictures are those that a generator draws.
+
+Nothing that the generator cannot draw is found, so the pictures look like what it was
+trained on, whatever the unit wants: the stronger the prior, the less a picture tells of
+the unit alone.
+"""
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxinterp.featurevis.parametrizations.finish import checked_scale, clip_through
+from jaxinterp.featurevis.parametrizations.parametrization import (
+    Parametrization,
+    image_keys,
+)
+from jaxinterp.featurevis.pictures import checked_dtype
+from jaxinterp.types import ApplyFn
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class Generator(Parametrization):
+    """The latents of a generator.
+
+    Attributes:
+        apply_fn: the generator, from latents to images.
+        variables: its weights; they are not optimized.
+        latent_shape: of the latent of one picture.
+        output_range: what the generator means by black and white.
+        bounds: of the latents, two arrays, or `None`.
+        scale: standard deviation of the latents at the start.
+        dtype: of latents and pictures.
+        shape: of one picture.
+    """
+
+    apply_fn: ApplyFn = dataclasses.field(metadata={"static": True})
+    variables: Any
+    latent_shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    output_range: tuple[float, float] = dataclasses.field(metadata={"static": True})
+    bounds: Any
+    scale: float = dataclasses.field(metadata={"static": True})
+    dtype: Any = dataclasses.field(metadata={"static": True})
+    shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+
+    def init(self, key: Array, count: int) -> Any:
+        """Returns normal latents, within the bounds."""
+
+        def one(key: Array) -> Array:
+            return self.scale * jax.random.normal(key, self.latent_shape, self.dtype)
+
+        return self._bounded(jax.vmap(one)(image_keys(key, count)))
+
+    def images(self, params: Any) -> Float[Array, "count *shape"]:
+        """Returns what the generator draws, in [0, 1]."""
+        low, high = self.output_range
+        drawn = self.apply_fn(self.variables, self._bounded(params))
+        return clip_through((drawn - low) / (high - low), 0.0, 1.0).astype(self.dtype)
+
+    def _bounded(self, latents: Any) -> Any:
+        if self.bounds is None:
+            return latents
+        low, high = (jnp.broadcast_to(b, latents.shape) for b in self.bounds)
+        return clip_through(latents, low, high)
+
+
+def generator(
+    apply_fn: ApplyFn,
+    variables: Any,
+    latent_shape: Iterable[int] | int,
+    *,
+    output_range: tuple[float, float] = (-1.0, 1.0),
+    clip: Any = 3.0,
+    scale: float = 1.0,
+    dtype: Any = jnp.float32,
+) -> Parametrization:
+    """Parametrizes a picture by the latent of a generator: that of a GAN or a VAE.
+
+    Args:
+        apply_fn: the generator, `apply_fn(variables, latents) -> images`, both with the
+            axis of the batch in front. Its batch norms must use their stored
+            statistics, else a picture depends on those beside it.
+        variables: of the generator; they are not optimized.
+        latent_shape: of the latent of one picture.
+        output_range: what the generator draws for black and for white: `(-1, 1)` after
+            a tanh, `(0, 1)` after a sigmoid.
+        clip: the bounds of each latent, in which the generator was trained: one number
+            for both sides or `(low, high)`; `None` for none. Each may be an array of
+            the shape of a latent. The gradient passes through where it clips.
+        scale: standard deviation of the normal latents to start from.
+        dtype: of latents and pictures.
+
+    Returns:
+        A parametrization without an inverse.
+
+    Raises:
+        ValueError: if the generator does not give one array of images, or `clip` or
+            `output_range` is no interval.
+        TypeError: if `dtype` is not one of floats.
+
+    Example:
+        >>> from jaxinterp.models import MLPGenerator
+        >>> model = MLPGenerator(image_shape=(8, 8, 1), widths=(16,))
+        >>> variables = model.init(jax.random.key(0), jnp.ones((1, 4)))
+        >>> prior = generator(model.apply, variables, 4)
+        >>> prior.images(prior.init(jax.random.key(1), 3)).shape
+        (3, 8, 8, 1)
+
+    References:
+        Nguyen et al., 2016, section 2 [nguyen2016synthesizing]. They clip the code of
+        each neuron at three standard deviations as well.
+    """
+    dtype = checked_dtype(dtype)
+    latent = (latent_shape,) if isinstance(latent_shape, int) else tuple(latent_shape)
+    bounds = clip if clip is None or isinstance(clip, tuple | list) else (-clip, clip)
+    for name, interval in (("clip", bounds), ("output_range", output_range)):
+        if interval is not None and not np.all(
+            np.less(*np.broadcast_arrays(*map(np.asarray, interval)))
+        ):
+            raise ValueError(f"`{name}` goes from low to high, and is {interval}.")
+    asked = jax.ShapeDtypeStruct((1, *latent), dtype)
+    drawn = jax.eval_shape(apply_fn, variables, asked)
+    leaves = jax.tree.leaves(drawn)
+    if len(leaves) != 1 or leaves[0] is not drawn or drawn.shape[:1] != (1,):
+        raise ValueError(
+            "A generator gives one array of images, (batch, ...), for latents of shape "
+            f"{asked.shape}, and this one gave {drawn}. Write a function around it, "
+            "`lambda variables, latents: apply_fn(variables, latents).images`."
+        )
+    low, high = output_range
+    return Generator(
+        apply_fn,
+        variables,
+        latent,
+        (float(low), float(high)),
+        None if bounds is None else tuple(jnp.asarray(b, dtype) for b in bounds),
+        checked_scale(scale),
+        dtype,
+        drawn.shape[1:],
+    )

@@ -1,0 +1,90 @@
+"""Images described by their pixels."""
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxinterp.featurevis.parametrizations.color import Color
+from jaxinterp.featurevis.parametrizations.finish import (
+    Canvas,
+    SquashName,
+    checked_scale,
+    finish,
+)
+from jaxinterp.featurevis.parametrizations.parametrization import Parametrization
+from jaxinterp.featurevis.pictures import checked_shape
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pixels(Canvas):
+    """The canvas itself.
+
+    Attributes:
+        finish: what makes a picture of it.
+        scale: standard deviation at the start.
+        shape: of one picture.
+    """
+
+    finish: Any
+    scale: float = dataclasses.field(metadata={"static": True})
+    shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+
+    def init_one(self, key: Array) -> Any:
+        """Returns normal noise."""
+        return self.scale * jax.random.normal(key, self.shape, self.finish.dtype)
+
+    def canvas(self, params: Any) -> Float[Array, "*shape"]:
+        """Returns the parameters."""
+        return params
+
+    def canvas_inverse(self, canvas: Float[Array, "*shape"]) -> Any:
+        """Returns the canvas."""
+        return canvas.astype(self.finish.dtype)
+
+
+def pixels(
+    shape: Iterable[int],
+    *,
+    color: Color = None,
+    squash: SquashName = "sigmoid",
+    scale: float = 0.01,
+    dtype: Any = jnp.float32,
+) -> Parametrization:
+    """Parametrizes a picture by its pixels; for any array of numbers in [0, 1].
+
+    Its optima are full of high frequencies; take `fourier` for pictures.
+
+    Args:
+        shape: of one picture, `(..., channels)`.
+        color: `None` for the channels themselves; `"imagenet"`, `"i1i2i3"` or a matrix
+            for decorrelated colors, see `fit_color_matrix`.
+        squash: what brings values into [0, 1]. `"sigmoid"`; `"clip"` about 1/2, or with
+            `color="imagenet"`, which `"auto"` may be, about the mean color of ImageNet,
+            (0.48, 0.46, 0.41); it passes the gradient through where it clips. Or
+            `"stretch"`, a sigmoid and then the whole range, from the darkest value of
+            the picture to the brightest, as Xplique has it, or `"clip_stretch"`, which
+            clips as `"clip"` does, without a sigmoid, and then stretches. These two
+            give images back that have the whole range; a picture of one value is gray.
+        scale: standard deviation of the normal noise to start from, before the squash.
+        dtype: of parameters and pictures.
+
+    Returns:
+        A parametrization that has an inverse.
+
+    Raises:
+        ValueError: if the shape, the color or the squash does not exist.
+        TypeError: if `dtype` is not one of floats.
+
+    Example:
+        >>> signal = pixels((100, 2))
+        >>> signal.images(signal.init(jax.random.key(0), 4)).shape
+        (4, 100, 2)
+    """
+    shape = checked_shape(shape, 1)
+    done = finish(shape, color, squash, dtype)
+    return Pixels(done, checked_scale(scale), shape)

@@ -1,0 +1,156 @@
+"""A picture as a sum of layers of several resolutions; shared layers for groups.
+
+A coarse layer moves a whole region with one number, so structures of all sizes grow at
+once. A layer that several pictures have in common keeps them alike, which is what a row
+of pictures from one unit to another needs.
+"""
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxinterp.checks import is_integer
+from jaxinterp.featurevis.parametrizations.color import Color
+from jaxinterp.featurevis.parametrizations.finish import (
+    Canvas,
+    SquashName,
+    checked_scale,
+    finish,
+)
+from jaxinterp.featurevis.parametrizations.parametrization import Parametrization
+from jaxinterp.featurevis.pictures import checked_shape
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pyramid(Canvas):
+    """The layers whose sum is the canvas, the coarsest last.
+
+    Attributes:
+        finish: what makes a picture of the canvas.
+        factors: how much smaller each layer is than the picture.
+        scale: standard deviation of the parameters at the start.
+        shape: of one picture.
+    """
+
+    finish: Any
+    factors: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    scale: float = dataclasses.field(metadata={"static": True})
+    shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+
+    def init_one(self, key: Array) -> Any:
+        """Returns normal noise for each layer."""
+        keys = jax.random.split(key, len(self.factors))
+        return [
+            self.scale
+            * jax.random.normal(k, smaller_shape(self.shape, f), self.finish.dtype)
+            for k, f in zip(keys, self.factors, strict=True)
+        ]
+
+    def canvas(self, params: Any) -> Float[Array, "*shape"]:
+        """Returns the sum of the layers."""
+        return sum(resized_layer(layer, self) for layer in params)  # pyright: ignore[reportReturnType]  at least one layer
+
+    def canvas_inverse(self, canvas: Float[Array, "*shape"]) -> Any:
+        """Returns the layers: the coarsest holds all it can, finer ones the rest."""
+        layers = []
+        for factor in self.factors[::-1]:
+            small = jax.image.resize(
+                canvas, smaller_shape(self.shape, factor), "linear"
+            )
+            canvas = canvas - jax.image.resize(small, self.shape, "linear")
+            layers.append(small.astype(self.finish.dtype))
+        return layers[::-1]
+
+
+def pyramid(
+    shape: Iterable[int],
+    *,
+    factors: Iterable[int] = (1, 2, 4, 8),
+    color: Color = "auto",
+    squash: SquashName = "sigmoid",
+    scale: float = 0.01,
+    dtype: Any = jnp.float32,
+) -> Parametrization:
+    r"""Parametrizes a picture as a Laplacian pyramid: layers of several resolutions.
+
+    $$x = \sigma\Bigl(M \sum_k \mathrm{up}(z_k)\Bigr)$$
+
+    where $z_k$ is `factors[k]` times smaller than the picture along each spatial axis,
+    rounded up, and enlarged linearly.
+
+    Args:
+        shape: of one picture, `(height, width, channels)`, or of any rank.
+        factors: how much smaller each layer is. `(8,)` alone is a picture of low
+            resolution, which cannot show anything finer.
+        color: as in `fourier`.
+        squash: as in `fourier`.
+        scale: standard deviation of the parameters at the start.
+        dtype: of parameters and pictures. Layers are added in float32 at least.
+
+    Returns:
+        A parametrization. Its inverse is exact if 1 is among the factors; without, it
+        gives the image back as blurred as the finest layer.
+
+    Raises:
+        ValueError: if the shape, the color or the squash does not exist, or the
+            factors are not positive integers that ascend.
+        TypeError: if `dtype` is not one of floats.
+
+    Example:
+        >>> picture = pyramid((25, 30, 3), factors=(1, 4))
+        >>> params = picture.init(jax.random.key(0), 2)
+        >>> [layer.shape for layer in params]
+        [(2, 25, 30, 3), (2, 7, 8, 3)]
+
+    References:
+        Burt and Adelson, 1983, section III [burt1983laplacian].
+    """
+    shape = checked_shape(shape, 2)
+    done = finish(shape, color, squash, dtype)
+    return Pyramid(done, checked_factors(factors), checked_scale(scale), shape)
+
+
+def smaller_shape(shape: tuple[int, ...], factor: int) -> tuple[int, ...]:
+    """Returns the shape of a layer of a pyramid.
+
+    Args:
+        shape: of the image.
+        factor: by which the layer is coarser along every axis but that of channels.
+    """
+    *spatial, channels = shape
+    return (*(-(-n // factor) for n in spatial), channels)
+
+
+def resized_layer(layer: Any, canvas: Canvas) -> Any:
+    """Returns a layer of a pyramid in the size of the image.
+
+    Args:
+        layer: its parameters.
+        canvas: the parametrization that it is part of.
+    """
+    layer = layer.astype(canvas.finish.computed)
+    return jax.image.resize(layer, canvas.shape, "linear")
+
+
+def checked_factors(factors: Iterable[int]) -> tuple[int, ...]:
+    """Returns by how much each layer of a pyramid is coarser than the image.
+
+    Args:
+        factors: as given.
+
+    Raises:
+        ValueError: unless they are positive integers that ascend.
+    """
+    values = tuple(factors) if isinstance(factors, Iterable) else (factors,)
+    whole = all(is_integer(f) and f > 0 for f in values)
+    if not values or not whole or list(values) != sorted(set(values)):
+        raise ValueError(
+            "`factors` are positive integers that ascend, such as (1, 2, 4, 8), and "
+            f"were {values}."
+        )
+    return tuple(int(f) for f in values)

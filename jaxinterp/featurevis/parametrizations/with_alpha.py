@@ -1,0 +1,99 @@
+"""Pictures with a channel of opacity: what of a picture matters to the unit.
+
+The picture is laid over a background that is new in every step. What the unit does
+not need may then be transparent, and an objective that also asks for little opacity
+makes it so.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxinterp.featurevis.parametrizations.fourier import fourier
+from jaxinterp.featurevis.parametrizations.parametrization import Parametrization
+from jaxinterp.featurevis.pictures import checked_images
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class WithAlpha(Parametrization):
+    """A picture and its opacity, each with a parametrization.
+
+    Attributes:
+        picture: parametrization of the channels of color.
+        opacity: parametrization of one channel.
+        shape: of one picture with its opacity.
+    """
+
+    picture: Any
+    opacity: Any
+    shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+
+    def init(self, key: Array, count: int) -> Any:
+        """Returns the parameters of `picture` and of `opacity`."""
+        for_picture, for_opacity = jax.random.split(key)
+        return {
+            "picture": self.picture.init(for_picture, count),
+            "opacity": self.opacity.init(for_opacity, count),
+        }
+
+    def images(self, params: Any) -> Float[Array, "count *shape"]:
+        """Returns the pictures, the opacity in the last channel."""
+        picture = self.picture.images(params["picture"])
+        opacity = self.opacity.images(params["opacity"])
+        return jnp.concatenate([picture, opacity.astype(picture.dtype)], axis=-1)
+
+    def inverse(self, images: Float[Array, "count *shape"]) -> Any:
+        """Returns parameters whose pictures are the given ones."""
+        images = checked_images(images, self.shape)
+        return {
+            "picture": self.picture.inverse(images[..., :-1]),
+            "opacity": self.opacity.inverse(images[..., -1:]),
+        }
+
+
+def with_alpha(
+    parametrization: Parametrization, *, opacity: Parametrization | None = None
+) -> Parametrization:
+    """Adds a channel of opacity, the last.
+
+    Put `collapse_alpha()` before the other transforms: the model sees the picture over
+    a background.
+
+    Args:
+        parametrization: of the picture.
+        opacity: a parametrization of its opacity, of one channel; `fourier` by default.
+
+    Returns:
+        A parametrization whose pictures have one channel more, 1 where they are opaque.
+
+    Raises:
+        ValueError: if the opacity is of another size, or has more than one channel.
+
+    Example:
+        >>> picture = with_alpha(fourier((8, 9, 3)))
+        >>> picture.images(picture.init(jax.random.key(0), 2)).shape
+        (2, 8, 9, 4)
+
+    References:
+        Mordvintsev et al., 2018, "Generation of Semi-Transparent Patterns"
+        [mordvintsev2018differentiable].
+    """
+    *spatial, channels = parametrization.shape
+    wanted = (*spatial, 1)
+    if opacity is None:
+        drawn = jax.eval_shape(
+            lambda key: parametrization.images(parametrization.init(key, 1)),
+            jax.random.key(0),
+        )
+        opacity = fourier(wanted, dtype=drawn.dtype)
+    if opacity.shape != wanted:
+        raise ValueError(
+            f"The opacity of pictures of shape {parametrization.shape} has shape "
+            f"{wanted}, and the one that was given has {opacity.shape}. Write "
+            f"`opacity=fourier({wanted})`."
+        )
+    return WithAlpha(parametrization, opacity, (*spatial, channels + 1))

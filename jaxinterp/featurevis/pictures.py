@@ -1,0 +1,201 @@
+"""What measures of pictures share: pictures by unit, taken a few units at a time.
+
+Pictures come in the order of their units, as `maximize` returns them: with `count` for
+each unit, the first `count` are the first unit's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array
+
+from jaxinterp.checks import checked_integer, is_integer
+
+
+def by_unit(images: Any, count: int, many: int | None = None) -> Any:
+    """Returns pictures `(units * count, ...)` as `(units, count, ...)`.
+
+    Args:
+        images: in the order of the units.
+        count: how many there are for each.
+        many: how many units there are; any number by default.
+
+    Raises:
+        TypeError: if they are not floats.
+        ValueError: if their number does not fit.
+    """
+    count = checked_integer("count", count, 1)
+    check_pictures(images, "`images`")
+    found = images.shape[0]
+    wanted = None if many is None else many * count
+    if not found or found % count or wanted not in (None, found):
+        units = "some units" if many is None else f"{many} units"
+        raise ValueError(
+            f"There are {found} pictures, and count={count} for each of {units} was "
+            "asked for.\nGive the pictures of all units in their order, and the "
+            "`count` that `maximize` had."
+        )
+    return jnp.asarray(images).reshape(found // count, count, *images.shape[1:])
+
+
+def check_pictures(images: Any, name: str) -> None:
+    """Raises unless these are arrays of floats.
+
+    Args:
+        images: one or more pictures.
+        name: what they are called.
+
+    Raises:
+        TypeError: if they are not.
+    """
+    is_array = isinstance(images, jax.Array | np.ndarray)
+    if (
+        not is_array
+        or not images.ndim
+        or not jnp.issubdtype(images.dtype, jnp.floating)
+    ):
+        kind = f"{images.dtype}{list(images.shape)}" if is_array else repr(type(images))
+        raise TypeError(
+            f"{name} are an array of floats in [0, 1], with the pictures first, and "
+            f"are {kind}.\nWrite `result.images`, or `jnp.asarray(images) / 255`."
+        )
+
+
+# How many images of an array the functions that fit statistics look at together.
+_TOGETHER = 64
+
+
+def checked_shape(
+    shape: Iterable[int], least: int, most: int | None = None
+) -> tuple[int, ...]:
+    """Returns the shape of a picture as integers.
+
+    Args:
+        shape: spatial axes and channels.
+        least: number of axes it must have.
+        most: number of axes it may have; any by default.
+
+    Raises:
+        ValueError: if it has others, or one that is not positive.
+    """
+    sizes = tuple(shape) if isinstance(shape, Iterable) else (shape,)
+    are_sizes = all(is_integer(n) and n > 0 for n in sizes)
+    if not are_sizes or not least <= len(sizes) <= (most or len(sizes)):
+        axes = f"{least} to {most} axes" if most else f"at least {least} of them"
+        raise ValueError(
+            "The shape of a picture has positive integers, such as (128, 128, 3) with "
+            f"the channels last, and {axes}; it was {sizes}."
+        )
+    return tuple(int(n) for n in sizes)
+
+
+def checked_dtype(dtype: Any) -> np.dtype:
+    """Returns the dtype of parameters and pictures.
+
+    Args:
+        dtype: of floats.
+
+    Raises:
+        TypeError: if it is of something else.
+    """
+    if not jnp.issubdtype(dtype, jnp.floating) or dtype == jnp.float16:
+        raise TypeError(
+            "Parameters are optimized, so `dtype` is one of floats such as jnp.float32 "
+            f"or jnp.bfloat16, and was {jnp.dtype(dtype)}. In float16, what keeps "
+            "optimizers from dividing by zero is zero."
+        )
+    return jax.dtypes.canonicalize_dtype(dtype)
+
+
+def checked_images(images: Any, shape: tuple[int, ...]) -> Array:
+    """Returns images as an array, if they are what a parametrization makes.
+
+    Args:
+        images: with one axis more than a picture, in front.
+        shape: of a picture.
+
+    Raises:
+        ValueError: if they have another shape, or are not in [0, 1].
+    """
+    images = jnp.asarray(images)
+    if images.shape[1:] != shape or not images.ndim:
+        raise ValueError(
+            f"The images have shape {images.shape}, and this parametrization makes "
+            f"pictures of shape {shape}: give {('count', *shape)}. "
+            "`jax.image.resize` brings an image to another size."
+        )
+    check_range(images)
+    return images
+
+
+def check_range(images: Any) -> None:
+    """Raises if images are not floats in [0, 1]; what is traced cannot be looked at.
+
+    Args:
+        images: of any shape.
+
+    Raises:
+        ValueError: naming their range.
+    """
+    if not jnp.issubdtype(images.dtype, jnp.floating):
+        raise ValueError(
+            f"Images are floats in [0, 1], and these are {images.dtype}. Those of 8 "
+            "bits become that by `images / 255`."
+        )
+    if isinstance(images, Tracer):
+        return
+    # NumPy's, since JAX traces what is computed of constants under a transformation.
+    values = np.asarray(images)
+    if not values.size:
+        return
+    low, high = float(values.min()), float(values.max())
+    if low != low or high != high:
+        raise ValueError(
+            "Images are in [0, 1], and some of these are not numbers (NaN). Leave them "
+            "out: `images[~jnp.isnan(images).any(axis=(1, 2, 3))]`."
+        )
+    if not (low >= 0 and high <= 1):  # also where one is not a number
+        raise ValueError(
+            f"Images are in [0, 1], and these are in [{low:g}, {high:g}]. Undo their "
+            "normalization, or divide by 255."
+        )
+
+
+def image_batches(images: Any) -> Iterator[np.ndarray]:
+    """Returns images in batches of float64, of which not too many are held at once.
+
+    Args:
+        images: `(count, ..., channels)` in [0, 1], or an iterable of such arrays.
+
+    Raises:
+        TypeError: if an iterable yields something else.
+        ValueError: if there are none, they are not in [0, 1], or their sizes differ.
+    """
+    batches, first = images, None
+    if isinstance(images, np.ndarray | jax.Array):
+        starts = range(0, len(images), _TOGETHER)
+        batches = (images[i : i + _TOGETHER] for i in starts)
+    for batch in batches:
+        if not isinstance(batch, np.ndarray | jax.Array):
+            raise TypeError(
+                "Images come as an array or an iterable of arrays, and one of "
+                f"{type(batch).__name__} was found. Of the batches of `images`, write "
+                "`(batch.images for batch in batches)`."
+            )
+        first = batch.shape[1:] if first is None else first
+        if batch.shape[1:] != first or not math.prod(batch.shape):
+            raise ValueError(
+                f"All images must have one shape, {first}, and come with the axis of "
+                f"the batch in front; an array of shape {batch.shape} was found."
+            )
+        check_range(batch)
+        yield np.asarray(batch, np.float64)
+    if first is None:
+        raise ValueError("There are no images to fit to.")

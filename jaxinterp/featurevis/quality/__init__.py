@@ -1,0 +1,1 @@
+"""How good an optimized image is, in numbers."""

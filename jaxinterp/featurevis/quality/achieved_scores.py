@@ -1,0 +1,269 @@
+"""How active a unit becomes for the pictures that were made for it, and is it much?
+
+An activation has no scale of its own: it is compared with that of the best natural
+example.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxinterp.checks import checked_integer, is_traced
+from jaxinterp.featurevis.pictures import by_unit, check_pictures
+from jaxinterp.featurevis.responses.dataset_examples import DatasetExamples
+from jaxinterp.featurevis.transforms.transform import Compose, compose
+from jaxinterp.keys import check_key
+from jaxinterp.loop.chunks import chunk_size, each_chunk, over_units
+from jaxinterp.objectives.by_name import as_objective
+from jaxinterp.objectives.evaluate import count_units, evaluate, unit_keys, units
+from jaxinterp.objectives.objective import Objective, View
+from jaxinterp.objectives.reader import Preprocess, Reader, reader
+from jaxinterp.types import ApplyFn
+
+
+@dataclasses.dataclass(frozen=True)
+class Look:
+    """What is static when pictures are looked at.
+
+    Attributes:
+        read: the model.
+        transform: of each picture; `None` for none.
+    """
+
+    read: Reader
+    transform: Compose | None
+
+
+def achieved_scores(
+    apply_fn: ApplyFn,
+    objective: Objective | str,
+    variables: Any,
+    images: Any,
+    *,
+    count: int = 1,
+    transforms: Callable[[Any, Any], Any] | Sequence[Callable[[Any, Any], Any]] = (),
+    samples: int = 16,
+    key: Any = None,
+    preprocess: Preprocess | None = None,
+    batch_size: int | None = None,
+) -> Any:
+    r"""Returns the score that each picture reaches for the unit it was made for.
+
+    $$\frac{1}{\text{samples}} \sum_t s_u\big(t(x)\big)$$
+
+    Without `transforms` this is $s_u(x)$. Time grows with `samples` and the pictures;
+    memory with `batch_size`. No score depends on other units, or on `batch_size`.
+
+    Args:
+        apply_fn: the model; of arrays that it holds itself, see `maximize`.
+        objective: what the pictures were made for, without regularizers if the score is
+            to be compared with natural examples. Schedules stand at step 0.
+        variables: of the model.
+        images: pictures `(units * count, ...)`, in the order of the units.
+        count: how many pictures each unit has.
+        transforms: random views to average over, such as those of `maximize`; each
+            picture and sample has its own. They stand at the end of the optimization.
+        samples: how many views of each picture.
+        key: of the transforms.
+        preprocess: from pictures to inputs of the model; nothing by default.
+        batch_size: at most so many pictures are looked at at once; all by default.
+            Pictures of one unit are not divided.
+
+    Returns:
+        `(units, count)`, in the units of the objective, float32 at least.
+
+    Raises:
+        AddressError: if the model has no such site.
+        TypeError: if the pictures are not floats, or there are transforms and no key.
+        ValueError: if the number of pictures does not fit, or a number is no positive
+            integer.
+
+    Example:
+        >>> from jaxinterp.featurevis import channel
+        >>> model = lambda w, x: jnp.tanh(w * x)
+        >>> images = jnp.array([[[1.0, 0.0]], [[0.0, 2.0]]])
+        >>> scores = achieved_scores(model, channel("tanh"), 1.0, images)
+        >>> np.asarray(scores[:, 0], float).round(2).tolist()
+        [0.76, 0.96]
+
+    References:
+        Olah et al., 2017, "The Enemy of Feature Visualization" [olah2017feature].
+    """
+    samples = checked_integer("samples", samples, 1, call="achieved_scores")
+    if callable(transforms):
+        transforms = [transforms]
+    transform = compose(transforms) if transforms else None
+    if transform is not None or key is not None:
+        check_key("achieved_scores", key)
+    asked = as_objective(objective)
+    check_pictures(images, "`images`")
+    image = jax.ShapeDtypeStruct(images.shape[1:], images.dtype)
+    seen = image
+    if transform is not None:
+        seen = jax.eval_shape(transform.at(1.0), jax.random.key(0), image)
+    model = measure.hashable(apply_fn)
+    read, shapes = reader(model, asked, variables, seen, preprocess)
+    bound = asked.bound(shapes._replace(image=image.shape))
+    many = count_units(bound)
+    grouped = by_unit(images, count, many)
+    look = Look(read, transform)
+    keys = unit_keys(jax.random.key(0) if key is None else key, bound)
+    is_inner = is_traced(variables, bound, images, keys)
+
+    def chunk(index: Any) -> Any:
+        own = units(bound, index), keys[index], grouped[index]
+        views = np.arange(1 if transform is None else samples)
+        scores = each_chunk(
+            lambda view: _scores(look, variables, *own, view), views, is_inner=is_inner
+        )
+        return scores.mean(axis=0)
+
+    size = chunk_size(batch_size, count, many)
+    return over_units(chunk, many, size, is_inner=is_inner)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _scores(
+    look: Look, variables: Any, objective: Objective, keys: Any, images: Any, view: Any
+) -> Any:
+    """The scores of one view of each picture of some units, `(units, count)`."""
+    many, count = images.shape[:2]
+    seen = images
+    if look.transform is not None:
+        transform = look.transform.at(1.0)
+
+        def view_of(key: Any, picture: Any, image: Any) -> Any:
+            for part in (picture, view):
+                key = jax.random.fold_in(key, part)
+            return transform(key, image)
+
+        each = jax.vmap(jax.vmap(view_of, in_axes=(None, 0, 0)), in_axes=(0, None, 0))
+        seen = each(keys, jnp.arange(count), images)
+    read = look.read(variables, seen.reshape(many * count, *seen.shape[2:]))
+    activations, outputs = jax.tree.map(
+        lambda a: a.reshape(many, count, *a.shape[1:]), (OrderedDict(read[0]), read[1])
+    )
+    scores = evaluate(objective, View(activations, outputs, images, 0), many)
+    return scores.astype(jnp.promote_types(scores.dtype, jnp.float32))
+
+
+def best_natural(natural: DatasetExamples | Any, many: int) -> Any:
+    """Returns the score of the best natural example of each unit.
+
+    Args:
+        natural: what `dataset_examples` returned, or scores `(units,)` or
+            `(units, k)`; of the latter NaN stands for examples that are missing.
+        many: how many units there are.
+
+    Raises:
+        ValueError: if there are scores for another number of units, or none for one,
+            or examples that were scored by their best place.
+    """
+    scores = natural
+    if isinstance(natural, DatasetExamples):
+        scores = natural.top.scores
+        if natural.by != "picture":
+            raise ValueError(
+                f"The natural examples are scored by={natural.by!r}, and pictures that "
+                "were made as a whole: their numbers cannot be compared.\nWrite "
+                "`dataset_examples(..., by='picture')`."
+            )
+    scores = jnp.asarray(scores)
+    if scores.ndim not in (1, 2) or scores.shape[0] != many or not scores.size:
+        raise ValueError(
+            "`natural` has the scores of natural examples, of shape (units,) or (units,"
+            f" k) for {many} units, and its shape is {scores.shape}.\nWrite `natural="
+            "dataset_examples(apply_fn, objective, variables, batches)` for the "
+            "objective of the pictures."
+        )
+    best = scores if scores.ndim == 1 else jnp.nanmax(scores, axis=1)
+    missing = [] if is_traced(best) else np.flatnonzero(np.isnan(np.asarray(best)))
+    if len(missing):
+        raise ValueError(
+            f"Unit {missing[0]} (and {len(missing) - 1} others) has no natural score "
+            "that is a number.\nLeave these units out, or look at more pictures."
+        )
+    return best
+
+
+def natural_ratio(achieved: Any, natural: DatasetExamples | Any) -> Any:
+    r"""Returns the score a unit reaches, as a multiple of its best natural example's.
+
+    $$\frac{\operatorname{mean}_i a_{ui}}{\max_j n_{uj}}$$
+
+    There is no such multiple where the best natural score is not positive: a unit that
+    no picture excites, a logit below zero. There the ratio is NaN; `success_rate` still
+    counts the unit.
+
+    Args:
+        achieved: of the pictures of each unit, `(units, count)` or `(units,)`.
+        natural: what `dataset_examples` returned with `by="picture"` for the same
+            objective; or scores, `(units,)` or `(units, k)`.
+
+    Returns:
+        `(units,)`, above 1 if the pictures drive the unit more than any example.
+
+    Raises:
+        ValueError: if there are natural scores for another number of units.
+
+    Example:
+        >>> achieved = jnp.array([[3.0, 5.0], [1.0, 1.0]])
+        >>> natural_ratio(achieved, jnp.array([2.0, 0.0])).tolist()
+        [2.0, nan]
+    """
+    mean = _mean_of_pictures(achieved)
+    best = best_natural(natural, mean.shape[0])
+    return jnp.where(best > 0, mean / jnp.where(best > 0, best, 1), jnp.nan)
+
+
+def success_rate(achieved: Any, natural: DatasetExamples | Any) -> Any:
+    """Returns the share of units that pictures drive more than the best natural one.
+
+    Where there is a ratio, the unit counts if that is above 1. A unit whose best
+    natural score is not positive counts as well if its pictures score higher than that.
+
+    Args:
+        achieved: as for `natural_ratio`.
+        natural: as for `natural_ratio`.
+
+    Returns:
+        A number in [0, 1].
+
+    Raises:
+        ValueError: if there are natural scores for another number of units.
+
+    Example:
+        >>> achieved = jnp.array([3.0, 1.0, -1.0, 0.0])
+        >>> float(success_rate(achieved, jnp.array([2.0, 1.0, -2.0, 0.0])))
+        0.5
+    """
+    return is_success(achieved, natural).mean()
+
+
+def is_success(achieved: Any, natural: DatasetExamples | Any) -> Any:
+    """Returns which units count for `success_rate`, `(units,)`.
+
+    Args:
+        achieved: as for `natural_ratio`.
+        natural: as for `natural_ratio`.
+    """
+    mean = _mean_of_pictures(achieved)
+    return mean > best_natural(natural, mean.shape[0])
+
+
+def _mean_of_pictures(achieved: Any) -> Any:
+    scores = jnp.asarray(achieved)
+    if scores.ndim not in (1, 2) or not scores.size:
+        raise ValueError(
+            "What was achieved has shape (units,) or (units, count), and this has "
+            f"{scores.shape}. Write `achieved_scores(...)`."
+        )
+    return scores if scores.ndim == 1 else scores.mean(axis=1)

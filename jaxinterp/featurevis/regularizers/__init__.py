@@ -1,0 +1,1 @@
+"""Penalties that keep images from being noise."""

@@ -1,0 +1,108 @@
+"""A penalty on what lies near the edges of an image."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxinterp.checks import checked_integer, real_number
+from jaxinterp.featurevis.regularizers.axes import (
+    along,
+    blurred,
+    check_spatial,
+    spatial_axes,
+)
+from jaxinterp.featurevis.regularizers.norms import in_full, total
+from jaxinterp.objectives.objective import Objective, Shapes, View
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class BoundaryPenalty(Objective):
+    """What happens near the border of a picture.
+
+    Attributes:
+        width: of the border.
+        constant: the brightness that costs nothing there.
+        weights: of each place instead, `(1, *places, 1)`; `None` for the border.
+    """
+
+    width: int = dataclasses.field(metadata={"static": True})
+    constant: float = dataclasses.field(metadata={"static": True})
+    weights: Any
+
+    def bound(self, shapes: Shapes) -> Objective:
+        """Returns it, if something is left within the border."""
+        check_spatial("boundary_penalty", shapes)
+        if self.weights is not None:
+            if self.weights.shape[1:-1] != shapes.image[:-1]:
+                raise ValueError(
+                    "boundary_penalty(where=...) has a weight for each place of a "
+                    f"picture, {shapes.image[:-1]}, and was given "
+                    f"{self.weights.shape[1:-1]}."
+                )
+            return self
+        if 2 * self.width >= min(shapes.image[:-1]):
+            raise ValueError(
+                f"boundary_penalty(width={self.width}) leaves nothing of a picture "
+                f"{shapes.image} within its border. Write a width below "
+                f"{min(shapes.image[:-1]) / 2:g}."
+            )
+        return self
+
+    def __call__(self, view: View) -> Any:
+        """Returns the sum over the border."""
+        pictures = in_full(view)
+        cost = (blurred(pictures, 5) - pictures) ** 2
+        cost = cost + 0.8 * (pictures - self.constant) ** 2
+        if self.weights is not None:
+            return total(cost * self.weights[None].astype(cost.dtype))
+        inside: Any = 1.0
+        for axis in spatial_axes(pictures):
+            place = np.arange(pictures.shape[axis])
+            nearest = np.minimum(place, place[::-1])
+            inside = inside * along(nearest >= self.width, axis, pictures.ndim)
+        return total(cost * jnp.asarray(1 - inside, cost.dtype))
+
+
+def boundary_penalty(
+    width: int = 20, constant: float = 0.5, *, where: Any = None
+) -> Objective:
+    r"""Keeps the border $B$ of a picture calm.
+
+    $$\sum_{i \in B} (\mathrm{blur}(x) - x)_i^2 + 0.8\,(x_i - c)^2$$
+
+    The blur is that of `blur_penalty` with width 5; the gradient flows through it.
+
+    Args:
+        width: of the border in pixels.
+        constant: the brightness $c$ that costs nothing there.
+        where: a weight for each place instead of the border, `(*places)`, such as 1
+            outside of a disc and 0 within.
+
+    Returns:
+        A penalty in units of squared brightness.
+
+    Raises:
+        TypeError: if the constant is no number.
+        ValueError: if the width is no integer from 1; where it is used, if it leaves
+            nothing of the picture, `where` has another shape than its places, or
+            pictures have no axis but the channels.
+
+    Example:
+        >>> from jaxinterp.objectives.objective import View
+        >>> from jaxinterp.objectives.evaluate import evaluate
+        >>> view = View({}, None, jnp.full((1, 1, 8, 8, 3), 0.5), 0)
+        >>> evaluate(boundary_penalty(2), view, 1).tolist()
+        [[0.0]]
+
+    References:
+        lucid, `lucid/optvis/objectives.py`, `penalize_boundary_complexity`.
+    """
+    width = checked_integer("width", width, 1, call="boundary_penalty")
+    weights = None if where is None else jnp.asarray(where, float)[None, ..., None]
+    return BoundaryPenalty(width, real_number("boundary_penalty", constant), weights)

@@ -1,0 +1,90 @@
+"""A penalty on the distance from what natural images look like."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxinterp.featurevis.regularizers.norms import in_full, total
+from jaxinterp.objectives.objective import Objective, Shapes, View
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class PriorDistance(Objective):
+    """The distance to pictures that are plausible.
+
+    Attributes:
+        images: of each unit, `(units, ...)`; or `None`.
+        function: from pictures to pictures, where there are no images.
+    """
+
+    images: Any
+    function: Callable[[Any], Any] | None = dataclasses.field(metadata={"static": True})
+
+    def bound(self, shapes: Shapes) -> Objective:
+        """Returns it, if the prior is of the pictures' shape."""
+        if self.images is not None and self.images.shape[1:] != shapes.image:
+            raise ValueError(
+                "prior_distance() takes one picture for each unit, (units, "
+                f"{', '.join(map(str, shapes.image))}), and was given "
+                f"{self.images.dtype}{list(self.images.shape)}. Write `picture[None]` "
+                "for one that all units share."
+            )
+        return self
+
+    def __call__(self, view: View) -> Any:
+        """Returns the squared distance."""
+        pictures = in_full(view)
+        if self.function is None:
+            return total((pictures - self.images[None].astype(pictures.dtype)) ** 2)
+        prior = jnp.asarray(lax.stop_gradient(self.function(view.images)))
+        if prior.shape != pictures.shape:
+            raise ValueError(
+                "The function of prior_distance() goes from pictures "
+                f"{list(pictures.shape)} to pictures of the same shape, and gave "
+                f"{prior.dtype}{list(prior.shape)}."
+            )
+        return total((pictures - prior.astype(pictures.dtype)) ** 2)
+
+
+def prior_distance(prior: Any) -> Objective:
+    r"""Penalizes the squared distance to a plausible picture: $\sum (x - p)^2$.
+
+    Args:
+        prior: $p$, one picture for each unit, `(units, ...)`, or `(1, ...)` for all;
+            or a function from pictures `(pictures, ...)` to the plausible ones nearest
+            to them, such as a denoiser or an autoencoder. No gradient flows through
+            the function, so the picture is drawn to what it gives.
+
+    Returns:
+        A penalty in units of squared brightness.
+
+    Raises:
+        TypeError: if it is neither floats nor a function.
+        ValueError: where it is used, if shapes differ.
+
+    Example:
+        >>> from jaxinterp.objectives.objective import View
+        >>> from jaxinterp.objectives.evaluate import evaluate
+        >>> view = View({}, None, jnp.ones((1, 1, 4, 4, 3)), 0)
+        >>> evaluate(prior_distance(jnp.zeros((1, 4, 4, 3))), view, 1).tolist()
+        [[48.0]]
+
+    References:
+        Nguyen et al., 2017, section 3.2: a denoiser as a prior [nguyen2017plug].
+    """
+    if callable(prior):
+        return PriorDistance(None, prior)
+    images = jnp.asarray(prior)
+    if images.ndim < 2 or not jnp.issubdtype(images.dtype, jnp.floating):
+        raise TypeError(
+            "prior_distance() takes floats (units, ..., channels) or a function of "
+            f"pictures; {images.dtype}{list(images.shape)} was given."
+        )
+    return PriorDistance(images, None)

@@ -1,0 +1,1 @@
+"""What units respond to among given images: examples, fields, stimuli."""

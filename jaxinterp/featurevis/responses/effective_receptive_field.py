@@ -1,0 +1,152 @@
+"""Which part of an image a unit depends on in effect, measured by its gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxinterp.checks import check_index, checked_integer
+from jaxinterp.featurevis.responses.receptive_field import checked_place
+from jaxinterp.objectives.objective import Where
+from jaxinterp.tracing.call import trace_call
+from jaxinterp.tracing.graph import Site
+from jaxinterp.tracing.select import select_one
+from jaxinterp.tracing.selectors import where
+from jaxinterp.tracing.split import split
+from jaxinterp.types import ApplyFn
+
+
+class EffectiveField(NamedTuple):
+    """What pixels weigh in the activation of units.
+
+    Attributes:
+        weights: the mean magnitude of the gradient, summed over the colors,
+            `(units, height, width)`; in units of the activation, for a pixel.
+        start: the first row and column with a weight, `(units, 2)`.
+        size: from there to the last ones; 0 for a unit without a gradient.
+    """
+
+    weights: Any
+    start: np.ndarray
+    size: np.ndarray
+
+
+# --- By its gradients -----------------------------------------------------------------
+
+
+def effective_receptive_field(
+    apply_fn: ApplyFn,
+    site: Where,
+    variables: Any,
+    inputs: Any,
+    *,
+    channels: Any = None,
+    position: Sequence[int] | None = None,
+    batch_size: int | None = None,
+) -> EffectiveField:
+    r"""Measures which pixels the units at one position of a site listen to.
+
+    $$w_c(x) = \frac1n \sum_{i=1}^n \sum_k
+    \left| \frac{\partial a_{i p c}}{\partial x_{i x k}} \right|$$
+
+    for the activation $a$ of picture $i$ at position $p$ and channel $c$. It is a small
+    part of the theoretical field, strong in its middle. A position whose gradient is
+    zero for all pictures, as behind a dead relu, is not seen: give natural pictures.
+    Time grows with the channels, each a backward pass of all pictures; memory with
+    `batch_size` times the pictures.
+
+    Args:
+        apply_fn: the model.
+        site: whose activation is `(batch, *positions, channels)`.
+        variables: of the model.
+        inputs: pictures, `(batch, *positions, channels)`, floats.
+        channels: the units, integers; all of them by default.
+        position: an integer for each axis of positions; the middle by default.
+        batch_size: how many channels to take at once; all of them by default.
+
+    Returns:
+        For each unit the weight of each pixel, and the box of those that have one.
+
+    Raises:
+        AddressError: if the model has no such site.
+        TypeError: if the pictures are no floats.
+        ValueError: if the site has no positions, or not this position or channel; if
+            `batch_size` is not positive.
+
+    Example:
+        >>> picture = jnp.arange(25.0).reshape(1, 5, 5, 1)
+        >>> def model(w, x):
+        ...     return jnp.sin(w * x[:, 1:, :-1] * x[:, :-1, 1:])
+        >>> found = effective_receptive_field(model, "mul", 1.0, picture)
+        >>> found.start.tolist(), found.size.tolist(), found.weights[0, 2, 3].item()
+        ([[2, 2]], [[2, 2]], 17.0)
+
+    References:
+        Luo et al., 2016, section 2 [luo2016understanding].
+    """
+    if batch_size is not None:
+        checked_integer("batch_size", batch_size, 1, call="effective_receptive_field")
+    if not jnp.issubdtype(inputs.dtype, jnp.inexact) or inputs.ndim < 3:
+        raise TypeError(
+            "A receptive field is measured by gradients in pictures, floats (batch, "
+            f"height, width, channels); {inputs.dtype}{list(inputs.shape)} was given."
+        )
+    found = checked_place(
+        select_one(trace_call(apply_fn, variables, inputs).graph, site)
+    )
+    at, units = _chosen_units(found, channels, position)
+    encode, _ = split(apply_fn, where(lambda place: place.address == found.address))
+
+    @jax.jit
+    def measured(variables: Any, inputs: Any, units: Any) -> Any:
+        activation, pull = jax.vjp(lambda x: encode(variables, x), inputs)
+
+        def one(unit: Any) -> Any:
+            index = (slice(None), *at, unit)
+            (gradient,) = pull(jnp.zeros_like(activation).at[index].set(1))
+            return jnp.abs(gradient).sum(axis=-1).mean(axis=0)
+
+        return jax.vmap(one)(units)
+
+    size = min(batch_size or len(units), len(units))
+    parts = []
+    for start in range(0, len(units), size):
+        part = units[start : start + size]
+        full = np.pad(part, (0, size - len(part)), mode="edge")  # one compilation
+        parts.append(measured(variables, inputs, full)[: len(part)])
+    weights = jnp.concatenate(parts)
+    return EffectiveField(weights, *_box(np.asarray(weights) > 0))
+
+
+def _chosen_units(
+    site: Site, channels: Any, position: Sequence[int] | None
+) -> tuple[tuple[int, ...], np.ndarray]:
+    *places, count = site.shape[1:]
+    at = tuple(n // 2 for n in places) if position is None else tuple(position)
+    if len(at) != len(places):
+        raise ValueError(
+            f"`position` has {len(at)} entries, and {site.address!r} has {len(places)} "
+            f"axes of positions: its shape is {site.shape}."
+        )
+    for axis, (index, size) in enumerate(zip(at, places, strict=True), 1):
+        check_index(index, size, f"position on axis {axis} of {site.address!r}")
+    units = np.arange(count) if channels is None else np.atleast_1d(channels)
+    check_index(units, count, f"channel of {site.address!r}")
+    return at, units
+
+
+def _box(is_seen: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Returns start and size of the box around what is seen, `(units, axes)`."""
+    starts, sizes = [], []
+    axes = range(1, is_seen.ndim)
+    for axis in axes:
+        along = is_seen.any(axis=tuple(other for other in axes if other != axis))
+        first = along.argmax(axis=1)
+        last = along.shape[1] - along[:, ::-1].argmax(axis=1)
+        starts.append(first)
+        sizes.append(np.where(along.any(axis=1), last - first, 0))
+    return np.stack(starts, axis=1), np.stack(sizes, axis=1)

@@ -1,0 +1,1 @@
+"""What images have to withstand while they are optimized; one file a transform."""

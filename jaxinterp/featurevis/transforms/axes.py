@@ -1,0 +1,76 @@
+"""Which axes a transform works on, and how sizes and fills are given."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from typing import Any
+
+from jaxinterp.checks import is_integer
+from jaxinterp.featurevis.transforms.transform import Fill
+from jaxinterp.featurevis.transforms.warp import Size
+
+# A size, or the side of a picture that is equally long along all axes.
+Target = int | Size
+
+
+def checked_target(name: str, value: Any) -> Target:
+    """Returns a size or a side that was given.
+
+    Args:
+        name: of the transform.
+        value: what was given.
+
+    Raises:
+        ValueError: if it is no size.
+    """
+    given = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    if not given or not all(map(is_integer, given)) or min(given) < 1:
+        raise ValueError(
+            f"{name}() takes a size in pixels, (height, width) of a picture, or one "
+            f"side for all axes, and was given {value!r}."
+        )
+    if isinstance(value, (tuple, list)):
+        return tuple(map(int, given))
+    return int(value)
+
+
+def in_axes(name: str, target: Target, size: Size) -> Size:
+    """Returns a size with as many axes as an image.
+
+    Args:
+        name: of the transform.
+        target: the size, or its side.
+        size: of the image.
+
+    Raises:
+        ValueError: if the image has another number of axes.
+    """
+    if isinstance(target, int):
+        return (target,) * len(size)
+    if len(target) != len(size):
+        raise ValueError(
+            f"{name}({target}) is for pictures of {len(target)} axes beside that of "
+            f"the channels, and was given one of {len(size)}: {size}."
+        )
+    return target
+
+
+def checked_fill(fill: Any) -> Fill:
+    """Returns what is seen outside of a picture.
+
+    Args:
+        fill: what was given.
+
+    Raises:
+        ValueError: if there is no such fill.
+    """
+    if isinstance(fill, str) and fill in ("edge", "reflect", "random"):
+        return fill
+    is_number = isinstance(fill, numbers.Real) and not isinstance(fill, bool)
+    if not is_number or not math.isfinite(float(fill)):
+        raise ValueError(
+            "Outside a picture is a brightness such as 0.5, or 'edge', 'reflect' or "
+            f"'random'; fill={fill!r} was given."
+        )
+    return float(fill)

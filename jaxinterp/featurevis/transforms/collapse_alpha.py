@@ -1,0 +1,107 @@
+"""Transforms that put an image with opacity on a background."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxinterp.featurevis.parametrizations.color import Color
+from jaxinterp.featurevis.parametrizations.finish import checked_scale
+from jaxinterp.featurevis.parametrizations.fourier import fourier
+from jaxinterp.featurevis.parametrizations.parametrization import PerImage
+from jaxinterp.featurevis.pictures import check_range
+from jaxinterp.featurevis.transforms.transform import Transform
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class CollapseAlpha(Transform):
+    """Lays a picture over a background, by its opacity.
+
+    Attributes:
+        background: what lies behind; `None` for a new random picture each time.
+        matrix: of the random picture's colors, if one was given.
+        color: else the name of one, or `None`.
+        sd: standard deviation of the random picture's parameters.
+        decay: exponent of its frequencies.
+    """
+
+    background: Any
+    matrix: Any
+    color: str | None = dataclasses.field(metadata={"static": True})
+    sd: float = dataclasses.field(metadata={"static": True})
+    decay: float = dataclasses.field(metadata={"static": True})
+
+    def __call__(
+        self, key: Array, image: Float[Array, "*axes with_alpha"]
+    ) -> Float[Array, "*axes channels"]:
+        """Returns the picture without its last channel, laid over the background."""
+        picture, opacity = image[..., :-1], image[..., -1:]
+        behind = self.background
+        if behind is None:
+            behind = self._random(key, picture)
+        behind = jnp.broadcast_to(behind, picture.shape).astype(picture.dtype)
+        return behind + opacity * (picture - behind)
+
+    def _random(self, key: Array, picture: Array) -> Array:
+        noise = fourier(
+            picture.shape,
+            decay=self.decay,
+            color=self.color if self.matrix is None else self.matrix,  # pyright: ignore[reportArgumentType]  one of the names
+            scale=self.sd,
+            dtype=picture.dtype,
+        )
+        assert isinstance(noise, PerImage), "fourier pictures have nothing in common"
+        return noise.image(noise.init_one(key))
+
+
+def collapse_alpha(
+    sd: float = 0.5,
+    *,
+    decay: float = 1.0,
+    color: Color = "auto",
+    background: Float[Array | np.ndarray, "..."] | float | None = None,
+) -> Transform:
+    r"""Lays pictures over a background, random in every step or given.
+
+    $$x = \alpha\, p + (1 - \alpha)\, b$$
+
+    where $p$ is the picture, $\alpha$ its last channel and $b$ the background. If it
+    were always the same, the optimizer would make use of it. Values are mixed as they
+    are stored, without undoing the gamma of screens.
+
+    Args:
+        sd: standard deviation of the parameters of the random background, a picture of
+            `fourier`; 0 is gray.
+        decay: exponent of the background's frequencies.
+        color: of the background, as in `fourier`.
+        background: what lies behind instead of a random picture, in [0, 1]; broadcast
+            against the picture.
+
+    Returns:
+        A transform from pictures with opacity to pictures without.
+
+    Raises:
+        ValueError: if `sd` is negative, or the background is not in [0, 1].
+
+    Example:
+        >>> image = jnp.concatenate([jnp.zeros((4, 4, 3)), jnp.ones((4, 4, 1))], -1)
+        >>> collapse_alpha()(jax.random.key(0), image).max().item()
+        0.0
+        >>> collapse_alpha(background=1.0)(jax.random.key(0), image * 0).min().item()
+        1.0
+
+    References:
+        Mordvintsev et al., 2018, "Generation of Semi-Transparent Patterns"
+        [mordvintsev2018differentiable].
+    """
+    if background is not None:
+        background = jnp.asarray(background)
+        check_range(background)
+    is_matrix = not (color is None or isinstance(color, str))
+    matrix = jnp.asarray(color) if is_matrix else None
+    name = color if isinstance(color, str) else None
+    return CollapseAlpha(background, matrix, name, checked_scale(sd), float(decay))

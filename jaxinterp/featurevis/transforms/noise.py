@@ -1,0 +1,62 @@
+"""Transforms that add noise."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import numbers
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxinterp.featurevis.transforms.transform import Transform
+
+
+@dataclasses.dataclass(frozen=True)
+class Noise(Transform):
+    """Noise added to every entry.
+
+    Attributes:
+        normal: standard deviation of a Gaussian part.
+        uniform: width of a uniform part, which is centered at zero.
+    """
+
+    normal: float
+    uniform: float
+
+    def __call__(self, key: Any, image: Any) -> Any:
+        """Returns the noisy image."""
+        dtype = image.dtype if image.dtype.itemsize > 4 else jnp.float32
+        bell, box = jax.random.split(key)
+        noise = self.normal * jax.random.normal(bell, image.shape, dtype)
+        half = self.uniform / 2
+        noise = noise + jax.random.uniform(box, image.shape, dtype, -half, half)
+        return (image.astype(dtype) + noise).astype(image.dtype)
+
+
+def noise(normal: float = 0.0, *, uniform: float = 0.0) -> Transform:
+    """Adds noise to every entry of the picture, which may then leave [0, 1].
+
+    Args:
+        normal: standard deviation of a Gaussian part.
+        uniform: width of a uniform part, from `-uniform / 2` to `uniform / 2`.
+
+    Returns:
+        A transform that keeps the size.
+
+    Raises:
+        ValueError: if one is negative, or no finite number.
+
+    Example:
+        >>> noisy = noise(0.1)(jax.random.key(0), jnp.zeros((100, 100, 1)))
+        >>> 0.09 < float(noisy.std()) < 0.11
+        True
+    """
+    for value in (normal, uniform):
+        if not isinstance(value, numbers.Real) or not 0 <= value < math.inf:
+            raise ValueError(
+                "noise() takes a standard deviation and a width from 0; normal="
+                f"{normal!r} and uniform={uniform!r} were given."
+            )
+    return Noise(normal, uniform)

@@ -1,0 +1,93 @@
+"""What of an argument is static: known when a program is compiled, and hashable."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import numbers
+import types
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Fixed:
+    """The part of a context that is not arrays, such as `"mode": "linear"`: static."""
+
+    tree: Any
+    leaves: tuple[Any, ...]
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether equal ones hold the same: numbers, strings and functions do.
+
+        An object that JAX does not know to hold arrays may hold others at each call,
+        and what is compiled for it once must not be taken for it later.
+        """
+        return all(isinstance(leaf, _CONSTANT) for leaf in self.leaves)
+
+    def filled(self, arrays: list[Any]) -> Any:
+        """Returns the context with arrays in their places.
+
+        Args:
+            arrays: as many as were taken out.
+        """
+        rest = iter(arrays)
+        leaves = [next(rest) if leaf is _ARRAY else leaf for leaf in self.leaves]
+        return self.tree.unflatten(leaves)
+
+
+_ARRAY = "an array belongs here"
+
+_CONSTANT = (
+    *(str, bytes, numbers.Number, enum.Enum, np.dtype, type),
+    *(types.FunctionType, types.BuiltinFunctionType, jax.stages.Wrapped),
+    *(jax.custom_jvp, jax.custom_vjp),
+)
+
+
+def divided(context: Any) -> tuple[Fixed, list[Any]]:
+    """Returns the static part of a pytree, and its arrays.
+
+    Args:
+        context: arrays and other leaves.
+    """
+    leaves, tree = jax.tree.flatten(context)
+    is_array = [
+        isinstance(leaf, jax.Array | np.ndarray | np.generic) for leaf in leaves
+    ]
+    pairs = list(zip(leaves, is_array, strict=True))
+    fixed = tuple(_ARRAY if is_one else leaf for leaf, is_one in pairs)
+    return Fixed(tree, fixed), [leaf for leaf, is_one in pairs if is_one]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Identified:
+    """A function that cannot be hashed, known by its identity."""
+
+    function: Callable[..., Any]
+
+    def __call__(self, *args: Any) -> Any:
+        return self.function(*args)
+
+    def __hash__(self) -> int:
+        return id(self.function)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Identified) and self.function is other.function
+
+
+def hashable(function: Any) -> Any:
+    """Returns a function as something that can be hashed, so that a program is kept.
+
+    Args:
+        function: one that cannot be hashed is known by its identity; `None` stays.
+    """
+    try:
+        hash(function)
+    except TypeError:
+        return _Identified(function)
+    return function

@@ -1,0 +1,87 @@
+"""A state that is carried through many steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxinterp.checks import is_traced
+
+# From what is static, what is fixed, a state and the number of the step to the next
+# state and a record of the step.
+Iteration = Callable[[Any, Any, Any, Any], tuple[Any, Any]]
+
+
+def iterate(
+    step: Iteration,
+    static: Any,
+    fixed: Any,
+    state: Any,
+    numbers: range,
+    *,
+    tick: Callable[[int], Any] = lambda done: None,
+) -> tuple[Any, Any]:
+    """Carries a state through many steps.
+
+    The step is compiled once for all calls with the same `step` and `static`, and
+    arrays of the same shapes.
+
+    Args:
+        step: `step(static, fixed, state, number) -> (state, record)`.
+        static: anything that can be hashed.
+        fixed: arrays that all steps read.
+        state: arrays; their memory is reused when called eagerly.
+        numbers: of the steps, counted one by one.
+        tick: is told how many steps have been done since it was last called.
+
+    Returns:
+        The last state, and the records of all steps, stacked on a new first axis.
+
+    Example:
+        >>> def step(factor, fixed, state, number):
+        ...     return factor * state + number, state
+        >>> state, records = iterate(step, 2, None, jnp.array(1), range(3))
+        >>> int(state), records.tolist()
+        (12, [1, 2, 5])
+    """
+    if not numbers:
+        number = jax.ShapeDtypeStruct((), jnp.arange(0).dtype)
+        row = _jitted_step.eval_shape(step, static, fixed, state, number)[1]
+        return state, jax.tree.map(lambda r: jnp.zeros((0, *r.shape), r.dtype), row)
+    if is_traced(fixed, state):
+        return _all_steps(
+            step, static, fixed, state, jnp.arange(numbers.start, numbers.stop)
+        )
+    if jax.default_backend() != "cpu":
+        numbers_array = jnp.arange(numbers.start, numbers.stop)
+        state, records = _jitted_steps(step, static, fixed, state, numbers_array)
+        tick(len(numbers))
+        return state, records
+    rows = []
+    for number in numbers:
+        state, row = _jitted_step(step, static, fixed, state, jnp.asarray(number))
+        rows.append(row)
+        tick(1)
+    return state, jax.tree.map(lambda *leaves: jnp.stack(leaves), *rows)
+
+
+def _all_steps(
+    step: Iteration, static: Any, fixed: Any, state: Any, numbers: Any
+) -> tuple[Any, Any]:
+    return lax.scan(lambda s, number: step(static, fixed, s, number), state, numbers)
+
+
+_jitted_steps = jax.jit(_all_steps, static_argnums=(0, 1), donate_argnums=3)
+
+
+def _one_step(
+    step: Iteration, static: Any, fixed: Any, state: Any, number: Any
+) -> tuple[Any, Any]:
+    return step(static, fixed, state, number)
+
+
+_jitted_step = jax.jit(_one_step, static_argnums=(0, 1), donate_argnums=3)

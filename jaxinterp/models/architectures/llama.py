@@ -1,0 +1,164 @@
+"""Llama: RMS norm, rotary positions, grouped-query attention, a gated MLP, no biases.
+
+Addresses are those of `transformer.py`, and of each attention also
+`Llama/blocks_0/attention/query_rotated` and `Llama/blocks_0/attention/key_rotated`.
+The gated MLP has `Llama/blocks_0/mlp/gate`, `Llama/blocks_0/mlp/silu`,
+`Llama/blocks_0/mlp/up`, their product `Llama/blocks_0/mlp/neurons` and
+`Llama/blocks_0/mlp/down`.
+"""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+from jaxtyping import Array, Float, Integer
+
+from jaxinterp.models.architectures.attention import (
+    Attention,
+    Mask,
+    Stream,
+    causal_mask,
+)
+
+
+class GatedFeedForward(nn.Module):
+    """SwiGLU: `down(silu(gate(x)) * up(x))`, at each position alone.
+
+    Attributes:
+        width: features between the layers, the neurons of the block.
+
+    Example:
+        >>> model, x = GatedFeedForward(width=8), jnp.ones((1, 3, 4))
+        >>> init = model.init_with_output
+        >>> outputs, _ = jax.eval_shape(init, jax.random.key(0), x)
+        >>> outputs.shape
+        (1, 3, 4)
+
+    References:
+        Shazeer, 2020, eq. 6 [shazeer2020glu].
+    """
+
+    width: int
+
+    @nn.compact
+    def __call__(self, x: Stream) -> Stream:
+        """Returns as many features as it gets."""
+        gate = nn.silu(nn.Dense(self.width, use_bias=False, name="gate")(x))
+        up = nn.Dense(self.width, use_bias=False, name="up")(x)
+        with jax.named_scope("neurons"):
+            hidden = gate * up
+        return nn.Dense(x.shape[-1], use_bias=False, name="down")(hidden)
+
+
+class LlamaBlock(nn.Module):
+    """Adds attention, then a gated MLP, to the stream.
+
+    Attributes:
+        heads: number of query heads.
+        key_heads: number of key and value heads.
+        mlp_width: neurons of the MLP.
+        rotary_base: base of the rotary positions.
+        norm_epsilon: added to the mean square by the norms.
+
+    Example:
+        >>> model = LlamaBlock(heads=2, key_heads=1, mlp_width=6)
+        >>> x = jnp.ones((1, 3, 4))
+        >>> init = model.init_with_output
+        >>> outputs, _ = jax.eval_shape(init, jax.random.key(0), x)
+        >>> outputs.shape
+        (1, 3, 4)
+    """
+
+    heads: int
+    key_heads: int
+    mlp_width: int
+    rotary_base: float = 10_000.0
+    norm_epsilon: float = 1e-5
+
+    @nn.compact
+    def __call__(self, x: Stream, mask: Mask | None = None) -> Stream:
+        """Returns the stream after the block."""
+        attention = Attention(
+            self.heads,
+            key_heads=self.key_heads,
+            use_bias=False,
+            rotary_base=self.rotary_base,
+            name="attention",
+        )
+        norm = nn.RMSNorm(epsilon=self.norm_epsilon, name="attention_norm")
+        attended = attention(norm(x), mask)
+        with jax.named_scope("residual_mid"):
+            x = x + attended
+        norm = nn.RMSNorm(epsilon=self.norm_epsilon, name="mlp_norm")
+        change = GatedFeedForward(self.mlp_width, name="mlp")(norm(x))
+        with jax.named_scope("residual"):
+            return x + change
+
+
+class Llama(nn.Module):
+    """A decoder of tokens in the manner of Llama.
+
+    The defaults are TinyLlama, of 1,100,048,384 parameters. The stretched frequencies
+    of Llama 3.1 and later are not among the options.
+
+    Attributes:
+        vocabulary: number of tokens.
+        width: features of the residual stream.
+        depth: number of blocks.
+        heads: number of query heads.
+        key_heads: number of key and value heads, each shared by a group of queries.
+        mlp_width: neurons of each MLP.
+        is_tied: whether the embedding is also the unembedding.
+        rotary_base: base of the rotary positions.
+        norm_epsilon: added to the mean square by the norms.
+
+    Example:
+        >>> model = Llama(11, width=8, depth=1, heads=2, key_heads=1, mlp_width=12)
+        >>> tokens = jnp.zeros((2, 5), int)
+        >>> init = model.init_with_output
+        >>> logits, _ = jax.eval_shape(init, jax.random.key(0), tokens)
+        >>> logits.shape
+        (2, 5, 11)
+
+    References:
+        Touvron et al., 2023, section 2.2 [touvron2023llama].
+        Su et al., 2024, section 3.2 [su2024roformer].
+    """
+
+    vocabulary: int = 32_000
+    width: int = 2048
+    depth: int = 22
+    heads: int = 32
+    key_heads: int = 4
+    mlp_width: int = 5632
+    is_tied: bool = False
+    rotary_base: float = 10_000.0
+    norm_epsilon: float = 1e-5
+
+    @nn.compact
+    def __call__(
+        self, tokens: Integer[Array, "batch position"]
+    ) -> Float[Array, "batch position vocabulary"]:
+        """Returns logits of the next token after every position.
+
+        Args:
+            tokens: integers below `vocabulary`.
+        """
+        embed = nn.Embed(self.vocabulary, self.width, name="token_embedding")
+        x = embed(tokens)
+        mask = causal_mask(tokens.shape[1])
+        for i in range(self.depth):
+            block = LlamaBlock(
+                self.heads,
+                self.key_heads,
+                self.mlp_width,
+                self.rotary_base,
+                self.norm_epsilon,
+                name=f"blocks_{i}",
+            )
+            x = block(x, mask)
+        x = nn.RMSNorm(epsilon=self.norm_epsilon, name="norm")(x)
+        if self.is_tied:
+            with jax.named_scope("lm_head"):
+                return x @ embed.embedding.T
+        return nn.Dense(self.vocabulary, use_bias=False, name="lm_head")(x)

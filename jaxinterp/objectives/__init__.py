@@ -1,0 +1,23 @@
+"""Which number is explained, maximized or measured: scores of outputs, objectives."""
+
+from jaxinterp.objectives.by_name import as_objective as as_objective
+from jaxinterp.objectives.direction import cosine as cosine
+from jaxinterp.objectives.direction import direction as direction
+from jaxinterp.objectives.direction import direction_neuron as direction_neuron
+from jaxinterp.objectives.direction import tensor_direction as tensor_direction
+from jaxinterp.objectives.objective import Objective as Objective
+from jaxinterp.objectives.objective import View as View
+from jaxinterp.objectives.objective import custom as custom
+from jaxinterp.objectives.objective import schedule as schedule
+from jaxinterp.objectives.output import output as output
+from jaxinterp.objectives.score import Score as Score
+from jaxinterp.objectives.score import contrastive as contrastive
+from jaxinterp.objectives.score import log_probability as log_probability
+from jaxinterp.objectives.score import logit as logit
+from jaxinterp.objectives.score import margin as margin
+from jaxinterp.objectives.score import probability as probability
+from jaxinterp.objectives.score import total as total
+from jaxinterp.objectives.unit import channel as channel
+from jaxinterp.objectives.unit import layer as layer
+from jaxinterp.objectives.unit import neuron as neuron
+from jaxinterp.objectives.whitening import whitened as whitened

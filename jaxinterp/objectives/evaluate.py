@@ -1,0 +1,136 @@
+"""Scores of the images of several units at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxinterp.keys import steady
+from jaxinterp.objectives.objective import Objective, View
+
+
+def count_units(objective: Objective) -> int:
+    """Returns how many units an objective has.
+
+    Args:
+        objective: whose arrays have the units on their first axis.
+
+    Raises:
+        ValueError: if its arrays disagree.
+
+    Example:
+        >>> from jaxinterp.featurevis import channel
+        >>> count_units(channel("Conv_0", [3, 5]) + channel("Conv_1", 0))
+        2
+    """
+    sizes = {leaf.shape[0] for leaf in jax.tree.leaves(objective)}
+    if 0 in sizes:
+        raise ValueError("The objective has no units: an index is empty.")
+    if len(sizes - {1}) > 1:
+        raise ValueError(
+            "The parts of an objective are for different numbers of units: "
+            f"{sorted(sizes)}. Give each part one unit, or the same number."
+        )
+    return max(sizes, default=1)
+
+
+def units(objective: Objective, chosen: Any) -> Objective:
+    """Returns an objective of some of the units only.
+
+    Args:
+        objective: of several units.
+        chosen: a slice or indices of units.
+    """
+    size = count_units(objective)
+    return jax.tree.map(
+        lambda leaf: leaf[chosen] if leaf.shape[0] == size else leaf, objective
+    )
+
+
+def evaluate(objective: Objective, view: View, count: int) -> Any:
+    """Returns the scores of pictures of several units.
+
+    Args:
+        objective: bound, of `count` units.
+        view: whose arrays have one more axis in front, the units.
+        count: number of units.
+
+    Returns:
+        Scores `(units, pictures)`.
+
+    Raises:
+        ValueError: if the objective does not give one number for each picture.
+    """
+
+    def one(objective: Objective, view: View) -> Any:
+        scores = jnp.asarray(objective(view))
+        pictures = view.images.shape[0]
+        if scores.ndim > 1 or scores.shape not in ((), (pictures,)):
+            raise ValueError(
+                f"An objective gives one number for each picture, ({pictures},), and "
+                f"this one gave {scores.dtype}{list(scores.shape)}."
+            )
+        return jnp.broadcast_to(scores, (pictures,))
+
+    return _over_units(one, objective, view, count)
+
+
+def remembered(objective: Objective, view: View, count: int) -> Any:
+    """Returns what an objective of several units remembers after a step.
+
+    Args:
+        objective: bound, of `count` units.
+        view: whose arrays have one more axis in front, the units.
+        count: number of units.
+
+    Raises:
+        ValueError: if it is not like what was remembered before.
+    """
+    after = _over_units(lambda o, v: o.remember(v), objective, view, count)
+    before, now = (
+        jax.tree.map(lambda leaf: f"{leaf.dtype}{list(leaf.shape[1:])}", memory)
+        for memory in (view.memory, after)
+    )
+    if before != now:
+        raise ValueError(
+            f"An objective remembered {before} before a step and {now} after it. Let "
+            "`memory` and `remember` return arrays of the same shapes and dtypes."
+        )
+    return after
+
+
+def _over_units(
+    function: Callable[[Objective, View], Any],
+    objective: Objective,
+    view: View,
+    count: int,
+) -> Any:
+    axes = jax.tree.map(lambda leaf: 0 if leaf.shape[0] == count else None, objective)
+    own = jax.tree.map(
+        lambda leaf: leaf if leaf.shape[0] == count else leaf[0], objective
+    )
+    seen = View(0, 0, 0, None, 0)  # pyright: ignore[reportArgumentType]  axes of vmap
+    return jax.vmap(function, in_axes=(axes, seen))(own, view)
+
+
+def unit_keys(key: Any, objective: Objective) -> Any:
+    """Returns a key for each unit, made of the integers that say which unit it is.
+
+    Args:
+        key: of all.
+        objective: bound; its integer arrays are channels and positions.
+    """
+    key = steady(key)
+    number = count_units(objective)
+    keys = jnp.broadcast_to(key, (number,))
+    for leaf in jax.tree.leaves(objective):
+        if jnp.issubdtype(leaf.dtype, jnp.integer):
+            numbers = jnp.broadcast_to(
+                leaf.reshape(leaf.shape[0], -1), (number, leaf[0].size)
+            )
+            for column in numbers.T:
+                keys = jax.vmap(jax.random.fold_in)(keys, column)
+    return keys

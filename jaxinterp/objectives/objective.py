@@ -1,0 +1,377 @@
+"""What an objective is: a score of pictures, to be maximized, with an algebra.
+
+An objective describes what one *unit* looks for, and scores a group of pictures made
+for that unit: from what a model computes of them, a number for each picture. Its arrays
+(an index, a direction, a weight) have the units on their first axis, of length 1 if all
+units share them; so `channel("mixed4a", jnp.arange(512))` is 512 units, each of which
+is evaluated on its own. Since the arrays are traced, one compiled program serves all
+units of a layer.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxinterp.tracing.selectors import Selector
+
+# What an objective calls the place that it reads.
+Where = str | Selector
+
+
+class View(NamedTuple):
+    """What an objective sees: the pictures of one unit, and what a model makes of them.
+
+    Attributes:
+        activations: for each site of the objective, `(pictures, ...)`.
+        outputs: of the model, each leaf `(pictures, ...)`.
+        images: the pictures themselves, untransformed, `(pictures, ...)`.
+        step: the number of the optimization step, from 0.
+        memory: what the objective remembers of the steps before this one; `None` if it
+            remembers nothing, and where there are no steps: in `achieved_scores`,
+            `dataset_examples` and whatever else scores given pictures.
+    """
+
+    activations: Mapping[Where, Any]
+    outputs: Any
+    images: Any
+    step: Any
+    memory: Any = None
+
+
+class Shapes(NamedTuple):
+    """Shapes of what an objective will see, of one picture, without leading axes.
+
+    Attributes:
+        activations: for each site of the objective, the shape of its activation.
+        outputs: the shapes of the model's outputs.
+        image: that of the picture.
+        size: of all activations up to the sites, in bytes.
+    """
+
+    activations: Mapping[Where, tuple[int, ...]]
+    outputs: Any
+    image: tuple[int, ...]
+    size: int = 0
+
+
+class Objective:
+    """A score of pictures: add, multiply, negate and clip it as you would a number.
+
+    An objective of your own is a frozen dataclass with this base, registered with
+    `jax.tree_util.register_dataclass`: its arrays have the units first, everything else
+    is static. `custom` makes one of a function. One that depends on the steps before,
+    such as `style` with an average, has `memory` and `remember` too.
+    """
+
+    __array_ufunc__ = None  # an array of weights times it is its own business
+
+    @property
+    def sites(self) -> tuple[Where, ...]:
+        """The places whose activations it reads."""
+        return ()
+
+    @property
+    def compares(self) -> bool:
+        """Whether a picture's score depends on the others of its unit, or its place."""
+        return False
+
+    def bound(self, shapes: Shapes) -> Objective:
+        """Returns the objective with what was left open filled in from the shapes.
+
+        Args:
+            shapes: of what it will see.
+
+        Raises:
+            ValueError: if the model has no such unit.
+        """
+        return self
+
+    def memory(self, shapes: Shapes, count: int) -> Any:
+        """Returns what it remembers of a unit before the first step: nothing, mostly.
+
+        It is the same for all units, without an axis for them.
+
+        Args:
+            shapes: of what it will see.
+            count: number of pictures of each unit.
+        """
+        return None
+
+    def remember(self, view: View) -> Any:
+        """Returns what it remembers after a step: arrays like those of `memory`.
+
+        Of several `samples` floats are averaged, and the rest is that of the first. A
+        score sees the memory from before its step, and calls this for that after it;
+        `jax.lax.stop_gradient` keeps the latter out of the gradient.
+
+        Args:
+            view: the pictures of one unit, with what it remembered before.
+        """
+        return None
+
+    def __call__(self, view: View) -> Any:
+        """Returns the score of each picture, `(pictures,)`.
+
+        Args:
+            view: the pictures of one unit. The arrays of the objective are those of
+                that unit, without an axis in front.
+        """
+        raise NotImplementedError
+
+    def __add__(self, other: Objective | float) -> Objective:
+        return _combined(operator.add, self, other)
+
+    def __radd__(self, other: Objective | float) -> Objective:
+        return _combined(operator.add, other, self)
+
+    def __sub__(self, other: Objective | float) -> Objective:
+        return _combined(operator.sub, self, other)
+
+    def __rsub__(self, other: Objective | float) -> Objective:
+        return _combined(operator.sub, other, self)
+
+    def __mul__(self, other: Objective | float) -> Objective:
+        return _combined(operator.mul, self, other)
+
+    def __rmul__(self, other: Objective | float) -> Objective:
+        return _combined(operator.mul, other, self)
+
+    def __truediv__(self, other: Objective | float) -> Objective:
+        return _combined(operator.truediv, self, other)
+
+    def __rtruediv__(self, other: Objective | float) -> Objective:
+        return _combined(operator.truediv, other, self)
+
+    def __floordiv__(self, other: Objective | float) -> Objective:
+        return _combined(operator.floordiv, self, other)
+
+    def __rfloordiv__(self, other: Objective | float) -> Objective:
+        return _combined(operator.floordiv, other, self)
+
+    def __pow__(self, other: Objective | float) -> Objective:
+        return _combined(operator.pow, self, other)
+
+    def __rpow__(self, other: Objective | float) -> Objective:
+        return _combined(operator.pow, other, self)
+
+    def __neg__(self) -> Objective:
+        return _combined(operator.neg, self)
+
+    def __abs__(self) -> Objective:
+        return _combined(operator.abs, self)
+
+    def clip(self, low: Objective | float, high: Objective | float) -> Objective:
+        """Returns the objective between bounds, beyond which it has no slope.
+
+        Args:
+            low: the least score.
+            high: the greatest.
+        """
+        return _combined(jnp.clip, self, low, high)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class Combined(Objective):
+    """Objectives combined, picture by picture.
+
+    Attributes:
+        operation: of their scores.
+        operands: objectives.
+    """
+
+    operation: Callable[..., Any] = dataclasses.field(metadata={"static": True})
+    operands: tuple[Any, ...]
+
+    @property
+    def sites(self) -> tuple[Where, ...]:
+        """The places that any of the operands reads."""
+        return tuple(dict.fromkeys(s for o in self.operands for s in o.sites))
+
+    @property
+    def compares(self) -> bool:
+        """Whether one of the operands does."""
+        return any(o.compares for o in self.operands)
+
+    def bound(self, shapes: Shapes) -> Objective:
+        """Returns it with all operands bound."""
+        operands = tuple(o.bound(shapes) for o in self.operands)
+        return dataclasses.replace(self, operands=operands)
+
+    def memory(self, shapes: Shapes, count: int) -> Any:
+        """Returns what each operand remembers at first."""
+        return each_memory(self.operands, shapes, count)
+
+    def remember(self, view: View) -> Any:
+        """Returns what each operand remembers."""
+        return each_remembers(self.operands, view)
+
+    def __call__(self, view: View) -> Any:
+        """Returns the operation of the operands' scores."""
+        views = each_view(view, len(self.operands))
+        scores = (o(v) for o, v in zip(self.operands, views, strict=True))
+        return self.operation(*scores)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class Number(Objective):
+    """The same number for every picture: a weight.
+
+    Attributes:
+        value: of each unit, `(units,)`.
+    """
+
+    value: Any
+
+    def __call__(self, view: View) -> Any:
+        """Returns the number."""
+        return self.value
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class Schedule(Objective):
+    """A number that depends on the step alone.
+
+    Attributes:
+        function: from the step to the number, such as an optax schedule.
+    """
+
+    function: Callable[[Any], Any] = dataclasses.field(metadata={"static": True})
+
+    def __call__(self, view: View) -> Any:
+        """Returns the number of this step."""
+        return self.function(view.step)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class Custom(Objective):
+    """A function of what is seen.
+
+    Attributes:
+        function: `(view) -> (pictures,)`.
+        reads: the sites whose activations it reads.
+    """
+
+    function: Callable[[View], Any] = dataclasses.field(metadata={"static": True})
+    reads: tuple[Where, ...] = dataclasses.field(metadata={"static": True})
+
+    @property
+    def sites(self) -> tuple[Where, ...]:
+        """The sites that were named."""
+        return self.reads
+
+    def __call__(self, view: View) -> Any:
+        """Returns what the function says."""
+        return self.function(view)
+
+
+def schedule(function: Callable[[Any], Any]) -> Objective:
+    """Returns a weight that changes with the steps.
+
+    Args:
+        function: from the number of the step, an integer array from 0, to the weight.
+            Every optax schedule is one.
+
+    Raises:
+        TypeError: if it is no function.
+
+    Example:
+        >>> from jaxinterp.featurevis import channel, total_variation
+        >>> late = schedule(lambda step: jnp.where(step < 100, 0.0, 1.0))
+        >>> objective = channel("Conv_0", 3) - late * total_variation()
+    """
+    if not callable(function):
+        raise TypeError(f"A schedule is a function of the step, and is {function!r}.")
+    return Schedule(function)
+
+
+def custom(function: Callable[[View], Any], *sites: Where) -> Objective:
+    """Makes an objective of a function.
+
+    Args:
+        function: from a `View` of the pictures of one unit to a score of each,
+            `(pictures,)`.
+        *sites: whose activations the function reads, as `view.activations[site]`.
+
+    Raises:
+        TypeError: if it is no function.
+
+    Example:
+        >>> energy = custom(lambda view: (view.activations["c"] ** 2).sum((1, 2)), "c")
+        >>> energy.sites
+        ('c',)
+    """
+    if not callable(function):
+        raise TypeError(
+            "custom() takes a function of a `View` first, and was given "
+            f"{function!r}. Write `custom(lambda view: ..., 'Conv_0')`."
+        )
+    return Custom(function, sites)
+
+
+def each_view(view: View, count: int) -> list[View]:
+    """Returns what each part of an objective sees, with its own memory.
+
+    Args:
+        view: of the whole, which remembers a tuple.
+        count: number of parts.
+    """
+    memories = (None,) * count if view.memory is None else view.memory
+    return [view._replace(memory=memory) for memory in memories]
+
+
+def each_memory(parts: Sequence[Objective], shapes: Shapes, count: int) -> Any:
+    """Returns what each part remembers at first; `None` if no part remembers.
+
+    Args:
+        parts: of the objective.
+        shapes: of what it will see.
+        count: number of pictures of each unit.
+    """
+    memories = tuple(o.memory(shapes, count) for o in parts)
+    return memories if jax.tree.leaves(memories) else None
+
+
+def each_remembers(parts: Sequence[Objective], view: View) -> Any:
+    """Returns what each part of an objective remembers after a step.
+
+    Args:
+        parts: of the objective.
+        view: of the whole.
+    """
+    if view.memory is None:
+        return None
+    views = each_view(view, len(parts))
+    return tuple(o.remember(v) for o, v in zip(parts, views, strict=True))
+
+
+def _combined(operation: Callable[..., Any], *operands: Any) -> Objective:
+    return Combined(operation, tuple(map(_as_objective, operands)))
+
+
+def _as_objective(value: Any) -> Objective:
+    if isinstance(value, Objective):
+        return value
+    if isinstance(value, str) or value is None:
+        raise TypeError(
+            f"Objectives combine with objectives and numbers, and not with {value!r}. "
+            "Of a string, `as_objective('Conv_0:3')` makes an objective."
+        )
+    number = jnp.asarray(value)
+    is_real = jnp.issubdtype(number.dtype, jnp.number) and not jnp.iscomplexobj(number)
+    if number.ndim > 1 or not is_real:
+        raise TypeError(
+            "Objectives combine with objectives, numbers, or one number for each unit, "
+            f"`(units,)`; {number.dtype}{list(number.shape)} was given."
+        )
+    # A float, since integers tell units apart, and a weight is none.
+    return Number(jnp.atleast_1d(number.astype(jnp.result_type(number, jnp.float32))))

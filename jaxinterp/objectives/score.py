@@ -1,0 +1,270 @@
+"""Scores: which number of the output is explained, one for each example.
+
+A score is a function `(outputs, target) -> (batch,)`; `target` is traced, the score
+itself is static. Any such function will do; these are the usual ones, for outputs of
+shape `(batch, classes)` and integer targets of shape `(batch,)`. Under `jit` a target
+out of range cannot be an error: it gives NaN.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, Float
+
+Score = Callable[[Any, Any], Array]
+
+
+def logit(
+    outputs: Float[Array, "batch classes"], target: Any
+) -> Float[Array, " batch"]:
+    """Returns the output at the target class.
+
+    Args:
+        outputs: what the model returns.
+        target: class indices.
+
+    Raises:
+        ValueError: if the target is missing, of another shape, or out of range.
+        TypeError: if the target is not of integers.
+
+    Example:
+        >>> logit(jnp.array([[1.0, 5.0]]), jnp.array([1])).tolist()
+        [5.0]
+    """
+    target = _checked(outputs, target, "logit")
+    classes = outputs.shape[1]
+    is_class = (target >= 0) & (target < classes)
+    index = jnp.clip(target, 0, classes - 1)[:, None]
+    chosen = jnp.take_along_axis(outputs, index, axis=1)[:, 0]
+    # Where there is no such class every output has the slope NaN, not the slope 0.
+    rest = jnp.where(is_class[:, None], 0, outputs).sum(axis=1)
+    return chosen + rest * jnp.where(is_class, 0, jnp.nan).astype(outputs.dtype)
+
+
+def probability(
+    outputs: Float[Array, "batch classes"], target: Any
+) -> Float[Array, " batch"]:
+    """Returns the softmax probability of the target class.
+
+    Args:
+        outputs: the logits.
+        target: class indices.
+
+    Example:
+        >>> probability(jnp.zeros((1, 4)), jnp.array([1])).tolist()
+        [0.25]
+    """
+    _checked(outputs, target, "probability")
+    return logit(jax.nn.softmax(outputs, axis=1), target)
+
+
+def log_probability(
+    outputs: Float[Array, "batch classes"], target: Any
+) -> Float[Array, " batch"]:
+    """Returns the logarithm of the target's softmax probability, in nats.
+
+    Args:
+        outputs: the logits.
+        target: class indices.
+
+    Example:
+        >>> round(float(log_probability(jnp.zeros((1, 4)), jnp.array([1]))[0]), 4)
+        -1.3863
+    """
+    _checked(outputs, target, "log_probability")
+    return logit(jax.nn.log_softmax(outputs, axis=1), target)
+
+
+def margin(
+    outputs: Float[Array, "batch classes"], target: Any
+) -> Float[Array, " batch"]:
+    """Returns by how much the target exceeds the best other class.
+
+    Args:
+        outputs: the logits.
+        target: class indices.
+
+    Example:
+        >>> margin(jnp.array([[1.0, 5.0, 3.0]]), jnp.array([1])).tolist()
+        [2.0]
+    """
+    target = _checked(outputs, target, "margin")
+    is_target = jnp.arange(outputs.shape[1])[None, :] == target[:, None]
+    others = jnp.where(is_target, -jnp.inf, outputs)
+    return logit(outputs, target) - others.max(axis=1)
+
+
+def contrastive(
+    outputs: Float[Array, "batch classes"], target: Any
+) -> Float[Array, " batch"]:
+    """Returns by how much the target exceeds the mean of the other classes.
+
+    Args:
+        outputs: the logits.
+        target: class indices.
+
+    References:
+        Gu et al., 2018, section 3.2 [gu2018understanding].
+
+    Example:
+        >>> contrastive(jnp.array([[1.0, 5.0, 3.0]]), jnp.array([1])).tolist()
+        [3.0]
+    """
+    chosen = logit(outputs, target)
+    return chosen - (outputs.sum(axis=1) - chosen) / (outputs.shape[1] - 1)
+
+
+def total(outputs: Any, target: Any = None) -> Float[Array, " batch"]:
+    """Returns the sum of all outputs of an example; it needs no target.
+
+    Args:
+        outputs: an array or a pytree of arrays, batch first.
+        target: not used.
+
+    Raises:
+        ValueError: if an output is a scalar.
+
+    Example:
+        >>> total(jnp.array([[1.0, 5.0]])).tolist()
+        [6.0]
+    """
+    leaves = jax.tree.leaves(outputs)
+    if any(jnp.ndim(leaf) == 0 for leaf in leaves):
+        raise ValueError(
+            "score=total sums what each example has, and the model returns a scalar "
+            f"among {jax.tree.map(jnp.shape, outputs)}.\n"
+            "Return one number per example, or pick an output that has the batch:\n"
+            "`score=lambda outputs, target: outputs['logits'].sum(axis=1)`."
+        )
+    sums = [leaf.reshape(leaf.shape[0], -1).sum(axis=1) for leaf in leaves]
+    return functools.reduce(jnp.add, sums)
+
+
+def relevance_seed(score: Score, outputs: Any, target: Any, weight: Any = 1.0) -> Any:
+    r"""Returns the relevance of the outputs, from which propagation starts.
+
+    $R_y = y \odot \partial\,\mathrm{score} / \partial y$, which adds up to the score if
+    it is linear in the outputs (or homogeneous of degree one, as `margin`).
+    `probability` and `log_probability` place their value on the target's output. An
+    output that the score does not depend on gets nothing, even if it is infinite.
+
+    Args:
+        score: what is explained.
+        outputs: what the model returns.
+        target: as the score takes it.
+        weight: what the score of each example is multiplied by.
+    """
+    values, pull = jax.vjp(lambda y: score(y, target), outputs)
+    weights = jnp.broadcast_to(jnp.asarray(weight, values.dtype), values.shape)
+    if score in (probability, log_probability):
+        value = values * weights
+        is_target = (
+            jnp.arange(outputs.shape[1])[None, :] == jnp.asarray(target)[:, None]
+        )
+        has_value = is_target | jnp.isnan(value)[:, None]
+        return jnp.where(has_value, value[:, None], 0).astype(outputs.dtype)
+    (slopes,) = pull(weights)
+
+    def relevance(y: Any, slope: Any) -> Any:
+        if not jnp.issubdtype(y.dtype, jnp.inexact):
+            return slope
+        return jnp.where(slope == 0, 0, y * slope)
+
+    return jax.tree.map(relevance, outputs, slopes)
+
+
+def need_score(score: Any) -> None:
+    """Raises unless a score is a function.
+
+    Args:
+        score: what was given.
+
+    Raises:
+        TypeError: if it cannot be called.
+    """
+    if not callable(score):
+        raise TypeError(
+            "`score` must be a function `(outputs, target) -> (batch,)-array`\n"
+            f"and is {score!r}. Write for example `score=jaxinterp.objectives.logit`."
+        )
+
+
+def check_score(values: Any, batch: int, score: Score) -> None:
+    """Raises unless a score gave one number for each example.
+
+    Args:
+        values: what the score returned.
+        batch: the number of examples.
+        score: the score.
+
+    Raises:
+        ValueError: saying the shape that was found.
+        TypeError: if the numbers are not real.
+    """
+    name = getattr(score, "__name__", str(score))
+    if jnp.shape(values) != (batch,):
+        raise ValueError(
+            f"The score {name!r} must return one number per example, shape ({batch},), "
+            f"and returned shape {jnp.shape(values)}.\n"
+            "Write for example `score=lambda outputs, target: outputs.sum(axis=1)`."
+        )
+    dtype = jnp.result_type(values)
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise TypeError(
+            f"The score {name!r} must return real numbers, and returned {dtype}.\n"
+            "Explain a real number made of the outputs, for complex ones for example\n"
+            "`score=lambda outputs, target: jnp.abs(outputs).sum(axis=1)`."
+        )
+
+
+def _checked(outputs: Any, target: Any, name: str) -> Any:
+    if not hasattr(outputs, "ndim") or outputs.ndim != 2:
+        found = jax.tree.map(jnp.shape, outputs)
+        raise ValueError(
+            f"score={name} needs outputs of shape (batch, classes), and the model "
+            f"returns {found}.\nPass a score that picks a number per example, such as\n"
+            "`score=lambda outputs, target: outputs[:, -1, :].sum(axis=1)`."
+        )
+    batch, classes = outputs.shape
+    if target is None:
+        raise ValueError(
+            f"score={name} needs a target: class indices of shape ({batch},).\n"
+            "Write `attribute(variables, inputs, target)`, or `score=total` for the "
+            "sum of all outputs."
+        )
+    given, target = target, jnp.asarray(target)  # a tracer already while tracing
+    if not jnp.issubdtype(target.dtype, jnp.integer):
+        raise TypeError(
+            f"score={name} takes integer class indices as target, and was given "
+            f"{target.dtype}.\nFor one-hot targets write `target.argmax(axis=-1)`."
+        )
+    if target.shape != (batch,):
+        raise ValueError(
+            f"score={name} needs a target of shape ({batch},), one class per example, "
+            f"and was given shape {target.shape}.\n" + _advice(target, batch)
+        )
+    if not isinstance(given, Tracer):
+        wrong = np.asarray(given)
+        wrong = wrong[(wrong < 0) | (wrong >= classes)]
+        if wrong.size:
+            raise ValueError(
+                f"score={name}: target {wrong[0]} is out of range for {classes} "
+                f"classes (0 to {classes - 1})."
+            )
+    return target
+
+
+def _advice(target: Any, batch: int) -> str:
+    if target.ndim == 0:
+        return f"For the same class everywhere write `jnp.full({batch}, {target})`."
+    return (
+        "For several targets per example use "
+        "`jax.vmap(attribute, in_axes=(None, None, 0))`."
+    )

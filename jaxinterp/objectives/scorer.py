@@ -1,0 +1,225 @@
+"""Scores of given pictures: all units of an objective from one pass of the model.
+
+`maximize` makes pictures for each unit; here all units look at the same ones, so what
+the model computes of them is computed once and shared. A *place* is a position of the
+activation that the objective reads, such as a row and a column: all its axes but the
+last.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+from collections import OrderedDict
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxinterp.objectives.by_name import as_objective
+from jaxinterp.objectives.evaluate import count_units, evaluate
+from jaxinterp.objectives.objective import Objective, View
+from jaxinterp.objectives.reader import Preprocess, Reader, reader
+from jaxinterp.types import ApplyFn
+
+# What has a score: a picture as a whole, or its best place.
+By = Literal["picture", "place"]
+
+
+class Scores(NamedTuple):
+    """Scores of some pictures, float32 at least.
+
+    Attributes:
+        pictures: `(units, pictures)`.
+        places: of each place on its own, `(units, pictures, places)`; `None` if the
+            objective does not look at places.
+    """
+
+    pictures: Any
+    places: Any
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Scorer:
+    """Scores pictures for all units.
+
+    Attributes:
+        read: the model as the objective sees it.
+        count: number of units.
+        places: the shape of the places; `None` if the objective does not look at them.
+    """
+
+    read: Reader
+    count: int
+    places: tuple[int, ...] | None
+
+    def __call__(self, variables: Any, objective: Objective, images: Any) -> Scores:
+        """Returns the scores of pictures, and of their places if there are any.
+
+        Args:
+            variables: of the model.
+            objective: bound.
+            images: a batch of pictures.
+        """
+        activations, outputs = self.read(variables, images)
+        view = View(OrderedDict(activations), outputs, images, 0)
+        pictures = _of_all_units(objective, view, self.count)
+        if self.places is None:
+            return Scores(pictures, None)
+        return Scores(pictures, _of_each_place(objective, view, self.count))
+
+    def dtype(self, variables: Any, objective: Objective, images: Any) -> Any:
+        """Returns the dtype of the scores; takes what a call takes."""
+        return jax.eval_shape(self, variables, objective, images).pictures.dtype
+
+
+def scorer(
+    apply_fn: ApplyFn,
+    objective: Objective | str,
+    variables: Any,
+    images: Any,
+    preprocess: Preprocess | None,
+    *,
+    has_places: bool = True,
+) -> tuple[Scorer, Objective]:
+    """Returns what scores pictures, and the objective bound to the model.
+
+    Args:
+        apply_fn: the model.
+        objective: what is scored.
+        variables: of the model.
+        images: a batch like those that will come.
+        preprocess: from pictures to inputs of the model; nothing by default.
+        has_places: whether places are asked for, if the objective looks at them.
+
+    Raises:
+        AddressError: if the model has no such site.
+        ValueError: if it has no such unit.
+    """
+    asked = as_objective(objective)
+    image = jax.ShapeDtypeStruct(images.shape[1:], images.dtype)
+    read, shapes = reader(apply_fn, asked, variables, image, preprocess)
+    bound = asked.bound(shapes)
+    one = jax.ShapeDtypeStruct((1, *image.shape), image.dtype)
+    activations, outputs = jax.eval_shape(read, variables, one)
+    places = None
+    view = View(OrderedDict(activations), outputs, one, 0)
+    if has_places and _is_mean_of_places(bound, view):
+        (shape,) = shapes.activations.values()
+        places = tuple(shape[:-1])
+    return Scorer(read, count_units(bound), places), bound
+
+
+def check_alone(bound: Objective, call: str) -> None:
+    """Raises if a picture's score depends on the others that are looked at.
+
+    Args:
+        bound: the objective.
+        call: the function that it was given to.
+
+    Raises:
+        ValueError: if it does.
+    """
+    if bound.compares:
+        raise ValueError(
+            f"{call}: the objective compares the pictures of a unit with one another, "
+            "or tells them by their number, and these pictures are looked at one by "
+            "one.\nLeave out `diversity`, `alignment`, `interpolate` and "
+            "`for_pictures`."
+        )
+
+
+def described_units(bound: Objective) -> str:
+    """Returns what tells the units of an objective from those of another.
+
+    Args:
+        bound: the objective.
+    """
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(bound)]
+    numbers = [x.tolist() for x in leaves if np.issubdtype(x.dtype, np.integer)]
+    sites = ", ".join(map(repr, bound.sites)) or "the outputs"
+    digest = hashlib.sha256(repr(numbers).encode()).hexdigest()[:8] if numbers else ""
+    return f"{sites} #{digest}" if digest else sites
+
+
+def check_places(found: Scorer, by: Any) -> None:
+    """Raises unless pictures can be scored by what is asked for.
+
+    Args:
+        found: what scores them.
+        by: what has a score.
+
+    Raises:
+        ValueError: if there is no such way, or the objective does not look at places.
+    """
+    if by not in ("picture", "place"):
+        raise ValueError(f"`by` is 'picture' or 'place', and is {by!r}.")
+    if by == "place" and found.places is None:
+        read = ", ".join(repr(name) for name, _, _ in found.read.places) or "no site"
+        raise ValueError(
+            "by='place' needs an objective that is the mean over the places of one "
+            f"site, such as `channel('Conv_0')`.\nThis one reads {read}, and is no "
+            "such mean. Write by='picture'."
+        )
+
+
+# --- All units look at the same -------------------------------------------------------
+
+
+def _of_all_units(objective: Objective, view: View, count: int) -> Any:
+    """Scores `(units, pictures)`; what is seen is shared, and not copied for each."""
+
+    def one(own: Objective) -> Any:
+        parts = jax.tree.map(lambda leaf: leaf[None], (own, view._replace(step=None)))
+        alone, seen = parts
+        return evaluate(alone, seen._replace(step=view.step), 1)[0]
+
+    axes = jax.tree.map(lambda leaf: 0 if leaf.shape[0] == count else None, objective)
+    own = jax.tree.map(
+        lambda leaf: leaf if leaf.shape[0] == count else leaf[0], objective
+    )
+    scores = jax.vmap(one, in_axes=(axes,), axis_size=count)(own)
+    return scores.astype(jnp.promote_types(scores.dtype, jnp.float32))
+
+
+def _of_each_place(objective: Objective, view: View, count: int) -> Any:
+    """Scores `(units, pictures, places)`, of each place as if it were all there is."""
+    ((site, activation),) = view.activations.items()
+    pictures, *places, channels = activation.shape
+    flat = activation.reshape(pictures, math.prod(places), channels)
+
+    def one(place: Any) -> Any:
+        alone = place.reshape(pictures, *(1 for _ in places), channels)
+        seen = view._replace(activations=OrderedDict({site: alone}))
+        return _of_all_units(objective, seen, count)
+
+    return jax.vmap(one, in_axes=1, out_axes=2)(flat)
+
+
+def _is_mean_of_places(bound: Objective, view: View) -> bool:
+    """Whether a score is the mean of those of the places alone.
+
+    That is a property of the objective's function, so it is tried on random numbers:
+    it holds for channels, directions and their sums, and not for a neuron, a power, or
+    what looks at outputs too.
+    """
+    shapes = [leaf.shape for leaf in view.activations.values()]
+    if len(shapes) != 1 or len(shapes[0]) < 3:
+        return False
+    count, random = count_units(bound), np.random.default_rng(0)
+
+    def filled(leaf: Any) -> Any:
+        numbers = random.normal(size=(1, *leaf.shape[1:]))
+        return jnp.asarray(numbers.astype(leaf.dtype))
+
+    tried = jax.tree.map(filled, view._replace(step=None))._replace(step=view.step)
+    try:
+        whole = _of_all_units(bound, tried, count)[:, 0]
+        parts = _of_each_place(bound, tried, count)[:, 0]
+    except (IndexError, TypeError, ValueError):  # it is not made for a single place
+        return False
+    tolerance = float(jnp.finfo(jnp.float32).eps) * 100
+    error = jnp.abs(whole - parts.mean(axis=-1))
+    return bool(jnp.all(error <= tolerance * jnp.abs(parts).mean(axis=-1)))

@@ -1,0 +1,194 @@
+"""Objectives of single units: a neuron, a channel, a layer.
+
+Notation: $a_{xc}$ is the activation of a site at position $x$ and channel $c$. What a
+position is stands in `places.py`. Scores are in the units of the activation.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+
+from jaxinterp.checks import checked_integer
+from jaxinterp.objectives import positions
+from jaxinterp.objectives.objective import Objective, Shapes, View, Where
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class Channel(Objective):
+    """The mean of a channel over a position.
+
+    Attributes:
+        site: whose activation is read.
+        is_at_center: whether an open position means the center, rather than the mean.
+        index: channels, `(units,)`, or `None` for all that there are.
+        position: arrays `(units,)`, `None` for all of an axis; `None` if it is open.
+    """
+
+    site: Where = dataclasses.field(metadata={"static": True})
+    is_at_center: bool = dataclasses.field(metadata={"static": True})
+    index: Any
+    position: Any
+
+    @property
+    def sites(self) -> tuple[Where, ...]:
+        """The one place that it reads."""
+        return (self.site,)
+
+    def bound(self, shapes: Shapes) -> Objective:
+        """Returns it with all channels, or the center, filled in."""
+        shape, name = shapes.activations[self.site], repr(self.site)
+        index = positions.bound_index(self.index, shape, name)
+        position = self.position
+        if position is None and self.is_at_center:
+            position = positions.center_of(shape)
+        position = positions.bound_position(position, shape, name)
+        return dataclasses.replace(self, index=index, position=position)
+
+    def __call__(self, view: View) -> Any:
+        """Returns the activation of the unit in each picture."""
+        a = positions.at_position(view.activations[self.site], self.position)
+        # The mean first: its derivative is a broadcast, that of a choice a scatter.
+        return positions.pick(positions.mean_of_places(a, kept=1), self.index, axis=1)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class Layer(Objective):
+    """The mean power of a whole layer.
+
+    Attributes:
+        site: whose activation is read.
+        power: the exponent.
+        position: arrays `(units,)`, `None` for all of an axis; `None` for everything.
+    """
+
+    site: Where = dataclasses.field(metadata={"static": True})
+    power: int = dataclasses.field(metadata={"static": True})
+    position: Any
+
+    @property
+    def sites(self) -> tuple[Where, ...]:
+        """The one place that it reads."""
+        return (self.site,)
+
+    def bound(self, shapes: Shapes) -> Objective:
+        """Returns it with the position counted from the start."""
+        shape, name = shapes.activations[self.site], repr(self.site)
+        if self.position is None:
+            return self
+        positions.check_channels(shape, name)
+        position = positions.bound_position(self.position, shape, name)
+        return dataclasses.replace(self, position=position)
+
+    def __call__(self, view: View) -> Any:
+        """Returns the mean power of each picture."""
+        a = positions.at_position(view.activations[self.site], self.position)
+        return positions.mean_of_places(a**self.power, kept=0)
+
+
+def channel(
+    site: Where, index: Any = None, *, position: Sequence[Any] | None = None
+) -> Objective:
+    r"""Looks for what excites a channel, wherever it is: $\frac{1}{|X|}\sum_x a_{xc}$.
+
+    Args:
+        site: whose activation is read.
+        index: the channel $c$; several are several units, `None` is every channel.
+        position: the mean is over these places only: an entry for each axis in front of
+            the channels, an integer or `None` for all of the axis. Head 3 of attention
+            maps `(tokens, heads, channels)` is `(None, 3)`. Integers may be arrays, one
+            for each unit.
+
+    Returns:
+        An objective, in the units of the activation.
+
+    Raises:
+        TypeError: if the index or the position is not of integers.
+
+    Example:
+        >>> objective = channel("Conv_0", jnp.arange(16))
+        >>> objective.sites
+        ('Conv_0',)
+
+    References:
+        Olah et al., 2017, "Optimization Objectives" [olah2017feature].
+    """
+    call = "channel('Conv_0', 3), channel('Conv_0', jnp.arange(8), position=(None, 5))"
+    return Channel(
+        site,
+        is_at_center=False,
+        index=positions.as_index(index, call),
+        position=positions.as_position(position, call),
+    )
+
+
+def neuron(
+    site: Where, index: Any = None, *, position: Sequence[Any] | None = None
+) -> Objective:
+    """Looks for what excites a channel at one place, $a_{xc}$.
+
+    Args:
+        site: whose activation is read.
+        index: the channel $c$; several are several units, `None` is every channel.
+        position: the place $x$, an integer for each axis in front of the channels, such
+            as `(row, column)`; by default the center, of an even number of places the
+            later one. Entries may be arrays, one for each unit; over an axis with
+            `None` the mean is taken.
+
+    Returns:
+        An objective, in the units of the activation.
+
+    Raises:
+        TypeError: if the index or the position is not of integers.
+
+    Example:
+        >>> third_channel_in_a_corner = neuron("Conv_0", 3, position=(0, 0))
+
+    References:
+        Erhan et al., 2009, section 2.3 [erhan2009visualizing].
+    """
+    call = "neuron('Conv_0', 3), neuron('Conv_0', 3, position=(row, column))"
+    return Channel(
+        site,
+        is_at_center=True,
+        index=positions.as_index(index, call),
+        position=positions.as_position(position, call),
+    )
+
+
+def layer(
+    site: Where, *, power: int = 2, position: Sequence[Any] | None = None
+) -> Objective:
+    r"""Looks for what excites a layer as a whole: the mean of $a_{xc}^p$.
+
+    Started at a photograph it is DeepDream, which amplifies what the layer sees there.
+
+    Args:
+        site: whose activation is read.
+        power: $p$, an integer from 1. By default the larger activations count more,
+            whatever their sign; at 1 all count the same.
+        position: the mean is over these places only, as in `channel`.
+
+    Returns:
+        An objective of one unit, in the units of the activation, to the power $p$.
+
+    Raises:
+        TypeError: if the position is not of integers.
+        ValueError: if the power is no integer from 1.
+
+    Example:
+        >>> dream = layer("Conv_0")
+
+    References:
+        Mordvintsev et al., 2015 [mordvintsev2015inceptionism].
+    """
+    return Layer(
+        site,
+        checked_integer("power", power, 1, call="layer"),
+        positions.as_position(position, "layer('Conv_0', position=(0, 0))"),
+    )

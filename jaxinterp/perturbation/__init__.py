@@ -1,0 +1,1 @@
+"""What is taken away from an input, and what takes its place."""

@@ -1,0 +1,81 @@
+"""Pictures one after another: how a picture came about."""
+
+from __future__ import annotations
+
+import numbers
+import os
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from jaxinterp.checks import checked_integer
+from jaxinterp.plot.pictures import checked_pictures
+
+
+def save_gif(
+    path: str | os.PathLike[str],
+    images: Any,
+    *,
+    seconds: float = 0.1,
+    enlarge: int = 1,
+) -> None:
+    """Writes pictures as the frames of an animated GIF, which is repeated forever.
+
+    A GIF has 256 colors, so that the frames are close to the pictures and not the same;
+    equal pictures in a row become one frame that is shown for longer.
+
+    Args:
+        path: of the file; an existing one is replaced.
+        images: `(frames, height, width, channels)` with one channel or three, in
+            [0, 1], such as one picture of each of `result.snapshots`; a fourth is
+            opacity, and white is seen behind.
+        seconds: how long a frame is shown, in steps of 1/100.
+        enlarge: how many pixels wide and high each pixel becomes.
+
+    Raises:
+        ValueError: if the images are not of that shape and range, or a number is not
+            positive.
+
+    Example:
+        >>> import tempfile
+        >>> frames = np.linspace(0, 1, 3)[:, None, None, None] * np.ones((3, 8, 8, 3))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_gif(f"{folder}/brighter.gif", frames)
+    """
+    if isinstance(images, dict):
+        raise ValueError(
+            "save_gif: `images` is an array of frames, and was a dictionary. Of the "
+            "first picture write `[x[0] for x in result.snapshots.values()]`."
+        )
+    shown = np.asarray(images, np.float32)
+    is_shape = shown.ndim == 4 and shown.shape[-1] in (1, 3, 4) and shown.size
+    # Half-precision pictures leave the range by rounding; NaN is in none.
+    if not is_shape or not ((shown >= -1e-2) & (shown <= 1.01)).all():
+        raise ValueError(
+            "save_gif: `images` are (frames, height, width, channels) with one channel "
+            f"or three, in [0, 1], and are {shown.shape} in [{_ends(shown)}]."
+        )
+    shown = checked_pictures(shown, "save_gif", "images", 4)
+    enlarge = checked_integer("enlarge", enlarge, 1, call="save_gif")
+    if not isinstance(seconds, numbers.Real) or not 0.01 <= seconds <= 600:
+        raise ValueError(
+            f"save_gif: `seconds` lies between 0.01 and 600, and is {seconds!r}."
+        )
+    levels = np.round(shown * 255).astype(np.uint8)
+    levels = levels.repeat(enlarge, axis=1).repeat(enlarge, axis=2)
+    if levels.shape[-1] == 1:
+        levels = levels.repeat(3, axis=-1)
+    first, *rest = [Image.fromarray(frame) for frame in levels]
+    first.save(
+        path,
+        format="GIF",
+        save_all=True,
+        append_images=rest,
+        duration=round(seconds * 1000),
+        loop=0,
+    )
+
+
+def _ends(values: np.ndarray) -> str:
+    return f"{values.min():g}, {values.max():g}" if values.size else ""

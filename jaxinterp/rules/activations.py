@@ -1,0 +1,168 @@
+"""Modified derivatives of activations: deconvnet, guided backpropagation, smoothing.
+
+These belong in gradient composites: $g$ is the gradient that reaches an activation $f$,
+and a rule returns what goes on to its input.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import primitives as p
+
+from jaxinterp.rules.rule import Rule, RuleSiteError
+from jaxinterp.tracing import compat
+from jaxinterp.tracing.layer.layer import Layer
+from jaxinterp.tracing.program.program import Constant
+
+
+def _need_activation(rule: Rule, layer: Layer) -> None:
+    if layer.node.role != "activation":
+        raise RuleSiteError(rule, layer, "an activation")
+
+
+@dataclasses.dataclass(frozen=True)
+class DeconvReLU(Rule):
+    r"""Deconvnet: rectifies the gradient instead of the activation, $\max(g, 0)$.
+
+    The forward sign of the activation plays no part, so any activation will do.
+
+    References:
+        Zeiler & Fergus, 2014, section 2.1 [zeiler2014visualizing].
+
+    Example:
+        >>> DeconvReLU()
+        DeconvReLU()
+    """
+
+    def __call__(self, layer: Layer, relevance: Any) -> Any:
+        """Returns the rectified gradient."""
+        _need_activation(self, layer)
+        return jnp.maximum(relevance, 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class GuidedReLU(Rule):
+    r"""Guided backpropagation: $f'(x) \odot \max(g, 0)$.
+
+    Gradient goes on only where it is positive, scaled by the activation's own slope;
+    for a relu that is where both the gradient and the input are positive.
+
+    References:
+        Springenberg et al., 2014, section 3.4 [springenberg2014striving].
+
+    Example:
+        >>> GuidedReLU()
+        GuidedReLU()
+    """
+
+    def __call__(self, layer: Layer, relevance: Any) -> Any:
+        """Returns the guided gradient."""
+        _need_activation(self, layer)
+        return layer.pull_back(jnp.maximum(relevance, 0))
+
+
+@dataclasses.dataclass(frozen=True)
+class BetaSmooth(Rule):
+    r"""Smooths kinks: a relu goes backward like a softplus, $g\,\sigma(\beta x)$.
+
+    Every step in a derivative is replaced by a logistic one: $\max(x, c)$ has the slope
+    $\sigma(\beta(x - c))$, $|x|$ the slope $2\sigma(\beta x) - 1$, a choice at $x > c$
+    mixes the slopes of its cases. So leaky relus and clips are smoothed likewise.
+    An activation that is written without such steps (tanh, gelu, silu) keeps its
+    derivative; one whose steps cancel (softplus, elu) is smoothed a little too.
+
+    Attributes:
+        beta: sharpness; the derivative tends to the true one as it grows.
+
+    Raises:
+        ValueError: if `beta` is not positive.
+
+    References:
+        Dombrowski et al., 2019, section 4 [dombrowski2019explanations].
+
+    Example:
+        >>> BetaSmooth(5.0)
+        BetaSmooth(beta=5.0)
+    """
+
+    beta: float = 10.0
+
+    def __post_init__(self) -> None:
+        if not self.beta > 0:
+            raise ValueError(
+                f"BetaSmooth: `beta` must be positive, and is {self.beta}."
+            )
+
+    def __call__(self, layer: Layer, relevance: Any) -> Any:
+        """Returns the smoothed gradient."""
+        _need_activation(self, layer)
+        (x,) = layer.inputs
+        return relevance * self._slope(layer, x).astype(relevance.dtype)
+
+    def _slope(self, layer: Layer, x: Any) -> Any:
+        """Carries values and slopes forward through the equations of the activation."""
+        node = layer.node
+        known = {**node.flow.program.constants, **layer.weights, node.inputs[0]: x}
+        slopes: dict[Any, Any] = {node.inputs[0]: jnp.ones_like(x)}
+        tests: dict[Any, Any] = {}  # a comparison -> how far the input is past it
+        for equation in node.members:
+            operands = [
+                v.value if isinstance(v, Constant) else known[v]
+                for v in equation.inputs
+            ]
+            moves = [
+                jnp.zeros((), x.dtype)
+                if isinstance(v, Constant)
+                else slopes.get(v, 0.0)
+                for v in equation.inputs
+            ]
+            (output,) = equation.outputs
+            (known[output],) = compat.bind(
+                equation.primitive, operands, equation.params
+            )
+            if equation.primitive in (p.gt_p, p.ge_p):
+                tests[output] = operands[0] - operands[1]
+            elif equation.primitive in (p.lt_p, p.le_p):
+                tests[output] = operands[1] - operands[0]
+            elif output.is_inexact:
+                choice = tests.get(equation.inputs[0])
+                slopes[output] = self._step(equation, operands, moves, choice)
+        return jnp.broadcast_to(slopes[node.outputs[0]], x.shape)
+
+    def _step(self, equation: Any, operands: Any, moves: Any, choice: Any) -> Any:
+        primitive = equation.primitive
+        if primitive is p.max_p:
+            return self._mix(operands[0] - operands[1], moves[0], moves[1])
+        if primitive is p.min_p:
+            return self._mix(operands[1] - operands[0], moves[0], moves[1])
+        if primitive is p.clamp_p:
+            low, value, high = operands
+            inner = self._mix(value - low, moves[1], moves[0])
+            return self._mix(high - jnp.maximum(value, low), inner, moves[2])
+        if primitive is p.abs_p:
+            return self._mix(operands[0], moves[0], -moves[0])
+        if primitive is p.select_n_p and choice is not None and len(moves) == 3:
+            return self._mix(choice, moves[2], moves[1])
+        inexact = [jnp.issubdtype(jnp.asarray(v).dtype, jnp.inexact) for v in operands]
+        at = [i for i, is_inexact in enumerate(inexact) if is_inexact]
+
+        def apply(*values: Any) -> Any:
+            full = list(operands)
+            for i, value in zip(at, values, strict=True):
+                full[i] = value
+            return compat.bind(primitive, full, equation.params)[0]
+
+        primals = tuple(jnp.asarray(operands[i]) for i in at)
+        tangents = tuple(
+            jnp.broadcast_to(jnp.asarray(moves[i], v.dtype), v.shape)
+            for i, v in zip(at, primals, strict=True)
+        )
+        return jax.jvp(apply, primals, tangents)[1]
+
+    def _mix(self, past: Any, above: Any, below: Any) -> Any:
+        weight = jax.nn.sigmoid(self.beta * past)
+        return weight * above + (1 - weight) * below

@@ -1,0 +1,195 @@
+"""Rules for sites of any kind: the derivative, passing on, sharing in proportion."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxinterp.rules.rule import (
+    Absorbed,
+    Rule,
+    RuleSiteError,
+    absorbed_by,
+    contributions,
+    to_shape,
+)
+from jaxinterp.rules.stabilize import Stabilizer, stabilizer
+from jaxinterp.tracing.layer.layer import Layer
+
+
+@dataclasses.dataclass(frozen=True)
+class Gradient(Rule):
+    r"""The site's own derivative: $R_x = J_f(x)^\top R_z$.
+
+    In a relevance composite this is right where $f$ only moves entries (max pooling);
+    it is what other libraries do silently with layers that they do not know.
+
+    Example:
+        >>> Gradient()
+        Gradient()
+    """
+
+    def __call__(self, layer: Layer, relevance: Any) -> Any:
+        """Returns the cotangent of each input."""
+        return layer.pull_back(relevance)
+
+
+@dataclasses.dataclass(frozen=True)
+class Pass(Rule):
+    r"""Hands relevance on unchanged: $R_x = R_z$.
+
+    For activations, normalizations and other sites whose single input has the shape of
+    the output.
+
+    Example:
+        >>> Pass()
+        Pass()
+    """
+
+    def __call__(self, layer: Layer, relevance: Any) -> Any:
+        """Returns the relevance as it is."""
+        if len(layer.inputs) != 1 or layer.inputs[0].shape != relevance.shape:
+            raise RuleSiteError(self, layer, "one input in the shape of the output")
+        return relevance
+
+
+@dataclasses.dataclass(frozen=True)
+class Stop(Rule):
+    r"""Lets nothing through: $R_x = 0$.
+
+    What is stopped is lost on purpose; the ledger shows it.
+
+    Example:
+        >>> Stop()
+        Stop()
+    """
+
+    def __call__(self, layer: Layer, relevance: Any) -> Any:
+        """Returns zeros."""
+        return tuple(jnp.zeros_like(x) for x in layer.inputs)
+
+
+@dataclasses.dataclass(frozen=True)
+class Norm(Rule):
+    r"""Shares relevance in proportion to contributions, at any differentiable site.
+
+    $$R_x = x \odot J_f(x)^\top \frac{R_z}{s(z)}$$
+
+    For a sum $z = a + b$ this is the ratio $R_a = R_z\, a / s(a + b)$, for an average
+    zennit's `Norm`. Where $a$ and $b$ cancel the ratio is unbounded: see `AbsRatio`.
+
+    Attributes:
+        epsilon: stabilizer of the denominator, in the units of $z$.
+
+    References:
+        Anders et al., 2021, table 1 [anders2021software].
+    """
+
+    epsilon: float | Stabilizer = 1e-6
+
+    def __post_init__(self) -> None:
+        stabilizer(self.epsilon)
+
+    def __call__(self, layer: Layer, relevance: Any) -> Any:
+        """Returns each input's share."""
+        share = layer.pull_back(self._quotient(layer, relevance))
+        return contributions(layer, share)
+
+    def _quotient(self, layer: Layer, relevance: Any) -> Any:
+        return relevance.astype(layer.dtype) / stabilizer(self.epsilon).at(layer)(
+            layer.z
+        )
+
+    def absorbed(self, layer: Layer, relevance: Any) -> Absorbed:
+        """Returns what the constant part of $f$ and the stabilizer keep."""
+        return absorbed_by(layer, self._quotient(layer, relevance), self.epsilon)
+
+
+@dataclasses.dataclass(frozen=True)
+class AbsRatio(Rule):
+    r"""Shares relevance among summands by magnitude: bounded even if they cancel.
+
+    $$R_{x_i} = R_z \frac{|x_i|}{\sum_j |x_j|}$$
+
+    Unlike `Norm` it never amplifies: $\sum_i |R_{x_i}| = |R_z|$. Where all summands are
+    zero they share equally.
+
+    References:
+        Otsuki et al., 2024, section 3.3 [otsuki2024layer].
+
+    Example:
+        >>> AbsRatio()
+        AbsRatio()
+    """
+
+    def __call__(self, layer: Layer, relevance: Any) -> Any:
+        """Returns each summand's share."""
+        _, push = jax.linearize(layer, *layer.inputs)
+        zeros = [jnp.zeros_like(x) for x in layer.inputs]
+        sizes = [
+            jnp.abs(push(*(*zeros[:i], x, *zeros[i + 1 :])))
+            for i, x in enumerate(layer.inputs)
+        ]
+        total = sum(sizes)
+        is_zero = total == 0
+        count = len(sizes)
+        shares = []
+        for x, size in zip(layer.inputs, sizes, strict=True):
+            part = jnp.where(is_zero, 1 / count, size / jnp.where(is_zero, 1, total))
+            shares.append(to_shape(part * relevance, x.shape))
+        return tuple(shares)
+
+
+@dataclasses.dataclass(frozen=True)
+class Uniform(Rule):
+    r"""Shares relevance equally among the factors of a product.
+
+    $$R_{x_i} = \frac{1}{n}\, x_i \odot J_{x_i}^\top \frac{R_z}{s(z)}$$
+
+    For an elementwise product of $n$ factors this is $R_z / n$ each; for a matrix
+    product the sum over the contraction is shared in proportion to contributions.
+
+    Attributes:
+        epsilon: stabilizer of the denominator, in the units of $z$; elementwise
+            products are not divided.
+
+    References:
+        Achtibat et al., 2024, propositions 3.2 and 3.3 [achtibat2024attnlrp].
+    """
+
+    epsilon: float | Stabilizer = 1e-6
+
+    def __post_init__(self) -> None:
+        stabilizer(self.epsilon)
+
+    def __call__(self, layer: Layer, relevance: Any) -> Any:
+        """Returns each factor's share."""
+        count = len(layer.inputs)
+        if not self._contracts(layer):
+            return tuple(to_shape(relevance / count, x.shape) for x in layer.inputs)
+        share = layer.pull_back(self._quotient(layer, relevance))
+        # A matrix times itself counts twice, a matrix times a mask once.
+        reads = layer.node.members[-1].values
+        degree = sum(reads.count(value) for value in layer.node.inputs)
+        return contributions(layer, [s / degree for s in share])
+
+    def _contracts(self, layer: Layer) -> bool:
+        return layer.node.role == "matmul"
+
+    def _quotient(self, layer: Layer, relevance: Any) -> Any:
+        return relevance.astype(layer.dtype) / stabilizer(self.epsilon).at(layer)(
+            layer.z
+        )
+
+    def absorbed(self, layer: Layer, relevance: Any) -> Absorbed:
+        """Returns what the stabilizer keeps."""
+        if not self._contracts(layer):
+            return super().absorbed(layer, relevance)
+        quotient = self._quotient(layer, relevance)
+        kept = jnp.sum(
+            (stabilizer(self.epsilon).at(layer)(layer.z) - layer.z) * quotient
+        )
+        return Absorbed(jnp.zeros(()), kept)

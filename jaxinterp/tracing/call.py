@@ -1,0 +1,172 @@
+"""Functions as graphs: `trace`, and what `capture`, `intervene` and `split` do.
+
+An apply function is `apply_fn(variables, inputs, *args, **kwargs) -> outputs`. Arrays
+among the further arguments are traced; everything else (`train=False`, a method's name)
+is static.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxinterp.tracing.graph import Graph
+from jaxinterp.tracing.program.evaluate import Changes, evaluate
+from jaxinterp.tracing.program.flatten import flatten
+from jaxinterp.tracing.program.program import Value
+from jaxinterp.tracing.recognition.build import build_graph
+from jaxinterp.types import ApplyFn
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Traced:
+    """A traced call: its graph, and how to run it on arrays.
+
+    Attributes:
+        graph: the network.
+        operands: the arrays of this call, in the order of the program's inputs.
+        out_tree: the structure of the outputs.
+        inputs: the program's values of the explained inputs.
+    """
+
+    graph: Graph
+    operands: tuple[Any, ...]
+    out_tree: Any
+    inputs: tuple[Value, ...]
+
+    def run(
+        self, changes: Changes, probes: Mapping[Value, Any] | None = None
+    ) -> tuple[Any, dict[Value, Any]]:
+        """Returns the outputs and what was captured.
+
+        Args:
+            changes: what to do otherwise.
+            probes: arrays that are added to values.
+        """
+        results, captured = evaluate(self.graph.program, self.operands, changes, probes)
+        return jax.tree.unflatten(self.out_tree, results), captured
+
+
+def _is_array(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array | np.ndarray | np.generic)
+
+
+def trace_call(
+    apply_fn: ApplyFn,
+    variables: Any,
+    inputs: Any,
+    *args: Any,
+    cuts: Callable[[Graph], frozenset[Value]] | None = None,
+    **kwargs: Any,
+) -> Traced:
+    """Traces a call of an apply function and keeps its arrays.
+
+    Args:
+        apply_fn: the model.
+        variables: its weights.
+        inputs: what is explained.
+        *args: further arguments.
+        cuts: from a graph, the values that must not disappear inside a node.
+        **kwargs: further named arguments.
+    """
+    check_arrays(inputs)
+    leaves, tree = jax.tree.flatten((variables, inputs, args, kwargs))
+    paths = [_leaf_path(path) for path, _ in jax.tree.leaves_with_path(variables)]
+    n_variables, n_inputs = len(paths), len(jax.tree.leaves(inputs))
+    explained = range(n_variables, n_variables + n_inputs)
+    traced = [
+        i
+        for i, leaf in enumerate(leaves)
+        if _is_array(leaf) or isinstance(leaf, jax.ShapeDtypeStruct) or i in explained
+    ]
+    out_tree = None
+
+    def flat(*arrays: Any) -> list[Any]:
+        nonlocal out_tree
+        filled = list(leaves)
+        for i, array in zip(traced, arrays, strict=True):
+            filled[i] = array
+        variables, inputs, args, kwargs = jax.tree.unflatten(tree, filled)
+        outputs, out_tree = jax.tree.flatten(
+            apply_fn(variables, inputs, *args, **kwargs)
+        )
+        return outputs
+
+    operands = tuple(leaves[i] for i in traced)
+    program = flatten(jax.make_jaxpr(flat)(*operands))
+    by_leaf = dict(zip(traced, program.inputs, strict=True))
+    roots = tuple(by_leaf[i] for i in explained)
+    parameters = {by_leaf[i]: paths[i] for i in range(n_variables) if i in by_leaf}
+    graph = build_graph(program, roots, parameters)
+    if cuts is not None and (values := cuts(graph)):
+        graph = build_graph(program, roots, parameters, values)
+    return Traced(graph, operands, out_tree, roots)
+
+
+def _leaf_path(path: tuple[Any, ...]) -> str:
+    names = [_key(key) for key in path]
+    if names[-1:] in (["value"], ["raw_value"]):  # NNX wraps each leaf in a `Variable`
+        names.pop()
+    return "/".join(names)
+
+
+def _key(key: Any) -> str:
+    for name in ("key", "idx", "name"):
+        if hasattr(key, name):
+            return str(getattr(key, name))
+    return str(key)
+
+
+def check_arrays(inputs: Any) -> None:
+    """Raises if the inputs are not arrays.
+
+    Args:
+        inputs: an array or a pytree of arrays.
+
+    Raises:
+        TypeError: naming the leaf that is not.
+    """
+    leaves = jax.tree.leaves_with_path(inputs)
+    if not leaves:
+        raise TypeError("`inputs` holds no array. Pass the batch to be explained.")
+    for path, leaf in leaves:
+        if not _is_array(leaf) and not isinstance(leaf, jax.ShapeDtypeStruct):
+            where = f"inputs{jax.tree_util.keystr(path)}"
+            raise TypeError(
+                f"`{where}` must be an array with the batch on its first axis, and is\n"
+                f"{type(leaf).__name__} {leaf!r}. Write `jnp.asarray(...)` around it."
+            )
+
+
+def trace(
+    apply_fn: ApplyFn, variables: Any, inputs: Any, *args: Any, **kwargs: Any
+) -> Graph:
+    """Returns the graph of a model: what it computes, under which addresses.
+
+    Nothing is computed; `jax.ShapeDtypeStruct`s serve as well as arrays. The graph
+    prints as a table of address, role, output, FLOPs and parameters.
+
+    Args:
+        apply_fn: the model, `apply_fn(variables, inputs, *args, **kwargs) -> outputs`.
+        variables: its weights, any pytree.
+        inputs: a batch, an array or a pytree of arrays.
+        *args: passed on to `apply_fn`.
+        **kwargs: passed on to `apply_fn`; what is not an array is static.
+
+    Returns:
+        An immutable `Graph`.
+
+    Raises:
+        TypeError: if `inputs` holds something that is not an array.
+
+    Example:
+        >>> graph = trace(lambda w, x: jnp.tanh(x @ w["out"]["w"]),
+        ...               {"out": {"w": jnp.ones((3, 2))}}, jnp.ones((1, 3)))
+        >>> [(node.address, str(node.role)) for node in graph]
+        [('out', 'dense'), ('tanh', 'activation')]
+    """
+    return trace_call(apply_fn, variables, inputs, *args, **kwargs).graph

@@ -1,0 +1,96 @@
+"""`intervene`: a model with some activations replaced while it runs."""
+
+from __future__ import annotations
+
+import functools
+import reprlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from jaxinterp.tracing.call import trace_call
+from jaxinterp.tracing.errors import EditError
+from jaxinterp.tracing.program.evaluate import Changes
+from jaxinterp.tracing.program.program import Value
+from jaxinterp.tracing.select import select
+from jaxinterp.tracing.selectors import Selector, as_selector
+from jaxinterp.types import ApplyFn
+
+
+def intervene(
+    apply_fn: ApplyFn, edits: Mapping[Selector | str, Callable[[Any], Any]]
+) -> ApplyFn:
+    """Replaces activations while the model runs.
+
+    Args:
+        apply_fn: the model.
+        edits: for each site, a function from its activation to what takes its place. It
+            may close over traced values. In a loop it is applied at every step.
+
+    Returns:
+        A function like `apply_fn`. Later sites see the edited activation.
+
+    Raises:
+        AddressError: when called, if a site does not exist.
+        EditError: if an edit changes the shape or dtype.
+        TypeError: if `edits` is no mapping from sites to functions.
+
+    Example:
+        >>> ablated = intervene(lambda w, x: jnp.tanh(w * x), {"tanh": jnp.zeros_like})
+        >>> ablated(1.0, jnp.ones((1, 2))).tolist()
+        [[0.0, 0.0]]
+    """
+    if not isinstance(edits, Mapping):
+        raise TypeError(
+            f"`edits` maps sites to functions, and {reprlib.repr(edits)} was given.\n"
+            "Write for example `intervene(apply_fn, {'Block_0/add': jnp.zeros_like})`."
+        )
+    for selector, edit in edits.items():
+        as_selector(selector)
+        if not callable(edit):
+            raise TypeError(
+                f"The edit at {str(selector)!r} must be a function of the activation, "
+                f"and is {edit!r}.\n"
+                f"Write for example `{{{str(selector)!r}: jnp.zeros_like}}`."
+            )
+
+    @functools.wraps(apply_fn)
+    def intervened(variables: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        traced = trace_call(apply_fn, variables, inputs, *args, **kwargs)
+        by_value: dict[Value, Callable[[Any], Any]] = {}
+        for selector, edit in edits.items():
+            for address, site in select(traced.graph, selector).items():
+                checked = checked_edit(edit, address)
+                before = by_value.get(site.value)
+                by_value[site.value] = _then(before, checked) if before else checked
+        outputs, _ = traced.run(Changes(edits=by_value))
+        return outputs
+
+    return intervened
+
+
+def _then(first: Callable, second: Callable) -> Callable:
+    return lambda activation: second(first(activation))
+
+
+def checked_edit(edit: Callable[[Any], Any], address: str) -> Callable[[Any], Any]:
+    """Returns an edit that raises if it changes the shape or dtype.
+
+    Args:
+        edit: from an activation to what takes its place.
+        address: of the site, for the error.
+    """
+
+    def checked(activation: Any) -> Any:
+        edited = edit(activation)
+        shape, dtype = np.shape(edited), getattr(edited, "dtype", None)
+        if shape != activation.shape or dtype != activation.dtype:
+            raise EditError(
+                address,
+                f"{activation.dtype}{list(activation.shape)}",
+                f"{dtype or type(edited).__name__}{list(shape)}",
+            )
+        return edited
+
+    return checked

@@ -1,0 +1,320 @@
+"""What a rule sees of a site: the function that it computes, and this pass's values.
+
+For an affine site the function is `z = linear(x, kernel) + bias`: the contraction with
+every elementwise affine step around it (bias, batch norm, scaling, casts) folded into
+`kernel` and `bias`, so that a rule does not depend on how the map was spelled.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxinterp.tracing import compat
+from jaxinterp.tracing.errors import BatchAxisError, RuleResultError
+from jaxinterp.tracing.facts.batch_axis import batch_axis
+from jaxinterp.tracing.facts.roles import KINDS, Kind, Role
+from jaxinterp.tracing.graph import Node
+from jaxinterp.tracing.layer.contraction import Contraction
+from jaxinterp.tracing.layer.max_pool import is_supported, max_pool_transpose
+from jaxinterp.tracing.program.evaluate import evaluate_part
+from jaxinterp.tracing.program.program import Constant, Value
+
+_LOOPS = frozenset(q for q, kind in KINDS.items() if kind is Kind.LOOP)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Layer:
+    """One site in one pass.
+
+    Attributes:
+        node: the site in the graph.
+        inputs: the activations that it reads.
+        weights: what else it reads.
+        output: the activation that it computes.
+    """
+
+    node: Node
+    inputs: tuple[Any, ...]
+    weights: Mapping[Value, Any]
+    output: Any
+
+    # --- Any site ---------------------------------------------------------------------
+
+    def __call__(self, *inputs: Any) -> Any:
+        """Returns the site's function of its activations."""
+        env = dict(self.weights) | dict(zip(self.node.inputs, inputs, strict=True))
+        program = self.node.flow.program
+        env = evaluate_part(program, self.node.equations, {**program.constants, **env})
+        return env[self.node.outputs[0]]
+
+    def pull_back(self, cotangent: Any) -> tuple[Any, ...]:
+        """Returns the product of a cotangent with the Jacobian, for each input."""
+        if is_pooling(self.node):
+            (pooling,), (x,) = self.node.members, self.inputs
+            return (max_pool_transpose(pooling, x, self.output, cotangent),)
+        _, pull = jax.vjp(self, *self.inputs)
+        return pull(cotangent.astype(self.output.dtype))
+
+    @property
+    def nonnegative(self) -> bool:
+        """Whether the graph proves that no input has a negative entry."""
+        return all(v in self.node.flow.nonnegative for v in self.node.inputs)
+
+    @property
+    def gates(self) -> tuple[bool, ...]:
+        """Whether the graph proves each input to be a gate, between zero and one."""
+        return tuple(v in self.node.flow.gates for v in self.node.inputs)
+
+    @property
+    def is_affine(self) -> bool:
+        """Whether the site is a kernel or a scale, with what surrounds it."""
+        return self.node.kernel is not None or self.node.role is Role.SCALE
+
+    def batch_axis(self, value: Value, needed: str, or_merged: bool = False) -> int:
+        """Returns the axis along which the examples of an activation lie.
+
+        Args:
+            value: an input of the site, or its output.
+            needed: what asks for it.
+            or_merged: whether it may hold other axes too.
+
+        Raises:
+            BatchAxisError: if it cannot be told.
+        """
+        flow, node = self.node.flow, self.node
+        inputs = [v for v in flow.program.inputs if v in flow.active]
+        is_in_loop = any(e.primitive in _LOOPS for e in node.members[-1].callers)
+        if not is_in_loop and all(v.shape for v in inputs):
+            size = inputs[0].shape[0]
+            axis = batch_axis(flow, value, size)
+            if axis is not None and (or_merged or value.shape[axis] == size):
+                return axis
+        raise BatchAxisError(node.address, node.line, value.shape, needed)
+
+    # --- Affine sites: z = linear(x, kernel) + bias -----------------------------------
+
+    @cached_property
+    def dtype(self) -> Any:
+        """The dtype of relevance: that of the activation, float32 at least."""
+        return jnp.promote_types(self.output.dtype, jnp.float32)
+
+    @cached_property
+    def x(self) -> Any:
+        """The input of an affine site."""
+        (x,) = self.inputs
+        return x.astype(self.dtype)
+
+    @cached_property
+    def z(self) -> Any:
+        """The output of the site; of an affine one not rounded to half precision."""
+        if self.output.dtype != self.dtype and self.contraction is not None:
+            return self.linear(self.x, self.kernel) + self.bias
+        return self.output.astype(self.dtype)
+
+    @cached_property
+    def kernel(self) -> Any:
+        """The folded weights: of a contraction, or elementwise of a scale."""
+        if self.contraction is None:
+            zeros = jnp.zeros_like(self.inputs[0])
+            _, scale = jax.jvp(self, (zeros,), (jnp.ones_like(zeros),))
+            return scale.astype(self.dtype)
+        core, along = self.contraction, self.contraction.along_kernel
+        kernel = self._own_kernel(core).astype(self.dtype)
+        if not self.output.size:  # an empty batch has no factors, nor needs them
+            return kernel
+        if self.node.before:
+            zeros = jnp.zeros_like(self.inputs[0])
+            kernel = kernel * along(
+                self._factor(self.node.before, zeros), incoming=True
+            )
+        if self.node.after:
+            zeros = jnp.zeros(core.shape, core.equation.outputs[0].dtype)
+            kernel = kernel * along(
+                self._factor(self.node.after, zeros), incoming=False
+            )
+        return kernel
+
+    @cached_property
+    def bias(self) -> Any:
+        """The output at zero input; broadcasts against `z`."""
+        core = self.contraction
+        if core is None:
+            return self(jnp.zeros_like(self.inputs[0])).astype(self.dtype)
+        start = jnp.zeros(core.shape, core.equation.outputs[0].dtype)
+        if self._shifts(self.node.before):
+            shift, _ = self._chain(self.node.before, jnp.zeros_like(self.inputs[0]))
+            kernel = self._own_kernel(core).astype(shift.dtype)
+            start = core(shift, kernel).astype(start.dtype)
+        elif not self._shifts(self.node.after):
+            return jnp.zeros((), self.dtype)
+        bias, _ = self._chain(self.node.after, start)
+        return bias.astype(self.dtype)
+
+    def linear(self, x: Any, kernel: Any) -> Any:
+        """Returns the linear map of the site with another input or another kernel.
+
+        Args:
+            x: like the site's input; may be of size 1 where the map only repeats.
+            kernel: like `kernel`.
+        """
+        if self.contraction is None:
+            return jnp.broadcast_to(x * kernel, self.output.shape)
+        return self._layout(self.contraction(x, kernel))
+
+    def transpose(self, kernel: Any, cotangent: Any) -> Any:
+        """Returns the transposed linear map of a cotangent of `z`.
+
+        Args:
+            kernel: like `kernel`.
+            cotangent: like `z`.
+        """
+        (back,) = self.transpose_each([kernel], cotangent)
+        return back
+
+    def transpose_each(self, kernels: Sequence[Any], cotangent: Any) -> list[Any]:
+        """Returns the transposed maps of one cotangent for several kernels.
+
+        Args:
+            kernels: each like `kernel`.
+            cotangent: like `z`.
+        """
+        if self.contraction is None:
+            return [kernel * cotangent for kernel in kernels]
+        return self.contraction.transpose_each(kernels, self._inverse_layout(cotangent))
+
+    def uniform(self, value: float) -> Any:
+        """Returns a constant input, of size 1 along the axes that the map repeats over.
+
+        Args:
+            value: the constant.
+        """
+        if self.contraction is None:
+            return jnp.full((1,) * self.x.ndim, value, self.dtype)
+        return self.contraction.uniform(value, self.dtype)
+
+    def linear_ones(self) -> Any:
+        """Returns how many entries of the input each output reads."""
+        if self.contraction is None:
+            return jnp.ones((1,) * self.x.ndim, self.dtype)
+        return self._layout(self.contraction.count(self.dtype))
+
+    def transpose_ones(self, cotangent: Any) -> Any:
+        """Returns the transposed map with a kernel of ones.
+
+        Args:
+            cotangent: like `z`.
+        """
+        if self.contraction is None:
+            return cotangent
+        return self.contraction.transpose_count(self._inverse_layout(cotangent))
+
+    # --- Folding ----------------------------------------------------------------------
+
+    @cached_property
+    def contraction(self) -> Contraction | None:
+        """The contraction at the heart of the site; a scale has none."""
+        if self.node.kernel is None:
+            return None
+        equation = self.node.flow.program.equations[self.node.kernel]
+        lhs = equation.inputs[0]
+        is_left = isinstance(lhs, Value) and lhs in self.node.flow.active
+        return Contraction(equation, 0 if is_left else 1)
+
+    def _own_kernel(self, contraction: Contraction) -> Any:
+        atom = contraction.kernel
+        if isinstance(atom, Constant):
+            return jnp.asarray(atom.value)
+        constants = self.node.flow.program.constants
+        return jnp.asarray(
+            self.weights[atom] if atom in self.weights else constants[atom]
+        )
+
+    def _chain(self, steps: tuple[int, ...], start: Any) -> tuple[Any, Any]:
+        """Runs affine steps on a value; returns the result and the pull-back."""
+        program = self.node.flow.program
+        if not steps:
+            return start, lambda cotangent: (cotangent,)
+        (source,) = self.node.flow.active_inputs(steps[0])
+        (end,) = program.equations[steps[-1]].outputs
+
+        def run(value: Any) -> Any:
+            env = {**program.constants, **self.weights, source: value}
+            return evaluate_part(program, steps, env)[end]
+
+        return jax.vjp(run, start)
+
+    def _shifts(self, steps: tuple[int, ...]) -> bool:
+        equations = self.node.flow.program.equations
+        return any(KINDS.get(equations[i].primitive) is Kind.ADDITIVE for i in steps)
+
+    def _factor(self, steps: tuple[int, ...], start: Any) -> Any:
+        """What affine steps multiply each entry of a value by, in its layout."""
+        end, pull = self._chain(steps, start)
+        return pull(jnp.ones_like(end))[0].astype(self.dtype)
+
+    def _layout(self, z: Any) -> Any:
+        """Brings a contraction's result into the shape of the site's output."""
+        assert self.contraction is not None, "only a contraction has a layout"
+        z = jnp.broadcast_to(z, self.contraction.shape)
+        program = self.node.flow.program
+        for index in self.node.after:
+            equation = program.equations[index]
+            if KINDS.get(equation.primitive) is Kind.LAYOUT:
+                (z,) = compat.bind(equation.primitive, [z], equation.params)
+        return z
+
+    def _inverse_layout(self, cotangent: Any) -> Any:
+        """Brings a cotangent of the site's output into the contraction's layout."""
+        assert self.contraction is not None, "only a contraction has a layout"
+        spec = jax.ShapeDtypeStruct(self.contraction.shape, cotangent.dtype)
+        (back,) = jax.linear_transpose(self._layout, spec)(cotangent)
+        return back
+
+
+def received_by(rule: object, layer: Layer, result: Any) -> tuple[Any, ...]:
+    """Returns what a rule gives to each input of a site, in the dtype of that input.
+
+    Args:
+        rule: the rule.
+        layer: the site in this pass.
+        result: what the rule returned: an array, or a tuple or list of several.
+
+    Returns:
+        One array for each input; `None` for those that are no real numbers.
+
+    Raises:
+        RuleResultError: if arrays are missing, or of another shape than the inputs.
+    """
+    parts = tuple(result) if isinstance(result, tuple | list) else (result,)
+    takes = [jnp.issubdtype(x.dtype, jnp.inexact) for x in layer.inputs]
+    shapes = [None if part is None else np.shape(part) for part in parts]
+    is_right = len(parts) == len(takes) and all(
+        shape == x.shape
+        for x, takes_part, shape in zip(layer.inputs, takes, shapes, strict=True)
+        if takes_part
+    )
+    if not is_right:
+        node = layer.node
+        needed = " and ".join(str(x.shape) for x in layer.inputs)
+        found = " and ".join(map(str, shapes)) or "nothing"
+        raise RuleResultError(rule, node.address, node.line, needed, found)
+    return tuple(
+        jnp.asarray(part).astype(x.dtype) if takes_part else None
+        for x, takes_part, part in zip(layer.inputs, takes, parts, strict=True)
+    )
+
+
+def is_pooling(node: Node) -> bool:
+    """Whether a node is a max pooling with a derivative faster than XLA's.
+
+    Args:
+        node: a node of a graph.
+    """
+    return len(node.members) == 1 and is_supported(node.members[0])

@@ -1,0 +1,95 @@
+"""Max pooling backward: who won each window gets what the window receives.
+
+On CPU, XLA's own derivative of max pooling (`select_and_scatter_add`) visits one window
+after the other. Here each offset inside the window is one elementwise pass over all
+windows, which is four to thirty times faster and gives the same numbers: of equal
+entries the first in row-major order wins.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import jax.numpy as jnp
+from jax import lax
+from jax.extend.core import primitives as p
+
+from jaxinterp.tracing.program.program import Equation
+
+# The passes grow with the window; beyond so many entries XLA's derivative is taken.
+_LARGEST_WINDOW = 64
+
+
+def is_supported(equation: Equation) -> bool:
+    """Whether `max_pool_transpose` computes the derivative of an equation.
+
+    Args:
+        equation: any equation.
+    """
+    if equation.primitive is not p.reduce_window_max_p:
+        return False
+    params = equation.params
+    is_dilated = {*params["base_dilation"], *params["window_dilation"]} != {1}
+    return not is_dilated and math.prod(params["window_dimensions"]) <= _LARGEST_WINDOW
+
+
+def max_pool_transpose(equation: Equation, x: Any, z: Any, cotangent: Any) -> Any:
+    """Returns the cotangent of the input of a max pooling.
+
+    Args:
+        equation: the pooling.
+        x: its input.
+        z: its output.
+        cotangent: the cotangent of the output.
+    """
+    window = equation.params["window_dimensions"]
+    strides = equation.params["window_strides"]
+    padding = equation.params["padding"]
+    # What is at `offset` in window `n` is pixel `offset % stride` of block
+    # `n + offset // stride`; pixels that no window reaches need blocks too.
+    blocks = [
+        max(n + -(-w // s) - 1, -(-(low + size) // s))
+        for n, w, s, (low, _), size in zip(
+            z.shape, window, strides, padding, x.shape, strict=True
+        )
+    ]
+    edges = [
+        (low, b * s - n - low, 0)
+        for (low, _), b, s, n in zip(padding, blocks, strides, x.shape, strict=True)
+    ]
+    padded = lax.pad(x, jnp.array(-jnp.inf, x.dtype), edges)
+    has_winner = jnp.zeros(z.shape, bool)
+    zero = jnp.zeros((), cotangent.dtype)
+    sums: dict[tuple[int, ...], Any] = {}
+    for offset in itertools.product(*map(range, window)):
+        stop = [
+            o + (n - 1) * s + 1
+            for o, n, s in zip(offset, z.shape, strides, strict=True)
+        ]
+        entry = lax.slice(padded, offset, stop, strides)
+        wins = ~(entry < z) & ~has_winner
+        has_winner |= wins
+        moved = [
+            (o // s, b - n - o // s, 0)
+            for o, s, b, n in zip(offset, strides, blocks, z.shape, strict=True)
+        ]
+        share = lax.pad(jnp.where(wins, cotangent, zero), zero, moved)
+        phase = tuple(o % s for o, s in zip(offset, strides, strict=True))
+        sums[phase] = sums[phase] + share if phase in sums else share
+    nothing = jnp.zeros(blocks, cotangent.dtype)
+    phases = itertools.product(*map(range, strides))
+    received = _interleave([sums.get(ph, nothing) for ph in phases], strides, blocks)
+    start = [low for low, _ in padding]
+    return lax.slice(
+        received, start, [low + n for low, n in zip(start, x.shape, strict=True)]
+    )
+
+
+def _interleave(phases: list[Any], strides: tuple[int, ...], blocks: list[int]) -> Any:
+    rank = len(strides)
+    stacked = jnp.stack(phases).reshape(*strides, *blocks)
+    axes = [axis for i in range(rank) for axis in (rank + i, i)]
+    shape = [b * s for b, s in zip(blocks, strides, strict=True)]
+    return jnp.transpose(stacked, axes).reshape(shape)

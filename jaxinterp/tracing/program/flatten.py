@@ -1,0 +1,158 @@
+"""Calls and loops: the one file that reads the parameters of control-flow primitives.
+
+`flatten` turns a jaxpr into a `Program`; `run_loop` runs a loop or branch again with
+another interpretation of its bodies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jax.extend import core
+from jax.extend.core import primitives as prims
+
+from jaxinterp.tracing import compat
+from jaxinterp.tracing.program.program import (
+    Atom,
+    Call,
+    Constant,
+    Equation,
+    Program,
+    Value,
+)
+
+LOOPS = frozenset({prims.scan_p, prims.while_p, prims.cond_p})
+
+# The parameter of a call that holds its body.
+_BODY_PARAMS = ("jaxpr", "call_jaxpr")
+
+
+def _call_body(eqn: core.JaxprEqn) -> Any | None:
+    if eqn.primitive in LOOPS:
+        return None
+    for name in _BODY_PARAMS:
+        if name in eqn.params and _is_called(eqn, eqn.params[name]):
+            return eqn.params[name]
+    return compat.expand_hijax(eqn)
+
+
+def _is_called(eqn: core.JaxprEqn, body: Any) -> bool:
+    """Whether a body takes and gives what its equation does, unlike `lax.reduce`'s."""
+    inner, _ = compat.open_jaxpr(body)
+    ours, theirs = (
+        [list(map(compat.kind_of, variables)) for variables in (j.invars, j.outvars)]
+        for j in (eqn, inner)
+    )
+    return ours == theirs and "mesh" not in eqn.params  # a shard sees a part
+
+
+def _loop_bodies(eqn: core.JaxprEqn) -> tuple[Any, ...]:
+    if eqn.primitive is prims.scan_p:
+        return (eqn.params["jaxpr"],)
+    if eqn.primitive is prims.cond_p:
+        return tuple(eqn.params["branches"])
+    if eqn.primitive is prims.while_p:
+        return (eqn.params["cond_jaxpr"], eqn.params["body_jaxpr"])
+    return ()
+
+
+def _call_name(eqn: core.JaxprEqn) -> str:
+    name = eqn.params.get("name", "")
+    return name if isinstance(name, str) else ""
+
+
+def _join(prefix: str, scope: str) -> str:
+    if not prefix or scope == prefix or scope.startswith(prefix + "/"):
+        return scope or prefix
+    return f"{prefix}/{scope}" if scope else prefix
+
+
+class _Flattener:
+    """The state of one flattening: the equations and calls written so far."""
+
+    def __init__(self, callers: tuple[core.JaxprEqn, ...]) -> None:
+        self.callers = callers
+        self.equations: list[Equation] = []
+        self.calls: list[Call] = []
+        self.constants: dict[Value, Any] = {}
+
+    def enter(
+        self, jaxpr: Any, operands: Sequence[Atom] | None, prefix: str
+    ) -> tuple[list[Atom], list[Atom]]:
+        inner, consts = compat.open_jaxpr(jaxpr)
+        env: dict[Any, Atom] = {}
+        for var, const in zip(inner.constvars, consts, strict=True):
+            env[var] = value = Value(var.aval)
+            self.constants[value] = const
+        if operands is None:
+            operands = [Value(var.aval) for var in inner.invars]
+        env.update(zip(inner.invars, operands, strict=True))
+        for eqn in inner.eqns:
+            self.add(eqn, env, prefix)
+        return list(operands), [_read(env, var) for var in inner.outvars]
+
+    def add(self, eqn: core.JaxprEqn, env: dict[Any, Atom], prefix: str) -> None:
+        scope = _join(prefix, compat.scope_of(eqn))
+        inputs = tuple(_read(env, var) for var in eqn.invars)
+        body = _call_body(eqn)
+        if body is None:
+            outputs = tuple(Value(var.aval) for var in eqn.outvars)
+            inner = (eqn, *self.callers)
+            bodies = tuple(flatten(jaxpr, scope, inner) for jaxpr in _loop_bodies(eqn))
+            env.update(zip(eqn.outvars, outputs, strict=True))
+            self.equations.append(
+                Equation(
+                    *(eqn.primitive, eqn.params, inputs, outputs, scope, eqn),
+                    bodies=bodies,
+                    callers=self.callers,
+                )
+            )
+            return
+        start, place = len(self.equations), len(self.calls)
+        self.callers, outer = (eqn, *self.callers), self.callers
+        _, results = self.enter(body, inputs, scope)
+        self.callers = outer
+        env.update(zip(eqn.outvars, results, strict=True))
+        # What is handed through, or given twice, is written once: by who computed it.
+        written = {o for e in self.equations[start:] for o in e.outputs}
+        outputs = []
+        for result in results:
+            is_new = result in written and result not in outputs
+            outputs.append(result if is_new else Value(result))
+        whole = Equation(eqn.primitive, eqn.params, inputs, tuple(outputs), scope, eqn)
+        call = Call(
+            start,
+            len(self.equations),
+            whole,
+            _call_name(eqn),
+            compat.checkpoint_settings(eqn),
+        )
+        self.calls.insert(place, call)
+
+
+def _read(env: Mapping[Any, Atom], var: Any) -> Atom:
+    if isinstance(var, core.Literal):
+        return Constant(var.val, *compat.kind_of(var))
+    return env[var]
+
+
+def flatten(
+    jaxpr: Any, scope: str = "", callers: tuple[core.JaxprEqn, ...] = ()
+) -> Program:
+    """Returns a jaxpr as a `Program`, calls seen through.
+
+    Args:
+        jaxpr: an open or closed jaxpr.
+        scope: the module path of the loop that the jaxpr is a body of.
+        callers: that loop and what it is in.
+    """
+    flattener = _Flattener(callers)
+    inputs, outputs = flattener.enter(jaxpr, None, scope)
+    return Program(
+        tuple(v for v in inputs if isinstance(v, Value)),
+        tuple(outputs),
+        flattener.constants,
+        tuple(flattener.equations),
+        tuple(flattener.calls),
+    )

@@ -1,0 +1,51 @@
+"""From a selector to the sites of a traced model that it means."""
+
+from __future__ import annotations
+
+from jaxinterp.tracing.errors import AddressError, AmbiguousAddressError
+from jaxinterp.tracing.graph import Graph, Site
+from jaxinterp.tracing.selectors import Selector, as_selector
+
+
+def select(graph: Graph, selector: Selector | str) -> dict[str, Site]:
+    """Returns the sites that a selector means, in network order.
+
+    Args:
+        graph: a traced model.
+        selector: an address, a glob or a selector.
+
+    Raises:
+        AddressError: if there is none; the message lists the nearest addresses.
+
+    Example:
+        >>> graph = trace(lambda w, x: jnp.tanh(x), None, jnp.ones((1, 3)))
+        >>> list(select(graph, "t*"))
+        ['tanh']
+    """
+    chosen = as_selector(selector)
+    sites = graph.sites
+    if isinstance(selector, str):
+        for address, site in sites.items():
+            if selector in site.names:
+                return {address: site}
+    found = {address: site for address, site in sites.items() if chosen(site)}
+    if not found:
+        raise AddressError(chosen, sites)
+    return found
+
+
+def select_one(graph: Graph, selector: Selector | str) -> Site:
+    """Returns the one site that a selector means.
+
+    Args:
+        graph: a traced model.
+        selector: an address, or anything that matches a single site.
+
+    Raises:
+        AddressError: if nothing matches.
+        AmbiguousAddressError: if several sites match.
+    """
+    found = select(graph, selector)
+    if len(found) > 1:
+        raise AmbiguousAddressError(selector, found)
+    return next(iter(found.values()))

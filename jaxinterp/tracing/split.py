@@ -1,0 +1,67 @@
+"""`split`: a model in two parts, up to a site and from that site on."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from jaxinterp.tracing.call import trace_call
+from jaxinterp.tracing.intervene import checked_edit
+from jaxinterp.tracing.program.evaluate import Changes
+from jaxinterp.tracing.select import select_one
+from jaxinterp.tracing.selectors import Selector, as_selector
+from jaxinterp.types import ApplyFn
+
+
+def split(apply_fn: ApplyFn, site: Selector | str) -> tuple[ApplyFn, ApplyFn]:
+    """Splits a model in two at a site.
+
+    Args:
+        apply_fn: the model.
+        site: where; it must be one site.
+
+    Returns:
+        `encode(variables, inputs) -> activation`, the model up to the site, and
+        `decode(variables, activation, inputs) -> outputs`, the model from the site on.
+        `decode` takes the inputs too, since paths around the site may exist; so
+        `decode(variables, encode(variables, inputs), inputs)` is the model.
+
+    Raises:
+        AddressError: when called, if the site does not exist.
+        AmbiguousAddressError: when called, if there are several such sites.
+        ValueError: when `decode` is called, if the site is in a loop.
+
+    Example:
+        >>> encode, decode = split(lambda w, x: 3 * jnp.tanh(w * x), "tanh")
+        >>> x = jnp.zeros((1, 1))
+        >>> decode(1.0, encode(1.0, x) + 1, x).tolist()
+        [[3.0]]
+    """
+    as_selector(site)
+
+    @functools.wraps(apply_fn)
+    def encode(variables: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        traced = trace_call(apply_fn, variables, inputs, *args, **kwargs)
+        value = select_one(traced.graph, site).value
+        _, values = traced.run(Changes(wanted=frozenset({value})))
+        return values[value]
+
+    @functools.wraps(apply_fn)
+    def decode(
+        variables: Any, activation: Any, inputs: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        traced = trace_call(apply_fn, variables, inputs, *args, **kwargs)
+        found = select_one(traced.graph, site)
+        if found.node.flow.program is not traced.graph.program:
+            raise ValueError(
+                f"{found.address!r} ({found.node.line})\nis inside a loop or branch "
+                "and has no single value that the model could start from.\n"
+                "Take a site outside of it; or use `intervene`, whose edit is applied "
+                "at every step, or\n`gradient` or `lrp` with `at`, which give one "
+                "attribution for each step."
+            )
+        edit = checked_edit(lambda _: activation, found.address)
+        outputs, _ = traced.run(Changes(edits={found.value: edit}))
+        return outputs
+
+    return encode, decode

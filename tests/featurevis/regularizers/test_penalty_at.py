@@ -1,0 +1,132 @@
+"""Penalties of activations, and of some channels."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxinterp import featurevis as fv
+from jaxinterp.objectives.evaluate import evaluate
+from jaxinterp.objectives.objective import Shapes, View
+from tests.objectives.views import scores
+from tests.oracles import penalties
+
+MAPS = np.random.default_rng(0).normal(size=(3, 4, 7, 5))
+
+
+def test_an_activation_takes_the_place_of_the_picture():
+    found = scores(fv.penalty_at("a", fv.l1(0.25)), {"a": MAPS})
+    np.testing.assert_allclose(found, [np.abs(MAPS - 0.25).sum((1, 2, 3))])
+    down, right = (np.abs(np.diff(MAPS, axis=axis)).sum((1, 2, 3)) for axis in (1, 2))
+    found = scores(fv.penalty_at("a", fv.total_variation()), {"a": MAPS})
+    np.testing.assert_allclose(found, [down + right])
+
+
+def test_it_keeps_a_layer_smooth():
+    def net(variables, x):
+        return jnp.sin(jnp.tanh(4 * x - 2))
+
+    def roughness(weight):
+        objective = fv.neuron("sin", 0, position=(2, 2))
+        objective = objective - weight * fv.penalty_at("tanh", fv.total_variation())
+        image = fv.maximize(
+            net,
+            objective,
+            None,
+            key=jax.random.key(0),
+            steps=50,
+            progress=False,
+            parametrization=fv.pixels((5, 5, 1), scale=1.0),
+            warmup=None,
+        ).images[0, ..., 0]
+        a = jnp.tanh(4 * image - 2)
+        return sum(float(jnp.abs(jnp.diff(a, axis=axis)).sum()) for axis in (0, 1))
+
+    assert roughness(1.0) < 0.3 * roughness(0.0)
+
+
+def test_it_remembers_and_compares_as_its_penalty():
+    assert fv.penalty_at("a", fv.diversity("b")).compares
+    assert fv.penalty_at("a", fv.l2(0.0) + fv.channel("b", 0)).sites == ("a", "b")
+    with pytest.raises(TypeError, match=r"penalty_at\(\) takes a site and an"):
+        fv.penalty_at("a", "b")
+
+
+PICTURES = np.random.default_rng(1).uniform(size=(2, 6, 5, 4))
+
+
+@pytest.mark.parametrize(
+    ("channels", "kept"),
+    [
+        (-1, [3]),
+        (1, [1]),
+        ([2, 0], [2, 0]),
+        (range(4), range(4)),
+        (np.array([2, -1]), [2, 3]),
+        (jnp.array(1), [1]),
+    ],
+)
+def test_a_penalty_of_some_channels_is_that_of_pictures_without_the_others(
+    channels, kept
+):
+    penalty = fv.blur_penalty() + fv.l2(0.25)
+    shapes = Shapes({}, None, PICTURES.shape[1:])
+    bound = fv.for_channels(penalty, channels).bound(shapes)
+    found = evaluate(bound, View({}, None, jnp.asarray(PICTURES)[None], 0), 1)
+    alone = jnp.asarray(PICTURES[..., list(kept)])[None]
+    np.testing.assert_allclose(found, evaluate(penalty, View({}, None, alone, 0), 1))
+
+
+def test_a_penalty_of_some_channels_of_an_activation():
+    objective = fv.penalty_at("a", fv.for_channels(fv.l1(0.25), [1, -1]))
+    found = scores(objective, {"a": MAPS})
+    wanted = np.abs(MAPS[..., [1, 4]] - 0.25).sum((1, 2, 3))
+    np.testing.assert_allclose(found, [wanted])
+
+
+def test_only_the_opacity_is_drawn_to_its_blur():
+    def cost(images):
+        objective = fv.for_channels(fv.blur_penalty(), -1)
+        bound = objective.bound(Shapes({}, None, images.shape[1:]))
+        return evaluate(bound, View({}, None, images[None], 0), 1).sum()
+
+    images = jnp.asarray(PICTURES)
+    slope = np.asarray(jax.grad(cost)(images))
+    np.testing.assert_array_equal(slope[..., :3], 0.0)
+    # A step of size 1 replaces the opacity by its blur, as lucid's does.
+    after = PICTURES[..., 3] - slope[..., 3]
+    blurred = [penalties.rim_blur(p[..., None], 3)[..., 0] for p in PICTURES[..., 3]]
+    np.testing.assert_allclose(after, blurred, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: fv.for_channels("a:3", 0), TypeError, "takes an objective of pict"),
+        (lambda: fv.for_channels(fv.l2(), 0.0), TypeError, r"0\.0 was given"),
+        (lambda: fv.for_channels(fv.l2(), "rgb"), TypeError, "'rgb' was given"),
+        (lambda: fv.for_channels(fv.l2(), []), ValueError, "at least one"),
+        (lambda: fv.for_channels(fv.l2(), np.ones(2)), TypeError, "was given"),
+        (
+            lambda: fv.for_channels(fv.penalty_at("a", fv.l1()), 0),
+            ValueError,
+            r"(?s)reads 'a'\..*`penalty_at\(site, for_channels",
+        ),
+        (lambda: fv.for_channels(fv.l2(), [1, 1]), ValueError, "named once"),
+    ],
+)
+def test_channels_that_are_none(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("channels", "message"),
+    [
+        (4, r"no channel for for_channels\(\) 4: there are 4, 0..3"),
+        ([0, -4], "names one twice"),
+    ],
+)
+def test_channels_that_pictures_do_not_have(channels, message):
+    with pytest.raises(ValueError, match=message):
+        fv.for_channels(fv.l2(), channels).bound(Shapes({}, None, (6, 5, 4)))

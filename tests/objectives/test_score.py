@@ -1,0 +1,245 @@
+"""Scores, their gradients, and the relevance that propagation starts with."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxinterp import attribution, rules
+from jaxinterp.objectives import (
+    contrastive,
+    log_probability,
+    logit,
+    margin,
+    probability,
+    total,
+)
+from jaxinterp.objectives.score import relevance_seed
+from tests.attribution import models
+from tests.compiled import compiled
+
+LOGITS = models.normal(0, 3, models.CLASSES) * 2
+TARGET = models.targets()
+LAYERS, X = models.mlp_weights(), models.vectors()
+
+
+def softmax(row):
+    return np.exp(row) / np.exp(row).sum()
+
+
+BY_HAND = {
+    logit: lambda row, t: row[t],
+    probability: lambda row, t: softmax(row)[t],
+    log_probability: lambda row, t: np.log(softmax(row)[t]),
+    margin: lambda row, t: row[t] - max(v for i, v in enumerate(row) if i != t),
+    contrastive: lambda row, t: row[t] - np.delete(row, t).mean(),
+    total: lambda row, t: row.sum(),
+}
+
+
+@pytest.mark.parametrize("score", BY_HAND)
+def test_scores_by_hand(score):
+    expected = [BY_HAND[score](row, t) for row, t in zip(LOGITS, TARGET, strict=True)]
+    np.testing.assert_allclose(score(jnp.asarray(LOGITS), TARGET), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("score", BY_HAND)
+def test_relevance_adds_up_to_the_score(score):
+    outputs = jnp.asarray(LOGITS)
+    seed = relevance_seed(score, outputs, TARGET)
+    assert seed.shape == outputs.shape
+    np.testing.assert_allclose(seed.sum(axis=1), score(outputs, TARGET), rtol=1e-12)
+
+
+@pytest.mark.parametrize("score", BY_HAND)
+def test_every_score_drives_gradients_and_relevance(score):
+    slope = jax.grad(lambda x: score(models.mlp(LAYERS, x), TARGET).sum())(X)
+    actual = attribution.gradient(models.mlp, score=score)(LAYERS, X, TARGET)
+    np.testing.assert_allclose(actual, slope, rtol=1e-10, atol=1e-13)
+    relevance = attribution.lrp(models.mlp, score=score)(LAYERS, X, TARGET)
+    assert np.isfinite(relevance).all()
+
+
+def test_linear_scores_seed_output_times_slope():
+    outputs = jnp.asarray(LOGITS)
+    seed = relevance_seed(contrastive, outputs, TARGET)
+    expected = np.full_like(LOGITS, -1 / (models.CLASSES - 1))
+    expected[np.arange(3), TARGET] = 1.0
+    np.testing.assert_allclose(seed, expected * LOGITS, rtol=1e-12)
+
+
+def test_relevance_is_linear_in_the_seed():
+    """Contrastive relevance is that of the target minus the mean of the others."""
+    each = [
+        attribution.lrp(models.mlp)(LAYERS, X, np.full(3, c))
+        for c in range(models.CLASSES)
+    ]
+    whole = attribution.lrp(models.mlp, score=contrastive)(LAYERS, X, TARGET)
+    for b, t in enumerate(TARGET):
+        others = [r[b] for c, r in enumerate(each) if c != t]
+        expected = each[t][b] - np.mean(others, axis=0)
+        np.testing.assert_allclose(whole[b], expected, rtol=1e-9, atol=1e-12)
+
+
+def test_a_user_writes_a_score():
+    def at_place(outputs, target):
+        return outputs["logits"][:, -1] * target["weight"]
+
+    def model(v, x):
+        return {"logits": models.mlp(v, x), "hidden": x, "count": jnp.arange(3)}
+
+    target = {"weight": np.array([1.0, -2.0, 0.5])}
+    received = attribution.gradient(model, score=at_place)(LAYERS, X, target)
+    last = attribution.gradient(models.mlp)(LAYERS, X, np.full(3, models.CLASSES - 1))
+    np.testing.assert_allclose(received, last * target["weight"][:, None], rtol=1e-12)
+    relevance = attribution.lrp(model, score=at_place)(LAYERS, X, target)
+    one = attribution.lrp(models.mlp)(LAYERS, X, np.full(3, models.CLASSES - 1))
+    np.testing.assert_allclose(relevance, one * target["weight"][:, None], rtol=1e-9)
+
+
+def test_total_needs_no_target_and_takes_pytrees():
+    outputs = {"a": jnp.ones((2, 3)), "b": jnp.full((2, 1, 2), 2.0)}
+    assert total(outputs, None).tolist() == [7.0, 7.0]
+
+
+@pytest.mark.parametrize("score", [logit, probability, log_probability, margin])
+def test_what_is_wrong_with_a_target(score):
+    attribute = attribution.gradient(models.mlp, score=score)
+    name = score.__name__
+    for target, error, message in (
+        (
+            None,
+            ValueError,
+            rf"score={name} needs a target: class indices of shape \(3,",
+        ),
+        (np.zeros(3), TypeError, f"score={name} takes integer class indices.*float64"),
+        (np.zeros(2, int), ValueError, r"of shape \(3,\).*was given shape \(2,\)"),
+        (np.zeros((3, 1), int), ValueError, r"was given shape \(3, 1\)"),
+        (1, ValueError, r"was given shape \(\).*the same .* `jnp.full\(3, 1\)`"),
+        (np.array([0, 4, 1]), ValueError, r"target 4 is out of range for 4 classes"),
+        (np.array([0, -1, 1]), ValueError, r"target -1 is out of range .*\(0 to 3\)"),
+    ):
+        with pytest.raises(error, match="(?s)" + message):
+            attribute(LAYERS, X, target)
+
+
+@pytest.mark.parametrize("target", [4, -1, 100])
+def test_under_jit_a_target_out_of_range_gives_nan(target):
+    """It cannot be an error, and must not look like an explanation."""
+    classes = np.array([0, target, 1])
+
+    @compiled
+    def explain(classes):
+        methods = (attribution.gradient, attribution.lrp)
+        scores = (logit, margin, probability, log_probability, contrastive)
+        return [
+            m(models.mlp, score=s)(LAYERS, X, classes) for m in methods for s in scores
+        ]
+
+    for received in map(np.asarray, explain(classes)):
+        assert np.isnan(received[1]).all()
+        assert np.isfinite(received[[0, 2]]).all()
+
+
+def test_outputs_must_be_logits(unchecked):
+    def model(v, x):
+        return models.mlp(v, x)[:, :, None]
+
+    with pytest.raises(
+        ValueError, match=r"score=logit needs outputs of shape"
+    ) as error:
+        attribution.gradient(model)(LAYERS, X, TARGET)
+    assert "(3, 4, 1)" in str(error.value)
+    assert "`score=lambda outputs, target: outputs[:, -1, :].sum(axis=1)`" in str(
+        error.value
+    )
+    recommended = attribution.gradient(
+        model, score=lambda outputs, target: outputs[:, -1, :].sum(axis=1)
+    )
+    assert recommended(LAYERS, X).shape == X.shape
+
+
+@pytest.mark.parametrize(
+    "score",
+    [
+        lambda y, t: y,
+        lambda y, t: y.sum(),
+        lambda y, t: y[:, :1],
+        lambda y, t: y[0],
+    ],
+)
+@pytest.mark.parametrize(
+    "method",
+    [attribution.gradient, attribution.lrp, attribution.integrated_gradients],
+)
+def test_a_score_gives_one_number_per_example(method, score):
+    with pytest.raises(ValueError, match=r"one number per example, shape \(3,\), and"):
+        method(models.mlp, score=score)(LAYERS, X, TARGET)
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        (attribution.gradient, {}),
+        (attribution.lrp, {"composite": rules.Composite([("*", rules.Gradient())])}),
+        (attribution.integrated_gradients, {}),
+    ],
+)
+@pytest.mark.parametrize(
+    ("model", "dtype"),
+    [
+        (lambda v, x: jnp.fft.fft(models.mlp(v, x)), "complex128"),
+        (lambda v, x: jnp.round(models.mlp(v, x)).astype(int), "int64"),
+    ],
+)
+def test_a_score_is_a_real_number(method, options, model, dtype):
+    with pytest.raises(TypeError, match=f"must return real numbers, and .* {dtype}"):
+        method(model, score=lambda y, t: y.sum(1), **options)(LAYERS, X, TARGET)
+
+
+def with_scalars(v, x):
+    logits = models.mlp(v, x)
+    aside = {"aux_loss": (logits**2).mean(), "count": jnp.int32(3)}
+    return {**aside, "best": logits.argmax(-1), "logits": logits}
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        attribution.gradient,
+        attribution.guided_backprop,
+        attribution.integrated_gradients,
+        attribution.lrp,
+        attribution.deep_taylor,
+    ],
+)
+def test_a_model_may_return_scalars_beside_what_is_explained(method):
+    received = method(with_scalars, score=lambda y, t: logit(y["logits"], t))
+    expected = method(models.mlp)(LAYERS, X, TARGET)
+    np.testing.assert_allclose(received(LAYERS, X, TARGET), expected, rtol=1e-10)
+
+
+def test_there_is_no_total_of_a_scalar():
+    with pytest.raises(ValueError, match=r"score=total sums what each example has"):
+        attribution.gradient(lambda v, x: x.sum(), score=total)(None, X)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        attribution.gradient,
+        attribution.lrp,
+        attribution.deep_taylor,
+        attribution.integrated_gradients,
+        attribution.convergence_delta,
+    ],
+)
+def test_a_score_is_a_function(make, unchecked):
+    with pytest.raises(TypeError, match=r"`score` must be a function .*\n.*'logit'\."):
+        make(models.mlp, score="logit")
+
+
+def test_classes_that_are_ruled_out_get_no_relevance():
+    outputs = jnp.asarray(LOGITS).at[:, 2].set(-jnp.inf)
+    seed = relevance_seed(logit, outputs, TARGET)
+    np.testing.assert_array_equal(seed.sum(axis=1), LOGITS[np.arange(3), TARGET])

@@ -1,0 +1,89 @@
+"""Of a gated product the signal takes all, however the gate is spelled."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+import jaxinterp as ji
+from jaxinterp import rules
+from jaxinterp.attribution import lrp
+from jaxinterp.objectives import total
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(2, 4))
+W = RNG.normal(size=(4, 4))
+GATES = {
+    "sigmoid": jax.nn.sigmoid,
+    "by hand": lambda z: 1 / (1 + jnp.exp(-z)),
+    "the rest": lambda z: 1 - jax.nn.sigmoid(z),
+    "clipped": lambda z: jax.lax.clamp(0.0, z, 1.0),
+    "of another shape": lambda z: jax.nn.sigmoid(z[:, :1]),
+    "of gates": lambda z: jax.nn.sigmoid(z) * jax.nn.sigmoid(-z),
+}
+OTHERS = {
+    "tanh": jnp.tanh,
+    "relu": jax.nn.relu,
+    "twice a sigmoid": lambda z: 2 * jax.nn.sigmoid(z),
+    "sigmoid plus one": lambda z: 1 + jax.nn.sigmoid(z),
+}
+
+
+def relevance(fn, x=X):
+    composite = rules.epsilon_plus(0.0)
+    return lrp(fn, composite=composite, score=total)(None, x)
+
+
+@pytest.mark.parametrize("gate", GATES.values(), ids=GATES)
+@pytest.mark.parametrize("is_left", [True, False])
+def test_the_signal_takes_all(gate, is_left):
+    def model(_, x):
+        g = gate(x @ W)
+        return g * x if is_left else x * g
+
+    np.testing.assert_allclose(relevance(model), model(None, X), rtol=1e-9)
+
+
+@pytest.mark.parametrize("factor", OTHERS.values(), ids=OTHERS)
+def test_what_is_no_gate_shares_equally(factor):
+    def model(_, x):
+        return factor(x @ W) * x
+
+    z = model(None, X)
+    assert not np.allclose(relevance(model), z)  # the other factor has its half
+    np.testing.assert_allclose(relevance(model).sum(), z.sum(), rtol=1e-4)
+
+
+def test_gates_alone_share_equally():
+    def model(_, x):
+        return jax.nn.sigmoid(x) * jax.nn.sigmoid(2 * x)
+
+    np.testing.assert_allclose(relevance(model), model(None, X), rtol=1e-9)
+
+
+@pytest.mark.parametrize("cell", [nn.LSTMCell, nn.GRUCell, nn.OptimizedLSTMCell])
+def test_the_first_step_is_not_forgotten(cell):
+    """What a recurrent network reads first and keeps to the end, is what it explains.
+
+    All later inputs are zero, so that they have no relevance, and what equal shares
+    would have left of it after 20 steps is a millionth.
+    """
+
+    model = nn.RNN(cell(3))
+    x = jnp.zeros((1, 20, 2), jnp.float32).at[:, 0].set(2.0)
+    variables = model.init(jax.random.key(0), x)
+    last = lambda v, x: model.apply(v, x)[:, -1]  # noqa: E731
+    attribute = lrp(last, composite=rules.epsilon_plus(), score=total)
+    shares = np.abs(attribute(variables, x)).sum((0, 2))
+    outputs = np.abs(last(variables, x)).sum()
+    assert shares[0] > 0.01 * outputs
+    np.testing.assert_array_equal(shares[1:], 0)
+
+
+def test_the_books_close():
+    def model(_, x):
+        return jax.nn.sigmoid(x @ W) * x
+
+    books = ji.ledger(model, rules.epsilon_plus(), None, X, score=total)
+    assert books.error <= 1e-10

@@ -1,3 +1,0 @@
-"""Fixtures of the tests of tracing."""
-
-from tests.rules.conftest import unchecked as unchecked

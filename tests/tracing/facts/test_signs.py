@@ -1,0 +1,113 @@
+"""What is provably nonnegative, and what is not."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+from jax import lax
+
+from jaxinterp import trace
+from tests.tracing.arrays import normal
+
+X = normal(2, 6)
+IMAGE = normal(2, 4, 4, 2)
+
+
+def is_proven(fn, x):
+    """Whether the result of a function is proven to be nonnegative."""
+    graph = trace(lambda w, x: fn(x), None, x)
+    (output,) = graph.program.outputs
+    return output in graph.flows[graph.program].nonnegative
+
+
+NONNEGATIVE = {
+    "relu": jax.nn.relu,
+    "relu6": jax.nn.relu6,
+    "maximum": lambda x: jnp.maximum(0.0, x),
+    "maximum of one": lambda x: jnp.maximum(jnp.sin(x), jnp.abs(x)),
+    "clip from zero": lambda x: jnp.clip(x, 0, 1),
+    "clamp": lambda x: lax.clamp(0.0, x, 1.0),
+    "sigmoid": jax.nn.sigmoid,
+    "softmax": jax.nn.softmax,
+    "softmax with a shift": lambda x: jax.nn.softmax(x - x.max()),
+    "exp": jnp.exp,
+    "softplus": jax.nn.softplus,
+    "abs": jnp.abs,
+    "square": jnp.square,
+    "x * x": lambda x: x * x,
+    "even power": lambda x: x**4,
+    "root": lambda x: jnp.sqrt(jnp.abs(x)),
+    "where x > 0": lambda x: jnp.where(x > 0, x, 0.0),
+    "where x < 0": lambda x: jnp.where(x < 0, 0.0, x),
+    "sum of two": lambda x: jax.nn.relu(x) + jnp.abs(x),
+    "product of two": lambda x: jax.nn.relu(x) * jax.nn.sigmoid(x),
+    "quotient": lambda x: jax.nn.relu(x) / (1.0 + jnp.abs(x)),
+    "minimum of two": lambda x: jnp.minimum(jax.nn.relu(x), 1.0),
+    "scaled": lambda x: 0.5 * jax.nn.relu(x) + 0.1,
+    "reshaped": lambda x: jax.nn.relu(x).reshape(3, 4).T[1:, None],
+    "padded": lambda x: jnp.pad(jax.nn.relu(x), 1),
+    "concatenated": lambda x: jnp.concatenate([jax.nn.relu(x), jnp.abs(x)]),
+    "gathered": lambda x: jax.nn.relu(x)[:, jnp.array([2, 0])],
+    "mean": lambda x: jax.nn.relu(x).mean(1),
+    "maximum over": lambda x: jax.nn.relu(x).max(1),
+    "sorted": lambda x: jnp.sort(jax.nn.relu(x)),
+    "cast": lambda x: jax.nn.relu(x).astype(jnp.bfloat16),
+    "in jit": lambda x: jax.jit(jax.nn.relu)(x),
+    "tanh after": lambda x: jnp.tanh(jax.nn.relu(x)),
+    "mean of squares": lambda x: jnp.square(x - 1).mean(1),
+    "product of matrices": lambda x: jnp.abs(x) @ jax.nn.softmax(x).T,
+}
+UNKNOWN = {
+    "input": lambda x: x + 0.0,
+    "leaky relu": jax.nn.leaky_relu,
+    "elu": jax.nn.elu,
+    "gelu": jax.nn.gelu,
+    "silu": jax.nn.silu,
+    "tanh": jnp.tanh,
+    "difference": lambda x: jax.nn.relu(x) - jnp.abs(x),
+    "negated": lambda x: -jax.nn.relu(x),
+    "shifted down": lambda x: jax.nn.relu(x) - 0.1,
+    "odd power": lambda x: x**3,
+    "product with x": lambda x: jax.nn.relu(x) * x,
+    "clip from below zero": lambda x: jnp.clip(x, -1, 1),
+    "padded with -1": lambda x: jnp.pad(jax.nn.relu(x), 1, constant_values=-1.0),
+    "log": lambda x: jnp.log(jnp.abs(x)),
+    "where of both": lambda x: jnp.where(x > 1, x, -1.0),
+    "where the other way": lambda x: jnp.where(x > 0, 0.0, x),
+    "where another is positive": lambda x: jnp.where(jnp.sin(x) > 0, x, 0.0),
+    "gram matrix": lambda x: x @ x.T,
+}
+
+
+@pytest.mark.parametrize("fn", NONNEGATIVE.values(), ids=NONNEGATIVE.keys())
+def test_what_cannot_be_negative_is_proven(fn):
+    assert is_proven(fn, X)
+    assert (np.asarray(fn(X)) >= 0).all()
+
+
+@pytest.mark.parametrize("fn", UNKNOWN.values(), ids=UNKNOWN.keys())
+def test_what_may_be_negative_is_not(fn):
+    assert not is_proven(fn, X)
+
+
+@pytest.mark.parametrize(
+    ("pool", "expected"),
+    [
+        (lambda x: nn.max_pool(x, (2, 2)), True),
+        (lambda x: nn.avg_pool(x, (2, 2)), True),
+        (lambda x: nn.max_pool(x, (3, 3), padding="SAME"), True),
+    ],
+)
+def test_pooling_keeps_the_sign(pool, expected):
+    assert is_proven(lambda x: pool(jax.nn.relu(x)), IMAGE) is expected
+    assert not is_proven(pool, IMAGE)
+
+
+def test_signs_are_known_inside_of_a_loop():
+    def scanned(w, x):
+        return lax.scan(lambda c, _: (c + jax.nn.relu(c) @ w, None), x, length=2)[0]
+
+    graph = trace(scanned, normal(6, 6), X)
+    (dense,) = (node for node in graph if node.role == "dense")
+    assert dense.inputs[0] in dense.flow.nonnegative
