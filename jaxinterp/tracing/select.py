@@ -18,7 +18,7 @@ def select(graph: Graph, selector: Selector | str) -> dict[str, Site]:
         AddressError: if there is none; the message lists the nearest addresses.
 
     Example:
-        >>> graph = trace(lambda w, x: jnp.tanh(x), None, jnp.ones((1, 3)))
+        >>> graph = ji.trace(lambda w, x: jnp.tanh(x), None, jnp.ones((1, 3)))
         >>> list(select(graph, "t*"))
         ['tanh']
     """

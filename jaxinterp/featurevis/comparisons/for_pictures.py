@@ -98,6 +98,7 @@ def for_pictures(
             objective.
 
     Example:
+        >>> from jaxinterp.featurevis import alignment
         >>> several = for_pictures("Conv_0:3", 0) + for_pictures("Conv_0:5", [1, 2])
         >>> alike = several + 0.1 * alignment("Conv_0")
     """
