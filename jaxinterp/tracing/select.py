@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from jaxinterp.tracing.errors import AddressError, AmbiguousAddressError
 from jaxinterp.tracing.graph import Graph, Site
-from jaxinterp.tracing.selectors import Selector, as_selector
+from jaxinterp.tracing.selectors import as_selector
+from jaxinterp.types import Sites
 
 
-def select(graph: Graph, selector: Selector | str) -> dict[str, Site]:
+def select(graph: Graph, selector: Sites) -> dict[str, Site]:
     """Returns the sites that a selector means, in network order.
 
     Args:
@@ -34,7 +35,7 @@ def select(graph: Graph, selector: Selector | str) -> dict[str, Site]:
     return found
 
 
-def select_one(graph: Graph, selector: Selector | str) -> Site:
+def select_one(graph: Graph, selector: Sites) -> Site:
     """Returns the one site that a selector means.
 
     Args:

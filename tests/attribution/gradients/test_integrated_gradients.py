@@ -273,7 +273,7 @@ def test_a_site_in_a_loop_is_an_error_that_says_where():
         return jax.lax.scan(lambda h, _: (jnp.tanh(h @ v), None), x, None, length=2)[0]
 
     attribute = integrated_gradients(model, at="*tanh*")
-    with pytest.raises(ValueError, match=r"(?s)tanh.*test_path.*inside a loop"):
+    with pytest.raises(ValueError, match=r"(?s)tanh.*test_integrated.*inside a loop"):
         attribute(np.eye(5), X, TARGET)
 
 
