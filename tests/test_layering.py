@@ -41,7 +41,7 @@ FLOORS: Mapping[str, tuple[str, ...]] = {
         "split",
     ),
     "attribution": (
-        "contract completeness",
+        "contract",
         "backward",
         "gradients relevance masking maps",
     ),
@@ -62,6 +62,7 @@ LEAVES = ("models", "data")  # imported by nobody
 
 # Tests that are not called like a file of the package: of a folder as a whole.
 NO_MIRROR = {
+    "metrics/test_conformance.py": "every metric in one table",
     "attribution/test_masks.py": "masked attention, through every room",
     "attribution/test_weights.py": "derivatives of every method in the weights",
     "featurevis/comparisons/test_memory.py": "what objectives remember of the steps",

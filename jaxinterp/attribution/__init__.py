@@ -1,6 +1,5 @@
 """Which inputs the output depends on: attribution methods, one file a family."""
 
-from jaxinterp.attribution.completeness import convergence_delta as convergence_delta
 from jaxinterp.attribution.contract import Attribution as Attribution
 from jaxinterp.attribution.gradients.gradient import gradient as gradient
 from jaxinterp.attribution.gradients.gradient import (
