@@ -22,7 +22,7 @@ def convergence_delta(
 ) -> Measure:
     r"""Says how far attributions are from adding up: $\sum_i a_i - (f(x) - f(b))$.
 
-    Two forward passes.
+    Cost: two forward passes.
 
     Args:
         apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.

@@ -23,6 +23,8 @@ def gradient(
 ) -> Attribution:
     r"""Attributes by the gradient of the score: $a = \nabla f(x)$.
 
+    Cost: one backward pass.
+
     Args:
         apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
         score: which number per example is explained: a score of the outputs, or an
@@ -54,7 +56,7 @@ def saliency(
     r"""Attributes by the size of the gradient: $a = |\nabla f(x)|$.
 
     Channels are kept: for a map of one value per pixel take their maximum, as in the
-    paper.
+    paper. Cost: one backward pass.
 
     Args:
         apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
@@ -87,7 +89,7 @@ def input_x_gradient(
     r"""Attributes by input times gradient: $a = x \odot \nabla f(x)$.
 
     For a network of piecewise linear layers without biases it adds up to the score and
-    equals LRP-0.
+    equals LRP-0. Cost: one backward pass.
 
     Args:
         apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.

@@ -108,8 +108,8 @@ def integrated_gradients(
     $$a_i(x) = (x_i - b_i) \int_0^1 \partial_i f(b + t\,(x - b))\,dt$$
 
     The integral is a sum over `steps` nodes, so the attributions add up to $f(x) -
-    f(b)$ only as `steps` grows: see `convergence_delta`. Time grows with `steps`;
-    memory with `batch_size`.
+    f(b)$ only as `steps` grows: see `jaxinterp.metrics.convergence_delta`. Cost:
+    `steps` backward passes. Memory grows with `batch_size`.
 
     Args:
         apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.

@@ -23,6 +23,8 @@ def deconvnet(
 ) -> Attribution:
     r"""Attributes by a gradient that is rectified at each activation: $\max(g, 0)$.
 
+    Cost: one backward pass.
+
     Args:
         apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
         score: which number per example is explained: a score of the outputs, or an

@@ -24,7 +24,8 @@ def deep_taylor(
 
     LRP with the z-plus rule without biases, started with $\max(\mathrm{score}, 0)$: a
     score below zero has no evidence to decompose, and gets nothing. The first layer has
-    the z-box rule if the inputs are bounded, the w-square rule otherwise.
+    the z-box rule if the inputs are bounded, the w-square rule otherwise. Cost: one
+    backward pass, by rules.
 
     Args:
         apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.

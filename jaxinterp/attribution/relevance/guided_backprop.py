@@ -23,6 +23,8 @@ def guided_backprop(
 ) -> Attribution:
     r"""Attributes by a gradient that goes on only where positive: $f'(x) \max(g, 0)$.
 
+    Cost: one backward pass.
+
     Args:
         apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
         score: which number per example is explained: a score of the outputs, or an

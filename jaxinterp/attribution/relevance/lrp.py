@@ -31,7 +31,7 @@ def lrp(
     For an objective $y$ is each activation that it reads, so that a hidden unit's
     relevance is its activation.
 
-    One forward and one backward pass. `at="*"` gives the relevance at every site from
+    Cost: one backward pass, by rules. `at="*"` gives the relevance at every site from
     that one pass. For many targets at once, which then share the forward pass, write
     `jax.vmap(attribute, in_axes=(None, None, 0))`.
 
