@@ -150,7 +150,7 @@ class Backward:
         after = active_values(traced.graph.program, shapes)
         on_the_way = {n: r for n, r in rules.items() if not after.isdisjoint(n.inputs)}
         changes = rule_changes(on_the_way)
-        changes = dataclasses.replace(changes, wanted=frozenset(shapes))
+        changes = dataclasses.replace(changes, captures=frozenset(shapes))
 
         def run(probes: list[Any]) -> Any:
             outputs, captured = traced.run(

@@ -110,8 +110,8 @@ def _limits(maps: np.ndarray, percentile: float) -> np.ndarray:
     invalid = np.flatnonzero(~np.isfinite(maps).all(axis=(1, 2)))
     if invalid.size:
         raise ValueError(
-            f"The attributions of example {invalid[0]} hold NaN or infinity, which have "
-            "no color.\nA NaN in an input gives NaN: look for it with "
+            f"The attributions of example {invalid[0]} hold NaN or infinity, which "
+            "have no color.\nA NaN in an input gives NaN: look for it with "
             "`jnp.isfinite(inputs).all()`."
         )
     sizes = np.abs(maps)
