@@ -44,7 +44,8 @@ def intervene(
     """
     if not isinstance(edits, Mapping):
         raise TypeError(
-            f"`edits` maps sites to functions, and {reprlib.repr(edits)} is no mapping.\n"
+            "`edits` maps sites to functions, and "
+            f"{reprlib.repr(edits)} is no mapping.\n"
             "Write for example `intervene(apply_fn, {'Block_0/add': jnp.zeros_like})`."
         )
     for selector, edit in edits.items():

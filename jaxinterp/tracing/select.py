@@ -22,7 +22,7 @@ def select(graph: Graph, selector: Sites) -> dict[str, Site]:
         AddressError: if no site matches; the message lists the nearest addresses.
 
     Example:
-        >>> graph = trace(lambda w, x: jnp.tanh(x), None, jnp.ones((1, 3)))
+        >>> graph = ji.trace(lambda w, x: jnp.tanh(x), None, jnp.ones((1, 3)))
         >>> list(select(graph, "t*"))
         ['tanh']
     """
