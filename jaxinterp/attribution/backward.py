@@ -174,7 +174,7 @@ class Backward:
         # A module and its last operation are two addresses of one value.
         shapes = {site.value: site.shape for site in sites.values()}
         changes = changes_after(traced.graph, shapes, composite)
-        changes = dataclasses.replace(changes, wanted=frozenset(shapes))
+        changes = dataclasses.replace(changes, captures=frozenset(shapes))
 
         def run(probes: list[Any]) -> Any:
             outputs, captured = traced.run(

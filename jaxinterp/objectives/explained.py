@@ -98,7 +98,7 @@ def explained(
         traced = trace_call(apply_fn, variables, inputs, *args, **kwargs)
         sites = [select_one(traced.graph, name) for name in objective.sites]
         wanted = frozenset(site.value for site in sites)
-        outputs, values = traced.run(Changes(wanted=wanted))
+        outputs, values = traced.run(Changes(captures=wanted))
         observed = Observed(
             tuple(values[site.value] for site in sites),
             outputs,

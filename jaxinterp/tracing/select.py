@@ -1,4 +1,4 @@
-"""From a selector to the sites of a traced model that it means."""
+"""Which sites of a traced model a selector means."""
 
 from __future__ import annotations
 
@@ -15,24 +15,27 @@ def select(graph: Graph, selector: Sites) -> dict[str, Site]:
         graph: a traced model.
         selector: an address, a glob or a selector.
 
+    Returns:
+        The sites, by address.
+
     Raises:
-        AddressError: if there is none; the message lists the nearest addresses.
+        AddressError: if no site matches; the message lists the nearest addresses.
 
     Example:
         >>> graph = ji.trace(lambda w, x: jnp.tanh(x), None, jnp.ones((1, 3)))
         >>> list(select(graph, "t*"))
         ['tanh']
     """
-    chosen = as_selector(selector)
+    is_meant = as_selector(selector)
     sites = graph.sites
     if isinstance(selector, str):
         for address, site in sites.items():
             if selector in site.names:
                 return {address: site}
-    found = {address: site for address, site in sites.items() if chosen(site)}
-    if not found:
-        raise AddressError(chosen, sites)
-    return found
+    matches = {address: site for address, site in sites.items() if is_meant(site)}
+    if not matches:
+        raise AddressError(is_meant, sites)
+    return matches
 
 
 def select_one(graph: Graph, selector: Sites) -> Site:
@@ -46,7 +49,7 @@ def select_one(graph: Graph, selector: Sites) -> Site:
         AddressError: if nothing matches.
         AmbiguousAddressError: if several sites match.
     """
-    found = select(graph, selector)
-    if len(found) > 1:
-        raise AmbiguousAddressError(selector, found)
-    return next(iter(found.values()))
+    matches = select(graph, selector)
+    if len(matches) > 1:
+        raise AmbiguousAddressError(selector, matches)
+    return next(iter(matches.values()))

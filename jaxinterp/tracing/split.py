@@ -10,16 +10,16 @@ from jaxinterp.tracing.graph import Graph, Site
 from jaxinterp.tracing.intervene import checked_edit
 from jaxinterp.tracing.program.evaluate import Changes
 from jaxinterp.tracing.select import select_one
-from jaxinterp.tracing.selectors import Selector, as_selector
-from jaxinterp.types import ApplyFn
+from jaxinterp.tracing.selectors import as_selector
+from jaxinterp.types import ApplyFn, Inputs, Sites, Variables
 
 
-def split(apply_fn: ApplyFn, site: Selector | str) -> tuple[ApplyFn, ApplyFn]:
+def split(apply_fn: ApplyFn, site: Sites) -> tuple[ApplyFn, ApplyFn]:
     """Splits a model in two at a site.
 
     Args:
-        apply_fn: the model.
-        site: where; it must be one site.
+        apply_fn: the model, `apply_fn(variables, inputs, *args, **kwargs) -> outputs`.
+        site: where to split, an address or a selector of one site.
 
     Returns:
         `encode(variables, inputs) -> activation`, the model up to the site, and
@@ -41,15 +41,19 @@ def split(apply_fn: ApplyFn, site: Selector | str) -> tuple[ApplyFn, ApplyFn]:
     as_selector(site)
 
     @functools.wraps(apply_fn)
-    def encode(variables: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+    def encode(variables: Variables, inputs: Inputs, *args: Any, **kwargs: Any) -> Any:
         traced = trace_call(apply_fn, variables, inputs, *args, **kwargs)
         value = select_one(traced.graph, site).value
-        _, values = traced.run(Changes(wanted=frozenset({value})))
+        _, values = traced.run(Changes(captures=frozenset({value})))
         return values[value]
 
     @functools.wraps(apply_fn)
     def decode(
-        variables: Any, activation: Any, inputs: Any, *args: Any, **kwargs: Any
+        variables: Variables,
+        activation: Any,
+        inputs: Inputs,
+        *args: Any,
+        **kwargs: Any,
     ) -> Any:
         traced = trace_call(apply_fn, variables, inputs, *args, **kwargs)
         place = select_one(traced.graph, site)
