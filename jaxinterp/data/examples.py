@@ -13,57 +13,43 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxinterp.checks import check_integer
+from jaxinterp.checks import checked_integer
+from jaxinterp.keys import check_key
 
 # Examples are drawn in chunks by one compiled program, whatever the size of the set: to
 # compile it takes seconds, and the last bit of a sine depends on the program around it.
 CHUNK = 64
 
 
-def draw(one: Callable[..., Any], key: Any, count: int, *arrays: Any) -> Any:
+def draw(call: str, one: Callable[..., Any], key: Any, count: int, *arrays: Any) -> Any:
     """Draws examples and stacks them.
 
     Args:
-        one: `one(key, *arrays) -> pytree of arrays`, one example. It is a frozen
-            dataclass: equal settings then share one compiled program.
-        key: a key of `jax.random`.
-        count: how many examples.
-        *arrays: what all examples share.
+        call: the name of the function that the user called, for the messages.
+        one: a function `one(key, *arrays) -> pytree of arrays` that draws one example.
+            It is a frozen dataclass: equal settings then share one compiled program.
+        key: the random key from which the key of each example is derived.
+        count: the number of examples.
+        *arrays: arrays that all examples share.
 
     Returns:
         The pytree, with an axis of length `count` in front of every leaf.
 
     Raises:
-        TypeError: if there is no key.
+        TypeError: if `key` is no random key.
         ValueError: if `count` is not a positive integer.
     """
-    check_key(key)
-    check_integer("count", count, smallest=1)
+    check_key(call, key)
+    count = checked_integer("count", count, 1, call=call)
     chunks = [_chunk(one, key, i, *arrays) for i in range(0, count, CHUNK)]
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:count], *chunks)
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _chunk(one: Callable[..., Any], key: Any, start: Any, *arrays: Any) -> Any:
-    """Draws the examples from `start` on."""
+    """Draws the examples from number `start` on."""
 
     def example(i: Any) -> Any:
         return one(jax.random.fold_in(key, i), *arrays)
 
     return jax.vmap(example)(start + jnp.arange(CHUNK, dtype=jnp.int32))
-
-
-def check_key(key: Any) -> None:
-    """Raises unless there is a key.
-
-    Args:
-        key: what was given as a key of `jax.random`.
-
-    Raises:
-        TypeError: if it is no JAX array.
-    """
-    if not isinstance(key, jax.Array):
-        raise TypeError(
-            f"The data are random and need a key. Write `key=jax.random.key(0)`; "
-            f"{key!r} was given."
-        )

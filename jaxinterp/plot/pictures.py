@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
-from jaxinterp.checks import checked_integer
+from jaxinterp.checks import checked_integer, is_real
 
 # Inches: around a grid, between its cells, and of a line above a cell.
 _EDGE, _GAP, _LINE = 0.08, 0.06, 0.12
@@ -318,7 +317,7 @@ def checked_names(call: str, names: Any, count: int, what: str) -> list[str]:
 
 
 def _check_size(size: Any, call: str) -> None:
-    if not isinstance(size, numbers.Real) or not 0 < float(size) < np.inf:
+    if not is_real(size) or size <= 0:
         raise ValueError(f"{call}: `size` is a number of inches, and is {size!r}.")
 
 

@@ -6,7 +6,7 @@ $f$ is the score of an example, $x$ its input and $b$ the baseline, the input th
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,7 @@ from jaxinterp.attribution.contract import (
     check_target,
     examples_in,
 )
+from jaxinterp.checks import check_choice, checked_integer
 from jaxinterp.loop.sums import summed
 from jaxinterp.objectives.score import Score, logit, need_score
 from jaxinterp.perturbation.baseline import fill_baseline
@@ -60,12 +61,10 @@ def quadrature(method: Quadrature, steps: int) -> tuple[np.ndarray, np.ndarray]:
         >>> [array.tolist() for array in quadrature("trapezoid", 3)]
         [[0.0, 0.5, 1.0], [0.25, 0.5, 0.25]]
     """
+    call = "integrated_gradients"
+    check_choice("method", method, get_args(Quadrature), call=call)
     smallest = 2 if method == "trapezoid" else 1
-    if not isinstance(steps, int) or steps < smallest:
-        raise ValueError(
-            f"integrated_gradients: `steps` must be an integer of at least {smallest} "
-            f"for method={method!r}, and is {steps!r}."
-        )
+    steps = checked_integer("steps", steps, smallest, call=f"{call}({method=})")
     k = np.arange(steps)
     equal = np.full(steps, 1 / steps)
     if method == "gausslegendre":
@@ -77,14 +76,9 @@ def quadrature(method: Quadrature, steps: int) -> tuple[np.ndarray, np.ndarray]:
         return (k + 1) / steps, equal
     if method == "riemann_middle":
         return (k + 0.5) / steps, equal
-    if method == "trapezoid":
-        weights = np.full(steps, 1 / (steps - 1))
-        weights[[0, -1]] /= 2
-        return k / (steps - 1), weights
-    raise ValueError(
-        f"integrated_gradients: there is no method {method!r}. There are: "
-        "gausslegendre, riemann_left, riemann_right, riemann_middle, trapezoid."
-    )
+    weights = np.full(steps, 1 / (steps - 1))
+    weights[[0, -1]] /= 2
+    return k / (steps - 1), weights
 
 
 def integrated_gradients(
@@ -155,7 +149,7 @@ def integrated_gradients(
         slope = back(score_seed(score, back.outputs, target, False, batch))
         return jax.tree.map(lambda g: weight.astype(g.dtype) * g, slope)
 
-    sum_over = summed(step, batch_size=batch_size, name="integrated gradients")
+    sum_over = summed(step, batch_size=batch_size, name="integrated_gradients")
 
     def attribute(
         variables: Any, inputs: Any, target: Any = None, key: Any = None

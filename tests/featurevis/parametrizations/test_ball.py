@@ -44,7 +44,7 @@ def test_it_starts_at_the_image_with_a_gradient(norm):
 @pytest.mark.parametrize(
     ("image", "radius", "options", "message"),
     [
-        (IMAGE, 0.3, {"norm": "l1"}, "no norm='l1'. There are: l2, linf"),
+        (IMAGE, 0.3, {"norm": "l1"}, "ball: `norm` is 'l1'. There are: 'l2', 'linf'"),
         (IMAGE, 0.0, {}, "`radius` is positive and finite, and was 0.0"),
         (255 * IMAGE, 0.3, {}, r"these are in \[0, 255\]"),
         (IMAGE, 0.3, {"scale": -1.0}, "at least 0, and was -1.0"),
