@@ -144,5 +144,6 @@ def over_units(
         >>> over_units(lambda units: 10 * units, 3, 2, is_inner=False).tolist()
         [0, 10, 20]
     """
-    values = each_chunk(function, chunk_indices(count, size), is_inner=is_inner)
-    return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[:count], values)
+    indices = chunk_indices(count, size)
+    values = each_chunk(function, indices, is_inner=is_inner)
+    return jax.tree.map(lambda a: a.reshape(indices.size, *a.shape[2:])[:count], values)

@@ -39,11 +39,12 @@ def test_units_come_in_order_however_they_are_taken(size, is_inner):
 
     def function(units):
         sizes.append(units.shape)
-        return {"rows": values[units], "squares": units**2}
+        return {"rows": values[units], "squares": units**2, "empty": values[units, :0]}
 
     result = over_units(function, 5, size, is_inner=is_inner)
     np.testing.assert_array_equal(result["rows"], values)
     np.testing.assert_array_equal(result["squares"], np.arange(5) ** 2)
+    assert result["empty"].shape == (5, 0)
     assert set(sizes) == {(size,)}
     assert is_inner or len(sizes) == -(-5 // size)
 
