@@ -256,8 +256,8 @@ def _found(
     state: State, places: tuple[int, ...], k: int, quantiles: Sequence[float]
 ) -> DatasetExamples:
     around = top_k.around_quantiles(state.sample, int(state.seen), quantiles, k)
-    chosen = (_chosen(kept, places) for kept in (*state.kept, around))
-    return DatasetExamples(*chosen, state)
+    top, bottom, near_zero = (_chosen(kept, places) for kept in state.kept)
+    return DatasetExamples(top, bottom, near_zero, _chosen(around, places), state)
 
 
 def _chosen(kept: top_k.Kept, places: tuple[int, ...]) -> Chosen:
