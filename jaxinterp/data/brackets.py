@@ -52,16 +52,16 @@ def dyck(key: Any, count: int, *, length: int = 16, kinds: int = 2) -> Dyck:
     `partner`.
 
     Args:
-        key: the random key. String `i` depends on `fold_in(key, i)` alone.
-        count: the number of strings.
-        length: the length of every string, an even number.
-        kinds: the number of kinds of brackets.
+        key: a key of `jax.random`. String `i` depends on `fold_in(key, i)` alone.
+        count: number of strings.
+        length: of every string, even.
+        kinds: number of kinds of brackets.
 
     Returns:
         Tokens, labels and the truth.
 
     Raises:
-        TypeError: if `key` is no random key.
+        TypeError: if there is no key.
         ValueError: if `length` is odd or too small, or there is no kind.
 
     Example:
@@ -108,16 +108,16 @@ class _Dyck:
         def exchange(pair: Array) -> Array:
             return balanced.at[pair].set(balanced[pair[::-1]])
 
-        candidates = jax.vmap(exchange)(pairs)
-        parsed = jax.vmap(self._parse)(candidates)
+        tried = jax.vmap(exchange)(pairs)
+        parsed = jax.vmap(self._parse)(tried)
         is_balanced = draws[0] < 0.5
-        index = jnp.where(is_balanced, 0, jnp.argmax(parsed.offense >= 0))
+        chosen = jnp.where(is_balanced, 0, jnp.argmax(parsed.offense >= 0))
         return Dyck(
-            tokens=candidates[index],
+            tokens=tried[chosen],
             labels=is_balanced.astype(jnp.int32),
-            offense=parsed.offense[index],
-            partner=parsed.partner[index],
-            exchanged=jnp.where(is_balanced, -1, pairs[index]),
+            offense=parsed.offense[chosen],
+            partner=parsed.partner[chosen],
+            exchanged=jnp.where(is_balanced, -1, pairs[chosen]),
         )
 
     def _balanced(

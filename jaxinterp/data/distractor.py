@@ -89,7 +89,7 @@ def linear_distractor(
     `attributions`.
 
     Args:
-        key: the random key. Example `i` depends on `fold_in(key, i)` alone.
+        key: a key of `jax.random`. Example `i` depends on `fold_in(key, i)` alone.
         count: number of examples.
         signal: $a_s$, of shape `(features,)`. The default is that of Kindermans et al.
         distractor: $a_d$, of the same shape, or one distractor a row.
@@ -100,7 +100,7 @@ def linear_distractor(
         The inputs, the targets and the directions.
 
     Raises:
-        TypeError: if `key` is no random key.
+        TypeError: if there is no key.
         ValueError: if the directions do not fit or are not finite, if the strength is
             negative or above 10,000, if the distractors are so strong that float32
             would round the target away, or if no model can tell the signal from the

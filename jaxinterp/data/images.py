@@ -45,7 +45,7 @@ class Failure(NamedTuple):
 
     Attributes:
         name: the path of the file within the folder.
-        reason: the message of the decoder.
+        reason: what the decoder said.
     """
 
     name: str
@@ -73,11 +73,10 @@ class ImageBatches:
     """Batches of the images of a folder, read anew at every pass.
 
     Attributes:
-        folder: the folder that the images lie in.
+        folder: where the images lie.
         names: the paths of the files within it, sorted.
         labels: the class of each file; `None` if the folder has none.
-        class_names: the names of the classes, sorted; `()` if labels are integers or
-            absent.
+        class_names: of the labels, sorted; `()` if they are integers or absent.
         size: side of the images.
         batch_size: number of files in a batch; the last may have fewer.
         fit: `"crop"` or `"stretch"`.
@@ -210,7 +209,7 @@ def image_batches(
     What an ideal explanation must find is not known: the photographs bring no masks.
 
     Args:
-        folder: the folder that is searched; a class is a subfolder of it.
+        folder: where to look; a class is a subfolder of it.
         size: side of the images.
         batch_size: number of files in a batch.
         label: the class of a file from its path within the folder: an integer from 0 on

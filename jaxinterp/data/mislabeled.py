@@ -31,11 +31,11 @@ class Mislabeled(NamedTuple):
     Attributes:
         labels: the given labels, some of them wrong.
         true_labels: the labels as they were.
-        is_corrupted: whether the two differ.
+        is_corrupted: where the two differ.
         noise_matrix: $Q$, `[true, given]`. Under instance-dependent noise, the mean of
             `probabilities` over the examples of each true class; a class without
             examples keeps its label.
-        probabilities: the probability of every given label, for each example.
+        probabilities: of every given label, for each example.
     """
 
     labels: Int[Array, " count"]
@@ -95,11 +95,11 @@ def mislabeled(
     how likely that was.
 
     Args:
-        key: the random key. Label `i` depends on `fold_in(key, i)`, the law, and
+        key: a key of `jax.random`. Label `i` depends on `fold_in(key, i)`, the law, and
             nothing else.
-        labels: the true labels, integers from 0 on.
+        labels: integers from 0 on.
         rate: the probability of a wrong label; its mean for `"instance"`.
-        kind: the way in which labels go wrong, unless `noise_matrix` says it.
+        kind: how labels go wrong, unless `noise_matrix` says it.
         noise_matrix: the probabilities `[true, given]`; each row adds up to 1.
         features: one row an example, of any shape, of finite numbers; needed for
             `"instance"` only. Under `jit` they are not looked at.
@@ -110,7 +110,7 @@ def mislabeled(
         The noisy labels and the truth about them.
 
     Raises:
-        TypeError: if `key` is no random key, or labels are not integers.
+        TypeError: if there is no key, or labels are not integers.
         ValueError: if labels, rates, matrix and features do not fit one another, or
             features are not finite.
 

@@ -21,7 +21,7 @@ class Evidence(NamedTuple):
     Attributes:
         tokens: 0 is the marker, `1 + c` says class `c`, the rest are neutral.
         labels: the class of the token right after the marker.
-        position: the position of that token; the marker is one before.
+        position: where that token stands; the marker is one before.
     """
 
     tokens: Int[Array, "count length"]
@@ -56,9 +56,9 @@ def evidence(
     though they look alike.
 
     Args:
-        key: the random key. Sequence `i` depends on `fold_in(key, i)` alone.
+        key: a key of `jax.random`. Sequence `i` depends on `fold_in(key, i)` alone.
         count: number of sequences.
-        length: the length of every sequence.
+        length: of every sequence.
         classes: number of classes.
         neutral: number of different neutral tokens.
         repeats: how often each class token occurs; 0 leaves out all but the evidence,
@@ -68,7 +68,7 @@ def evidence(
         Tokens, below `1 + classes + neutral`, labels, and where the evidence is.
 
     Raises:
-        TypeError: if `key` is no random key.
+        TypeError: if there is no key.
         ValueError: if a number is too small, or the tokens do not fit in.
 
     Example:
@@ -80,12 +80,12 @@ def evidence(
     classes = checked_integer("classes", classes, 2, call="evidence")
     neutral = checked_integer("neutral", neutral, 1, call="evidence")
     repeats = checked_integer("repeats", repeats, 0, call="evidence")
-    shortest = 1 + max(1, classes * repeats)
+    needed = 1 + max(1, classes * repeats)
     length = checked_integer("length", length, 2, call="evidence")
-    if length < shortest:
+    if length < needed:
         raise ValueError(
-            f"evidence: `length` is {length}, and the marker and {shortest - 1} class "
-            f"tokens need {shortest}. Write `length={shortest}` or more."
+            f"evidence: `length` is {length}, and the marker and {needed - 1} class "
+            f"tokens need {needed}. Write `length={needed}` or more."
         )
     return draw("evidence", _Evidence(length, classes, neutral, repeats), key, count)
 
@@ -156,11 +156,10 @@ def induction(
     is the token at `t`.
 
     Args:
-        key: the random key. Sequence `i` depends on `fold_in(key, i)` alone.
+        key: a key of `jax.random`. Sequence `i` depends on `fold_in(key, i)` alone.
         count: number of sequences.
-        length: the length of every sequence, at least `2 * repeated + 1`; what both
-            copies leave over is split at random into what stands before, between and
-            after them.
+        length: of every sequence, at least `2 * repeated + 1`; what both copies leave
+            over is split at random into what stands before, between and after them.
             Without any, the offset would always be `repeated`.
         repeated: length of the part, of which all but the first token is predictable.
         vocabulary: number of different tokens, at least `length - repeated + 1`. With
@@ -170,7 +169,7 @@ def induction(
         Tokens, next tokens, and the position to attend to.
 
     Raises:
-        TypeError: if `key` is no random key.
+        TypeError: if there is no key.
         ValueError: if the copies do not fit, or there are too few tokens.
 
     Example:
@@ -245,7 +244,7 @@ def modular_addition(
     - c) / p)$.
 
     Args:
-        key: the random key that splits the pairs.
+        key: a key of `jax.random`, which splits the pairs.
         p: the modulus, odd; a prime in the literature.
         train_fraction: the fraction of pairs to train on.
 
@@ -253,7 +252,7 @@ def modular_addition(
         All `p * p` pairs in the order of `a * p + b`, and the split.
 
     Raises:
-        TypeError: if `key` is no random key.
+        TypeError: if there is no key.
         ValueError: if `p` is even or below 3, or the fraction is not within [0, 1].
 
     Example:

@@ -23,12 +23,12 @@ class RealSet(NamedTuple):
     Attributes:
         train_inputs: float32, batch first.
         train_labels: int32 classes, or float32 targets of a regression.
-        test_inputs: the examples that were held out, like `train_inputs`.
-        test_labels: the labels of these.
-        feature_names: the names of the columns of a table; `()` for images.
-        class_names: the names of the classes; `()` for a regression.
-        feature_means: the number that was subtracted from each feature.
-        feature_scales: the number that each feature was then divided by. So
+        test_inputs: what was held out.
+        test_labels: the labels of that.
+        feature_names: of the columns of a table; `()` for images.
+        class_names: of the labels; `()` for a regression.
+        feature_means: what was subtracted from each feature.
+        feature_scales: what each feature was then divided by. So
             `inputs * feature_scales + feature_means` has the units of the source.
     """
 
@@ -46,7 +46,7 @@ class LabeledImages(NamedTuple):
     """Images with labels.
 
     Attributes:
-        inputs: the images, in [0, 1], channels last.
+        inputs: in [0, 1], channels last.
         labels: the classes.
     """
 
@@ -63,14 +63,14 @@ def digits(key: Any, *, test_fraction: float = 0.2) -> RealSet:
     that tell a digit from another, such as the open side of a 3.
 
     Args:
-        key: the random key that shuffles before the split.
+        key: a key of `jax.random`, which shuffles before the split.
         test_fraction: the fraction that is held out.
 
     Returns:
         Images of shape `(count, 8, 8, 1)`, and the split.
 
     Raises:
-        TypeError: if `key` is no random key.
+        TypeError: if there is no key.
         ValueError: if the fraction leaves nothing to train on or to test.
 
     Example:
@@ -100,14 +100,14 @@ def breast_cancer(key: Any, *, test_fraction: float = 0.2) -> RealSet:
     the same whatever share each of its members gets.
 
     Args:
-        key: the random key that shuffles before the split.
+        key: a key of `jax.random`, which shuffles before the split.
         test_fraction: the fraction that is held out.
 
     Returns:
         A table, and the split.
 
     Raises:
-        TypeError: if `key` is no random key.
+        TypeError: if there is no key.
         ValueError: if the fraction leaves nothing to train on or to test, or so little
             to train on that a feature is constant.
 
@@ -134,14 +134,14 @@ def diabetes(key: Any, *, test_fraction: float = 0.2) -> RealSet:
     term of each feature; `s1` to `s6` are blood values that depend on one another.
 
     Args:
-        key: the random key that shuffles before the split.
+        key: a key of `jax.random`, which shuffles before the split.
         test_fraction: the fraction that is held out.
 
     Returns:
         A table, and the split.
 
     Raises:
-        TypeError: if `key` is no random key.
+        TypeError: if there is no key.
         ValueError: if the fraction leaves nothing to train on or to test, or so little
             to train on that a feature is constant.
 
@@ -225,8 +225,8 @@ def mnist(images_path: str | Path, labels_path: str | Path) -> LabeledImages:
     from another.
 
     Args:
-        images_path: the file of the images, such as `train-images-idx3-ubyte.gz`.
-        labels_path: the file of the labels, such as `train-labels-idx1-ubyte.gz`.
+        images_path: such as `train-images-idx3-ubyte.gz`.
+        labels_path: such as `train-labels-idx1-ubyte.gz`.
 
     Returns:
         Images in [0, 1], of shape `(count, 28, 28, 1)` for MNIST, and int32 labels, in

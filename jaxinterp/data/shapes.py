@@ -58,8 +58,8 @@ class Shapes(NamedTuple):
             `data.SHAPES`, `data.TEXTURES`, `data.COLORS`. The target is the first.
         instances: the object that is seen at a pixel: 0 is the background, 1 the
             target, and `k` the object `objects[:, k - 1]`.
-        parts: the pixels where an object shows its named part, see `data.PARTS`.
-        marks: the pixels where an object shows the dark marks of its texture.
+        parts: where an object shows its named part, see `data.PARTS`.
+        marks: where an object shows the dark marks of its texture.
         outline: the outline of the target.
         without_target: the images, had the target been left out. All that differs is
             `mask` (see `noise` of `shapes`), so this is the counterfactual and the
@@ -170,7 +170,7 @@ def shapes(
     Time and memory grow with `count`: 200 kB an image of 64 pixels.
 
     Args:
-        key: the random key. Image `i` depends on `fold_in(key, i)` alone.
+        key: a key of `jax.random`. Image `i` depends on `fold_in(key, i)` alone.
         count: number of images.
         size: side of the images, in pixels.
         distractors: number of objects besides the target. Fewer of them leave the
@@ -184,7 +184,7 @@ def shapes(
         Images, labels and masks.
 
     Raises:
-        TypeError: if `key` is no random key.
+        TypeError: if there is no key.
         ValueError: if `count` or `size` is too small, or another number out of range.
 
     Example:
@@ -237,7 +237,7 @@ class _Scene:
 
         canvas = _background(keys[1], self.size)
         nowhere = jnp.zeros((self.size, self.size), bool)
-        visible = _Drawing(nowhere, nowhere, nowhere, nowhere)
+        seen = _Drawing(nowhere, nowhere, nowhere, nowhere)
         instances = jnp.zeros((self.size, self.size), jnp.int32)
         without_target = canvas
         # The target comes last, so that nothing covers it.
@@ -248,8 +248,8 @@ class _Scene:
                 new.inside[..., None], _paint(items.color[k], new), canvas
             )
             instances = jnp.where(new.inside, 1 + k, instances)
-            pairs = zip(new, visible, strict=True)
-            visible = _Drawing(*(jnp.where(new.inside, a, b) for a, b in pairs))
+            pairs = zip(new, seen, strict=True)
+            seen = _Drawing(*(jnp.where(new.inside, a, b) for a, b in pairs))
 
         grain = self.noise * jax.random.normal(keys[2], canvas.shape, jnp.float32)
         shape, texture, color = items.kind[0]
@@ -258,9 +258,9 @@ class _Scene:
             labels=(shape * len(TEXTURES) + texture) * len(COLORS) + color,
             objects=items.kind,
             instances=instances,
-            parts=visible.part,
-            marks=visible.marks,
-            outline=visible.outline,
+            parts=seen.part,
+            marks=seen.marks,
+            outline=seen.outline,
             without_target=jnp.clip(without_target + grain, 0, 1),
         )
 

@@ -54,8 +54,8 @@ def checked(x: Any, features: int) -> Any:
     """Returns inputs as an array of real numbers; integers and bits become such.
 
     Args:
-        x: the inputs, of shape `(..., features)`.
-        features: the number of features of the function.
+        x: inputs of shape `(..., features)`.
+        features: of the function.
 
     Raises:
         ValueError: if the last axis is another.
@@ -74,7 +74,7 @@ def checked_per_feature(name: str, values: Any) -> tuple[float, ...]:
     """Returns numbers, of a sequence or an array, as a tuple, which can be hashed.
 
     Args:
-        name: the name of the argument.
+        name: of the argument.
         values: one finite number a feature.
 
     Raises:
@@ -104,8 +104,8 @@ def checked_feature(feature: int, features: int) -> int:
     """Returns a feature if there is such a one.
 
     Args:
-        feature: the index of a feature.
-        features: the number of features.
+        feature: its index.
+        features: how many there are.
 
     Raises:
         ValueError: if the index is no integer, negative or too large.
@@ -123,8 +123,8 @@ def along(row: Array, ndim: int) -> Array:
     """Returns a row with axes of size 1 in front, to meet the last axis of an array.
 
     Args:
-        row: one number a feature, `(features,)`.
-        ndim: the number of axes of that array.
+        row: of shape `(features,)`.
+        ndim: number of axes of the array.
     """
     return row.reshape((1,) * (ndim - 1) + (-1,))
 

@@ -74,23 +74,23 @@ def watermark(
     `object_mask`.
 
     Args:
-        key: the random key. Image `i` depends on `key` and `i` alone; take
+        key: a key of `jax.random`. Image `i` depends on `key` and `i` alone; take
             another key for the test set.
         count: number of images.
         kind: `"patch"` is a square in the lower left corner, `"tint"` colors the whole
             image, `"border"` frames it.
         correlation: $\rho$, how strongly the cue depends on the label.
         prevalence: the fraction of images that carry an artefact.
-        opacity: the opacity of the artefact: 1 covers what is under it. From 1e-4 on,
-            `images` differs from `clean` on all of `artefact`; far below, float32
-            rounds the difference away at some pixels.
+        opacity: of the artefact: 1 covers what is under it. From 1e-4 on, `images`
+            differs from `clean` on all of `artefact`; far below, float32 rounds the
+            difference away at some pixels.
         size: side of the images, in pixels.
 
     Returns:
         The images, the labels and the truth.
 
     Raises:
-        TypeError: if `key` is no random key.
+        TypeError: if there is no key.
         ValueError: if there is no such kind, or a number is out of range.
 
     Example:
@@ -113,12 +113,12 @@ def watermark(
     base = shapes(key, count, size=size, distractors=0)
     labels = base.shape_label
     rates = jnp.array([correlation, prevalence], jnp.float32)
-    cues = draw("watermark", _Cue(), jax.random.fold_in(key, _CUES), count, rates)
-    cue = jnp.where(cues.is_label, labels, cues.other)
-    cue = jnp.where(cues.is_present, cue, -1)
+    chosen = draw("watermark", _Cue(), jax.random.fold_in(key, _CUES), count, rates)
+    cue = jnp.where(chosen.is_label, labels, chosen.other)
+    cue = jnp.where(chosen.is_present, cue, -1)
 
     place = _place(kind, size)
-    artefact = place[None] & cues.is_present[:, None, None]
+    artefact = place[None] & chosen.is_present[:, None, None]
     hues = jnp.maximum(cue, 0).astype(jnp.float32) / len(SHAPES)
     # No channel is 0 or 1, so blending changes every pixel, whatever lies under it.
     ones = jnp.ones_like(hues)
