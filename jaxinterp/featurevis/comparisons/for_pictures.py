@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxinterp.checks import checked_numbers
+from jaxinterp.checks import checked_integers
 from jaxinterp.objectives.by_name import as_objective
 from jaxinterp.objectives.objective import Objective, Shapes, View, Where
 
@@ -103,5 +103,5 @@ def for_pictures(
         >>> alike = several + 0.1 * alignment("Conv_0")
     """
     example = "for_pictures('Conv_0:3', [0, 2])"
-    numbers = checked_numbers("for_pictures", "picture", pictures, example)
+    numbers = checked_integers("for_pictures", "picture", pictures, example)
     return ForPictures(as_objective(objective), numbers)

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxinterp.checks import check_index, checked_numbers
+from jaxinterp.checks import check_index, checked_integers
 from jaxinterp.objectives.objective import Objective, Shapes, View, Where
 
 
@@ -198,5 +198,5 @@ def for_channels(
             "write `penalty_at(site, for_channels(penalty, channels))`."
         )
     example = "for_channels(total_variation(), [0, 2])"
-    numbers = checked_numbers("for_channels", "channel", channels, example)
+    numbers = checked_integers("for_channels", "channel", channels, example)
     return ForChannels(penalty, numbers)

@@ -73,7 +73,7 @@ def test_a_generator_is_sampled_in_any_precision(dtype):
 
 
 def test_what_cannot_be_sampled():
-    with pytest.raises(TypeError, match=r"langevin\(\) takes a finite number"):
+    with pytest.raises(ValueError, match=r"langevin: `noise` must be .* and is None"):
         fv.langevin(noise=None)
     with pytest.raises(TypeError, match=r"takes a function of parameters, .* 3"):
         fv.langevin(3)
