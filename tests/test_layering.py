@@ -53,7 +53,7 @@ FLOORS: Mapping[str, tuple[str, ...]] = {
         "editing",
     ),
     "models": (
-        "adapters architectures summary",
+        "adapters architectures summary with_preprocess",
         "weights",
     ),
 }
@@ -64,7 +64,6 @@ LEAVES = ("models", "data")  # imported by nobody
 NO_MIRROR = {
     "attribution/test_masks.py": "masked attention, through every room",
     "attribution/test_weights.py": "derivatives of every method in the weights",
-    "featurevis/comparisons/test_memory.py": "what objectives remember of the steps",
     "data/test_fields.py": "the fields of every task",
     "models/test_families.py": "every architecture in one table",
     "models/test_generative.py": "several architectures",

@@ -31,7 +31,7 @@ def crops(
         chosen: one sort of examples, such as `examples.top`.
         field: of the site, from `receptive_field`; the whole picture by default.
         resize: from pictures `(batch, ...)` to those of the size that the model takes,
-            if its `preprocess` changes that: the field is in pixels of the model's
+            if its preprocessing changes that: the field is in pixels of the model's
             input. Crops are cut from what it returns.
         fill: brightness where there were too few pictures, of which 1 is the largest
             value that integers can have.

@@ -25,7 +25,6 @@ from jaxinterp.loop.stream import (
     trouble_in,
 )
 from jaxinterp.objectives.objective import Objective
-from jaxinterp.objectives.reader import Preprocess
 from jaxinterp.objectives.scorer import (
     By,
     Scorer,
@@ -134,7 +133,6 @@ def dataset_examples(
     quantiles: Sequence[float] | float = (),
     sample_size: int = 2048,
     key: Any = None,
-    preprocess: Preprocess | None = None,
     resume: State | None = None,
     progress: bool = True,
 ) -> DatasetExamples:
@@ -153,18 +151,17 @@ def dataset_examples(
 
     Args:
         apply_fn: the model.
-        objective: of one or many units, or a string for it: `channel("Conv_0")`, or
-            `"Conv_0:*"`, is all channels of a layer.
-            Schedules stand at step 0.
-        variables: of the model.
-        batches: arrays of pictures, the first axis being that of the pictures.
-        k: how many pictures of each sort a unit gets.
+        objective: an objective of one or many units, or a string for it:
+            `channel("Conv_0")`, or `"Conv_0:*"`, is all channels of a layer. Schedules
+            stand at step 0.
+        variables: the weights of the model.
+        batches: arrays of pictures, with the pictures on the first axis.
+        k: the number of pictures of each sort that a unit gets.
         by: whether a picture has the score of the objective, or that of its best place,
             as if that place were all there is of the activation.
-        quantiles: of the scores, between 0 and 1.
-        sample_size: how many pictures the quantiles are taken from; 0 without any.
-        key: for the sample, if there are quantiles.
-        preprocess: from pictures to inputs of the model; nothing by default.
+        quantiles: the quantiles of the scores to show, between 0 and 1.
+        sample_size: the number of pictures that the quantiles are taken from.
+        key: the random key of that sample, if there are quantiles.
         resume: the `state` of an earlier call with the same arguments, which cannot all
             be told from it: weights, directions and the key are up to you. Its pictures
             come before those of `batches`. One long call gives the same.
@@ -200,7 +197,7 @@ def dataset_examples(
 
     def start(images: Any) -> tuple[Any, State]:
         check_outside("dataset_examples", variables, objective)
-        found, bound = scorer(apply_fn, objective, variables, images, preprocess)
+        found, bound = scorer(apply_fn, objective, variables, images)
         check_alone(bound, "dataset_examples")
         check_places(found, by)
         places.append(found.places or ())
