@@ -93,4 +93,4 @@ def over_units(
     number = -(-many // size)
     chosen = np.minimum(np.arange(number * size), many - 1).reshape(number, size)
     found = each_chunk(function, chosen, is_inner=is_inner)
-    return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[:many], found)
+    return jax.tree.map(lambda a: a.reshape(number * size, *a.shape[2:])[:many], found)

@@ -10,6 +10,7 @@ import pytest
 from jaxinterp.featurevis.responses.crops import crops
 from jaxinterp.featurevis.responses.dataset_examples import Chosen, dataset_examples
 from jaxinterp.featurevis.responses.receptive_field import ReceptiveField
+from jaxinterp.models import with_preprocess
 
 RNG = np.random.default_rng(0)
 W = RNG.normal(size=(3, 5))
@@ -69,7 +70,9 @@ def test_crops_are_cut_from_what_the_model_is_given() -> None:
         return twice(images) - 0.5
 
     images = RNG.uniform(size=(5, 4, 6, 3))
-    found = dataset_examples(model, "tanh:1", W, [images], k=1, preprocess=centered)
+    found = dataset_examples(
+        with_preprocess(model, centered), "tanh:1", W, [images], k=1
+    )
     field = ReceptiveField((2, 2), (1, 1), (0, 0))
     (crop,) = crops([images], found.top, field, resize=twice)[0]
     (number,), (place,) = found.top.indices[0], found.top.positions[0]

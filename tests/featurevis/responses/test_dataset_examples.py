@@ -20,6 +20,7 @@ from jaxinterp.featurevis.responses.dataset_examples import (
     _check_resume,
     dataset_examples,
 )
+from jaxinterp.models import with_preprocess
 from jaxinterp.objectives.direction import direction
 from jaxinterp.objectives.objective import custom
 from jaxinterp.objectives.output import output
@@ -247,7 +248,13 @@ def test_half_precision_is_ranked_in_single() -> None:
 
 
 def test_preprocessing_is_done_on_the_way() -> None:
-    shifted = find([IMAGES + 1.0], k=2, preprocess=lambda images: images - 1)
+    shifted = dataset_examples(
+        with_preprocess(model, lambda images: images - 1),
+        "tanh:*",
+        W,
+        [IMAGES + 1.0],
+        k=2,
+    )
     assert np.array_equal(shifted.top.indices, find([IMAGES], k=2).top.indices)
 
 
@@ -396,12 +403,11 @@ def test_a_changed_preprocess_is_seen_and_models_are_let_go() -> None:
     shift, kept = Shift(0.0), Model()
 
     def run() -> tuple[Any, ...]:
-        given = (kept, "tanh:0", None)
-        options = {"preprocess": shift}
+        given = (with_preprocess(kept, shift), "tanh:0", None)
         return (
-            dataset_examples(*given, [IMAGES], k=1, **options).top.scores,
-            fv.activation_distribution(*given, [IMAGES], **options).mean,
-            fv.tuning_curve(*given, jnp.asarray(IMAGES), **options)[0, :1],
+            dataset_examples(*given, [IMAGES], k=1).top.scores,
+            fv.activation_distribution(*given, [IMAGES]).mean,
+            fv.tuning_curve(*given, jnp.asarray(IMAGES))[0, :1],
         )
 
     before = run()
