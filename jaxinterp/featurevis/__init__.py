@@ -90,10 +90,10 @@ from jaxinterp.featurevis.responses.activation_distribution import (
     activation_distribution as activation_distribution,
 )
 from jaxinterp.featurevis.responses.crops import crops as crops
-from jaxinterp.featurevis.responses.dataset_examples import Chosen as Chosen
 from jaxinterp.featurevis.responses.dataset_examples import (
     DatasetExamples as DatasetExamples,
 )
+from jaxinterp.featurevis.responses.dataset_examples import Examples as Examples
 from jaxinterp.featurevis.responses.dataset_examples import (
     dataset_examples as dataset_examples,
 )

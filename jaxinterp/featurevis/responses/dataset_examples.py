@@ -36,12 +36,13 @@ from jaxinterp.objectives.scorer import (
 from jaxinterp.types import ApplyFn
 
 
-class Chosen(NamedTuple):
-    """Pictures chosen for each unit, `(units, ...)`.
+class Examples(NamedTuple):
+    """Example pictures of one sort for each unit, `(units, ...)`.
 
     Attributes:
-        indices: numbers of the pictures in the stream; -1 where there were too few.
-        scores: in the units of the objective; NaN where there were too few.
+        indices: the numbers of the pictures in the stream; -1 where there were too few.
+        scores: their scores, in the units of the objective; NaN where there were too
+            few.
         positions: the place, such as a row and a column, on the last axis, that scores
             highest; of `bottom` the one that scores lowest, of `near_zero` the one
             nearest to zero, unless a picture's score is that of its best place; -1
@@ -110,10 +111,10 @@ class DatasetExamples:
         state: to go on with further batches, `resume=`.
     """
 
-    top: Chosen
-    bottom: Chosen
-    near_zero: Chosen
-    quantiles: Chosen
+    top: Examples
+    bottom: Examples
+    near_zero: Examples
+    quantiles: Examples
     state: State
 
     @property
@@ -354,13 +355,13 @@ def _found(
     return DatasetExamples(top, bottom, near_zero, around, state)
 
 
-def _chosen(indices: Any, scores: Any, best: Any, places: tuple[int, ...]) -> Chosen:
+def _chosen(indices: Any, scores: Any, best: Any, places: tuple[int, ...]) -> Examples:
     best = np.asarray(best)
     positions = np.full((*best.shape, len(places)), -1, np.int32)
     if places:
         at = np.stack(np.unravel_index(np.maximum(best, 0), places), axis=-1)
         positions[best >= 0] = at[best >= 0]
-    return Chosen(np.asarray(indices), np.asarray(scores), positions)
+    return Examples(np.asarray(indices), np.asarray(scores), positions)
 
 
 def _check(k: int, quantiles: Sequence[float], sample_size: int, key: Any) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxinterp.featurevis.responses.crops import crops
-from jaxinterp.featurevis.responses.dataset_examples import Chosen, dataset_examples
+from jaxinterp.featurevis.responses.dataset_examples import Examples, dataset_examples
 from jaxinterp.featurevis.responses.receptive_field import ReceptiveField
 from jaxinterp.models import with_preprocess
 
@@ -25,8 +25,8 @@ def cut(images: Any, size: int) -> list[Any]:
     return [images[i : i + size] for i in range(0, len(images), size)]
 
 
-def chosen_at(indices: list[list[int]], positions: list[list[list[int]]]) -> Chosen:
-    return Chosen(np.array(indices), np.zeros(np.shape(indices)), np.array(positions))
+def chosen_at(indices: list[list[int]], positions: list[list[list[int]]]) -> Examples:
+    return Examples(np.array(indices), np.zeros(np.shape(indices)), np.array(positions))
 
 
 @pytest.mark.parametrize("size", [1, 4, 23])
