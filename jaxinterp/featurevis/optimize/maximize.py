@@ -10,8 +10,9 @@ images depend neither on the other units nor on how the work is divided.
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -22,6 +23,7 @@ from jaxinterp.checks import checked_integer, is_integer, is_traced
 from jaxinterp.featurevis.optimize.ascent import Ascent, first_state, take_steps
 from jaxinterp.featurevis.optimize.composite_schedule import (
     REDIRECTED_FIRST,
+    Schedule,
     checked_schedule,
 )
 from jaxinterp.featurevis.optimize.result import (
@@ -171,10 +173,12 @@ def maximize(
     if batch_size is None and not is_inner:
         batch_size = at_once(shapes.size * samples)
     size = _chunk_size(n_units, batch_size, count)
-    n_chunks = -(-n_units // size)
-    is_shown = progress and not is_inner
+    total, is_shown = -(-n_units // size) * len(numbers), progress and not is_inner
 
-    with progress_bar(n_chunks * len(numbers), "maximize", is_shown=is_shown) as bar:
+    with (
+        _advice_on_rules(schedule),
+        progress_bar(total, "maximize", is_shown=is_shown) as bar,
+    ):
 
         def chunk(index: Any) -> Result:
             own_keys, own_state = jax.tree.map(lambda a: a[index], (keys, state))
@@ -184,19 +188,25 @@ def maximize(
                 ascent, schedule, fixed, own_state, numbers, snapshots, bar.update
             )
 
-        try:
-            result = over_units(chunk, n_units, size, is_inner=is_inner)
-        except BatchAxisError as error:
-            if len(schedule) == 1:
-                raise
-            raise NotImplementedError(
-                "maximize: the rules of the first steps do not fit this model. If it "
-                "normalizes by the statistics of the batch, let it use stored ones "
-                "(`train=False`): else no picture is that of its unit alone. If not, "
-                "write `composite=Composite([('*', Gradient())])`, the derivative in "
-                f"all steps.\nWhat they ask for:\n{error}"
-            ) from error
+        result = over_units(chunk, n_units, size, is_inner=is_inner)
     return joined(result, resume)
+
+
+@contextlib.contextmanager
+def _advice_on_rules(schedule: Schedule) -> Iterator[None]:
+    """Says what to write if the rules of the first steps do not fit the model."""
+    try:
+        yield
+    except BatchAxisError as error:
+        if len(schedule) == 1:
+            raise
+        raise NotImplementedError(
+            "maximize: the rules of the first steps do not fit this model. If it "
+            "normalizes by the statistics of the batch, let it use stored ones "
+            "(`train=False`): else no image is that of its unit alone. If not, write "
+            "`composite=Composite([('*', Gradient())])`, the derivative in all steps.\n"
+            f"What they ask for:\n{error}"
+        ) from error
 
 
 def _images(parametrization: Parametrization, count: int) -> Any:

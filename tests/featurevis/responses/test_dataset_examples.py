@@ -193,7 +193,7 @@ def test_units_share_what_the_model_computes() -> None:
     """No array of the program is larger than the scores of all units and places."""
     images = jnp.asarray(IMAGES)
     w = jnp.asarray(RNG.normal(size=(3, 100)))
-    found, bound = scorer(model, channel("tanh"), w, images, None)
+    found, bound = scorer(model, channel("tanh"), w, images)
     jaxpr = jax.make_jaxpr(found)(w, bound, images)
     largest = max(np.prod(v.aval.shape) for e in jaxpr.jaxpr.eqns for v in e.outvars)
     assert largest <= 23 * 4 * 6 * 100
@@ -219,7 +219,7 @@ def test_units_share_what_the_model_computes() -> None:
 def test_positions_are_given_where_the_objective_is_a_mean_over_places(
     objective: Any, has_places: bool
 ) -> None:
-    found, _ = scorer(model, objective, W, IMAGES, None)
+    found, _ = scorer(model, objective, W, IMAGES)
     assert found.places == ((4, 6) if has_places else None)
 
 
@@ -294,7 +294,7 @@ def test_what_was_kept_must_be_a_state() -> None:
 
 
 def test_there_are_two_ways_to_score_a_picture() -> None:
-    found, _ = scorer(model, "tanh:*", W, IMAGES, None)
+    found, _ = scorer(model, "tanh:*", W, IMAGES)
     with pytest.raises(ValueError, match="'picture' or 'place', and is 'places'"):
         check_places(found, "places")
 
