@@ -42,14 +42,6 @@ class ForPictures(Objective):
         """Returns it with the objective bound."""
         return ForPictures(self.objective.bound(shapes), self.pictures)
 
-    def memory(self, shapes: Shapes, count: int) -> Any:
-        """Returns what the objective remembers of these pictures at first."""
-        return self.objective.memory(shapes, len(self.pictures))
-
-    def remember(self, view: View) -> Any:
-        """Returns what the objective remembers of these pictures."""
-        return self.objective.remember(self._seen(view)[0])
-
     def __call__(self, view: View) -> Any:
         """Returns the objective's scores of the pictures, and 0 for the others."""
         seen, chosen = self._seen(view)
@@ -70,9 +62,9 @@ class ForPictures(Objective):
             raise ValueError(
                 f"for_pictures: of {count} pictures, {list(asked)} names one twice."
             )
-        of_all = view._replace(step=None, memory=None)
+        of_all = view._replace(step=None)
         seen = jax.tree.map(lambda a: a[chosen], of_all)
-        return seen._replace(step=view.step, memory=view.memory), chosen
+        return seen._replace(step=view.step), chosen
 
 
 def for_pictures(

@@ -56,14 +56,6 @@ class _Instead(Objective):
         bound = self.penalty.bound(shapes._replace(image=self.shape(shapes)))
         return dataclasses.replace(self, penalty=bound)  # pyright: ignore[reportArgumentType]  all below are dataclasses
 
-    def memory(self, shapes: Shapes, count: int) -> Any:
-        """Returns what the objective remembers at first."""
-        return self.penalty.memory(shapes._replace(image=self.shape(shapes)), count)
-
-    def remember(self, view: View) -> Any:
-        """Returns what the objective remembers."""
-        return self.penalty.remember(view._replace(images=self.pictures(view)))
-
     def __call__(self, view: View) -> Any:
         """Returns the objective of what it is shown."""
         return self.penalty(view._replace(images=self.pictures(view)))

@@ -15,7 +15,6 @@ from jaxinterp.loop import histogram
 from jaxinterp.loop.histogram import Histogram
 from jaxinterp.loop.stream import everywhere, first_invalid, over_stream
 from jaxinterp.objectives.objective import Objective
-from jaxinterp.objectives.reader import Preprocess
 from jaxinterp.objectives.scorer import By, Scorer, check_alone, check_places, scorer
 from jaxinterp.types import ApplyFn
 
@@ -81,7 +80,6 @@ def activation_distribution(
     *,
     by: By = "picture",
     accuracy: float = 0.01,
-    preprocess: Preprocess | None = None,
     resume: Distribution | None = None,
     progress: bool = True,
 ) -> Distribution:
@@ -95,14 +93,13 @@ def activation_distribution(
 
     Args:
         apply_fn: the model.
-        objective: of one or many units, or a string for it: `channel("Conv_0")`, or
-            `"Conv_0:*"`, is all channels of a layer.
-        variables: of the model.
-        batches: arrays of pictures, the first axis being that of the pictures.
+        objective: an objective of one or many units, or a string for it:
+            `channel("Conv_0")`, or `"Conv_0:*"`, is all channels of a layer.
+        variables: the weights of the model.
+        batches: arrays of pictures, with the pictures on the first axis.
         by: whether the score of each picture is counted, or that of every place of the
             map on its own, as for a threshold on activations.
         accuracy: $\alpha$, the relative error of a quantile.
-        preprocess: from pictures to inputs of the model; nothing by default.
         resume: what an earlier call with the same arguments returned, to go on.
         progress: whether to show a progress bar, if `batches` has a length.
 
@@ -135,7 +132,7 @@ def activation_distribution(
         raise ValueError(f"`accuracy` lies between 1e-5 and 1, and is {accuracy}.")
 
     def start(images: Any) -> tuple[Any, Any]:
-        found, bound = scorer(apply_fn, objective, variables, images, preprocess)
+        found, bound = scorer(apply_fn, objective, variables, images)
         check_alone(bound, "activation_distribution")
         check_places(found, by)
         each = math.prod(found.places or ()) if by == "place" else 1

@@ -19,7 +19,6 @@ from jaxinterp.keys import check_key, steady
 from jaxinterp.loop import top_k
 from jaxinterp.loop.stream import everywhere, first_invalid, over_stream
 from jaxinterp.objectives.objective import Objective
-from jaxinterp.objectives.reader import Preprocess
 from jaxinterp.objectives.scorer import (
     By,
     Scorer,
@@ -31,12 +30,13 @@ from jaxinterp.objectives.scorer import (
 from jaxinterp.types import ApplyFn
 
 
-class Chosen(NamedTuple):
-    """Pictures chosen for each unit, `(units, ...)`.
+class Examples(NamedTuple):
+    """Example pictures of one sort for each unit, `(units, ...)`.
 
     Attributes:
-        indices: numbers of the pictures in the stream; -1 where there were too few.
-        scores: in the units of the objective; NaN where there were too few.
+        indices: the numbers of the pictures in the stream; -1 where there were too few.
+        scores: their scores, in the units of the objective; NaN where there were too
+            few.
         positions: the place, such as a row and a column, on the last axis, that scores
             highest; of `bottom` the one that scores lowest, of `near_zero` the one
             nearest to zero, unless a picture's score is that of its best place; -1
@@ -90,10 +90,10 @@ class DatasetExamples:
         state: to go on with further batches, `resume=`.
     """
 
-    top: Chosen
-    bottom: Chosen
-    near_zero: Chosen
-    quantiles: Chosen
+    top: Examples
+    bottom: Examples
+    near_zero: Examples
+    quantiles: Examples
     state: State
 
     @property
@@ -113,7 +113,6 @@ def dataset_examples(
     quantiles: Sequence[float] | float = (),
     sample_size: int = 2048,
     key: Any = None,
-    preprocess: Preprocess | None = None,
     resume: State | None = None,
     progress: bool = True,
 ) -> DatasetExamples:
@@ -132,18 +131,17 @@ def dataset_examples(
 
     Args:
         apply_fn: the model.
-        objective: of one or many units, or a string for it: `channel("Conv_0")`, or
-            `"Conv_0:*"`, is all channels of a layer.
-            Schedules stand at step 0.
-        variables: of the model.
-        batches: arrays of pictures, the first axis being that of the pictures.
-        k: how many pictures of each sort a unit gets.
+        objective: an objective of one or many units, or a string for it:
+            `channel("Conv_0")`, or `"Conv_0:*"`, is all channels of a layer. Schedules
+            stand at step 0.
+        variables: the weights of the model.
+        batches: arrays of pictures, with the pictures on the first axis.
+        k: the number of pictures of each sort that a unit gets.
         by: whether a picture has the score of the objective, or that of its best place,
             as if that place were all there is of the activation.
-        quantiles: of the scores, between 0 and 1.
-        sample_size: how many pictures the quantiles are taken from; 0 without any.
-        key: for the sample, if there are quantiles.
-        preprocess: from pictures to inputs of the model; nothing by default.
+        quantiles: the quantiles of the scores to show, between 0 and 1.
+        sample_size: the number of pictures that the quantiles are taken from.
+        key: the random key of that sample, if there are quantiles.
         resume: the `state` of an earlier call with the same arguments, which cannot all
             be told from it: weights, directions and the key are up to you. Its pictures
             come before those of `batches`. One long call gives the same.
@@ -178,7 +176,7 @@ def dataset_examples(
     places: list[tuple[int, ...]] = []
 
     def start(images: Any) -> tuple[Any, State]:
-        found, bound = scorer(apply_fn, objective, variables, images, preprocess)
+        found, bound = scorer(apply_fn, objective, variables, images)
         check_alone(bound, "dataset_examples")
         check_places(found, by)
         places.append(found.places or ())
@@ -260,13 +258,13 @@ def _found(
     return DatasetExamples(top, bottom, near_zero, _chosen(around, places), state)
 
 
-def _chosen(kept: top_k.Kept, places: tuple[int, ...]) -> Chosen:
+def _chosen(kept: top_k.Kept, places: tuple[int, ...]) -> Examples:
     best = np.asarray(kept.details)
     positions = np.full((*best.shape, len(places)), -1, np.int32)
     if places:
         at = np.stack(np.unravel_index(np.maximum(best, 0), places), axis=-1)
         positions[best >= 0] = at[best >= 0]
-    return Chosen(np.asarray(kept.indices), np.asarray(kept.scores), positions)
+    return Examples(np.asarray(kept.indices), np.asarray(kept.scores), positions)
 
 
 def _check(k: int, quantiles: Sequence[float], sample_size: int, key: Any) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxinterp import featurevis as fv
+from jaxinterp.featurevis.optimize.composite_schedule import DERIVATIVE
 
 KEY = jax.random.key(0)
 WEIGHTS = np.random.default_rng(0).normal(size=(4, 3, 6)).astype(np.float32)
@@ -17,7 +18,13 @@ def model(w, x):
 
 
 def run(objective, sampler, **options):
-    options = {"key": KEY, "steps": 1, "progress": False, "warmup": None, **options}
+    options = {
+        "key": KEY,
+        "steps": 1,
+        "progress": False,
+        "composite": DERIVATIVE,
+        **options,
+    }
     options.setdefault("parametrization", PIXELS)
     return fv.maximize(model, objective, WEIGHTS, optimizer=sampler, **options)
 

@@ -20,6 +20,7 @@ from jaxinterp.featurevis.responses.dataset_examples import (
     _check_resume,
     dataset_examples,
 )
+from jaxinterp.models import with_preprocess
 from jaxinterp.objectives.direction import direction
 from jaxinterp.objectives.objective import custom
 from jaxinterp.objectives.output import output
@@ -173,7 +174,7 @@ def test_units_share_what_the_model_computes() -> None:
     """No array of the program is larger than the scores of all units and places."""
     images = jnp.asarray(IMAGES)
     w = jnp.asarray(RNG.normal(size=(3, 100)))
-    found, bound = scorer(model, channel("tanh"), w, images, None)
+    found, bound = scorer(model, channel("tanh"), w, images)
     jaxpr = jax.make_jaxpr(found)(w, bound, images)
     largest = max(np.prod(v.aval.shape) for e in jaxpr.jaxpr.eqns for v in e.outvars)
     assert largest <= 23 * 4 * 6 * 100
@@ -199,7 +200,7 @@ def test_units_share_what_the_model_computes() -> None:
 def test_positions_are_given_where_the_objective_is_a_mean_over_places(
     objective: Any, has_places: bool
 ) -> None:
-    found, _ = scorer(model, objective, W, IMAGES, None)
+    found, _ = scorer(model, objective, W, IMAGES)
     assert found.places == ((4, 6) if has_places else None)
 
 
@@ -228,7 +229,13 @@ def test_half_precision_is_ranked_in_single() -> None:
 
 
 def test_preprocessing_is_done_on_the_way() -> None:
-    shifted = find([IMAGES + 1.0], k=2, preprocess=lambda images: images - 1)
+    shifted = dataset_examples(
+        with_preprocess(model, lambda images: images - 1),
+        "tanh:*",
+        W,
+        [IMAGES + 1.0],
+        k=2,
+    )
     assert np.array_equal(shifted.top.indices, find([IMAGES], k=2).top.indices)
 
 
@@ -261,7 +268,7 @@ def test_what_was_kept_must_be_a_state() -> None:
 
 
 def test_there_are_two_ways_to_score_a_picture() -> None:
-    found, _ = scorer(model, "tanh:*", W, IMAGES, None)
+    found, _ = scorer(model, "tanh:*", W, IMAGES)
     with pytest.raises(ValueError, match="'picture' or 'place', and is 'places'"):
         check_places(found, "places")
 
@@ -354,12 +361,11 @@ def test_a_changed_preprocess_is_seen_and_models_are_let_go() -> None:
     shift, kept = Shift(0.0), Model()
 
     def run() -> tuple[Any, ...]:
-        given = (kept, "tanh:0", None)
-        options = {"preprocess": shift}
+        given = (with_preprocess(kept, shift), "tanh:0", None)
         return (
-            dataset_examples(*given, [IMAGES], k=1, **options).top.scores,
-            fv.activation_distribution(*given, [IMAGES], **options).mean,
-            fv.tuning_curve(*given, jnp.asarray(IMAGES), **options)[0, :1],
+            dataset_examples(*given, [IMAGES], k=1).top.scores,
+            fv.activation_distribution(*given, [IMAGES]).mean,
+            fv.tuning_curve(*given, jnp.asarray(IMAGES))[0, :1],
         )
 
     before = run()
