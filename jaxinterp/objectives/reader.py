@@ -72,10 +72,10 @@ class Reader:
         count = images.shape[0]
         # Ordered, since JAX sorts the keys of others, which may be of several kinds.
         activations = OrderedDict(
-            (name, examples_first(address, captured[address], loops, count))
+            (name, images_first(address, captured[address], loops, count))
             for name, address, loops in self.places
         )
-        return activations, jax.tree.map(lambda o: if_of_examples(o, count), outputs)
+        return activations, jax.tree.map(lambda o: if_of_images(o, count), outputs)
 
 
 def reader(
@@ -228,7 +228,7 @@ def _warn_of_mixing(graph: Graph, sites: list[Site]) -> None:
             return
 
 
-def if_of_examples(output: Any, count: int) -> Any:
+def if_of_images(output: Any, count: int) -> Any:
     """Returns an output if its first axis is that of the examples, `None` otherwise.
 
     Args:
@@ -238,7 +238,7 @@ def if_of_examples(output: Any, count: int) -> Any:
     return output if np.shape(output)[:1] == (count,) else None
 
 
-def examples_first(address: str, activation: Any, loops: int, count: int) -> Any:
+def images_first(address: str, activation: Any, loops: int, count: int) -> Any:
     """Returns an activation with the examples on its first axis.
 
     Args:
