@@ -101,8 +101,8 @@ def explained(
     def observing(variables: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         traced = trace_call(apply_fn, variables, inputs, *args, **kwargs)
         sites = [select_one(traced.graph, name) for name in objective.sites]
-        wanted = frozenset(site.value for site in sites)
-        outputs, values = traced.run(Changes(captures=wanted))
+        changes = Changes(captures=frozenset(site.value for site in sites))
+        outputs, values = traced.run(changes)
         observed = Observed(
             tuple(values[site.value] for site in sites),
             outputs,

@@ -889,7 +889,7 @@ def test_a_site_without_the_pictures_in_front_is_an_error():
 
 def test_an_objective_that_mixes_pictures_is_an_error():
     mixed = fv.custom(lambda view: view.images.mean(axis=(1, 2)))
-    with pytest.raises(ValueError, match="one number for each picture"):
+    with pytest.raises(ValueError, match="one number for each image"):
         maximize(mixed)
 
 
