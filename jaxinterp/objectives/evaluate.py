@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxinterp.keys import steady
+from jaxinterp.keys import folded, steady
 from jaxinterp.objectives.objective import Objective, View
 
 
@@ -122,5 +122,5 @@ def unit_keys(key: Any, objective: Objective) -> Any:
                 leaf.reshape(leaf.shape[0], -1), (number, leaf[0].size)
             )
             for column in numbers.T:
-                keys = jax.vmap(jax.random.fold_in)(keys, column)
+                keys = jax.vmap(folded)(keys, column)
     return keys

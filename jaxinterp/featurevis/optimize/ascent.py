@@ -18,6 +18,7 @@ from jaxinterp.featurevis.optimize.composite_schedule import Schedule, composite
 from jaxinterp.featurevis.optimize.result import Result, State
 from jaxinterp.featurevis.parametrizations.parametrization import Parametrization
 from jaxinterp.featurevis.transforms.transform import Compose
+from jaxinterp.keys import folded
 from jaxinterp.loop.steps import iterate
 from jaxinterp.objectives.evaluate import evaluate
 from jaxinterp.objectives.objective import Objective, View
@@ -91,9 +92,8 @@ def step(ascent: Ascent, fixed: Any, state: State, number: Any) -> tuple[State, 
     transform = ascent.transform.at(progress)
 
     def view_of(key: Any, sample: Any, picture: Any, image: Any) -> Any:
-        for part in (1, picture, number, sample):  # 0 is the key of the first images
-            key = jax.random.fold_in(key, part)
-        return transform(key, image)
+        # 0 is the key of the first images.
+        return transform(folded(key, 1, picture, number, sample), image)
 
     def total_score(images: Any) -> tuple[Any, Any]:
         samples, count = jnp.arange(ascent.samples), jnp.arange(ascent.count)

@@ -18,7 +18,7 @@ from jaxinterp.checks import checked_integer, is_traced
 from jaxinterp.featurevis.pictures import by_unit, check_pictures
 from jaxinterp.featurevis.responses.dataset_examples import DatasetExamples
 from jaxinterp.featurevis.transforms.transform import Compose, Transform, compose
-from jaxinterp.keys import check_key
+from jaxinterp.keys import check_key, folded
 from jaxinterp.loop.chunks import chunk_size, each_chunk, over_units
 from jaxinterp.objectives.by_name import as_objective
 from jaxinterp.objectives.evaluate import count_units, evaluate, unit_keys, units
@@ -130,9 +130,7 @@ def _scores(
     if transform is not None:
 
         def view_of(key: Any, picture: Any, image: Any) -> Any:
-            for part in (picture, number):
-                key = jax.random.fold_in(key, part)
-            return transform(key, image)
+            return transform(folded(key, picture, number), image)
 
         views = jax.vmap(jax.vmap(view_of, in_axes=(None, 0, 0)), in_axes=(0, None, 0))
         inputs = views(keys, jnp.arange(count), images)

@@ -388,4 +388,4 @@ def _shown(head: str, value: Any) -> str:
 
 
 def _score(value: Any) -> str:
-    return "NaN" if np.isnan(value) else f"{float(value):.3g}"
+    return cell(value, ".3g", undefined="NaN")
