@@ -19,10 +19,9 @@ from jaxinterp.featurevis.optimize.result import Result, State
 from jaxinterp.featurevis.parametrizations.parametrization import Parametrization
 from jaxinterp.featurevis.transforms.transform import Compose
 from jaxinterp.loop.steps import iterate
-from jaxinterp.objectives.evaluate import evaluate
-from jaxinterp.objectives.objective import Objective, View
 from jaxinterp.objectives.reader import Reader
-from jaxinterp.types import Images, Variables
+from jaxinterp.objectives.scorer import scores_of_own_images
+from jaxinterp.types import Images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +88,7 @@ def step(ascent: Ascent, fixed: Any, state: State, number: Any) -> tuple[State, 
     variables, parametrization, objective, keys, steps = fixed
     progress = number / jnp.maximum(steps - 1, 1)  # 0 at the first, 1 at the last
     transform = ascent.transform.at(progress)
+    model = jax.checkpoint(ascent.model) if ascent.rematerialize else ascent.model
 
     def view_of(key: Any, sample: Any, picture: Any, image: Any) -> Any:
         for part in (1, picture, number, sample):  # 0 is the key of the first images
@@ -101,7 +101,9 @@ def step(ascent: Ascent, fixed: Any, state: State, number: Any) -> tuple[State, 
         views = jax.vmap(views, in_axes=(0, None, None, 0))
         views = jax.vmap(views, in_axes=(None, 0, None, None))
         inputs = views(keys, samples, count, images)
-        scores = _scores(ascent, variables, objective, images, inputs, number)
+        scores = scores_of_own_images(
+            model, variables, objective, images, inputs, number
+        ).mean(axis=0)
         return scores.sum(), scores
 
     images, to_params = jax.vjp(jax.vmap(parametrization.images), state.params)
@@ -114,33 +116,6 @@ def step(ascent: Ascent, fixed: Any, state: State, number: Any) -> tuple[State, 
     )
     params = optax.apply_updates(state.params, updates)
     return State(params, optimizer_state, importance), scores
-
-
-def _scores(
-    ascent: Ascent,
-    variables: Variables,
-    objective: Objective,
-    images: Images,
-    inputs: Images,
-    number: Any,
-) -> Any:
-    """The mean score `(units, count)` over transformed images `(samples, units, ...)`.
-
-    Scores are those of `inputs`; `images` are what the objective sees beside them.
-    """
-    model = jax.checkpoint(ascent.model) if ascent.rematerialize else ascent.model
-    samples, n_units, count = inputs.shape[:3]
-    flat = inputs.reshape((samples * n_units * count, *inputs.shape[3:]))
-    activations, outputs = jax.tree.map(
-        lambda a: a.reshape((samples, n_units, count, *a.shape[1:])),
-        model(variables, flat),
-    )
-
-    def of_sample(activations: Any, outputs: Any) -> Any:
-        view = View(activations, outputs, images, number)
-        return evaluate(objective, view, n_units)
-
-    return jax.vmap(of_sample)(activations, outputs).mean(axis=0)
 
 
 def take_steps(

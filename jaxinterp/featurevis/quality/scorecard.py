@@ -35,7 +35,8 @@ from jaxinterp.objectives.evaluate import count_units
 from jaxinterp.objectives.objective import Objective, Shapes, Where
 from jaxinterp.objectives.reader import reader
 from jaxinterp.table import cell, format_table, html_table
-from jaxinterp.types import ApplyFn, Images, Key, Sites, Variables
+from jaxinterp.tracing.selectors import Selector
+from jaxinterp.types import ApplyFn, Images, Key, Variables
 
 
 class SecondNetwork(NamedTuple):
@@ -227,7 +228,7 @@ def scorecard(
     diversity_site: Where | None = None,
     natural_images: Images | None = None,
     arbitrary_images: Images | None = None,
-    sites: Sites | None = None,
+    sites: Selector | str | None = None,
     names: Sequence[str] | None = None,
     batch_size: int | None = None,
 ) -> Scorecard:
