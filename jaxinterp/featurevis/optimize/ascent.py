@@ -122,7 +122,7 @@ def take_steps(
     ascent: Ascent,
     schedule: Schedule,
     fixed: Any,
-    state: State | None,
+    start: State | None,
     numbers: range,
     snapshots: tuple[int, ...],
     tick: Callable[[int], Any],
@@ -133,7 +133,7 @@ def take_steps(
         ascent: what is static.
         schedule: which rules of the backward pass hold from which step on.
         fixed: what all steps read, as in `step`.
-        state: the state to go on from; `None` at the beginning.
+        start: the state to go on from; `None` at the beginning.
         numbers: the numbers of the steps.
         snapshots: the numbers of steps after which the images are kept.
         tick: a function that is told how many steps have been done.
@@ -143,20 +143,21 @@ def take_steps(
         front: `(units, count, ...)`, and `(units, steps, count)` for the history.
     """
     parametrization, keys = fixed[1], fixed[3]
-    if state is None:
+    state: Any = start
+    if start is None:
         state = _first_state(ascent.optimizer, ascent.count, parametrization, keys)
     changes = {first for first, _ in schedule} | set(snapshots)
     inner = sorted(n for n in changes if numbers.start < n < numbers.stop)
     history, kept = [], {}
-    for start, stop in itertools.pairwise([numbers.start, *inner, numbers.stop]):
-        if start in snapshots:
-            kept[start] = _images(parametrization, state.params)
+    for first, stop in itertools.pairwise([numbers.start, *inner, numbers.stop]):
+        if first in snapshots:
+            kept[first] = _images(parametrization, state.params)
         model = dataclasses.replace(
-            ascent.model, composite=composite_at(schedule, start)
+            ascent.model, composite=composite_at(schedule, first)
         )
-        part = dataclasses.replace(ascent, model=model)
-        part_numbers = range(start, stop)
-        state, scores = iterate(step, part, fixed, state, part_numbers, tick=tick)
+        static = dataclasses.replace(ascent, model=model)
+        part = range(first, stop)
+        state, scores = iterate(step, static, fixed, state, part, tick=tick)
         history.append(jnp.moveaxis(scores, 0, 1))
     images = _images(parametrization, state.params)
     if numbers.stop in snapshots:

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from jaxinterp.checks import is_traced
-from jaxinterp.featurevis.pictures import by_unit, check_pictures
+from jaxinterp.featurevis.pictures import check_pictures
 from jaxinterp.featurevis.quality.achieved_scores import (
     achieved_scores,
     best_natural,
@@ -312,7 +312,6 @@ def scorecard(
     _, shapes = reader(apply_fn, objective, variables, image)
     bound = objective.bound(shapes)
     n_units = count_units(bound)
-    by_unit(images, count, n_units)
     best = best_natural(natural, n_units)
     shared = {"count": count, "batch_size": batch_size}
     model = (apply_fn, objective, variables, images)
