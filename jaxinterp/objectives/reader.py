@@ -21,9 +21,9 @@ from jaxinterp.tracing.capture import capture
 from jaxinterp.tracing.facts.batch_axis import mixing_equation
 from jaxinterp.tracing.graph import Graph, Site
 from jaxinterp.tracing.select import select, select_one
-from jaxinterp.tracing.selectors import where
+from jaxinterp.tracing.selectors import Selector, where
 from jaxinterp.tracing.with_rules import with_rules
-from jaxinterp.types import ApplyFn, Images, Sites, Variables
+from jaxinterp.types import ApplyFn, Images, Variables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,7 +132,7 @@ def site_reader(
     apply_fn: ApplyFn,
     variables: Variables,
     images: Images,
-    sites: Sites,
+    sites: Selector | str,
     *,
     one: bool = False,
 ) -> Reader:
