@@ -121,7 +121,7 @@ class Inception(nn.Module):
     Attributes:
         widths: channels of `1x1`, `3x3_reduce`, `3x3`, `5x5_reduce`, `5x5` and
             `pool_proj`.
-        variant: see `GoogLeNet`.
+        variant: `"caffe"` or `"torchvision"`, see `GoogLeNet`.
 
     References:
         Szegedy et al., 2015, figure 2b [szegedy2015going].

@@ -25,7 +25,7 @@ class Fire(nn.Module):
     """Squeezes channels, then expands them by convolutions of sizes 1 and 3.
 
     Attributes:
-        squeeze: how many channels there are between.
+        squeeze: how many channels the first convolution has.
         expand: how many channels each of the two convolutions has; they are
             concatenated.
 

@@ -141,12 +141,12 @@ def short_names(addresses: Iterable[str]) -> dict[str, str]:
     Returns:
         For each address the short one, where that is not the address of something else.
     """
-    known = set(addresses)
-    roots = {address.partition("/")[0] for address in known if "/" in address}
+    all_addresses = set(addresses)
+    roots = {address.partition("/")[0] for address in all_addresses if "/" in address}
     if len(roots) != 1:
         return {}
-    rests = {address: address.partition("/")[2] for address in known}
-    return {a: rest for a, rest in rests.items() if rest and rest not in known}
+    rests = {address: address.partition("/")[2] for address in all_addresses}
+    return {a: rest for a, rest in rests.items() if rest and rest not in all_addresses}
 
 
 def _anchor(group: Group) -> int:
