@@ -66,40 +66,29 @@ def evaluate(objective: Objective, view: View, count: int) -> Any:
     """
 
     def one(objective: Objective, view: View) -> Any:
-        scores = jnp.asarray(objective(view))
-        pictures = view.images.shape[0]
-        if scores.ndim > 1 or scores.shape not in ((), (pictures,)):
-            raise ValueError(
-                f"An objective gives one number for each picture, ({pictures},), and "
-                f"this one gave {scores.dtype}{list(scores.shape)}."
-            )
-        return jnp.broadcast_to(scores, (pictures,))
+        return score_of_one_unit(objective, view, view.images.shape[0])
 
     return _over_units(one, objective, view, count)
 
 
-def remembered(objective: Objective, view: View, count: int) -> Any:
-    """Returns what an objective of several units remembers after a step.
+def score_of_one_unit(objective: Objective, view: View, n_images: int) -> Any:
+    """Returns the score of each image for one unit, `(images,)`.
 
     Args:
-        objective: bound, of `count` units.
-        view: whose arrays have one more axis in front, the units.
-        count: number of units.
+        objective: bound; its arrays are those of one unit, without an axis in front.
+        view: what the objective sees of the images.
+        n_images: the number of images, over which a single number is repeated.
 
     Raises:
-        ValueError: if it is not like what was remembered before.
+        ValueError: if the objective does not give one number for each image.
     """
-    after = _over_units(lambda o, v: o.remember(v), objective, view, count)
-    before, now = (
-        jax.tree.map(lambda leaf: f"{leaf.dtype}{list(leaf.shape[1:])}", memory)
-        for memory in (view.memory, after)
-    )
-    if before != now:
+    scores = jnp.asarray(objective(view))
+    if scores.ndim > 1 or scores.shape not in ((), (n_images,)):
         raise ValueError(
-            f"An objective remembered {before} before a step and {now} after it. Let "
-            "`memory` and `remember` return arrays of the same shapes and dtypes."
+            f"An objective gives one number for each picture, ({n_images},), and "
+            f"this one gave {scores.dtype}{list(scores.shape)}."
         )
-    return after
+    return jnp.broadcast_to(scores, (n_images,))
 
 
 def _over_units(
@@ -112,7 +101,7 @@ def _over_units(
     own = jax.tree.map(
         lambda leaf: leaf if leaf.shape[0] == count else leaf[0], objective
     )
-    seen = View(0, 0, 0, None, 0)  # pyright: ignore[reportArgumentType]  axes of vmap
+    seen = View(0, 0, 0, None)  # pyright: ignore[reportArgumentType]  axes of vmap
     return jax.vmap(function, in_axes=(axes, seen))(own, view)
 
 
@@ -120,7 +109,7 @@ def unit_keys(key: Any, objective: Objective) -> Any:
     """Returns a key for each unit, made of the integers that say which unit it is.
 
     Args:
-        key: of all.
+        key: the random key from which each unit's key is derived.
         objective: bound; its integer arrays are channels and positions.
     """
     key = steady(key)

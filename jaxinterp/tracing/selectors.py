@@ -14,6 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 from jax.extend.core import Primitive
 
 from jaxinterp.tracing.facts.roles import Role
+from jaxinterp.types import Sites
 
 
 @runtime_checkable
@@ -284,7 +285,7 @@ def where(predicate: Callable[[Any], bool]) -> Selector:
     return Where(predicate)
 
 
-def as_selector(selector: Selector | str) -> Selector:
+def as_selector(selector: Sites) -> Selector:
     """Returns a selector as it is, and a string as a glob on addresses.
 
     Args:

@@ -6,6 +6,7 @@ import functools
 from typing import Any
 
 from jaxinterp.tracing.call import trace_call
+from jaxinterp.tracing.graph import Graph, Site
 from jaxinterp.tracing.intervene import checked_edit
 from jaxinterp.tracing.program.evaluate import Changes
 from jaxinterp.tracing.select import select_one
@@ -55,17 +56,30 @@ def split(apply_fn: ApplyFn, site: Sites) -> tuple[ApplyFn, ApplyFn]:
         **kwargs: Any,
     ) -> Any:
         traced = trace_call(apply_fn, variables, inputs, *args, **kwargs)
-        start = select_one(traced.graph, site)
-        if start.node.flow.program is not traced.graph.program:
-            raise ValueError(
-                f"{start.address!r} ({start.node.line})\nis inside a loop or branch "
-                "and has no single value that the model could start from.\n"
-                "Take a site outside of it; or use `intervene`, whose edit is applied "
-                "at every step, or\n`gradient` or `lrp` with `at`, which give one "
-                "attribution for each step."
-            )
-        edit = checked_edit(lambda _: activation, start.address)
-        outputs, _ = traced.run(Changes(edits={start.value: edit}))
+        place = select_one(traced.graph, site)
+        check_can_start(traced.graph, place)
+        edit = checked_edit(lambda _: activation, place.address)
+        outputs, _ = traced.run(Changes(edits={place.value: edit}))
         return outputs
 
     return encode, decode
+
+
+def check_can_start(graph: Graph, site: Site) -> None:
+    """Raises if a model cannot start from the activation at a site.
+
+    Args:
+        graph: the traced model.
+        site: one of its sites.
+
+    Raises:
+        ValueError: if the site is in a loop or branch, where it has several values.
+    """
+    if site.node.flow.program is not graph.program:
+        raise ValueError(
+            f"{site.address!r} ({site.node.line})\nis inside a loop or branch "
+            "and has no single value that the model could start from.\n"
+            "Take a site outside of it; or use `intervene`, whose edit is applied "
+            "at every step, or\n`gradient` or `lrp` with `at`, which give one "
+            "attribution for each step."
+        )

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxinterp.checks import checked_numbers
+from jaxinterp.checks import checked_integers
 from jaxinterp.objectives.by_name import as_objective
 from jaxinterp.objectives.objective import Objective, Shapes, View, Where
 
@@ -42,14 +42,6 @@ class ForPictures(Objective):
         """Returns it with the objective bound."""
         return ForPictures(self.objective.bound(shapes), self.pictures)
 
-    def memory(self, shapes: Shapes, count: int) -> Any:
-        """Returns what the objective remembers of these pictures at first."""
-        return self.objective.memory(shapes, len(self.pictures))
-
-    def remember(self, view: View) -> Any:
-        """Returns what the objective remembers of these pictures."""
-        return self.objective.remember(self._seen(view)[0])
-
     def __call__(self, view: View) -> Any:
         """Returns the objective's scores of the pictures, and 0 for the others."""
         seen, chosen = self._seen(view)
@@ -70,9 +62,9 @@ class ForPictures(Objective):
             raise ValueError(
                 f"for_pictures: of {count} pictures, {list(asked)} names one twice."
             )
-        of_all = view._replace(step=None, memory=None)
+        of_all = view._replace(step=None)
         seen = jax.tree.map(lambda a: a[chosen], of_all)
-        return seen._replace(step=view.step, memory=view.memory), chosen
+        return seen._replace(step=view.step), chosen
 
 
 def for_pictures(
@@ -98,9 +90,10 @@ def for_pictures(
             objective.
 
     Example:
+        >>> from jaxinterp.featurevis import alignment
         >>> several = for_pictures("Conv_0:3", 0) + for_pictures("Conv_0:5", [1, 2])
         >>> alike = several + 0.1 * alignment("Conv_0")
     """
     example = "for_pictures('Conv_0:3', [0, 2])"
-    numbers = checked_numbers("for_pictures", "picture", pictures, example)
+    numbers = checked_integers("for_pictures", "picture", pictures, example)
     return ForPictures(as_objective(objective), numbers)

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxinterp.featurevis.pictures import checked_images
+from jaxinterp.keys import each_folded
 
 
 class Parametrization:
@@ -120,5 +121,4 @@ def image_keys(key: Array, count: int) -> Array:
         key: of the unit.
         count: number of pictures.
     """
-    numbers = jnp.arange(count, dtype=jnp.uint32)
-    return jax.vmap(lambda j: jax.random.fold_in(key, j))(numbers)
+    return each_folded(key, jnp.arange(count, dtype=jnp.uint32))

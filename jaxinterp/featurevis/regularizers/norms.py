@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxinterp.checks import real_number
+from jaxinterp.checks import checked_real
 from jaxinterp.objectives.objective import Objective, View
 
 _TINY = 1e-12
@@ -60,7 +60,7 @@ def l1(constant: float = 0.5) -> Objective:
         A penalty in units of brightness times pixels; lucid's weight is 0.05.
 
     Raises:
-        TypeError: if the constant is no number.
+        ValueError: if the constant is no finite number.
 
     Example:
         >>> from jaxinterp.objectives.objective import View
@@ -72,7 +72,7 @@ def l1(constant: float = 0.5) -> Objective:
     References:
         Olah et al., 2017, section on regularization [olah2017feature].
     """
-    return Distance(1.0, real_number("l1", constant))
+    return Distance(1.0, checked_real("constant", constant, call="l1"))
 
 
 def l2(constant: float = 0.5, *, epsilon: float = 1e-6) -> Objective:
@@ -86,8 +86,7 @@ def l2(constant: float = 0.5, *, epsilon: float = 1e-6) -> Objective:
         A penalty in units of brightness.
 
     Raises:
-        TypeError: if an argument is no number.
-        ValueError: if `epsilon` is not positive.
+        ValueError: if an argument is no finite number, or `epsilon` is not positive.
 
     Example:
         >>> from jaxinterp.objectives.objective import View
@@ -96,9 +95,10 @@ def l2(constant: float = 0.5, *, epsilon: float = 1e-6) -> Objective:
         >>> evaluate(l2(), view, 1).round(3).tolist()
         [[4.0]]
     """
-    if real_number("l2", epsilon) <= 0:
-        raise ValueError(f"epsilon of l2() is positive, such as 1e-6, not {epsilon!r}.")
-    return Distance(2.0, real_number("l2", constant), float(epsilon))
+    epsilon = checked_real("epsilon", epsilon, 0, call="l2")
+    if not epsilon:
+        raise ValueError("l2: `epsilon` is 0, and must be positive, such as 1e-6.")
+    return Distance(2.0, checked_real("constant", constant, call="l2"), epsilon)
 
 
 def lp(order: float, constant: float = 0.5) -> Objective:
@@ -117,8 +117,7 @@ def lp(order: float, constant: float = 0.5) -> Objective:
         its gradient counts as zero.
 
     Raises:
-        TypeError: if an argument is no number.
-        ValueError: if the order is below 1, or infinite.
+        ValueError: if an argument is no finite number, or the order is below 1.
 
     Example:
         >>> from jaxinterp.objectives.objective import View
@@ -129,9 +128,8 @@ def lp(order: float, constant: float = 0.5) -> Objective:
     """
     if order == math.inf:
         raise ValueError("The norm of order infinity is `linf()`.")
-    if isinstance(order, bool) or real_number("lp", order) < 1:
-        raise ValueError(f"The order of lp() is a number from 1, and was {order!r}.")
-    return Distance(float(order), real_number("lp", constant), _TINY)
+    order = checked_real("order", order, 1, call="lp")
+    return Distance(order, checked_real("constant", constant, call="lp"), _TINY)
 
 
 def linf(constant: float = 0.5) -> Objective:
@@ -144,7 +142,7 @@ def linf(constant: float = 0.5) -> Objective:
         A penalty in units of brightness.
 
     Raises:
-        TypeError: if the constant is no number.
+        ValueError: if the constant is no finite number.
 
     Example:
         >>> from jaxinterp.objectives.objective import View
@@ -153,7 +151,7 @@ def linf(constant: float = 0.5) -> Objective:
         >>> evaluate(linf(), view, 1).tolist()
         [[0.5]]
     """
-    return Distance(math.inf, real_number("linf", constant))
+    return Distance(math.inf, checked_real("constant", constant, call="linf"))
 
 
 def in_full(view: View) -> Any:

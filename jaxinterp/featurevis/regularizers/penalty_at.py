@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxinterp.checks import check_index, checked_numbers
+from jaxinterp.checks import check_index, checked_integers
 from jaxinterp.objectives.objective import Objective, Shapes, View, Where
 
 
@@ -55,14 +55,6 @@ class _Instead(Objective):
         """Returns it with the objective bound."""
         bound = self.penalty.bound(shapes._replace(image=self.shape(shapes)))
         return dataclasses.replace(self, penalty=bound)  # pyright: ignore[reportArgumentType]  all below are dataclasses
-
-    def memory(self, shapes: Shapes, count: int) -> Any:
-        """Returns what the objective remembers at first."""
-        return self.penalty.memory(shapes._replace(image=self.shape(shapes)), count)
-
-    def remember(self, view: View) -> Any:
-        """Returns what the objective remembers."""
-        return self.penalty.remember(view._replace(images=self.pictures(view)))
 
     def __call__(self, view: View) -> Any:
         """Returns the objective of what it is shown."""
@@ -198,5 +190,5 @@ def for_channels(
             "write `penalty_at(site, for_channels(penalty, channels))`."
         )
     example = "for_channels(total_variation(), [0, 2])"
-    numbers = checked_numbers("for_channels", "channel", channels, example)
+    numbers = checked_integers("for_channels", "channel", channels, example)
     return ForChannels(penalty, numbers)

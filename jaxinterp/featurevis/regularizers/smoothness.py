@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxinterp.checks import is_integer, real_number
+from jaxinterp.checks import checked_real, is_integer
 from jaxinterp.featurevis.regularizers.axes import (
     along,
     blurred,
@@ -176,9 +176,8 @@ def frequency_penalty(decay: float = 1.0) -> Objective:
         A penalty in units of squared brightness. Time grows with that of the transform.
 
     Raises:
-        TypeError: if the decay is no number.
-        ValueError: if it is negative; where it is used, if pictures have no axis but
-            the channels.
+        ValueError: if the decay is no finite number, or negative; where the penalty is
+            used, if images have no axis but the channels.
 
     Example:
         >>> from jaxinterp.objectives.objective import View
@@ -190,6 +189,4 @@ def frequency_penalty(decay: float = 1.0) -> Objective:
     References:
         Field, 1987, on the amplitudes of natural pictures [field1987relations].
     """
-    if real_number("frequency_penalty", decay) < 0:
-        raise ValueError(f"decay of frequency_penalty() is 0 or more, not {decay!r}.")
-    return FrequencyPenalty(float(decay))
+    return FrequencyPenalty(checked_real("decay", decay, 0, call="frequency_penalty"))

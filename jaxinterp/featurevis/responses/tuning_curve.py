@@ -11,7 +11,6 @@ from jaxtyping import Array, Float
 
 from jaxinterp.checks import checked_integer
 from jaxinterp.objectives.objective import Objective
-from jaxinterp.objectives.reader import Preprocess
 from jaxinterp.objectives.scorer import check_alone, scorer
 from jaxinterp.types import ApplyFn
 
@@ -24,7 +23,6 @@ def tuning_curve(
     *,
     axes: int = 1,
     batch_size: int | None = None,
-    preprocess: Preprocess | None = None,
 ) -> Float[Array, "units ..."]:
     """Returns what every unit answers to each stimulus.
 
@@ -39,7 +37,6 @@ def tuning_curve(
         stimuli: pictures, with an axis in front for each parameter that is varied.
         axes: how many such axes there are.
         batch_size: how many pictures to take at once; all of them by default.
-        preprocess: from pictures to inputs of the model; nothing by default.
 
     Returns:
         Scores with the axes of the parameters, in the units of the objective.
@@ -50,11 +47,11 @@ def tuning_curve(
             positive.
 
     Example:
-        >>> from jaxinterp.objectives.unit import channel
+        >>> from jaxinterp.featurevis import channel, gratings
         >>> upright = jnp.array([-1.0, 1.0, -1.0]).reshape(1, 1, 3, 1)
         >>> def model(w, x):
         ...     return jnp.tanh((x * w).sum((1, 2)))
-        >>> stimuli = gratings(jnp.array([0.0, math.pi / 2]), 0.5, shape=(3, 3, 1))
+        >>> stimuli = gratings(jnp.array([0.0, jnp.pi / 2]), 0.5, shape=(3, 3, 1))
         >>> curves = tuning_curve(model, channel("tanh"), upright, stimuli)
         >>> [round(value, 3) for value in curves[0].tolist()]
         [0.995, -0.762]
@@ -68,11 +65,9 @@ def tuning_curve(
         batch_size = checked_integer("batch_size", batch_size, 1, call="tuning_curve")
     grid, picture = stimuli.shape[:axes], stimuli.shape[axes:]
     flat = stimuli.reshape(-1, *picture)
-    found, bound = scorer(
-        apply_fn, objective, variables, flat, preprocess, has_places=False
-    )
+    scores, bound = scorer(apply_fn, objective, variables, flat, has_places=False)
     check_alone(bound, "tuning_curve")
-    score = jax.jit(lambda w, o, images: found(w, o, images).pictures)
+    score = jax.jit(lambda w, o, images: scores(w, o, images).pictures)
     count = flat.shape[0]
     size = min(batch_size or count, count)
     parts = []

@@ -28,6 +28,9 @@ from jaxinterp.tracing.recognition.operation_names import operation
 # a slash there.
 WITHIN = "\u2215"
 
+# The scope in which an adapter runs what stands in front of a model: it is no module.
+PREPROCESS = "preprocess"
+
 
 @dataclasses.dataclass(frozen=True)
 class Module:
@@ -141,12 +144,15 @@ def short_names(addresses: Iterable[str]) -> dict[str, str]:
     Returns:
         For each address the short one, where that is not the address of something else.
     """
-    all_addresses = set(addresses)
-    roots = {address.partition("/")[0] for address in all_addresses if "/" in address}
+    distinct = set(addresses)
+    roots = {address.partition("/")[0] for address in distinct if "/" in address}
+    roots -= {PREPROCESS}
     if len(roots) != 1:
         return {}
-    rests = {address: address.partition("/")[2] for address in all_addresses}
-    return {a: rest for a, rest in rests.items() if rest and rest not in all_addresses}
+    (root,) = roots
+    inside = [address for address in distinct if address.startswith(f"{root}/")]
+    rests = {address: address.partition("/")[2] for address in inside}
+    return {a: rest for a, rest in rests.items() if rest and rest not in distinct}
 
 
 def _anchor(group: Group) -> int:

@@ -48,14 +48,14 @@ def test_the_gradient_is_that_of_the_norm(order):
 
 
 @pytest.mark.parametrize(
-    ("make", "error", "message"),
+    ("make", "message"),
     [
-        (lambda: lp(0.5), ValueError, "a number from 1, and was 0.5"),
-        (lambda: lp(True), ValueError, "a number from 1, and was True"),
-        (lambda: lp("2"), TypeError, r"lp\(\) takes a finite number"),
-        (lambda: lp(float("inf")), ValueError, r"`linf\(\)`"),
+        (lambda: lp(0.5), "lp: `order` must be .* at least 1, and is 0.5"),
+        (lambda: lp(True), "lp: `order` must be .* at least 1, and is True"),
+        (lambda: lp("2"), "lp: `order` must be a finite number .* is '2'"),
+        (lambda: lp(float("inf")), r"`linf\(\)`"),
     ],
 )
-def test_norms_that_do_not_exist(make, error, message, unchecked):
-    with pytest.raises(error, match=message):
+def test_norms_that_do_not_exist(make, message, unchecked):
+    with pytest.raises(ValueError, match=message):
         make()

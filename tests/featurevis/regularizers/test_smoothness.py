@@ -234,20 +234,36 @@ def test_a_prior_of_another_shape_is_an_error():
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: l1(float("nan")), TypeError, r"l1\(\) takes a finite number"),
-        (lambda: l2(float("inf")), TypeError, r"l2\(\) takes a finite number"),
-        (lambda: linf(float("nan")), TypeError, r"linf\(\) takes a finite number"),
-        (lambda: l2(epsilon=0.0), ValueError, "epsilon of l2"),
+        (
+            lambda: l1(float("nan")),
+            ValueError,
+            "l1: `constant` must be a finite",
+        ),
+        (
+            lambda: l2(float("inf")),
+            ValueError,
+            "l2: `constant` must be a finite",
+        ),
+        (
+            lambda: linf(float("nan")),
+            ValueError,
+            "linf: `constant` must be a finite",
+        ),
+        (lambda: l2(epsilon=0.0), ValueError, "l2: `epsilon` is 0, and must be"),
         (lambda: blur_penalty(4), ValueError, "an odd width from 3, not 4"),
         (lambda: blur_penalty(1), ValueError, "an odd width from 3, not 1"),
-        (lambda: frequency_penalty(-1.0), ValueError, "is 0 or more, not -1.0"),
-        (lambda: frequency_penalty(float("nan")), TypeError, "frequency_penalty"),
+        (
+            lambda: frequency_penalty(-1.0),
+            ValueError,
+            "`decay` .* at least 0, and is -1.0",
+        ),
+        (lambda: frequency_penalty(float("nan")), ValueError, "`decay` .* is nan"),
         (
             lambda: boundary_penalty(0),
             ValueError,
             "`width` must be an integer",
         ),
-        (lambda: boundary_penalty(2, float("nan")), TypeError, "boundary_penalty"),
+        (lambda: boundary_penalty(2, float("nan")), ValueError, "`constant` .* is nan"),
         (lambda: prior_distance(3), TypeError, "floats .units, ..., channels. or"),
         (lambda: prior_distance(np.zeros((1, 2, 2), int)), TypeError, "int64"),
     ],
