@@ -15,7 +15,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinterp.checks import is_traced
-
 from jaxinterp.types import Images, Inputs
 
 Channels = Literal["RGB", "BGR", "gray"]
