@@ -73,8 +73,9 @@ class Objective:
 
     @property
     def sites(self) -> tuple[Where, ...]:
-        """The places whose activations it reads."""
-        return ()
+        """The places whose activations it reads: by default its field `site`, if any."""
+        site = getattr(self, "site", None)
+        return () if site is None else (site,)
 
     @property
     def compares(self) -> bool:

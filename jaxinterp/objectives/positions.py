@@ -1,6 +1,6 @@
 """Which part of an activation is read: positions first, channels last.
 
-The activation of one picture is `(height, width, channels)`, `(tokens, channels)`,
+The activation of one image is `(height, width, channels)`, `(tokens, channels)`,
 `(tokens, heads, channels)` or `(channels,)`: all axes but the last are positions. A
 *position* has an entry for each of them, an integer or `None` for all of that axis;
 `None` instead of a position is all of every axis. What is read of several places is
@@ -93,7 +93,7 @@ def center_of(shape: tuple[int, ...]) -> tuple[Any, ...]:
     """Returns the position in the middle; of an even number of places the later one.
 
     Args:
-        shape: of an activation of one picture.
+        shape: of an activation of one image.
     """
     return tuple(jnp.array([size // 2]) for size in shape[:-1])
 
@@ -105,7 +105,7 @@ def bound_position(
 
     Args:
         position: arrays of integers, `None` for all of an axis.
-        shape: of the activation of one picture.
+        shape: of the activation of one image.
         name: what the activation is called.
 
     Raises:
@@ -146,7 +146,7 @@ def check_channels(shape: tuple[int, ...], name: str) -> int:
     """Returns the number of channels.
 
     Args:
-        shape: of the activation of one picture.
+        shape: of the activation of one image.
         name: what the activation is called.
 
     Raises:
@@ -154,7 +154,7 @@ def check_channels(shape: tuple[int, ...], name: str) -> int:
     """
     if not shape:
         raise ValueError(
-            f"{name} is one number for each picture and has no channels.\n"
+            f"{name} is one number for each image and has no channels.\n"
             "Write `custom(lambda view: ..., site)` for a score made of it."
         )
     return shape[-1]
@@ -165,7 +165,7 @@ def bound_index(index: Any, shape: tuple[int, ...], name: str) -> Any:
 
     Args:
         index: an array `(units,)` or `None`.
-        shape: of the activation of one picture.
+        shape: of the activation of one image.
         name: what the activation is called.
 
     Raises:
@@ -182,11 +182,11 @@ def at_position(activation: Any, position: tuple[Any, ...] | None) -> Any:
     """Returns what lies at a position, in float32 at least.
 
     Args:
-        activation: of some pictures, `(pictures, *positions, channels)`.
+        activation: of some images, `(images, *positions, channels)`.
         position: integers, which may be traced, and `None` for all of an axis.
 
     Returns:
-        An array `(pictures, *rest, channels)`; the rest are the axes with `None`.
+        An array `(images, *rest, channels)`; the rest are the axes with `None`.
     """
     dtype = activation.dtype
     is_wide = jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits >= 32
@@ -210,10 +210,10 @@ def pick(x: Any, index: Any, axis: int) -> Any:
 
 
 def mean_of_places(x: Any, kept: int) -> Any:
-    """Returns the mean over the axes between the pictures and some last axes.
+    """Returns the mean over the axes between the images and some last axes.
 
     Args:
-        x: `(pictures, *places, ...)`.
+        x: `(images, *places, ...)`.
         kept: how many last axes are kept.
     """
     return x.mean(axis=tuple(range(1, x.ndim - kept)))

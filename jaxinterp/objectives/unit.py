@@ -34,11 +34,6 @@ class Channel(Objective):
     index: Any
     position: Any
 
-    @property
-    def sites(self) -> tuple[Where, ...]:
-        """The one place that it reads."""
-        return (self.site,)
-
     def bound(self, shapes: Shapes) -> Objective:
         """Returns it with all channels, or the center, filled in."""
         shape, name = shapes.activations[self.site], repr(self.site)
@@ -50,7 +45,7 @@ class Channel(Objective):
         return dataclasses.replace(self, index=index, position=position)
 
     def __call__(self, view: View) -> Any:
-        """Returns the activation of the unit in each picture."""
+        """Returns the activation of the unit in each image."""
         a = positions.at_position(view.activations[self.site], self.position)
         # The mean first: its derivative is a broadcast, that of a choice a scatter.
         return positions.pick(positions.mean_of_places(a, kept=1), self.index, axis=1)
@@ -71,11 +66,6 @@ class Layer(Objective):
     power: int = dataclasses.field(metadata={"static": True})
     position: Any
 
-    @property
-    def sites(self) -> tuple[Where, ...]:
-        """The one place that it reads."""
-        return (self.site,)
-
     def bound(self, shapes: Shapes) -> Objective:
         """Returns it with the position counted from the start."""
         shape, name = shapes.activations[self.site], repr(self.site)
@@ -86,7 +76,7 @@ class Layer(Objective):
         return dataclasses.replace(self, position=position)
 
     def __call__(self, view: View) -> Any:
-        """Returns the mean power of each picture."""
+        """Returns the mean power of each image."""
         a = positions.at_position(view.activations[self.site], self.position)
         return positions.mean_of_places(a**self.power, kept=0)
 

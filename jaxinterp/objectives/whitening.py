@@ -30,7 +30,7 @@ def whitened(vector: Any, activations: Any, *, ridge: float = 1e-3) -> Any:
     Args:
         vector: directions $v$, `(channels,)` or `(units, channels)`, such as a mean of
             activations.
-        activations: $h$ of many places of many pictures, `(..., channels)`, as
+        activations: $h$ of many places of many images, `(..., channels)`, as
             `capture` returns them.
         ridge: $\lambda$, a share of the mean size of the channels, which keeps those
             that hardly ever are active from counting for everything. Carter et al. have

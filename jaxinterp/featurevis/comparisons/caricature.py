@@ -31,24 +31,19 @@ class Caricature(Objective):
     cosine_power: float = dataclasses.field(metadata={"static": True})
     target: Any
 
-    @property
-    def sites(self) -> tuple[Where, ...]:
-        """The one place that it reads."""
-        return (self.site,)
-
     def bound(self, shapes: Shapes) -> Objective:
         """Returns it as it is, if the shapes are the same."""
         check_same_shape(self.target, shapes.activations[self.site], self.site)
         return self
 
     def __call__(self, view: View) -> Any:
-        """Returns the score of each picture."""
+        """Returns the score of each image."""
         a = entries(view.activations[self.site])
         return dot_cosine(a, self.target.reshape(-1), self.cosine_power)
 
 
 def caricature(site: Where, target: Any, *, cosine_power: float = 1.0) -> Objective:
-    r"""Looks for more of what a layer sees in another picture.
+    r"""Looks for more of what a layer sees in another image.
 
     $$(a \cdot t)\,\max(0.1, \cos(a, t))^p$$
 

@@ -22,7 +22,7 @@ _TINY = 1e-10  # below it a squared norm counts as zero
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
 class Diversity(Objective):
-    """How little the textures of the pictures have in common.
+    """How little the textures of the images have in common.
 
     Attributes:
         site: whose activation is read.
@@ -31,13 +31,8 @@ class Diversity(Objective):
     site: Where = dataclasses.field(metadata={"static": True})
 
     @property
-    def sites(self) -> tuple[Where, ...]:
-        """The one place that it reads."""
-        return (self.site,)
-
-    @property
     def compares(self) -> bool:
-        """Textures of several pictures."""
+        """Textures of several images."""
         return True
 
     def bound(self, shapes: Shapes) -> Objective:
@@ -46,7 +41,7 @@ class Diversity(Objective):
         return self
 
     def __call__(self, view: View) -> Any:
-        """Returns what each picture has in common with the others, negated."""
+        """Returns what each image has in common with the others, negated."""
         check_several("diversity", view)
         g = gram(view.activations[self.site])
         squares = jnp.sum(jnp.square(g), axis=(1, 2), keepdims=True)
@@ -56,14 +51,14 @@ class Diversity(Objective):
 
 
 def diversity(site: Where) -> Objective:
-    r"""Looks for pictures of one unit that differ from one another in texture.
+    r"""Looks for images of one unit that differ from one another in texture.
 
     $$-\sum_{j \ne i} \langle \hat G_i, \hat G_j \rangle, \qquad
       \hat G_i = G_i / \|G_i\|, \quad G_i = \tfrac{1}{|X|} \sum_x a_{ix} a_{ix}^\top$$
 
     Add it to another objective, `channel("mixed4a", 97) + 100 * diversity("mixed4a")`.
     The sum over $j$ is taken inside: time and memory grow with $n$, not with $n^2$. The
-    mean of the scores over pictures is the negated term of Olah et al., so that their
+    mean of the scores over images is the negated term of Olah et al., so that their
     weights serve.
 
     Args:
@@ -71,7 +66,7 @@ def diversity(site: Where) -> Objective:
 
     Returns:
         An objective, without unit, between $-(n - 1)$, all alike, and 0 where
-        activations are not negative. For `count=1` picture it is an error.
+        activations are not negative. For `count=1` image it is an error.
 
     Example:
         >>> from jaxinterp.featurevis import channel
@@ -95,6 +90,6 @@ def check_several(name: str, view: View) -> None:
     """
     if view.images.shape[0] == 1:
         raise ValueError(
-            f"{name}() compares the pictures of one unit, and there is one.\nWrite "
+            f"{name}() compares the images of one unit, and there is one.\nWrite "
             "`maximize(..., count=4)`, or leave that part of the objective out."
         )

@@ -24,18 +24,13 @@ class Facet(Objective):
 
     Attributes:
         site: whose activation is read.
-        tail: from the activation of some pictures to a score of each.
+        tail: from the activation of some images to a score of each.
         probe: weights, `(units, channels)` or `(units, *positions, channels)`.
     """
 
     site: Where = dataclasses.field(metadata={"static": True})
     tail: Callable[[Any], Any] = dataclasses.field(metadata={"static": True})
     probe: Any
-
-    @property
-    def sites(self) -> tuple[Where, ...]:
-        """The one place that it reads."""
-        return (self.site,)
 
     def bound(self, shapes: Shapes) -> Objective:
         """Returns it as it is, if the probe has a weight for each channel or entry."""
@@ -49,12 +44,12 @@ class Facet(Objective):
         return self
 
     def __call__(self, view: View) -> Any:
-        """Returns the score of each picture."""
+        """Returns the score of each image."""
         a = view.activations[self.site]
         score, pull = jax.vjp(self.tail, a)
         if score.shape != a.shape[:1]:
             raise ValueError(
-                "The tail of a facet gives one number for each picture, "
+                "The tail of a facet gives one number for each image, "
                 f"{a.shape[:1]}, and gave {score.shape}.\n"
                 "Write for example `lambda a: decode(variables, a, inputs)[:, 7]`."
             )
@@ -80,8 +75,8 @@ def facet(site: Where, tail: Callable[[Any], Any], probe: Any) -> Objective:
 
     Args:
         site: the earlier layer, whose activation $a$ is read.
-        tail: the model from there on, $f$: from the activations of some pictures,
-            `(pictures, ...)`, to a score of each, `(pictures,)`. `jaxinterp.split`
+        tail: the model from there on, $f$: from the activations of some images,
+            `(images, ...)`, to a score of each, `(images,)`. `jaxinterp.split`
             gives it. It runs once more, forward and backward.
         probe: weights $w$, `(channels,)`, or `(units, channels)`, or one for each
             entry, `(units, *positions, channels)`.
@@ -103,7 +98,7 @@ def facet(site: Where, tail: Callable[[Any], Any], probe: Any) -> Objective:
     if not callable(tail):
         raise TypeError(
             "`tail` is the model from the site on, a function from activations to a "
-            f"score of each picture, and is {tail!r}.\n"
+            f"score of each image, and is {tail!r}.\n"
             "Write `encode, decode = jaxinterp.split(apply_fn, site)` and\n"
             "`facet(site, lambda a: decode(variables, a, inputs)[:, 7], probe)`."
         )

@@ -23,7 +23,7 @@ from jaxinterp.objectives.objective import (
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
 class Interpolation(Objective):
-    """One objective for the first picture, another for the last.
+    """One objective for the first image, another for the last.
 
     Attributes:
         start: objective of the first.
@@ -56,7 +56,7 @@ class Interpolation(Objective):
         return each_remembers((self.start, self.end), view)
 
     def __call__(self, view: View) -> Any:
-        """Returns the weighted mean of both for each picture."""
+        """Returns the weighted mean of both for each image."""
         first, last = each_view(view, 2)
         start, end = self.start(first), self.end(last)
         count = view.images.shape[0]
@@ -66,14 +66,14 @@ class Interpolation(Objective):
 
 
 def interpolate(start: Objective | str, end: Objective | str) -> Objective:
-    r"""Looks for one thing in the first picture, another in the last, and blends.
+    r"""Looks for one thing in the first image, another in the last, and blends.
 
     $$\left(1 - \tfrac{i}{n - 1}\right) s_i + \tfrac{i}{n - 1}\, e_i$$
 
-    A single picture is a first one.
+    A single image is a first one.
 
     Args:
-        start: objective $s$ of the first picture.
+        start: objective $s$ of the first image.
         end: objective $e$ of the last.
 
     Returns:

@@ -30,18 +30,13 @@ class Match(Objective):
     site: Where = dataclasses.field(metadata={"static": True})
     target: Any
 
-    @property
-    def sites(self) -> tuple[Where, ...]:
-        """The one place that it reads."""
-        return (self.site,)
-
     def bound(self, shapes: Shapes) -> Objective:
         """Returns it as it is, if the shapes are the same."""
         check_same_shape(self.target, shapes.activations[self.site], self.site)
         return self
 
     def __call__(self, view: View) -> Any:
-        """Returns the score of each picture."""
+        """Returns the score of each image."""
         a = entries(view.activations[self.site])
         t = self.target.astype(a.dtype).reshape(1, -1)
         size = jnp.sum(jnp.square(t))
@@ -50,7 +45,7 @@ class Match(Objective):
 
 
 def match(site: Where, target: Any) -> Objective:
-    r"""Looks for a picture with the activation of another: feature inversion.
+    r"""Looks for an image with the activation of another: feature inversion.
 
     $$-\|a - t\|^2 / \|t\|^2$$
 
@@ -100,6 +95,6 @@ def check_same_shape(target: Any, shape: tuple[int, ...], site: Where) -> None:
     if target.shape[1:] != tuple(shape):
         raise ValueError(
             f"The target has shape {target.shape[1:]} for each unit, and {site!r} has "
-            f"shape {tuple(shape)}.\nCapture it at the same site, of a picture of the "
+            f"shape {tuple(shape)}.\nCapture it at the same site, of an image of the "
             "same size, with the units first."
         )

@@ -36,11 +36,6 @@ class Style(Objective):
     decay: float = dataclasses.field(metadata={"static": True})
     target: Any
 
-    @property
-    def sites(self) -> tuple[Where, ...]:
-        """The one place that it reads."""
-        return (self.site,)
-
     def bound(self, shapes: Shapes) -> Objective:
         """Returns it as it is, if the site has as many channels."""
         shape, channels = shapes.activations[self.site], self.target.shape[-1]
@@ -68,7 +63,7 @@ class Style(Objective):
         return self.decay * total + new * now, self.decay * weight + new
 
     def __call__(self, view: View) -> Any:
-        """Returns the score of each picture."""
+        """Returns the score of each image."""
         g = gram(view.activations[self.site])
         if view.memory is not None:
             total, weight = self.remember(view)
@@ -81,15 +76,15 @@ class Style(Objective):
 def style(
     site: Where, target: Any, *, power: int = 2, ema_decay: float = 0.0
 ) -> Objective:
-    r"""Looks for the texture of another picture, wherever its parts are.
+    r"""Looks for the texture of another image, wherever its parts are.
 
     $$-\frac{1}{C^2} \sum_{cd} |G_{cd}(a) - G_{cd}(t)|^p, \qquad
       G(a) = \tfrac{1}{|X|} \sum_x a_x a_x^\top$$
 
     At $p = 2$ it is $-4$ times the term of Gatys et al. for one layer; add up several.
-    Because $G$ is a mean over positions the two pictures may differ in size.
+    Because $G$ is a mean over positions the two images may differ in size.
 
-    Where transforms show a part of the picture at each step, such as one side of an
+    Where transforms show a part of the image at each step, such as one side of an
     object (`texture_views`), a part need not have the style of the whole. With a decay
     $d > 0$ the distance is therefore that of the average of the Gram matrices $G_m$ of
     this step $n$ and those before (of several `samples`, their mean), and its gradient
@@ -106,7 +101,7 @@ def style(
             a few channels with large activations have less of a say.
         ema_decay: $d$, in [0, 1); 0 compares each step by itself. Where there are no
             steps, as in `achieved_scores`, it changes nothing. The average takes $C^2$
-            floats for each picture, of all units, in `Result.memory` too.
+            floats for each image, of all units, in `Result.memory` too.
 
     Returns:
         An objective, at most 0, in the units of the activation, to the power $2p$.
@@ -141,13 +136,13 @@ def style(
 
 
 def gram(activation: Any) -> Any:
-    r"""Returns $\frac{1}{|X|} \sum_x a_x a_x^\top$ of each picture.
+    r"""Returns $\frac{1}{|X|} \sum_x a_x a_x^\top$ of each image.
 
     Args:
-        activation: `(pictures, *positions, channels)`.
+        activation: `(images, *positions, channels)`.
 
     Returns:
-        Matrices `(pictures, channels, channels)`, in float32 at least.
+        Matrices `(images, channels, channels)`, in float32 at least.
     """
     a = positions.at_position(activation, None)
     a = a.reshape(a.shape[0], -1, a.shape[-1])

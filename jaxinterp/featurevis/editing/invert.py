@@ -13,7 +13,7 @@ from jaxinterp.featurevis.editing.images import activations_of, checked_batch
 from jaxinterp.featurevis.optimize.maximize import ADAM, REDIRECTED, Result, maximize
 from jaxinterp.featurevis.parametrizations.fourier import fourier
 from jaxinterp.featurevis.parametrizations.parametrization import Parametrization
-from jaxinterp.featurevis.regularizers.smoothness import total_variation
+from jaxinterp.featurevis.regularizers.total_variation import total_variation
 from jaxinterp.featurevis.transforms.transform import Transform
 from jaxinterp.objectives.objective import Where
 from jaxinterp.objectives.reader import Preprocess

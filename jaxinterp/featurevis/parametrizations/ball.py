@@ -1,4 +1,4 @@
-"""Pictures that stay near a given one: an image and a bounded change of it.
+"""Images that stay near a given one: an image and a bounded change of it.
 
 With a small radius this finds adversarial examples; with a larger one, what a unit adds
 to an image.
@@ -34,7 +34,7 @@ class Ball(PerImage):
         radius: greatest norm of the change.
         norm: `"l2"` or `"linf"`.
         scale: standard deviation of the change at the start.
-        shape: of one picture.
+        shape: of one image.
     """
 
     center: Any
@@ -48,7 +48,7 @@ class Ball(PerImage):
         return self.scale * jax.random.normal(key, self.shape, self.center.dtype)
 
     def image(self, params: Any) -> Float[Array, "*shape"]:
-        """Returns one picture, in [0, 1]."""
+        """Returns one image, in [0, 1]."""
         if self.norm == "linf":
             change = clip_through(params, -self.radius, self.radius)
         else:
@@ -59,7 +59,7 @@ class Ball(PerImage):
         return clip_through(self.center + change, 0.0, 1.0)
 
     def inverse_one(self, image: Float[Array, "*shape"]) -> Any:
-        """Returns the change that makes one picture, if it lies in the ball."""
+        """Returns the change that makes one image, if it lies in the ball."""
         return image.astype(self.center.dtype) - self.center
 
 
@@ -71,21 +71,21 @@ def ball(
     scale: float = 0.0,
     dtype: Any = jnp.float32,
 ) -> Parametrization:
-    r"""Parametrizes a picture by its change from an image, of bounded norm.
+    r"""Parametrizes an image by its change from an image, of bounded norm.
 
     $$x = \mathrm{clip}_{[0, 1]}(x_0 + P(z)), \quad \lVert P(z) \rVert \le
     \mathrm{radius}$$
 
     where $P$ scales the parameters $z$ down to the radius (`"l2"`), or clips each of
     them (`"linf"`), and both clips pass the gradient through. The parameters may leave
-    the ball, the pictures do not.
+    the ball, the images do not.
 
     Args:
         image: $x_0$, in [0, 1], of any shape.
-        radius: in units of the picture's values; of a whole picture for `"l2"`.
+        radius: in units of the image's values; of a whole image for `"l2"`.
         norm: `"l2"` or `"linf"`.
         scale: standard deviation of $z$ at the start; without noise it is the image.
-        dtype: of parameters and pictures.
+        dtype: of parameters and images.
 
     Returns:
         A parametrization. Its inverse brings images outside the ball to its surface.

@@ -144,17 +144,17 @@ def mean_color(color: Color, shape: tuple[int, ...]) -> np.ndarray | float:
 
     Args:
         color: `"auto"`, a name, a matrix or `None`.
-        shape: of a picture.
+        shape: of an image.
     """
     name = _name(color, shape)
     return MEAN_COLORS.get(name, 0.5) if isinstance(name, str) else 0.5
 
 
 def _name(color: Color, shape: tuple[int, ...]) -> Color:
-    """The color that `"auto"` means for pictures of a shape."""
+    """The color that `"auto"` means for images of a shape."""
     if not isinstance(color, str) or color != "auto":
         return color
-    # Three channels are colors only in a picture: a signal may have three too.
+    # Three channels are colors only in an image: a signal may have three too.
     return "imagenet" if len(shape) == 3 and shape[-1] == 3 else None
 
 
@@ -163,7 +163,7 @@ def color_matrix(color: Color, shape: tuple[int, ...]) -> np.ndarray | Array | N
 
     Args:
         color: `"auto"`, a name, a matrix or `None`.
-        shape: of a picture.
+        shape: of an image.
 
     Raises:
         ValueError: if there is no such name, or the matrix does not fit the channels.
@@ -183,7 +183,7 @@ def color_matrix(color: Color, shape: tuple[int, ...]) -> np.ndarray | Array | N
         color = np.asarray(color)
     if color.shape != (channels, channels):
         raise ValueError(
-            f"A matrix of colors of shape {color.shape} was given for pictures of "
+            f"A matrix of colors of shape {color.shape} was given for images of "
             f"{channels} channels. Write `color=None`, or "
             "`color=fit_color_matrix(images)` with images of as many channels."
         )

@@ -1,7 +1,7 @@
-"""A picture as a function of place: a small network from coordinates to colors.
+"""An image as a function of place: a small network from coordinates to colors.
 
 Its parameters are the network's weights. It has no resolution of its own: weights that
-were found at one size draw the same picture at any other.
+were found at one size draw the same image at any other.
 """
 
 import dataclasses
@@ -31,8 +31,8 @@ class Cppn(PerImage):
     Attributes:
         width: features of each hidden layer.
         depth: number of hidden layers.
-        dtype: of parameters and pictures.
-        shape: of one picture.
+        dtype: of parameters and images.
+        shape: of one image.
     """
 
     width: int = dataclasses.field(metadata={"static": True})
@@ -53,7 +53,7 @@ class Cppn(PerImage):
         return [*layers, {"kernel": last, "bias": last[0]}]
 
     def image(self, params: Any) -> Float[Array, "*shape"]:
-        """Returns one picture, in [0, 1]."""
+        """Returns one image, in [0, 1]."""
         x = jnp.asarray(coordinates(self.shape[:-1]), self.dtype)
         *hidden, last = params
         for layer in hidden:
@@ -70,25 +70,25 @@ def cppn(
     depth: int = 8,
     dtype: Any = jnp.float32,
 ) -> Parametrization:
-    r"""Parametrizes a picture by a compositional pattern-producing network.
+    r"""Parametrizes an image by a compositional pattern-producing network.
 
     At each pixel, from its coordinates $h_0$,
 
     $$h_{l+1} = \left[\frac{a_l}{0.67}, \frac{a_l^2}{0.6}\right],\quad
     a_l = \arctan(W_l h_l + b_l),\quad x = \mathrm{sigmoid}(W h + b)$$
 
-    The pictures are smooth, with lines as sharp as the weights allow. They start gray.
-    Coordinates are 0 in the middle of the picture and $\pm\sqrt3$ at the ends of its
+    The images are smooth, with lines as sharp as the weights allow. They start gray.
+    Coordinates are 0 in the middle of the image and $\pm\sqrt3$ at the ends of its
     longest side, so pixels are square. It wants a small learning rate, 0.005, that
     falls to 0: at a constant one the weights keep jittering.
 
     Args:
-        shape: of one picture, `(height, width, channels)`, or of any rank. Parameters
+        shape: of one image, `(height, width, channels)`, or of any rank. Parameters
             depend on it only through its rank and channels, so another `cppn` draws
             them at another size.
         width: features of each hidden layer before the activation, which doubles them.
         depth: number of hidden layers.
-        dtype: of parameters and pictures.
+        dtype: of parameters and images.
 
     Returns:
         A parametrization without an inverse.
@@ -117,7 +117,7 @@ def coordinates(spatial: tuple[int, ...]) -> np.ndarray:
     """Returns the place of each pixel, `(pixels, axes)`.
 
     Args:
-        spatial: shape of a picture without channels.
+        spatial: shape of an image without channels.
     """
     step = 2 * math.sqrt(3) / max(max(spatial) - 1, 1)
     axes = [step * (np.arange(n) - (n - 1) / 2) for n in spatial]

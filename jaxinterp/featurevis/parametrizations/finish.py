@@ -1,7 +1,7 @@
-"""From unbounded, decorrelated numbers to a picture, and back: the last two steps.
+"""From unbounded, decorrelated numbers to an image, and back: the last two steps.
 
 What `fourier`, `pixels`, `pyramid` and `maco` describe is a *canvas*, an array of the
-shape of the picture with any values. A `Finish` makes a picture of it: it recorrelates
+shape of the image with any values. A `Finish` makes an image of it: it recorrelates
 the colors and squashes the values into [0, 1].
 """
 
@@ -58,7 +58,7 @@ def _logit(image: Any) -> Any:
 
 def _stretch(image: Any) -> Any:
     low, high = image.min(), image.max()
-    # A picture of one gray must not become its rounding errors in full contrast.
+    # An image of one gray must not become its rounding errors in full contrast.
     full = 0.5 + (image - (low + high) / 2) / jnp.maximum(high - low, _LEAST_RANGE)
     return clip_through(full, 0.0, 1.0)  # rounding may leave the range
 
@@ -90,13 +90,13 @@ SQUASHES: Mapping[str, Squash] = {
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
 class Finish:
-    """Makes a picture of a canvas, and a canvas of a picture.
+    """Makes an image of a canvas, and a canvas of an image.
 
     Attributes:
         color: matrix of decorrelated colors, or `None`.
         mean: color of a canvas that is zero, before the squash; `None` for 0.
         squash: the name of one of `SQUASHES`.
-        dtype: of the picture.
+        dtype: of the image.
     """
 
     color: Any
@@ -110,7 +110,7 @@ class Finish:
         return self.dtype if jnp.finfo(self.dtype).bits >= 32 else jnp.float32
 
     def image(self, canvas: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-        """Returns the picture, in [0, 1]."""
+        """Returns the image, in [0, 1]."""
         canvas = canvas.astype(self.computed)
         if self.color is not None:
             canvas = recorrelate(canvas, self.color)
@@ -119,7 +119,7 @@ class Finish:
         return SQUASHES[self.squash].forward(canvas).astype(self.dtype)
 
     def canvas(self, image: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-        """Returns the canvas of a picture."""
+        """Returns the canvas of an image."""
         canvas = SQUASHES[self.squash].inverse(image.astype(self.computed))
         if self.mean is not None:
             canvas -= jnp.broadcast_to(self.mean, canvas.shape)
@@ -132,10 +132,10 @@ def finish(
     """Returns how canvases of a shape are finished.
 
     Args:
-        shape: of a picture.
+        shape: of an image.
         color: `"auto"`, the name of a matrix, a matrix, or `None`.
         squash: the name of one of `SQUASHES`.
-        dtype: of parameters and pictures.
+        dtype: of parameters and images.
 
     Raises:
         ValueError: if there is no such color or squash.
@@ -165,10 +165,10 @@ class Canvas(PerImage):
     finish: Any
 
     def canvas(self, params: Any) -> Float[Array, "*shape"]:
-        """Returns the canvas of one picture.
+        """Returns the canvas of one image.
 
         Args:
-            params: of one picture.
+            params: of one image.
         """
         raise NotImplementedError
 
@@ -176,16 +176,16 @@ class Canvas(PerImage):
         """Returns the parameters of one canvas.
 
         Args:
-            canvas: of one picture.
+            canvas: of one image.
         """
         raise NotImplementedError
 
     def image(self, params: Any) -> Float[Array, "*shape"]:
-        """Returns one picture, in [0, 1]."""
+        """Returns one image, in [0, 1]."""
         return self.finish.image(self.canvas(params))
 
     def inverse_one(self, image: Float[Array, "*shape"]) -> Any:
-        """Returns the parameters of one picture."""
+        """Returns the parameters of one image."""
         return self.canvas_inverse(self.finish.canvas(image))
 
 

@@ -1,8 +1,8 @@
-"""A picture by its frequencies, each scaled as photographs have them.
+"""An image by its frequencies, each scaled as photographs have them.
 
 The amplitudes of a photograph fall as $1 / f$. Parameters that are multiplied by that
-before they become a picture are about equally important, so an optimizer that moves all
-of them alike moves the picture as a whole and not its finest noise.
+before they become an image are about equally important, so an optimizer that moves all
+of them alike moves the image as a whole and not its finest noise.
 """
 
 import dataclasses
@@ -36,10 +36,10 @@ class Fourier(Canvas):
     """The scaled real and imaginary parts of a canvas's spectrum.
 
     Attributes:
-        finish: what makes a picture of the canvas.
+        finish: what makes an image of the canvas.
         decay: exponent of the frequency.
         scale: standard deviation of the parameters at the start.
-        shape: of one picture.
+        shape: of one image.
     """
 
     finish: Any
@@ -79,26 +79,26 @@ def fourier(
     scale: float = 0.01,
     dtype: Any = jnp.float32,
 ) -> Parametrization:
-    r"""Parametrizes a picture by its spectrum, whose amplitudes fall with frequency.
+    r"""Parametrizes an image by its spectrum, whose amplitudes fall with frequency.
 
     $$x = \sigma\Bigl(M\, \mathcal F^{-1}\Bigl[
     \frac{z_f}{4 \max(|f|, 1 / n)^{\mathrm{decay}}} \Bigr]\Bigr)$$
 
     where $z$ are the parameters, $\mathcal F$ the unitary Fourier transform, $|f|$ the
     frequency in cycles a pixel, $n$ the longest side, $M$ the matrix of colors and
-    $\sigma$ the squash. Every size is exact, odd ones too. A picture costs
+    $\sigma$ the squash. Every size is exact, odd ones too. An image costs
     $O(N \log N)$ for $N$ pixels.
 
     Args:
-        shape: of one picture, `(height, width, channels)`; or `(length, channels)`, or
+        shape: of one image, `(height, width, channels)`; or `(length, channels)`, or
             that of a volume.
-        decay: exponent; 1 is that of photographs, more makes smoother pictures.
+        decay: exponent; 1 is that of photographs, more makes smoother images.
         color: `"imagenet"`, `"i1i2i3"` or a matrix for decorrelated colors, see
             `fit_color_matrix`; `None` for the channels as they are. `"auto"`, the
             default, is `"imagenet"` for `(height, width, 3)` and `None` for all others.
         squash: what brings values into [0, 1], as in `pixels`.
         scale: standard deviation of $z$ at the start.
-        dtype: of parameters and pictures. The transform runs in float32 at least.
+        dtype: of parameters and images. The transform runs in float32 at least.
 
     Returns:
         A parametrization that has an inverse.
@@ -108,9 +108,9 @@ def fourier(
         TypeError: if `dtype` is not one of floats.
 
     Example:
-        >>> picture = fourier((25, 30, 3))
-        >>> params = picture.init(jax.random.key(0), 2)
-        >>> params.shape, picture.images(params).shape
+        >>> image = fourier((25, 30, 3))
+        >>> params = image.init(jax.random.key(0), 2)
+        >>> params.shape, image.images(params).shape
         ((2, 2, 25, 16, 3), (2, 25, 30, 3))
 
     References:
@@ -129,7 +129,7 @@ def frequencies(spatial: tuple[int, ...]) -> np.ndarray:
     """Returns the frequencies of a half spectrum, in cycles a pixel.
 
     Args:
-        spatial: shape of a picture without channels.
+        spatial: shape of an image without channels.
     """
     axes = [np.fft.fftfreq(n) for n in spatial[:-1]] + [np.fft.rfftfreq(spatial[-1])]
     return np.sqrt(sum(f**2 for f in np.meshgrid(*axes, indexing="ij")))
@@ -139,17 +139,17 @@ def falling(spatial: tuple[int, ...], decay: float) -> np.ndarray:
     """Returns amplitudes that fall as a power of the frequency; the mean is no limit.
 
     Args:
-        spatial: shape of a picture without channels.
+        spatial: shape of an image without channels.
         decay: the power.
     """
     return 1 / np.maximum(frequencies(spatial), 1 / max(spatial)) ** decay
 
 
 def half_spectrum(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Returns the shape of the half of a spectrum that says all of a real picture.
+    """Returns the shape of the half of a spectrum that says all of a real image.
 
     Args:
-        shape: of a picture, with channels.
+        shape: of an image, with channels.
     """
     *rest, width, channels = shape
     return (*rest, width // 2 + 1, channels)
@@ -160,7 +160,7 @@ def to_canvas(spectrum: Any, shape: tuple[int, ...]) -> Any:
 
     Args:
         spectrum: unitary.
-        shape: of a picture, with channels.
+        shape: of an image, with channels.
     """
     axes = tuple(range(len(shape) - 1))
     return jnp.fft.irfftn(spectrum, s=shape[:-1], axes=axes, norm="ortho")
@@ -180,7 +180,7 @@ def total_power(magnitude: np.ndarray, width: int) -> float:
 
     Args:
         magnitude: of the half, `(..., width // 2 + 1)`.
-        width: of the picture.
+        width: of the image.
     """
     twice = np.full(magnitude.shape[-1], 2.0)
     twice[0] = 1

@@ -19,9 +19,9 @@ class FromImage(Parametrization):
 
     Attributes:
         inner: the parametrization.
-        image: one for all pictures, or one for each of them.
+        image: one for all images, or one for each of them.
         noise: how much of the usual random start is added.
-        shape: of one picture.
+        shape: of one image.
     """
 
     inner: Any
@@ -34,7 +34,7 @@ class FromImage(Parametrization):
         if self.image.ndim > len(self.shape) and self.image.shape[0] != count:
             raise ValueError(
                 f"There are {self.image.shape[0]} images to start from, and {count} "
-                "pictures of each unit. Give one image, or one for each picture."
+                "images of each unit. Give one image, or one for each image."
             )
         start = self.inner.inverse(jnp.broadcast_to(self.image, (count, *self.shape)))
         if not self.noise:
@@ -43,11 +43,11 @@ class FromImage(Parametrization):
         return jax.tree.map(lambda s, r: s + self.noise * r, start, random)
 
     def images(self, params: Any) -> Float[Array, "count *shape"]:
-        """Returns the pictures, in [0, 1]."""
+        """Returns the images, in [0, 1]."""
         return self.inner.images(params)
 
     def inverse(self, images: Float[Array, "count *shape"]) -> Any:
-        """Returns parameters whose pictures are the given ones."""
+        """Returns parameters whose images are the given ones."""
         return self.inner.inverse(images)
 
 
@@ -62,9 +62,9 @@ def from_image(
     Args:
         parametrization: one that has an inverse, such as `fourier`.
         image: in [0, 1], of the parametrization's shape; or with one more axis in
-            front, an image for each picture of a unit.
+            front, an image for each image of a unit.
         noise: how much of the usual random start is added, in units of it. Without, all
-            pictures of a unit start the same.
+            images of a unit start the same.
 
     Returns:
         A parametrization with the same parameters. With a sigmoid, black and white

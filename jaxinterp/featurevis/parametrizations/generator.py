@@ -1,7 +1,7 @@
-"""A learned prior: pictures are those that a generator draws.
+"""A learned prior: images are those that a generator draws.
 
-Nothing that the generator cannot draw is found, so the pictures look like what it was
-trained on, whatever the unit wants: the stronger the prior, the less a picture tells of
+Nothing that the generator cannot draw is found, so the images look like what it was
+trained on, whatever the unit wants: the stronger the prior, the less an image tells of
 the unit alone.
 """
 
@@ -31,12 +31,12 @@ class Generator(Parametrization):
     Attributes:
         apply_fn: the generator, from latents to images.
         variables: its weights; they are not optimized.
-        latent_shape: of the latent of one picture.
+        latent_shape: of the latent of one image.
         output_range: what the generator means by black and white.
         bounds: of the latents, two arrays, or `None`.
         scale: standard deviation of the latents at the start.
-        dtype: of latents and pictures.
-        shape: of one picture.
+        dtype: of latents and images.
+        shape: of one image.
     """
 
     apply_fn: ApplyFn = dataclasses.field(metadata={"static": True})
@@ -79,21 +79,21 @@ def generator(
     scale: float = 1.0,
     dtype: Any = jnp.float32,
 ) -> Parametrization:
-    """Parametrizes a picture by the latent of a generator: that of a GAN or a VAE.
+    """Parametrizes an image by the latent of a generator: that of a GAN or a VAE.
 
     Args:
         apply_fn: the generator, `apply_fn(variables, latents) -> images`, both with the
             axis of the batch in front. Its batch norms must use their stored
-            statistics, else a picture depends on those beside it.
+            statistics, else an image depends on those beside it.
         variables: of the generator; they are not optimized.
-        latent_shape: of the latent of one picture.
+        latent_shape: of the latent of one image.
         output_range: what the generator draws for black and for white: `(-1, 1)` after
             a tanh, `(0, 1)` after a sigmoid.
         clip: the bounds of each latent, in which the generator was trained: one number
             for both sides or `(low, high)`; `None` for none. Each may be an array of
             the shape of a latent. The gradient passes through where it clips.
         scale: standard deviation of the normal latents to start from.
-        dtype: of latents and pictures.
+        dtype: of latents and images.
 
     Returns:
         A parametrization without an inverse.

@@ -1,6 +1,6 @@
-"""Pictures with the spectrum of photographs, of which only the phases are optimized.
+"""Images with the spectrum of photographs, of which only the phases are optimized.
 
-What makes an optimized picture look unlike a photograph is mostly in the magnitudes of
+What makes an optimized image look unlike a photograph is mostly in the magnitudes of
 its frequencies: the optimizer puts all it can into few of them. If they are given, no
 step can. Phases hold where things are, so there is still everything to choose.
 """
@@ -39,9 +39,9 @@ class Maco(Canvas):
     """The phases of a canvas's spectrum, with given magnitudes.
 
     Attributes:
-        finish: what makes a picture of the canvas.
+        finish: what makes an image of the canvas.
         magnitude: of the unitary half spectrum.
-        shape: of one picture.
+        shape: of one image.
         is_masked: whether magnitudes may be lowered.
     """
 
@@ -91,7 +91,7 @@ def maco(
     squash: SquashName = "sigmoid",
     dtype: Any = jnp.float32,
 ) -> Parametrization:
-    r"""Parametrizes a picture by its phases alone; the magnitudes are photographs'.
+    r"""Parametrizes an image by its phases alone; the magnitudes are photographs'.
 
     $$x = \sigma(M\, \mathcal F^{-1}[r_f\, e^{i \varphi_f}])$$
 
@@ -101,7 +101,7 @@ def maco(
     are $r_f \cos \varphi_f$.
 
     Args:
-        shape: of one picture, `(height, width, channels)`; or `(length, channels)`, or
+        shape: of one image, `(height, width, channels)`; or `(length, channels)`, or
             that of a volume.
         spectrum: magnitudes that `fit_spectrum` measured on images of this shape, with
             the same color and squash. By default they fall as a power of the
@@ -116,7 +116,7 @@ def maco(
             parameters are `{"phase": ..., "mask": ...}`.
         color: as in `fourier`.
         squash: as in `fourier`.
-        dtype: of parameters and pictures. The transform runs in float32 at least.
+        dtype: of parameters and images. The transform runs in float32 at least.
 
     Returns:
         A parametrization. The published optimizer is `optax.nadam(1.0)`, which is there
@@ -127,18 +127,18 @@ def maco(
 
     Raises:
         ValueError: if the shape, the color or the squash does not exist, or the
-            spectrum is one of pictures of another shape.
+            spectrum is one of images of another shape.
         TypeError: if `dtype` is not one of floats.
 
     Example:
-        >>> picture = maco((25, 30, 3))
-        >>> params = picture.init(jax.random.key(0), 2)
-        >>> params.shape, picture.images(params).shape
+        >>> image = maco((25, 30, 3))
+        >>> params = image.init(jax.random.key(0), 2)
+        >>> params.shape, image.images(params).shape
         ((2, 25, 16, 3), (2, 25, 30, 3))
 
     References:
         Fel et al., 2023, section 3.2 [fel2023unlocking]. They measure magnitudes on the
-        images themselves and standardize the picture before the squash; here they are
+        images themselves and standardize the image before the squash; here they are
         measured before it, so that contrast and mean are the photographs'. Their phases
         start from a normal distribution and are standardized at each step; here they
         start from all angles alike and are taken as they are, since an angle has no
@@ -153,7 +153,7 @@ def maco(
         varying.flat[0] = 0  # the mean
         deviation = math.sqrt(total_power(varying, shape[-2]) / math.prod(shape[:-1]))
         if not deviation:
-            raise ValueError(f"Pictures of one pixel, {shape}, have no phases.")
+            raise ValueError(f"Images of one pixel, {shape}, have no phases.")
         if done.color is not None:  # how much larger channels are than coordinates
             deviation *= float(jnp.linalg.norm(done.color)) / math.sqrt(shape[-1])
         magnitude = contrast / deviation * magnitude
@@ -162,7 +162,7 @@ def maco(
         spectrum = np.asarray(spectrum)
     if spectrum.shape != half_spectrum(shape):
         raise ValueError(
-            f"The spectrum has shape {spectrum.shape}, and that of pictures of shape "
+            f"The spectrum has shape {spectrum.shape}, and that of images of shape "
             f"{shape} is {half_spectrum(shape)}. Fit it to images of that size: resize "
             "them with `jax.image.resize`, then `fit_spectrum(images)`."
         )
@@ -198,7 +198,7 @@ def fit_spectrum(
     Example:
         >>> images = jax.random.uniform(jax.random.key(0), (5, 8, 9, 7))
         >>> spectrum = fit_spectrum(images)
-        >>> picture = maco((8, 9, 7), spectrum=spectrum)
+        >>> image = maco((8, 9, 7), spectrum=spectrum)
 
     References:
         Fel et al., 2023, section 3.2 [fel2023unlocking].

@@ -25,9 +25,9 @@ class Pixels(Canvas):
     """The canvas itself.
 
     Attributes:
-        finish: what makes a picture of it.
+        finish: what makes an image of it.
         scale: standard deviation at the start.
-        shape: of one picture.
+        shape: of one image.
     """
 
     finish: Any
@@ -55,23 +55,23 @@ def pixels(
     scale: float = 0.01,
     dtype: Any = jnp.float32,
 ) -> Parametrization:
-    """Parametrizes a picture by its pixels; for any array of numbers in [0, 1].
+    """Parametrizes an image by its pixels; for any array of numbers in [0, 1].
 
-    Its optima are full of high frequencies; take `fourier` for pictures.
+    Its optima are full of high frequencies; take `fourier` for images.
 
     Args:
-        shape: of one picture, `(..., channels)`.
+        shape: of one image, `(..., channels)`.
         color: `None` for the channels themselves; `"imagenet"`, `"i1i2i3"` or a matrix
             for decorrelated colors, see `fit_color_matrix`.
         squash: what brings values into [0, 1]. `"sigmoid"`; `"clip"` about 1/2, or with
             `color="imagenet"`, which `"auto"` may be, about the mean color of ImageNet,
             (0.48, 0.46, 0.41); it passes the gradient through where it clips. Or
             `"stretch"`, a sigmoid and then the whole range, from the darkest value of
-            the picture to the brightest, as Xplique has it, or `"clip_stretch"`, which
+            the image to the brightest, as Xplique has it, or `"clip_stretch"`, which
             clips as `"clip"` does, without a sigmoid, and then stretches. These two
-            give images back that have the whole range; a picture of one value is gray.
+            give images back that have the whole range; an image of one value is gray.
         scale: standard deviation of the normal noise to start from, before the squash.
-        dtype: of parameters and pictures.
+        dtype: of parameters and images.
 
     Returns:
         A parametrization that has an inverse.

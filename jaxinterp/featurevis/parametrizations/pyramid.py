@@ -1,8 +1,8 @@
-"""A picture as a sum of layers of several resolutions; shared layers for groups.
+"""An image as a sum of layers of several resolutions; shared layers for groups.
 
 A coarse layer moves a whole region with one number, so structures of all sizes grow at
-once. A layer that several pictures have in common keeps them alike, which is what a row
-of pictures from one unit to another needs.
+once. A layer that several images have in common keeps them alike, which is what a row
+of images from one unit to another needs.
 """
 
 import dataclasses
@@ -31,10 +31,10 @@ class Pyramid(Canvas):
     """The layers whose sum is the canvas, the coarsest last.
 
     Attributes:
-        finish: what makes a picture of the canvas.
-        factors: how much smaller each layer is than the picture.
+        finish: what makes an image of the canvas.
+        factors: how much smaller each layer is than the image.
         scale: standard deviation of the parameters at the start.
-        shape: of one picture.
+        shape: of one image.
     """
 
     finish: Any
@@ -76,21 +76,21 @@ def pyramid(
     scale: float = 0.01,
     dtype: Any = jnp.float32,
 ) -> Parametrization:
-    r"""Parametrizes a picture as a Laplacian pyramid: layers of several resolutions.
+    r"""Parametrizes an image as a Laplacian pyramid: layers of several resolutions.
 
     $$x = \sigma\Bigl(M \sum_k \mathrm{up}(z_k)\Bigr)$$
 
-    where $z_k$ is `factors[k]` times smaller than the picture along each spatial axis,
+    where $z_k$ is `factors[k]` times smaller than the image along each spatial axis,
     rounded up, and enlarged linearly.
 
     Args:
-        shape: of one picture, `(height, width, channels)`, or of any rank.
-        factors: how much smaller each layer is. `(8,)` alone is a picture of low
+        shape: of one image, `(height, width, channels)`, or of any rank.
+        factors: how much smaller each layer is. `(8,)` alone is an image of low
             resolution, which cannot show anything finer.
         color: as in `fourier`.
         squash: as in `fourier`.
         scale: standard deviation of the parameters at the start.
-        dtype: of parameters and pictures. Layers are added in float32 at least.
+        dtype: of parameters and images. Layers are added in float32 at least.
 
     Returns:
         A parametrization. Its inverse is exact if 1 is among the factors; without, it
@@ -102,8 +102,8 @@ def pyramid(
         TypeError: if `dtype` is not one of floats.
 
     Example:
-        >>> picture = pyramid((25, 30, 3), factors=(1, 4))
-        >>> params = picture.init(jax.random.key(0), 2)
+        >>> image = pyramid((25, 30, 3), factors=(1, 4))
+        >>> params = image.init(jax.random.key(0), 2)
         >>> [layer.shape for layer in params]
         [(2, 25, 30, 3), (2, 7, 8, 3)]
 

@@ -20,22 +20,22 @@ from jaxinterp.featurevis.parametrizations.pyramid import (
 )
 from jaxinterp.featurevis.pictures import checked_images
 
-# Folded into the key of a unit for what its pictures share; no picture has this number.
+# Folded into the key of a unit for what its images share; no image has this number.
 _SHARED = np.uint32(2**32 - 1)
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
 class Shared(Parametrization):
-    """A parametrization, and layers that the pictures of a group have in common.
+    """A parametrization, and layers that the images of a group have in common.
 
     Attributes:
-        inner: of what each picture has of its own, a `Canvas`.
-        factors: how much smaller each shared layer is than the picture.
+        inner: of what each image has of its own, a `Canvas`.
+        factors: how much smaller each shared layer is than the image.
         anchors: number of places along the group where a shared layer is given.
         is_offset: whether shared layers are moved by half an entry of theirs.
         scale: standard deviation of the shared layers at the start.
-        shape: of one picture.
+        shape: of one image.
     """
 
     inner: Any
@@ -46,7 +46,7 @@ class Shared(Parametrization):
     shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
 
     def init(self, key: Array, count: int) -> Any:
-        """Returns `own` parameters of each picture, and `shared` layers."""
+        """Returns `own` parameters of each image, and `shared` layers."""
         dtype = self.inner.finish.dtype
         keys = jax.random.split(jax.random.fold_in(key, _SHARED), len(self.factors))
         shared = [
@@ -56,7 +56,7 @@ class Shared(Parametrization):
         return {"own": self.inner.init(key, count), "shared": shared}
 
     def images(self, params: Any) -> Float[Array, "count *shape"]:
-        """Returns the pictures, in [0, 1]."""
+        """Returns the images, in [0, 1]."""
         own = jax.vmap(self.inner.canvas)(params["own"])
         weights = jnp.asarray(_hats(self.anchors, len(own)), own.dtype)
         for layer, factor in zip(params["shared"], self.factors, strict=True):
@@ -99,15 +99,15 @@ def shared(
     is_offset: bool = False,
     scale: float = 0.01,
 ) -> Parametrization:
-    r"""Adds layers that all pictures of a unit have in common.
+    r"""Adds layers that all images of a unit have in common.
 
     $$x_j = \sigma\Bigl(M \bigl(c_j
     + \sum_k \mathrm{up}(z_k(j))\bigr)\Bigr)$$
 
-    where $c_j$ is what the given parametrization draws for picture $j$, and $z_k$ a
-    layer `factors[k]` times smaller than the picture. It is the same for all pictures
+    where $c_j$ is what the given parametrization draws for image $j$, and $z_k$ a
+    layer `factors[k]` times smaller than the image. It is the same for all images
     of a unit, or, with several anchors, changes linearly from anchor to anchor, which
-    are spread evenly from the first picture to the last. For a row of pictures between
+    are spread evenly from the first image to the last. For a row of images between
     two units with `interpolate` and `alignment`.
 
     Args:
@@ -115,13 +115,13 @@ def shared(
         factors: how much smaller each shared layer is along each spatial axis.
         anchors: for how many places along the group a layer is given.
         is_offset: whether shared layers are moved by half an entry of theirs, in whole
-            pixels, so that their grids do not begin where those of the pictures' own
+            pixels, so that their grids do not begin where those of the images' own
             layers do.
         scale: standard deviation of the shared layers at the start.
 
     Returns:
-        A parametrization with parameters `own` and `shared`. With several anchors a
-        picture depends on its place in the group and so on the number of pictures. Its
+        A parametrization with parameters `own` and `shared`. With several anchors an
+        image depends on its place in the group and so on the number of images. Its
         inverse leaves nothing to the shared layers.
 
     Raises:
@@ -144,7 +144,7 @@ def shared(
     """
     if not isinstance(parametrization, Canvas):
         raise TypeError(
-            "shared() adds to a picture before its colors and its squash, which "
+            "shared() adds to an image before its colors and its squash, which "
             f"{type(parametrization).__name__} does not let it. Give `fourier`, "
             "`pixels` or `pyramid`; wrap the result in others."
         )
@@ -159,7 +159,7 @@ def shared(
 
 
 def _hats(anchors: int, count: int) -> np.ndarray:
-    """Returns how much of each anchor each picture has, `(count, anchors)`."""
+    """Returns how much of each anchor each image has, `(count, anchors)`."""
     if anchors == 1:
         return np.ones((count, 1))
     places = np.linspace(0, anchors - 1, count)

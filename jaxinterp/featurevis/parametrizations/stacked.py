@@ -1,4 +1,4 @@
-"""Pictures of one unit that are parametrized in different ways."""
+"""Images of one unit that are parametrized in different ways."""
 
 import dataclasses
 import itertools
@@ -16,27 +16,27 @@ from jaxinterp.featurevis.pictures import checked_images
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
 class Stacked(Parametrization):
-    """One parametrization after the other, for the pictures of a group.
+    """One parametrization after the other, for the images of a group.
 
     Attributes:
-        parts: of the pictures, in their order; after the last comes the first.
-        shape: of one picture.
+        parts: of the images, in their order; after the last comes the first.
+        shape: of one image.
     """
 
     parts: tuple[Any, ...]
     shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
 
     def init(self, key: Array, count: int) -> Any:
-        """Returns the parameters of each picture."""
+        """Returns the parameters of each image."""
         keys = [jax.random.fold_in(key, j) for j in range(count)]
         return tuple(part.init(k, 1) for part, k in self._with(keys))
 
     def images(self, params: Any) -> Float[Array, "count *shape"]:
-        """Returns the pictures, in [0, 1]."""
+        """Returns the images, in [0, 1]."""
         return jnp.concatenate([part.images(p) for part, p in self._with(params)])
 
     def inverse(self, images: Float[Array, "count *shape"]) -> Any:
-        """Returns the parameters of each picture."""
+        """Returns the parameters of each image."""
         images = checked_images(images, self.shape)
         return tuple(part.inverse(i) for part, i in self._with(images[:, None]))
 
@@ -45,19 +45,19 @@ class Stacked(Parametrization):
 
 
 def stacked(parametrizations: Iterable[Parametrization]) -> Parametrization:
-    """Parametrizes each picture of a unit in a way of its own, to compare the ways.
+    """Parametrizes each image of a unit in a way of its own, to compare the ways.
 
     Args:
-        parametrizations: of the first, the second, ... picture of each unit, of one
-            shape and dtype. If there are more pictures, it begins again.
+        parametrizations: of the first, the second, ... image of each unit, of one
+            shape and dtype. If there are more images, it begins again.
 
     Returns:
-        A parametrization; give as many pictures as there are parts, `count=`. It has an
+        A parametrization; give as many images as there are parts, `count=`. It has an
         inverse if all have.
 
     Raises:
         TypeError: if something else is given.
-        ValueError: if there are none, or their pictures differ in shape or dtype.
+        ValueError: if there are none, or their images differ in shape or dtype.
 
     Example:
         >>> from jaxinterp.featurevis import fourier, pixels
@@ -78,7 +78,7 @@ def stacked(parametrizations: Iterable[Parametrization]) -> Parametrization:
     if len(kinds) != 1:
         found = sorted(f"{dtype}{list(shape)}" for shape, dtype in kinds)
         raise ValueError(
-            "stacked() takes parametrizations of pictures of one shape and dtype, and "
+            "stacked() takes parametrizations of images of one shape and dtype, and "
             f"was given those of {', '.join(found) or 'none'}."
         )
     return Stacked(parts, parts[0].shape)

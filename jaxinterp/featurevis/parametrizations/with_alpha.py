@@ -1,6 +1,6 @@
-"""Pictures with a channel of opacity: what of a picture matters to the unit.
+"""Images with a channel of opacity: what of an image matters to the unit.
 
-The picture is laid over a background that is new in every step. What the unit does
+The image is laid over a background that is new in every step. What the unit does
 not need may then be transparent, and an objective that also asks for little opacity
 makes it so.
 """
@@ -20,12 +20,12 @@ from jaxinterp.featurevis.pictures import checked_images
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
 class WithAlpha(Parametrization):
-    """A picture and its opacity, each with a parametrization.
+    """An image and its opacity, each with a parametrization.
 
     Attributes:
-        picture: parametrization of the channels of color.
+        image: parametrization of the channels of color.
         opacity: parametrization of one channel.
-        shape: of one picture with its opacity.
+        shape: of one image with its opacity.
     """
 
     picture: Any
@@ -33,7 +33,7 @@ class WithAlpha(Parametrization):
     shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
 
     def init(self, key: Array, count: int) -> Any:
-        """Returns the parameters of `picture` and of `opacity`."""
+        """Returns the parameters of `image` and of `opacity`."""
         for_picture, for_opacity = jax.random.split(key)
         return {
             "picture": self.picture.init(for_picture, count),
@@ -41,13 +41,13 @@ class WithAlpha(Parametrization):
         }
 
     def images(self, params: Any) -> Float[Array, "count *shape"]:
-        """Returns the pictures, the opacity in the last channel."""
+        """Returns the images, the opacity in the last channel."""
         picture = self.picture.images(params["picture"])
         opacity = self.opacity.images(params["opacity"])
         return jnp.concatenate([picture, opacity.astype(picture.dtype)], axis=-1)
 
     def inverse(self, images: Float[Array, "count *shape"]) -> Any:
-        """Returns parameters whose pictures are the given ones."""
+        """Returns parameters whose images are the given ones."""
         images = checked_images(images, self.shape)
         return {
             "picture": self.picture.inverse(images[..., :-1]),
@@ -60,22 +60,22 @@ def with_alpha(
 ) -> Parametrization:
     """Adds a channel of opacity, the last.
 
-    Put `collapse_alpha()` before the other transforms: the model sees the picture over
+    Put `collapse_alpha()` before the other transforms: the model sees the image over
     a background.
 
     Args:
-        parametrization: of the picture.
+        parametrization: of the image.
         opacity: a parametrization of its opacity, of one channel; `fourier` by default.
 
     Returns:
-        A parametrization whose pictures have one channel more, 1 where they are opaque.
+        A parametrization whose images have one channel more, 1 where they are opaque.
 
     Raises:
         ValueError: if the opacity is of another size, or has more than one channel.
 
     Example:
-        >>> picture = with_alpha(fourier((8, 9, 3)))
-        >>> picture.images(picture.init(jax.random.key(0), 2)).shape
+        >>> image = with_alpha(fourier((8, 9, 3)))
+        >>> image.images(image.init(jax.random.key(0), 2)).shape
         (2, 8, 9, 4)
 
     References:
@@ -92,7 +92,7 @@ def with_alpha(
         opacity = fourier(wanted, dtype=drawn.dtype)
     if opacity.shape != wanted:
         raise ValueError(
-            f"The opacity of pictures of shape {parametrization.shape} has shape "
+            f"The opacity of images of shape {parametrization.shape} has shape "
             f"{wanted}, and the one that was given has {opacity.shape}. Write "
             f"`opacity=fourier({wanted})`."
         )

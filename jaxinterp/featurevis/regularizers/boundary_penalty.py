@@ -10,20 +10,21 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinterp.checks import checked_integer, real_number
-from jaxinterp.featurevis.regularizers.axes import (
+from jaxinterp.featurevis.regularizers.neighbors import (
     along,
     blurred,
     check_spatial,
+    in_full,
     spatial_axes,
+    total,
 )
-from jaxinterp.featurevis.regularizers.norms import in_full, total
 from jaxinterp.objectives.objective import Objective, Shapes, View
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
 class BoundaryPenalty(Objective):
-    """What happens near the border of a picture.
+    """What happens near the border of an image.
 
     Attributes:
         width: of the border.
@@ -42,13 +43,13 @@ class BoundaryPenalty(Objective):
             if self.weights.shape[1:-1] != shapes.image[:-1]:
                 raise ValueError(
                     "boundary_penalty(where=...) has a weight for each place of a "
-                    f"picture, {shapes.image[:-1]}, and was given "
+                    f"image, {shapes.image[:-1]}, and was given "
                     f"{self.weights.shape[1:-1]}."
                 )
             return self
         if 2 * self.width >= min(shapes.image[:-1]):
             raise ValueError(
-                f"boundary_penalty(width={self.width}) leaves nothing of a picture "
+                f"boundary_penalty(width={self.width}) leaves nothing of an image "
                 f"{shapes.image} within its border. Write a width below "
                 f"{min(shapes.image[:-1]) / 2:g}."
             )
@@ -72,7 +73,7 @@ class BoundaryPenalty(Objective):
 def boundary_penalty(
     width: int = 20, constant: float = 0.5, *, where: Any = None
 ) -> Objective:
-    r"""Keeps the border $B$ of a picture calm.
+    r"""Keeps the border $B$ of an image calm.
 
     $$\sum_{i \in B} (\mathrm{blur}(x) - x)_i^2 + 0.8\,(x_i - c)^2$$
 
@@ -90,8 +91,8 @@ def boundary_penalty(
     Raises:
         TypeError: if the constant is no number.
         ValueError: if the width is no integer from 1; where it is used, if it leaves
-            nothing of the picture, `where` has another shape than its places, or
-            pictures have no axis but the channels.
+            nothing of the image, `where` has another shape than its places, or
+            images have no axis but the channels.
 
     Example:
         >>> from jaxinterp.objectives.objective import View

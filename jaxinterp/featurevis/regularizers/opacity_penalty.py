@@ -1,5 +1,7 @@
 """A penalty on how much of an image is opaque."""
 
+from __future__ import annotations
+
 import dataclasses
 from typing import Any
 
@@ -12,10 +14,10 @@ from jaxinterp.objectives.objective import Objective, View
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
 class OpacityPenalty(Objective):
-    """The mean opacity of a picture."""
+    """The mean opacity of an image."""
 
     def __call__(self, view: View) -> Any:
-        """Returns the mean of the last channel."""
+        """Returns the mean of the last channel of each image."""
         alpha = view.images[..., -1].astype(jnp.float32)
         return alpha.mean(axis=tuple(range(1, alpha.ndim)))
 
@@ -23,7 +25,7 @@ class OpacityPenalty(Objective):
 def opacity_penalty() -> Objective:
     r"""Penalizes opacity, so that only what a unit needs is left: $\overline{\alpha}$.
 
-    For the pictures of `with_alpha`: `channel("mixed4a", 3) - 5 * opacity_penalty()`.
+    For the images of `with_alpha`: `channel("mixed4a", 3) - 5 * opacity_penalty()`.
 
     Returns:
         A penalty in [0, 1].

@@ -1,10 +1,10 @@
-"""Pictures of a known kind, to ask a unit about one property at a time.
+"""Images of a known kind, to ask a unit about one property at a time.
 
-Every function draws one picture for each entry of its parameters, which broadcast
-against one another: 8 orientations `(8, 1)` and 5 frequencies `(5,)` make pictures `(8,
+Every function draws one image for each entry of its parameters, which broadcast
+against one another: 8 orientations `(8, 1)` and 5 frequencies `(5,)` make images `(8,
 5, height, width, channels)`. Places $(x, y)$ are in pixels from the middle of the
-picture, $x$ to the right and $y$ downwards; angles are in radians, from $x$ towards
-$y$. Edges are drawn to a fraction of a pixel, so that a picture changes smoothly with
+image, $x$ to the right and $y$ downwards; angles are in radians, from $x$ towards
+$y$. Edges are drawn to a fraction of a pixel, so that an image changes smoothly with
 its parameters.
 """
 
@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 
 from jaxinterp.checks import is_traced
 
-# One number for each picture, or one for all.
+# One number for each image, or one for all.
 Number = Any
 
 Shape = tuple[int, int, int]
@@ -48,13 +48,13 @@ def gratings(
             upright at 0 and lie at $\pi / 2$.
         frequency: $f$, in cycles a pixel, up to 0.5.
         phase: $\varphi$, in radians; at 0 the middle is bright.
-        shape: of a picture.
+        shape: of an image.
         contrast: $c$, between 0 and 1.
         width: $\sigma$, in pixels; by default there is no window.
-        dtype: of the pictures.
+        dtype: of the images.
 
     Returns:
-        Grey pictures in [0, 1].
+        Grey images in [0, 1].
 
     Raises:
         ValueError: if the shape is no `(height, width, channels)`.
@@ -88,16 +88,16 @@ def dots(
     """Draws a disc on a ground.
 
     Args:
-        x: of its middle, pixels to the right of that of the picture.
+        x: of its middle, pixels to the right of that of the image.
         y: pixels downwards.
         radius: in pixels.
-        shape: of a picture.
+        shape: of an image.
         color: of the disc in [0, 1], one number or one for each channel.
         background: likewise, of what is around it.
-        dtype: of the pictures.
+        dtype: of the images.
 
     Returns:
-        Pictures in [0, 1].
+        Images in [0, 1].
 
     Raises:
         ValueError: if the shape or a color does not fit.
@@ -124,16 +124,16 @@ def blobs(
     r"""Draws a soft dot: its color fades as $e^{-d^2 / 2 \sigma^2}$ with the distance.
 
     Args:
-        x: of its middle, pixels to the right of that of the picture.
+        x: of its middle, pixels to the right of that of the image.
         y: pixels downwards.
         width: $\sigma$, in pixels.
-        shape: of a picture.
+        shape: of an image.
         color: of the middle in [0, 1], one number or one for each channel.
         background: likewise, of what is far away.
-        dtype: of the pictures.
+        dtype: of the images.
 
     Returns:
-        Pictures in [0, 1].
+        Images in [0, 1].
 
     Raises:
         ValueError: if the shape or a color does not fit.
@@ -167,15 +167,15 @@ def bars(
             upright at 0.
         width: across, in pixels.
         length: along, in pixels; from border to border by default.
-        x: of its middle, pixels to the right of that of the picture.
+        x: of its middle, pixels to the right of that of the image.
         y: pixels downwards.
-        shape: of a picture.
+        shape: of an image.
         color: of the bar in [0, 1], one number or one for each channel.
         background: likewise, of what is around it.
-        dtype: of the pictures.
+        dtype: of the images.
 
     Returns:
-        Pictures in [0, 1].
+        Images in [0, 1].
 
     Raises:
         ValueError: if the shape or a color does not fit.
@@ -212,23 +212,23 @@ def corners(
         angle: between the edges, above 0 and up to pi, where they are one edge.
         radius: of the circle that the edges touch instead of meeting, in pixels.
         x: of the tip that it would have if sharp, pixels to the right of the middle of
-            the picture.
+            the image.
         y: pixels downwards.
-        shape: of a picture.
+        shape: of an image.
         color: of the corner in [0, 1], one number or one for each channel.
         background: likewise, of what is around it.
-        dtype: of the pictures.
+        dtype: of the images.
 
     Returns:
-        Pictures in [0, 1].
+        Images in [0, 1].
 
     Raises:
         ValueError: if the shape or a color does not fit, an angle is not in that range,
             or a radius is negative.
 
     Example:
-        >>> picture = corners(math.pi / 4, shape=(4, 4, 1), background=0)[..., 0]
-        >>> print(picture.round(1))
+        >>> image = corners(math.pi / 4, shape=(4, 4, 1), background=0)[..., 0]
+        >>> print(image.round(1))
         [[0. 0. 0. 0.]
          [0. 0. 0. 0.]
          [0. 0. 1. 1.]
@@ -275,12 +275,12 @@ def checkerboards(
     Args:
         size: side of a field, in pixels.
         orientation: by which it is turned, in radians.
-        shape: of a picture.
+        shape: of an image.
         contrast: between 0 and 1.
-        dtype: of the pictures.
+        dtype: of the images.
 
     Returns:
-        Grey pictures in [0, 1].
+        Grey images in [0, 1].
 
     Raises:
         ValueError: if the shape is no `(height, width, channels)`.
@@ -305,14 +305,14 @@ def checkerboards(
 
 
 def _canvas(shape: Shape, dtype: Any, *parameters: Number) -> list[Any]:
-    """Returns x and y of the pixels, and parameters; all broadcast to the pictures.
+    """Returns x and y of the pixels, and parameters; all broadcast to the images.
 
     The last two axes are the rows and columns, in front of them are those of the
     parameters.
     """
     if len(shape) != 3 or min(shape) < 1:
         raise ValueError(
-            f"`shape` is that of a picture, (height, width, channels), and is {shape}."
+            f"`shape` is that of an image, (height, width, channels), and is {shape}."
         )
     height, width, _ = shape
     dtype = jnp.promote_types(dtype, jnp.float32)  # half of one cannot count pixels

@@ -36,17 +36,17 @@ def tuning_curve(
         objective: of one or many units, or a string for it: `channel("Conv_0")`, or
             `"Conv_0:*"`, is all channels of a layer.
         variables: of the model.
-        stimuli: pictures, with an axis in front for each parameter that is varied.
+        stimuli: images, with an axis in front for each parameter that is varied.
         axes: how many such axes there are.
-        batch_size: how many pictures to take at once; all of them by default.
-        preprocess: from pictures to inputs of the model; nothing by default.
+        batch_size: how many images to take at once; all of them by default.
+        preprocess: from images to inputs of the model; nothing by default.
 
     Returns:
         Scores with the axes of the parameters, in the units of the objective.
 
     Raises:
         AddressError: if the model has no such site.
-        ValueError: if `stimuli` has no picture or no such axes, or `batch_size` is not
+        ValueError: if `stimuli` has no image or no such axes, or `batch_size` is not
             positive.
 
     Example:
@@ -61,7 +61,7 @@ def tuning_curve(
     """
     if axes < 0 or stimuli.ndim <= axes or not stimuli.size:
         raise ValueError(
-            f"`stimuli` has {axes} axes of parameters and then those of a picture, and "
+            f"`stimuli` has {axes} axes of parameters and then those of an image, and "
             f"its shape is {tuple(stimuli.shape)}. Write `axes=` for their number."
         )
     if batch_size is not None:

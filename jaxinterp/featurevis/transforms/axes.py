@@ -10,7 +10,7 @@ from jaxinterp.checks import is_integer
 from jaxinterp.featurevis.transforms.transform import Fill
 from jaxinterp.featurevis.transforms.warp import Size
 
-# A size, or the side of a picture that is equally long along all axes.
+# A size, or the side of an image that is equally long along all axes.
 Target = int | Size
 
 
@@ -27,7 +27,7 @@ def checked_target(name: str, value: Any) -> Target:
     given = tuple(value) if isinstance(value, (tuple, list)) else (value,)
     if not given or not all(map(is_integer, given)) or min(given) < 1:
         raise ValueError(
-            f"{name}() takes a size in pixels, (height, width) of a picture, or one "
+            f"{name}() takes a size in pixels, (height, width) of an image, or one "
             f"side for all axes, and was given {value!r}."
         )
     if isinstance(value, (tuple, list)):
@@ -50,14 +50,14 @@ def in_axes(name: str, target: Target, size: Size) -> Size:
         return (target,) * len(size)
     if len(target) != len(size):
         raise ValueError(
-            f"{name}({target}) is for pictures of {len(target)} axes beside that of "
+            f"{name}({target}) is for images of {len(target)} axes beside that of "
             f"the channels, and was given one of {len(size)}: {size}."
         )
     return target
 
 
 def checked_fill(fill: Any) -> Fill:
-    """Returns what is seen outside of a picture.
+    """Returns what is seen outside of an image.
 
     Args:
         fill: what was given.
@@ -70,7 +70,7 @@ def checked_fill(fill: Any) -> Fill:
     is_number = isinstance(fill, numbers.Real) and not isinstance(fill, bool)
     if not is_number or not math.isfinite(float(fill)):
         raise ValueError(
-            "Outside a picture is a brightness such as 0.5, or 'edge', 'reflect' or "
+            "Outside an image is a brightness such as 0.5, or 'edge', 'reflect' or "
             f"'random'; fill={fill!r} was given."
         )
     return float(fill)

@@ -49,7 +49,7 @@ def blur(
     """Blurs with a Gaussian of random width, along all axes but the last.
 
     Near the border, the weights of the pixels that there are still add up to 1, so a
-    constant picture stays constant.
+    constant image stays constant.
 
     Args:
         low: the smallest standard deviation in pixels; without `high` the only one.
@@ -58,7 +58,7 @@ def blur(
         distribution: as in `scale`, of the standard deviation.
 
     Returns:
-        A transform that keeps the size. Time grows with the side of the picture times
+        A transform that keeps the size. Time grows with the side of the image times
         the number of its pixels, whatever the width of the Gaussian.
 
     Raises:

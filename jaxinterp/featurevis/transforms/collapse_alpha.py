@@ -19,13 +19,13 @@ from jaxinterp.featurevis.transforms.transform import Transform
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
 class CollapseAlpha(Transform):
-    """Lays a picture over a background, by its opacity.
+    """Lays an image over a background, by its opacity.
 
     Attributes:
-        background: what lies behind; `None` for a new random picture each time.
-        matrix: of the random picture's colors, if one was given.
+        background: what lies behind; `None` for a new random image each time.
+        matrix: of the random image's colors, if one was given.
         color: else the name of one, or `None`.
-        sd: standard deviation of the random picture's parameters.
+        sd: standard deviation of the random image's parameters.
         decay: exponent of its frequencies.
     """
 
@@ -38,7 +38,7 @@ class CollapseAlpha(Transform):
     def __call__(
         self, key: Array, image: Float[Array, "*axes with_alpha"]
     ) -> Float[Array, "*axes channels"]:
-        """Returns the picture without its last channel, laid over the background."""
+        """Returns the image without its last channel, laid over the background."""
         picture, opacity = image[..., :-1], image[..., -1:]
         behind = self.background
         if behind is None:
@@ -54,7 +54,7 @@ class CollapseAlpha(Transform):
             scale=self.sd,
             dtype=picture.dtype,
         )
-        assert isinstance(noise, PerImage), "fourier pictures have nothing in common"
+        assert isinstance(noise, PerImage), "fourier images have nothing in common"
         return noise.image(noise.init_one(key))
 
 
@@ -65,24 +65,24 @@ def collapse_alpha(
     color: Color = "auto",
     background: Float[Array | np.ndarray, "..."] | float | None = None,
 ) -> Transform:
-    r"""Lays pictures over a background, random in every step or given.
+    r"""Lays images over a background, random in every step or given.
 
     $$x = \alpha\, p + (1 - \alpha)\, b$$
 
-    where $p$ is the picture, $\alpha$ its last channel and $b$ the background. If it
+    where $p$ is the image, $\alpha$ its last channel and $b$ the background. If it
     were always the same, the optimizer would make use of it. Values are mixed as they
     are stored, without undoing the gamma of screens.
 
     Args:
-        sd: standard deviation of the parameters of the random background, a picture of
+        sd: standard deviation of the parameters of the random background, an image of
             `fourier`; 0 is gray.
         decay: exponent of the background's frequencies.
         color: of the background, as in `fourier`.
-        background: what lies behind instead of a random picture, in [0, 1]; broadcast
-            against the picture.
+        background: what lies behind instead of a random image, in [0, 1]; broadcast
+            against the image.
 
     Returns:
-        A transform from pictures with opacity to pictures without.
+        A transform from images with opacity to images without.
 
     Raises:
         ValueError: if `sd` is negative, or the background is not in [0, 1].

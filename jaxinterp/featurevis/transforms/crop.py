@@ -97,10 +97,10 @@ class CropOrPad(Affine):
 
 
 def jitter(pixels: int) -> Affine:
-    """Moves the picture at random by whole pixels, and cuts off what may be missing.
+    """Moves the image at random by whole pixels, and cuts off what may be missing.
 
     All windows of the smaller size are equally likely, as in lucid: `(pixels + 1)**2`
-    of a picture.
+    of an image.
 
     Args:
         pixels: by how much the size shrinks.
@@ -139,7 +139,7 @@ def crop(size: int | Size) -> Affine:
 
 
 def crop_or_pad(size: int | Size | None = None, *, fill: Fill = 0.5) -> Affine:
-    """Shows the middle of the picture at a fixed size, with a border if it is smaller.
+    """Shows the middle of the image at a fixed size, with a border if it is smaller.
 
     Args:
         size: of the view, or its side; by default that of the image that was given to

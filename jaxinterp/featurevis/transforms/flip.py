@@ -29,7 +29,7 @@ class Flip(Affine):
         """Returns the reflection, or nothing."""
         if self.axis >= len(size):
             raise ValueError(
-                f"flip({self.axis}) reverses an axis that a picture of size {size} "
+                f"flip({self.axis}) reverses an axis that an image of size {size} "
                 f"does not have. Write `flip({len(size) - 1})` for its last."
             )
         sign = jnp.where(jax.random.bernoulli(key, self.probability), -1, 1)
@@ -39,10 +39,10 @@ class Flip(Affine):
 
 
 def flip(axis: int = 1, *, probability: float = 0.5) -> Affine:
-    """Mirrors the picture at random.
+    """Mirrors the image at random.
 
     Args:
-        axis: the one that is reversed: 0 exchanges top and bottom of a picture, 1 left
+        axis: the one that is reversed: 0 exchanges top and bottom of an image, 1 left
             and right; 0 reverses a signal.
         probability: of doing so.
 
@@ -51,11 +51,11 @@ def flip(axis: int = 1, *, probability: float = 0.5) -> Affine:
 
     Raises:
         ValueError: if the axis is no integer from 0, or the probability is not in
-            [0, 1]; if the picture has no such axis.
+            [0, 1]; if the image has no such axis.
 
     Example:
-        >>> picture = jnp.array([[[1.0], [2.0]]])
-        >>> flip(probability=1.0)(jax.random.key(0), picture).tolist()
+        >>> image = jnp.array([[[1.0], [2.0]]])
+        >>> flip(probability=1.0)(jax.random.key(0), image).tolist()
         [[[2.0], [1.0]]]
     """
     axis = checked_integer("axis", axis, 0, call="flip")

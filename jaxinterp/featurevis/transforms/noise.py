@@ -36,7 +36,7 @@ class Noise(Transform):
 
 
 def noise(normal: float = 0.0, *, uniform: float = 0.0) -> Transform:
-    """Adds noise to every entry of the picture, which may then leave [0, 1].
+    """Adds noise to every entry of the image, which may then leave [0, 1].
 
     Args:
         normal: standard deviation of a Gaussian part.

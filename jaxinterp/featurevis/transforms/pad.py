@@ -32,7 +32,7 @@ class Pad(Affine):
 
 
 def pad(width: int, *, fill: Fill = 0.5) -> Affine:
-    """Adds a border, so that what moves out of sight later was none of the picture.
+    """Adds a border, so that what moves out of sight later was none of the image.
 
     Args:
         width: in pixels, on each side.

@@ -1,4 +1,4 @@
-"""A number that is drawn anew for every picture: from a range, a list, a function."""
+"""A number that is drawn anew for every image: from a range, a list, a function."""
 
 from __future__ import annotations
 

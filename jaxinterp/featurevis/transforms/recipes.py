@@ -19,18 +19,18 @@ from jaxinterp.featurevis.transforms.warp import Size
 def lucid_transforms(*, keep_size: bool = True) -> Transform:
     """Returns the standard transforms of lucid: zooms of 10 %, turns of 10 degrees.
 
-    Lucid's own view is 12 pixels larger than the picture, all of them border; here they
+    Lucid's own view is 12 pixels larger than the image, all of them border; here they
     are cut off, so that a model of one size can be shown it. A zoom resizes in lucid,
     and keeps the size here; a corner that a turn uncovers is black in lucid, and gray.
 
     Args:
-        keep_size: whether the view has the size of the picture.
+        keep_size: whether the view has the size of the image.
 
     Returns:
         A transform.
 
     Raises:
-        ValueError: if it is given what is no picture; a volume has three planes to
+        ValueError: if it is given what is no image; a volume has three planes to
             turn in, and a signal none.
 
     Example:
@@ -58,10 +58,10 @@ def distill_transforms() -> Transform:
     A zoom keeps the size here, as it does in all our recipes.
 
     Returns:
-        A transform that keeps the size of the picture.
+        A transform that keeps the size of the image.
 
     Raises:
-        ValueError: if it is given what is no picture; a volume has three planes to
+        ValueError: if it is given what is no image; a volume has three planes to
             turn in, and a signal none.
 
     Example:
@@ -69,7 +69,7 @@ def distill_transforms() -> Transform:
         (32, 24, 3)
 
     References:
-        Olah et al., 2017, the footnote on how the pictures were made
+        Olah et al., 2017, the footnote on how the images were made
         [olah2017feature].
     """
     return compose(
@@ -85,13 +85,13 @@ def distill_transforms() -> Transform:
 
 
 def atlas_transforms() -> Transform:
-    """Returns the transforms of activation atlases: small pictures, mostly jitter.
+    """Returns the transforms of activation atlases: small images, mostly jitter.
 
     Returns:
-        A transform that keeps the size of the picture.
+        A transform that keeps the size of the image.
 
     Raises:
-        ValueError: if it is given what is no picture; a volume has three planes to
+        ValueError: if it is given what is no image; a volume has three planes to
             turn in, and a signal none.
 
     Example:
@@ -118,13 +118,13 @@ def atlas_transforms() -> Transform:
 def captum_transforms() -> Transform:
     """Returns the transforms of captum's branch for optimization: many small moves.
 
-    Each moves the picture by up to 4 pixels to any side, and mirrors it at its border.
+    Each moves the image by up to 4 pixels to any side, and mirrors it at its border.
 
     Returns:
-        A transform that keeps the size of the picture.
+        A transform that keeps the size of the image.
 
     Raises:
-        ValueError: if it is given what is no picture; a volume has three planes to
+        ValueError: if it is given what is no image; a volume has three planes to
             turn in, and a signal none.
 
     Example:
@@ -132,7 +132,7 @@ def captum_transforms() -> Transform:
         (64, 80, 3)
 
     References:
-        captum, branch `optim-wip`, `TransformationRobustness`, where pictures that are
+        captum, branch `optim-wip`, `TransformationRobustness`, where images that are
         reduced become smaller; here they keep their size, with gray around.
     """
     angles = [*_degrees(-20, 20), *_degrees(-10, 10), *_degrees(-5, 5), *[0.0] * 5]
@@ -154,10 +154,10 @@ def xplique_transforms(size: int) -> Transform:
     """Returns the transforms of Xplique: boxes of 40 % of the sides, magnified.
 
     Args:
-        size: side of the picture, by a sixteenth of which it is moved.
+        size: side of the image, by a sixteenth of which it is moved.
 
     Returns:
-        A transform that keeps the size of the picture.
+        A transform that keeps the size of the image.
 
     Raises:
         ValueError: if the size is no integer of at least 16.
@@ -168,7 +168,7 @@ def xplique_transforms(size: int) -> Transform:
 
     References:
         Xplique, `features_visualizations/transformations.py`,
-        `generate_standard_transformations`. A picture that is reduced becomes smaller
+        `generate_standard_transformations`. An image that is reduced becomes smaller
         there; here it keeps its size, with its mirror image around.
     """
     unit = checked_integer("size", size, 16, call="xplique_transforms") // 16
@@ -192,15 +192,15 @@ def maco_crops(
     sides: tuple[float, float] = (0.5, 0.05),
     noise_level: float = 0.08,
 ) -> Transform:
-    """Returns the noisy random boxes under which MACO optimizes a picture.
+    """Returns the noisy random boxes under which MACO optimizes an image.
 
     Each step averages over many of them, 32 in the paper: ask `maximize` for as many
-    `samples`. Departing from the published code, boxes do not reach out of the picture.
+    `samples`. Departing from the published code, boxes do not reach out of the image.
 
     Args:
         size: of what the model is shown, or its side.
         sides: mean side of the boxes at the first and at the last step, as shares of
-            the picture's.
+            the image's.
         noise_level: standard deviation of the Gaussian, and width of the uniform noise
             that is added to it.
 

@@ -1,4 +1,4 @@
-"""An affine transform: the whole picture at a fixed size."""
+"""An affine transform: the whole image at a fixed size."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jaxinterp.featurevis.transforms.warp import Move, Size
 
 @dataclasses.dataclass(frozen=True)
 class Resize(Affine):
-    """The whole picture at a fixed size.
+    """The whole image at a fixed size.
 
     Attributes:
         target: that size, or its side.
@@ -44,7 +44,7 @@ class Resize(Affine):
 
 
 def resize(size: int | Size) -> Affine:
-    """Shows the whole picture at a fixed size, between its pixels.
+    """Shows the whole image at a fixed size, between its pixels.
 
     Pixels are areas, as in `jax.image.resize(..., "linear", antialias=False)`: what is
     reduced is not smoothed first.
@@ -59,8 +59,8 @@ def resize(size: int | Size) -> Affine:
         ValueError: if it is no size; if the image has another number of axes.
 
     Example:
-        >>> picture = jnp.array([[[0.0], [1.0]]])
-        >>> resize((1, 4))(jax.random.key(0), picture)[0, :, 0].tolist()
+        >>> image = jnp.array([[[0.0], [1.0]]])
+        >>> resize((1, 4))(jax.random.key(0), image)[0, :, 0].tolist()
         [0.0, 0.25, 0.75, 1.0]
     """
     return Resize(checked_target("resize", size))

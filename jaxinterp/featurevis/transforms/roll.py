@@ -31,7 +31,7 @@ class Roll(Transform):
 
 
 def roll(pixels: int) -> Transform:
-    """Shifts the picture at random; what leaves on one side comes in on the other.
+    """Shifts the image at random; what leaves on one side comes in on the other.
 
     Args:
         pixels: the largest shift along each axis but the last, either way.

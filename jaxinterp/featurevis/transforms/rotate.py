@@ -1,4 +1,4 @@
-"""An affine transform: a turn, of a picture or of two axes of a volume."""
+"""An affine transform: a turn, of an image or of two axes of a volume."""
 
 from __future__ import annotations
 
@@ -70,15 +70,15 @@ class Rotate(Affine):
             return 0, 1
         if self.axes is None:
             raise ValueError(
-                "rotate() turns one picture, (height, width, channels), and was given "
+                "rotate() turns one image, (height, width, channels), and was given "
                 f"{len(size)} axes beside that of the channels: {size}.\nFor a batch "
                 "write `jax.vmap(transform)(keys, images)`; for a volume which axes "
                 "turn, `rotate(-5.0, 5.0, axes=(0, 1))`. A signal cannot turn, and "
-                "lucid's, Distill's and similar recipes turn pictures."
+                "lucid's, Distill's and similar recipes turn images."
             )
         if len(size) > 3:
             raise ValueError(
-                "rotate() turns pictures and volumes, of two axes or three beside that "
+                "rotate() turns images and volumes, of two axes or three beside that "
                 f"of the channels, and was given {len(size)}: {size}."
             )
         if max(self.axes) >= len(size):
@@ -98,7 +98,7 @@ def rotate(
     fill: Fill = 0.5,
     axes: tuple[int, int] | None = None,
 ) -> Affine:
-    """Turns the picture about its middle at random.
+    """Turns the image about its middle at random.
 
     Args:
         low: the smallest angle in degrees, counterclockwise; without `high` the only.
@@ -107,8 +107,8 @@ def rotate(
             as likely.
         distribution: as in `scale`, of the angle.
         fill: what is seen outside, as in `pad`.
-        axes: the two that turn, of a volume, or of a picture: counterclockwise as seen
-            with the first downward and the second to the right. For pictures `(0, 1)`
+        axes: the two that turn, of a volume, or of an image: counterclockwise as seen
+            with the first downward and the second to the right. For images `(0, 1)`
             is meant without; `(1, 0)` turns the other way.
 
     Returns:
@@ -118,12 +118,12 @@ def rotate(
         TypeError: if the distribution is no function from a key to one float.
         ValueError: if the angles are said in neither or both ways, or there is no such
             fill; if a distribution has no range; if the axes are no two, or what is
-            turned does not have them, or more than three; if it is no picture, and none
+            turned does not have them, or more than three; if it is no image, and none
             are given.
 
     Example:
-        >>> picture = jnp.arange(9.0).reshape(3, 3, 1)
-        >>> rotate(90.0)(jax.random.key(0), picture)[:, :, 0].tolist()
+        >>> image = jnp.arange(9.0).reshape(3, 3, 1)
+        >>> rotate(90.0)(jax.random.key(0), image)[:, :, 0].tolist()
         [[2.0, 5.0, 8.0], [1.0, 4.0, 7.0], [0.0, 3.0, 6.0]]
     """
     angle = chance("rotate", low, high, choices, distribution)

@@ -66,10 +66,10 @@ def scale(
             there is no such fill; if a distribution has no range.
 
     Example:
-        >>> picture = jnp.ones((3, 3, 1))
-        >>> scale(0.5)(jax.random.key(0), picture)[1, :, 0].tolist()
+        >>> image = jnp.ones((3, 3, 1))
+        >>> scale(0.5)(jax.random.key(0), image)[1, :, 0].tolist()
         [0.5, 1.0, 0.5]
-        >>> scale(choices=[0.95, 1.0, 1.05])(jax.random.key(0), picture).shape
+        >>> scale(choices=[0.95, 1.0, 1.05])(jax.random.key(0), image).shape
         (3, 3, 1)
         >>> zoom = scale(
         ...     0.8, 1.25, distribution=lambda key: 1 + 0.1 * jax.random.normal(key))

@@ -1,4 +1,4 @@
-"""The picture as the texture of an object in space, seen from a random side."""
+"""The image as the texture of an object in space, seen from a random side."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jaxinterp.featurevis.transforms.transform import Transform
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
 class TextureViews(Transform):
-    """One of several views of an object, painted with the picture.
+    """One of several views of an object, painted with the image.
 
     Attributes:
         coordinates: where in the texture each pixel of each view lies, `(views, height,
@@ -31,7 +31,7 @@ class TextureViews(Transform):
         """Returns the view."""
         if jnp.ndim(image) != 3 or not jnp.issubdtype(image.dtype, jnp.floating):
             raise ValueError(
-                "A texture is a picture of floats, (height, width, channels); "
+                "A texture is an image of floats, (height, width, channels); "
                 f"{image.dtype}{list(jnp.shape(image))} was given."
             )
         index = jax.random.randint(key, (), 0, self.coordinates.shape[0], jnp.int32)
@@ -42,7 +42,7 @@ class TextureViews(Transform):
 
 
 def texture_views(coordinates: Any, *, fill: float = 0.5) -> Transform:
-    r"""Shows the picture as the texture of an object, from one of several sides.
+    r"""Shows the image as the texture of an object, from one of several sides.
 
     $$z(p) = \sum_q \Lambda\big((w u_p - \tfrac12,\; h (1 - v_p) - \tfrac12) - q\big)
       \, x(q), \qquad \Lambda(d) = \prod_i \max(1 - |d_i|, 0)$$

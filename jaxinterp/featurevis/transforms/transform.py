@@ -1,4 +1,4 @@
-"""Transforms: random views of a picture, so that it must please in all of them.
+"""Transforms: random views of an image, so that it must please in all of them.
 
 A transform is `(key, image) -> image`, for one image `(height, width, channels)`, or a
 signal or a volume, with any number of axes beside that of the channels. Its sizes are
@@ -20,7 +20,7 @@ from jaxinterp.featurevis.transforms import warp
 from jaxinterp.featurevis.transforms.warp import Move, Size
 from jaxinterp.loop.static import hashable
 
-# What is seen outside a picture: a brightness, its nearest pixel, its mirror image, or
+# What is seen outside an image: a brightness, its nearest pixel, its mirror image, or
 # a random color.
 Fill = float | Literal["edge", "reflect", "random"]
 
@@ -56,7 +56,7 @@ class Affine(Transform):
     """A transform that moves pixels by an affine map, and adds what lies outside.
 
     Attributes:
-        fill: what is seen outside the picture.
+        fill: what is seen outside the image.
     """
 
     fill: Fill = 0.5
@@ -269,7 +269,7 @@ def _check_image(image: Any) -> None:
     is_float = jnp.issubdtype(image.dtype, jnp.floating)
     if image.ndim < 2 or not is_float or not image.size:
         raise ValueError(
-            "Pictures are moved one at a time, floats of shape (height, width, "
+            "Images are moved one at a time, floats of shape (height, width, "
             "channels), or with another number of axes before that of the channels, "
             f"none of length 0; {image.dtype}{list(image.shape)} was given.\nWrite "
             "`jax.vmap(transform)(jax.random.split(key, len(images)), images)` for "

@@ -1,8 +1,8 @@
-r"""One affine view of a picture: a bilinear gather, whose transpose is one as well.
+r"""One affine view of an image: a bilinear gather, whose transpose is one as well.
 
-Places are a coordinate for each axis, row and column of a picture, counted from the
+Places are a coordinate for each axis, row and column of an image, counted from the
 middle of a canvas; what turns, zooms or flips about the middle is then a linear map. A
-`Move` says that at $p$ the picture $x$ is seen as it is at $Ap + t$, between its pixels
+`Move` says that at $p$ the image $x$ is seen as it is at $Ap + t$, between its pixels
 $q$:
 
 $$z(p) = \sum_q \Lambda(Ap + t - q)\, x(q), \qquad
@@ -35,7 +35,7 @@ _SCATTER_COST = 36
 
 
 class Move(NamedTuple):
-    """The map from a place of what is seen to the place of the picture seen there.
+    """The map from a place of what is seen to the place of the image seen there.
 
     Attributes:
         linear: the matrix, `(axes, axes)`; diagonal for more than three axes.
@@ -82,7 +82,7 @@ def carry(move: Move, places: Places) -> Places:
 
 
 def grid(size: Size, dtype: Any) -> Places:
-    """Returns the places of all pixels: `(height, 1)` and `(1, width)` of a picture.
+    """Returns the places of all pixels: `(height, 1)` and `(1, width)` of an image.
 
     Args:
         size: of the canvas.
@@ -129,13 +129,13 @@ def fold(places: Places, size: Size, mode: Literal["edge", "reflect"]) -> Places
 
 
 def resample(image: Any, move: Move, size: Size, stretch: float) -> Any:
-    """Returns what is seen of a picture after a move; black where there is no picture.
+    """Returns what is seen of an image after a move; black where there is no image.
 
-    It can be differentiated in the picture, in reverse mode; not in the move.
+    It can be differentiated in the image, in reverse mode; not in the move.
 
     Args:
         image: `(*size, channels)`.
-        move: from places of the outcome to places of the picture, in the picture's
+        move: from places of the outcome to places of the image, in the image's
             dtype.
         size: of the outcome.
         stretch: at least the largest row sum of absolute values of the inverse of
@@ -151,7 +151,7 @@ def resample(image: Any, move: Move, size: Size, stretch: float) -> Any:
 
 
 def interpolate(image: Any, places: Places) -> Any:
-    """Returns a picture between its pixels, as a plain gather; black outside.
+    """Returns an image between its pixels, as a plain gather; black outside.
 
     Args:
         image: `(*size, channels)`.
@@ -194,7 +194,7 @@ def _collect(seen: Any, move: Move, source: Size, taps: int) -> Any:
     Args:
         seen: the gradient of what is seen, `(*size, channels)`.
         move: as in `resample`.
-        source: size of the picture.
+        source: size of the image.
         taps: side of the box in which the places lie that see a pixel.
     """
     inverse = _inverse(move)

@@ -33,7 +33,7 @@ def maximize(objective=AVERAGED, steps=6, **settings):
 
 
 def written_out(start, target, steps):
-    """The history and the last picture of gradient ascent with an average."""
+    """The history and the last image of gradient ascent with an average."""
     x = np.asarray(start, np.float64)
     wanted = np.asarray(target).T @ np.asarray(target) / len(target)
     past, history = [], []
@@ -109,7 +109,7 @@ def test_parts_of_an_objective_remember_each_its_own():
 
 def test_pictures_of_a_group_remember_each_its_own():
     other = fv.style("tanh", 2 * TARGETS, ema_decay=0.5)
-    group = fv.for_pictures(other, [2, 0]) + fv.for_pictures(AVERAGED, 1)
+    group = fv.for_images(other, [2, 0]) + fv.for_images(AVERAGED, 1)
     found = maximize(group, count=3, snapshots=(0,))
     for unit in range(2):
         history, last = written_out(

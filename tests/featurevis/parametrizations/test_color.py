@@ -144,8 +144,8 @@ def test_auto_is_imagenet_for_pictures_of_three_channels(shape, has_colors):
 @pytest.mark.parametrize(
     ("shape", "color", "message"),
     [
-        ((4, 4, 7), "imagenet", r"shape \(3, 3\) was given for pictures of 7 channels"),
-        ((4, 4, 3), np.eye(4), r"shape \(4, 4\) was given for pictures of 3 channels"),
+        ((4, 4, 7), "imagenet", r"shape \(3, 3\) was given for images of 7 channels"),
+        ((4, 4, 3), np.eye(4), r"shape \(4, 4\) was given for images of 3 channels"),
         ((4, 4, 3), "klt", "no color='klt'. There are 'auto', 'imagenet', 'i1i2i3'"),
     ],
 )

@@ -181,7 +181,7 @@ def test_photographs_have_the_default_contrast_and_decay(real_data):
     [
         ((8, 8, 3), np.ones((8, 4, 3)), r"\(8, 4, 3\).*\(8, 8, 3\) is \(8, 5, 3\)"),
         ((8, 8, 3), np.ones((8, 5)), "resize them with `jax.image.resize`"),
-        ((1, 1, 3), None, r"Pictures of one pixel, \(1, 1, 3\), have no phases"),
+        ((1, 1, 3), None, r"Images of one pixel, \(1, 1, 3\), have no phases"),
     ],
 )
 def test_spectra_that_do_not_fit(shape, spectrum, message):

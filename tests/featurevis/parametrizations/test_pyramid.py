@@ -1,4 +1,4 @@
-"""Layers of several resolutions, of one picture and of a whole group."""
+"""Layers of several resolutions, of one image and of a whole group."""
 
 import jax
 import jax.numpy as jnp

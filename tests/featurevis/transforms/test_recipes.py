@@ -1,4 +1,4 @@
-"""Recipes have the numbers that were published, and give pictures of the right size."""
+"""Recipes have the numbers that were published, and give images of the right size."""
 
 import jax
 import jax.numpy as jnp
@@ -134,7 +134,7 @@ def test_a_gray_picture_stays_gray_whatever_happens(make):
 
 
 def boxes(transform, size, count=400):
-    """Side, middle and reach of random boxes, as shares of the picture's sides."""
+    """Side, middle and reach of random boxes, as shares of the image's sides."""
     # A ramp, linear from 0 to 1 between the outermost pixels, says what place is seen.
     rows, columns = (jnp.linspace(0.0, 1.0, n) for n in size)
     ramp = jnp.stack(jnp.meshgrid(rows, columns, indexing="ij"), -1)
@@ -224,9 +224,7 @@ def test_resize_is_that_of_jax(size):
 def test_resize_of_a_signal_a_volume_and_what_does_not_fit():
     assert fv.resize(5)(KEY, jnp.zeros((8, 2))).shape == (5, 2)
     assert fv.resize((5, 6, 7))(KEY, jnp.zeros((4, 4, 4, 1))).shape == (5, 6, 7, 1)
-    with pytest.raises(
-        ValueError, match=r"resize\(\(5, 6\)\) is for pictures of 2 axes"
-    ):
+    with pytest.raises(ValueError, match=r"resize\(\(5, 6\)\) is for images of 2 axes"):
         fv.resize((5, 6))(KEY, jnp.zeros((8, 2)))
     with pytest.raises(ValueError, match=r"resize\(\) takes a size"):
         fv.resize(0)

@@ -1,4 +1,4 @@
-"""Views of a picture: each is what it says, alone and joined to one warp."""
+"""Views of an image: each is what it says, alone and joined to one warp."""
 
 import functools
 import itertools
@@ -430,7 +430,7 @@ def test_distributions_that_are_none(distribution, message):
         (lambda: crop(0), r"crop\(\) takes a size in pixels, .* given 0"),
         (lambda: crop_or_pad((3, 0)), r"crop_or_pad\(\) takes a size in pixels"),
         (lambda: box_crop((3, 0)), r"box_crop\(\) takes a size in pixels"),
-        (lambda: box_crop(3, sides=(0.5, 1.5)), r"shares of the picture's side"),
+        (lambda: box_crop(3, sides=(0.5, 1.5)), r"shares of the image's side"),
         (lambda: box_crop(3, deviation=-0.1), r"deviation=-0.1"),
         (lambda: scale(0.0), r"scale\(\) takes finite numbers above 0, .* given 0.0"),
         (lambda: scale(choices=[1.0, -1.0]), r"finite numbers above 0, .* given -1.0"),
@@ -445,7 +445,7 @@ def test_distributions_that_are_none(distribution, message):
         (lambda: flip(2)(KEY, jnp.zeros((9, 6, 3))), r"flip\(2\) .* `flip\(1\)`"),
         (lambda: flip()(KEY, jnp.zeros((9, 3))), r"size \(9,\) .* `flip\(0\)`"),
         (lambda: crop((3, 3))(KEY, jnp.zeros((9, 3))), r"2 axes .* one of 1: \(9,\)"),
-        (lambda: rotate(5.0)(KEY, jnp.zeros((9, 3))), r"turns one picture"),
+        (lambda: rotate(5.0)(KEY, jnp.zeros((9, 3))), r"turns one image"),
         (
             lambda: rotate(5.0)(KEY, jnp.zeros((2, 9, 6, 3))),
             r"(?s)3 axes .*\(2, 9, 6\).*jax.vmap\(transform\)",
@@ -456,7 +456,7 @@ def test_distributions_that_are_none(distribution, message):
         ),
         (
             lambda: rotate(5.0, axes=(0, 1))(KEY, jnp.zeros((2, 9, 6, 3, 1))),
-            r"pictures and volumes, of two axes or three .* given 4",
+            r"images and volumes, of two axes or three .* given 4",
         ),
         (lambda: rotate(5.0, axes=(1, 1)), r"two axes, and not one"),
         (

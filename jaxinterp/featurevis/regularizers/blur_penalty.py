@@ -1,0 +1,74 @@
+"""A penalty that draws an image to its own blur."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxinterp.checks import is_integer
+from jaxinterp.featurevis.regularizers.neighbors import (
+    blurred,
+    check_spatial,
+    in_full,
+    total,
+)
+from jaxinterp.objectives.objective import Objective, Shapes, View
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class BlurPenalty(Objective):
+    """The distance to a blurred image, which draws the image there.
+
+    Attributes:
+        width: of the kernel.
+    """
+
+    width: int = dataclasses.field(metadata={"static": True})
+
+    def bound(self, shapes: Shapes) -> Objective:
+        """Returns it, if images have neighbors."""
+        check_spatial("blur_penalty", shapes)
+        return self
+
+    def __call__(self, view: View) -> Any:
+        """Returns half the squared distance."""
+        pictures = in_full(view)
+        smooth = lax.stop_gradient(blurred(pictures, self.width))
+        return total((pictures - smooth) ** 2) / 2
+
+
+def blur_penalty(width: int = 3) -> Objective:
+    r"""Draws an image to its own blur: $\frac12 \sum (x - \mathrm{blur}(x))^2$.
+
+    No gradient flows through the blur, so that a step of size 1 replaces the image by
+    it. The kernel is 1, on its rim one half, over the sum of those of its weights that
+    lie on the image; lucid takes zeros beyond the border, which darkens it.
+
+    Args:
+        width: of the kernel in pixels, odd.
+
+    Returns:
+        A penalty in units of squared brightness.
+
+    Raises:
+        ValueError: if the width is no odd number from 3; where it is used, if images
+            have no axis but the channels.
+
+    Example:
+        >>> from jaxinterp.objectives.objective import View
+        >>> from jaxinterp.objectives.evaluate import evaluate
+        >>> view = View({}, None, jnp.ones((1, 1, 4, 4, 3)), 0)
+        >>> evaluate(blur_penalty(), view, 1).tolist()
+        [[0.0]]
+
+    References:
+        Olah et al., 2017, section on regularization [olah2017feature].
+    """
+    if not is_integer(width) or int(width) < 3 or int(width) % 2 == 0:
+        raise ValueError(f"blur_penalty() takes an odd width from 3, not {width!r}.")
+    return BlurPenalty(int(width))

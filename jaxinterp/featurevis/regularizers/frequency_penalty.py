@@ -1,0 +1,90 @@
+"""A penalty on energy at high frequencies, where natural images have little."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxinterp.checks import real_number
+from jaxinterp.featurevis.regularizers.neighbors import (
+    along,
+    check_spatial,
+    in_full,
+    spatial_axes,
+    total,
+)
+from jaxinterp.objectives.objective import Objective, Shapes, View
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class FrequencyPenalty(Objective):
+    """Energy, where natural images have little.
+
+    Attributes:
+        decay: how fast their amplitude falls with frequency.
+    """
+
+    decay: float = dataclasses.field(metadata={"static": True})
+
+    def bound(self, shapes: Shapes) -> Objective:
+        """Returns it, if images have frequencies."""
+        check_spatial("frequency_penalty", shapes)
+        return self
+
+    def __call__(self, view: View) -> Any:
+        """Returns the weighted energy."""
+        pictures = in_full(view)
+        axes = spatial_axes(pictures)
+        squares: Any = 0.0
+        for axis in axes:
+            frequencies = np.fft.fftfreq(pictures.shape[axis])
+            squares = squares + along(frequencies**2, axis, pictures.ndim)
+        # The power of zero is set apart: without decay, a constant is energy as well,
+        # but a penalty on frequencies has nothing against it.
+        weights = np.where(squares > 0, (4 * squares) ** self.decay, 0.0)
+        spectrum = functools.reduce(
+            lambda x, axis: jnp.fft.fft(x, axis=axis, norm="ortho"), axes, pictures
+        )
+        energy = spectrum.real**2 + spectrum.imag**2
+        return total(jnp.asarray(weights, energy.dtype) * energy)
+
+
+def frequency_penalty(decay: float = 1.0) -> Objective:
+    r"""Penalizes energy by how far it exceeds a spectrum that decays with frequency.
+
+    $$\sum_{f \ne 0} \left(\frac{|f|}{1/2}\right)^{2\alpha} |\hat x_f|^2$$
+
+    $\hat x$ is the orthonormal Fourier transform and $f$ the frequency in cycles per
+    pixel. The amplitudes of natural images fall like $|f|^{-\alpha}$ with $\alpha$
+    near 1, so each of their frequencies costs the same; a checkerboard costs most.
+
+    Args:
+        decay: $\alpha$; with 0, the penalty is the variance times the number of pixels.
+
+    Returns:
+        A penalty in units of squared brightness. Time grows with that of the transform.
+
+    Raises:
+        TypeError: if the decay is no number.
+        ValueError: if it is negative; where it is used, if images have no axis but
+            the channels.
+
+    Example:
+        >>> from jaxinterp.objectives.objective import View
+        >>> from jaxinterp.objectives.evaluate import evaluate
+        >>> board = jnp.array([[0.0, 1.0], [1.0, 0.0]])[None, None, :, :, None]
+        >>> evaluate(frequency_penalty(), View({}, None, board, 0), 1).round(3).tolist()
+        [[2.0]]
+
+    References:
+        Field, 1987, on the amplitudes of natural images [field1987relations].
+    """
+    if real_number("frequency_penalty", decay) < 0:
+        raise ValueError(f"decay of frequency_penalty() is 0 or more, not {decay!r}.")
+    return FrequencyPenalty(float(decay))

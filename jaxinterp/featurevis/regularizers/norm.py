@@ -1,0 +1,91 @@
+"""A penalty on how far an image is from a constant, by a norm of any order."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxinterp.checks import real_number
+from jaxinterp.featurevis.regularizers.neighbors import in_full, total
+from jaxinterp.objectives.objective import Objective, View
+
+_TINY = 1e-12  # a largest departure below it counts as none
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class Norm(Objective):
+    """The penalty that `norm` makes, whose arguments are its fields."""
+
+    order: float = dataclasses.field(metadata={"static": True})
+    constant: float = dataclasses.field(metadata={"static": True})
+    epsilon: float = dataclasses.field(metadata={"static": True})
+
+    def __call__(self, view: View) -> Any:
+        """Returns the norm of each image."""
+        difference = in_full(view) - self.constant
+        if self.order == 1:
+            return total(jnp.abs(difference))
+        if self.order == 2:
+            return jnp.sqrt(self.epsilon + total(difference**2))
+        if self.order == math.inf:
+            return jnp.abs(difference).max(range(1, difference.ndim))
+        # In units of the largest, so that high powers neither vanish nor overflow.
+        size = jnp.abs(difference)
+        largest = lax.stop_gradient(size.max(range(1, size.ndim), keepdims=True))
+        largest = jnp.maximum(largest, _TINY)
+        powers = total((size / largest) ** self.order)
+        root = jnp.where(powers > 0, powers, 1) ** (1 / self.order)
+        return jnp.where(powers > 0, largest.reshape(-1) * root, 0)
+
+
+def norm(
+    order: float = 2.0, constant: float = 0.5, *, epsilon: float = 1e-6
+) -> Objective:
+    r"""Penalizes departures from a constant by a norm.
+
+    $$\Bigl(\sum |x - c|^p\Bigr)^{1/p}, \qquad
+    \sqrt{\epsilon + \sum (x - c)^2} \text{ at } p = 2, \qquad
+    \max |x - c| \text{ at } p = \infty$$
+
+    At order 1 every departure counts alike; the higher the order, the more the largest
+    ones do.
+
+    Args:
+        order: $p$, from 1 to `math.inf`.
+        constant: the brightness $c$ that costs nothing.
+        epsilon: at order 2, keeps the gradient finite where the distance is zero.
+
+    Returns:
+        A penalty in units of brightness, at order 1 times pixels; lucid's weight there
+        is 0.05. Where an image is the constant everywhere, the gradient counts as zero.
+
+    Raises:
+        TypeError: if an argument is no number.
+        ValueError: if the order is below 1, or `epsilon` is not positive.
+
+    Example:
+        >>> from jaxinterp.objectives.objective import View
+        >>> from jaxinterp.objectives.evaluate import evaluate
+        >>> view = View({}, None, jnp.ones((1, 1, 4, 4, 4)), 0)
+        >>> for order in (1, 2, 3, math.inf):
+        ...     print(evaluate(norm(order), view, 1).round(3).item())
+        32.0
+        4.0
+        2.0
+        0.5
+
+    References:
+        Olah et al., 2017, section on regularization [olah2017feature].
+    """
+    is_infinite = isinstance(order, float) and order == math.inf
+    if not is_infinite and (isinstance(order, bool) or real_number("norm", order) < 1):
+        raise ValueError(f"The order of norm() is a number from 1, and was {order!r}.")
+    if real_number("norm", epsilon) <= 0:
+        raise ValueError(f"epsilon of norm() is positive, as 1e-6, not {epsilon!r}.")
+    return Norm(float(order), real_number("norm", constant), float(epsilon))
