@@ -101,6 +101,7 @@ from jaxinterp.featurevis.responses.receptive_field import (
 from jaxinterp.featurevis.responses.receptive_field import (
     receptive_field as receptive_field,
 )
+from jaxinterp.featurevis.responses.stimuli import Ground as Ground
 from jaxinterp.featurevis.responses.stimuli import bars as bars
 from jaxinterp.featurevis.responses.stimuli import blobs as blobs
 from jaxinterp.featurevis.responses.stimuli import checkerboards as checkerboards

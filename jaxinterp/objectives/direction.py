@@ -132,8 +132,8 @@ def direction(
         cosine_power: the exponent $p$; 0 is the dot product.
         keep_length: whether the lengths of activation and vector count; without, the
             score is divided by both, and 0 where one is zero.
-        position: of a vector, the places of the mean: an entry for each axis in front of
-            the channels, an integer or `None` for all of the axis; `"center"` is the
+        position: of a vector, the places of the mean: an entry for each axis in front
+            of the channels, an integer or `None` for all of the axis; `"center"` is the
             middle, of an even number of places the later one; by default everywhere.
             Of a patch, where its first entry lies, counted among the places where the
             patch fits, so that `(0, -1)` is at the top right: integers, or `None` for

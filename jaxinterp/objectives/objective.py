@@ -73,7 +73,7 @@ class Objective:
 
     @property
     def sites(self) -> tuple[Where, ...]:
-        """The places whose activations it reads: by default its field `site`, if any."""
+        """The places whose activations it reads: its field `site`, if it has one."""
         site = getattr(self, "site", None)
         return () if site is None else (site,)
 

@@ -20,13 +20,7 @@ from jaxinterp.objectives.objective import Objective, View, Where
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
 class Alignment(Objective):
-    """How alike neighboring images are, place by place.
-
-    Attributes:
-        site: whose activation is read.
-        decay: by how much a step further away counts less.
-        reach: how many steps away a neighbor may be.
-    """
+    """How alike neighboring images are, place by place; fields as in `alignment`."""
 
     site: Where = dataclasses.field(metadata={"static": True})
     decay: float = dataclasses.field(metadata={"static": True})

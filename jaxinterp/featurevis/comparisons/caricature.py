@@ -19,13 +19,7 @@ from jaxinterp.objectives.objective import Objective, Shapes, View, Where
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
 class Caricature(Objective):
-    """The agreement with an activation as a whole.
-
-    Attributes:
-        site: whose activation is read.
-        cosine_power: the exponent of the cosine.
-        target: activations, `(units, *positions, channels)`.
-    """
+    """The agreement with an activation as a whole; fields as in `caricature`."""
 
     site: Where = dataclasses.field(metadata={"static": True})
     cosine_power: float = dataclasses.field(metadata={"static": True})

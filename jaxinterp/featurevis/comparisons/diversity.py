@@ -24,8 +24,7 @@ _TINY = 1e-10  # below it a squared norm counts as zero
 class Diversity(Objective):
     """How little the textures of the images have in common.
 
-    Attributes:
-        site: whose activation is read.
+    The fields are the arguments of `diversity`.
     """
 
     site: Where = dataclasses.field(metadata={"static": True})

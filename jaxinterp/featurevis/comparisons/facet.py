@@ -22,10 +22,7 @@ from jaxinterp.objectives.objective import Objective, Shapes, View, Where
 class Facet(Objective):
     """What a probe says of what an activation contributes to a score.
 
-    Attributes:
-        site: whose activation is read.
-        tail: from the activation of some images to a score of each.
-        probe: weights, `(units, channels)` or `(units, *positions, channels)`.
+    The fields are the arguments of `facet`.
     """
 
     site: Where = dataclasses.field(metadata={"static": True})

@@ -20,9 +20,7 @@ from jaxinterp.objectives.objective import Objective, Shapes, View, Where
 class ForImages(Objective):
     """An objective of some images of the group, as if these were the group.
 
-    Attributes:
-        objective: the objective of these images.
-        images: their numbers in the group.
+    The fields are the arguments of `for_images`.
     """
 
     objective: Any

@@ -25,9 +25,7 @@ from jaxinterp.objectives.objective import (
 class Interpolation(Objective):
     """One objective for the first image, another for the last.
 
-    Attributes:
-        start: objective of the first.
-        end: objective of the last.
+    The fields are the arguments of `interpolate`.
     """
 
     start: Any

@@ -20,12 +20,7 @@ from jaxinterp.objectives.objective import Objective, Shapes, View, Where
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
 class Match(Objective):
-    """The distance to an activation, negated.
-
-    Attributes:
-        site: whose activation is read.
-        target: activations, `(units, *positions, channels)`.
-    """
+    """The distance to an activation, negated; fields as in `match`."""
 
     site: Where = dataclasses.field(metadata={"static": True})
     target: Any

@@ -24,11 +24,10 @@ from jaxinterp.objectives.objective import Objective, Shapes, View, Where
 class Style(Objective):
     """The distance to a Gram matrix, negated.
 
+    The other fields are the arguments of `style`.
+
     Attributes:
-        site: whose activation is read.
-        power: the exponent of the absolute differences.
         decay: of the average over steps.
-        target: Gram matrices, `(units, channels, channels)`.
     """
 
     site: Where = dataclasses.field(metadata={"static": True})

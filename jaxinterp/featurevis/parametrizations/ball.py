@@ -29,11 +29,10 @@ Norm = Literal["l2", "linf"]
 class Ball(PerImage):
     """The change of an image, brought back to the radius where it goes beyond.
 
+    The other fields are the arguments of `ball`.
+
     Attributes:
         center: the image.
-        radius: greatest norm of the change.
-        norm: `"l2"` or `"linf"`.
-        scale: standard deviation of the change at the start.
         shape: of one image.
     """
 

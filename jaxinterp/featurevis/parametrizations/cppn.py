@@ -26,14 +26,7 @@ from jaxinterp.featurevis.pictures import checked_dtype, checked_shape
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
 class Cppn(PerImage):
-    """The weights of a network from coordinates to colors.
-
-    Attributes:
-        width: features of each hidden layer.
-        depth: number of hidden layers.
-        dtype: of parameters and images.
-        shape: of one image.
-    """
+    """The weights of a network from coordinates to colors; fields as in `cppn`."""
 
     width: int = dataclasses.field(metadata={"static": True})
     depth: int = dataclasses.field(metadata={"static": True})

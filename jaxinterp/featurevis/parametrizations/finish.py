@@ -92,11 +92,10 @@ SQUASHES: Mapping[str, Squash] = {
 class Finish:
     """Makes an image of a canvas, and a canvas of an image.
 
+    The other fields are the arguments of `finish`.
+
     Attributes:
-        color: matrix of decorrelated colors, or `None`.
         mean: color of a canvas that is zero, before the squash; `None` for 0.
-        squash: the name of one of `SQUASHES`.
-        dtype: of the image.
     """
 
     color: Any

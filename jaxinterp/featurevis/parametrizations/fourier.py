@@ -35,11 +35,10 @@ DIVISOR = 4.0
 class Fourier(Canvas):
     """The scaled real and imaginary parts of a canvas's spectrum.
 
+    The other fields are the arguments of `fourier`.
+
     Attributes:
         finish: what makes an image of the canvas.
-        decay: exponent of the frequency.
-        scale: standard deviation of the parameters at the start.
-        shape: of one image.
     """
 
     finish: Any

@@ -17,10 +17,10 @@ from jaxinterp.featurevis.pictures import checked_images
 class FromImage(Parametrization):
     """A parametrization that starts from images.
 
+    The other fields are the arguments of `from_image`.
+
     Attributes:
         inner: the parametrization.
-        image: one for all images, or one for each of them.
-        noise: how much of the usual random start is added.
         shape: of one image.
     """
 

@@ -17,10 +17,10 @@ from jaxinterp.featurevis.pictures import check_range
 class Frozen(Parametrization):
     """A parametrization of which a part is given.
 
+    The other fields are the arguments of `frozen`.
+
     Attributes:
         inner: the parametrization.
-        image: what is given.
-        where: true where the image is that image.
         shape: of one image.
     """
 

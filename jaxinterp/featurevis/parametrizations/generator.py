@@ -28,14 +28,10 @@ from jaxinterp.types import ApplyFn
 class Generator(Parametrization):
     """The latents of a generator.
 
+    The other fields are the arguments of `generator`.
+
     Attributes:
-        apply_fn: the generator, from latents to images.
-        variables: its weights; they are not optimized.
-        latent_shape: of the latent of one image.
-        output_range: what the generator means by black and white.
         bounds: of the latents, two arrays, or `None`.
-        scale: standard deviation of the latents at the start.
-        dtype: of latents and images.
         shape: of one image.
     """
 

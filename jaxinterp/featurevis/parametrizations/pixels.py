@@ -24,10 +24,10 @@ from jaxinterp.featurevis.pictures import checked_shape
 class Pixels(Canvas):
     """The canvas itself.
 
+    The other fields are the arguments of `pixels`.
+
     Attributes:
         finish: what makes an image of it.
-        scale: standard deviation at the start.
-        shape: of one image.
     """
 
     finish: Any

@@ -30,11 +30,10 @@ from jaxinterp.featurevis.pictures import checked_shape
 class Pyramid(Canvas):
     """The layers whose sum is the canvas, the coarsest last.
 
+    The other fields are the arguments of `pyramid`.
+
     Attributes:
         finish: what makes an image of the canvas.
-        factors: how much smaller each layer is than the image.
-        scale: standard deviation of the parameters at the start.
-        shape: of one image.
     """
 
     finish: Any

@@ -29,12 +29,10 @@ _SHARED = np.uint32(2**32 - 1)
 class Shared(Parametrization):
     """A parametrization, and layers that the images of a group have in common.
 
+    The other fields are the arguments of `shared`.
+
     Attributes:
         inner: of what each image has of its own, a `Canvas`.
-        factors: how much smaller each shared layer is than the image.
-        anchors: number of places along the group where a shared layer is given.
-        is_offset: whether shared layers are moved by half an entry of theirs.
-        scale: standard deviation of the shared layers at the start.
         shape: of one image.
     """
 

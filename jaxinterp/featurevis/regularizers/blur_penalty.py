@@ -6,7 +6,6 @@ import dataclasses
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax import lax
 
 from jaxinterp.checks import is_integer
@@ -24,8 +23,7 @@ from jaxinterp.objectives.objective import Objective, Shapes, View
 class BlurPenalty(Objective):
     """The distance to a blurred image, which draws the image there.
 
-    Attributes:
-        width: of the kernel.
+    The fields are the arguments of `blur_penalty`.
     """
 
     width: int = dataclasses.field(metadata={"static": True})

@@ -26,9 +26,9 @@ from jaxinterp.objectives.objective import Objective, Shapes, View
 class BoundaryPenalty(Objective):
     """What happens near the border of an image.
 
+    The other fields are the arguments of `boundary_penalty`.
+
     Attributes:
-        width: of the border.
-        constant: the brightness that costs nothing there.
         weights: of each place instead, `(1, *places, 1)`; `None` for the border.
     """
 

@@ -24,11 +24,7 @@ from jaxinterp.objectives.objective import Objective, Shapes, View
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
 class FrequencyPenalty(Objective):
-    """Energy, where natural images have little.
-
-    Attributes:
-        decay: how fast their amplitude falls with frequency.
-    """
+    """Energy, where natural images have little; fields as in `frequency_penalty`."""
 
     decay: float = dataclasses.field(metadata={"static": True})
 

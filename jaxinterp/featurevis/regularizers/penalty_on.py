@@ -97,7 +97,7 @@ def penalty_on(
 
     Example:
         >>> from jaxinterp.featurevis import blur_penalty, channel, norm
-        >>> sparse = channel("Conv_1", 3) - 0.1 * penalty_on(norm(1, 0.0), site="Conv_0")
+        >>> sparse = channel("Conv_1", 3) - penalty_on(norm(1, 0.0), site="Conv_0")
         >>> soft = channel("Conv_1", 3) - 0.1 * penalty_on(blur_penalty(), channels=-1)
 
     References:

@@ -50,11 +50,12 @@ def tuning_curve(
             positive.
 
     Example:
-        >>> from jaxinterp.objectives.unit import channel
+        >>> from jaxinterp.featurevis import Ground, channel, gratings
         >>> upright = jnp.array([-1.0, 1.0, -1.0]).reshape(1, 1, 3, 1)
         >>> def model(w, x):
         ...     return jnp.tanh((x * w).sum((1, 2)))
-        >>> stimuli = gratings(jnp.array([0.0, math.pi / 2]), 0.5, shape=(3, 3, 1))
+        >>> ground = Ground((3, 3, 1))
+        >>> stimuli = gratings(ground, jnp.array([0.0, np.pi / 2]), 0.5)
         >>> curves = tuning_curve(model, channel("tanh"), upright, stimuli)
         >>> [round(value, 3) for value in curves[0].tolist()]
         [0.995, -0.762]

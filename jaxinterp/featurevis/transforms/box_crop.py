@@ -21,12 +21,10 @@ _SMALLEST_BOX = 0.05
 class BoxCrop(Affine):
     """A box of the image anywhere, magnified or reduced to a fixed size.
 
+    The other fields are the arguments of `box_crop`.
+
     Attributes:
         target: that size, or its side.
-        sides: the mean side of the box at the first and at the last step, as shares of
-            the image's.
-        deviation: standard deviation of the side.
-        spread: standard deviation of the middle of the box.
         progress: the share of the steps that are done.
     """
 

@@ -21,12 +21,10 @@ from jaxinterp.featurevis.transforms.transform import Transform
 class CollapseAlpha(Transform):
     """Lays an image over a background, by its opacity.
 
+    The other fields are the arguments of `collapse_alpha`.
+
     Attributes:
-        background: what lies behind; `None` for a new random image each time.
         matrix: of the random image's colors, if one was given.
-        color: else the name of one, or `None`.
-        sd: standard deviation of the random image's parameters.
-        decay: exponent of its frequencies.
     """
 
     background: Any

@@ -15,12 +15,7 @@ from jaxinterp.featurevis.transforms.warp import Move, Size, stay
 
 @dataclasses.dataclass(frozen=True)
 class Flip(Affine):
-    """The mirror image, sometimes.
-
-    Attributes:
-        axis: that is reversed.
-        probability: of doing so.
-    """
+    """The mirror image, sometimes; fields as in `flip`."""
 
     axis: int
     probability: float

@@ -15,12 +15,7 @@ from jaxinterp.featurevis.transforms.transform import Transform
 
 @dataclasses.dataclass(frozen=True)
 class Noise(Transform):
-    """Noise added to every entry.
-
-    Attributes:
-        normal: standard deviation of a Gaussian part.
-        uniform: width of a uniform part, which is centered at zero.
-    """
+    """Noise added to every entry; fields as in `noise`."""
 
     normal: float
     uniform: float

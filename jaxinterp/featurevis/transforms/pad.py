@@ -12,12 +12,7 @@ from jaxinterp.featurevis.transforms.warp import Size
 
 @dataclasses.dataclass(frozen=True)
 class Pad(Affine):
-    """A border on all sides.
-
-    Attributes:
-        width: of the border.
-        fill: what is seen there.
-    """
+    """A border on all sides; fields as in `pad`."""
 
     width: int
     fill: Fill = 0.5

@@ -18,16 +18,7 @@ Distribution = Callable[[Any], Any]
 
 @dataclasses.dataclass(frozen=True)
 class Chance:
-    """A random number.
-
-    Attributes:
-        low: the smallest.
-        high: the largest.
-        choices: the numbers to choose from, each equally likely; if there are none,
-            all between `low` and `high` are.
-        distribution: a function from a key to the number, which is clipped to the
-            range; `None` if all between `low` and `high` are equally likely.
-    """
+    """A random number; fields as in `chance`."""
 
     low: float
     high: float

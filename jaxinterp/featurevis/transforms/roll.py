@@ -16,8 +16,7 @@ from jaxinterp.featurevis.transforms.transform import Transform
 class Roll(Transform):
     """A shift along all axes but the last; what leaves comes in on the other side.
 
-    Attributes:
-        pixels: the largest shift.
+    The fields are the arguments of `roll`.
     """
 
     pixels: int

@@ -20,10 +20,10 @@ from jaxinterp.featurevis.transforms.warp import Move, Size, stay
 class Rotate(Affine):
     """A turn about the middle; the size stays.
 
+    The other fields are the arguments of `rotate`.
+
     Attributes:
         angle: in degrees, counterclockwise.
-        fill: what is seen outside.
-        axes: that turn, of a volume.
     """
 
     angle: Chance

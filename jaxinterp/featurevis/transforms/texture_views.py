@@ -18,10 +18,7 @@ from jaxinterp.featurevis.transforms.transform import Transform
 class TextureViews(Transform):
     """One of several views of an object, painted with the image.
 
-    Attributes:
-        coordinates: where in the texture each pixel of each view lies, `(views, height,
-            width, 2)`; NaN beside the object.
-        fill: brightness there.
+    The fields are the arguments of `texture_views`.
     """
 
     coordinates: Any

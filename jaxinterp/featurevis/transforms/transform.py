@@ -114,11 +114,7 @@ class Affine(Transform):
 
 @dataclasses.dataclass(frozen=True)
 class Compose(Transform):
-    """Transforms one after another.
-
-    Attributes:
-        transforms: transforms or functions `(key, image) -> image`.
-    """
+    """Transforms one after another; fields as in `compose`."""
 
     transforms: tuple[Callable[[Any, Any], Any], ...]
 
