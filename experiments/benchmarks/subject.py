@@ -47,7 +47,7 @@ class Subject(NamedTuple):
     sites: tuple[str, ...]
     side: int = 128
     preprocess: Preprocess = IMAGENET
-    transforms: tuple[fv.Transform, ...] = (fv.lucid_transforms(),)
+    transforms: tuple[fv.Transform, ...] = (fv.recipe("lucid"),)
     peer: Any = None
     layer: str = ""
 

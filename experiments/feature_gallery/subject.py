@@ -144,5 +144,5 @@ def googlenet(
         batches=batches,
         preprocess=preprocess,
         class_names=tuple(network.class_names or ()),
-        transforms=[fv.lucid_transforms()],
+        transforms=[fv.recipe("lucid")],
     )

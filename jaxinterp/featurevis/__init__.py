@@ -115,20 +115,13 @@ from jaxinterp.featurevis.transforms.collapse_alpha import (
     collapse_alpha as collapse_alpha,
 )
 from jaxinterp.featurevis.transforms.crop import crop as crop
-from jaxinterp.featurevis.transforms.crop import crop_or_pad as crop_or_pad
-from jaxinterp.featurevis.transforms.crop import jitter as jitter
+from jaxinterp.featurevis.transforms.crop_or_pad import crop_or_pad as crop_or_pad
 from jaxinterp.featurevis.transforms.flip import flip as flip
+from jaxinterp.featurevis.transforms.jitter import jitter as jitter
 from jaxinterp.featurevis.transforms.noise import noise as noise
 from jaxinterp.featurevis.transforms.pad import pad as pad
-from jaxinterp.featurevis.transforms.recipes import atlas_transforms as atlas_transforms
-from jaxinterp.featurevis.transforms.recipes import (
-    captum_transforms as captum_transforms,
-)
-from jaxinterp.featurevis.transforms.recipes import (
-    distill_transforms as distill_transforms,
-)
-from jaxinterp.featurevis.transforms.recipes import lucid_transforms as lucid_transforms
 from jaxinterp.featurevis.transforms.recipes import maco_crops as maco_crops
+from jaxinterp.featurevis.transforms.recipes import recipe as recipe
 from jaxinterp.featurevis.transforms.recipes import (
     xplique_transforms as xplique_transforms,
 )

@@ -67,11 +67,7 @@ def match(site: Where, target: Any) -> Objective:
 
 
 def entries(activation: Any) -> Any:
-    """Returns the activation of each image as one vector.
-
-    Args:
-        activation: `(images, *positions, channels)`.
-    """
+    """Returns the activation of each image as one vector, `(images, entries)`."""
     a = positions.at_position(activation, None)
     return a.reshape(a.shape[0], -1)
 
@@ -81,8 +77,8 @@ def check_same_shape(target: Any, shape: tuple[int, ...], site: Where) -> None:
 
     Args:
         target: activations, `(units, *positions, channels)`.
-        shape: that of the activation of one image.
-        site: whose activation is read, for the error.
+        shape: the shape of the activation of one image.
+        site: the layer whose activation is read, for the error.
 
     Raises:
         ValueError: giving both shapes.

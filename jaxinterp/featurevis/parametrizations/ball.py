@@ -14,11 +14,11 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxinterp.checks import is_traced
-from jaxinterp.featurevis.parametrizations.finish import checked_scale, clip_through
 from jaxinterp.featurevis.parametrizations.parametrization import (
     Parametrization,
     PerImage,
 )
+from jaxinterp.featurevis.parametrizations.to_image import checked_scale, clip_through
 from jaxinterp.featurevis.pictures import check_range, checked_dtype
 
 Norm = Literal["l2", "linf"]

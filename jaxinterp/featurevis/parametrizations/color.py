@@ -109,10 +109,6 @@ def recorrelate(
 ) -> Float[Array, "*axes channels"]:
     r"""Returns the colors of decorrelated coordinates, $x = M t$ at each pixel.
 
-    Args:
-        x: coordinates.
-        matrix: $M$.
-
     Example:
         >>> matrix = jnp.array([[1.0, 0.5], [1.0, -0.5]])
         >>> recorrelate(jnp.array([2.0, 1.0]), matrix).tolist()
@@ -127,10 +123,6 @@ def decorrelate(
 ) -> Float[Array, "*axes channels"]:
     r"""Returns the decorrelated coordinates of colors, $t = M^{-1} x$ at each pixel.
 
-    Args:
-        x: colors.
-        matrix: $M$.
-
     Example:
         >>> matrix = jnp.array([[1.0, 0.5], [1.0, -0.5]])
         >>> decorrelate(jnp.array([2.5, 1.5]), matrix).tolist()
@@ -140,12 +132,7 @@ def decorrelate(
 
 
 def mean_color(color: Color, shape: tuple[int, ...]) -> np.ndarray | float:
-    """Returns the color of canvases that are zero: gray, or a mean that is known.
-
-    Args:
-        color: `"auto"`, a name, a matrix or `None`.
-        shape: of an image.
-    """
+    """Returns the color of values that are zero: gray, or a mean that is known."""
     name = _name(color, shape)
     return MEAN_COLORS.get(name, 0.5) if isinstance(name, str) else 0.5
 
@@ -160,10 +147,6 @@ def _name(color: Color, shape: tuple[int, ...]) -> Color:
 
 def color_matrix(color: Color, shape: tuple[int, ...]) -> np.ndarray | Array | None:
     """Returns the matrix that is meant, or `None` for colors as they are.
-
-    Args:
-        color: `"auto"`, a name, a matrix or `None`.
-        shape: of an image.
 
     Raises:
         ValueError: if there is no such name, or the matrix does not fit the channels.

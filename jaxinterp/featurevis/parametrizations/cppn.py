@@ -15,11 +15,11 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxinterp.checks import checked_integer
-from jaxinterp.featurevis.parametrizations.finish import SQUASHES
 from jaxinterp.featurevis.parametrizations.parametrization import (
     Parametrization,
     PerImage,
 )
+from jaxinterp.featurevis.parametrizations.to_image import SQUASHES
 from jaxinterp.featurevis.pictures import checked_dtype, checked_shape
 
 
@@ -107,11 +107,7 @@ def cppn(
 
 
 def coordinates(spatial: tuple[int, ...]) -> np.ndarray:
-    """Returns the place of each pixel, `(pixels, axes)`.
-
-    Args:
-        spatial: shape of an image without channels.
-    """
+    """Returns the place of each pixel, `(pixels, axes)`, from the size."""
     step = 2 * math.sqrt(3) / max(max(spatial) - 1, 1)
     axes = [step * (np.arange(n) - (n - 1) / 2) for n in spatial]
     return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(axes))

@@ -14,11 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxinterp.featurevis.parametrizations.finish import checked_scale, clip_through
 from jaxinterp.featurevis.parametrizations.parametrization import (
     Parametrization,
     image_keys,
 )
+from jaxinterp.featurevis.parametrizations.to_image import checked_scale, clip_through
 from jaxinterp.featurevis.pictures import checked_dtype
 from jaxinterp.types import ApplyFn
 

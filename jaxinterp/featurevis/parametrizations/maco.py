@@ -17,15 +17,19 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from jaxinterp.featurevis.parametrizations.color import Color
-from jaxinterp.featurevis.parametrizations.finish import Canvas, SquashName, finish
 from jaxinterp.featurevis.parametrizations.fourier import (
     falling,
+    from_spectrum,
     half_spectrum,
-    to_canvas,
     to_spectrum,
     total_power,
 )
 from jaxinterp.featurevis.parametrizations.parametrization import Parametrization
+from jaxinterp.featurevis.parametrizations.to_image import (
+    SquashName,
+    Unbounded,
+    unbounded_to_image,
+)
 from jaxinterp.featurevis.pictures import checked_shape, image_batches
 
 # Where all parameters of masks are zero they are almost open: the logistic of 5 is
@@ -35,41 +39,41 @@ _OPEN = 5.0
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
-class Maco(Canvas):
-    """The phases of a canvas's spectrum, with given magnitudes.
+class Maco(Unbounded):
+    """The phases of a spectrum, with given magnitudes.
 
     Attributes:
-        finish: what makes an image of the canvas.
+        to_image: what makes an image of the values.
         magnitude: of the unitary half spectrum.
         shape: of one image.
         is_masked: whether magnitudes may be lowered.
     """
 
-    finish: Any
+    to_image: Any
     magnitude: Any
     shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
     is_masked: bool = dataclasses.field(default=False, metadata={"static": True})
 
     def init_one(self, key: Array) -> Any:
         """Returns phases that are uniform on the circle, and masks that are open."""
-        size, dtype = half_spectrum(self.shape), self.finish.dtype
+        size, dtype = half_spectrum(self.shape), self.to_image.dtype
         phase = jax.random.uniform(key, size, dtype, -math.pi, math.pi)
         return self._params(phase, jnp.zeros(size, dtype))
 
-    def canvas(self, params: Any) -> Float[Array, "*shape"]:
-        """Returns the canvas of phases."""
+    def values(self, params: Any) -> Float[Array, "*shape"]:
+        """Returns the values whose spectrum has these phases."""
         phase, magnitude = params, self.magnitude
         if self.is_masked:
-            phase, mask = params["phase"], params["mask"].astype(self.finish.computed)
+            phase, mask = params["phase"], params["mask"].astype(self.to_image.computed)
             magnitude = magnitude * jax.nn.sigmoid(_OPEN + mask)
-        phase = _mirrored(phase.astype(self.finish.computed), self.shape)
+        phase = _mirrored(phase.astype(self.to_image.computed), self.shape)
         real, imaginary = jnp.cos(phase), jnp.sin(phase)
         spectrum = lax.complex(magnitude * real, magnitude * imaginary)
-        return to_canvas(spectrum, self.shape)
+        return from_spectrum(spectrum, self.shape)
 
-    def canvas_inverse(self, canvas: Float[Array, "*shape"]) -> Any:
-        """Returns the phases of a canvas; its magnitudes only as far as masks reach."""
-        spectrum, dtype = to_spectrum(canvas), self.finish.dtype
+    def params(self, values: Float[Array, "*shape"]) -> Any:
+        """Returns the phases of values; their magnitudes only as far as masks reach."""
+        spectrum, dtype = to_spectrum(values), self.to_image.dtype
         least = jnp.finfo(self.magnitude.dtype).tiny
         share = jnp.abs(spectrum) / jnp.maximum(self.magnitude, least)
         ends = jax.nn.sigmoid(jnp.array([-_OPEN, _OPEN], share.dtype))
@@ -146,7 +150,7 @@ def maco(
         2024 [hamblin2024feature].
     """
     shape = checked_shape(shape, 2, 4)
-    done = finish(shape, color, squash, dtype)
+    to_image = unbounded_to_image(shape, color, squash, dtype)
     if spectrum is None:
         magnitude = falling(shape[:-1], decay)
         varying = magnitude.copy()
@@ -154,8 +158,8 @@ def maco(
         deviation = math.sqrt(total_power(varying, shape[-2]) / math.prod(shape[:-1]))
         if not deviation:
             raise ValueError(f"Images of one pixel, {shape}, have no phases.")
-        if done.color is not None:  # how much larger channels are than coordinates
-            deviation *= float(jnp.linalg.norm(done.color)) / math.sqrt(shape[-1])
+        if to_image.color is not None:  # how much larger channels are than coordinates
+            deviation *= float(jnp.linalg.norm(to_image.color)) / math.sqrt(shape[-1])
         magnitude = contrast / deviation * magnitude
         spectrum = np.repeat(magnitude[..., None], shape[-1], axis=-1)
     if not isinstance(spectrum, jax.Array):
@@ -166,8 +170,8 @@ def maco(
             f"{shape} is {half_spectrum(shape)}. Fit it to images of that size: resize "
             "them with `jax.image.resize`, then `fit_spectrum(images)`."
         )
-    spectrum = jnp.asarray(spectrum, done.computed)
-    return Maco(done, spectrum, shape, bool(masked))
+    spectrum = jnp.asarray(spectrum, to_image.computed)
+    return Maco(to_image, spectrum, shape, bool(masked))
 
 
 def fit_spectrum(
@@ -203,14 +207,14 @@ def fit_spectrum(
     References:
         Fel et al., 2023, section 3.2 [fel2023unlocking].
     """
-    total, count, done = 0.0, 0, None
+    total, count, to_image = 0.0, 0, None
     for batch in image_batches(images):
-        if done is None:
+        if to_image is None:
             shape = checked_shape(batch.shape[1:], 2, 4)
-            done = finish(shape, color, squash, jnp.float32)
-        canvases = np.asarray(done.canvas(jnp.asarray(batch)), np.float64)
-        axes = tuple(range(1, canvases.ndim - 1))
-        spectra = np.fft.rfftn(canvases, axes=axes, norm="ortho")
+            to_image = unbounded_to_image(shape, color, squash, jnp.float32)
+        values = np.asarray(to_image.inverse(jnp.asarray(batch)), np.float64)
+        axes = tuple(range(1, values.ndim - 1))
+        spectra = np.fft.rfftn(values, axes=axes, norm="ortho")
         total = total + np.abs(spectra).sum(axis=0)
         count += len(batch)
     return np.asarray(total) / count

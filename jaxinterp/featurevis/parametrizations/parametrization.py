@@ -77,27 +77,15 @@ class PerImage(Parametrization):
     """
 
     def init_one(self, key: Array) -> Any:
-        """Returns the parameters of one image.
-
-        Args:
-            key: random key of that image.
-        """
+        """Returns the parameters of one image to start from, of its random key."""
         raise NotImplementedError
 
     def image(self, params: Any) -> Float[Array, "*shape"]:
-        """Returns one image, in [0, 1].
-
-        Args:
-            params: as `init_one` returns them.
-        """
+        """Returns one image, in [0, 1], of parameters as `init_one` returns them."""
         raise NotImplementedError
 
     def inverse_one(self, image: Float[Array, "*shape"]) -> Any:
-        """Returns the parameters of one image.
-
-        Args:
-            image: in [0, 1], of the right shape.
-        """
+        """Returns the parameters of one image, which has the right shape."""
         return super().inverse(image[None])
 
     def init(self, key: Array, count: int) -> Any:
@@ -114,11 +102,6 @@ class PerImage(Parametrization):
 
 
 def image_keys(key: Array, count: int) -> Array:
-    """Returns the key of each image of a group.
-
-    Args:
-        key: of the unit.
-        count: number of images.
-    """
+    """Returns the keys of `count` images of a group, from the key of its unit."""
     numbers = jnp.arange(count, dtype=jnp.uint32)
     return jax.vmap(lambda j: jax.random.fold_in(key, j))(numbers)

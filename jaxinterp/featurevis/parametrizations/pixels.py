@@ -9,42 +9,42 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxinterp.featurevis.parametrizations.color import Color
-from jaxinterp.featurevis.parametrizations.finish import (
-    Canvas,
-    SquashName,
-    checked_scale,
-    finish,
-)
 from jaxinterp.featurevis.parametrizations.parametrization import Parametrization
+from jaxinterp.featurevis.parametrizations.to_image import (
+    SquashName,
+    Unbounded,
+    checked_scale,
+    unbounded_to_image,
+)
 from jaxinterp.featurevis.pictures import checked_shape
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
-class Pixels(Canvas):
-    """The canvas itself.
+class Pixels(Unbounded):
+    """The unbounded values themselves.
 
     The other fields are the arguments of `pixels`.
 
     Attributes:
-        finish: what makes an image of it.
+        to_image: what makes an image of the values.
     """
 
-    finish: Any
+    to_image: Any
     scale: float = dataclasses.field(metadata={"static": True})
     shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
 
     def init_one(self, key: Array) -> Any:
         """Returns normal noise."""
-        return self.scale * jax.random.normal(key, self.shape, self.finish.dtype)
+        return self.scale * jax.random.normal(key, self.shape, self.to_image.dtype)
 
-    def canvas(self, params: Any) -> Float[Array, "*shape"]:
+    def values(self, params: Any) -> Float[Array, "*shape"]:
         """Returns the parameters."""
         return params
 
-    def canvas_inverse(self, canvas: Float[Array, "*shape"]) -> Any:
-        """Returns the canvas."""
-        return canvas.astype(self.finish.dtype)
+    def params(self, values: Float[Array, "*shape"]) -> Any:
+        """Returns the values, in the dtype of the parameters."""
+        return values.astype(self.to_image.dtype)
 
 
 def pixels(
@@ -86,5 +86,5 @@ def pixels(
         (4, 100, 2)
     """
     shape = checked_shape(shape, 1)
-    done = finish(shape, color, squash, dtype)
-    return Pixels(done, checked_scale(scale), shape)
+    to_image = unbounded_to_image(shape, color, squash, dtype)
+    return Pixels(to_image, checked_scale(scale), shape)

@@ -15,28 +15,28 @@ from jaxtyping import Array, Float
 
 from jaxinterp.checks import is_integer
 from jaxinterp.featurevis.parametrizations.color import Color
-from jaxinterp.featurevis.parametrizations.finish import (
-    Canvas,
-    SquashName,
-    checked_scale,
-    finish,
-)
 from jaxinterp.featurevis.parametrizations.parametrization import Parametrization
+from jaxinterp.featurevis.parametrizations.to_image import (
+    SquashName,
+    Unbounded,
+    checked_scale,
+    unbounded_to_image,
+)
 from jaxinterp.featurevis.pictures import checked_shape
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
-class Pyramid(Canvas):
-    """The layers whose sum is the canvas, the coarsest last.
+class Pyramid(Unbounded):
+    """The layers of which the values are the sum, the coarsest last.
 
     The other fields are the arguments of `pyramid`.
 
     Attributes:
-        finish: what makes an image of the canvas.
+        to_image: what makes an image of the values.
     """
 
-    finish: Any
+    to_image: Any
     factors: tuple[int, ...] = dataclasses.field(metadata={"static": True})
     scale: float = dataclasses.field(metadata={"static": True})
     shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
@@ -46,23 +46,23 @@ class Pyramid(Canvas):
         keys = jax.random.split(key, len(self.factors))
         return [
             self.scale
-            * jax.random.normal(k, smaller_shape(self.shape, f), self.finish.dtype)
+            * jax.random.normal(k, smaller_shape(self.shape, f), self.to_image.dtype)
             for k, f in zip(keys, self.factors, strict=True)
         ]
 
-    def canvas(self, params: Any) -> Float[Array, "*shape"]:
+    def values(self, params: Any) -> Float[Array, "*shape"]:
         """Returns the sum of the layers."""
         return sum(resized_layer(layer, self) for layer in params)  # pyright: ignore[reportReturnType]  at least one layer
 
-    def canvas_inverse(self, canvas: Float[Array, "*shape"]) -> Any:
+    def params(self, values: Float[Array, "*shape"]) -> Any:
         """Returns the layers: the coarsest holds all it can, finer ones the rest."""
         layers = []
         for factor in self.factors[::-1]:
             small = jax.image.resize(
-                canvas, smaller_shape(self.shape, factor), "linear"
+                values, smaller_shape(self.shape, factor), "linear"
             )
-            canvas = canvas - jax.image.resize(small, self.shape, "linear")
-            layers.append(small.astype(self.finish.dtype))
+            values = values - jax.image.resize(small, self.shape, "linear")
+            layers.append(small.astype(self.to_image.dtype))
         return layers[::-1]
 
 
@@ -110,37 +110,24 @@ def pyramid(
         Burt and Adelson, 1983, section III [burt1983laplacian].
     """
     shape = checked_shape(shape, 2)
-    done = finish(shape, color, squash, dtype)
-    return Pyramid(done, checked_factors(factors), checked_scale(scale), shape)
+    to_image = unbounded_to_image(shape, color, squash, dtype)
+    return Pyramid(to_image, checked_factors(factors), checked_scale(scale), shape)
 
 
 def smaller_shape(shape: tuple[int, ...], factor: int) -> tuple[int, ...]:
-    """Returns the shape of a layer of a pyramid.
-
-    Args:
-        shape: of the image.
-        factor: by which the layer is coarser along every axis but that of channels.
-    """
+    """Returns the shape of a layer that is coarser by a factor, but not in channels."""
     *spatial, channels = shape
     return (*(-(-n // factor) for n in spatial), channels)
 
 
-def resized_layer(layer: Any, canvas: Canvas) -> Any:
-    """Returns a layer of a pyramid in the size of the image.
-
-    Args:
-        layer: its parameters.
-        canvas: the parametrization that it is part of.
-    """
-    layer = layer.astype(canvas.finish.computed)
-    return jax.image.resize(layer, canvas.shape, "linear")
+def resized_layer(layer: Any, whole: Unbounded) -> Any:
+    """Returns a layer in the size of the whole parametrization's images."""
+    layer = layer.astype(whole.to_image.computed)
+    return jax.image.resize(layer, whole.shape, "linear")
 
 
 def checked_factors(factors: Iterable[int]) -> tuple[int, ...]:
     """Returns by how much each layer of a pyramid is coarser than the image.
-
-    Args:
-        factors: as given.
 
     Raises:
         ValueError: unless they are positive integers that ascend.

@@ -11,13 +11,13 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxinterp.checks import checked_integer
-from jaxinterp.featurevis.parametrizations.finish import Canvas, checked_scale
 from jaxinterp.featurevis.parametrizations.parametrization import Parametrization
 from jaxinterp.featurevis.parametrizations.pyramid import (
     checked_factors,
     resized_layer,
     smaller_shape,
 )
+from jaxinterp.featurevis.parametrizations.to_image import Unbounded, checked_scale
 from jaxinterp.featurevis.pictures import checked_images
 
 # Folded into the key of a unit for what its images share; no image has this number.
@@ -32,7 +32,7 @@ class Shared(Parametrization):
     The other fields are the arguments of `shared`.
 
     Attributes:
-        inner: of what each image has of its own, a `Canvas`.
+        inner: the parametrization of what each image has of its own, an `Unbounded`.
         shape: of one image.
     """
 
@@ -45,7 +45,7 @@ class Shared(Parametrization):
 
     def init(self, key: Array, count: int) -> Any:
         """Returns `own` parameters of each image, and `shared` layers."""
-        dtype = self.inner.finish.dtype
+        dtype = self.inner.to_image.dtype
         keys = jax.random.split(jax.random.fold_in(key, _SHARED), len(self.factors))
         shared = [
             self.scale * jax.random.normal(k, (self.anchors, *self._layer(f)), dtype)
@@ -55,19 +55,19 @@ class Shared(Parametrization):
 
     def images(self, params: Any) -> Float[Array, "count *shape"]:
         """Returns the images, in [0, 1]."""
-        own = jax.vmap(self.inner.canvas)(params["own"])
-        weights = jnp.asarray(_hats(self.anchors, len(own)), own.dtype)
+        own = jax.vmap(self.inner.values)(params["own"])
+        weights = jnp.asarray(_anchor_weights(self.anchors, len(own)), own.dtype)
         for layer, factor in zip(params["shared"], self.factors, strict=True):
             anchored = jax.vmap(functools.partial(self._enlarged, factor=factor))(layer)
             own = own + jnp.einsum(
                 "ja,a...->j...", weights, anchored, precision="highest"
             )
-        return jax.vmap(self.inner.finish.image)(own)
+        return jax.vmap(self.inner.to_image)(own)
 
     def inverse(self, images: Float[Array, "count *shape"]) -> Any:
         """Returns parameters that share nothing."""
         images = checked_images(images, self.shape)
-        own, dtype = self.inner.inverse(images), self.inner.finish.dtype
+        own, dtype = self.inner.inverse(images), self.inner.to_image.dtype
         shapes = [(self.anchors, *self._layer(f)) for f in self.factors]
         return {"own": own, "shared": [jnp.zeros(shape, dtype) for shape in shapes]}
 
@@ -82,7 +82,7 @@ class Shared(Parametrization):
         *spatial, channels = layer.shape
         full = (*(n * factor for n in spatial), channels)
         large = jax.image.resize(
-            layer.astype(self.inner.finish.computed), full, "linear"
+            layer.astype(self.inner.to_image.computed), full, "linear"
         )
         start = factor // 2
         window = (*(slice(start, start + n) for n in self.shape[:-1]), slice(None))
@@ -124,7 +124,7 @@ def shared(
 
     Raises:
         ValueError: if `anchors` or a factor is not a positive integer.
-        TypeError: if the parametrization has no canvas to add to.
+        TypeError: if the parametrization does not describe unbounded values.
 
     Example:
         >>> from jaxinterp.featurevis.parametrizations.pixels import pixels
@@ -140,7 +140,7 @@ def shared(
         Mordvintsev et al., 2018, "Aligned Feature Visualization Interpolation"
         [mordvintsev2018differentiable].
     """
-    if not isinstance(parametrization, Canvas):
+    if not isinstance(parametrization, Unbounded):
         raise TypeError(
             "shared() adds to an image before its colors and its squash, which "
             f"{type(parametrization).__name__} does not let it. Give `fourier`, "
@@ -156,7 +156,7 @@ def shared(
     )
 
 
-def _hats(anchors: int, count: int) -> np.ndarray:
+def _anchor_weights(anchors: int, count: int) -> np.ndarray:
     """Returns how much of each anchor each image has, `(count, anchors)`."""
     if anchors == 1:
         return np.ones((count, 1))

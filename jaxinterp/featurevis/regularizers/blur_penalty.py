@@ -35,9 +35,9 @@ class BlurPenalty(Objective):
 
     def __call__(self, view: View) -> Any:
         """Returns half the squared distance."""
-        pictures = in_full(view)
-        smooth = lax.stop_gradient(blurred(pictures, self.width))
-        return total((pictures - smooth) ** 2) / 2
+        images = in_full(view)
+        smooth = lax.stop_gradient(blurred(images, self.width))
+        return total((images - smooth) ** 2) / 2
 
 
 def blur_penalty(width: int = 3) -> Objective:
@@ -48,7 +48,7 @@ def blur_penalty(width: int = 3) -> Objective:
     lie on the image; lucid takes zeros beyond the border, which darkens it.
 
     Args:
-        width: of the kernel in pixels, odd.
+        width: the width of the kernel in pixels, odd.
 
     Returns:
         A penalty in units of squared brightness.

@@ -29,7 +29,7 @@ class BoundaryPenalty(Objective):
     The other fields are the arguments of `boundary_penalty`.
 
     Attributes:
-        weights: of each place instead, `(1, *places, 1)`; `None` for the border.
+        weights: the weight of each place, `(1, *places, 1)`; `None` for the border.
     """
 
     width: int = dataclasses.field(metadata={"static": True})
@@ -57,16 +57,16 @@ class BoundaryPenalty(Objective):
 
     def __call__(self, view: View) -> Any:
         """Returns the sum over the border."""
-        pictures = in_full(view)
-        cost = (blurred(pictures, 5) - pictures) ** 2
-        cost = cost + 0.8 * (pictures - self.constant) ** 2
+        images = in_full(view)
+        cost = (blurred(images, 5) - images) ** 2
+        cost = cost + 0.8 * (images - self.constant) ** 2
         if self.weights is not None:
             return total(cost * self.weights[None].astype(cost.dtype))
         inside: Any = 1.0
-        for axis in spatial_axes(pictures):
-            place = np.arange(pictures.shape[axis])
+        for axis in spatial_axes(images):
+            place = np.arange(images.shape[axis])
             nearest = np.minimum(place, place[::-1])
-            inside = inside * along(nearest >= self.width, axis, pictures.ndim)
+            inside = inside * along(nearest >= self.width, axis, images.ndim)
         return total(cost * jnp.asarray(1 - inside, cost.dtype))
 
 
@@ -80,7 +80,7 @@ def boundary_penalty(
     The blur is that of `blur_penalty` with width 5; the gradient flows through it.
 
     Args:
-        width: of the border in pixels.
+        width: the width of the border in pixels.
         constant: the brightness $c$ that costs nothing there.
         where: a weight for each place instead of the border, `(*places)`, such as 1
             outside of a disc and 0 within.

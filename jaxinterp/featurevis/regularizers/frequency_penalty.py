@@ -35,17 +35,17 @@ class FrequencyPenalty(Objective):
 
     def __call__(self, view: View) -> Any:
         """Returns the weighted energy."""
-        pictures = in_full(view)
-        axes = spatial_axes(pictures)
+        images = in_full(view)
+        axes = spatial_axes(images)
         squares: Any = 0.0
         for axis in axes:
-            frequencies = np.fft.fftfreq(pictures.shape[axis])
-            squares = squares + along(frequencies**2, axis, pictures.ndim)
+            frequencies = np.fft.fftfreq(images.shape[axis])
+            squares = squares + along(frequencies**2, axis, images.ndim)
         # The power of zero is set apart: without decay, a constant is energy as well,
         # but a penalty on frequencies has nothing against it.
         weights = np.where(squares > 0, (4 * squares) ** self.decay, 0.0)
         spectrum = functools.reduce(
-            lambda x, axis: jnp.fft.fft(x, axis=axis, norm="ortho"), axes, pictures
+            lambda x, axis: jnp.fft.fft(x, axis=axis, norm="ortho"), axes, images
         )
         energy = spectrum.real**2 + spectrum.imag**2
         return total(jnp.asarray(weights, energy.dtype) * energy)

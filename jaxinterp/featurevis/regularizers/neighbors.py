@@ -12,30 +12,18 @@ from jaxinterp.objectives.objective import Shapes, View
 
 
 def in_full(view: View) -> Any:
-    """Returns the images, in enough precision to add up many pixels.
-
-    Args:
-        view: what the penalty sees.
-    """
+    """Returns the images of a view, in enough precision to add up many pixels."""
     dtype = view.images.dtype if view.images.dtype.itemsize > 4 else jnp.float32
     return view.images.astype(dtype)
 
 
 def total(cost: Any) -> Any:
-    """Returns the sum over all entries of each image.
-
-    Args:
-        cost: the cost of each entry, `(images, ...)`.
-    """
+    """Returns the sum over all entries of each image, from `(images, ...)`."""
     return cost.sum(range(1, cost.ndim))
 
 
 def check_spatial(name: str, shapes: Shapes) -> None:
-    """Raises if pixels have no neighbors.
-
-    Args:
-        name: the penalty that looks at neighbors.
-        shapes: the shapes of what the penalty will see.
+    """Raises unless pixels have neighbors, as the penalty of this name needs.
 
     Raises:
         ValueError: if images have no axis but that of the channels.
@@ -48,22 +36,12 @@ def check_spatial(name: str, shapes: Shapes) -> None:
 
 
 def spatial_axes(images: Any) -> tuple[int, ...]:
-    """Returns the axes that are neither those of images nor of channels.
-
-    Args:
-        images: an array `(images, ..., channels)`.
-    """
+    """Returns the axes of `(images, ..., channels)` between images and channels."""
     return tuple(range(1, images.ndim - 1))
 
 
 def along(values: np.ndarray, axis: int, ndim: int) -> np.ndarray:
-    """Returns values of one axis, so that they broadcast to an array.
-
-    Args:
-        values: one value for each entry of the axis.
-        axis: the axis of the array that they belong to.
-        ndim: the number of axes of the array.
-    """
+    """Returns the values of one axis, so that they broadcast to `ndim` axes."""
     return values.reshape([-1 if i == axis else 1 for i in range(ndim)])
 
 
@@ -71,11 +49,7 @@ def blurred(images: Any, width: int) -> Any:
     """Returns images under lucid's kernel: 1 inside and one half on its rim.
 
     It is the sum of two boxes, the larger of which reaches the rim. Near the border, it
-    is the mean of the pixels that there are.
-
-    Args:
-        images: an array `(images, ..., channels)`.
-        width: the width of the kernel in pixels.
+    is the mean of the pixels that there are. The width of the kernel is in pixels.
     """
     ones = jnp.ones((1, *images.shape[1:-1], 1), images.dtype)
     weight = _box_sum(ones, width) + _box_sum(ones, width - 2)

@@ -20,8 +20,8 @@ class PriorDistance(Objective):
     """The distance to images that are plausible.
 
     Attributes:
-        images: of each unit, `(units, ...)`; or `None`.
-        function: from images to images, where there are no images.
+        images: the plausible image of each unit, `(units, ...)`; or `None`.
+        function: what gives plausible images instead, from the images that are made.
     """
 
     images: Any
@@ -40,17 +40,17 @@ class PriorDistance(Objective):
 
     def __call__(self, view: View) -> Any:
         """Returns the squared distance."""
-        pictures = in_full(view)
+        images = in_full(view)
         if self.function is None:
-            return total((pictures - self.images[None].astype(pictures.dtype)) ** 2)
+            return total((images - self.images[None].astype(images.dtype)) ** 2)
         prior = jnp.asarray(lax.stop_gradient(self.function(view.images)))
-        if prior.shape != pictures.shape:
+        if prior.shape != images.shape:
             raise ValueError(
                 "The function of prior_distance() goes from images "
-                f"{list(pictures.shape)} to images of the same shape, and gave "
+                f"{list(images.shape)} to images of the same shape, and gave "
                 f"{prior.dtype}{list(prior.shape)}."
             )
-        return total((pictures - prior.astype(pictures.dtype)) ** 2)
+        return total((images - prior.astype(images.dtype)) ** 2)
 
 
 def prior_distance(prior: Any) -> Objective:

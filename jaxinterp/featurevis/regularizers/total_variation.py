@@ -29,9 +29,9 @@ class TotalVariation(Objective):
 
     def __call__(self, view: View) -> Any:
         """Returns the sum of absolute differences."""
-        pictures = in_full(view)
+        images = in_full(view)
         return sum(
-            total(jnp.abs(jnp.diff(pictures, axis=a))) for a in spatial_axes(pictures)
+            total(jnp.abs(jnp.diff(images, axis=a))) for a in spatial_axes(images)
         )
 
 

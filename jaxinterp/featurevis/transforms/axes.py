@@ -15,23 +15,23 @@ Target = int | Size
 
 
 def checked_target(name: str, value: Any) -> Target:
-    """Returns a size or a side that was given.
+    """Returns a size, or a side, as integers.
 
     Args:
-        name: of the transform.
-        value: what was given.
+        name: the name of the transform.
+        value: the argument of the user.
 
     Raises:
         ValueError: if it is no size.
     """
-    given = tuple(value) if isinstance(value, (tuple, list)) else (value,)
-    if not given or not all(map(is_integer, given)) or min(given) < 1:
+    sizes = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    if not sizes or not all(map(is_integer, sizes)) or min(sizes) < 1:
         raise ValueError(
             f"{name}() takes a size in pixels, (height, width) of an image, or one "
             f"side for all axes, and was given {value!r}."
         )
     if isinstance(value, (tuple, list)):
-        return tuple(map(int, given))
+        return tuple(map(int, sizes))
     return int(value)
 
 
@@ -39,9 +39,9 @@ def in_axes(name: str, target: Target, size: Size) -> Size:
     """Returns a size with as many axes as an image.
 
     Args:
-        name: of the transform.
+        name: the name of the transform.
         target: the size, or its side.
-        size: of the image.
+        size: the size of the image.
 
     Raises:
         ValueError: if the image has another number of axes.
@@ -58,9 +58,6 @@ def in_axes(name: str, target: Target, size: Size) -> Size:
 
 def checked_fill(fill: Any) -> Fill:
     """Returns what is seen outside of an image.
-
-    Args:
-        fill: what was given.
 
     Raises:
         ValueError: if there is no such fill.

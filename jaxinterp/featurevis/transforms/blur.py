@@ -9,19 +9,19 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
-from jaxinterp.featurevis.transforms.random_number import Chance, Distribution, chance
+from jaxinterp.featurevis.transforms.random_number import (
+    RandomNumber,
+    Sampler,
+    random_number,
+)
 from jaxinterp.featurevis.transforms.transform import Transform
 
 
 @dataclasses.dataclass(frozen=True)
 class Blur(Transform):
-    """A Gaussian blur along all axes but the last.
+    """A Gaussian blur along all axes but the last, of standard deviation `sigma`."""
 
-    Attributes:
-        sigma: its standard deviation in pixels.
-    """
-
-    sigma: Chance
+    sigma: RandomNumber
 
     def __call__(self, key: Any, image: Any) -> Any:
         """Returns the blurred image."""
@@ -44,7 +44,7 @@ def blur(
     high: float | None = None,
     *,
     choices: Iterable[float] | None = None,
-    distribution: Distribution | None = None,
+    distribution: Sampler | None = None,
 ) -> Transform:
     """Blurs with a Gaussian of random width, along all axes but the last.
 
@@ -53,9 +53,9 @@ def blur(
 
     Args:
         low: the smallest standard deviation in pixels; without `high` the only one.
-        high: the largest.
-        choices: those to choose from instead.
-        distribution: as in `scale`, of the standard deviation.
+        high: the largest one.
+        choices: the standard deviations to choose from instead.
+        distribution: a function from a key to one, clipped to the range, as in `scale`.
 
     Returns:
         A transform that keeps the size. Time grows with the side of the image times
@@ -72,7 +72,7 @@ def blur(
         >>> [f"{value:.2f}" for value in blurred]
         ['0.08', '0.32', '0.68', '0.92']
     """
-    sigma = chance("blur", low, high, choices, distribution)
+    sigma = random_number("blur", low, high, choices, distribution)
     if sigma.low < 0:
         raise ValueError(
             f"blur() takes standard deviations from 0: {sigma.low} is less."

@@ -19,13 +19,9 @@ _SMALLEST_BOX = 0.05
 
 @dataclasses.dataclass(frozen=True)
 class BoxCrop(Affine):
-    """A box of the image anywhere, magnified or reduced to a fixed size.
+    """A box of the image anywhere, magnified or reduced to a size `target`.
 
-    The other fields are the arguments of `box_crop`.
-
-    Attributes:
-        target: that size, or its side.
-        progress: the share of the steps that are done.
+    `progress` is the share of the steps that are done; other fields as in `box_crop`.
     """
 
     target: Target
@@ -76,11 +72,11 @@ def box_crop(
     goes linearly from one number to another while the image is made.
 
     Args:
-        size: of the view, or its side.
+        size: the size of the view in pixels, or its side.
         sides: the mean side at the first and at the last step, as shares of the
             image's; drawn sides are clipped to [0.05, 1].
-        deviation: standard deviation of the side.
-        spread: standard deviation of the middle of the box, as a share of the
+        deviation: the standard deviation of the side.
+        spread: the standard deviation of the middle of the box, as a share of the
             image's sides.
 
     Returns:

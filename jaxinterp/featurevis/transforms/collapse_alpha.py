@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxinterp.featurevis.parametrizations.color import Color
-from jaxinterp.featurevis.parametrizations.finish import checked_scale
 from jaxinterp.featurevis.parametrizations.fourier import fourier
 from jaxinterp.featurevis.parametrizations.parametrization import PerImage
+from jaxinterp.featurevis.parametrizations.to_image import checked_scale
 from jaxinterp.featurevis.pictures import check_range
 from jaxinterp.featurevis.transforms.transform import Transform
 
@@ -72,10 +72,10 @@ def collapse_alpha(
     are stored, without undoing the gamma of screens.
 
     Args:
-        sd: standard deviation of the parameters of the random background, an image of
-            `fourier`; 0 is gray.
-        decay: exponent of the background's frequencies.
-        color: of the background, as in `fourier`.
+        sd: the standard deviation of the parameters of the random background, an image
+            of `fourier`; 0 is gray.
+        decay: the exponent of the background's frequencies.
+        color: the decorrelation of the background's colors, as in `fourier`.
         background: what lies behind instead of a random image, in [0, 1]; broadcast
             against the image.
 

@@ -37,9 +37,9 @@ def flip(axis: int = 1, *, probability: float = 0.5) -> Affine:
     """Mirrors the image at random.
 
     Args:
-        axis: the one that is reversed: 0 exchanges top and bottom of an image, 1 left
+        axis: the axis that is reversed: 0 exchanges top and bottom of an image, 1 left
             and right; 0 reverses a signal.
-        probability: of doing so.
+        probability: the probability that the image is mirrored.
 
     Returns:
         A transform that keeps the size.

@@ -34,8 +34,8 @@ def noise(normal: float = 0.0, *, uniform: float = 0.0) -> Transform:
     """Adds noise to every entry of the image, which may then leave [0, 1].
 
     Args:
-        normal: standard deviation of a Gaussian part.
-        uniform: width of a uniform part, from `-uniform / 2` to `uniform / 2`.
+        normal: the standard deviation of a Gaussian part.
+        uniform: the width of a uniform part, from `-uniform / 2` to `uniform / 2`.
 
     Returns:
         A transform that keeps the size.

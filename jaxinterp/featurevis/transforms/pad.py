@@ -30,9 +30,9 @@ def pad(width: int, *, fill: Fill = 0.5) -> Affine:
     """Adds a border, so that what moves out of sight later was none of the image.
 
     Args:
-        width: in pixels, on each side.
-        fill: a brightness, `"edge"`, `"reflect"` (the outermost pixels are not
-            repeated), or `"random"` for one color each time.
+        width: the width of the border on each side, in pixels.
+        fill: what the border shows: a brightness, `"edge"`, `"reflect"` (the outermost
+            pixels are not repeated), or `"random"` for one color each time.
 
     Returns:
         A transform to a larger size.

@@ -15,11 +15,9 @@ from jaxinterp.featurevis.transforms.warp import Move, Size
 
 @dataclasses.dataclass(frozen=True)
 class Resize(Affine):
-    """The whole image at a fixed size.
+    """The whole image at a size or side `target`.
 
-    Attributes:
-        target: that size, or its side.
-        fill: what the outer halves of the outermost pixels show.
+    `fill` is what the outer halves of the outermost pixels show.
     """
 
     target: Target
@@ -50,7 +48,7 @@ def resize(size: int | Size) -> Affine:
     reduced is not smoothed first.
 
     Args:
-        size: of the view, or its side.
+        size: the size of the view in pixels, or its side.
 
     Returns:
         A transform to that size.

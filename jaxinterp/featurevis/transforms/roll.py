@@ -33,7 +33,7 @@ def roll(pixels: int) -> Transform:
     """Shifts the image at random; what leaves on one side comes in on the other.
 
     Args:
-        pixels: the largest shift along each axis but the last, either way.
+        pixels: the largest shift in pixels along each axis but the last, either way.
 
     Returns:
         A transform that keeps the size.

@@ -11,22 +11,20 @@ import jax.numpy as jnp
 
 from jaxinterp.checks import is_integer
 from jaxinterp.featurevis.transforms.axes import checked_fill
-from jaxinterp.featurevis.transforms.random_number import Chance, Distribution, chance
+from jaxinterp.featurevis.transforms.random_number import (
+    RandomNumber,
+    Sampler,
+    random_number,
+)
 from jaxinterp.featurevis.transforms.transform import Affine, Fill
 from jaxinterp.featurevis.transforms.warp import Move, Size, stay
 
 
 @dataclasses.dataclass(frozen=True)
 class Rotate(Affine):
-    """A turn about the middle; the size stays.
+    """A turn by `angle` degrees, counterclockwise; the other fields as in `rotate`."""
 
-    The other fields are the arguments of `rotate`.
-
-    Attributes:
-        angle: in degrees, counterclockwise.
-    """
-
-    angle: Chance
+    angle: RandomNumber
     fill: Fill = 0.5
     axes: tuple[int, int] | None = None
 
@@ -94,7 +92,7 @@ def rotate(
     high: float | None = None,
     *,
     choices: Iterable[float] | None = None,
-    distribution: Distribution | None = None,
+    distribution: Sampler | None = None,
     fill: Fill = 0.5,
     axes: tuple[int, int] | None = None,
 ) -> Affine:
@@ -105,7 +103,7 @@ def rotate(
         high: the largest angle.
         choices: the angles to choose from instead; one that stands there twice is twice
             as likely.
-        distribution: as in `scale`, of the angle.
+        distribution: a function from a key to an angle, as in `scale`.
         fill: what is seen outside, as in `pad`.
         axes: the two that turn, of a volume, or of an image: counterclockwise as seen
             with the first downward and the second to the right. For images `(0, 1)`
@@ -126,7 +124,7 @@ def rotate(
         >>> rotate(90.0)(jax.random.key(0), image)[:, :, 0].tolist()
         [[2.0, 5.0, 8.0], [1.0, 4.0, 7.0], [0.0, 3.0, 6.0]]
     """
-    angle = chance("rotate", low, high, choices, distribution)
+    angle = random_number("rotate", low, high, choices, distribution)
     return Rotate(angle, checked_fill(fill), None if axes is None else _two(axes))
 
 

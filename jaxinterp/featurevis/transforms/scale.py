@@ -7,21 +7,20 @@ from collections.abc import Iterable
 from typing import Any
 
 from jaxinterp.featurevis.transforms.axes import checked_fill
-from jaxinterp.featurevis.transforms.random_number import Chance, Distribution, chance
+from jaxinterp.featurevis.transforms.random_number import (
+    RandomNumber,
+    Sampler,
+    random_number,
+)
 from jaxinterp.featurevis.transforms.transform import Affine, Fill
 from jaxinterp.featurevis.transforms.warp import Move, Size, stay
 
 
 @dataclasses.dataclass(frozen=True)
 class Scale(Affine):
-    """A zoom about the middle; the size stays.
+    """A zoom about the middle by `factor`, above 1 larger; the size stays."""
 
-    Attributes:
-        factor: above 1, things become larger.
-        fill: what is seen outside.
-    """
-
-    factor: Chance
+    factor: RandomNumber
     fill: Fill = 0.5
 
     def draw(self, key: Any, size: Size, out: Size, dtype: Any) -> Move:
@@ -43,7 +42,7 @@ def scale(
     high: float | None = None,
     *,
     choices: Iterable[float] | None = None,
-    distribution: Distribution | None = None,
+    distribution: Sampler | None = None,
     fill: Fill = 0.5,
 ) -> Affine:
     """Zooms about the middle at random. The size stays, so that shapes are static.
@@ -78,5 +77,5 @@ def scale(
         Factors of any distribution are those of captum's branch for optimization,
         `RandomScale`.
     """
-    factor = chance("scale", low, high, choices, distribution, above=0.0)
+    factor = random_number("scale", low, high, choices, distribution, above=0.0)
     return Scale(factor, checked_fill(fill))

@@ -52,7 +52,7 @@ def texture_views(coordinates: Any, *, fill: float = 0.5) -> Transform:
         coordinates: $(u, v)$ of each pixel, `(views, height, width, 2)`, with $u$ to
             the right and $v$ upwards, 1 being the length of the texture; NaN where a
             pixel shows no object.
-        fill: brightness where there is none.
+        fill: the brightness where there is no object.
 
     Returns:
         A transform from a texture to a view of the size of the coordinates. Put it

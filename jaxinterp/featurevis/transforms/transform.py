@@ -38,8 +38,8 @@ class Transform:
         """Returns the view.
 
         Args:
-            key: a key of `jax.random`.
-            image: floats, `(*size, channels)`.
+            key: the random key of this view.
+            image: one image of floats, `(*size, channels)`.
         """
         raise NotImplementedError
 
@@ -70,8 +70,8 @@ class Affine(Transform):
         """Returns the size of the view.
 
         Args:
-            size: of the image.
-            own: of the image that was given to the composition.
+            size: the size of the image.
+            own: the size of the image that was given to the composition.
 
         Raises:
             ValueError: if the image is too small.
@@ -82,29 +82,19 @@ class Affine(Transform):
         """Returns where each place of the view lies in the image.
 
         Args:
-            key: a key of `jax.random`.
-            size: of the image.
-            out: of the view.
-            dtype: of the move.
+            key: the random key of this view.
+            size: the size of the image.
+            out: the size of the view.
+            dtype: the dtype of the move.
         """
         return warp.stay(len(size), dtype)
 
     def stretch(self, size: Size, out: Size) -> float:
-        """Returns a bound on how far apart neighboring pixels come to lie.
-
-        Args:
-            size: of the image.
-            out: of the view.
-        """
+        """Returns a bound on how far apart neighboring pixels come to lie."""
         return 1.0
 
     def leaves(self, size: Size, out: Size) -> bool:
-        """Returns whether the view may show what lies outside the image.
-
-        Args:
-            size: of the image.
-            out: of the view.
-        """
+        """Returns whether the view may show what lies outside the image."""
         return False
 
     def __call__(self, key: Any, image: Any) -> Any:
@@ -191,12 +181,12 @@ def _is_relative(nested: Compose) -> bool:
     return any(isinstance(t, Affine) and t.is_relative for t in nested.transforms)
 
 
-class _Canvas(NamedTuple):
+class _Placement(NamedTuple):
     """What an affine transform is given, and what it makes of it.
 
     Attributes:
-        size: of what is given.
-        move: from places of what is seen to places of what is given.
+        size: the size of what is given.
+        move: the move from places of what is seen to places of what is given.
         fill: what is seen outside: `"edge"`, `"reflect"`, a brightness or color that
             broadcasts to the image, or `None` if nothing is.
     """
@@ -213,7 +203,7 @@ def _warp(image: Any, steps: Sequence[tuple[Affine, Any]], own: Size) -> Any:
     image = jnp.asarray(image)
     _check_image(image)
     dtype = image.dtype if image.dtype.itemsize > 4 else jnp.float32
-    size, stretch, canvases = image.shape[:-1], 1.0, []
+    size, stretch, placements = image.shape[:-1], 1.0, []
     for transform, key in steps:
         out = transform.size(size, own)
         place, paint = jax.random.split(key)
@@ -224,36 +214,36 @@ def _warp(image: Any, steps: Sequence[tuple[Affine, Any]], own: Size) -> Any:
         if fill is not None and not isinstance(fill, str):
             fill = jnp.asarray(fill, dtype)
         move = transform.draw(place, size, out, dtype)
-        canvases.append(_Canvas(size, move, fill))
+        placements.append(_Placement(size, move, fill))
         stretch *= transform.stretch(size, out)
         size = out
-    return _view(image.astype(dtype), canvases, size, stretch).astype(image.dtype)
+    return _view(image.astype(dtype), placements, size, stretch).astype(image.dtype)
 
 
-def _view(image: Any, canvases: list[_Canvas], size: Size, stretch: float) -> Any:
+def _view(image: Any, placements: list[_Placement], size: Size, stretch: float) -> Any:
     """Returns what is seen of an image, with one gather.
 
     From the view back to the image, the moves are joined to one. What lies outside a
-    canvas on the way is laid over the rest; only for edges and mirrors, the place is
+    image on the way is laid over the rest; only for edges and mirrors, the place is
     replaced by one inside, and the map is no longer affine.
     """
     dtype = image.dtype
     places, still = warp.grid(size, dtype), warp.stay(len(size), dtype)
     move, is_affine, layers = still, True, []
-    for canvas in reversed(canvases):
-        move = warp.after(canvas.move, move)
-        if isinstance(canvas.fill, str):
-            mode: Any = canvas.fill
-            places = warp.fold(warp.carry(move, places), canvas.size, mode)
+    for placement in reversed(placements):
+        move = warp.after(placement.move, move)
+        if isinstance(placement.fill, str):
+            mode: Any = placement.fill
+            places = warp.fold(warp.carry(move, places), placement.size, mode)
             move, is_affine = still, False
-        elif canvas.fill is not None:
-            cover = warp.coverage(warp.carry(move, places), canvas.size)[..., None]
-            layers.append((cover, canvas.fill))
+        elif placement.fill is not None:
+            cover = warp.coverage(warp.carry(move, places), placement.size)[..., None]
+            layers.append((cover, placement.fill))
     if is_affine:
         seen = warp.resample(image, move, size, stretch)
     else:
         seen = warp.interpolate(image, warp.carry(move, places))
-    if canvases[0].fill is not None and not isinstance(canvases[0].fill, str):
+    if placements[0].fill is not None and not isinstance(placements[0].fill, str):
         cover, fill = layers.pop()
         seen = seen + (1 - cover) * fill  # the gather left it black already
     for cover, fill in reversed(layers):

@@ -1,7 +1,7 @@
 r"""One affine view of an image: a bilinear gather, whose transpose is one as well.
 
 Places are a coordinate for each axis, row and column of an image, counted from the
-middle of a canvas; what turns, zooms or flips about the middle is then a linear map. A
+middle of the image; what turns, zooms or flips about the middle is then a linear map. A
 `Move` says that at $p$ the image $x$ is seen as it is at $Ap + t$, between its pixels
 $q$:
 
@@ -47,34 +47,19 @@ class Move(NamedTuple):
 
 
 def stay(axes: int, dtype: Any) -> Move:
-    """Returns the move that changes nothing.
-
-    Args:
-        axes: how many there are.
-        dtype: of its numbers.
-    """
+    """Returns the move that changes nothing, of some number of axes."""
     return Move(jnp.eye(axes, dtype=dtype), jnp.zeros(axes, dtype))
 
 
 def after(second: Move, first: Move) -> Move:
-    """Returns one move that does what two do.
-
-    Args:
-        second: what is done to the places that the first leads to.
-        first: what is done first.
-    """
+    """Returns one move that does the first and then the second."""
     # Sums of products, since a matrix product may round its factors on an accelerator.
     product = (second.linear[:, :, None] * first.linear[None]).sum(1)
     return Move(product, _apply(second.linear, first.shift) + second.shift)
 
 
 def carry(move: Move, places: Places) -> Places:
-    """Returns where a move leads.
-
-    Args:
-        move: from places to places.
-        places: a coordinate for each axis.
-    """
+    """Returns where a move leads places: a coordinate for each axis."""
     return tuple(
         _sum(weight * place for weight, place in zip(row, places, strict=True)) + shift
         for row, shift in zip(move.linear, move.shift, strict=True)
@@ -82,12 +67,7 @@ def carry(move: Move, places: Places) -> Places:
 
 
 def grid(size: Size, dtype: Any) -> Places:
-    """Returns the places of all pixels: `(height, 1)` and `(1, width)` of an image.
-
-    Args:
-        size: of the canvas.
-        dtype: of the coordinates.
-    """
+    """Returns the places of all pixels: `(height, 1)` and `(1, width)` of an image."""
     along = (jnp.arange(n, dtype=dtype) - (n - 1) / 2 for n in size)
     return tuple(
         line.reshape([-1 if other == axis else 1 for other in range(len(size))])
@@ -96,13 +76,9 @@ def grid(size: Size, dtype: Any) -> Places:
 
 
 def coverage(places: Places, size: Size) -> Any:
-    """Returns how much of a canvas is seen at each place: 1 inside, 0 outside.
+    """Returns how much of an image is seen at each place: 1 inside, 0 outside.
 
     It falls linearly within one pixel of the outermost ones, as bilinear weights do.
-
-    Args:
-        places: a coordinate for each axis.
-        size: of the canvas.
     """
     return _product(
         jnp.clip((n + 1) / 2 - jnp.abs(place), 0, 1)
@@ -111,12 +87,9 @@ def coverage(places: Places, size: Size) -> Any:
 
 
 def fold(places: Places, size: Size, mode: Literal["edge", "reflect"]) -> Places:
-    """Returns places within a canvas instead of those outside.
+    """Returns places within an image instead of those outside.
 
-    Args:
-        places: a coordinate for each axis.
-        size: of the canvas.
-        mode: the nearest place, or the mirror image at the outermost pixels.
+    They are the nearest ones, or the mirror image at the outermost pixels.
     """
 
     def one(place: Any, n: int) -> Any:
@@ -134,10 +107,10 @@ def resample(image: Any, move: Move, size: Size, stretch: float) -> Any:
     It can be differentiated in the image, in reverse mode; not in the move.
 
     Args:
-        image: `(*size, channels)`.
-        move: from places of the outcome to places of the image, in the image's
-            dtype.
-        size: of the outcome.
+        image: the image, `(*size, channels)`.
+        move: the move from places of the outcome to places of the image, in the
+            image's dtype.
+        size: the size of the outcome.
         stretch: at least the largest row sum of absolute values of the inverse of
             `move.linear`: how far apart neighboring pixels can come to lie.
     """
@@ -153,9 +126,7 @@ def resample(image: Any, move: Move, size: Size, stretch: float) -> Any:
 def interpolate(image: Any, places: Places) -> Any:
     """Returns an image between its pixels, as a plain gather; black outside.
 
-    Args:
-        image: `(*size, channels)`.
-        places: a coordinate for each axis, which broadcast against each other.
+    The coordinates of each axis broadcast against each other.
     """
     exact = [
         place + (n - 1) / 2 for place, n in zip(places, image.shape[:-1], strict=True)
@@ -193,9 +164,9 @@ def _collect(seen: Any, move: Move, source: Size, taps: int) -> Any:
 
     Args:
         seen: the gradient of what is seen, `(*size, channels)`.
-        move: as in `resample`.
-        source: size of the image.
-        taps: side of the box in which the places lie that see a pixel.
+        move: the move, as in `resample`.
+        source: the size of the image.
+        taps: the side of the box in which the places lie that see a pixel.
     """
     inverse = _inverse(move)
     size, dtype = seen.shape[:-1], seen.dtype

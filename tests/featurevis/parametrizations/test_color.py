@@ -110,10 +110,10 @@ def test_photographs_have_the_published_colors(real_data):
 
 
 def test_recorrelating_is_a_matrix_times_each_pixel():
-    canvas, matrix = RNG.normal(size=(4, 3, 7)), RNG.normal(size=(7, 7))
-    expected = oracle.recorrelated(canvas, matrix)
-    np.testing.assert_allclose(recorrelate(canvas, matrix), expected, rtol=1e-10)
-    np.testing.assert_allclose(decorrelate(expected, matrix), canvas, rtol=1e-8)
+    values, matrix = RNG.normal(size=(4, 3, 7)), RNG.normal(size=(7, 7))
+    expected = oracle.recorrelated(values, matrix)
+    np.testing.assert_allclose(recorrelate(values, matrix), expected, rtol=1e-10)
+    np.testing.assert_allclose(decorrelate(expected, matrix), values, rtol=1e-8)
 
 
 # --- As an argument -------------------------------------------------------------------

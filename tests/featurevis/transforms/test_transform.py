@@ -12,8 +12,10 @@ from jax import lax
 from jaxinterp.featurevis.transforms import warp
 from jaxinterp.featurevis.transforms.blur import blur
 from jaxinterp.featurevis.transforms.box_crop import box_crop
-from jaxinterp.featurevis.transforms.crop import crop, crop_or_pad, jitter
+from jaxinterp.featurevis.transforms.crop import crop
+from jaxinterp.featurevis.transforms.crop_or_pad import crop_or_pad
 from jaxinterp.featurevis.transforms.flip import flip
+from jaxinterp.featurevis.transforms.jitter import jitter
 from jaxinterp.featurevis.transforms.noise import noise
 from jaxinterp.featurevis.transforms.pad import pad
 from jaxinterp.featurevis.transforms.roll import roll
@@ -370,8 +372,8 @@ def test_factors_and_angles_of_any_distribution(dtype):
     keys = jax.random.split(KEY, 200)
     for make in (scale, rotate):
         transform = make(0.9, 1.2, distribution=normal)
-        chance = transform.factor if make is scale else transform.angle
-        found = jax.vmap(lambda key: chance.draw(key, dtype))(keys)  # noqa: B023
+        number = transform.factor if make is scale else transform.angle
+        found = jax.vmap(lambda key: number.draw(key, dtype))(keys)  # noqa: B023
         assert found.dtype == dtype
         wanted = np.clip(jax.vmap(normal)(keys), 0.9, 1.2)
         atol = float(jnp.finfo(dtype).eps)
