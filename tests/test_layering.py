@@ -22,7 +22,7 @@ PACKAGE = "jaxinterp"
 # rooms of one floor do not import one another. Folders without rooms are not listed.
 FLOORS: Mapping[str, tuple[str, ...]] = {
     "": (
-        "checks keys table types",
+        "checks keys pytree table types",
         "loop tracing perturbation fit data plot",
         "rules models",
         "objectives",

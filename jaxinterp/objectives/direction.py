@@ -20,19 +20,18 @@ import jax
 import jax.numpy as jnp
 
 from jaxinterp.objectives import positions
-from jaxinterp.objectives.objective import Objective, Shapes, View
-from jaxinterp.types import Sites
+from jaxinterp.objectives.objective import Objective, Shapes, View, Where
+from jaxinterp.pytree import pytree, static
 
 _FLOOR = 0.1  # of the cosine
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class Direction(Objective):
     """The agreement with a vector or a patch, in the mean over its places.
 
     Attributes:
-        site: whose activation is read.
+        site: the layer whose activation is read.
         cosine_power: the exponent $p$.
         keep_length: whether the lengths of activation and vector count.
         is_at_center: whether an open position means the center, rather than the mean.
@@ -41,10 +40,10 @@ class Direction(Objective):
             patch; `None` if it is open.
     """
 
-    site: Sites = dataclasses.field(metadata={"static": True})
-    cosine_power: float = dataclasses.field(metadata={"static": True})
-    keep_length: bool = dataclasses.field(metadata={"static": True})
-    is_at_center: bool = dataclasses.field(metadata={"static": True})
+    site: Where = static()
+    cosine_power: float = static()
+    keep_length: bool = static()
+    is_at_center: bool = static()
     vector: Any
     position: Any
 
@@ -105,7 +104,7 @@ class Direction(Objective):
 
 
 def direction(
-    site: Sites,
+    site: Where,
     vector: Any,
     *,
     cosine_power: float = 0.0,
@@ -174,7 +173,7 @@ def direction(
         bool(keep_length),
         is_at_center,
         jnp.atleast_2d(array),
-        None if is_at_center else positions.as_position(position, call),  # pyright: ignore[reportArgumentType]  the only string is "center"
+        None if is_at_center else positions.as_position(position, call),
     )
 
 

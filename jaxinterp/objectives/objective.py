@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxinterp.pytree import pytree, static
 from jaxinterp.tracing.selectors import Selector
 
 # What an objective calls the place that it reads.
@@ -177,8 +178,7 @@ class Objective:
         return _combined(jnp.clip, self, low, high)
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class Combined(Objective):
     """Objectives combined, picture by picture.
 
@@ -187,7 +187,7 @@ class Combined(Objective):
         operands: objectives.
     """
 
-    operation: Callable[..., Any] = dataclasses.field(metadata={"static": True})
+    operation: Callable[..., Any] = static()
     operands: tuple[Any, ...]
 
     @property
@@ -220,8 +220,7 @@ class Combined(Objective):
         return self.operation(*scores)
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class Number(Objective):
     """The same number for every picture: a weight.
 
@@ -236,8 +235,7 @@ class Number(Objective):
         return self.value
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class Schedule(Objective):
     """A number that depends on the step alone.
 
@@ -245,15 +243,14 @@ class Schedule(Objective):
         function: from the step to the number, such as an optax schedule.
     """
 
-    function: Callable[[Any], Any] = dataclasses.field(metadata={"static": True})
+    function: Callable[[Any], Any] = static()
 
     def __call__(self, view: View) -> Any:
         """Returns the number of this step."""
         return self.function(view.step)
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class Custom(Objective):
     """A function of what is seen.
 
@@ -262,8 +259,8 @@ class Custom(Objective):
         reads: the sites whose activations it reads.
     """
 
-    function: Callable[[View], Any] = dataclasses.field(metadata={"static": True})
-    reads: tuple[Where, ...] = dataclasses.field(metadata={"static": True})
+    function: Callable[[View], Any] = static()
+    reads: tuple[Where, ...] = static()
 
     @property
     def sites(self) -> tuple[Where, ...]:

@@ -1,30 +1,25 @@
-"""Alignment: neighboring images of one unit that resemble one another.
-
-Notation: $a_i$ is the activation of image $i$ of the $n$ images of one unit.
-"""
+"""Alignment: neighboring images of one unit that resemble one another."""
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from jaxinterp.checks import checked_integer
 from jaxinterp.featurevis.comparisons.diversity import check_several
 from jaxinterp.objectives import positions
 from jaxinterp.objectives.objective import Objective, View, Where
+from jaxinterp.pytree import pytree, static
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class Alignment(Objective):
     """How alike neighboring images are, place by place; fields as in `alignment`."""
 
-    site: Where = dataclasses.field(metadata={"static": True})
-    decay: float = dataclasses.field(metadata={"static": True})
-    reach: int = dataclasses.field(metadata={"static": True})
+    site: Where = static()
+    decay: float = static()
+    reach: int = static()
 
     @property
     def compares(self) -> bool:
@@ -56,8 +51,8 @@ def alignment(site: Where, *, decay: float = 2.0, reach: int = 4) -> Objective:
     entries. It keeps things in place along a row of images made by `interpolate`.
 
     Args:
-        site: whose activation is read.
-        decay: by how much a neighbor one step further away counts less.
+        site: the layer whose activation is read.
+        decay: the factor by which a neighbor one step further away counts less.
         reach: how many steps away a neighbor may be.
 
     Returns:

@@ -1,28 +1,21 @@
-"""Caricature as an objective: more of what a layer sees in another image.
-
-Notation: $a$ is the activation of a site for the image that is made and $t$ that for
-the image it is compared with, which `capture` returns.
-"""
+"""Caricature as an objective: more of what a layer sees in another image."""
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
-
-import jax
 
 from jaxinterp.featurevis.comparisons.match import check_same_shape, entries
 from jaxinterp.objectives.direction import as_target, check_power, dot_cosine
 from jaxinterp.objectives.objective import Objective, Shapes, View, Where
+from jaxinterp.pytree import pytree, static
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class Caricature(Objective):
     """The agreement with an activation as a whole; fields as in `caricature`."""
 
-    site: Where = dataclasses.field(metadata={"static": True})
-    cosine_power: float = dataclasses.field(metadata={"static": True})
+    site: Where = static()
+    cosine_power: float = static()
     target: Any
 
     def bound(self, shapes: Shapes) -> Objective:
@@ -44,7 +37,7 @@ def caricature(site: Where, target: Any, *, cosine_power: float = 1.0) -> Object
     Unlike `match` it exaggerates: a longer $a$ in the same direction is better.
 
     Args:
-        site: whose activation is read.
+        site: the layer whose activation is read.
         target: the activation $t$ there, the units first, as `capture` returns it for a
             batch: `(units, *positions, channels)`.
         cosine_power: the exponent $p$; 0 is the dot product.

@@ -6,7 +6,6 @@ unit. An image's score depends on the others, but only on those of its own unit.
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import jax
@@ -15,19 +14,19 @@ import jax.numpy as jnp
 from jaxinterp.featurevis.comparisons.style import gram
 from jaxinterp.objectives import positions
 from jaxinterp.objectives.objective import Objective, Shapes, View, Where
+from jaxinterp.pytree import pytree, static
 
 _TINY = 1e-10  # below it a squared norm counts as zero
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class Diversity(Objective):
     """How little the textures of the images have in common.
 
     The fields are the arguments of `diversity`.
     """
 
-    site: Where = dataclasses.field(metadata={"static": True})
+    site: Where = static()
 
     @property
     def compares(self) -> bool:
@@ -61,7 +60,7 @@ def diversity(site: Where) -> Objective:
     weights serve.
 
     Args:
-        site: whose activation is read, often that of the unit.
+        site: the layer whose activation is read, often that of the unit.
 
     Returns:
         An objective, without unit, between $-(n - 1)$, all alike, and 0 where

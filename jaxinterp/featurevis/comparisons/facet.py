@@ -5,7 +5,6 @@ Notation: $a$ is the activation of a site for the image that is made.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -15,18 +14,18 @@ import jax.numpy as jnp
 from jaxinterp.objectives import positions
 from jaxinterp.objectives.direction import as_floats
 from jaxinterp.objectives.objective import Objective, Shapes, View, Where
+from jaxinterp.pytree import pytree, static
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class Facet(Objective):
     """What a probe says of what an activation contributes to a score.
 
     The fields are the arguments of `facet`.
     """
 
-    site: Where = dataclasses.field(metadata={"static": True})
-    tail: Callable[[Any], Any] = dataclasses.field(metadata={"static": True})
+    site: Where = static()
+    tail: Callable[[Any], Any] = static()
     probe: Any
 
     def bound(self, shapes: Shapes) -> Objective:

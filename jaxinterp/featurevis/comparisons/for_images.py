@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,10 +12,10 @@ import numpy as np
 from jaxinterp.checks import checked_numbers
 from jaxinterp.objectives.by_name import as_objective
 from jaxinterp.objectives.objective import Objective, Shapes, View, Where
+from jaxinterp.pytree import pytree, static
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class ForImages(Objective):
     """An objective of some images of the group, as if these were the group.
 
@@ -24,7 +23,7 @@ class ForImages(Objective):
     """
 
     objective: Any
-    images: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    images: tuple[int, ...] = static()
 
     @property
     def sites(self) -> tuple[Where, ...]:
@@ -46,15 +45,15 @@ class ForImages(Objective):
 
     def remember(self, view: View) -> Any:
         """Returns what the objective remembers of these images."""
-        return self.objective.remember(self._seen(view)[0])
+        return self.objective.remember(self._shown(view)[0])
 
     def __call__(self, view: View) -> Any:
         """Returns the objective's scores of the images, and 0 for the others."""
-        seen, chosen = self._seen(view)
+        seen, chosen = self._shown(view)
         scores = jnp.asarray(self.objective(seen))
         return jnp.zeros(len(view.images), scores.dtype).at[chosen].set(scores)
 
-    def _seen(self, view: View) -> tuple[View, Any]:
+    def _shown(self, view: View) -> tuple[View, Any]:
         """What the objective sees, and the numbers of its images from 0."""
         count, asked = view.images.shape[0], self.images
         if max(asked) >= count or min(asked) < -count:
@@ -83,7 +82,8 @@ def for_images(
     all their channels. A quotient or a logarithm of a score that is 0 is not a number.
 
     Args:
-        objective: of these images. What compares images compares these alone.
+        objective: the objective of these images. What compares images compares these
+            alone.
         images: their numbers in the group, `0` to `count - 1`, one or several in a
             list or an array; negative ones count from the end.
 

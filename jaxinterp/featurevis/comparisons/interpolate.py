@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from jaxinterp.objectives.by_name import as_objective
@@ -18,10 +16,10 @@ from jaxinterp.objectives.objective import (
     each_remembers,
     each_view,
 )
+from jaxinterp.pytree import pytree
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class Interpolation(Objective):
     """One objective for the first image, another for the last.
 

@@ -1,28 +1,22 @@
-"""Feature inversion as an objective: the distance to another image's activation.
-
-Notation: $a$ is the activation of a site for the image that is made and $t$ that for
-the image it is compared with, which `capture` returns. Sums run over all entries.
-"""
+"""Feature inversion as an objective: the distance to another image's activation."""
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from jaxinterp.objectives import positions
 from jaxinterp.objectives.direction import as_target
 from jaxinterp.objectives.objective import Objective, Shapes, View, Where
+from jaxinterp.pytree import pytree, static
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class Match(Objective):
     """The distance to an activation, negated; fields as in `match`."""
 
-    site: Where = dataclasses.field(metadata={"static": True})
+    site: Where = static()
     target: Any
 
     def bound(self, shapes: Shapes) -> Objective:
@@ -45,7 +39,7 @@ def match(site: Where, target: Any) -> Objective:
     $$-\|a - t\|^2 / \|t\|^2$$
 
     Args:
-        site: whose activation is read.
+        site: the layer whose activation is read.
         target: the activation $t$ there, the units first, as `capture` returns it for a
             batch: `(units, *positions, channels)`. One that is zero everywhere is not
             divided by.

@@ -1,12 +1,7 @@
-"""Style: the Gram matrix of another image's activations.
-
-Notation: $a$ is the activation of a site for the image that is made and $t$ that for
-the image it is compared with, which `capture` returns.
-"""
+"""Style: the Gram matrix of another image's activations."""
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import jax
@@ -17,10 +12,10 @@ from jaxinterp.checks import checked_integer
 from jaxinterp.objectives import positions
 from jaxinterp.objectives.direction import as_target
 from jaxinterp.objectives.objective import Objective, Shapes, View, Where
+from jaxinterp.pytree import pytree, static
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class Style(Objective):
     """The distance to a Gram matrix, negated.
 
@@ -30,9 +25,9 @@ class Style(Objective):
         decay: of the average over steps.
     """
 
-    site: Where = dataclasses.field(metadata={"static": True})
-    power: int = dataclasses.field(metadata={"static": True})
-    decay: float = dataclasses.field(metadata={"static": True})
+    site: Where = static()
+    power: int = static()
+    decay: float = static()
     target: Any
 
     def bound(self, shapes: Shapes) -> Objective:
@@ -93,7 +88,7 @@ def style(
       \frac{\partial \bar G_n}{\partial G_n} := 1$$
 
     Args:
-        site: whose activation is read.
+        site: the layer whose activation is read.
         target: the activation $t$ there, the units first, as `capture` returns it for a
             batch: `(units, *positions, channels)`. Only its Gram matrix is kept.
         power: $p$, an integer from 1. With absolute differences, 1, as lucid has them,

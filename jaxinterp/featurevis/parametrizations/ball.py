@@ -4,7 +4,6 @@ With a small radius this finds adversarial examples; with a larger one, what a u
 to an image.
 """
 
-import dataclasses
 import math
 from typing import Any, Literal
 
@@ -20,12 +19,12 @@ from jaxinterp.featurevis.parametrizations.parametrization import (
 )
 from jaxinterp.featurevis.parametrizations.to_image import checked_scale, clip_through
 from jaxinterp.featurevis.pictures import check_range, checked_dtype
+from jaxinterp.pytree import pytree, static
 
 Norm = Literal["l2", "linf"]
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class Ball(PerImage):
     """The change of an image, brought back to the radius where it goes beyond.
 
@@ -33,14 +32,13 @@ class Ball(PerImage):
 
     Attributes:
         center: the image.
-        shape: of one image.
     """
 
     center: Any
     radius: Any
-    norm: str = dataclasses.field(metadata={"static": True})
-    scale: float = dataclasses.field(metadata={"static": True})
-    shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    norm: str = static()
+    scale: float = static()
+    shape: tuple[int, ...] = static()
 
     def init_one(self, key: Array) -> Any:
         """Returns normal noise."""
@@ -81,10 +79,12 @@ def ball(
 
     Args:
         image: $x_0$, in [0, 1], of any shape.
-        radius: in units of the image's values; of a whole image for `"l2"`.
+        radius: the greatest norm of the change, in units of the image's values; for
+            `"l2"` that of the change of a whole image.
         norm: `"l2"` or `"linf"`.
-        scale: standard deviation of $z$ at the start; without noise it is the image.
-        dtype: of parameters and images.
+        scale: the standard deviation of $z$ at the start; without noise it is the
+            image.
+        dtype: the dtype of parameters and images.
 
     Returns:
         A parametrization. Its inverse brings images outside the ball to its surface.

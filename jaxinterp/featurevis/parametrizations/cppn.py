@@ -4,7 +4,6 @@ Its parameters are the network's weights. It has no resolution of its own: weigh
 were found at one size draw the same image at any other.
 """
 
-import dataclasses
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -21,17 +20,17 @@ from jaxinterp.featurevis.parametrizations.parametrization import (
 )
 from jaxinterp.featurevis.parametrizations.to_image import SQUASHES
 from jaxinterp.featurevis.pictures import checked_dtype, checked_shape
+from jaxinterp.pytree import pytree, static
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class Cppn(PerImage):
     """The weights of a network from coordinates to colors; fields as in `cppn`."""
 
-    width: int = dataclasses.field(metadata={"static": True})
-    depth: int = dataclasses.field(metadata={"static": True})
-    dtype: Any = dataclasses.field(metadata={"static": True})
-    shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    width: int = static()
+    depth: int = static()
+    dtype: Any = static()
+    shape: tuple[int, ...] = static()
 
     def init_one(self, key: Array) -> Any:
         """Returns kernel and bias of each layer; those of the last are 0."""
@@ -76,12 +75,12 @@ def cppn(
     falls to 0: at a constant one the weights keep jittering.
 
     Args:
-        shape: of one image, `(height, width, channels)`, or of any rank. Parameters
-            depend on it only through its rank and channels, so another `cppn` draws
-            them at another size.
+        shape: the shape of one image, `(height, width, channels)`, or of any rank.
+            Parameters depend on it only through its rank and channels, so another
+            `cppn` draws them at another size.
         width: features of each hidden layer before the activation, which doubles them.
         depth: number of hidden layers.
-        dtype: of parameters and images.
+        dtype: the dtype of parameters and images.
 
     Returns:
         A parametrization without an inverse.

@@ -5,7 +5,6 @@ before they become an image are about equally important, so an optimizer that mo
 of them alike moves the image as a whole and not its finest noise.
 """
 
-import dataclasses
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -25,26 +24,20 @@ from jaxinterp.featurevis.parametrizations.to_image import (
     unbounded_to_image,
 )
 from jaxinterp.featurevis.pictures import checked_shape
+from jaxinterp.pytree import pytree, static
 
 # A factor of lucid's that makes a learning rate of 0.05 a good one.
 DIVISOR = 4.0
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class Fourier(Unbounded):
-    """The scaled real and imaginary parts of a spectrum.
-
-    The other fields are the arguments of `fourier`.
-
-    Attributes:
-        to_image: what makes an image of the values.
-    """
+    """The scaled real and imaginary parts of a spectrum; fields as in `fourier`."""
 
     to_image: Any
-    decay: float = dataclasses.field(metadata={"static": True})
-    scale: float = dataclasses.field(metadata={"static": True})
-    shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    decay: float = static()
+    scale: float = static()
+    shape: tuple[int, ...] = static()
 
     @property
     def weights(self) -> Any:
@@ -89,15 +82,16 @@ def fourier(
     $O(N \log N)$ for $N$ pixels.
 
     Args:
-        shape: of one image, `(height, width, channels)`; or `(length, channels)`, or
-            that of a volume.
+        shape: the shape of one image, `(height, width, channels)`; or `(length,
+            channels)`, or that of a volume.
         decay: exponent; 1 is that of photographs, more makes smoother images.
         color: `"imagenet"`, `"i1i2i3"` or a matrix for decorrelated colors, see
             `fit_color_matrix`; `None` for the channels as they are. `"auto"`, the
             default, is `"imagenet"` for `(height, width, 3)` and `None` for all others.
         squash: what brings values into [0, 1], as in `pixels`.
-        scale: standard deviation of $z$ at the start.
-        dtype: of parameters and images. The transform runs in float32 at least.
+        scale: the standard deviation of $z$ at the start.
+        dtype: the dtype of parameters and images. The transform runs in float32 at
+            least.
 
     Returns:
         A parametrization that has an inverse.

@@ -1,6 +1,5 @@
 """Parametrizations that start from given images instead of from noise."""
 
-import dataclasses
 from typing import Any
 
 import jax
@@ -10,10 +9,10 @@ from jaxtyping import Array, Float
 
 from jaxinterp.featurevis.parametrizations.parametrization import Parametrization
 from jaxinterp.featurevis.pictures import checked_images
+from jaxinterp.pytree import pytree, static
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class FromImage(Parametrization):
     """A parametrization that starts from images.
 
@@ -21,13 +20,12 @@ class FromImage(Parametrization):
 
     Attributes:
         inner: the parametrization.
-        shape: of one image.
     """
 
     inner: Any
     image: Any
-    noise: float = dataclasses.field(metadata={"static": True})
-    shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    noise: float = static()
+    shape: tuple[int, ...] = static()
 
     def init(self, key: Array, count: int) -> Any:
         """Returns the parameters of the image, with noise."""
@@ -61,8 +59,8 @@ def from_image(
 
     Args:
         parametrization: one that has an inverse, such as `fourier`.
-        image: in [0, 1], of the parametrization's shape; or with one more axis in
-            front, an image for each image of a unit.
+        image: an image in [0, 1], of the parametrization's shape; or with one more axis
+            in front, an image for each image of a unit.
         noise: how much of the usual random start is added, in units of it. Without, all
             images of a unit start the same.
 

@@ -1,19 +1,17 @@
 """Parametrizations of which a part stays as it is."""
 
-import dataclasses
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Shaped
 
 from jaxinterp.featurevis.parametrizations.parametrization import Parametrization
 from jaxinterp.featurevis.pictures import check_range
+from jaxinterp.pytree import pytree, static
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class Frozen(Parametrization):
     """A parametrization of which a part is given.
 
@@ -21,13 +19,12 @@ class Frozen(Parametrization):
 
     Attributes:
         inner: the parametrization.
-        shape: of one image.
     """
 
     inner: Any
     image: Any
     where: Any
-    shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    shape: tuple[int, ...] = static()
 
     def init(self, key: Array, count: int) -> Any:
         """Returns the parameters to start from."""
@@ -52,8 +49,8 @@ def frozen(
     """Holds a part of the images fixed: some channels, or a region.
 
     Args:
-        parametrization: of the whole images.
-        image: in [0, 1], what the fixed part shows; broadcast against the images.
+        parametrization: the parametrization of the whole images.
+        image: what the fixed part shows, in [0, 1]; broadcast against the images.
         where: booleans, true where the images are fixed; broadcast against them, so
             one boolean for each channel fixes channels.
 

@@ -5,7 +5,6 @@ trained on, whatever the unit wants: the stronger the prior, the less an image t
 the unit alone.
 """
 
-import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
@@ -20,29 +19,28 @@ from jaxinterp.featurevis.parametrizations.parametrization import (
 )
 from jaxinterp.featurevis.parametrizations.to_image import checked_scale, clip_through
 from jaxinterp.featurevis.pictures import checked_dtype
+from jaxinterp.pytree import pytree, static
 from jaxinterp.types import ApplyFn
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class Generator(Parametrization):
     """The latents of a generator.
 
     The other fields are the arguments of `generator`.
 
     Attributes:
-        bounds: of the latents, two arrays, or `None`.
-        shape: of one image.
+        bounds: the bounds of the latents, two arrays, or `None`.
     """
 
-    apply_fn: ApplyFn = dataclasses.field(metadata={"static": True})
+    apply_fn: ApplyFn = static()
     variables: Any
-    latent_shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
-    output_range: tuple[float, float] = dataclasses.field(metadata={"static": True})
+    latent_shape: tuple[int, ...] = static()
+    output_range: tuple[float, float] = static()
     bounds: Any
-    scale: float = dataclasses.field(metadata={"static": True})
-    dtype: Any = dataclasses.field(metadata={"static": True})
-    shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    scale: float = static()
+    dtype: Any = static()
+    shape: tuple[int, ...] = static()
 
     def init(self, key: Array, count: int) -> Any:
         """Returns normal latents, within the bounds."""
@@ -81,15 +79,15 @@ def generator(
         apply_fn: the generator, `apply_fn(variables, latents) -> images`, both with the
             axis of the batch in front. Its batch norms must use their stored
             statistics, else an image depends on those beside it.
-        variables: of the generator; they are not optimized.
-        latent_shape: of the latent of one image.
+        variables: the weights of the generator; they are not optimized.
+        latent_shape: the shape of the latent of one image.
         output_range: what the generator draws for black and for white: `(-1, 1)` after
             a tanh, `(0, 1)` after a sigmoid.
         clip: the bounds of each latent, in which the generator was trained: one number
             for both sides or `(low, high)`; `None` for none. Each may be an array of
             the shape of a latent. The gradient passes through where it clips.
-        scale: standard deviation of the normal latents to start from.
-        dtype: of latents and images.
+        scale: the standard deviation of the normal latents to start from.
+        dtype: the dtype of latents and images.
 
     Returns:
         A parametrization without an inverse.

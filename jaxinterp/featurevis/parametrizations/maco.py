@@ -5,7 +5,6 @@ its frequencies: the optimizer puts all it can into few of them. If they are giv
 step can. Phases hold where things are, so there is still everything to choose.
 """
 
-import dataclasses
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -31,28 +30,26 @@ from jaxinterp.featurevis.parametrizations.to_image import (
     unbounded_to_image,
 )
 from jaxinterp.featurevis.pictures import checked_shape, image_batches
+from jaxinterp.pytree import pytree, static
 
 # Where all parameters of masks are zero they are almost open: the logistic of 5 is
 # 0.993. So noise around zero, which is added to an image's parameters, opens none.
 _OPEN = 5.0
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class Maco(Unbounded):
     """The phases of a spectrum, with given magnitudes.
 
     Attributes:
-        to_image: what makes an image of the values.
-        magnitude: of the unitary half spectrum.
-        shape: of one image.
+        magnitude: the magnitudes of the unitary half spectrum.
         is_masked: whether magnitudes may be lowered.
     """
 
     to_image: Any
     magnitude: Any
-    shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
-    is_masked: bool = dataclasses.field(default=False, metadata={"static": True})
+    shape: tuple[int, ...] = static()
+    is_masked: bool = static(default=False)
 
     def init_one(self, key: Array) -> Any:
         """Returns phases that are uniform on the circle, and masks that are open."""
@@ -105,22 +102,23 @@ def maco(
     are $r_f \cos \varphi_f$.
 
     Args:
-        shape: of one image, `(height, width, channels)`; or `(length, channels)`, or
-            that of a volume.
+        shape: the shape of one image, `(height, width, channels)`; or `(length,
+            channels)`, or that of a volume.
         spectrum: magnitudes that `fit_spectrum` measured on images of this shape, with
             the same color and squash. By default they fall as a power of the
             frequency, alike in all coordinates of the color.
-        decay: that power; photographs have 1.2 to 1.3, and more if they were resized
-            with a soft kernel. Only without `spectrum`.
+        decay: the power of the fall; photographs have 1.2 to 1.3, and more if they were
+            resized with a soft kernel. Only without `spectrum`.
         contrast: standard deviation of the channels before the squash, without their
             mean; photographs have 1.2 before a sigmoid. Only without `spectrum`.
         masked: whether magnitudes may be lowered, never raised: they are $r_f s(5 +
             m_f)$, where $s$ is the logistic function and $m$ are parameters too, 0 at
             first. A unit can then leave out waves that it does not look for. The
             parameters are `{"phase": ..., "mask": ...}`.
-        color: as in `fourier`.
-        squash: as in `fourier`.
-        dtype: of parameters and images. The transform runs in float32 at least.
+        color: the decorrelation of colors, as in `fourier`.
+        squash: what brings values into [0, 1], as in `pixels`.
+        dtype: the dtype of parameters and images. The transform runs in float32 at
+            least.
 
     Returns:
         A parametrization. The published optimizer is `optax.nadam(1.0)`, which is there
@@ -189,8 +187,8 @@ def fit_spectrum(
 
     Args:
         images: `(count, *shape)` in [0, 1], or an iterable of such arrays.
-        color: as will be given to `maco`.
-        squash: as will be given to `maco`.
+        color: the decorrelation of colors that `maco` will have.
+        squash: the squash that `maco` will have.
 
     Returns:
         The magnitudes of the unitary half spectrum, for `maco(shape, spectrum=...)`.

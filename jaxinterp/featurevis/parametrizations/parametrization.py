@@ -26,8 +26,8 @@ class Parametrization:
     `jax.tree_util.register_dataclass`: its `shape` is static, its arrays are not.
 
     Attributes:
-        shape: of one image, `(height, width, channels)` or whatever the model sees;
-            the last axis are the channels.
+        shape: the shape of one image, `(height, width, channels)` or whatever the model
+            sees; the last axis are the channels.
     """
 
     shape: tuple[int, ...]
@@ -36,8 +36,8 @@ class Parametrization:
         """Returns the parameters to start from.
 
         Args:
-            key: random key of the unit.
-            count: number of images in the group.
+            key: the random key of the unit.
+            count: the number of images in the group.
 
         Returns:
             A pytree of arrays. Those of one image do not depend on `count`, unless
@@ -49,7 +49,7 @@ class Parametrization:
         """Returns the images of a group, in [0, 1].
 
         Args:
-            params: as `init` returns them.
+            params: parameters as `init` returns them.
         """
         raise NotImplementedError
 
@@ -57,7 +57,7 @@ class Parametrization:
         """Returns parameters whose images are the given ones.
 
         Args:
-            images: in [0, 1].
+            images: images in [0, 1].
 
         Raises:
             ValueError: if the images have another shape, or are not in [0, 1].

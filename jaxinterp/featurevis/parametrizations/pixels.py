@@ -1,6 +1,5 @@
 """Images described by their pixels."""
 
-import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,22 +16,16 @@ from jaxinterp.featurevis.parametrizations.to_image import (
     unbounded_to_image,
 )
 from jaxinterp.featurevis.pictures import checked_shape
+from jaxinterp.pytree import pytree, static
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class Pixels(Unbounded):
-    """The unbounded values themselves.
-
-    The other fields are the arguments of `pixels`.
-
-    Attributes:
-        to_image: what makes an image of the values.
-    """
+    """The unbounded values themselves; fields as in `pixels`."""
 
     to_image: Any
-    scale: float = dataclasses.field(metadata={"static": True})
-    shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    scale: float = static()
+    shape: tuple[int, ...] = static()
 
     def init_one(self, key: Array) -> Any:
         """Returns normal noise."""
@@ -60,7 +53,7 @@ def pixels(
     Its optima are full of high frequencies; take `fourier` for images.
 
     Args:
-        shape: of one image, `(..., channels)`.
+        shape: the shape of one image, `(..., channels)`.
         color: `None` for the channels themselves; `"imagenet"`, `"i1i2i3"` or a matrix
             for decorrelated colors, see `fit_color_matrix`.
         squash: what brings values into [0, 1]. `"sigmoid"`; `"clip"` about 1/2, or with
@@ -70,8 +63,9 @@ def pixels(
             the image to the brightest, as Xplique has it, or `"clip_stretch"`, which
             clips as `"clip"` does, without a sigmoid, and then stretches. These two
             give images back that have the whole range; an image of one value is gray.
-        scale: standard deviation of the normal noise to start from, before the squash.
-        dtype: of parameters and images.
+        scale: the standard deviation of the normal noise to start from, before the
+            squash.
+        dtype: the dtype of parameters and images.
 
     Returns:
         A parametrization that has an inverse.

@@ -5,7 +5,6 @@ once. A layer that several images have in common keeps them alike, which is what
 of images from one unit to another needs.
 """
 
-import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
@@ -23,23 +22,20 @@ from jaxinterp.featurevis.parametrizations.to_image import (
     unbounded_to_image,
 )
 from jaxinterp.featurevis.pictures import checked_shape
+from jaxinterp.pytree import pytree, static
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class Pyramid(Unbounded):
     """The layers of which the values are the sum, the coarsest last.
 
-    The other fields are the arguments of `pyramid`.
-
-    Attributes:
-        to_image: what makes an image of the values.
+    The fields are the arguments of `pyramid`.
     """
 
     to_image: Any
-    factors: tuple[int, ...] = dataclasses.field(metadata={"static": True})
-    scale: float = dataclasses.field(metadata={"static": True})
-    shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    factors: tuple[int, ...] = static()
+    scale: float = static()
+    shape: tuple[int, ...] = static()
 
     def init_one(self, key: Array) -> Any:
         """Returns normal noise for each layer."""
@@ -83,13 +79,13 @@ def pyramid(
     rounded up, and enlarged linearly.
 
     Args:
-        shape: of one image, `(height, width, channels)`, or of any rank.
+        shape: the shape of one image, `(height, width, channels)`, or of any rank.
         factors: how much smaller each layer is. `(8,)` alone is an image of low
             resolution, which cannot show anything finer.
-        color: as in `fourier`.
-        squash: as in `fourier`.
-        scale: standard deviation of the parameters at the start.
-        dtype: of parameters and images. Layers are added in float32 at least.
+        color: the decorrelation of colors, as in `fourier`.
+        squash: what brings values into [0, 1], as in `pixels`.
+        scale: the standard deviation of the parameters at the start.
+        dtype: the dtype of parameters and images. Layers are added in float32 at least.
 
     Returns:
         A parametrization. Its inverse is exact if 1 is among the factors; without, it

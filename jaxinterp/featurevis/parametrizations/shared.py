@@ -1,6 +1,5 @@
 """Images of a group that share coarse layers, and so resemble one another."""
 
-import dataclasses
 import functools
 from collections.abc import Iterable
 from typing import Any
@@ -19,13 +18,13 @@ from jaxinterp.featurevis.parametrizations.pyramid import (
 )
 from jaxinterp.featurevis.parametrizations.to_image import Unbounded, checked_scale
 from jaxinterp.featurevis.pictures import checked_images
+from jaxinterp.pytree import pytree, static
 
 # Folded into the key of a unit for what its images share; no image has this number.
 _SHARED = np.uint32(2**32 - 1)
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class Shared(Parametrization):
     """A parametrization, and layers that the images of a group have in common.
 
@@ -33,15 +32,14 @@ class Shared(Parametrization):
 
     Attributes:
         inner: the parametrization of what each image has of its own, an `Unbounded`.
-        shape: of one image.
     """
 
     inner: Any
-    factors: tuple[int, ...] = dataclasses.field(metadata={"static": True})
-    anchors: int = dataclasses.field(metadata={"static": True})
-    is_offset: bool = dataclasses.field(metadata={"static": True})
-    scale: float = dataclasses.field(metadata={"static": True})
-    shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    factors: tuple[int, ...] = static()
+    anchors: int = static()
+    is_offset: bool = static()
+    scale: float = static()
+    shape: tuple[int, ...] = static()
 
     def init(self, key: Array, count: int) -> Any:
         """Returns `own` parameters of each image, and `shared` layers."""
@@ -111,11 +109,11 @@ def shared(
     Args:
         parametrization: `fourier`, `pixels` or `pyramid`.
         factors: how much smaller each shared layer is along each spatial axis.
-        anchors: for how many places along the group a layer is given.
+        anchors: the number of places along the group for which a layer is given.
         is_offset: whether shared layers are moved by half an entry of theirs, in whole
             pixels, so that their grids do not begin where those of the images' own
             layers do.
-        scale: standard deviation of the shared layers at the start.
+        scale: the standard deviation of the shared layers at the start.
 
     Returns:
         A parametrization with parameters `own` and `shared`. With several anchors an

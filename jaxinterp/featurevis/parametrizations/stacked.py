@@ -1,6 +1,5 @@
 """Images of one unit that are parametrized in different ways."""
 
-import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -11,20 +10,20 @@ from jaxtyping import Array, Float
 
 from jaxinterp.featurevis.parametrizations.parametrization import Parametrization
 from jaxinterp.featurevis.pictures import checked_images
+from jaxinterp.pytree import pytree, static
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class Stacked(Parametrization):
     """One parametrization after the other, for the images of a group.
 
     Attributes:
-        parts: of the images, in their order; after the last comes the first.
-        shape: of one image.
+        parts: the parametrizations of the images, in their order; after the last comes
+            the first.
     """
 
     parts: tuple[Any, ...]
-    shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    shape: tuple[int, ...] = static()
 
     def init(self, key: Array, count: int) -> Any:
         """Returns the parameters of each image."""
@@ -48,7 +47,7 @@ def stacked(parametrizations: Iterable[Parametrization]) -> Parametrization:
     """Parametrizes each image of a unit in a way of its own, to compare the ways.
 
     Args:
-        parametrizations: of the first, the second, ... image of each unit, of one
+        parametrizations: those of the first, the second, ... image of each unit, of one
             shape and dtype. If there are more images, it begins again.
 
     Returns:

@@ -23,6 +23,7 @@ from jaxinterp.featurevis.parametrizations.color import (
 )
 from jaxinterp.featurevis.parametrizations.parametrization import PerImage
 from jaxinterp.featurevis.pictures import checked_dtype
+from jaxinterp.pytree import pytree, static
 
 SquashName = Literal["sigmoid", "clip", "stretch", "clip_stretch"]
 
@@ -61,8 +62,8 @@ class Squash(NamedTuple):
     """A way to bring values into [0, 1].
 
     Attributes:
-        forward: from values to [0, 1].
-        inverse: the way back.
+        forward: the function from values to [0, 1].
+        inverse: the function back.
         is_centered: whether the values are differences from a mean color.
     """
 
@@ -81,8 +82,7 @@ SQUASHES: Mapping[str, Squash] = {
 }
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class ToImage:
     """Makes an image of unbounded values.
 
@@ -95,8 +95,8 @@ class ToImage:
 
     color: Any
     mean: Any
-    squash: str = dataclasses.field(metadata={"static": True})
-    dtype: Any = dataclasses.field(metadata={"static": True})
+    squash: str = static()
+    dtype: Any = static()
 
     @property
     def computed(self) -> Any:

@@ -5,7 +5,6 @@ not need may then be transparent, and an objective that also asks for little opa
 makes it so.
 """
 
-import dataclasses
 from typing import Any
 
 import jax
@@ -15,22 +14,22 @@ from jaxtyping import Array, Float
 from jaxinterp.featurevis.parametrizations.fourier import fourier
 from jaxinterp.featurevis.parametrizations.parametrization import Parametrization
 from jaxinterp.featurevis.pictures import checked_images
+from jaxinterp.pytree import pytree, static
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class WithAlpha(Parametrization):
     """An image and its opacity, each with a parametrization.
 
     Attributes:
         image: parametrization of the channels of color.
         opacity: parametrization of one channel.
-        shape: of one image with its opacity.
+        shape: the shape of one image with its opacity.
     """
 
     picture: Any
     opacity: Any
-    shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    shape: tuple[int, ...] = static()
 
     def init(self, key: Array, count: int) -> Any:
         """Returns the parameters of `image` and of `opacity`."""
@@ -64,7 +63,7 @@ def with_alpha(
     a background.
 
     Args:
-        parametrization: of the image.
+        parametrization: the parametrization of the channels of color.
         opacity: a parametrization of its opacity, of one channel; `fourier` by default.
 
     Returns:

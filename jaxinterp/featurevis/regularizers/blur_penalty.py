@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
-import jax
 from jax import lax
 
 from jaxinterp.checks import is_integer
@@ -16,17 +14,17 @@ from jaxinterp.featurevis.regularizers.neighbors import (
     total,
 )
 from jaxinterp.objectives.objective import Objective, Shapes, View
+from jaxinterp.pytree import pytree, static
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class BlurPenalty(Objective):
     """The distance to a blurred image, which draws the image there.
 
     The fields are the arguments of `blur_penalty`.
     """
 
-    width: int = dataclasses.field(metadata={"static": True})
+    width: int = static()
 
     def bound(self, shapes: Shapes) -> Objective:
         """Returns it, if images have neighbors."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -19,10 +17,10 @@ from jaxinterp.featurevis.regularizers.neighbors import (
     total,
 )
 from jaxinterp.objectives.objective import Objective, Shapes, View
+from jaxinterp.pytree import pytree, static
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class BoundaryPenalty(Objective):
     """What happens near the border of an image.
 
@@ -32,8 +30,8 @@ class BoundaryPenalty(Objective):
         weights: the weight of each place, `(1, *places, 1)`; `None` for the border.
     """
 
-    width: int = dataclasses.field(metadata={"static": True})
-    constant: float = dataclasses.field(metadata={"static": True})
+    width: int = static()
+    constant: float = static()
     weights: Any
 
     def bound(self, shapes: Shapes) -> Objective:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -19,14 +17,14 @@ from jaxinterp.featurevis.regularizers.neighbors import (
     total,
 )
 from jaxinterp.objectives.objective import Objective, Shapes, View
+from jaxinterp.pytree import pytree, static
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class FrequencyPenalty(Objective):
     """Energy, where natural images have little; fields as in `frequency_penalty`."""
 
-    decay: float = dataclasses.field(metadata={"static": True})
+    decay: float = static()
 
     def bound(self, shapes: Shapes) -> Objective:
         """Returns it, if images have frequencies."""

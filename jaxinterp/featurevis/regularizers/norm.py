@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 
 from jaxinterp.checks import real_number
 from jaxinterp.featurevis.regularizers.neighbors import in_full, total
 from jaxinterp.objectives.objective import Objective, View
+from jaxinterp.pytree import pytree, static
 
 _TINY = 1e-12  # a largest departure below it counts as none
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class Norm(Objective):
     """The penalty that `norm` makes, whose arguments are its fields."""
 
-    order: float = dataclasses.field(metadata={"static": True})
-    constant: float = dataclasses.field(metadata={"static": True})
-    epsilon: float = dataclasses.field(metadata={"static": True})
+    order: float = static()
+    constant: float = static()
+    epsilon: float = static()
 
     def __call__(self, view: View) -> Any:
         """Returns the norm of each image."""

@@ -10,21 +10,20 @@ import jax
 import numpy as np
 
 from jaxinterp.checks import check_index, checked_numbers
-from jaxinterp.objectives.objective import Objective, Shapes, View
-from jaxinterp.types import Sites
+from jaxinterp.objectives.objective import Objective, Shapes, View, Where
+from jaxinterp.pytree import pytree, static
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class PenaltyOn(Objective):
     """The objective that `penalty_on` makes, whose arguments are its fields."""
 
     penalty: Any
-    site: Sites | None = dataclasses.field(metadata={"static": True})
-    channels: tuple[int, ...] | None = dataclasses.field(metadata={"static": True})
+    site: Where | None = static()
+    channels: tuple[int, ...] | None = static()
 
     @property
-    def sites(self) -> tuple[Sites, ...]:
+    def sites(self) -> tuple[Where, ...]:
         """The site, and what the penalty reads itself."""
         return tuple(dict.fromkeys((*super().sites, *self.penalty.sites)))
 
@@ -71,7 +70,7 @@ class PenaltyOn(Objective):
 def penalty_on(
     penalty: Objective,
     *,
-    site: Sites | None = None,
+    site: Where | None = None,
     channels: int | Sequence[int] | jax.Array | np.ndarray | None = None,
 ) -> Objective:
     """Applies a penalty of images to an activation, to some channels, or to both.

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 
 from jaxinterp.featurevis.regularizers.neighbors import in_full, total
 from jaxinterp.objectives.objective import Objective, Shapes, View
+from jaxinterp.pytree import pytree, static
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class PriorDistance(Objective):
     """The distance to images that are plausible.
 
@@ -25,7 +23,7 @@ class PriorDistance(Objective):
     """
 
     images: Any
-    function: Callable[[Any], Any] | None = dataclasses.field(metadata={"static": True})
+    function: Callable[[Any], Any] | None = static()
 
     def bound(self, shapes: Shapes) -> Objective:
         """Returns it, if the prior is of the images' shape."""

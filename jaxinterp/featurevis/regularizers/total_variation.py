@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from jaxinterp.featurevis.regularizers.neighbors import (
@@ -15,10 +13,10 @@ from jaxinterp.featurevis.regularizers.neighbors import (
     total,
 )
 from jaxinterp.objectives.objective import Objective, Shapes, View
+from jaxinterp.pytree import pytree
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class TotalVariation(Objective):
     """Differences between neighbors."""
 

@@ -33,13 +33,14 @@ def tuning_curve(
 
     Args:
         apply_fn: the model.
-        objective: of one or many units, or a string for it: `channel("Conv_0")`, or
-            `"Conv_0:*"`, is all channels of a layer.
-        variables: of the model.
+        objective: the objective of one or many units, or a string: `channel("Conv_0")`,
+            or `"Conv_0:*"`, is all channels of a layer.
+        variables: the weights of the model.
         stimuli: images, with an axis in front for each parameter that is varied.
         axes: how many such axes there are.
         batch_size: how many images to take at once; all of them by default.
-        preprocess: from images to inputs of the model; nothing by default.
+        preprocess: the function from images to inputs of the model; by default they are
+            the same.
 
     Returns:
         Scores with the axes of the parameters, in the units of the objective.

@@ -1,9 +1,7 @@
 """Transforms that put an image with opacity on a background."""
 
-import dataclasses
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -14,24 +12,25 @@ from jaxinterp.featurevis.parametrizations.parametrization import PerImage
 from jaxinterp.featurevis.parametrizations.to_image import checked_scale
 from jaxinterp.featurevis.pictures import check_range
 from jaxinterp.featurevis.transforms.transform import Transform
+from jaxinterp.pytree import pytree, static
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class CollapseAlpha(Transform):
     """Lays an image over a background, by its opacity.
 
     The other fields are the arguments of `collapse_alpha`.
 
     Attributes:
-        matrix: of the random image's colors, if one was given.
+        matrix: the matrix of the random background's colors, or `None` if `color` names
+            one.
     """
 
     background: Any
     matrix: Any
-    color: str | None = dataclasses.field(metadata={"static": True})
-    sd: float = dataclasses.field(metadata={"static": True})
-    decay: float = dataclasses.field(metadata={"static": True})
+    color: str | None = static()
+    sd: float = static()
+    decay: float = static()
 
     def __call__(
         self, key: Array, image: Float[Array, "*axes with_alpha"]

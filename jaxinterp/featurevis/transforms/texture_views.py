@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import jax
@@ -11,10 +10,10 @@ import numpy as np
 from jax.core import Tracer
 
 from jaxinterp.featurevis.transforms.transform import Transform
+from jaxinterp.pytree import pytree, static
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class TextureViews(Transform):
     """One of several views of an object, painted with the image.
 
@@ -22,7 +21,7 @@ class TextureViews(Transform):
     """
 
     coordinates: Any
-    fill: float = dataclasses.field(metadata={"static": True})
+    fill: float = static()
 
     def __call__(self, key: Any, image: Any) -> Any:
         """Returns the view."""

@@ -39,7 +39,7 @@ class Move(NamedTuple):
 
     Attributes:
         linear: the matrix, `(axes, axes)`; diagonal for more than three axes.
-        shift: in pixels, `(axes,)`.
+        shift: the shift in pixels, `(axes,)`.
     """
 
     linear: Any
@@ -111,7 +111,7 @@ def resample(image: Any, move: Move, size: Size, stretch: float) -> Any:
         move: the move from places of the outcome to places of the image, in the
             image's dtype.
         size: the size of the outcome.
-        stretch: at least the largest row sum of absolute values of the inverse of
+        stretch: a bound on the largest row sum of absolute values of the inverse of
             `move.linear`: how far apart neighboring pixels can come to lie.
     """
     source = image.shape[:-1]

@@ -292,7 +292,7 @@ def test_what_cannot_start_from_an_image_says_so(name):
     [
         (
             np.zeros((2, 7, 9, 3)),
-            r"shape \(2, 7, 9, 3\).*images of shape \(9, 7, 3\)",
+            r"shape \(2, 7, 9, 3\).* of shape \(9, 7, 3\)",
         ),
         (np.zeros((9, 7, 3)), r"give \('count', 9, 7, 3\)"),
         (np.zeros((1, 9, 7, 3), np.uint8), "these are uint8.*images / 255"),
