@@ -96,6 +96,7 @@ def for_images(
             objective.
 
     Example:
+        >>> from jaxinterp.featurevis import alignment
         >>> several = for_images("Conv_0:3", 0) + for_images("Conv_0:5", [1, 2])
         >>> alike = several + 0.1 * alignment("Conv_0")
     """

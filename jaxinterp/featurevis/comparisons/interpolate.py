@@ -80,6 +80,7 @@ def interpolate(start: Objective | str, end: Objective | str) -> Objective:
         ValueError: if a string means none.
 
     Example:
+        >>> from jaxinterp.featurevis import alignment
         >>> blend = interpolate("Conv_0:3", "Conv_1:5") + alignment("Conv_0")
         >>> blend.sites
         ('Conv_0', 'Conv_1')

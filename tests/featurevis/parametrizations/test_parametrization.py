@@ -328,13 +328,13 @@ def test_from_image_takes_an_image_for_each_picture(unchecked):
     parametrization = from_image(pixels((9, 7, 3)), targets)
     images = parametrization.images(parametrization.init(KEY, 2))
     np.testing.assert_allclose(images, targets, atol=1e-4)
-    with pytest.raises(ValueError, match="There are 2 images to start from, and 3 pic"):
+    with pytest.raises(ValueError, match="There are 2 images to start from, and 3 ima"):
         parametrization.init(KEY, 3)
 
 
 @pytest.mark.parametrize("shape", [(7, 9, 3), (1, 1, 9, 7, 3), (7, 3)])
 def test_from_image_of_another_shape(shape, unchecked):
-    with pytest.raises(ValueError, match="makes images of shape"):
+    with pytest.raises(ValueError, match=r"makes \w+ of shape"):
         from_image(pixels((9, 7, 3)), np.zeros(shape))
 
 
