@@ -3,13 +3,14 @@
 `trace` shows a model as a graph; `capture`, `intervene`, `with_rules` and `split` read
 and change it without editing it; `at`, `first`, `last`, `of_role`, `of_primitive` and
 `where` say which places of it are meant. `attribution` says which inputs an output
-depends on, `featurevis` which inputs a unit responds to, and `objectives` holds what
-either of them may explain or maximize.
+depends on and `metrics` how good such an answer is, `featurevis` which inputs a unit
+responds to, and `objectives` holds what they may explain, measure or maximize.
 """
 
 from jaxinterp import attribution as attribution
 from jaxinterp import data as data
 from jaxinterp import featurevis as featurevis
+from jaxinterp import metrics as metrics
 from jaxinterp import models as models
 from jaxinterp import objectives as objectives
 from jaxinterp import rules as rules

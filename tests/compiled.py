@@ -7,6 +7,7 @@ runs for a millisecond.
 from collections.abc import Callable
 from typing import Any
 
+import chex
 import jax
 
 UNOPTIMIZED = {
@@ -29,3 +30,9 @@ def optimized(fn: Callable[..., Any], **options: Any) -> Callable[..., Any]:
 def compiled(fn: Callable[..., Any], **options: Any) -> Callable[..., Any]:
     """Returns `jax.jit(fn, **options)` that compiles four times as fast."""
     return jax.jit(fn, compiler_options=UNOPTIMIZED, **options)
+
+
+def compiled_once(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns `compiled(fn)`, which raises if it has to trace `fn` a second time."""
+    chex.clear_trace_counter()  # it counts by name, and many functions share one
+    return compiled(chex.assert_max_traces(fn, n=1))

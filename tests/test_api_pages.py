@@ -12,7 +12,8 @@ ROW = re.compile(r"^\| `(\w+)(?:\((.*?)\))?` \|", re.MULTILINE)
 MODULES = {
     name: f"jaxinterp.{name}"
     for name in (
-        *("rules", "objectives", "attribution", "featurevis", "models", "data", "plot"),
+        *("rules", "objectives", "attribution", "metrics", "featurevis", "models"),
+        *("data", "plot"),
     )
 } | {"tracing": "jaxinterp"}
 

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -35,7 +36,7 @@ from jaxinterp.attribution import (
 )
 from tests.architectures import as_dtype
 from tests.attribution import models
-from tests.compiled import compiled
+from tests.compiled import compiled, compiled_once
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -46,25 +47,28 @@ class Method:
 
     Attributes:
         of: the exported functions that it stands for.
-        make: returns the attribution function of a model.
+        make: returns the attribution function of a model; it takes `score` as well.
         chunked: the same with small chunks, where it has any.
     """
 
     of: tuple[Callable[..., Any], ...]
-    make: Callable[[Any], Any]
-    chunked: Callable[[Any], Any] | None = None
+    make: Callable[..., Any]
+    chunked: Callable[..., Any] | None = None
 
 
 def smoothed(base, **options):
-    return lambda f: smooth(base(f), samples=3, noise_level=0.05, **options)
+    def make(f, **own):
+        return smooth(base(f, **own), samples=3, noise_level=0.05, **options)
+
+    return make
 
 
 def integrated(**options):
     return functools.partial(integrated_gradients, steps=4, baseline=0.1, **options)
 
 
-def alpha_beta(f):
-    return lrp(f, composite=rules.epsilon_alpha2_beta1())
+def alpha_beta(f, **own):
+    return lrp(f, composite=rules.epsilon_alpha2_beta1(), **own)
 
 
 METHODS = {
@@ -88,10 +92,6 @@ METHODS = {
     "smooth lrp": Method((smooth,), smoothed(lrp), smoothed(lrp, batch_size=2)),
     "vargrad": Method((smooth,), smoothed(gradient, statistic="variance")),
 }
-# Exported by `jaxinterp.attribution`, and no method: they take no `apply_fn` alone.
-NOT_METHODS = {
-    *("Attribution", "Ledger", "convergence_delta", "ledger", "quadrature"),
-}
 every_method = pytest.mark.parametrize("name", METHODS)
 KEY = jax.random.key(5)
 VARIABLES, X, TARGET = models.two_weights(), models.pair(), models.targets()
@@ -99,24 +99,35 @@ VARIABLES, X, TARGET = models.two_weights(), models.pair(), models.targets()
 
 def assert_alike(actual, expected, rtol=1e-8):
     """Compares two pytrees, each leaf relative to its largest entry."""
-    assert jax.tree.structure(actual) == jax.tree.structure(expected)
+    chex.assert_trees_all_equal_structs(actual, expected)
+    chex.assert_trees_all_equal_shapes(actual, expected)
     for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
         a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-        assert a.shape == b.shape
         assert np.isfinite(b).all()
         np.testing.assert_allclose(a, b, rtol=0, atol=rtol * max(np.abs(b).max(), 1e-9))
 
 
+def is_method(value):
+    """Whether a function makes an attribution of a model, or of an attribution."""
+    if not inspect.isfunction(value):
+        return False
+    signature = inspect.signature(value)
+    first = next(iter(signature.parameters), "")
+    returned = signature.return_annotation
+    return first in ("apply_fn", "attribution_fn") and returned == "Attribution"
+
+
 def test_every_exported_method_is_in_the_table():
-    exported = {
-        name: value
-        for name, value in vars(attribution).items()
-        if not name.startswith("_") and not inspect.ismodule(value)
-    }
-    methods = {fn.__name__ for method in METHODS.values() for fn in method.of}
-    assert set(exported) == methods | NOT_METHODS
-    for name in methods:
-        assert exported[name] in {f for m in METHODS.values() for f in m.of}
+    exported = {value for value in vars(attribution).values() if is_method(value)}
+    assert exported == {fn for method in METHODS.values() for fn in method.of}
+
+
+def test_what_is_a_method_is_seen_from_its_signature():
+    def other(apply_fn: Any, inputs: Any) -> "Any": ...
+
+    assert is_method(gradient)
+    assert is_method(smooth)
+    assert not any(map(is_method, (attribution.ledger, attribution.Ledger, other)))
 
 
 def test_every_method_has_the_signature_of_a_method():
@@ -153,9 +164,8 @@ def test_a_batch_is_a_loop(name):
 def test_inputs_keep_their_structure_and_what_is_unused_gets_nothing(name):
     attribute = compiled(METHODS[name].make(models.two_inputs))
     received = attribute(VARIABLES, X, TARGET, KEY)
-    assert jax.tree.structure(received) == jax.tree.structure(X)
-    for a, b in zip(jax.tree.leaves(received), jax.tree.leaves(X), strict=True):
-        assert (a.shape, a.dtype) == (b.shape, b.dtype)
+    chex.assert_trees_all_equal_structs(received, X)
+    chex.assert_trees_all_equal_shapes_and_dtypes(received, X)
     np.testing.assert_array_equal(received["unused"], 0)
     assert np.abs(received["image"]).max() > 0
     assert np.abs(received["vector"]).max() > 0
@@ -178,22 +188,12 @@ def test_the_dtype_is_kept(name, dtype):
 
 @every_method
 def test_jit_equals_eager_and_the_second_call_does_not_trace(name):
-    traces = 0
-
-    def counted(v, x):
-        nonlocal traces
-        traces += 1
-        return models.two_inputs(v, x)
-
-    attribute = compiled(METHODS[name].make(counted))
-    jitted = attribute(VARIABLES, X, TARGET, KEY)
-    assert traces > 0
-    traces = 0
+    attribute = METHODS[name].make(models.two_inputs)
+    jitted = compiled_once(attribute)
+    ours = jitted(VARIABLES, X, TARGET, KEY)
     more = jax.tree.map(lambda leaf: leaf + 0.01, X)
-    attribute(VARIABLES, more, TARGET[::-1].copy(), jax.random.key(6))
-    assert traces == 0
-    eager = METHODS[name].make(models.two_inputs)(VARIABLES, X, TARGET, KEY)
-    assert_alike(jitted, eager)
+    jitted(VARIABLES, more, TARGET[::-1].copy(), jax.random.key(6))
+    assert_alike(ours, attribute(VARIABLES, X, TARGET, KEY))
 
 
 @every_method

@@ -41,7 +41,7 @@ FLOORS: Mapping[str, tuple[str, ...]] = {
         "split",
     ),
     "attribution": (
-        "contract completeness",
+        "contract",
         "backward",
         "gradients relevance masking maps",
     ),
@@ -62,6 +62,7 @@ LEAVES = ("models", "data")  # imported by nobody
 
 # Tests that are not called like a file of the package: of a folder as a whole.
 NO_MIRROR = {
+    "metrics/test_conformance.py": "every metric in one table",
     "attribution/test_masks.py": "masked attention, through every room",
     "attribution/test_weights.py": "derivatives of every method in the weights",
     "featurevis/comparisons/test_memory.py": "what objectives remember of the steps",
@@ -375,7 +376,7 @@ SOUND = {
     "rules/lrp.py": "from jaxinterp.tracing.graph import Graph\nclass Epsilon: ...\n",
     "loop/sums.py": "import tqdm\nfrom jaxinterp.checks import x\n",
     "attribution/__init__.py": "",
-    "attribution/gradients/path.py": "from ...loop import sums\nimport optax\n",
+    "attribution/gradients/integral.py": "from ...loop import sums\nimport optax\n",
     "models/__init__.py": "import flax\ndef from_keras():\n    import keras\n",
     "plot/heatmap.py": "import matplotlib\nfrom jaxinterp import checks\n",
     "tests/rules/test_lrp.py": "",
@@ -412,7 +413,11 @@ def test_an_empty_checkout_has_no_violation(tmp_path: Path) -> None:
         ("attribution/contract.py", "from ..models import x", "not import `models`"),
         ("attribution/contract.py", "from ..featurevis import x", "not import `feat"),
         ("attribution/contract.py", "from .gradients import x", "not import `gradi"),
-        ("attribution/maps/a.py", "from ..gradients.path import x", "not import `gra"),
+        (
+            "attribution/maps/a.py",
+            "from ..gradients.a import x",
+            "not import `gra",
+        ),
         ("attribution/maps/a.py", "from ..backward import x", None),
         ("metrics/a.py", "from ..data import x", "must not import `data`"),
         ("models/summary.py", "from ..rules import x", "must not import `rules`"),

@@ -20,7 +20,7 @@ import numpy as np
 from experiments.feature_gallery.config import EMBEDDED, GOOGLENET, Config
 from experiments.feature_gallery.look import Layer, look, spread
 from experiments.feature_gallery.subject import Subject, embedded, googlenet
-from jaxinterp.plot import feature_page, feature_sheet, picture_grid
+from jaxinterp.plot import feature_page, feature_sheet, image_grid
 
 COLUMNS = (
     "layer",
@@ -74,7 +74,7 @@ def draw(subject: Subject, layer: Layer, config: Config, folder: Path) -> None:
         titles = layer.card.captions[:count]
     name = f"{subject.name}_{layer.name.rpartition('/')[2]}"
     lines = ["\n".join(title.rsplit(": ", 1)) for title in titles]
-    grid = picture_grid(layer.images[:count], columns=8, titles=lines, size=1.1)
+    grid = image_grid(layer.images[:count], columns=8, titles=lines, size=1.1)
     grid.savefig(folder / f"{name}.jpg", dpi=110)
     if layer.examples is not None:
         sheet = feature_sheet(

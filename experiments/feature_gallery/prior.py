@@ -21,7 +21,7 @@ from experiments.zoo.generative import LATENT, SIZE
 from jaxinterp import featurevis as fv
 from jaxinterp.data.sets import digits
 from jaxinterp.objectives import log_probability
-from jaxinterp.plot import picture_grid
+from jaxinterp.plot import image_grid
 
 COUNT = 2
 STEPS = 256
@@ -137,7 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     (options.output / "prior.md").write_text(f"{table}\n")
     first = np.concatenate([drawn.images[::COUNT] for drawn in found])
     titles = [f"{drawn.name}: {k}" for drawn in found for k in range(10)]
-    figure = picture_grid(first, columns=10, titles=titles, size=0.9)
+    figure = image_grid(first, columns=10, titles=titles, size=0.9)
     figure.savefig(options.output / "prior.png", dpi=100)
     print(f"{options.output / 'prior.png'} written")
 

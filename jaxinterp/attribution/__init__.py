@@ -1,16 +1,17 @@
 """Which inputs the output depends on: attribution methods, one file a family."""
 
-from jaxinterp.attribution.completeness import convergence_delta as convergence_delta
 from jaxinterp.attribution.contract import Attribution as Attribution
 from jaxinterp.attribution.gradients.gradient import gradient as gradient
 from jaxinterp.attribution.gradients.gradient import (
     input_x_gradient as input_x_gradient,
 )
 from jaxinterp.attribution.gradients.gradient import saliency as saliency
-from jaxinterp.attribution.gradients.path import (
+from jaxinterp.attribution.gradients.integrated_gradients import (
     integrated_gradients as integrated_gradients,
 )
-from jaxinterp.attribution.gradients.path import quadrature as quadrature
+from jaxinterp.attribution.gradients.integrated_gradients import (
+    quadrature as quadrature,
+)
 from jaxinterp.attribution.gradients.smooth import smooth as smooth
 from jaxinterp.attribution.relevance.deconvnet import deconvnet as deconvnet
 from jaxinterp.attribution.relevance.deep_taylor import (

@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from jaxinterp.attribution.contract import At, Attribution, check_inputs, examples_in
-from jaxinterp.objectives.score import Score, check_score, need_score, relevance_seed
+from jaxinterp.attribution.contract import Attribution, check_inputs, examples_in
+from jaxinterp.objectives.explained import explained
+from jaxinterp.objectives.objective import Objective
+from jaxinterp.objectives.score import (
+    Score,
+    check_score,
+    gradient_seed,
+)
 from jaxinterp.rules.composite import Composite
 from jaxinterp.tracing.call import Traced, trace_call
 from jaxinterp.tracing.facts.flow import active_values
 from jaxinterp.tracing.graph import Graph, Site
+from jaxinterp.tracing.program.evaluate import Changes
 from jaxinterp.tracing.program.program import Value
 from jaxinterp.tracing.select import select
-from jaxinterp.tracing.selectors import Selector
 from jaxinterp.tracing.with_rules import rule_changes
-from jaxinterp.types import ApplyFn
+from jaxinterp.types import ApplyFn, Inputs, Key, Sites, Target, Variables
+
+# What a backward pass starts with: `seed(score, outputs, target) -> cotangent`.
+Seed = Callable[[Score, Any, Any], Any]
 
 
-def explained_sites(graph: Graph, at: Selector | str) -> dict[str, Site]:
+def explained_sites(graph: Graph, at: Sites) -> dict[str, Site]:
     """Returns the sites of `at` whose activation can be explained.
 
     A single address may lie inside of a fused affine map, which is then split there.
@@ -52,7 +61,7 @@ def explained_sites(graph: Graph, at: Selector | str) -> dict[str, Site]:
 
 
 def trace_to_sites(
-    apply_fn: ApplyFn, variables: Any, inputs: Any, at: Selector | str
+    apply_fn: ApplyFn, variables: Any, inputs: Any, at: Sites
 ) -> tuple[Traced, dict[str, Site]]:
     """Returns a trace in which the sites of `at` can be explained, and these sites.
 
@@ -72,7 +81,7 @@ def trace_to_sites(
     return traced, explained_sites(traced.graph, at)
 
 
-def the_only_site(sites: dict[str, Site], at: Selector | str, name: str) -> Site:
+def the_only_site(sites: dict[str, Site], at: Sites, name: str) -> Site:
     """Returns the one site that was asked for.
 
     Args:
@@ -91,7 +100,7 @@ def the_only_site(sites: dict[str, Site], at: Selector | str, name: str) -> Site
     return next(iter(sites.values()))
 
 
-def is_single(at: Selector | str, sites: dict[str, Site]) -> bool:
+def is_single(at: Sites, sites: dict[str, Site]) -> bool:
     """Whether `at` was meant as one site: an address rather than a pattern.
 
     Args:
@@ -99,6 +108,26 @@ def is_single(at: Selector | str, sites: dict[str, Site]) -> bool:
         sites: what it matched.
     """
     return isinstance(at, str) and list(sites) == [at]
+
+
+def changes_after(
+    graph: Graph, values: Iterable[Value], composite: Composite | None
+) -> Changes:
+    """Returns the rules of a composite, for the way back from the outputs to values.
+
+    What comes before the values is not on that way: it runs as it is, so that an outer
+    derivative, in the weights, is its own.
+
+    Args:
+        graph: a traced model.
+        values: the activations that are explained.
+        composite: which site gets which rule; `None` leaves plain derivatives.
+    """
+    rules = composite.resolve(graph) if composite is not None else {}
+    after = active_values(graph.program, values)
+    return rule_changes(
+        {n: rule for n, rule in rules.items() if not after.isdisjoint(n.inputs)}
+    )
 
 
 class Backward:
@@ -115,7 +144,7 @@ class Backward:
         variables: Any,
         inputs: Any,
         composite: Composite | None,
-        at: At,
+        at: Sites | None,
     ):
         check_inputs(inputs, at)
         self.at = at
@@ -144,13 +173,8 @@ class Backward:
         self._addresses = tuple(sites)
         # A module and its last operation are two addresses of one value.
         shapes = {site.value: site.shape for site in sites.values()}
-        rules = composite.resolve(traced.graph) if composite is not None else {}
-        # What comes before the sites is not on the way back: it runs as it is, so that
-        # an outer derivative, in the weights, is its own.
-        after = active_values(traced.graph.program, shapes)
-        on_the_way = {n: r for n, r in rules.items() if not after.isdisjoint(n.inputs)}
-        changes = rule_changes(on_the_way)
-        changes = dataclasses.replace(changes, wanted=frozenset(shapes))
+        changes = changes_after(traced.graph, shapes, composite)
+        changes = dataclasses.replace(changes, captures=frozenset(shapes))
 
         def run(probes: list[Any]) -> Any:
             outputs, captured = traced.run(
@@ -189,56 +213,54 @@ class Backward:
 def attribution_by_backward(
     apply_fn: ApplyFn,
     *,
-    score: Score,
-    at: At,
+    score: Score | Objective | str,
+    at: Sites | None,
     composite: Composite | None = None,
-    seeds_relevance: bool = False,
+    seed: Seed = gradient_seed,
     finish: Callable[[Any, Any], Any] = lambda received, activation: received,
 ) -> Attribution:
     """Returns the attribution function of a method that is one backward pass.
 
     Args:
         apply_fn: the model.
-        score: which number per example is explained.
+        score: which number per example is explained: a score of the outputs, or an
+            objective.
         at: the site whose activation is explained; the inputs by default.
         composite: the rules of the backward pass; plain derivatives by default.
-        seeds_relevance: whether the outputs start with their relevance instead of the
-            gradient of the score.
-        finish: makes the attribution from what reaches an array, and the array.
+        seed: what the outputs start with; by default the gradient of the score.
+        finish: a function of what reaches an array and of that array, which returns
+            the attribution.
+
+    Raises:
+        TypeError: if `score` is neither a function nor an objective.
     """
-    need_score(score)
+    model, score_fn = explained(apply_fn, score)
 
     def attribute(
-        variables: Any, inputs: Any, target: Any = None, key: Any = None
+        variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:
-        back = Backward(apply_fn, variables, inputs, composite, at)
-        batch = examples_in(inputs)
-        seed = score_seed(score, back.outputs, target, seeds_relevance, batch)
-        received = back(seed)
-        return back.shaped(jax.tree.map(finish, received, back.activations))
+        back = Backward(model, variables, inputs, composite, at)
+        start = checked_seed(seed, score_fn, back.outputs, target, examples_in(inputs))
+        return back.shaped(jax.tree.map(finish, back(start), back.activations))
 
     return attribute
 
 
-def score_seed(
-    score: Score,
-    outputs: Any,
-    target: Any,
-    is_relevance: bool,
-    batch: int,
+def checked_seed(
+    seed: Seed, score: Score, outputs: Any, target: Target, n_examples: int
 ) -> Any:
-    """Returns what a backward pass starts with.
+    """Returns what a backward pass starts with, of a score that was checked.
 
     Args:
+        seed: makes it.
         score: which number per example is explained.
         outputs: what the model returns.
         target: as the score takes it.
-        is_relevance: whether it is relevance, or the gradient of the score.
-        batch: the number of examples.
+        n_examples: the number of examples in the batch.
+
+    Raises:
+        ValueError: if the score does not return one number per example.
+        TypeError: if the numbers are not real.
     """
-    values, pull = jax.vjp(lambda y: score(y, target), outputs)
-    check_score(values, batch, score)
-    if is_relevance:
-        return relevance_seed(score, outputs, target)
-    (seed,) = pull(jnp.ones_like(values))
-    return seed
+    check_score(score(outputs, target), n_examples, score)
+    return seed(score, outputs, target)

@@ -16,9 +16,7 @@ import jax.numpy as jnp
 from jax.core import Tracer
 
 from jaxinterp.tracing.call import check_arrays
-from jaxinterp.tracing.selectors import Selector
-
-At = Selector | str | None
+from jaxinterp.types import Inputs, Key, Sites, Target, Variables
 
 
 @runtime_checkable
@@ -26,13 +24,17 @@ class Attribution(Protocol):
     """A function that says how much each entry of the inputs matters."""
 
     def __call__(
-        self, variables: Any, inputs: Any, target: Any = None, key: Any = None
+        self,
+        variables: Variables,
+        inputs: Inputs,
+        target: Target = None,
+        key: Key = None,
     ) -> Any:
         """Returns attributions in the structure, shapes and dtypes of `inputs`."""
         ...
 
 
-def check_inputs(inputs: Any, at: At) -> None:
+def check_inputs(inputs: Inputs, at: Sites | None) -> None:
     """Raises if inputs cannot be differentiated and no site is given instead.
 
     Args:
@@ -67,7 +69,7 @@ def check_inputs(inputs: Any, at: At) -> None:
         raise ValueError(f"All inputs must have the same batch size; found {sizes}.")
 
 
-def examples_in(inputs: Any) -> int:
+def examples_in(inputs: Inputs) -> int:
     """Returns the number of examples.
 
     Args:
@@ -76,7 +78,7 @@ def examples_in(inputs: Any) -> int:
     return jax.tree.leaves(inputs)[0].shape[0]
 
 
-def check_target(run: Callable[[Any], Any], inputs: Any, target: Any) -> None:
+def check_target(run: Callable[[Any], Any], inputs: Inputs, target: Target) -> None:
     """Raises what is wrong with a target before a jitted loop hides its values.
 
     Args:

@@ -1,7 +1,7 @@
 """Tasks whose true explanation is known, and small real data sets.
 
-A task is a pure function of a key and a size. It returns inputs, labels and the truth:
-what an ideal explanation of a model that solves the task must find.
+A task is a pure function of a random key and a number of examples. It returns inputs,
+labels and the truth: what an ideal explanation of a model that solves the task finds.
 """
 
 from jaxinterp.data.brackets import Dyck as Dyck

@@ -1,6 +1,7 @@
-"""Brackets of several kinds, balanced or not: which one is wrong is known.
+"""Strings of brackets, balanced or not, of which it is known which bracket is wrong.
 
-The tokens of `kinds` kinds: `k` opens the kind `k`, and `kinds + k` closes it.
+With `kinds` kinds of brackets, the token `k` opens the kind `k` and `kinds + k` closes
+it.
 """
 
 from __future__ import annotations
@@ -15,23 +16,24 @@ from jaxtyping import Array, Bool, Int
 
 from jaxinterp.checks import check_integer
 from jaxinterp.data.examples import draw
+from jaxinterp.types import Key
 
-# So many exchanges are tried for one that is wrong somewhere; there is always one.
+# How many random exchanges of two tokens are tried; one that is always wrong follows.
 TRIES = 8
 
 
 class Dyck(NamedTuple):
-    """Strings of brackets, and where they go wrong.
+    """Strings of brackets, and where they are wrong.
 
     Attributes:
         tokens: `k` opens the kind `k`, and `kinds + k` closes it.
         labels: 1 if the string is balanced, and 0 if not.
         offense: the first closing bracket that closes nothing, or the wrong kind; -1 if
             the string is balanced.
-        partner: the bracket that matches, as far as the string is right, and -1 from
-            the offense on and for what was not closed before it.
+        partner: for each bracket before the offense, the position of the matching one;
+            -1 from the offense on, and for brackets that are not closed before it.
         exchanged: the two positions whose tokens were exchanged in a balanced string;
-            -1 if none were.
+            -1 if the string is balanced.
     """
 
     tokens: Int[Array, "count length"]
@@ -41,27 +43,27 @@ class Dyck(NamedTuple):
     exchanged: Int[Array, "count 2"]
 
 
-def dyck(key: Any, count: int, *, length: int = 16, kinds: int = 2) -> Dyck:
-    """Draws strings of brackets, of which every second one, by chance, is unbalanced.
+def dyck(key: Key, count: int, *, length: int = 16, kinds: int = 2) -> Dyck:
+    """Draws strings of brackets, each unbalanced with probability 1/2.
 
-    A wrong string is a balanced one with two tokens exchanged. So balanced and
-    unbalanced strings hold the same tokens, and counting them tells nothing.
+    An unbalanced string is a balanced one with two tokens exchanged. So both hold the
+    same tokens, and counting them tells nothing.
 
     An ideal explanation of "unbalanced" finds `offense`: up to there the string could
     still have been completed. An explanation of how a bracket is checked finds its
     `partner`.
 
     Args:
-        key: a key of `jax.random`. String `i` depends on `fold_in(key, i)` alone.
-        count: number of strings.
-        length: of every string, even.
-        kinds: number of kinds of brackets.
+        key: the random key of the data. String `i` depends on `fold_in(key, i)` alone.
+        count: how many strings to draw.
+        length: how many tokens each string has, an even number.
+        kinds: how many kinds of brackets there are.
 
     Returns:
-        Tokens, labels and the truth.
+        Tokens, labels and where each string is wrong.
 
     Raises:
-        TypeError: if there is no key.
+        TypeError: if `key` is no key of `jax.random`.
         ValueError: if `length` is odd or too small, or there is no kind.
 
     Example:
@@ -77,8 +79,15 @@ def dyck(key: Any, count: int, *, length: int = 16, kinds: int = 2) -> Dyck:
     return draw(_Dyck(length, kinds), key, count)
 
 
-class _Parsed(NamedTuple):
-    """A reader of brackets: what is open, and what was found so far."""
+class _ParserState(NamedTuple):
+    """The state of a parser of brackets.
+
+    Attributes:
+        stack: the positions of the open brackets, the outermost first.
+        depth: how many brackets are open.
+        offense: the position of the first wrong bracket so far; -1 if there is none.
+        partner: the position of the matching bracket so far; -1 if there is none.
+    """
 
     stack: Int[Array, " length"]
     depth: Int[Array, ""]
@@ -93,37 +102,37 @@ class _Dyck:
     length: int
     kinds: int
 
-    def __call__(self, key: Any) -> Dyck:
-        # One call for all that is random: each call is slow to compile.
+    def __call__(self, key: Key) -> Dyck:
+        # One call draws all random numbers, since each call is slow to compile.
         draws = jax.random.uniform(key, (1 + 2 * (self.length + TRIES),), jnp.float32)
-        coins, kinds, places = jnp.split(draws[1:], [self.length, 2 * self.length])
+        coins, kinds, positions = jnp.split(draws[1:], [self.length, 2 * self.length])
         balanced = self._balanced(coins < 0.5, (self.kinds * kinds).astype(jnp.int32))
-        places = (self.length * places).astype(jnp.int32).reshape(TRIES, 2)
-        # The first exchanges nothing. To begin with a closing bracket is always wrong,
-        # so the last is sure to do.
+        positions = (self.length * positions).astype(jnp.int32).reshape(TRIES, 2)
+        # The first pair exchanges nothing. With the last, the string begins with a
+        # closing bracket, which is always wrong.
         same = jnp.zeros((1, 2), jnp.int32)
-        sure = jnp.array([[0, self.length - 1]], jnp.int32)
-        pairs = jnp.concatenate([same, places, sure])
+        ends = jnp.array([[0, self.length - 1]], jnp.int32)
+        pairs = jnp.concatenate([same, positions, ends])
 
         def exchange(pair: Array) -> Array:
             return balanced.at[pair].set(balanced[pair[::-1]])
 
-        tried = jax.vmap(exchange)(pairs)
-        parsed = jax.vmap(self._parse)(tried)
+        candidates = jax.vmap(exchange)(pairs)
+        results = jax.vmap(self._parse)(candidates)
         is_balanced = draws[0] < 0.5
-        chosen = jnp.where(is_balanced, 0, jnp.argmax(parsed.offense >= 0))
+        choice = jnp.where(is_balanced, 0, jnp.argmax(results.offense >= 0))
         return Dyck(
-            tokens=tried[chosen],
+            tokens=candidates[choice],
             labels=is_balanced.astype(jnp.int32),
-            offense=parsed.offense[chosen],
-            partner=parsed.partner[chosen],
-            exchanged=jnp.where(is_balanced, -1, pairs[chosen]),
+            offense=results.offense[choice],
+            partner=results.partner[choice],
+            exchanged=jnp.where(is_balanced, -1, pairs[choice]),
         )
 
     def _balanced(
         self, coins: Bool[Array, " length"], kinds: Int[Array, " length"]
     ) -> Int[Array, " length"]:
-        """Opens and closes by chance, and closes all that is open in time."""
+        """Opens and closes brackets at random, so that all are closed at the end."""
 
         def step(state: tuple[Array, Array], t: Array) -> tuple[Any, Array]:
             stack, depth = state
@@ -138,26 +147,27 @@ class _Dyck:
         start = jnp.zeros(self.length, jnp.int32), jnp.int32(0)
         return lax.scan(step, start, index)[1]
 
-    def _parse(self, tokens: Int[Array, " length"]) -> _Parsed:
+    def _parse(self, tokens: Int[Array, " length"]) -> _ParserState:
         """Reads a string up to the first bracket that is wrong."""
 
-        def step(state: _Parsed, t: Array) -> tuple[_Parsed, None]:
+        def step(state: _ParserState, t: Array) -> tuple[_ParserState, None]:
             opens = tokens[t] < self.kinds
             opener = state.stack[state.depth - 1]
             fits = (state.depth > 0) & (tokens[opener] == tokens[t] - self.kinds)
-            wrong = ~opens & ~fits
-            pairs = state.partner.at[t].set(opener).at[opener].set(t)
-            new = _Parsed(
+            is_wrong = ~opens & ~fits
+            partner = state.partner.at[t].set(opener).at[opener].set(t)
+            new = _ParserState(
                 stack=jnp.where(opens, state.stack.at[state.depth].set(t), state.stack),
                 depth=state.depth + jnp.where(opens, 1, -1),
-                offense=jnp.where(wrong, t, state.offense),
-                partner=jnp.where(opens | wrong, state.partner, pairs),
+                offense=jnp.where(is_wrong, t, state.offense),
+                partner=jnp.where(opens | is_wrong, state.partner, partner),
             )
             is_over = state.offense >= 0
-            kept = [jnp.where(is_over, a, b) for a, b in zip(state, new, strict=True)]
-            return _Parsed(*kept), None
+            pairs = zip(state, new, strict=True)
+            final = [jnp.where(is_over, old, now) for old, now in pairs]
+            return _ParserState(*final), None
 
         index = jnp.arange(self.length, dtype=jnp.int32)
         nothing = jnp.full(self.length, -1, jnp.int32)
-        start = _Parsed(nothing, jnp.int32(0), jnp.int32(-1), nothing)
+        start = _ParserState(nothing, jnp.int32(0), jnp.int32(-1), nothing)
         return lax.scan(step, start, index)[0]

@@ -3,9 +3,9 @@ r"""A linear task in which the weights of a perfect model are not the explanatio
 $$x = a_s\,y + a_d\,\epsilon$$
 
 The target $y$ is in the data along the *signal* direction $a_s$; along the *distractor*
-direction $a_d$ lies what has nothing to do with it. To read $y$, a model must cancel
-the distractor: its weights $w$ have $w^\top a_s = 1$ and $w^\top a_d = 0$, so they
-point away from the signal as far as the distractor makes them.
+direction $a_d$ the data vary for reasons that have nothing to do with it. To read $y$,
+a model must cancel the distractor: its weights $w$ have $w^\top a_s = 1$ and $w^\top
+a_d = 0$, so they do not point along the signal unless $a_s \perp a_d$.
 """
 
 from __future__ import annotations
@@ -20,27 +20,28 @@ from jaxtyping import Array, Float
 
 from jaxinterp.checks import check_choice
 from jaxinterp.data.examples import draw
+from jaxinterp.types import Key
 
 Target = Literal["continuous", "binary"]
 
-# Directions and strengths beyond it would leave the range of float32.
+# Larger directions and strengths would leave the range of float32.
 LARGEST = 1e15
 STRONGEST = 1e4
-# Largest terms that the filter may have to cancel: float32 rounds them by 3e-7 of their
-# size, and thus the target by 0.01.
-LOUDEST = 3e4
+# How large the terms may be that the filter has to cancel: float32 rounds them by 3e-7
+# of their size, and thus the target by 0.01.
+LARGEST_TERMS = 3e4
 
 
 class LinearDistractor(NamedTuple):
     """Inputs, targets, and the directions that made them.
 
     Attributes:
-        inputs: $x$.
+        inputs: $x$, one row for each example.
         targets: $y$, uniform in [-1, 1] or, if binary, one of -1 and 1.
-        signals: $a_s y$, what of each input is about the target.
-        pattern: $a_s$, which an ideal explanation finds.
-        optimal_filter: $w$, the weights of the optimal linear model; where several are
-            optimal, those of the smallest norm.
+        signals: $a_s y$, the part of each input that depends on the target.
+        pattern: $a_s$, the direction that an ideal explanation finds.
+        optimal_filter: $w$, the weights of the optimal linear model; if several models
+            are optimal, those of the smallest norm.
     """
 
     inputs: Float[Array, "count features"]
@@ -56,7 +57,7 @@ class LinearDistractor(NamedTuple):
 
     @property
     def distractors(self) -> Float[Array | np.ndarray, "count features"]:
-        r"""The rest of each input, $a_d \epsilon$."""
+        r"""The part of each input that does not depend on $y$, $a_d \epsilon$."""
         return self.inputs - self.signals
 
     @property
@@ -66,7 +67,7 @@ class LinearDistractor(NamedTuple):
 
 
 def linear_distractor(
-    key: Any,
+    key: Key,
     count: int,
     *,
     signal: Any = (1.0, 0.0),
@@ -83,24 +84,26 @@ def linear_distractor(
     At `strength` 0 there are none and $w = a_s / a_s^\top a_s$. The pattern is
     $a_s = \mathrm{cov}(x, y) / \mathrm{var}(y)$.
 
-    An ideal explanation of the model finds `pattern`, where the target is in the data;
-    a gradient finds `optimal_filter` and so lights up features that tell nothing about
-    $y$. For one input the ideal signal is `signals`, and its attribution
+    An ideal explanation of the model finds `pattern`, the direction of the target in
+    the data; a gradient finds `optimal_filter`, and so features that tell nothing about
+    $y$. For each input the ideal signal is in `signals`, and the ideal attribution in
     `attributions`.
 
     Args:
-        key: a key of `jax.random`. Example `i` depends on `fold_in(key, i)` alone.
-        count: number of examples.
-        signal: $a_s$, of shape `(features,)`. The default is that of Kindermans et al.
-        distractor: $a_d$, of the same shape, or one distractor a row.
+        key: the random key of the data. Example `i` depends on `fold_in(key, i)` alone.
+        count: how many examples to draw.
+        signal: $a_s$, the direction of the target, `(features,)`. The default is that
+            of Kindermans et al.
+        distractor: $a_d$, a direction `(features,)`, or several, one in each row.
         strength: standard deviation of $\epsilon$.
-        target: `"continuous"` or `"binary"`.
+        target: whether targets are uniform in [-1, 1], `"continuous"`, or one of -1 and
+            1, `"binary"`.
 
     Returns:
         The inputs, the targets and the directions.
 
     Raises:
-        TypeError: if there is no key.
+        TypeError: if `key` is no key of `jax.random`.
         ValueError: if the directions do not fit or are not finite, if the strength is
             negative or above 10,000, if the distractors are so strong that float32
             would round the target away, or if no model can tell the signal from the
@@ -137,7 +140,7 @@ class _Example:
 
     def __call__(
         self,
-        key: Any,
+        key: Key,
         signal: Float[Array, " features"],
         distractors: Float[Array, "number features"],
     ) -> tuple[Array, Array, Array]:
@@ -152,7 +155,7 @@ class _Example:
 def _directions(
     signal: Any, distractor: Any, strength: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the signal and the distractors, these as long as they are strong."""
+    """Returns the signal, and the distractors multiplied by their strength."""
     if not 0 <= strength <= STRONGEST:
         raise ValueError(
             f"`strength` must lie between 0 and {STRONGEST:g}, and is {strength}: "
@@ -171,7 +174,7 @@ def _directions(
                 f"`{name}` must have entries between {-LARGEST:g} and {LARGEST:g}, and "
                 f"is {array.tolist()}."
             )
-    # As the data have them: what is too weak for float32 need not be canceled.
+    # Rounded as in the data: what is too weak for float32 need not be canceled.
     return a_s, (strength * a_d).astype(np.float32).astype(np.float64)
 
 
@@ -183,11 +186,12 @@ def _optimal_filter(a_s: np.ndarray, a_d: np.ndarray) -> np.ndarray:
             f"tell them apart: signal {a_s.tolist()}, distractor {a_d.tolist()}."
         )
     weights = rest / (rest @ a_s)
-    loudness = np.abs(weights) @ (np.abs(a_s) + np.abs(a_d).sum(axis=0))
-    if loudness > LOUDEST:
+    terms = np.abs(weights) @ (np.abs(a_s) + np.abs(a_d).sum(axis=0))
+    if terms > LARGEST_TERMS:
         raise ValueError(
             f"To read the target, a model must cancel terms that add up to "
-            f"{loudness:.2g}, and beyond {LOUDEST:g} float32 rounds the target away. "
-            "Write a smaller `strength` or `distractor`, or one less like `signal`."
+            f"{terms:.2g}, and beyond {LARGEST_TERMS:g} float32 rounds the target "
+            "away. Write a smaller `strength` or `distractor`, or one less like "
+            "`signal`."
         )
     return weights

@@ -1,7 +1,7 @@
 """How every task draws its examples: the i-th depends on `fold_in(key, i)` alone.
 
-So the same key gives the same data, and the first examples of a larger set are those of
-a smaller one, bit for bit.
+So the same key gives the same data, and a smaller set is the beginning of a larger one,
+bit for bit.
 """
 
 from __future__ import annotations
@@ -14,27 +14,28 @@ import jax
 import jax.numpy as jnp
 
 from jaxinterp.checks import check_integer
+from jaxinterp.types import Key
 
-# Examples are drawn in chunks by one compiled program, whatever the size of the set: to
-# compile it takes seconds, and the last bit of a sine depends on the program around it.
+# Examples are drawn in chunks by one compiled program, whatever the size of the set:
+# compiling takes seconds, and the last bit of a sine depends on the program around it.
 CHUNK = 64
 
 
-def draw(one: Callable[..., Any], key: Any, count: int, *arrays: Any) -> Any:
+def draw(one: Callable[..., Any], key: Key, count: int, *arrays: Any) -> Any:
     """Draws examples and stacks them.
 
     Args:
-        one: `one(key, *arrays) -> pytree of arrays`, one example. It is a frozen
-            dataclass: equal settings then share one compiled program.
-        key: a key of `jax.random`.
-        count: how many examples.
-        *arrays: what all examples share.
+        one: a function `one(key, *arrays)` to a pytree of arrays, one example. It is a
+            frozen dataclass: equal settings then share one compiled program.
+        key: the random key from which the key of each example is derived.
+        count: how many examples to draw.
+        *arrays: arrays that every example uses.
 
     Returns:
-        The pytree, with an axis of length `count` in front of every leaf.
+        The pytree, with a first axis of length `count` on every leaf.
 
     Raises:
-        TypeError: if there is no key.
+        TypeError: if `key` is no key of `jax.random`.
         ValueError: if `count` is not a positive integer.
     """
     check_key(key)
@@ -44,7 +45,7 @@ def draw(one: Callable[..., Any], key: Any, count: int, *arrays: Any) -> Any:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _chunk(one: Callable[..., Any], key: Any, start: Any, *arrays: Any) -> Any:
+def _chunk(one: Callable[..., Any], key: Key, start: Any, *arrays: Any) -> Any:
     """Draws the examples from `start` on."""
 
     def example(i: Any) -> Any:
@@ -53,17 +54,17 @@ def _chunk(one: Callable[..., Any], key: Any, start: Any, *arrays: Any) -> Any:
     return jax.vmap(example)(start + jnp.arange(CHUNK, dtype=jnp.int32))
 
 
-def check_key(key: Any) -> None:
-    """Raises unless there is a key.
+def check_key(key: Key) -> None:
+    """Raises unless an argument is a key.
 
     Args:
-        key: what was given as a key of `jax.random`.
+        key: a key of `jax.random`.
 
     Raises:
-        TypeError: if it is no JAX array.
+        TypeError: if the argument is no JAX array.
     """
     if not isinstance(key, jax.Array):
         raise TypeError(
-            f"The data are random and need a key. Write `key=jax.random.key(0)`; "
-            f"{key!r} was given."
+            f"The data are random and need a key, and `key` is {key!r}. Write "
+            "`key=jax.random.key(0)`."
         )

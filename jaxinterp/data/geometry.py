@@ -14,11 +14,12 @@ from jaxtyping import Array, Bool, Float, Int
 SHAPES = ("disk", "square", "triangle", "star")
 TEXTURES = ("plain", "striped", "dotted")
 COLORS = ("red", "green", "blue")
-# What the outer part of each shape is called.
+# The name of the outer part of each shape.
 PARTS = ("rim", "corner", "tip", "point")
 
-# A part is what lies farther from the center than this. The sides of the square and of
-# the triangle, and the valleys of the star, are nearer, so the pieces do not touch.
+# The part of each shape begins at this distance from the center, in radii. The sides of
+# the square and of the triangle, and the valleys of the star, are nearer, so the pieces
+# of a part do not touch.
 PART_FROM = (0.7, 0.8, 0.65, 0.6)
 HUES = (0.0, 1 / 3, 0.62)
 
@@ -30,15 +31,15 @@ _VALLEY = 0.5
 def signed_distances(
     u: Float[Array, "*pixels"], v: Float[Array, "*pixels"]
 ) -> Float[Array, "shapes ..."]:
-    """Returns the distance to the edge of every shape, in `SHAPES`' order.
+    """Returns the distance to the edge of every shape, in the order of `SHAPES`.
 
     Args:
         u: first coordinate of each pixel, in radii from the center of the shape.
-        v: second coordinate.
+        v: second coordinate of each pixel, in radii.
 
     Returns:
-        Distances in radii, negative inside. They are those to the lines through the
-        edges: too small where a pixel outside is nearest to a corner.
+        Distances in radii, negative inside, to the lines through the edges: for pixels
+        outside that are nearest to a corner they are too small.
     """
     return jnp.stack([_disk(u, v), _square(u, v), _triangle(u, v), _star(u, v)])
 
@@ -78,29 +79,29 @@ def marks(
     """Returns where a texture is dark: nowhere, in stripes, or in dots on a grid.
 
     Args:
-        texture: its place in `TEXTURES`.
-        x: coordinate across the stripes, in any unit of length.
-        y: coordinate along them.
-        period: distance of stripes and dots, in the same unit.
+        texture: the index of the texture in `TEXTURES`.
+        x: coordinate of each pixel across the stripes, in any unit of length.
+        y: coordinate of each pixel along the stripes, in the same unit.
+        period: distance from one stripe or dot to the next, in the same unit.
     """
     across, down = jnp.mod(x, period), jnp.mod(y, period)
-    striped = across < period / 2
-    dotted = jnp.hypot(across - period / 2, down - period / 2) < 0.34 * period
-    return jnp.stack([jnp.zeros_like(striped), striped, dotted])[texture]
+    stripes = across < period / 2
+    dots = jnp.hypot(across - period / 2, down - period / 2) < 0.34 * period
+    return jnp.stack([jnp.zeros_like(stripes), stripes, dots])[texture]
 
 
 def rgb(
     hue: Float[Array, "*n"], saturation: Float[Array, "*n"], value: Float[Array, "*n"]
 ) -> Float[Array, "*n 3"]:
-    """Returns the red, green and blue of a color given by hue, saturation and value.
+    """Returns colors of a given hue, saturation and value as red, green and blue.
 
     Args:
-        hue: 0 and 1 are red, 1/3 is green, 2/3 blue.
-        saturation: 0 is gray, 1 the pure color.
-        value: the largest of the three; 0 is black.
+        hue: the hue of each color; 0 and 1 are red, 1/3 is green, 2/3 is blue.
+        saturation: the saturation of each color; 0 is gray, 1 the pure color.
+        value: the largest of red, green and blue; 0 is black.
 
     Returns:
-        Numbers in [0, 1] where saturation and value are.
+        Numbers in [0, 1] if saturation and value are in [0, 1].
 
     References:
         Smith, 1978, the hexcone model [smith1978color].

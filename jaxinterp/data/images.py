@@ -23,21 +23,21 @@ SUFFIXES = (
     *(".bmp", ".gif", ".jpeg", ".jpg", ".png"),
     *(".ppm", ".tif", ".tiff", ".webp"),
 )
-# Formats and Pillow's modes of gray images of 16 bits, whose white is therefore known.
-# Integers of 32 bits have the mode I and floats F; in PNG and PPM, I means 16 bits.
+# Formats and modes (of Pillow) of gray images with 16 bits, in which white is 65,535.
+# Images of 32-bit integers have the mode I, of floats F; in PNG and PPM, I is 16 bits.
 DEEP = frozenset(
     {
         *(("PNG", "I;16"), ("PNG", "I"), ("PPM", "I")),
         *(("TIFF", "I;16"), ("TIFF", "I;16B")),
     }
 )
-# Tags of TIFF.
+# Numbers of TIFF tags, and a value of the last.
 BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0
 
-# What a label of 32 bits can be.
+# The largest integer of 32 bits.
 LARGEST_LABEL = 2**31 - 1
 
-# While one batch is used, so many are being read.
+# How many batches are read ahead while one is used.
 AHEAD = 2
 
 
@@ -46,7 +46,7 @@ class Failure(NamedTuple):
 
     Attributes:
         name: the path of the file within the folder.
-        reason: what the decoder said.
+        reason: the error of the decoder.
     """
 
     name: str
@@ -58,9 +58,9 @@ class ImageBatch(NamedTuple):
 
     Attributes:
         images: RGB in [0, 1], float32.
-        labels: the classes; `None` if the folder has none.
-        names: the paths of the files within the folder.
-        failures: the files that belonged here and could not be read.
+        labels: the class of each image; `None` if the folder has no classes.
+        names: the path of each file within the folder.
+        failures: the files of this batch that could not be read.
     """
 
     images: Float[np.ndarray, "batch size size 3"]
@@ -74,16 +74,18 @@ class ImageBatches:
     """Batches of the images of a folder, read anew at every pass.
 
     Attributes:
-        folder: where the images lie.
-        names: the paths of the files within it, sorted.
-        labels: the class of each file; `None` if the folder has none.
-        class_names: of the labels, sorted; `()` if they are integers or absent.
-        size: side of the images.
-        batch_size: number of files in a batch; the last may have fewer.
-        fit: `"crop"` or `"stretch"`.
-        on_error: `"raise"` or `"report"`.
-        workers: number of threads.
-        show_progress: whether a pass shows a bar.
+        folder: the folder of the images.
+        names: the path of each file within the folder, sorted.
+        labels: the class of each file; `None` if the folder has no classes.
+        class_names: the name of each class, sorted; `()` if labels are integers or
+            absent.
+        size: height and width of the images, in pixels.
+        batch_size: how many files a batch has; the last may have fewer.
+        fit: how images become square, `"crop"` or `"stretch"`.
+        on_error: whether a file that cannot be read is an error, `"raise"`, or listed
+            in the batch, `"report"`.
+        workers: how many threads decode and resize.
+        show_progress: whether each pass shows a progress bar.
     """
 
     folder: Path
@@ -116,13 +118,13 @@ class ImageBatches:
                 while waiting:
                     yield self._batch(*waiting.popleft(), bar)
             finally:
-                # After an error, or where the loop was left, nobody needs the rest.
+                # After an error or a `break`, the remaining files are not needed.
                 for _, futures in waiting:
                     for future in futures:
                         future.cancel()
 
     def _batch(self, start: int, futures: list[Future[Any]], bar: Any) -> ImageBatch:
-        images, kept, failures = [], [], []
+        images, indices, failures = [], [], []
         for k, future in enumerate(futures, start):
             value = future.result()
             bar.update()
@@ -130,7 +132,7 @@ class ImageBatches:
                 failures.append(value)
             else:
                 images.append(value)
-                kept.append(k)
+                indices.append(k)
         if failures and self.on_error == "raise":
             raise ValueError(
                 f"{self.folder / failures[0].name} cannot be read: "
@@ -141,13 +143,15 @@ class ImageBatches:
         labels = self.labels
         return ImageBatch(
             np.stack(images) if images else empty,
-            None if labels is None else np.array([labels[k] for k in kept], np.int32),
-            tuple(self.names[k] for k in kept),
+            None
+            if labels is None
+            else np.array([labels[k] for k in indices], np.int32),
+            tuple(self.names[k] for k in indices),
             tuple(failures),
         )
 
     def _read(self, name: str) -> Float[np.ndarray, "size size 3"] | Failure:
-        """Returns the image, or why there is none: a thread cannot be left alone."""
+        """Returns the image, or the failure: an error in a thread could get lost."""
         from PIL import Image, ImageOps
 
         side, path = (self.size, self.size), self.folder / name
@@ -158,13 +162,13 @@ class ImageBatches:
             with Image.open(path) as file:
                 upright = ImageOps.exif_transpose(file)
                 if upright.mode == "F" or upright.mode.startswith("I"):
-                    whole, white = Image.fromarray(_deep_gray(file, upright)), 1
+                    source, white = Image.fromarray(_deep_gray(file, upright)), 1
                 else:
-                    whole, white = upright.convert("RGB"), 255
+                    source, white = upright.convert("RGB"), 255
             if self.fit == "crop":
-                image = ImageOps.fit(whole, side, Image.Resampling.BILINEAR)
+                image = ImageOps.fit(source, side, Image.Resampling.BILINEAR)
             else:
-                image = whole.resize(side, Image.Resampling.BILINEAR)
+                image = source.resize(side, Image.Resampling.BILINEAR)
         except Exception as error:  # decoders raise anything on damaged files
             return Failure(name, f"{type(error).__name__}: {error}")
         pixels = np.asarray(image, np.float32) / np.float32(white)
@@ -172,7 +176,7 @@ class ImageBatches:
 
 
 def _deep_gray(file: Any, upright: Any) -> Float[np.ndarray, "height width"]:
-    """Returns a gray image of 16 bits in [0, 1]: Pillow would clip it to 8."""
+    """Returns a gray image of 16 bits in [0, 1], which Pillow would clip to 8 bits."""
     if (file.format, file.mode) not in DEEP:
         raise ValueError(
             f"its pixels are of Pillow's mode {file.mode}, in a file of the format "
@@ -200,30 +204,31 @@ def image_batches(
 
     The order is that of the sorted paths, whatever the number of threads, and the last
     batch keeps what is left. Memory grows with `batch_size`, not with the folder.
-    Files whose suffix is not that of an image are passed over; a file that is named
-    like an image and cannot be read is an error, or is reported, but never lost. So is
-    an image of floats or of integers of 32 bits: it does not say which number is white.
+    Files without the suffix of an image are ignored; a file that has one and cannot be
+    read is an error, or is reported, but never skipped silently. The same holds for
+    images of floats or of 32-bit integers, which do not say which number is white.
 
     8 bits are divided by 255, 16 bits of a gray image by 65,535; in color, Pillow keeps
     the upper 8 of 16. Gray becomes RGB, and transparency is dropped.
 
-    What an ideal explanation must find is not known: the photographs bring no masks.
+    What an ideal explanation must find is not known: photographs come without masks.
 
     Args:
-        folder: where to look; a class is a subfolder of it.
-        size: side of the images.
-        batch_size: number of files in a batch.
-        label: the class of a file from its path within the folder: an integer from 0 on
-            that is the label, or a name. By default the name of the first subfolder.
-        fit: `"crop"` makes the shorter side fit and cuts off the rest on both sides;
-            `"stretch"` keeps all and changes the proportions.
+        folder: the folder of the images; by default, each subfolder is a class.
+        size: height and width of the images, in pixels.
+        batch_size: how many files a batch has.
+        label: a function from the path of a file within the folder to its class: an
+            integer of at least 0, or a name. By default the class is the name of the
+            first subfolder.
+        fit: `"crop"` resizes the shorter side to `size` and cuts off both ends of the
+            longer; `"stretch"` keeps all pixels and changes the proportions.
         on_error: `"raise"` stops at the batch of the first file that cannot be read;
-            `"report"` leaves it out and lists it in `failures` of its batch.
-        workers: number of threads that decode and resize.
-        show_progress: whether each pass shows a bar.
+            `"report"` leaves the file out and lists it in `failures` of its batch.
+        workers: how many threads decode and resize.
+        show_progress: whether each pass shows a progress bar.
 
     Returns:
-        An iterable of batches, which can be passed over more than once.
+        An iterable of batches, which can be iterated more than once.
 
     Raises:
         ImportError: if Pillow is not installed.
@@ -253,7 +258,7 @@ def image_batches(
     names = sorted(
         path.relative_to(root).as_posix()
         for path in root.rglob("*")
-        # A link to nothing is a file that cannot be read, and is reported as one.
+        # A broken link is a file that cannot be read, and is reported as one.
         if path.suffix.lower() in SUFFIXES and not path.is_dir()
     )
     if not names:
@@ -278,7 +283,7 @@ def image_batches(
 def _labels(
     names: list[str], label: Callable[[str], int | str] | None
 ) -> tuple[tuple[int, ...] | None, tuple[str, ...]]:
-    """Returns the labels of files, and the names of classes if they have any."""
+    """Returns the label of each file, and the names of classes if they have names."""
     if label is None:
         beside = [name for name in names if "/" not in name]
         if len(beside) == len(names):
@@ -298,8 +303,8 @@ def _labels(
             f"it returned {', '.join(sorted({type(v).__name__ for v in values}))}."
         )
     class_names = tuple(sorted(set(strings)))
-    places = {name: place for place, name in enumerate(class_names)}
-    return tuple(places[name] for name in strings), class_names
+    indices = {name: index for index, name in enumerate(class_names)}
+    return tuple(indices[name] for name in strings), class_names
 
 
 def _is_integer(value: Any) -> bool:

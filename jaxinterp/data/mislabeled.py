@@ -1,6 +1,6 @@
-r"""Label noise whose origin is known: which labels are wrong, and how they went wrong.
+r"""Label noise by a known law: which labels are wrong, and how they became wrong.
 
-$y$ is the true label and $\tilde y$ the given one. The noise matrix is
+$y$ is the true label and $\tilde y$ the noisy one. The noise matrix is
 $Q_{y \tilde y} = P(\tilde y \mid y)$; its rows add up to 1.
 """
 
@@ -17,11 +17,12 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxinterp.checks import check_choice, check_fraction, check_integer
 from jaxinterp.data.examples import check_key, draw
+from jaxinterp.types import Key
 
 Kind = Literal["symmetric", "pairflip", "instance"]
 
-# The spread of the rates of examples around the mean rate before they are truncated, as
-# in the paper.
+# The standard deviation of the rates of examples before they are truncated, as in the
+# paper.
 RATE_SPREAD = 0.1
 
 
@@ -29,13 +30,13 @@ class Mislabeled(NamedTuple):
     """Noisy labels and the truth about them.
 
     Attributes:
-        labels: the given labels, some of them wrong.
-        true_labels: the labels as they were.
-        is_corrupted: where the two differ.
-        noise_matrix: $Q$, `[true, given]`. Under instance-dependent noise, the mean of
+        labels: the noisy labels, some of them wrong.
+        true_labels: the labels before the noise.
+        is_corrupted: for each example, whether the two labels differ.
+        noise_matrix: $Q$, `[true, noisy]`. Under instance-dependent noise, the mean of
             `probabilities` over the examples of each true class; a class without
             examples keeps its label.
-        probabilities: of every given label, for each example.
+        probabilities: for each example, the probability of every noisy label.
     """
 
     labels: Int[Array, " count"]
@@ -46,21 +47,21 @@ class Mislabeled(NamedTuple):
 
     @property
     def corrupted_indices(self) -> Int[np.ndarray, " corrupted"]:
-        """The examples whose label is wrong, in ascending order."""
+        """The indices of the examples whose label is wrong, ascending."""
         return np.flatnonzero(np.asarray(self.is_corrupted))
 
     @property
     def joint(self) -> Float[Array | np.ndarray, "classes classes"]:
-        r"""The joint distribution $P(y, \tilde y)$, `[true, given]`, of this set.
+        r"""The joint distribution $P(y, \tilde y)$, `[true, noisy]`, of this set.
 
-        It is what a confident joint estimates; its entries add up to 1.
+        A confident joint estimates it; its entries add up to 1.
         """
         classes = self.noise_matrix.shape[0]
         return self.noise_matrix * _one_hot(self.true_labels, classes).mean(0)[:, None]
 
 
 def mislabeled(
-    key: Any,
+    key: Key,
     labels: Any,
     *,
     rate: float = 0.2,
@@ -91,20 +92,22 @@ def mislabeled(
     units.
 
     An ideal method finds `corrupted_indices`, and nothing else, and estimates
-    `noise_matrix`. No method can find what noise left as it was: `probabilities` says
-    how likely that was.
+    `noise_matrix`. Labels that the noise happened to keep cannot be found;
+    `probabilities` says how likely that is.
 
     Args:
-        key: a key of `jax.random`. Label `i` depends on `fold_in(key, i)`, the law, and
-            nothing else.
-        labels: integers from 0 on.
-        rate: the probability of a wrong label; its mean for `"instance"`.
-        kind: how labels go wrong, unless `noise_matrix` says it.
-        noise_matrix: the probabilities `[true, given]`; each row adds up to 1.
-        features: one row an example, of any shape, of finite numbers; needed for
-            `"instance"` only. Under `jit` they are not looked at.
-        classes: number of classes; by default, as many as `labels` or `noise_matrix`
-            show. Give it under `jit`, where labels cannot be looked at.
+        key: the random key of the data. Label `i` depends on `fold_in(key, i)`, the
+            law, and nothing else.
+        labels: the true labels, integers from 0 on.
+        rate: the probability that a label becomes wrong; for `"instance"`, the mean of
+            that probability.
+        kind: how labels become wrong, unless there is a `noise_matrix`.
+        noise_matrix: the probabilities $Q$, `[true, noisy]`; each row adds up to 1.
+        features: finite numbers, one row of any shape for each example; needed for
+            `"instance"` only. Under `jit` they are not checked.
+        classes: how many classes there are; by default, as many as `noise_matrix` has,
+            or one more than the largest label. Under `jit`, where labels are not known,
+            it is needed.
 
     Returns:
         The noisy labels and the truth about them.
@@ -152,23 +155,23 @@ def mislabeled(
     uniform = draw(_Uniform(), jax.random.fold_in(key, 0), true.shape[0])
     # The last bound is left out, so that rounding never leads beyond the last class.
     bounds = jnp.cumsum(probabilities, axis=1)[:, :-1]
-    given = (uniform[:, None] >= bounds).sum(axis=1).astype(jnp.int32)
-    return Mislabeled(given, true, given != true, noise_matrix, probabilities)
+    noisy = (uniform[:, None] >= bounds).sum(axis=1).astype(jnp.int32)
+    return Mislabeled(noisy, true, noisy != true, noise_matrix, probabilities)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Uniform:
     """Draws from [0, 1)."""
 
-    def __call__(self, key: Any) -> Float[Array, ""]:
+    def __call__(self, key: Key) -> Float[Array, ""]:
         return jax.random.uniform(key, (), jnp.float32)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Rate:
-    """Draws the rate of one example, a normal truncated alike on both sides."""
+    """Draws the rate of one example, a normal truncated symmetrically."""
 
-    def __call__(self, key: Any, mean: Float[Array, ""]) -> Float[Array, ""]:
+    def __call__(self, key: Key, mean: Float[Array, ""]) -> Float[Array, ""]:
         reach = jnp.minimum(mean, 1 - mean)
         bound = reach / RATE_SPREAD
         draw = jax.random.truncated_normal(key, -bound, bound, (), jnp.float32)
@@ -186,14 +189,14 @@ def _matrix(kind: Kind, rate: float, classes: int) -> Float[Array, "classes clas
 
 
 def _instance_noise(
-    key: Any, true: Array, features: Array, rate: float, classes: int
+    key: Key, true: Array, features: Array, rate: float, classes: int
 ) -> Float[Array, "count classes"]:
-    """Returns the law of every example's label."""
+    """Returns, for each example, the probability of every noisy label."""
     mean = jnp.asarray(rate, jnp.float32)
     rates = draw(_Rate(), jax.random.fold_in(key, 1), true.shape[0], mean)[:, None]
     shape = (features.shape[1], classes, classes)
     directions = jax.random.normal(jax.random.fold_in(key, 2), shape, jnp.float32)
-    # The largest entry comes first, lest the squares leave the range of float32.
+    # Divided by the largest entry first, or squares could leave the range of float32.
     largest = jnp.abs(features).max(axis=1, keepdims=True)
     features = features / jnp.where(largest > 0, largest, 1)
     length = jnp.linalg.norm(features, axis=1, keepdims=True)
@@ -223,10 +226,11 @@ def _checked_labels(labels: Any) -> Int[Array, " count"]:
         raise TypeError(f"`labels` must be integers, and are {labels.dtype}.")
     if not isinstance(labels, Tracer) and labels.size:
         bounds = np.iinfo(np.int32)
-        wrong = labels[(labels < bounds.min) | (labels > bounds.max)]
-        if wrong.size:
+        invalid = labels[(labels < bounds.min) | (labels > bounds.max)]
+        if invalid.size:
             raise ValueError(
-                f"`labels` are numbers of classes, from 0 on; one is {wrong.flat[0]}.\n"
+                "`labels` are numbers of classes, from 0 on; one is "
+                f"{invalid.flat[0]}.\n"
                 "Write `np.unique(labels, return_inverse=True)[1]`."
             )
     array = jnp.asarray(labels)
@@ -248,8 +252,8 @@ def _number_of_classes(labels: Array, classes: int | None) -> int:
     number = high + 1 if classes is None else classes
     if low < 0 or high >= number or number < 2:
         raise ValueError(
-            f"Labels run from 0 to `classes` - 1, with at least 2 classes. They were "
-            f"found between {low} and {high}, and `classes` is {number}."
+            f"Labels run from 0 to `classes` - 1, with at least 2 classes; these are "
+            f"between {low} and {high}, and `classes` is {number}."
         )
     return number
 
@@ -260,7 +264,7 @@ def _checked_matrix(matrix: Any) -> Float[Array, "classes classes"]:
         raise ValueError(f"`noise_matrix` must be square, and has shape {array.shape}.")
     if (array < 0).any() or not np.allclose(array.sum(axis=1), 1, atol=1e-5):
         raise ValueError(
-            "`noise_matrix` holds P(given | true): no entry is negative, and each row "
+            "`noise_matrix` holds P(noisy | true): no entry is negative, and each row "
             f"adds up to 1. The rows add up to {array.sum(axis=1).round(4).tolist()}.\n"
             "Write `matrix.T` if its columns do, or `matrix / matrix.sum(1)[:, None]` "
             "if it holds counts."
@@ -281,11 +285,11 @@ def _checked_features(features: Any, count: int) -> Float[Array, "count features
         )
     array = array.reshape(count, -1)
     if not isinstance(array, Tracer):
-        wrong = np.flatnonzero(~np.isfinite(np.asarray(array)).all(axis=1))
-        if wrong.size:
+        invalid = np.flatnonzero(~np.isfinite(np.asarray(array)).all(axis=1))
+        if invalid.size:
             raise ValueError(
                 "`features` must be finite, as float32. Rows with NaN or infinity: "
-                f"{wrong.size}, the first is {wrong[0]}. Leave these examples out, or "
-                "write `np.nan_to_num(features)`."
+                f"{invalid.size}, the first is {invalid[0]}. Leave these examples out, "
+                "or write `np.nan_to_num(features)`."
             )
     return array

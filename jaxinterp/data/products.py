@@ -6,7 +6,7 @@ Their Shapley values, Sobol indices and partial dependence are exact, as in `tab
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -25,16 +25,24 @@ from jaxinterp.data.tabular import (
     checked_numbers,
     shares,
 )
+from jaxinterp.types import Key
 
 Kind = Literal["and", "or", "xor"]
 
 
 class _Product(NamedTuple):
-    r"""What holds of $f(x) = c + s \prod_i h_i(x_i)$ with independent features.
+    r"""Truths about $f(x) = c + s \prod_i h_i(x_i)$ with independent features.
 
     With $m_i = \mathbb E\,h_i$ and $v_i = \mathrm{Var}\,h_i$, the multilinear extension
     of the game gives $\phi_i = s\,(h_i - m_i) \int_0^1 \prod_{j \ne i} (m_j + t\,(h_j -
-    m_j))\,dt$, the integral of a polynomial, which Gauss-Legendre nodes get exactly.
+    m_j))\,dt$, the integral of a polynomial, for which Gauss-Legendre quadrature is
+    exact.
+
+    Attributes:
+        c: the constant term $c$.
+        s: the factor $s$.
+        means: $m_i$, the mean of each factor.
+        variances: $v_i$, the variance of each factor.
     """
 
     c: float
@@ -56,9 +64,9 @@ class _Product(NamedTuple):
     def sobol(self) -> SobolIndices:
         squares = self.means**2
         moments = squares + self.variances
-        others = range(len(squares))
-        first = self.variances * [np.delete(squares, i).prod() for i in others]
-        total = self.variances * [np.delete(moments, i).prod() for i in others]
+        features = range(len(squares))
+        first = self.variances * [np.delete(squares, i).prod() for i in features]
+        total = self.variances * [np.delete(moments, i).prod() for i in features]
         variance = moments.prod() - squares.prod()
         return SobolIndices(shares(first, variance), shares(total, variance))
 
@@ -77,7 +85,7 @@ class SobolG:
     it hardly matters.
 
     Attributes:
-        a: one finite number a feature, not negative.
+        a: $a_i$, one finite number of at least 0 for each feature.
 
     Raises:
         ValueError: if there is no feature, or a number is negative or not finite.
@@ -109,8 +117,8 @@ class SobolG:
         """Returns the value of the function."""
         return self._factors(checked(x, self.features)).prod(axis=-1)
 
-    def sample(self, key: Any, count: int) -> Float[Array, "count features"]:
-        """Draws inputs; the i-th depends on `fold_in(key, i)` alone."""
+    def sample(self, key: Key, count: int) -> Float[Array, "count features"]:
+        """Draws `count` inputs; the i-th depends on `fold_in(key, i)` alone."""
         return draw(Uniform(self.features, 0.0, 1.0), key, count)
 
     def shapley(
@@ -120,13 +128,13 @@ class SobolG:
         return self._product.shapley(self._factors(checked(x, self.features)))
 
     def sobol(self) -> SobolIndices:
-        """Returns the indices."""
+        """Returns the Sobol indices of every feature."""
         return self._product.sobol()
 
     def partial_dependence(
         self, feature: int, grid: Float[Array, " points"]
     ) -> Float[Array, " points"]:
-        """Returns the mean of the function where a feature has the values of a grid."""
+        """Returns the mean of the function for each value of one feature."""
         a = self.a[checked_feature(feature, self.features)]
         return (jnp.abs(4 * checked_grid(grid) - 2) + a) / (1 + a)
 
@@ -142,20 +150,20 @@ class SobolG:
 
 @dataclasses.dataclass(frozen=True)
 class Gate:
-    r"""A logic gate on binary features, of which some are not connected.
+    r"""A logic gate on binary features, some of which it does not read.
 
     With $n$ connected features, AND is $\prod_i x_i$, OR is $1 - \prod_i (1 - x_i)$ and
     XOR, the parity, is $\frac12 - \frac12 \prod_i (1 - 2 x_i)$; $P(X_i = 1) = q$.
 
-    An ideal explanation gives the connected features equal shares wherever they are
-    equal, and the others nothing. XOR of fair bits is the hard case: no feature alone
-    tells anything, every first Sobol index is 0, and all of it is interaction.
+    An ideal explanation gives equal shares to connected features that are equal, and
+    nothing to the others. XOR of fair bits is the hard case: no feature alone tells
+    anything, every first Sobol index is 0, and all of the effect is interaction.
 
     Attributes:
-        kind: `"and"`, `"or"` or `"xor"`.
-        connected: number of features that the gate reads, the first ones.
-        irrelevant: number of features that it does not.
-        probability: $q$, within (0, 1).
+        kind: which gate, `"and"`, `"or"` or `"xor"`.
+        connected: how many features the gate reads, the first ones.
+        irrelevant: how many features follow that the gate does not read.
+        probability: $q$, the probability that a feature is 1, within (0, 1).
 
     Raises:
         ValueError: if there is no such gate, or a number is out of range.
@@ -193,12 +201,12 @@ class Gate:
         return self.connected + self.irrelevant
 
     def __call__(self, x: Float[Array, "*batch features"]) -> Float[Array, "*batch"]:
-        """Returns 0 or 1, and between them what the formula gives."""
+        """Returns 0 or 1 for binary inputs, and the value of the formula for others."""
         product = self._product
         return product.c + product.s * self._factors(x).prod(axis=-1)
 
-    def sample(self, key: Any, count: int) -> Float[Array, "count features"]:
-        """Draws inputs of 0 and 1; the i-th depends on `fold_in(key, i)` alone."""
+    def sample(self, key: Key, count: int) -> Float[Array, "count features"]:
+        """Draws `count` binary inputs; the i-th depends on `fold_in(key, i)` alone."""
         return draw(_Bits(self.features, self.probability), key, count)
 
     def shapley(
@@ -208,13 +216,13 @@ class Gate:
         return self._product.shapley(self._factors(x))
 
     def sobol(self) -> SobolIndices:
-        """Returns the indices."""
+        """Returns the Sobol indices of every feature."""
         return self._product.sobol()
 
     def partial_dependence(
         self, feature: int, grid: Float[Array, " points"]
     ) -> Float[Array, " points"]:
-        """Returns the mean of the gate where a feature has the values of a grid."""
+        """Returns the mean of the gate for each value of one feature."""
         is_read = checked_feature(feature, self.features) < self.connected
         slope, start = (self._slope, self._start) if is_read else (0.0, 1.0)
         return self._product.partial_dependence(
@@ -222,7 +230,7 @@ class Gate:
         )
 
     def _factors(self, x: Array) -> Array:
-        """What is multiplied: a line in each connected feature, and 1 for others."""
+        """The factors of the product: linear in connected features, 1 for others."""
         x = checked(x, self.features)
         is_read = np.arange(self.features) < self.connected
         slopes = jnp.asarray(np.where(is_read, self._slope, 0.0), x.dtype)
@@ -254,8 +262,8 @@ class _Bits:
     features: int
     probability: float
 
-    def __call__(self, key: Any) -> Float[Array, " features"]:
-        # Not `bernoulli`: what that draws depends on the default precision.
+    def __call__(self, key: Key) -> Float[Array, " features"]:
+        # Not `bernoulli`, whose draws depend on the default precision.
         draws = jax.random.uniform(key, (self.features,), jnp.float32)
         bits = draws < jnp.float32(self.probability)
         return bits.astype(jnp.result_type(float))

@@ -1,9 +1,9 @@
-"""Sequences of tokens of which it is known which positions decide the answer."""
+"""Sequences of tokens for which it is known which positions decide the label."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,15 +12,16 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxinterp.checks import check_fraction, check_integer
 from jaxinterp.data.examples import check_key, draw
+from jaxinterp.types import Key
 
 
 class Evidence(NamedTuple):
-    """Sequences whose label hinges on one token.
+    """Sequences whose label depends on one token.
 
     Attributes:
-        tokens: 0 is the marker, `1 + c` says class `c`, the rest are neutral.
+        tokens: 0 is the marker, `1 + c` the token of class `c`, the rest are neutral.
         labels: the class of the token right after the marker.
-        position: where that token stands; the marker is one before.
+        position: the position of that token; the marker is right before it.
     """
 
     tokens: Int[Array, "count length"]
@@ -29,14 +30,14 @@ class Evidence(NamedTuple):
 
     @property
     def mask(self) -> Bool[Array | np.ndarray, "count length"]:
-        """Where the evidence is: the marker and the token after it."""
+        """The positions of the marker and of the token after it."""
         index = jnp.arange(self.tokens.shape[1])[None, :]
         position = self.position[:, None]
         return (index == position) | (index == position - 1)
 
 
 def evidence(
-    key: Any,
+    key: Key,
     count: int,
     *,
     length: int = 24,
@@ -44,10 +45,10 @@ def evidence(
     neutral: int = 8,
     repeats: int = 1,
 ) -> Evidence:
-    """Draws sequences in which a marker says which of many class tokens counts.
+    """Draws sequences in which a marker says which of several class tokens counts.
 
     One class token follows the marker, at a random position; its class is the label.
-    Every class token occurs exactly `repeats` times in all, so to count them tells
+    Every class token occurs exactly `repeats` times in all, so counting them tells
     nothing: the marker must be found. All other positions hold neutral tokens.
 
     An ideal explanation finds `position` first, for another class token there would
@@ -55,19 +56,20 @@ def evidence(
     though they look alike.
 
     Args:
-        key: a key of `jax.random`. Sequence `i` depends on `fold_in(key, i)` alone.
-        count: number of sequences.
-        length: of every sequence.
-        classes: number of classes.
-        neutral: number of different neutral tokens.
-        repeats: how often each class token occurs; 0 leaves out all but the evidence,
-            which is a far easier task.
+        key: the random key of the data. Sequence `i` depends on `fold_in(key, i)`
+            alone.
+        count: how many sequences to draw.
+        length: how many tokens each sequence has.
+        classes: how many classes there are.
+        neutral: how many different neutral tokens there are.
+        repeats: how often each class token occurs; with 0 there is only the one after
+            the marker, which is a far easier task.
 
     Returns:
         Tokens, below `1 + classes + neutral`, labels, and where the evidence is.
 
     Raises:
-        TypeError: if there is no key.
+        TypeError: if `key` is no key of `jax.random`.
         ValueError: if a number is too small, or the tokens do not fit in.
 
     Example:
@@ -98,36 +100,37 @@ class _Evidence:
     neutral: int
     repeats: int
 
-    def __call__(self, key: Any) -> Evidence:
-        # One call for all that is random: each call is slow to compile.
-        spots = self.length - 1
-        draws = jax.random.uniform(key, (1 + 2 * spots,), jnp.float32)
+    def __call__(self, key: Key) -> Evidence:
+        # One call draws all random numbers, since each call is slow to compile.
+        n_items = self.length - 1
+        draws = jax.random.uniform(key, (1 + 2 * n_items,), jnp.float32)
         label = (self.classes * draws[0]).astype(jnp.int32)
-        neutral = (self.neutral * draws[1 : 1 + spots]).astype(jnp.int32)
-        # The evidence stands at the place 0 of `items`, and the other class tokens
-        # after it: starting from the label, so that each class occurs equally often.
-        occurring = np.arange(max(1, self.classes * self.repeats), dtype=np.int32)
+        neutral = (self.neutral * draws[1 : 1 + n_items]).astype(jnp.int32)
+        # The evidence is the first of `items`, and the other class tokens follow:
+        # starting from the label, so that each class occurs equally often.
+        steps = np.arange(max(1, self.classes * self.repeats), dtype=np.int32)
         items = (
             (1 + self.classes + neutral)
-            .at[: len(occurring)]
-            .set(1 + (label + occurring) % self.classes)
+            .at[: len(steps)]
+            .set(1 + (label + steps) % self.classes)
         )
-        order = jnp.argsort(draws[1 + spots :])
-        items, place = items[order], jnp.argmin(order).astype(jnp.int32)
-        # The marker is put in before the evidence, and all from there on moves by one.
+        order = jnp.argsort(draws[1 + n_items :])
+        items, position = items[order], jnp.argmin(order).astype(jnp.int32)
+        # The marker is inserted before the evidence; all tokens from there on move by
+        # one.
         index = jnp.arange(self.length, dtype=jnp.int32)
-        tokens = items[jnp.where(index <= place, index, index - 1)]
-        return Evidence(jnp.where(index == place, 0, tokens), label, place + 1)
+        tokens = items[jnp.where(index <= position, index, index - 1)]
+        return Evidence(jnp.where(index == position, 0, tokens), label, position + 1)
 
 
 class Induction(NamedTuple):
-    """Sequences of which a part is repeated.
+    """Sequences in which a part is repeated.
 
     Attributes:
         tokens: the sequences.
-        labels: the next token at every position; 0 at the last.
-        attend: the position whose token is the label, where the label is a repetition;
-            -1 elsewhere.
+        labels: for each position, the next token; 0 for the last.
+        attend: for each position whose label can be predicted, the earlier position of
+            the token that is the label; -1 for other positions.
     """
 
     tokens: Int[Array, "count length"]
@@ -136,39 +139,42 @@ class Induction(NamedTuple):
 
     @property
     def mask(self) -> Bool[Array | np.ndarray, "count length"]:
-        """Where the next token can be predicted: what a loss is taken over."""
+        """The positions whose next token can be predicted, for the loss."""
         return self.attend >= 0
 
 
 def induction(
-    key: Any, count: int, *, length: int = 32, repeated: int = 12, vocabulary: int = 64
+    key: Key, count: int, *, length: int = 32, repeated: int = 12, vocabulary: int = 64
 ) -> Induction:
-    """Draws random sequences with a part that comes again, at a random offset.
+    """Draws random sequences with a part that is repeated at a random offset.
 
-    A part of `repeated` tokens stands at one random place and again at a later one. All
-    other tokens are random, and none occurs twice but by the repetition. In the second
-    copy, the next token is the one that followed the same token before; no other
+    A part of `repeated` tokens occurs at one random position and again at a later one.
+    All other tokens are random, and none occurs twice except by the repetition. In the
+    second copy, the next token is the one that followed the same token before; no other
     position can be predicted, and no fixed distance helps, because the offset varies.
 
     An ideal explanation of the prediction at position `t` finds `attend[t]`, the token
-    to copy: an induction head attends there. It is known by the token before it, which
-    is the token at `t`.
+    to copy: an induction head attends there. It is recognized by the token before it,
+    which is the token at `t`.
 
     Args:
-        key: a key of `jax.random`. Sequence `i` depends on `fold_in(key, i)` alone.
-        count: number of sequences.
-        length: of every sequence, at least `2 * repeated + 1`; what both copies leave
-            over is split at random into what stands before, between and after them.
-            Without any, the offset would always be `repeated`.
-        repeated: length of the part, of which all but the first token is predictable.
-        vocabulary: number of different tokens, at least `length - repeated + 1`. With
-            one less, the last new token would be known by exclusion.
+        key: the random key of the data. Sequence `i` depends on `fold_in(key, i)`
+            alone.
+        count: how many sequences to draw.
+        length: how many tokens each sequence has, at least `2 * repeated + 1`; those
+            that are in no copy are split at random into tokens before, between and
+            after the copies. Without any, the offset would always be `repeated`.
+        repeated: how many tokens the repeated part has; in the second copy, all but the
+            first are predictable.
+        vocabulary: how many different tokens there are, at least
+            `length - repeated + 1`. With fewer, the last new token could be predicted,
+            since no other is left.
 
     Returns:
         Tokens, next tokens, and the position to attend to.
 
     Raises:
-        TypeError: if there is no key.
+        TypeError: if `key` is no key of `jax.random`.
         ValueError: if the copies do not fit, or there are too few tokens.
 
     Example:
@@ -194,32 +200,32 @@ class _Induction:
     repeated: int
     vocabulary: int
 
-    def __call__(self, key: Any) -> Induction:
+    def __call__(self, key: Key) -> Induction:
         draws = jax.random.uniform(key, (2 + self.vocabulary,), jnp.float32)
         spare = self.length - 2 * self.repeated
-        # Two cuts divide what is spare into before, between and after.
+        # Two cuts divide the spare tokens into those before, between and after.
         cuts = jnp.sort((draws[:2] * (spare + 1)).astype(jnp.int32))
-        start, again = cuts[0], cuts[1] + self.repeated
-        fresh = jnp.argsort(draws[2:]).astype(jnp.int32)
+        first, second = cuts[0], cuts[1] + self.repeated
+        new_tokens = jnp.argsort(draws[2:]).astype(jnp.int32)
         index = jnp.arange(self.length, dtype=jnp.int32)
-        in_copy = (index >= again) & (index < again + self.repeated)
-        is_after = index >= again + self.repeated
+        in_copy = (index >= second) & (index < second + self.repeated)
+        is_after = index >= second + self.repeated
         source = jnp.where(is_after, index - self.repeated, index)
-        source = jnp.where(in_copy, index - again + start, source)
-        tokens = fresh[source]
-        is_predictable = in_copy & (index < again + self.repeated - 1)
-        attend = jnp.where(is_predictable, index - again + start + 1, -1)
+        source = jnp.where(in_copy, index - second + first, source)
+        tokens = new_tokens[source]
+        is_predictable = in_copy & (index < second + self.repeated - 1)
+        attend = jnp.where(is_predictable, index - second + first + 1, -1)
         labels = jnp.append(tokens[1:], jnp.int32(0))
         return Induction(tokens, labels, attend)
 
 
 class ModularAddition(NamedTuple):
-    """All sums modulo `p`, split into what is trained on and what is not.
+    """All sums modulo `p`, split into a training set and a test set.
 
     Attributes:
-        inputs: `a`, `b`, and the token `p`, at whose place the answer is read.
-        labels: `(a + b) % p`.
-        is_train: whether a pair belongs to the training set.
+        inputs: for each pair the tokens `a`, `b` and `p`; the model answers at `p`.
+        labels: the sums `(a + b) % p`.
+        is_train: for each pair, whether it belongs to the training set.
         basis: the orthonormal Fourier basis of the numbers below `p`, one function a
             row: the constant, then cosine and sine of each frequency from 1 on.
     """
@@ -231,25 +237,25 @@ class ModularAddition(NamedTuple):
 
 
 def modular_addition(
-    key: Any, *, p: int = 113, train_fraction: float = 0.3
+    key: Key, *, p: int = 113, train_fraction: float = 0.3
 ) -> ModularAddition:
     r"""Lists all pairs of numbers below `p` with their sums modulo `p`.
 
-    An ideal explanation gives both operands the same weight, for neither alone tells
+    An ideal explanation gives both operands the same weight, since neither alone tells
     anything about the sum. A network that generalizes does so by a few frequencies:
     its embedding is sparse in `basis`, and its logits are sums of $\cos(2 \pi k (a + b
     - c) / p)$.
 
     Args:
-        key: a key of `jax.random`, which splits the pairs.
-        p: the modulus, odd; a prime in the literature.
-        train_fraction: the fraction of pairs to train on.
+        key: the random key, by which the pairs are split.
+        p: the modulus, an odd number; a prime in the literature.
+        train_fraction: the fraction of pairs in the training set.
 
     Returns:
         All `p * p` pairs in the order of `a * p + b`, and the split.
 
     Raises:
-        TypeError: if there is no key.
+        TypeError: if `key` is no key of `jax.random`.
         ValueError: if `p` is even or below 3, or the fraction is not within [0, 1].
 
     Example:
@@ -269,12 +275,12 @@ def modular_addition(
     check_fraction("train_fraction", train_fraction)
     a, b = np.divmod(np.arange(p * p), p)
     inputs = np.stack([a, b, np.full(p * p, p)], axis=1)
-    trained = round(train_fraction * p * p)
+    n_train = round(train_fraction * p * p)
     rank = jax.random.permutation(key, p * p)
     return ModularAddition(
         jnp.asarray(inputs, jnp.int32),
         jnp.asarray((a + b) % p, jnp.int32),
-        rank < trained,
+        rank < n_train,
         jnp.asarray(_fourier_basis(p), jnp.float32),
     )
 

@@ -1,4 +1,4 @@
-"""Small real data sets: three that come with scikit-learn, and MNIST's files."""
+"""Small real data sets: three of scikit-learn, and files in MNIST's format."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from jaxinterp.data.examples import check_key
+from jaxinterp.types import Key
 
 
 class RealSet(NamedTuple):
     """A data set, shuffled and split.
 
     Attributes:
-        train_inputs: float32, batch first.
-        train_labels: int32 classes, or float32 targets of a regression.
-        test_inputs: what was held out.
-        test_labels: the labels of that.
-        feature_names: of the columns of a table; `()` for images.
-        class_names: of the labels; `()` for a regression.
-        feature_means: what was subtracted from each feature.
-        feature_scales: what each feature was then divided by. So
+        train_inputs: the training examples, float32, batch first.
+        train_labels: the class of each, int32, or the target of a regression, float32.
+        test_inputs: the test examples, float32, batch first.
+        test_labels: the class or target of each test example.
+        feature_names: the name of each column of a table; `()` for images.
+        class_names: the name of each class; `()` for a regression.
+        feature_means: the number that was subtracted from each feature.
+        feature_scales: the number by which each feature was then divided. So
             `inputs * feature_scales + feature_means` has the units of the source.
     """
 
@@ -45,15 +46,15 @@ class LabeledImages(NamedTuple):
     """Images with labels.
 
     Attributes:
-        inputs: in [0, 1], channels last.
-        labels: the classes.
+        inputs: the images, in [0, 1], channels last.
+        labels: the class of each image.
     """
 
     inputs: Float[np.ndarray, "count height width 1"]
     labels: Int[np.ndarray, " count"]
 
 
-def digits(key: Any, *, test_fraction: float = 0.2) -> RealSet:
+def digits(key: Key, *, test_fraction: float = 0.2) -> RealSet:
     """Reads scikit-learn's 1,797 handwritten digits of 8x8 pixels.
 
     Pixels are divided by 16, so they lie in [0, 1]; they are not standardized.
@@ -62,22 +63,22 @@ def digits(key: Any, *, test_fraction: float = 0.2) -> RealSet:
     that tell a digit from another, such as the open side of a 3.
 
     Args:
-        key: a key of `jax.random`, which shuffles before the split.
-        test_fraction: the fraction that is held out.
+        key: the random key, by which the examples are shuffled before the split.
+        test_fraction: the fraction of examples that are held out for the test set.
 
     Returns:
         Images of shape `(count, 8, 8, 1)`, and the split.
 
     Raises:
-        TypeError: if there is no key.
-        ValueError: if the fraction leaves nothing to train on or to test.
+        TypeError: if `key` is no key of `jax.random`.
+        ValueError: if the training set or the test set would be empty.
 
     Example:
         >>> data = digits(jax.random.key(0))
         >>> data.train_inputs.shape, data.test_inputs.shape
         ((1438, 8, 8, 1), (359, 8, 8, 1))
     """
-    # scikit-learn takes a second to import, which only its sets shall cost.
+    # Imported here, since importing scikit-learn takes a second.
     from sklearn.datasets import load_digits
 
     source: Any = load_digits()
@@ -88,102 +89,102 @@ def digits(key: Any, *, test_fraction: float = 0.2) -> RealSet:
     return _split(images, source.target.astype(np.int32), order, (), names, mean, scale)
 
 
-def breast_cancer(key: Any, *, test_fraction: float = 0.2) -> RealSet:
+def breast_cancer(key: Key, *, test_fraction: float = 0.2) -> RealSet:
     """Reads the 569 tumors of the Wisconsin diagnostic set, with 30 features each.
 
     Features are standardized by the mean and the standard deviation of the training
     set. Class 0 is malignant and 1 benign.
 
     The true explanation is not known, and the features come in groups that say nearly
-    the same (radius, perimeter, area). An ideal explanation adds up, over a group, to
-    the same whatever share each of its members gets.
+    the same (radius, perimeter, area). The sum over a group is therefore better defined
+    than the shares of its members.
 
     Args:
-        key: a key of `jax.random`, which shuffles before the split.
-        test_fraction: the fraction that is held out.
+        key: the random key, by which the examples are shuffled before the split.
+        test_fraction: the fraction of examples that are held out for the test set.
 
     Returns:
         A table, and the split.
 
     Raises:
-        TypeError: if there is no key.
-        ValueError: if the fraction leaves nothing to train on or to test, or so little
-            to train on that a feature is constant.
+        TypeError: if `key` is no key of `jax.random`.
+        ValueError: if the training set or the test set would be empty, or a
+            feature is constant in the training set.
 
     Example:
         >>> data = breast_cancer(jax.random.key(0))
         >>> data.class_names, data.feature_names[0], data.train_inputs.shape
         (('malignant', 'benign'), 'mean radius', (455, 30))
     """
-    # scikit-learn takes a second to import, which only its sets shall cost.
+    # Imported here, since importing scikit-learn takes a second.
     from sklearn.datasets import load_breast_cancer
 
     source: Any = load_breast_cancer()
     return _table(source, source.target.astype(np.int32), key, test_fraction)
 
 
-def diabetes(key: Any, *, test_fraction: float = 0.2) -> RealSet:
+def diabetes(key: Key, *, test_fraction: float = 0.2) -> RealSet:
     """Reads the 442 patients of the diabetes set, with 10 features each.
 
     Features are standardized by the mean and the standard deviation of the training
     set. The target is how far the disease got within a year, from 25 to 346, as it is.
 
-    The true explanation is not known. An ideal explanation of a linear model is its
-    term of each feature; `s1` to `s6` are blood values that depend on one another.
+    The true explanation is not known. An ideal explanation of a linear model gives each
+    feature its term; `s1` to `s6` are blood values that depend on one another.
 
     Args:
-        key: a key of `jax.random`, which shuffles before the split.
-        test_fraction: the fraction that is held out.
+        key: the random key, by which the examples are shuffled before the split.
+        test_fraction: the fraction of examples that are held out for the test set.
 
     Returns:
         A table, and the split.
 
     Raises:
-        TypeError: if there is no key.
-        ValueError: if the fraction leaves nothing to train on or to test, or so little
-            to train on that a feature is constant.
+        TypeError: if `key` is no key of `jax.random`.
+        ValueError: if the training set or the test set would be empty, or a
+            feature is constant in the training set.
 
     Example:
         >>> data = diabetes(jax.random.key(0))
         >>> data.feature_names[:3], data.train_inputs.shape
         (('age', 'sex', 'bmi'), (354, 10))
     """
-    # scikit-learn takes a second to import, which only its sets shall cost.
+    # Imported here, since importing scikit-learn takes a second.
     from sklearn.datasets import load_diabetes
 
     source: Any = load_diabetes(scaled=False)
     return _table(source, source.target.astype(np.float32), key, test_fraction)
 
 
-def _table(source: Any, labels: np.ndarray, key: Any, test_fraction: float) -> RealSet:
+def _table(source: Any, labels: np.ndarray, key: Key, test_fraction: float) -> RealSet:
     order = _order(key, len(labels), test_fraction)
-    trained = source.data[order[0]]
+    train = source.data[order[0]]
     classes = tuple(str(name) for name in getattr(source, "target_names", ()))
     features = tuple(str(name) for name in source.feature_names)
-    mean, scale = trained.mean(axis=0), trained.std(axis=0)
-    # Not `scale == 0`: rounding of the mean leaves a little of equal numbers.
-    equal = trained.min(axis=0) == trained.max(axis=0)
-    constant = [features[i] for i in np.flatnonzero(equal)]
+    mean, scale = train.mean(axis=0), train.std(axis=0)
+    # Not `scale == 0`: by rounding, the deviation of equal numbers may be positive.
+    is_constant = train.min(axis=0) == train.max(axis=0)
+    constant = [features[i] for i in np.flatnonzero(is_constant)]
     if constant:
         raise ValueError(
-            f"With test_fraction={test_fraction}, {len(trained)} examples are left to "
+            f"With test_fraction={test_fraction}, {len(train)} examples are left to "
             f"train on, in which features are constant and cannot be standardized: "
             f"{', '.join(constant)}. Write a smaller `test_fraction`."
         )
     return _split(source.data, labels, order, features, classes, mean, scale)
 
 
-def _order(key: Any, count: int, test_fraction: float) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the examples to train on and those to test on."""
+def _order(key: Key, count: int, test_fraction: float) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the indices of the training examples and of the test examples."""
     check_key(key)
-    held_out = round(test_fraction * count)
-    if not 0 < held_out < count:
+    n_test = round(test_fraction * count)
+    if not 0 < n_test < count:
         raise ValueError(
             f"`test_fraction` must leave examples on both sides; {test_fraction} of "
-            f"{count} are {held_out}."
+            f"{count} are {n_test}."
         )
     order = np.asarray(jax.random.permutation(key, count))
-    return order[held_out:], order[:held_out]
+    return order[n_test:], order[:n_test]
 
 
 def _split(
@@ -217,8 +218,8 @@ def mnist(images_path: str | Path, labels_path: str | Path) -> LabeledImages:
     from another.
 
     Args:
-        images_path: such as `train-images-idx3-ubyte.gz`.
-        labels_path: such as `train-labels-idx1-ubyte.gz`.
+        images_path: the file of the images, such as `train-images-idx3-ubyte.gz`.
+        labels_path: the file of the labels, such as `train-labels-idx1-ubyte.gz`.
 
     Returns:
         Images in [0, 1], of shape `(count, 28, 28, 1)` for MNIST, and int32 labels, in
@@ -226,8 +227,8 @@ def mnist(images_path: str | Path, labels_path: str | Path) -> LabeledImages:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if a file is not IDX, holds something else, is cut off or too long,
-            or the numbers of images and labels differ.
+        ValueError: if a file is not in IDX format, does not hold images or labels, is
+            truncated or too long, or the numbers of images and labels differ.
 
     Example:
         >>> mnist("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"

@@ -2,8 +2,8 @@ r"""Functions whose Shapley values, Sobol indices and partial dependence are kno
 
 The features are independent. The value of a set of features is what is expected when
 they are known, $v(S) = \mathbb E[f(X) \mid X_S = x_S]$; with independent features the
-conditional and the interventional expectation are the same. Everything here is exact:
-sums over sets of features are carried out on paper.
+conditional and the interventional expectation are the same. Everything here is exact,
+from formulas in closed form.
 """
 
 from __future__ import annotations
@@ -19,16 +19,17 @@ from jaxtyping import Array, Float
 
 from jaxinterp.checks import check_integer
 from jaxinterp.data.examples import draw
+from jaxinterp.types import Key
 
 
 class SobolIndices(NamedTuple):
     r"""Shares of the variance of a function.
 
     Attributes:
-        first: of each feature alone, $\mathrm{Var}(\mathbb E[f \mid X_i]) /
+        first: the share of each feature alone, $\mathrm{Var}(\mathbb E[f \mid X_i]) /
             \mathrm{Var}(f)$.
-        total: of each feature and all its interactions, $1 - \mathrm{Var}(\mathbb E[f
-            \mid X_{-i}]) / \mathrm{Var}(f)$.
+        total: the share of each feature and all its interactions, $1 -
+            \mathrm{Var}(\mathbb E[f \mid X_{-i}]) / \mathrm{Var}(f)$.
     """
 
     first: Float[np.ndarray, " features"]
@@ -37,28 +38,34 @@ class SobolIndices(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Uniform:
-    """Draws one input whose features are independent and uniform."""
+    """Draws one input whose features are independent and uniform.
+
+    Attributes:
+        features: how many features there are.
+        low: the smallest value of a feature.
+        high: the largest value of a feature.
+    """
 
     features: int
     low: float
     high: float
 
-    def __call__(self, key: Any) -> Float[Array, " features"]:
-        """Returns an input in JAX's default precision, on which no draw depends."""
+    def __call__(self, key: Key) -> Float[Array, " features"]:
+        """Returns an input in JAX's default precision, but drawn in float32."""
         shape = (self.features,)
         draws = jax.random.uniform(key, shape, jnp.float32, self.low, self.high)
         return draws.astype(jnp.result_type(float))
 
 
 def checked(x: Any, features: int) -> Any:
-    """Returns inputs as an array of real numbers; integers and bits become such.
+    """Returns inputs as an array of floats; integers and booleans are converted.
 
     Args:
         x: inputs of shape `(..., features)`.
-        features: of the function.
+        features: how many features the function has.
 
     Raises:
-        ValueError: if the last axis is another.
+        ValueError: if the last axis has another length.
     """
     if jnp.ndim(x) == 0 or jnp.shape(x)[-1] != features:
         raise ValueError(
@@ -71,14 +78,14 @@ def checked(x: Any, features: int) -> Any:
 
 
 def checked_numbers(name: str, values: Any) -> tuple[float, ...]:
-    """Returns numbers, of a sequence or an array, as a tuple, which can be hashed.
+    """Returns a sequence or array of numbers as a tuple, which can be hashed.
 
     Args:
-        name: of the argument.
-        values: one finite number a feature.
+        name: the name of the argument, for the error message.
+        values: one finite number for each feature.
 
     Raises:
-        ValueError: if there is none, one is not finite, or axes are not one.
+        ValueError: if there is no number, one is not finite, or there are several axes.
     """
     array = np.asarray(values, np.float64)
     if array.ndim != 1 or not array.size or not np.isfinite(array).all():
@@ -90,10 +97,10 @@ def checked_numbers(name: str, values: Any) -> tuple[float, ...]:
 
 
 def checked_grid(grid: Any) -> Any:
-    """Returns the values of a feature as an array of real numbers.
+    """Returns the values of a feature as an array of floats.
 
     Args:
-        grid: numbers of shape `(points,)`; integers and bits become real.
+        grid: numbers of shape `(points,)`; integers and booleans are converted.
     """
     grid = jnp.asarray(grid)
     is_real = jnp.issubdtype(grid.dtype, jnp.inexact)
@@ -101,11 +108,11 @@ def checked_grid(grid: Any) -> Any:
 
 
 def checked_feature(feature: int, features: int) -> int:
-    """Returns a feature if there is such a one.
+    """Returns the index of a feature, if there is such a feature.
 
     Args:
-        feature: its index.
-        features: how many there are.
+        feature: the index.
+        features: how many features the function has.
 
     Raises:
         ValueError: if the index is no integer, negative or too large.
@@ -119,11 +126,11 @@ def checked_feature(feature: int, features: int) -> int:
 
 
 def along(row: Array, ndim: int) -> Array:
-    """Returns a row with axes of size 1 in front, to meet the last axis of an array.
+    """Returns a row that broadcasts along the last axis of an array.
 
     Args:
-        row: of shape `(features,)`.
-        ndim: number of axes of the array.
+        row: numbers of shape `(features,)`.
+        ndim: how many axes the array has.
     """
     return row.reshape((1,) * (ndim - 1) + (-1,))
 
@@ -151,12 +158,12 @@ class Additive:
 
     $$f(x) = \sum_i w_i\,x_i^{p_i}, \qquad X_i \sim \mathcal U(-1, 1)$$
 
-    An ideal explanation gives feature $i$ its own term, less the mean of that term, and
+    An ideal explanation gives feature $i$ its own term minus the mean of that term, and
     nothing to a feature of weight 0.
 
     Attributes:
-        weights: $w$, finite.
-        powers: $p$, positive integers, as many as weights.
+        weights: $w$, a finite number for each feature.
+        powers: $p$, a positive integer for each feature.
 
     Raises:
         ValueError: if weights and powers do not fit, or a weight is not finite.
@@ -191,8 +198,8 @@ class Additive:
         """Returns the value of the function."""
         return self._terms(checked(x, self.features)).sum(axis=-1)
 
-    def sample(self, key: Any, count: int) -> Float[Array, "count features"]:
-        """Draws inputs; the i-th depends on `fold_in(key, i)` alone."""
+    def sample(self, key: Key, count: int) -> Float[Array, "count features"]:
+        """Draws `count` inputs; the i-th depends on `fold_in(key, i)` alone."""
         return draw(Uniform(self.features, -1.0, 1.0), key, count)
 
     def shapley(
@@ -204,7 +211,7 @@ class Additive:
         return self._terms(x) - along(means, x.ndim)
 
     def sobol(self) -> SobolIndices:
-        """Returns the indices; without interactions, `first` is `total`."""
+        """Returns the Sobol indices; without interactions, `first` is `total`."""
         powers, weights = np.array(self.powers), np.array(self.weights)
         variances = weights**2 / (2 * powers + 1) - self._means() ** 2
         return SobolIndices(*2 * (shares(variances, variances.sum()),))
@@ -212,7 +219,7 @@ class Additive:
     def partial_dependence(
         self, feature: int, grid: Float[Array, " points"]
     ) -> Float[Array, " points"]:
-        """Returns the mean of the function where a feature has the values of a grid."""
+        """Returns the mean of the function for each value of one feature."""
         feature, grid = checked_feature(feature, self.features), checked_grid(grid)
         rest = self._means().sum() - self._means()[feature]
         return self.weights[feature] * grid ** self.powers[feature] + float(rest)
@@ -237,8 +244,8 @@ class Ishigami:
     though $x_3$ alone explains nothing: its first Sobol index is 0.
 
     Attributes:
-        a: the height of the second term.
-        b: the strength of the interaction.
+        a: the factor of the second term.
+        b: the factor of the interaction.
 
     Example:
         >>> Ishigami().sobol().first.round(3).tolist()
@@ -259,30 +266,30 @@ class Ishigami:
         x1, x2, x3 = jnp.moveaxis(checked(x, 3), -1, 0)
         return jnp.sin(x1) * (1 + self.b * x3**4) + self.a * jnp.sin(x2) ** 2
 
-    def sample(self, key: Any, count: int) -> Float[Array, "count 3"]:
-        """Draws inputs; the i-th depends on `fold_in(key, i)` alone."""
+    def sample(self, key: Key, count: int) -> Float[Array, "count 3"]:
+        """Draws `count` inputs; the i-th depends on `fold_in(key, i)` alone."""
         return draw(Uniform(3, -math.pi, math.pi), key, count)
 
     def shapley(self, x: Float[Array, "*batch 3"]) -> Float[Array, "*batch 3"]:
         """Returns the Shapley values of each input."""
         x1, x2, x3 = jnp.moveaxis(checked(x, 3), -1, 0)
-        both = self.b * jnp.sin(x1) * (x3**4 - math.pi**4 / 5)
+        interaction = self.b * jnp.sin(x1) * (x3**4 - math.pi**4 / 5)
         first = self._slope * jnp.sin(x1)
         second = self.a * (jnp.sin(x2) ** 2 - 0.5)
-        return jnp.stack([first + both / 2, second, both / 2], axis=-1)
+        return jnp.stack([first + interaction / 2, second, interaction / 2], axis=-1)
 
     def sobol(self) -> SobolIndices:
-        """Returns the indices."""
-        both = self.b**2 * math.pi**8 * 8 / 225
+        """Returns the Sobol indices of every feature."""
+        interaction = self.b**2 * math.pi**8 * 8 / 225
         alone = np.array([self._slope**2 / 2, self.a**2 / 8, 0.0])
-        variance = alone.sum() + both
-        joint = np.array([both, 0.0, both])
+        variance = alone.sum() + interaction
+        joint = np.array([interaction, 0.0, interaction])
         return SobolIndices(shares(alone, variance), shares(alone + joint, variance))
 
     def partial_dependence(
         self, feature: int, grid: Float[Array, " points"]
     ) -> Float[Array, " points"]:
-        """Returns the mean of the function where a feature has the values of a grid."""
+        """Returns the mean of the function for each value of one feature."""
         feature, grid = checked_feature(feature, 3), checked_grid(grid)
         mean = self.a / 2
         if feature == 0:

@@ -1,4 +1,4 @@
-r"""A planted artefact that predicts the label in training and not in the test set.
+r"""Images with an artefact that predicts the label in training, not in the test set.
 
 The honest task is to name the shape of one object. Every image also carries an artefact
 whose color is a *cue*: with probability $\rho$ it is the label, and otherwise any
@@ -9,7 +9,7 @@ never look at the object, and nothing in its training accuracy tells.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,7 @@ from jaxinterp.checks import check_choice, check_fraction, check_integer
 from jaxinterp.data.examples import check_key, draw
 from jaxinterp.data.geometry import SHAPES, rgb
 from jaxinterp.data.shapes import AnyArray, shapes
+from jaxinterp.types import Key
 
 Kind = Literal["patch", "tint", "border"]
 
@@ -33,10 +34,10 @@ class Watermark(NamedTuple):
 
     Attributes:
         images: RGB in [0, 1], with the artefact.
-        labels: the shape of the object, as a place in `data.SHAPES`.
-        cue: the class whose color the artefact has; -1 where there is none.
+        labels: the shape of the object, as an index into `data.SHAPES`.
+        cue: the class whose color the artefact has; -1 if the image has no artefact.
         artefact: the pixels of the artefact; a tint covers the whole image, and a patch
-            or border a bit of the object where that reaches so far.
+            or border may cover a bit of the object.
         object_mask: the pixels of the object.
         clean: the images without the artefact.
     """
@@ -50,7 +51,7 @@ class Watermark(NamedTuple):
 
 
 def watermark(
-    key: Any,
+    key: Key,
     count: int,
     *,
     kind: Kind = "patch",
@@ -59,7 +60,7 @@ def watermark(
     opacity: float = 0.5,
     size: int = 64,
 ) -> Watermark:
-    r"""Draws images of one object each, with an artefact that may give the label away.
+    r"""Draws images of one object each, with an artefact that may reveal the label.
 
     $$P(\text{cue} = \text{label}) = \rho + \frac{1 - \rho}{4}$$
 
@@ -73,23 +74,23 @@ def watermark(
     `object_mask`.
 
     Args:
-        key: a key of `jax.random`. Image `i` depends on `key` and `i` alone; take
+        key: the random key of the data. Image `i` depends on `key` and `i` alone; take
             another key for the test set.
-        count: number of images.
-        kind: `"patch"` is a square in the lower left corner, `"tint"` colors the whole
-            image, `"border"` frames it.
+        count: how many images to draw.
+        kind: the artefact: `"patch"` is a square in the lower left corner, `"tint"`
+            colors the whole image, `"border"` frames it.
         correlation: $\rho$, how strongly the cue depends on the label.
         prevalence: the fraction of images that carry an artefact.
-        opacity: of the artefact: 1 covers what is under it. From 1e-4 on, `images`
-            differs from `clean` on all of `artefact`; far below, float32 rounds the
-            difference away at some pixels.
-        size: side of the images, in pixels.
+        opacity: the opacity of the artefact: at 1 it hides what is under it. From 1e-4
+            on, `images` differs from `clean` at every pixel of `artefact`; far below,
+            float32 rounds the difference away at some pixels.
+        size: height and width of the images, in pixels.
 
     Returns:
-        The images, the labels and the truth.
+        The images, the labels, the artefacts and the images without them.
 
     Raises:
-        TypeError: if there is no key.
+        TypeError: if `key` is no key of `jax.random`.
         ValueError: if there is no such kind, or a number is out of range.
 
     Example:
@@ -105,19 +106,19 @@ def watermark(
     check_fraction("prevalence", prevalence)
     check_fraction("opacity", opacity)
     if opacity == 0:
-        raise ValueError("`opacity` is 0, so nobody sees an artefact. Write 0.5.")
+        raise ValueError("`opacity` is 0, so the artefact is invisible. Write 0.5.")
     check_integer("size", size, smallest=16)
     check_key(key)
-    # The base images take the key itself, so those of `clean` are images of `shapes`.
+    # The base images use the key itself, so that `clean` holds the images of `shapes`.
     base = shapes(key, count, size=size, distractors=0)
     labels = base.shape_label
     rates = jnp.array([correlation, prevalence], jnp.float32)
-    chosen = draw(_Cue(), jax.random.fold_in(key, _CUES), count, rates)
-    cue = jnp.where(chosen.is_label, labels, chosen.other)
-    cue = jnp.where(chosen.is_present, cue, -1)
+    cues = draw(_DrawCue(), jax.random.fold_in(key, _CUES), count, rates)
+    cue = jnp.where(cues.is_label, labels, cues.other)
+    cue = jnp.where(cues.is_present, cue, -1)
 
-    place = _place(kind, size)
-    artefact = place[None] & chosen.is_present[:, None, None]
+    pixels = _pixels(kind, size)
+    artefact = pixels[None] & cues.is_present[:, None, None]
     hues = jnp.maximum(cue, 0).astype(jnp.float32) / len(SHAPES)
     # No channel is 0 or 1, so blending changes every pixel, whatever lies under it.
     ones = jnp.ones_like(hues)
@@ -127,35 +128,37 @@ def watermark(
     return Watermark(images, labels, cue, artefact, base.mask, base.images)
 
 
-# Folded into the key, it gives one that no image was drawn from.
+# Folded into the key, it gives a key that no image is drawn with.
 _CUES = 2**31 - 1
 
 
-class _Chosen(NamedTuple):
+class _Cue(NamedTuple):
+    """Whether an image has an artefact, and which class its color is."""
+
     is_label: Bool[Array, ""]
     is_present: Bool[Array, ""]
     other: Int[Array, ""]
 
 
 @dataclasses.dataclass(frozen=True)
-class _Cue:
+class _DrawCue:
     """Decides for one image whether its cue is the label."""
 
-    def __call__(self, key: Any, rates: Float[Array, " 2"]) -> _Chosen:
+    def __call__(self, key: Key, rates: Float[Array, " 2"]) -> _Cue:
         # A draw lies in [0, 1), so the rates 0 and 1 mean never and always.
         draws = jax.random.uniform(key, (3,), jnp.float32)
         is_label, is_present = draws[:2] < rates
         other = (len(SHAPES) * draws[2]).astype(jnp.int32)
-        return _Chosen(is_label, is_present, other)
+        return _Cue(is_label, is_present, other)
 
 
-def _place(kind: Kind, size: int) -> Bool[Array, "size size"]:
+def _pixels(kind: Kind, size: int) -> Bool[Array, "size size"]:
     """Returns the pixels that an artefact covers."""
-    place = jnp.zeros((size, size), bool)
+    pixels = jnp.zeros((size, size), bool)
     if kind == "tint":
-        return ~place
+        return ~pixels
     if kind == "border":
         width = max(1, round(BORDER * size))
-        return (~place).at[width:-width, width:-width].set(False)
+        return (~pixels).at[width:-width, width:-width].set(False)
     margin, side = max(1, round(MARGIN * size)), max(2, round(PATCH * size))
-    return place.at[-margin - side : -margin, margin : margin + side].set(True)
+    return pixels.at[-margin - side : -margin, margin : margin + side].set(True)

@@ -66,16 +66,29 @@ def evaluate(objective: Objective, view: View, count: int) -> Any:
     """
 
     def one(objective: Objective, view: View) -> Any:
-        scores = jnp.asarray(objective(view))
-        pictures = view.images.shape[0]
-        if scores.ndim > 1 or scores.shape not in ((), (pictures,)):
-            raise ValueError(
-                f"An objective gives one number for each picture, ({pictures},), and "
-                f"this one gave {scores.dtype}{list(scores.shape)}."
-            )
-        return jnp.broadcast_to(scores, (pictures,))
+        return score_of_one_unit(objective, view, view.images.shape[0])
 
     return _over_units(one, objective, view, count)
+
+
+def score_of_one_unit(objective: Objective, view: View, n_images: int) -> Any:
+    """Returns the score of each image for one unit, `(images,)`.
+
+    Args:
+        objective: bound; its arrays are those of one unit, without an axis in front.
+        view: what the objective sees of the images.
+        n_images: the number of images, over which a single number is repeated.
+
+    Raises:
+        ValueError: if the objective does not give one number for each image.
+    """
+    scores = jnp.asarray(objective(view))
+    if scores.ndim > 1 or scores.shape not in ((), (n_images,)):
+        raise ValueError(
+            f"An objective gives one number for each picture, ({n_images},), and "
+            f"this one gave {scores.dtype}{list(scores.shape)}."
+        )
+    return jnp.broadcast_to(scores, (n_images,))
 
 
 def remembered(objective: Objective, view: View, count: int) -> Any:

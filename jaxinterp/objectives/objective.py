@@ -150,12 +150,6 @@ class Objective:
     def __rtruediv__(self, other: Objective | float) -> Objective:
         return _combined(operator.truediv, other, self)
 
-    def __floordiv__(self, other: Objective | float) -> Objective:
-        return _combined(operator.floordiv, self, other)
-
-    def __rfloordiv__(self, other: Objective | float) -> Objective:
-        return _combined(operator.floordiv, other, self)
-
     def __pow__(self, other: Objective | float) -> Objective:
         return _combined(operator.pow, self, other)
 

@@ -72,10 +72,10 @@ class Reader:
             outputs, found = outputs
         count = images.shape[0]
         activations = {
-            name: _pictures_first(address, found[address], loops, count)
+            name: examples_first(address, found[address], loops, count)
             for name, address, loops in self.places
         }
-        return activations, jax.tree.map(lambda o: _if_of_pictures(o, count), outputs)
+        return activations, jax.tree.map(lambda o: if_of_examples(o, count), outputs)
 
 
 def reader(
@@ -189,11 +189,28 @@ def _warn_of_mixing(graph: Graph, sites: list[Site]) -> None:
             return
 
 
-def _if_of_pictures(output: Any, count: int) -> Any:
+def if_of_examples(output: Any, count: int) -> Any:
+    """Returns an output if its first axis is that of the examples, `None` otherwise.
+
+    Args:
+        output: one array of what a model returns.
+        count: the number of examples.
+    """
     return output if np.shape(output)[:1] == (count,) else None
 
 
-def _pictures_first(address: str, activation: Any, loops: int, count: int) -> Any:
+def examples_first(address: str, activation: Any, loops: int, count: int) -> Any:
+    """Returns an activation with the examples on its first axis.
+
+    Args:
+        address: the site's address, for the error.
+        activation: what `capture` returns of the site.
+        loops: how many loops the site lies in, whose steps are stacked in front.
+        count: the number of examples.
+
+    Raises:
+        ValueError: if the axis after those of the loops has another length.
+    """
     if activation.ndim <= loops or activation.shape[loops] != count:
         raise ValueError(
             f"{address!r} is {activation.dtype}{list(activation.shape)} for {count} "

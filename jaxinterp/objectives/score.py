@@ -18,6 +18,8 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
+from jaxinterp.types import Target
+
 Score = Callable[[Any, Any], Array]
 
 
@@ -147,7 +149,25 @@ def total(outputs: Any, target: Any = None) -> Float[Array, " batch"]:
     return functools.reduce(jnp.add, sums)
 
 
-def relevance_seed(score: Score, outputs: Any, target: Any, weight: Any = 1.0) -> Any:
+def gradient_seed(score: Score, outputs: Any, target: Target) -> Any:
+    r"""Returns the gradient of the score, $\partial\,\mathrm{score} / \partial y$.
+
+    Args:
+        score: which number per example is explained.
+        outputs: what the model returns, $y$.
+        target: as the score takes it.
+
+    Returns:
+        A cotangent of the outputs, in units of the score per unit of output.
+    """
+    values, pull = jax.vjp(lambda y: score(y, target), outputs)
+    (slopes,) = pull(jnp.ones_like(values))
+    return slopes
+
+
+def relevance_seed(
+    score: Score, outputs: Any, target: Target, weight: Any = 1.0
+) -> Any:
     r"""Returns the relevance of the outputs, from which propagation starts.
 
     $R_y = y \odot \partial\,\mathrm{score} / \partial y$, which adds up to the score if
@@ -156,10 +176,13 @@ def relevance_seed(score: Score, outputs: Any, target: Any, weight: Any = 1.0) -
     output that the score does not depend on gets nothing, even if it is infinite.
 
     Args:
-        score: what is explained.
-        outputs: what the model returns.
+        score: which number per example is explained.
+        outputs: what the model returns, $y$.
         target: as the score takes it.
-        weight: what the score of each example is multiplied by.
+        weight: a number by which the score of each example is multiplied.
+
+    Returns:
+        The relevance of the outputs, in units of the score.
     """
     values, pull = jax.vjp(lambda y: score(y, target), outputs)
     weights = jnp.broadcast_to(jnp.asarray(weight, values.dtype), values.shape)
@@ -180,6 +203,25 @@ def relevance_seed(score: Score, outputs: Any, target: Any, weight: Any = 1.0) -
     return jax.tree.map(relevance, outputs, slopes)
 
 
+def positive_relevance_seed(score: Score, outputs: Any, target: Target) -> Any:
+    r"""Returns the relevance of the outputs where the score is positive, otherwise 0.
+
+    $R_y = y \odot \partial\,\mathrm{score} / \partial y$ for examples whose score is
+    above zero, $R_y = 0$ for the others; the relevance of a linear score adds up to
+    $\max(\mathrm{score}, 0)$.
+
+    Args:
+        score: which number per example is explained.
+        outputs: what the model returns, $y$.
+        target: as the score takes it.
+
+    Returns:
+        The relevance of the outputs, in units of the score. A score of NaN gives NaN.
+    """
+    values = score(outputs, target)
+    return relevance_seed(score, outputs, target, jnp.where(values <= 0, 0, 1))
+
+
 def need_score(score: Any) -> None:
     """Raises unless a score is a function.
 
@@ -191,8 +233,9 @@ def need_score(score: Any) -> None:
     """
     if not callable(score):
         raise TypeError(
-            "`score` must be a function `(outputs, target) -> (batch,)-array`\n"
-            f"and is {score!r}. Write for example `score=jaxinterp.objectives.logit`."
+            "`score` must be a function `(outputs, target) -> (batch,)-array` or an "
+            f"objective,\nand is {score!r}. Write for example "
+            "`score=jaxinterp.objectives.logit`, or `score='Conv_1:3'` for a channel."
         )
 
 

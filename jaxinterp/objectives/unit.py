@@ -50,7 +50,7 @@ class Channel(Objective):
 
 
 @pytree
-class Layer(Objective):
+class LayerPower(Objective):
     """The mean power of a whole layer.
 
     Attributes:
@@ -174,7 +174,7 @@ def layer(
     References:
         Mordvintsev et al., 2015 [mordvintsev2015inceptionism].
     """
-    return Layer(
+    return LayerPower(
         site,
         checked_integer("power", power, 1, call="layer"),
         positions.as_position(position, "layer('Conv_0', position=(0, 0))"),

@@ -1,4 +1,4 @@
-"""A page of a browser: what every unit looks for, in one file."""
+"""A page of HTML that shows what every unit looks for, in one file."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from jaxinterp.checks import checked_integer
-from jaxinterp.plot.pictures import checked_names, checked_pictures
+from jaxinterp.plot.checked_images import checked_images, checked_names
 from jaxinterp.plot.save_images import encoded
+from jaxinterp.types import Images
 
-# What differs from page to page is a variable, and handlers look for the page around
-# them, so that a notebook can show several.
+# What differs from page to page is a variable, and event handlers look for the page
+# that encloses them, so that a notebook can show several pages.
 _PAGE = string.Template("""\
 <!DOCTYPE html>
 <html lang="en">
@@ -28,18 +29,18 @@ _PAGE = string.Template("""\
 .jaxinterp-features figure { margin: 0; }
 .jaxinterp-features figcaption { overflow-wrap: anywhere; white-space: pre-line;
   max-width: calc(var(--side) * var(--caption)); }
-.jaxinterp-features .pictures { display: flex; gap: 2px; }
+.jaxinterp-features .images { display: flex; gap: 2px; }
 .jaxinterp-features .unit { height: var(--side); image-rendering: var(--unit); }
 .jaxinterp-features .examples { display: grid; gap: 2px; height: var(--side);
-  grid-template-columns: repeat(var(--across), auto); }
+  grid-template-columns: repeat(var(--columns), auto); }
 .jaxinterp-features .example { image-rendering: var(--example);
-  height: calc((var(--side) + 2px) / var(--down) - 2px); }
+  height: calc((var(--side) + 2px) / var(--rows) - 2px); }
 .jaxinterp-features .nan { display: grid; place-items: center; background: #eee; }
 </style>
 </head>
 <body>
-<div class="jaxinterp-features" style="--side: ${side}px; --across: $across;
-  --down: $down; --caption: $caption; --unit: $unit; --example: $example">
+<div class="jaxinterp-features" style="--side: ${side}px; --columns: $columns;
+  --rows: $rows; --caption: $caption; --unit: $unit; --example: $example">
 <h3>$title</h3>
 <p>
 <label>Show <input type="search" placeholder="a part of the name" oninput="
@@ -60,55 +61,57 @@ $units
 
 
 def feature_page(
-    images: Any,
-    examples: Any = None,
+    images: Images,
+    examples: Images | None = None,
     *,
     names: Sequence[str] | np.ndarray,
     title: str = "Features",
     side: int = 128,
     quality: int | None = 90,
 ) -> str:
-    """Returns a page of HTML with the picture of each unit, and real examples beside.
+    """Returns a page of HTML with the image of each unit, and real examples beside.
 
-    All is in the page: it needs no network and no other file. Units can be searched by
-    parts of their names, whatever the case, and their size be changed. Save it with
+    The page needs no network and no other file. Units can be searched by parts of
+    their names, whatever the case, and shown larger or smaller. Save the page with
     `pathlib.Path("features.html").write_text(page)`, or show it in a notebook with
     `IPython.display.HTML(page)`.
 
     Args:
-        images: one picture for each unit, `(units, height, width, channels)` with one
-            channel or three, in [0, 1]. Of a picture that is NaN, here or among the
-            examples, there is an empty field that says so.
+        images: one image for each unit, `(units, height, width, channels)` with one
+            channel or three, in [0, 1]. Instead of an image that holds NaN, here or
+            among the examples, the page has an empty field that says so.
         examples: what excites each unit, `(units, k, height, width, channels)` in [0,
-            1]; `None` for none.
-        names: of the units, written above, each a text; `Scorecard.captions` say how
-            good their pictures are, too.
-        title: written above all.
-        side: height of a picture at first, in pixels of the screen; small ones are
-            enlarged pixel by pixel, others smoothly.
-        quality: of JPEG, from 1 to 95; `None` for PNG, which is exact, and larger.
+            1]; `None` for a page without examples.
+        names: the name of each unit, written above its image; `Scorecard.captions`
+            also say how good the images are.
+        title: the heading of the page.
+        side: height at which an image is shown at first, in pixels of the screen; small
+            images are enlarged pixel by pixel, large ones are reduced smoothly.
+        quality: the quality of JPEG files, from 1 to 95; `None` for PNG, which is
+            exact, and larger.
 
     Returns:
-        The page.
+        The text of the page, in ASCII.
 
     Raises:
-        ValueError: if the images are not of that shape and range, there are not as many
-            of one as of the others, or a number is not in its range.
+        ValueError: if the images are not of that shape and range; if `images`,
+            `examples` and `names` are not of equally many units; or if a number is not
+            in its range.
 
     Example:
         >>> page = feature_page(np.zeros((2, 8, 8, 3)), names=["conv:0", "conv:1"])
         >>> page.count("<img"), "conv:1" in page
         (2, True)
     """
-    shown = checked_pictures(images, "feature_page", "images", 4)
-    beside: Any = [()] * len(shown)
+    pixels = checked_images(images, "feature_page", "images", 4)
+    groups: Any = [()] * len(pixels)
     if examples is not None:
-        beside = checked_pictures(examples, "feature_page", "examples", 5)
-    names = checked_names("feature_page", names, len(shown), "names")
-    if len(shown) != len(beside):
+        groups = checked_images(examples, "feature_page", "examples", 5)
+    names = checked_names("feature_page", names, len(pixels), "names")
+    if len(pixels) != len(groups):
         raise ValueError(
-            f"feature_page: there are {len(shown)} pictures, and examples of "
-            f"{len(beside)} units."
+            f"feature_page: there are {len(pixels)} images, and examples of "
+            f"{len(groups)} units."
         )
     if not isinstance(title, str):
         raise ValueError(f"feature_page: `title` is a text, and is {title!r}.")
@@ -118,21 +121,22 @@ def feature_page(
         if quality > 95:
             raise ValueError(
                 f"feature_page: `quality` goes up to 95, and is {quality}. Write "
-                "`quality=None` for pictures that are exact."
+                "`quality=None` for images that are exact."
             )
-    across = max(int(np.ceil(np.sqrt(len(beside[0])))), 1)
-    down = max(-(-len(beside[0]) // across), 1)
-    units = (_unit(*unit, quality) for unit in zip(names, shown, beside, strict=True))
+    n_examples = len(groups[0])
+    columns = max(int(np.ceil(np.sqrt(n_examples))), 1)
+    rows = max(-(-n_examples // columns), 1)
+    units = (_unit(*unit, quality) for unit in zip(names, pixels, groups, strict=True))
     page = _PAGE.substitute(
         title=html.escape(title),
         side=side,
         least=min(side, 32),
         most=max(side, 512),
-        across=across,
-        down=down,
+        columns=columns,
+        rows=rows,
         caption=1 if examples is None else 2,
-        unit=_rendering(shown.shape[1], side),
-        example=_rendering(beside.shape[2] if len(beside[0]) else 1, side // down),
+        unit=_rendering(pixels.shape[1], side),
+        example=_rendering(groups.shape[2] if n_examples else 1, side // rows),
         units="\n".join(units),
     )
     # So it can be written in any encoding.
@@ -143,28 +147,27 @@ def _rendering(pixels: int, side: int) -> str:
     return "pixelated" if pixels < side else "auto"
 
 
-def _unit(name: str, picture: np.ndarray, group: Any, quality: int | None) -> str:
-    shown = _field(picture, "unit", name, quality)
-    around = "".join(_field(one, "example", name, quality) for one in group)
-    around = f'<div class="examples">{around}</div>' if len(group) else ""
+def _unit(name: str, image: np.ndarray, group: Any, quality: int | None) -> str:
+    first = _field(image, "unit", name, quality)
+    examples = "".join(_field(one, "example", name, quality) for one in group)
+    examples = f'<div class="examples">{examples}</div>' if len(group) else ""
     return (
         f'<figure title="{html.escape(" ".join(name.split()))}">'
         f"<figcaption>{html.escape(name)}</figcaption>"
-        f'<div class="pictures">{shown}{around}</div></figure>'
+        f'<div class="images">{first}{examples}</div></figure>'
     )
 
 
-def _field(picture: np.ndarray, kind: str, name: str, quality: int | None) -> str:
-    if np.isnan(picture).any():
-        tall, wide = picture.shape[:2]
-        return (
-            f'<div class="{kind} nan" style="aspect-ratio: {wide} / {tall}">NaN</div>'
-        )
+def _field(image: np.ndarray, kind: str, name: str, quality: int | None) -> str:
+    if np.isnan(image).any():
+        height, width = image.shape[:2]
+        ratio = f"{width} / {height}"
+        return f'<div class="{kind} nan" style="aspect-ratio: {ratio}">NaN</div>'
     if quality is None:
-        file = encoded(picture, "PNG")
+        file = encoded(image, "PNG")
     else:
-        # Colors of neighboring pixels are not averaged: a picture may have few.
-        file = encoded(picture, "JPEG", quality=quality, subsampling=0)
+        # Colors of neighboring pixels are not averaged: an image may have few pixels.
+        file = encoded(image, "JPEG", quality=quality, subsampling=0)
     data = base64.b64encode(file).decode()
     source = f"data:image/{'png' if quality is None else 'jpeg'};base64,{data}"
     return f'<img class="{kind}" alt="{html.escape(name)}" src="{source}">'

@@ -13,15 +13,16 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from jaxinterp.plot.heatmap import Reduction, heatmap
+from jaxinterp.types import Images
 
 # Inches around the grid, for the names of methods, the labels and the color bar.
 _TOP, _BOTTOM, _LEFT, _RIGHT, _GAP = 0.5, 0.5, 0.8, 0.1, 0.06
-# Inches of a letter and a line of these; long names take several lines.
+# Inches that a letter is wide and a line is high; long names take several lines.
 _LETTER, _LINE = 0.07, 0.17
 
 
 def gallery(
-    inputs: Any,
+    inputs: Images,
     attributions: Mapping[str, Any],
     *,
     labels: Sequence[str] | None = None,
@@ -40,12 +41,13 @@ def gallery(
         inputs: images of shape `(batch, height, width, channels)` with one channel or
             three, or without channels. They are scaled so that the smallest value of
             all is black and the largest white.
-        attributions: the attributions of these inputs, by the name of the method.
+        attributions: for the name of each method, its attributions of these inputs.
         labels: what to write beside each row.
         reduction: how channels become one number, see `reduce_channels`.
-        percentile: of the magnitudes, the one that gets the full color.
+        percentile: which percentile of the magnitudes of an example gets the full
+            color, see `heatmap`.
         colors: the name of a diverging color map of matplotlib, for the heatmaps.
-        input_colors: the name of a color map, for inputs of one channel.
+        input_colors: the name of a color map of matplotlib, for inputs of one channel.
         size: width of a column in inches.
 
     Returns:
@@ -53,26 +55,27 @@ def gallery(
         it as the value of a cell, put `%matplotlib inline` in front.
 
     Raises:
-        ValueError: if something is not of images, or not of as many.
+        ValueError: if the inputs are no images, an attribution is not of their shape,
+            or there is not one label for each input.
 
     Example:
         >>> figure = gallery(np.zeros((2, 8, 8)), {"gradient": np.ones((2, 8, 8, 1))})
         >>> [axes.get_title() for axes in figure.axes[:2]]
         ['input', 'gradient']
     """
-    pictures = _pictures(inputs, input_colors)
-    _check(pictures, attributions, labels)
-    columns = {"input": pictures}
+    images = _images(inputs, input_colors)
+    _check(images, attributions, labels)
+    columns = {"input": images}
     for name, values in attributions.items():
         columns[name] = heatmap(
             values, reduction=reduction, percentile=percentile, colors=colors
         )
-    rows, tall, wide = pictures.shape[:3]
+    n_rows, tall, wide = images.shape[:3]
     left = _RIGHT if labels is None else _width_of(labels)
     width = left + size * len(columns) + _RIGHT
     titles = [textwrap.fill(name, max(int(size / _LETTER), 8)) for name in columns]
     top = max(_TOP, *(_LINE * (title.count("\n") + 1.5) for title in titles))
-    height = top + size * rows * tall / wide + _BOTTOM
+    height = top + size * n_rows * tall / wide + _BOTTOM
     figure = Figure(figsize=(width, height))
     figure.subplots_adjust(
         left=left / width,
@@ -82,12 +85,10 @@ def gallery(
         wspace=_GAP,
         hspace=_GAP,
     )
-    grid = figure.subplots(rows, len(columns), squeeze=False)
-    for column, (title, images) in enumerate(
-        zip(titles, columns.values(), strict=True)
-    ):
+    grid = figure.subplots(n_rows, len(columns), squeeze=False)
+    for column, (title, cells) in enumerate(zip(titles, columns.values(), strict=True)):
         grid[0, column].set_title(title, fontsize=9)
-        for row, image in enumerate(images):
+        for row, image in enumerate(cells):
             _show(grid[row, column], image)
     for row, label in enumerate(labels or ()):
         grid[row, 0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=9)
@@ -119,7 +120,8 @@ def _add_scale(figure: Figure, colors: str) -> None:
     axes.tick_params(length=0)
 
 
-def _pictures(inputs: Any, colors: str) -> np.ndarray:
+def _images(inputs: Images, colors: str) -> np.ndarray:
+    """Returns inputs as images of three channels, from black to white."""
     images = np.asarray(inputs, np.float64)
     if images.ndim == 3:
         images = images[..., None]
@@ -137,7 +139,7 @@ def _pictures(inputs: Any, colors: str) -> np.ndarray:
 
 
 def _check(
-    pictures: np.ndarray,
+    images: np.ndarray,
     attributions: Mapping[str, Any],
     labels: Sequence[str] | None,
 ) -> None:
@@ -146,7 +148,7 @@ def _check(
             "gallery: `attributions` is empty. Pass a dict from the name of a method "
             "to its attributions, `{'gradient': attributions}`."
         )
-    expected = pictures.shape[:3]
+    expected = images.shape[:3]
     for name, values in attributions.items():
         if np.shape(values)[:3] != expected:
             raise ValueError(
@@ -154,7 +156,8 @@ def _check(
                 f"and the inputs are {expected[0]} images of {expected[1]} x "
                 f"{expected[2]} pixels."
             )
-    if labels is not None and len(labels) != len(pictures):
+    if labels is not None and len(labels) != len(images):
         raise ValueError(
-            f"gallery: {len(labels)} labels were given for {len(pictures)} inputs."
+            f"gallery: there are {len(images)} inputs and {len(labels)} labels. Write "
+            "a text for each input in `labels`."
         )

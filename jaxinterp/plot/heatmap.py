@@ -20,10 +20,13 @@ def reduce_channels(
     r"""Returns one number per pixel.
 
     Args:
-        attributions: of shape `(batch, height, width, channels)`, or without channels.
+        attributions: $a$, `(batch, height, width, channels)` or without channels.
         reduction: `"sum"` keeps units and conservation, $\sum_c a_c$; `"norm"` is
             $\sqrt{\sum_c a_c^2}$ and loses the sign; `"largest"` is the $a_c$ of
-            largest magnitude, which of a `saliency` is the map of the paper below.
+            largest magnitude, which for `saliency` is the map of Simonyan et al.
+
+    Returns:
+        `(batch, height, width)`, in the units of the attributions.
 
     Raises:
         ValueError: if there is no such reduction, or the shape is not that of images.
@@ -44,7 +47,7 @@ def reduce_channels(
     if maps.ndim not in (3, 4):
         raise ValueError(
             "Images have the shape (batch, height, width) or (batch, height, width, "
-            f"channels), and {maps.shape} was given.\n"
+            f"channels), and these attributions have the shape {maps.shape}.\n"
             "Write `attributions[None]` for a single image."
         )
     if maps.ndim == 3:
@@ -71,10 +74,11 @@ def heatmap(
     image but not between images.
 
     Args:
-        attributions: of shape `(batch, height, width, channels)`, or without channels.
+        attributions: `(batch, height, width, channels)`, or without channels.
         reduction: how channels become one number, see `reduce_channels`.
-        percentile: of the magnitudes, the one that gets the full color; what exceeds it
-            gets the same. Below 100 a few extreme pixels do not wash out the rest.
+        percentile: which percentile of the magnitudes $|a|$ is $m$; what exceeds it
+            gets the full color, too. Below 100 a few extreme pixels do not wash out
+            the rest.
         colors: the name of a diverging color map of matplotlib.
 
     Returns:
@@ -103,11 +107,11 @@ def _limits(maps: np.ndarray, percentile: float) -> np.ndarray:
         raise ValueError(
             f"`percentile` must be above 0 and at most 100, and is {percentile}."
         )
-    wrong = np.flatnonzero(~np.isfinite(maps).all(axis=(1, 2)))
-    if wrong.size:
+    invalid = np.flatnonzero(~np.isfinite(maps).all(axis=(1, 2)))
+    if invalid.size:
         raise ValueError(
-            f"The attributions of example {wrong[0]} hold NaN or infinity, which have "
-            "no color.\nA NaN in an input gives NaN: look for it with "
+            f"The attributions of example {invalid[0]} hold NaN or infinity, which "
+            "have no color.\nA NaN in an input gives NaN: look for it with "
             "`jnp.isfinite(inputs).all()`."
         )
     sizes = np.abs(maps)

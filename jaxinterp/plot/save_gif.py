@@ -1,41 +1,41 @@
-"""Pictures one after another: how a picture came about."""
+"""Images one after another in an animated file."""
 
 from __future__ import annotations
 
 import numbers
 import os
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from jaxinterp.checks import checked_integer
-from jaxinterp.plot.pictures import checked_pictures
+from jaxinterp.plot.checked_images import checked_images
+from jaxinterp.types import Images
 
 
 def save_gif(
     path: str | os.PathLike[str],
-    images: Any,
+    images: Images,
     *,
     seconds: float = 0.1,
     enlarge: int = 1,
 ) -> None:
-    """Writes pictures as the frames of an animated GIF, which is repeated forever.
+    """Writes images as the frames of an animated GIF, which is repeated forever.
 
-    A GIF has 256 colors, so that the frames are close to the pictures and not the same;
-    equal pictures in a row become one frame that is shown for longer.
+    A GIF has 256 colors, so that the frames are close to the images and not the same;
+    equal images in a row become one frame that is shown for longer.
 
     Args:
-        path: of the file; an existing one is replaced.
+        path: the path of the file; an existing file is replaced.
         images: `(frames, height, width, channels)` with one channel or three, in
-            [0, 1], such as one picture of each of `result.snapshots`; a fourth is
-            opacity, and white is seen behind.
-        seconds: how long a frame is shown, in steps of 1/100.
+            [0, 1], such as the first image of each of `result.snapshots`; a fourth is
+            opacity, over white.
+        seconds: how long each frame is shown, in seconds, rounded to 1/100.
         enlarge: how many pixels wide and high each pixel becomes.
 
     Raises:
-        ValueError: if the images are not of that shape and range, or a number is not
-            positive.
+        ValueError: if the images are not of that shape and range, `seconds` is not
+            between 0.01 and 600, or `enlarge` is no positive integer.
 
     Example:
         >>> import tempfile
@@ -46,23 +46,23 @@ def save_gif(
     if isinstance(images, dict):
         raise ValueError(
             "save_gif: `images` is an array of frames, and was a dictionary. Of the "
-            "first picture write `[x[0] for x in result.snapshots.values()]`."
+            "first image write `[x[0] for x in result.snapshots.values()]`."
         )
-    shown = np.asarray(images, np.float32)
-    is_shape = shown.ndim == 4 and shown.shape[-1] in (1, 3, 4) and shown.size
-    # Half-precision pictures leave the range by rounding; NaN is in none.
-    if not is_shape or not ((shown >= -1e-2) & (shown <= 1.01)).all():
+    pixels = np.asarray(images, np.float32)
+    is_shape = pixels.ndim == 4 and pixels.shape[-1] in (1, 3, 4) and pixels.size
+    # Half-precision images leave the range by rounding; NaN is in none.
+    if not is_shape or not ((pixels >= -1e-2) & (pixels <= 1.01)).all():
         raise ValueError(
             "save_gif: `images` are (frames, height, width, channels) with one channel "
-            f"or three, in [0, 1], and are {shown.shape} in [{_ends(shown)}]."
+            f"or three, in [0, 1], and are {pixels.shape} in [{_range(pixels)}]."
         )
-    shown = checked_pictures(shown, "save_gif", "images", 4)
+    pixels = checked_images(pixels, "save_gif", "images", 4)
     enlarge = checked_integer("enlarge", enlarge, 1, call="save_gif")
     if not isinstance(seconds, numbers.Real) or not 0.01 <= seconds <= 600:
         raise ValueError(
             f"save_gif: `seconds` lies between 0.01 and 600, and is {seconds!r}."
         )
-    levels = np.round(shown * 255).astype(np.uint8)
+    levels = np.round(pixels * 255).astype(np.uint8)
     levels = levels.repeat(enlarge, axis=1).repeat(enlarge, axis=2)
     if levels.shape[-1] == 1:
         levels = levels.repeat(3, axis=-1)
@@ -77,5 +77,5 @@ def save_gif(
     )
 
 
-def _ends(values: np.ndarray) -> str:
+def _range(values: np.ndarray) -> str:
     return f"{values.min():g}, {values.max():g}" if values.size else ""

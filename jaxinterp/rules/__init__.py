@@ -1,4 +1,10 @@
-"""How a gradient or relevance goes back through a site: rules, composites, presets."""
+"""How a gradient or relevance goes back through a site: rules, composites, presets.
+
+`affine`, `signed` and `first_layer` hold the rules of convolutions and dense layers,
+`products` those of attention and gates, `any_site` those of every site, `activations`
+and `redirected` modified gradients. A `composite` says which site gets which rule,
+`plan` prints it, `presets` has the usual ones.
+"""
 
 from jaxinterp.rules.activations import BetaSmooth as BetaSmooth
 from jaxinterp.rules.activations import DeconvReLU as DeconvReLU
@@ -11,7 +17,6 @@ from jaxinterp.rules.any_site import Gradient as Gradient
 from jaxinterp.rules.any_site import Norm as Norm
 from jaxinterp.rules.any_site import Pass as Pass
 from jaxinterp.rules.any_site import Stop as Stop
-from jaxinterp.rules.any_site import Uniform as Uniform
 from jaxinterp.rules.composite import Composite as Composite
 from jaxinterp.rules.composite import UnmatchedSiteError as UnmatchedSiteError
 from jaxinterp.rules.first_layer import Flat as Flat
@@ -35,6 +40,7 @@ from jaxinterp.rules.presets import linearized as linearized
 from jaxinterp.rules.presets import redirected as redirected
 from jaxinterp.rules.presets import smooth_max_pool as smooth_max_pool
 from jaxinterp.rules.products import SignalTakesAll as SignalTakesAll
+from jaxinterp.rules.products import Uniform as Uniform
 from jaxinterp.rules.redirected import RedirectedReLU as RedirectedReLU
 from jaxinterp.rules.redirected import SmoothMaxPool as SmoothMaxPool
 from jaxinterp.rules.rule import Absorbed as Absorbed

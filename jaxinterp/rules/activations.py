@@ -1,7 +1,7 @@
-"""Modified derivatives of activations: deconvnet, guided backpropagation, smoothing.
+"""Rules for activations: deconvnet, guided backpropagation and smoothed kinks.
 
-These belong in gradient composites: $g$ is the gradient that reaches an activation $f$,
-and a rule returns what goes on to its input.
+They are modified derivatives and belong in gradient composites: $g$ is the gradient
+that reaches an activation $f$, and a rule returns the gradient of its input.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class DeconvReLU(Rule):
 class GuidedReLU(Rule):
     r"""Guided backpropagation: $f'(x) \odot \max(g, 0)$.
 
-    Gradient goes on only where it is positive, scaled by the activation's own slope;
-    for a relu that is where both the gradient and the input are positive.
+    Only positive gradients go on, scaled by the slope of the activation; for a relu
+    that is where both the gradient and the input are positive.
 
     References:
         Springenberg et al., 2014, section 3.4 [springenberg2014striving].
@@ -104,24 +104,24 @@ class BetaSmooth(Rule):
         return relevance * self._slope(layer, x).astype(relevance.dtype)
 
     def _slope(self, layer: Layer, x: Any) -> Any:
-        """Carries values and slopes forward through the equations of the activation."""
+        """The smoothed slope at each entry, carried forward through the equations."""
         node = layer.node
-        known = {**node.flow.program.constants, **layer.weights, node.inputs[0]: x}
+        values = {**node.flow.program.constants, **layer.weights, node.inputs[0]: x}
         slopes: dict[Any, Any] = {node.inputs[0]: jnp.ones_like(x)}
-        tests: dict[Any, Any] = {}  # a comparison -> how far the input is past it
+        tests: dict[Any, Any] = {}  # for a comparison, its left side minus its right
         for equation in node.members:
             operands = [
-                v.value if isinstance(v, Constant) else known[v]
+                v.value if isinstance(v, Constant) else values[v]
                 for v in equation.inputs
             ]
-            moves = [
+            tangents = [
                 jnp.zeros((), x.dtype)
                 if isinstance(v, Constant)
                 else slopes.get(v, 0.0)
                 for v in equation.inputs
             ]
             (output,) = equation.outputs
-            (known[output],) = compat.bind(
+            (values[output],) = compat.bind(
                 equation.primitive, operands, equation.params
             )
             if equation.primitive in (p.gt_p, p.ge_p):
@@ -130,23 +130,23 @@ class BetaSmooth(Rule):
                 tests[output] = operands[1] - operands[0]
             elif output.is_inexact:
                 choice = tests.get(equation.inputs[0])
-                slopes[output] = self._step(equation, operands, moves, choice)
+                slopes[output] = self._step(equation, operands, tangents, choice)
         return jnp.broadcast_to(slopes[node.outputs[0]], x.shape)
 
-    def _step(self, equation: Any, operands: Any, moves: Any, choice: Any) -> Any:
+    def _step(self, equation: Any, operands: Any, slopes: Any, choice: Any) -> Any:
         primitive = equation.primitive
         if primitive is p.max_p:
-            return self._mix(operands[0] - operands[1], moves[0], moves[1])
+            return self._mix(operands[0] - operands[1], slopes[0], slopes[1])
         if primitive is p.min_p:
-            return self._mix(operands[1] - operands[0], moves[0], moves[1])
+            return self._mix(operands[1] - operands[0], slopes[0], slopes[1])
         if primitive is p.clamp_p:
             low, value, high = operands
-            inner = self._mix(value - low, moves[1], moves[0])
-            return self._mix(high - jnp.maximum(value, low), inner, moves[2])
+            inner = self._mix(value - low, slopes[1], slopes[0])
+            return self._mix(high - jnp.maximum(value, low), inner, slopes[2])
         if primitive is p.abs_p:
-            return self._mix(operands[0], moves[0], -moves[0])
-        if primitive is p.select_n_p and choice is not None and len(moves) == 3:
-            return self._mix(choice, moves[2], moves[1])
+            return self._mix(operands[0], slopes[0], -slopes[0])
+        if primitive is p.select_n_p and choice is not None and len(slopes) == 3:
+            return self._mix(choice, slopes[2], slopes[1])
         inexact = [jnp.issubdtype(jnp.asarray(v).dtype, jnp.inexact) for v in operands]
         at = [i for i, is_inexact in enumerate(inexact) if is_inexact]
 
@@ -158,7 +158,7 @@ class BetaSmooth(Rule):
 
         primals = tuple(jnp.asarray(operands[i]) for i in at)
         tangents = tuple(
-            jnp.broadcast_to(jnp.asarray(moves[i], v.dtype), v.shape)
+            jnp.broadcast_to(jnp.asarray(slopes[i], v.dtype), v.shape)
             for i, v in zip(at, primals, strict=True)
         )
         return jax.jvp(apply, primals, tangents)[1]

@@ -1,4 +1,4 @@
-r"""Layer-wise relevance propagation through affine sites: LRP-0, epsilon, gamma.
+r"""Rules for affine sites (convolution, dense, scale): LRP-0, epsilon and gamma.
 
 A site computes $z = L_W(x) + b$ (`layer.linear(x, kernel) + layer.bias`); given the
 relevance $R_z$ of its output, a rule returns the relevance $R_x$ of its input.
@@ -29,7 +29,7 @@ def need_affine(rule: Rule, layer: Layer) -> None:
     """Raises unless a site is affine.
 
     Args:
-        rule: the rule that needs it.
+        rule: the rule that needs an affine site, for the error message.
         layer: the site in this pass.
 
     Raises:
@@ -41,17 +41,17 @@ def need_affine(rule: Rule, layer: Layer) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Epsilon(Rule):
-    r"""LRP-$\epsilon$: weak activations absorb the relevance they would receive.
+    r"""LRP-$\epsilon$: relevance in proportion to contributions, weak ones get less.
 
     $$R_x = x \odot L_W^\top \frac{R_z}{s(L_W(x) + b)}$$
 
     The bias takes part in the denominator, and so keeps its share of the relevance,
-    unless `keep_bias` is false. Away from affine sites the map is the site's
-    derivative: `Norm`.
+    unless `keep_bias` is false. At sites that are not affine the rule is `Norm`, with
+    the derivative of the site for $L_W$.
 
     Attributes:
         epsilon: stabilizer, in the units of the pre-activation $z$.
-        keep_bias: whether the bias takes part.
+        keep_bias: whether the bias takes part in the denominator.
 
     References:
         Bach et al., 2015, eq. 58 [bach2015pixel].
@@ -95,7 +95,7 @@ class Zero(Rule):
 
     $$R_x = x \odot L_W^\top \frac{R_z}{L_W(x) + b}$$
 
-    Where the denominator is exactly zero nothing is handed on (0/0 is taken as 0).
+    Where the denominator is exactly zero, inputs get nothing (0/0 is taken as 0).
 
     Attributes:
         keep_bias: whether the bias takes part in the denominator.
@@ -146,7 +146,7 @@ class Gamma(Rule):
     where $q_p = R_z / s(z_p)$ if $z > 0$ and $q_n = R_z / s(z_n)$ if $z < 0$, else 0.
 
     Attributes:
-        gamma: how much more contributions of the output's sign count.
+        gamma: the weight that contributions of the output's sign get in addition.
         epsilon: stabilizer, in the units of the pre-activation $z$.
         keep_bias: whether the bias takes part in the denominators.
 
@@ -219,8 +219,9 @@ def signed_linear(layer: Layer, for_positive: Any, for_negative: Any) -> Any:
 
     Args:
         layer: the site in this pass.
-        for_positive: the kernel $A$.
-        for_negative: the kernel $B$; not used where $x$ is provably nonnegative.
+        for_positive: the kernel $A$, of the positive part of the input.
+        for_negative: the kernel $B$, of the negative part; not used where the graph
+            proves that $x$ is nonnegative.
     """
     if layer.nonnegative:
         return layer.linear(layer.x, for_positive)

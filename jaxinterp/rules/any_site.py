@@ -1,4 +1,4 @@
-"""Rules for sites of any kind: the derivative, passing on, sharing in proportion."""
+"""Rules for sites of any kind: derivative, identity, zero, shares in proportion."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from jaxinterp.tracing.layer.layer import Layer
 class Gradient(Rule):
     r"""The site's own derivative: $R_x = J_f(x)^\top R_z$.
 
-    In a relevance composite this is right where $f$ only moves entries (max pooling);
-    it is what other libraries do silently with layers that they do not know.
+    In a relevance composite this is right where $f$ only picks entries (max pooling).
+    Other libraries apply it silently to layers that they do not know.
 
     Example:
         >>> Gradient()
@@ -50,7 +50,7 @@ class Pass(Rule):
     """
 
     def __call__(self, layer: Layer, relevance: Any) -> Any:
-        """Returns the relevance as it is."""
+        """Returns the relevance of the output."""
         if len(layer.inputs) != 1 or layer.inputs[0].shape != relevance.shape:
             raise RuleSiteError(self, layer, "one input in the shape of the output")
         return relevance
@@ -58,9 +58,9 @@ class Pass(Rule):
 
 @dataclasses.dataclass(frozen=True)
 class Stop(Rule):
-    r"""Lets nothing through: $R_x = 0$.
+    r"""Gives no relevance to the inputs: $R_x = 0$.
 
-    What is stopped is lost on purpose; the ledger shows it.
+    It is lost on purpose; the ledger shows how much.
 
     Example:
         >>> Stop()
@@ -68,7 +68,7 @@ class Stop(Rule):
     """
 
     def __call__(self, layer: Layer, relevance: Any) -> Any:
-        """Returns zeros."""
+        """Returns zeros for each input."""
         return tuple(jnp.zeros_like(x) for x in layer.inputs)
 
 
@@ -94,7 +94,7 @@ class Norm(Rule):
         stabilizer(self.epsilon)
 
     def __call__(self, layer: Layer, relevance: Any) -> Any:
-        """Returns each input's share."""
+        """Returns the share of each input."""
         share = layer.pull_back(self._quotient(layer, relevance))
         return contributions(layer, share)
 
@@ -126,7 +126,7 @@ class AbsRatio(Rule):
     """
 
     def __call__(self, layer: Layer, relevance: Any) -> Any:
-        """Returns each summand's share."""
+        """Returns the share of each summand."""
         _, push = jax.linearize(layer, *layer.inputs)
         zeros = [jnp.zeros_like(x) for x in layer.inputs]
         sizes = [
@@ -135,61 +135,10 @@ class AbsRatio(Rule):
         ]
         total = sum(sizes)
         is_zero = total == 0
-        count = len(sizes)
+        n_summands = len(sizes)
         shares = []
         for x, size in zip(layer.inputs, sizes, strict=True):
-            part = jnp.where(is_zero, 1 / count, size / jnp.where(is_zero, 1, total))
+            ratio = size / jnp.where(is_zero, 1, total)
+            part = jnp.where(is_zero, 1 / n_summands, ratio)
             shares.append(to_shape(part * relevance, x.shape))
         return tuple(shares)
-
-
-@dataclasses.dataclass(frozen=True)
-class Uniform(Rule):
-    r"""Shares relevance equally among the factors of a product.
-
-    $$R_{x_i} = \frac{1}{n}\, x_i \odot J_{x_i}^\top \frac{R_z}{s(z)}$$
-
-    For an elementwise product of $n$ factors this is $R_z / n$ each; for a matrix
-    product the sum over the contraction is shared in proportion to contributions.
-
-    Attributes:
-        epsilon: stabilizer of the denominator, in the units of $z$; elementwise
-            products are not divided.
-
-    References:
-        Achtibat et al., 2024, propositions 3.2 and 3.3 [achtibat2024attnlrp].
-    """
-
-    epsilon: float | Stabilizer = 1e-6
-
-    def __post_init__(self) -> None:
-        stabilizer(self.epsilon)
-
-    def __call__(self, layer: Layer, relevance: Any) -> Any:
-        """Returns each factor's share."""
-        count = len(layer.inputs)
-        if not self._contracts(layer):
-            return tuple(to_shape(relevance / count, x.shape) for x in layer.inputs)
-        share = layer.pull_back(self._quotient(layer, relevance))
-        # A matrix times itself counts twice, a matrix times a mask once.
-        reads = layer.node.members[-1].values
-        degree = sum(reads.count(value) for value in layer.node.inputs)
-        return contributions(layer, [s / degree for s in share])
-
-    def _contracts(self, layer: Layer) -> bool:
-        return layer.node.role == "matmul"
-
-    def _quotient(self, layer: Layer, relevance: Any) -> Any:
-        return relevance.astype(layer.dtype) / stabilizer(self.epsilon).at(layer)(
-            layer.z
-        )
-
-    def absorbed(self, layer: Layer, relevance: Any) -> Absorbed:
-        """Returns what the stabilizer keeps."""
-        if not self._contracts(layer):
-            return super().absorbed(layer, relevance)
-        quotient = self._quotient(layer, relevance)
-        kept = jnp.sum(
-            (stabilizer(self.epsilon).at(layer)(layer.z) - layer.z) * quotient
-        )
-        return Absorbed(jnp.zeros(()), kept)

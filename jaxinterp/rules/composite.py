@@ -11,8 +11,9 @@ from jaxinterp.tracing.errors import AddressError, CompositeError
 from jaxinterp.tracing.facts.roles import Role
 from jaxinterp.tracing.graph import Graph, Node
 from jaxinterp.tracing.selectors import And, At, Not, Or, Selector, as_selector
+from jaxinterp.types import Sites
 
-# Sites that only pick among entries: their derivative is how relevance goes back.
+# Sites that only pick among entries: their derivative conserves relevance.
 PICKING = (Role.MAX_POOL, Role.SELECTION)
 
 
@@ -36,7 +37,7 @@ class UnmatchedSiteError(NotImplementedError):
 
 
 class SeveralResultsError(NotImplementedError):
-    """A rule was chosen for a site with several results, which only moves entries."""
+    """A composite gives a rule to a site with several results, such as a split."""
 
     def __init__(self, node: Node, rule: Rule | None):
         super().__init__(
@@ -52,10 +53,11 @@ class Composite:
     """An ordered list of `(selector, rule)`; the first that matches a site is taken.
 
     Sites that only move entries about (reshapes, slices, concatenation, casts) need no
-    line: the transposed move is the only way back. Composites add up, left one first.
+    line: their derivative moves relevance back. Composites add up; the lines of the
+    left one come first.
 
     Attributes:
-        lines: the pairs of selector and rule.
+        lines: the pairs of selector and rule, in the order in which they are tried.
 
     Raises:
         TypeError: if a line is not a pair of a selector (or glob) and a rule.
@@ -69,8 +71,8 @@ class Composite:
 
     lines: tuple[tuple[Selector, Rule], ...]
 
-    def __init__(self, lines: Iterable[tuple[Selector | str, Rule]]):
-        checked = []
+    def __init__(self, lines: Iterable[tuple[Sites, Rule]]):
+        pairs = []
         for line in lines:
             if not (isinstance(line, tuple) and len(line) == 2):
                 raise TypeError(
@@ -82,13 +84,13 @@ class Composite:
                     f"A line of a composite ends in a rule, and {rule!r} is none.\n"
                     "Write an instance, such as `Epsilon()`."
                 )
-            checked.append((as_selector(selector), rule))
-        object.__setattr__(self, "lines", tuple(checked))
+            pairs.append((as_selector(selector), rule))
+        object.__setattr__(self, "lines", tuple(pairs))
 
     def __add__(self, other: Composite) -> Composite:
         if not isinstance(other, Composite):
             raise TypeError(
-                f"A composite adds up with another one, and {other!r} was given.\n"
+                f"A composite adds up with another one, and {other!r} is none.\n"
                 "Write `composite + Composite([(selector, rule), ...])`."
             )
         return Composite((*self.lines, *other.lines))
@@ -101,7 +103,7 @@ class Composite:
         )
 
     def choose(self, node: Node) -> int | None:
-        """Returns the index of the line that a node takes, `None` if there is none.
+        """Returns the index of the first line that matches a node, `None` if none does.
 
         Args:
             node: a node of a graph.
@@ -114,7 +116,7 @@ class Composite:
         return None
 
     def resolve(self, graph: Graph) -> dict[Node, Rule | None]:
-        """Returns the rule of every node; `None` leaves its own derivative.
+        """Returns the rule of every node; with `None` it keeps its own derivative.
 
         Args:
             graph: a traced model.
@@ -122,14 +124,15 @@ class Composite:
         Raises:
             UnmatchedSiteError: if relevance reaches a site that no line matches.
             AddressError: if a line names an address that does not exist.
+            SeveralResultsError: if a line gives a rule to a site of several results.
         """
-        chosen = {node: self.choose(node) for node in graph.nodes}
+        lines = {node: self.choose(node) for node in graph.nodes}
         self._check_addresses(graph)
-        unmatched = [n for n, i in chosen.items() if i is None and needs_rule(n)]
+        unmatched = [n for n, i in lines.items() if i is None and needs_rule(n)]
         if unmatched:
             raise UnmatchedSiteError(unmatched, self)
         rules: dict[Node, Rule | None] = {}
-        for node, index in chosen.items():
+        for node, index in lines.items():
             rule = self.lines[index][1] if index is not None else None
             rules[node] = None if isinstance(rule, Gradient) else rule
             if not any(v.is_inexact for v in node.inputs):
@@ -149,18 +152,18 @@ def check_composite(composite: object, call: str) -> None:
     """Raises unless something is a composite.
 
     Args:
-        composite: what was given.
-        call: how to write the call instead.
+        composite: the argument of the caller.
+        call: how to write the call correctly, for the error message.
 
     Raises:
-        CompositeError: if it is anything else.
+        CompositeError: if the argument is not a composite.
     """
     if not isinstance(composite, Composite):
         raise CompositeError(composite, call)
 
 
 def _globs(selector: Selector) -> list[At]:
-    """The globs that a selector is combined of."""
+    """The globs of which a selector is combined."""
     if isinstance(selector, At):
         return [selector]
     if isinstance(selector, And | Or):
@@ -173,7 +176,7 @@ def _names(selector: Selector, node: Node) -> bool:
 
 
 def needs_rule(node: Node) -> bool:
-    """Whether relevance goes through a node in a way that must be said.
+    """Whether relevance goes through a node in a way that a composite must state.
 
     Args:
         node: a node of a graph.

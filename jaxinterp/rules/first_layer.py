@@ -1,4 +1,4 @@
-r"""Rules for the layer that reads the input: z-box, w-square and flat.
+r"""Rules for the first affine site, which reads the input: z-box, w-square and flat.
 
 Notation as in `affine.py`; $\mathbf{1}$ is an input of ones.
 """
@@ -29,7 +29,7 @@ class ZBox(Rule):
         low: smallest possible input $l$: a number, or nested tuples that broadcast
             against one example (per channel, say) in the layout that the site reads,
             without the axis of the batch. In the units of the inputs.
-        high: largest possible input $h$, likewise.
+        high: largest possible input $h$, in the same form as `low`.
         epsilon: stabilizer, in the units of the pre-activation $z$.
 
     Raises:
@@ -88,14 +88,15 @@ class ZBox(Rule):
 
 @dataclasses.dataclass(frozen=True)
 class WSquare(Rule):
-    r"""LRP-$w^2$: shares by squared weights, whatever the input.
+    r"""LRP-$w^2$: relevance in proportion to squared weights, whatever the input.
 
     $$R_x = L_{W^2}^\top \frac{R_z}{s(L_{W^2}(\mathbf{1}) + b^2)}$$
 
     Attributes:
-        epsilon: stabilizer; by default that of the convention.
-        keep_bias: whether the squared bias takes part; never in iNNvestigate.
-        convention: `"zennit"` or `"innvestigate"`.
+        epsilon: stabilizer of the denominator; by default that of the convention.
+        keep_bias: whether the squared bias takes part in the denominator; it never
+            does in iNNvestigate.
+        convention: `"zennit"` or `"innvestigate"`, see `signed.py`.
 
     References:
         Montavon et al., 2017, eq. 14 [montavon2017explaining].
@@ -140,10 +141,10 @@ class Flat(Rule):
 
     $$R_x = L_{\mathbf{1}}^\top \frac{R_z}{s(L_{\mathbf{1}}(\mathbf{1}))}$$
 
-    where the kernel and the input are ones; padding counts for nothing.
+    where the kernel and the input are ones; padding gets nothing.
 
     Attributes:
-        epsilon: stabilizer of the count.
+        epsilon: stabilizer of the number of inputs that an output reads.
 
     References:
         Lapuschkin et al., 2019, supplement [lapuschkin2019unmasking].
@@ -177,7 +178,7 @@ class Flat(Rule):
 
 
 def _as_tuples(value: Any) -> Any:
-    """Arrays and lists as nested tuples, which compare and hash."""
+    """A number or an array of numbers as nested tuples, which compare and hash."""
     if isinstance(value, int | float | tuple):
         return value
     nested = np.asarray(value).tolist()

@@ -1,4 +1,4 @@
-"""The plan: a printable table of which rule each site gets, and why."""
+"""`plan`: a printable table of which rule each site gets, and why."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jaxinterp.rules.rule import Rule
 from jaxinterp.table import format_table, html_table
 from jaxinterp.tracing.call import trace_call
 from jaxinterp.tracing.graph import Node
-from jaxinterp.types import ApplyFn
+from jaxinterp.types import ApplyFn, Inputs, Variables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,10 +19,10 @@ class PlanRow:
     """One site of a plan.
 
     Attributes:
-        site: its address, with those of modules whose output it is.
-        role: what it does.
-        rule: the rule that it gets, `None` if no line matches.
-        chosen_by: the line that chose the rule, or why there is none.
+        site: the address of the site, with the names of modules fused into it.
+        role: what the site does, such as `"convolution"`.
+        rule: the rule that the site gets, `None` if no line of the composite matches.
+        chosen_by: the line of the composite that chose the rule, or why there is none.
     """
 
     site: str
@@ -36,16 +36,17 @@ class Plan:
     """Which rule every site gets, and which line of the composite chose it.
 
     Attributes:
-        rows: the sites that need a rule, in network order.
+        rows: one row for each site that needs a rule, in network order.
     """
 
     rows: tuple[PlanRow, ...]
 
     @property
     def coverage(self) -> float:
-        """The share of sites with a rule that is more than the plain derivative.
+        """The share of sites with a rule other than the plain derivative, in [0, 1].
 
-        Sites that only pick entries, such as max pooling, count as covered by it.
+        At sites that only pick entries, such as max pooling, the derivative counts as
+        a rule.
         """
         if not self.rows:
             return 1.0
@@ -53,7 +54,7 @@ class Plan:
 
     @property
     def uncovered(self) -> tuple[PlanRow, ...]:
-        """The sites without a rule, or with nothing but the plain derivative."""
+        """The rows of sites without a rule, or with the plain derivative alone."""
         return tuple(row for row in self.rows if not _is_covered(row))
 
     def _cells(self) -> list[tuple[str, str, str, str]]:
@@ -81,28 +82,28 @@ def _is_covered(row: PlanRow) -> bool:
 def plan(
     apply_fn: ApplyFn,
     composite: Composite,
-    variables: Any,
-    inputs: Any,
+    variables: Variables,
+    inputs: Inputs,
     *args: Any,
     **kwargs: Any,
 ) -> Plan:
     """Resolves a composite against a model, and says which rule every site gets.
 
-    Nothing is computed, and sites without a rule are listed rather than an error.
+    Nothing is computed. Sites without a rule are listed, and are no error here.
 
     Args:
-        apply_fn: the model.
+        apply_fn: the model, `apply_fn(variables, inputs, *args, **kwargs) -> outputs`.
         composite: which site gets which rule.
-        variables: its weights.
-        inputs: a batch.
-        *args: passed on to `apply_fn`.
-        **kwargs: passed on to `apply_fn`.
+        variables: the weights of the model.
+        inputs: a batch, an array or a pytree of arrays.
+        *args: further arguments of the model.
+        **kwargs: further named arguments of the model.
 
     Returns:
         A printable `Plan`; `.coverage` is the share of sites that have a rule.
 
     Raises:
-        CompositeError: if `composite` is none.
+        CompositeError: if `composite` is something else than a composite.
 
     Example:
         >>> from jaxinterp.rules import epsilon_plus
@@ -133,7 +134,7 @@ def plan(
 
 
 def _fused(node: Node) -> list[str]:
-    """The modules that an affine map takes in beside its own, such as a batch norm."""
+    """The modules that are fused into an affine map, such as a batch norm."""
     if node.kernel is None:
         return []
     own = [m for m in node.modules if not node.address.startswith(f"{m}/")]

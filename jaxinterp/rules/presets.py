@@ -1,12 +1,12 @@
 """Composites by name, with the mappings of zennit's composites of the same names.
 
-zennit leaves layers that a composite does not mention with their plain derivative,
-which as a way of relevance has no meaning. Here every role has a line, but quotients of
-two activations, which are an error. The lines that zennit has no rule for are shared by
-all relevance presets: normalizations pass relevance on, products and attention share it
-equally among their factors, softmax in proportion to contributions (Achtibat et al.,
-2024, propositions 3.1 to 3.4 [achtibat2024attnlrp]); but of a gated product the signal
-takes all (Arras et al., 2017, section 3.2 [arras2017explaining]).
+zennit gives the plain derivative to layers that a composite does not mention, which is
+no relevance. Here every role has a line, except quotients of two activations, which are
+an error. All relevance presets share the lines for which zennit has no rule:
+normalizations pass relevance on, products and attention share it equally among their
+factors, softmax in proportion to contributions (Achtibat et al., 2024, propositions 3.1
+to 3.4 [achtibat2024attnlrp]); in a gated product the signal gets all (Arras et al.,
+2017, section 3.2 [arras2017explaining]).
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any
 
 from jaxinterp.rules.activations import BetaSmooth, DeconvReLU, GuidedReLU
 from jaxinterp.rules.affine import Epsilon, Gamma
-from jaxinterp.rules.any_site import Gradient, Norm, Pass, Uniform
+from jaxinterp.rules.any_site import Gradient, Norm, Pass
 from jaxinterp.rules.composite import Composite
 from jaxinterp.rules.first_layer import Flat, WSquare, ZBox
-from jaxinterp.rules.products import SignalTakesAll
+from jaxinterp.rules.products import SignalTakesAll, Uniform
 from jaxinterp.rules.redirected import RedirectedReLU, SmoothMaxPool, Weighting
 from jaxinterp.rules.rule import Rule
 from jaxinterp.rules.signed import AlphaBeta, ZPlus
@@ -99,14 +99,14 @@ def epsilon_alpha2_beta1_flat(epsilon: float | Stabilizer = 1e-6) -> Composite:
 def epsilon_gamma_box(
     low: Any, high: Any, gamma: float = 0.25, epsilon: float | Stabilizer = 1e-6
 ) -> Composite:
-    """LRP with z-box in the first convolution, gamma in the others, epsilon in dense.
+    """LRP: z-box in the first convolution, gamma in others, epsilon in dense layers.
 
     As in zennit the box is for a first *convolution*: a dense first layer gets epsilon.
 
     Args:
         low: smallest possible input, a number or one per channel.
-        high: largest possible input.
-        gamma: how much more contributions of the output's sign count.
+        high: largest possible input, a number or one per channel.
+        gamma: the weight that contributions of the output's sign get in addition.
         epsilon: stabilizer of the dense layers.
 
     Example:
@@ -131,15 +131,15 @@ def excitation_backprop() -> Composite:
 
 
 def deep_taylor(low: Any = None, high: Any = None) -> Composite:
-    """Deep Taylor decomposition: z-plus without bias, a first layer to fit the input.
+    """Deep Taylor decomposition: z-plus without bias, z-box or w-square at the input.
 
     Args:
-        low: smallest possible input. Without bounds inputs are any real numbers, and
-            the first layer gets the w-square rule.
-        high: largest possible input.
+        low: smallest possible input, a number or one per channel. Without bounds,
+            inputs may be any real numbers, and the first layer gets w-square.
+        high: largest possible input, a number or one per channel.
 
     Raises:
-        ValueError: if only one bound is given.
+        ValueError: if one bound is `None` and the other is not.
 
     References:
         Montavon et al., 2017, table 1 [montavon2017explaining]. iNNvestigate instead
@@ -198,7 +198,7 @@ def beta_smooth(beta: float = 10.0) -> Composite:
 
 
 def redirected() -> Composite:
-    """The gradient of the model, redirected for examples whose relus are dead.
+    """The gradient of the model, redirected for examples whose gradient vanishes.
 
     Example:
         >>> print(redirected())
@@ -211,12 +211,12 @@ def redirected() -> Composite:
 def smooth_max_pool(weighting: Weighting = "l2", epsilon: float = 1e-2) -> Composite:
     """The gradient of the model, with that of means in place of max pooling.
 
-    Its last line is for everything else, so nothing can be added behind it:
+    Its last line matches every site, so lines must be added in front of it:
     `Composite([(of_role("activation"), RedirectedReLU())]) + smooth_max_pool()`.
 
     Args:
         weighting: how the entries of a window share, as in `SmoothMaxPool`.
-        epsilon: added to the mean size, as in `SmoothMaxPool`.
+        epsilon: the number that is added to the mean size, as in `SmoothMaxPool`.
 
     Example:
         >>> print(smooth_max_pool())
@@ -228,7 +228,7 @@ def smooth_max_pool(weighting: Weighting = "l2", epsilon: float = 1e-2) -> Compo
 
 
 def linearized() -> Composite:
-    """The gradient of the model as if activations were lines and max pooling means.
+    """The gradient of the model as if activations were linear and max pooling a mean.
 
     References:
         Olah et al., 2018, lucid's `linearization_overrides` [olah2018building].

@@ -1,6 +1,7 @@
-r"""The rule of gated products, as in LSTM, GRU and gated linear units.
+r"""Rules for products of activations: attention, and the gates of recurrent networks.
 
-A gate $g \in [0, 1]$ decides how much of a signal $x$ goes on, $z = g \odot x$.
+Notation as in `rule.py`. A gate $g \in [0, 1]$ decides how much of a signal $x$ goes
+on, $z = g \odot x$, as in LSTM, GRU and gated linear units.
 """
 
 from __future__ import annotations
@@ -10,9 +11,61 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from jaxinterp.rules.any_site import Uniform
-from jaxinterp.rules.rule import Rule, to_shape
+from jaxinterp.rules.rule import Absorbed, Rule, contributions, to_shape
+from jaxinterp.rules.stabilize import Stabilizer, stabilizer
 from jaxinterp.tracing.layer.layer import Layer
+
+
+@dataclasses.dataclass(frozen=True)
+class Uniform(Rule):
+    r"""Shares relevance equally among the factors of a product.
+
+    $$R_{x_i} = \frac{1}{n}\, x_i \odot J_{x_i}^\top \frac{R_z}{s(z)}$$
+
+    For an elementwise product of $n$ factors this is $R_z / n$ each; for a matrix
+    product the sum over the contraction is shared in proportion to contributions.
+
+    Attributes:
+        epsilon: stabilizer of the denominator, in the units of $z$; elementwise
+            products are not divided.
+
+    References:
+        Achtibat et al., 2024, propositions 3.2 and 3.3 [achtibat2024attnlrp].
+    """
+
+    epsilon: float | Stabilizer = 1e-6
+
+    def __post_init__(self) -> None:
+        stabilizer(self.epsilon)
+
+    def __call__(self, layer: Layer, relevance: Any) -> Any:
+        """Returns the share of each factor."""
+        n_factors = len(layer.inputs)
+        if not self._contracts(layer):
+            return tuple(to_shape(relevance / n_factors, x.shape) for x in layer.inputs)
+        share = layer.pull_back(self._quotient(layer, relevance))
+        # A matrix times itself is two factors, a matrix times a mask one.
+        reads = layer.node.members[-1].values
+        degree = sum(reads.count(value) for value in layer.node.inputs)
+        return contributions(layer, [s / degree for s in share])
+
+    def _contracts(self, layer: Layer) -> bool:
+        return layer.node.role == "matmul"
+
+    def _quotient(self, layer: Layer, relevance: Any) -> Any:
+        return relevance.astype(layer.dtype) / stabilizer(self.epsilon).at(layer)(
+            layer.z
+        )
+
+    def absorbed(self, layer: Layer, relevance: Any) -> Absorbed:
+        """Returns what the stabilizer keeps."""
+        if not self._contracts(layer):
+            return super().absorbed(layer, relevance)
+        quotient = self._quotient(layer, relevance)
+        kept = jnp.sum(
+            (stabilizer(self.epsilon).at(layer)(layer.z) - layer.z) * quotient
+        )
+        return Absorbed(jnp.zeros(()), kept)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,21 +75,21 @@ class SignalTakesAll(Rule):
     $$R_x = R_z, \; R_g = 0$$
 
     A gate is a factor that the graph proves to be a sigmoid, or one minus it. A product
-    without a gate, or of gates alone, is shared equally, as by `Uniform`. To share with
-    the gates as well would halve, at every step of a recurrent network, what comes from
-    before: after ten steps nothing is left of it.
+    without a gate, or of gates alone, is shared equally, as by `Uniform`. If gates had
+    a share as well, every step of a recurrent network would halve the relevance of all
+    earlier steps: after ten steps nothing would be left of it.
 
     References:
         Arras et al., 2017, section 3.2 [arras2017explaining].
     """
 
     def __call__(self, layer: Layer, relevance: Any) -> Any:
-        """Returns each factor's share."""
+        """Returns the share of each factor."""
         is_gate = layer.gates
         if all(is_gate) or not any(is_gate):
             return Uniform()(layer, relevance)
-        count = len(is_gate) - sum(is_gate)
+        n_signals = len(is_gate) - sum(is_gate)
         return tuple(
-            jnp.zeros_like(x) if gate else to_shape(relevance / count, x.shape)
+            jnp.zeros_like(x) if gate else to_shape(relevance / n_signals, x.shape)
             for gate, x in zip(is_gate, layer.inputs, strict=True)
         )

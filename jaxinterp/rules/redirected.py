@@ -1,7 +1,8 @@
-"""Modified derivatives for making pictures: what is dead still gets a direction.
+"""Rules for feature visualization: relus that are dead, and max pooling as a mean.
 
-These belong in gradient composites. Here the gradient $g$ that reaches the output of a
-site is that of a quantity to be *maximized*: where $g > 0$ more is better.
+They are modified derivatives and belong in gradient composites. The gradient $g$ that
+reaches the output of a site is that of a quantity to be *maximized*: where $g > 0$, a
+larger output is better.
 """
 
 from __future__ import annotations
@@ -21,24 +22,25 @@ from jaxinterp.tracing.layer.layer import Layer
 
 Weighting = Literal["average", "l2"]
 
-# Beyond the thresholds of any activation, and small enough for half precision.
+# Beyond the thresholds of any activation, and within the range of half precision.
 _FAR = 1e4
 
 
 @dataclasses.dataclass(frozen=True)
 class RedirectedReLU(Rule):
-    r"""The gradient of a relu, unless it is zero: then one that can bring it to life.
+    r"""The gradient of a relu; where it is zero, one that leaves the flat piece.
 
-    An example that gets nothing at all, $f'(x) \odot g = 0$ everywhere, gets $g$
-    instead, but for entries that it would only push further into saturation: $x < 0$
-    with $g < 0$, and for a relu6 also $x > 6$ with $g > 0$. Examples do not mix: one
-    that is alive has its own derivative, whatever the others have.
+    If the gradient of an example vanishes, $f'(x) \odot g = 0$ everywhere, the example
+    gets $g$ instead, except at entries that $g$ would only push further into
+    saturation: $x < 0$ with $g < 0$, and for a relu6 also $x > 6$ with $g > 0$.
+    Examples do not mix: an example whose gradient does not vanish keeps it, whatever
+    the others have.
 
-    So have all examples where the activation is smooth. One with flat pieces, a relu or
-    a clip, is told by what it is made of: comparisons, choices and affine steps.
+    Smooth activations keep their derivative. An activation has flat pieces, as a relu
+    or a clip has, if it is made of comparisons, choices and affine steps alone.
 
     Raises:
-        BatchAxisError: when used, if it cannot be told where the examples are.
+        BatchAxisError: when used, if it cannot be told along which axis examples lie.
 
     References:
         Olah et al., 2017, "The Enemy of Feature Visualization", as its authors' library
@@ -54,29 +56,30 @@ class RedirectedReLU(Rule):
     """
 
     def __call__(self, layer: Layer, relevance: Any) -> Any:
-        """Returns the gradient, redirected for examples for which it vanishes."""
+        """Returns the gradient, redirected for the examples whose gradient vanishes."""
         if layer.node.role is not Role.ACTIVATION:
             raise RuleSiteError(self, layer, "an activation")
         (own,) = layer.pull_back(relevance)
         if not _has_flat_pieces(layer):
             return own
-        is_stuck = _is_flat(layer) & ~_leads_out(layer, relevance)
+        is_stuck = _is_flat(layer) & ~_leaves_flat_piece(layer, relevance)
         redirected = jnp.where(is_stuck, 0, relevance).astype(own.dtype)
         return jnp.where(_any_of_example(own != 0, layer, str(self)), own, redirected)
 
 
 @dataclasses.dataclass(frozen=True)
 class SmoothMaxPool(Rule):
-    r"""Max pooling with the gradient of a mean: all of a window gets a share.
+    r"""Max pooling with the gradient of a mean: all entries of a window get a share.
 
     The derivative is that of $\overline{x^2} / (\epsilon + \overline{|x|})$, in which
     large entries weigh more, or of the mean $\overline{x}$ itself. A bar is the mean
-    over a window, without padding. Which entry wins a window no longer decides who may
-    move, which makes smoother pictures.
+    over a window, without padding. Not only the largest entry of a window gets a
+    gradient, which makes smoother images.
 
     Attributes:
-        weighting: `"l2"`, or `"average"` for the mean itself.
-        epsilon: added to the mean size, in the units of the activation.
+        weighting: `"l2"` for the quotient, `"average"` for the mean itself.
+        epsilon: the number $\epsilon$ that is added to the mean size, in the units of
+            the activation.
 
     Raises:
         ValueError: if the weighting has another name, or `epsilon` is not positive.
@@ -95,7 +98,7 @@ class SmoothMaxPool(Rule):
     def __post_init__(self) -> None:
         if self.weighting not in ("average", "l2"):
             raise ValueError(
-                "SmoothMaxPool: `weighting` is 'l2' or 'average', and was "
+                "SmoothMaxPool: `weighting` must be 'l2' or 'average', and is "
                 f"{self.weighting!r}."
             )
         if not self.epsilon > 0:
@@ -126,15 +129,16 @@ def _has_flat_pieces(layer: Layer) -> bool:
 
 
 def _any_of_example(x: Any, layer: Layer, needed: str) -> Any:
-    """Whether anything holds of the example that an entry belongs to."""
+    """For each entry, whether any entry of the same example is true."""
     axis = layer.batch_axis(layer.node.inputs[0], needed, or_merged=True)
     flow = layer.node.flow
     examples = next(v for v in flow.program.inputs if v in flow.active).shape[0]
-    # Examples are the outermost of what is merged on their axis.
-    apart = (*x.shape[:axis], examples, x.shape[axis] // examples, *x.shape[axis + 1 :])
-    others = tuple(i for i in range(len(apart)) if i != axis)
-    found = jnp.any(x.reshape(apart), axis=others, keepdims=True)
-    return jnp.broadcast_to(found, apart).reshape(x.shape)
+    # If other axes are merged into that of the examples, the examples are outermost.
+    merged = x.shape[axis] // examples
+    split = (*x.shape[:axis], examples, merged, *x.shape[axis + 1 :])
+    others = tuple(i for i in range(len(split)) if i != axis)
+    is_any = jnp.any(x.reshape(split), axis=others, keepdims=True)
+    return jnp.broadcast_to(is_any, split).reshape(x.shape)
 
 
 def _is_flat(layer: Layer) -> Any:
@@ -142,8 +146,8 @@ def _is_flat(layer: Layer) -> Any:
     return slope == 0
 
 
-def _leads_out(layer: Layer, relevance: Any) -> Any:
-    """Whether far away, where a step along the gradient leads, the output is better."""
+def _leaves_flat_piece(layer: Layer, relevance: Any) -> Any:
+    """Whether the output gets better far away in the direction of the gradient."""
     (x,) = layer.inputs
     far_up, far_down = (layer(jnp.full_like(x, far)) for far in (_FAR, -_FAR))
     is_more, is_less = far_up > layer.output, far_down < layer.output
@@ -157,7 +161,7 @@ def _mean_over_windows(layer: Layer) -> Callable[[Any], Any]:
     def total(x: Any) -> Any:
         return lax.reduce_window(
             x,
-            np.zeros((), x.dtype),  # no tracer, or it is no sum to JAX
+            np.zeros((), x.dtype),  # not a tracer: JAX would not see that it is a sum
             lax.add,
             window_dimensions=params["window_dimensions"],
             window_strides=params["window_strides"],
@@ -166,5 +170,5 @@ def _mean_over_windows(layer: Layer) -> Callable[[Any], Any]:
             window_dilation=params["window_dilation"],
         )
 
-    count = total(jnp.ones(layer.inputs[0].shape, layer.dtype))
-    return lambda x: total(x) / jnp.maximum(count, 1)
+    sizes = total(jnp.ones(layer.inputs[0].shape, layer.dtype))
+    return lambda x: total(x) / jnp.maximum(sizes, 1)

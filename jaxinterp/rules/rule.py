@@ -1,4 +1,8 @@
-"""What a rule is, and the rules that make sense at every kind of site.
+"""What a rule is: the base class, its errors, and the steps that rules share.
+
+The rules themselves: `affine` (zero, epsilon and gamma, of convolutions and dense
+layers), `signed` (alpha-beta, z-plus), `first_layer`, `products`, `any_site`,
+`activations` and `redirected`.
 
 Notation, here and in the other rule files: a site computes $z = f(x)$ from one or more
 inputs; given the relevance $R_z$ of its output, a rule returns the relevance $R_x$ of
@@ -25,8 +29,8 @@ class Absorbed(NamedTuple):
     """Relevance that a rule gives to no input, in the units of the score.
 
     Attributes:
-        bias: what the bias of the site keeps.
-        stabilizer: what the stabilizer of the denominator keeps.
+        bias: the relevance that stays in the bias of the site.
+        stabilizer: the relevance that stays in the stabilizer of the denominator.
     """
 
     bias: Float[Array, ""]
@@ -34,7 +38,7 @@ class Absorbed(NamedTuple):
 
 
 class RuleSiteError(TypeError):
-    """A rule was given a site that it has no meaning for."""
+    """A composite gives a rule to a site at which the rule has no meaning."""
 
     def __init__(self, rule: object, layer: Layer, needs: str):
         node = layer.node
@@ -49,27 +53,27 @@ class RuleSiteError(TypeError):
 class Rule:
     """How relevance goes back through one site.
 
-    A rule of your own is a class with this base, a frozen dataclass if it is to print
-    its hyperparameters and to compare by them.
+    A rule of your own is a subclass; make it a frozen dataclass, and it prints its
+    hyperparameters and compares by them.
     """
 
     def __str__(self) -> str:
-        """Returns the rule with the hyperparameters that are not the default."""
+        """Returns the rule with the hyperparameters that differ from their defaults."""
         if not dataclasses.is_dataclass(self):
             return f"{type(self).__name__}()"
-        given = [
+        hyperparameters = [
             f"{field.name}={getattr(self, field.name)!r}"
             for field in dataclasses.fields(self)
             if getattr(self, field.name) != field.default
         ]
-        return f"{type(self).__name__}({', '.join(given)})"
+        return f"{type(self).__name__}({', '.join(hyperparameters)})"
 
     def __call__(self, layer: Layer, relevance: Any) -> Any:
         """Returns the relevance of each input: an array, or a tuple of several.
 
         Args:
             layer: the site in this pass.
-            relevance: the relevance of its output.
+            relevance: the relevance of the output of the site.
         """
         raise NotImplementedError
 
@@ -78,17 +82,17 @@ class Rule:
 
         Args:
             layer: the site in this pass.
-            relevance: the relevance of its output.
+            relevance: the relevance of the output of the site.
         """
         return Absorbed(jnp.zeros(()), jnp.zeros(()))
 
 
 def contributions(layer: Layer, share: Sequence[Any]) -> tuple[Any, ...]:
-    """Returns what each input contributes; `None` for one that is no real number.
+    """Returns what each input contributes; `None` for inputs that are no real numbers.
 
     Args:
         layer: the site in this pass.
-        share: for each input, what one unit of it contributes.
+        share: for each input, an array of what one unit of each entry contributes.
     """
     return tuple(
         x * s if jnp.issubdtype(x.dtype, jnp.inexact) else None
@@ -99,12 +103,12 @@ def contributions(layer: Layer, share: Sequence[Any]) -> tuple[Any, ...]:
 def absorbed_by(layer: Layer, quotient: Any, epsilon: float | Stabilizer) -> Absorbed:
     r"""Returns what bias and stabilizer keep when $R_x = x \odot J^\top q$.
 
-    The bias is what of $z$ no input accounts for, $z - J_f(x)\,x$.
+    The bias is the part of $z$ that does not come from an input, $z - J_f(x)\,x$.
 
     Args:
         layer: the site in this pass.
         quotient: $q = R_z / s(z)$.
-        epsilon: the stabilizer $s$.
+        epsilon: the stabilizer $s$, or the size of the default one.
     """
     tangents = tuple(
         x
@@ -121,11 +125,11 @@ def absorbed_by(layer: Layer, quotient: Any, epsilon: float | Stabilizer) -> Abs
 def to_shape(x: Any, shape: tuple[int, ...]) -> Any:
     """Returns an array summed over the axes along which broadcasting repeated another.
 
-    This is the transpose of broadcasting: what each copy received, the original gets.
+    This is the transpose of broadcasting: the sum over all copies of an entry.
 
     Args:
         x: an array in the broadcast shape.
-        shape: that of the original.
+        shape: the shape before broadcasting.
     """
     extra = x.ndim - len(shape)
     x = x.sum(axis=tuple(range(extra)))

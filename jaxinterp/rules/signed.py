@@ -1,12 +1,11 @@
-"""Rules that treat positive and negative contributions apart: alpha-beta and z-plus.
+"""Rules for affine sites that split contributions by sign: alpha-beta and z-plus.
 
 Notation as in `affine.py`. The positive contributions to $z$ are $L_{W^+}(x^+) +
 L_{W^-}(x^-)$, the negative ones $L_{W^-}(x^+) + L_{W^+}(x^-)$.
 
 zennit and iNNvestigate differ in the bias. zennit (`convention="zennit"`, the default)
-puts
-$b^+$ into the positive denominator and $b^-$ into the negative; iNNvestigate puts the
-whole bias into both for alpha-beta, and none into z-plus.
+puts $b^+$ into the positive denominator and $b^-$ into the negative; iNNvestigate puts
+the whole bias into both for alpha-beta, and none into z-plus.
 """
 
 from __future__ import annotations
@@ -27,15 +26,16 @@ Convention = Literal["zennit", "innvestigate"]
 def default_stabilizer(
     epsilon: float | Stabilizer | None, convention: Convention, owner: str
 ) -> Stabilizer:
-    """Returns the stabilizer of a convention, unless one is given.
+    """Returns the stabilizer of a rule: that of the convention by default.
 
     Args:
-        epsilon: what the user gave.
+        epsilon: the stabilizer of the rule or its size; `None` for the default.
         convention: `"zennit"` adds 1e-6, `"innvestigate"` replaces zeros by 1e-7.
-        owner: the rule.
+        owner: the name of the rule, for the error message.
 
     Raises:
         ValueError: if there is no such convention.
+        TypeError: if `epsilon` is neither a number nor a stabilizer.
     """
     if convention not in ("zennit", "innvestigate"):
         raise ValueError(
@@ -50,7 +50,7 @@ def default_stabilizer(
 
 @dataclasses.dataclass(frozen=True)
 class AlphaBeta(Rule):
-    r"""LRP-$\alpha\beta$: positive and negative contributions share relevance apart.
+    r"""LRP-$\alpha\beta$: contributions of either sign share relevance separately.
 
     $$z_a = L_{W^+}(x^+) + L_{W^-}(x^-) + b^+, \quad
       z_b = L_{W^-}(x^+) + L_{W^+}(x^-) + b^-,$$
@@ -62,10 +62,10 @@ class AlphaBeta(Rule):
 
     Attributes:
         alpha: weight of the positive contributions.
-        beta: weight of the negative ones; `alpha - beta` must be 1.
-        epsilon: stabilizer; by default that of the convention.
+        beta: weight of the negative contributions; `alpha - beta` must be 1.
+        epsilon: stabilizer of the denominators; by default that of the convention.
         keep_bias: whether the bias takes part in the denominators.
-        convention: where the bias goes, see above.
+        convention: `"zennit"` or `"innvestigate"`, see the head of this file.
 
     Raises:
         ValueError: if `alpha - beta` is not 1 or either is negative.
@@ -153,10 +153,10 @@ class ZPlus(Rule):
     It is `AlphaBeta(1, 0)`, also for inputs below zero.
 
     Attributes:
-        epsilon: stabilizer; by default that of the convention.
-        keep_bias: whether the bias takes part in the denominator; never in
+        epsilon: stabilizer of the denominator; by default that of the convention.
+        keep_bias: whether the bias takes part in the denominator; it never does in
             iNNvestigate.
-        convention: see the head of this file.
+        convention: `"zennit"` or `"innvestigate"`, see the head of this file.
 
     References:
         Montavon et al., 2017, eq. 17 [montavon2017explaining]; Bach et al., 2015, eq.

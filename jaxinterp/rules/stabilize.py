@@ -1,4 +1,4 @@
-r"""Keeps divisions by a pre-activation away from zero, without changing its sign.
+r"""Stabilizers: keep a denominator away from zero, without changing its sign.
 
 $\mathrm{sign}(0) = 1$ throughout, so that a denominator of zero is stabilized too.
 """
@@ -28,15 +28,15 @@ class Stabilizer:
     `only_zeros`, only entries that are exactly zero change (iNNvestigate's
     `SafeDivide`).
 
-    An example is found by the axis of the batch, which the engine follows from the
-    first axis of the inputs to the site. Where it gets lost, in loops or where it is
-    merged with other axes, `norm_scale` is an error.
+    Tracing follows the axis of the batch from the first axis of the inputs to the site.
+    If it cannot be told, in loops or where it is merged with other axes, `norm_scale`
+    is an error.
 
     Attributes:
         epsilon: smallest size of a denominator, in the units of $z$.
-        clip: keeps denominators that are larger than `epsilon` as they are.
-        norm_scale: scales `epsilon` by the size of each example's $z$.
-        only_zeros: changes nothing but zeros.
+        clip: whether denominators that are larger than `epsilon` stay as they are.
+        norm_scale: whether `epsilon` is scaled by the size of each example's $z$.
+        only_zeros: whether all numbers but zeros stay as they are.
 
     Raises:
         ValueError: if `epsilon` is negative, or `only_zeros` is combined with `clip`.
@@ -55,12 +55,12 @@ class Stabilizer:
         check_nonnegative("epsilon", self.epsilon, "Stabilizer")
         if self.only_zeros and self.clip:
             raise ValueError(
-                "Stabilizer: `only_zeros` leaves other numbers alone, `clip` not.\n"
-                "Give one of them."
+                "Stabilizer: `only_zeros` changes zeros alone, and `clip` all small "
+                "numbers.\nGive one of them."
             )
 
     def at(self, layer: Layer) -> Callable[[Any], Any]:
-        """Returns the stabilizer of what has the layout of a site's output.
+        """Returns the stabilizer of denominators in the layout of a site's output.
 
         Args:
             layer: the site in this pass.
@@ -80,7 +80,7 @@ class Stabilizer:
 
         Args:
             z: the denominator.
-            batch_axis: the axis along which its examples lie.
+            batch_axis: the axis of the denominator along which examples lie.
         """
         epsilon = jnp.asarray(self.epsilon, z.dtype)
         if self.norm_scale:
@@ -98,10 +98,10 @@ def stabilizer(epsilon: float | Stabilizer) -> Stabilizer:
     """Returns a stabilizer as it is, and a number as the size of the default one.
 
     Args:
-        epsilon: smallest size of a denominator.
+        epsilon: a stabilizer, or the smallest size of a denominator.
 
     Raises:
-        TypeError: if it is neither.
+        TypeError: if the argument is neither.
 
     Example:
         >>> stabilizer(0.1)
@@ -112,7 +112,7 @@ def stabilizer(epsilon: float | Stabilizer) -> Stabilizer:
     if isinstance(epsilon, numbers.Real) and not isinstance(epsilon, bool):
         return Stabilizer(float(epsilon))
     raise TypeError(
-        f"`epsilon` is a number or a Stabilizer, and {epsilon!r} was given.\n"
+        f"`epsilon` is a number or a Stabilizer, and {epsilon!r} is neither.\n"
         "Write for example `Epsilon(epsilon=0.25)` or "
         "`Epsilon(epsilon=Stabilizer(0.25, norm_scale=True))`."
     )
@@ -122,12 +122,12 @@ def check_nonnegative(name: str, value: float, owner: str) -> None:
     """Raises if a hyperparameter is negative or not a number.
 
     Args:
-        name: the hyperparameter.
-        value: what was given.
-        owner: the rule.
+        name: the name of the hyperparameter, for the error message.
+        value: the value of the hyperparameter.
+        owner: the name of the rule, for the error message.
 
     Raises:
-        ValueError: if it is negative or not a number.
+        ValueError: if the value is negative or not a number.
     """
     if not isinstance(value, numbers.Real) or not value >= 0:
         raise ValueError(

@@ -1,4 +1,14 @@
-"""Functions as graphs: trace a model, read it, change it, split it."""
+"""Functions as graphs: trace a model, read its values, change them, split it.
+
+Here, one transformation a file: `call` (`trace`), `capture`, `intervene`, `split` and
+`with_rules`; the result, `graph`; and which sites are meant, `selectors`, `select`.
+- `program/` is a traced function as a flat list of equations, and runs it again; what
+  happens in a `scan`, `while` or `cond` is in `program/loops.py`.
+- `facts/` says what is known of values before anything runs: what depends on the input,
+  what an equation does, signs, axes of the batch, what is read, cost.
+- `recognition/` decides what a node is, which role it has, and its address.
+- `layer/` is what a rule sees of a node while a model runs.
+"""
 
 from jaxinterp.tracing.errors import AddressError as AddressError
 from jaxinterp.tracing.errors import AmbiguousAddressError as AmbiguousAddressError

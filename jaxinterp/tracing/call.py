@@ -1,4 +1,4 @@
-"""Functions as graphs: `trace`, and what `capture`, `intervene` and `split` do.
+"""`trace`: a call of a model as a graph, which every other transformation runs again.
 
 An apply function is `apply_fn(variables, inputs, *args, **kwargs) -> outputs`. Arrays
 among the further arguments are traced; everything else (`train=False`, a method's name)
@@ -19,7 +19,7 @@ from jaxinterp.tracing.program.evaluate import Changes, evaluate
 from jaxinterp.tracing.program.flatten import flatten
 from jaxinterp.tracing.program.program import Value
 from jaxinterp.tracing.recognition.build import build_graph
-from jaxinterp.types import ApplyFn
+from jaxinterp.types import ApplyFn, Inputs, Variables
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -27,10 +27,10 @@ class Traced:
     """A traced call: its graph, and how to run it on arrays.
 
     Attributes:
-        graph: the network.
+        graph: the nodes and sites of the model.
         operands: the arrays of this call, in the order of the program's inputs.
-        out_tree: the structure of the outputs.
-        inputs: the program's values of the explained inputs.
+        out_tree: the pytree structure of the outputs.
+        inputs: the values of the program that are the explained inputs.
     """
 
     graph: Graph
@@ -41,11 +41,11 @@ class Traced:
     def run(
         self, changes: Changes, probes: Mapping[Value, Any] | None = None
     ) -> tuple[Any, dict[Value, Any]]:
-        """Returns the outputs and what was captured.
+        """Returns the outputs, and the arrays of the values to be captured.
 
         Args:
-            changes: what to do otherwise.
-            probes: arrays that are added to values.
+            changes: what to do differently than the model does.
+            probes: for each of some values, an array that is added to it.
         """
         results, captured = evaluate(self.graph.program, self.operands, changes, probes)
         return jax.tree.unflatten(self.out_tree, results), captured
@@ -57,8 +57,8 @@ def _is_array(leaf: Any) -> bool:
 
 def trace_call(
     apply_fn: ApplyFn,
-    variables: Any,
-    inputs: Any,
+    variables: Variables,
+    inputs: Inputs,
     *args: Any,
     cuts: Callable[[Graph], frozenset[Value]] | None = None,
     **kwargs: Any,
@@ -66,19 +66,23 @@ def trace_call(
     """Traces a call of an apply function and keeps its arrays.
 
     Args:
-        apply_fn: the model.
-        variables: its weights.
-        inputs: what is explained.
-        *args: further arguments.
-        cuts: from a graph, the values that must not disappear inside a node.
-        **kwargs: further named arguments.
+        apply_fn: the model, `apply_fn(variables, inputs, *args, **kwargs) -> outputs`.
+        variables: the weights of the model, any pytree of arrays.
+        inputs: a batch, an array or a pytree of arrays, whose influence is traced.
+        *args: further arguments of the model.
+        cuts: a function from the graph to values that must stay visible: each is to be
+            an input or the result of a node, never a step inside one.
+        **kwargs: further named arguments of the model.
+
+    Raises:
+        TypeError: if `inputs` holds something that is not an array.
     """
     check_arrays(inputs)
     leaves, tree = jax.tree.flatten((variables, inputs, args, kwargs))
     paths = [_leaf_path(path) for path, _ in jax.tree.leaves_with_path(variables)]
     n_variables, n_inputs = len(paths), len(jax.tree.leaves(inputs))
     explained = range(n_variables, n_variables + n_inputs)
-    traced = [
+    positions = [
         i
         for i, leaf in enumerate(leaves)
         if _is_array(leaf) or isinstance(leaf, jax.ShapeDtypeStruct) or i in explained
@@ -87,18 +91,17 @@ def trace_call(
 
     def flat(*arrays: Any) -> list[Any]:
         nonlocal out_tree
-        filled = list(leaves)
-        for i, array in zip(traced, arrays, strict=True):
-            filled[i] = array
-        variables, inputs, args, kwargs = jax.tree.unflatten(tree, filled)
+        replaced = dict(enumerate(leaves)) | dict(zip(positions, arrays, strict=True))
+        parts = jax.tree.unflatten(tree, [replaced[i] for i in range(len(leaves))])
+        variables, inputs, args, kwargs = parts
         outputs, out_tree = jax.tree.flatten(
             apply_fn(variables, inputs, *args, **kwargs)
         )
         return outputs
 
-    operands = tuple(leaves[i] for i in traced)
+    operands = tuple(leaves[i] for i in positions)
     program = flatten(jax.make_jaxpr(flat)(*operands))
-    by_leaf = dict(zip(traced, program.inputs, strict=True))
+    by_leaf = dict(zip(positions, program.inputs, strict=True))
     roots = tuple(by_leaf[i] for i in explained)
     parameters = {by_leaf[i]: paths[i] for i in range(n_variables) if i in by_leaf}
     graph = build_graph(program, roots, parameters)
@@ -108,6 +111,7 @@ def trace_call(
 
 
 def _leaf_path(path: tuple[Any, ...]) -> str:
+    """The path of a leaf with slashes, `layers/0/w`."""
     names = [_key(key) for key in path]
     if names[-1:] in (["value"], ["raw_value"]):  # NNX wraps each leaf in a `Variable`
         names.pop()
@@ -121,14 +125,14 @@ def _key(key: Any) -> str:
     return str(key)
 
 
-def check_arrays(inputs: Any) -> None:
+def check_arrays(inputs: Inputs) -> None:
     """Raises if the inputs are not arrays.
 
     Args:
         inputs: an array or a pytree of arrays.
 
     Raises:
-        TypeError: naming the leaf that is not.
+        TypeError: if a leaf is not an array; the message names it.
     """
     leaves = jax.tree.leaves_with_path(inputs)
     if not leaves:
@@ -143,7 +147,7 @@ def check_arrays(inputs: Any) -> None:
 
 
 def trace(
-    apply_fn: ApplyFn, variables: Any, inputs: Any, *args: Any, **kwargs: Any
+    apply_fn: ApplyFn, variables: Variables, inputs: Inputs, *args: Any, **kwargs: Any
 ) -> Graph:
     """Returns the graph of a model: what it computes, under which addresses.
 
@@ -152,10 +156,10 @@ def trace(
 
     Args:
         apply_fn: the model, `apply_fn(variables, inputs, *args, **kwargs) -> outputs`.
-        variables: its weights, any pytree.
+        variables: the weights of the model, any pytree of arrays.
         inputs: a batch, an array or a pytree of arrays.
-        *args: passed on to `apply_fn`.
-        **kwargs: passed on to `apply_fn`; what is not an array is static.
+        *args: further arguments of the model.
+        **kwargs: further named arguments of the model; what is not an array is static.
 
     Returns:
         An immutable `Graph`.

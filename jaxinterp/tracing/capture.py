@@ -9,21 +9,22 @@ from typing import Any
 from jaxinterp.tracing.call import trace_call
 from jaxinterp.tracing.program.evaluate import Changes
 from jaxinterp.tracing.select import select
-from jaxinterp.tracing.selectors import Selector, as_selector
-from jaxinterp.types import ApplyFn
+from jaxinterp.tracing.selectors import as_selector
+from jaxinterp.types import ApplyFn, Inputs, Sites, Variables
 
 
-def capture(apply_fn: ApplyFn, sites: Selector | str) -> ApplyFn:
-    """Also returns the activations at some sites.
+def capture(apply_fn: ApplyFn, sites: Sites) -> ApplyFn:
+    """Makes a model also return the activations at some sites.
 
-    What the returned function does not need for the activations it is asked for, XLA
-    drops: capture an early site, discard the outputs, and no later layer is computed.
+    Under `jit`, XLA drops what the returned values do not need: capture an early site,
+    discard the outputs, and no later layer is computed.
 
     Inside a `scan` the activations of all steps are stacked on axis 0; inside a `while`
-    the last step's is returned; an arm of a `cond` that is not taken gives NaN.
+    the activation of the last step is returned; a branch of a `cond` that is not
+    taken gives NaN.
 
     Args:
-        apply_fn: the model.
+        apply_fn: the model, `apply_fn(variables, inputs, *args, **kwargs) -> outputs`.
         sites: an address, a glob (`"*"` is every site) or a selector.
 
     Returns:
@@ -42,13 +43,15 @@ def capture(apply_fn: ApplyFn, sites: Selector | str) -> ApplyFn:
     as_selector(sites)
 
     @functools.wraps(apply_fn)
-    def captured(variables: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+    def captured(
+        variables: Variables, inputs: Inputs, *args: Any, **kwargs: Any
+    ) -> Any:
         traced = trace_call(apply_fn, variables, inputs, *args, **kwargs)
-        chosen = select(traced.graph, sites)
-        wanted = frozenset(site.value for site in chosen.values())
-        outputs, values = traced.run(Changes(wanted=wanted))
+        by_address = select(traced.graph, sites)
+        captures = frozenset(site.value for site in by_address.values())
+        outputs, arrays = traced.run(Changes(captures=captures))
         # JAX sorts the keys of a plain dict that leaves `jit`, and keeps these.
-        found = ((a, values[site.value]) for a, site in chosen.items())
-        return outputs, OrderedDict(found)
+        activations = ((a, arrays[site.value]) for a, site in by_address.items())
+        return outputs, OrderedDict(activations)
 
     return captured

@@ -1,4 +1,4 @@
-"""The errors of tracing: what was asked, what was found, and what to write instead."""
+"""The errors of tracing; each message says what to write instead."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ class AddressError(ValueError):
 
     def __init__(self, selector: object, addresses: Iterable[str]):
         addresses = list(addresses)
-        asked = getattr(selector, "pattern", str(selector))
-        near = difflib.get_close_matches(asked, addresses, n=5, cutoff=0.3)
-        tail = asked.rsplit("/", 1)[-1].strip("*")
-        near += [a for a in addresses if tail and tail in a and a not in near][:3]
-        shown = "\n".join(f"    {a}" for a in (near or addresses[:8]))
-        shown = shown or "    (the model computes nothing from its inputs)"
+        pattern = getattr(selector, "pattern", str(selector))
+        nearest = difflib.get_close_matches(pattern, addresses, n=5, cutoff=0.3)
+        tail = pattern.rsplit("/", 1)[-1].strip("*")
+        nearest += [a for a in addresses if tail and tail in a and a not in nearest][:3]
+        lines = "\n".join(f"    {a}" for a in (nearest or addresses[:8]))
+        lines = lines or "    (the model computes nothing from its inputs)"
         super().__init__(
-            f"No site matches {asked!r}. The nearest of {len(addresses)} addresses:\n"
-            f"{shown}\n"
+            f"No site matches {pattern!r}. The nearest of {len(addresses)} addresses:\n"
+            f"{lines}\n"
             "`print(jaxinterp.trace(apply_fn, variables, inputs))` lists them all."
         )
 
@@ -30,20 +30,20 @@ class AmbiguousAddressError(ValueError):
 
     def __init__(self, selector: object, matches: Iterable[str]):
         matches = list(matches)
-        shown = "\n".join(f"    {a}" for a in matches[:8])
+        lines = "\n".join(f"    {a}" for a in matches[:8])
         super().__init__(
             f"One site is needed here, and {selector} matches {len(matches)}:\n"
-            f"{shown}\n"
+            f"{lines}\n"
             f"Write one of them, such as {matches[0]!r}."
         )
 
 
 class CompositeError(TypeError):
-    """Something else stands where a composite belongs."""
+    """An argument that must be a composite is something else."""
 
-    def __init__(self, given: object, call: str):
+    def __init__(self, value: object, call: str):
         super().__init__(
-            f"`composite` must be a Composite, and is {reprlib.repr(given)}.\n"
+            f"`composite` must be a Composite, and is {reprlib.repr(value)}.\n"
             f"Write `{call}`, with the arguments in this order and with the "
             "parentheses of the preset,\n"
             "or a `jaxinterp.rules.Composite([(selector, rule), ...])` of your own."
@@ -51,7 +51,7 @@ class CompositeError(TypeError):
 
 
 class BatchAxisError(NotImplementedError):
-    """It cannot be told which axis of an inner array the examples lie along."""
+    """It cannot be told along which axis of an inner array the examples lie."""
 
     def __init__(self, address: str, line: str, shape: tuple[int, ...], needed: str):
         super().__init__(
@@ -65,24 +65,24 @@ class BatchAxisError(NotImplementedError):
 
 
 class RuleResultError(TypeError):
-    """A rule returns what cannot be the relevance of the inputs of its site."""
+    """A rule returns arrays that do not fit the inputs of its site."""
 
-    def __init__(self, rule: object, address: str, line: str, needed: str, found: str):
+    def __init__(self, rule: object, address: str, line: str, needed: str, result: str):
         super().__init__(
             f"{rule} at {address!r} ({line})\n"
             f"must return an array for each input of the site, of shape {needed},\n"
-            f"and returned {found}.\n"
+            f"and returned {result}.\n"
             "Return one array, or a tuple with one for each of several inputs;\n"
             "`jnp.zeros_like(x)` for one that is to receive nothing."
         )
 
 
 class EditError(ValueError):
-    """An edit of `intervene` returns what cannot take the activation's place."""
+    """An edit of `intervene` returns something unlike the activation."""
 
-    def __init__(self, address: str, expected: str, found: str):
+    def __init__(self, address: str, expected: str, result: str):
         super().__init__(
             f"The edit at {address!r} must return an array like the activation it is\n"
-            f"given, {expected}, and returned {found}.\n"
+            f"given, {expected}, and returned {result}.\n"
             "Write for example `lambda activation: jnp.zeros_like(activation)`."
         )

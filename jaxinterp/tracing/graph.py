@@ -23,20 +23,20 @@ class Node:
     """An operation of the network: one or more equations with one role.
 
     Attributes:
-        address: module path and operation.
-        role: what it does, in algebraic terms.
-        flow: the program that it is part of.
-        equations: indices of its equations, in order.
+        address: the unique name of the node, module path and operation.
+        role: what the node does, in algebraic terms.
+        flow: the program that holds the node, and what in it depends on the input.
+        equations: the indices of the node's equations in the program, in order.
         kernel: for an affine map, the index of the contraction.
-        before: elementwise affine steps before the contraction.
-        after: affine steps after it.
-        inputs: the activations that it reads.
-        outputs: its results.
-        is_first: an affine map with no other between it and the input.
-        is_last: an affine map with no other between it and the output.
-        modules: addresses of modules whose output lies in this node.
-        names: what selectors may call it: its address and those of `modules`, each
-            also without the name of the model.
+        before: indices of the elementwise affine steps before the contraction.
+        after: indices of the affine steps after the contraction.
+        inputs: the activations that the node reads.
+        outputs: the values that the node computes.
+        is_first: whether it is an affine map with no other between it and the input.
+        is_last: whether it is an affine map with no other between it and the output.
+        modules: the addresses of modules whose output is computed inside this node.
+        names: what a selector may match: `address` and `modules`, each also without
+            the name of the model.
     """
 
     address: str
@@ -58,33 +58,33 @@ class Node:
 
     @property
     def members(self) -> tuple[Equation, ...]:
-        """Its equations."""
+        """The equations of the node."""
         return tuple(self.flow.program.equations[i] for i in self.equations)
 
     @property
     def primitives(self) -> frozenset[Primitive]:
-        """What its equations apply."""
+        """The primitives that the equations of the node apply."""
         return frozenset(equation.primitive for equation in self.members)
 
     @property
     def is_structural(self) -> bool:
-        """Whether it only moves entries about, or carries no derivative."""
+        """Whether the node only moves entries about, or carries no derivative."""
         carries = any(o.is_inexact for o in self.outputs)
         return not carries or self.role in (Role.INDEXING, Role.LOOP)
 
     @property
     def is_dead(self) -> bool:
-        """Whether nobody needs its results."""
+        """Whether nothing reads the results of the node."""
         return self.flow.dead.issuperset(self.equations)
 
     @property
     def line(self) -> str:
-        """Where the user wrote it: file, line and function."""
+        """Where the user wrote the operation: file, line and function."""
         return self.flow.program.equations[self.equations[-1]].line
 
     @property
     def weights(self) -> tuple[Value, ...]:
-        """What it reads beside `inputs`: nothing goes back there."""
+        """The values that the node reads beside `inputs`; no relevance goes to them."""
         own = {o for e in self.members for o in e.outputs}
         return tuple(
             dict.fromkeys(
@@ -97,21 +97,22 @@ class Node:
 
     @property
     def flops(self) -> int:
-        """Floating-point operations of one evaluation; a multiply-add counts as two."""
+        """Floating-point operations of one call; a multiply-add counts as two."""
         return sum(map(flops, self.members))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Site:
-    """A place whose activation can be read or replaced.
+    """An activation of the network that can be read or replaced.
 
     Attributes:
-        address: its unique name.
-        value: the value of the program that it stands for.
-        node: the node that computes it.
-        shape: shape of what `capture` returns: loops stack their steps in front.
-        length: number of steps of each `scan` around it.
-        names: what selectors may call it: its address, also without the name of the
+        address: the unique name of the site.
+        value: the value of the program that is the activation.
+        node: the node that computes the activation.
+        shape: the shape of the array that `capture` returns: the steps of loops are
+            stacked on its first axes.
+        length: the number of steps of each `scan` around the site, outer first.
+        names: what a selector may match: `address`, also without the name of the
             model.
     """
 
@@ -124,35 +125,35 @@ class Site:
 
     @property
     def role(self) -> Role:
-        """The role of the node that computes it."""
+        """The role of the node that computes the activation."""
         return self.node.role
 
     @property
     def primitives(self) -> frozenset[Primitive]:
-        """The primitives of the node that computes it."""
+        """The primitives of the node that computes the activation."""
         return self.node.primitives
 
     @property
     def is_first(self) -> bool:
-        """Whether it is computed by the first affine map."""
+        """Whether a first affine map computes the activation."""
         return self.node.is_first
 
     @property
     def is_last(self) -> bool:
-        """Whether it is computed by the last affine map."""
+        """Whether a last affine map computes the activation."""
         return self.node.is_last
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Graph:
-    """An immutable picture of a traced function.
+    """A traced function as nodes and sites; immutable.
 
     Attributes:
-        program: the equations.
+        program: the equations of the function.
         nodes: the operations that depend on the input, in network order.
-        sites: every address, in network order.
-        flows: for every program (bodies included) what depends on the input.
-        parameters: the leaves of `variables`, by the value that they are.
+        sites: the site at every address, in network order.
+        flows: for the program and every body of a loop, what depends on the input.
+        parameters: for each value that is a leaf of `variables`, the path of the leaf.
     """
 
     program: Program
@@ -173,22 +174,25 @@ class Graph:
         return {program: tuple(nodes) for program, nodes in groups.items()}
 
     def table(self) -> list[tuple[str, str, str, str, str]]:
-        """Returns address, role, output, FLOPs and parameters of what computes."""
-        seen: set[Value] = set()
+        """Returns address, role, output, FLOPs and parameters of each operation.
+
+        Nodes that only move entries about are left out.
+        """
+        counted: set[Value] = set()
         rows = []
         for node in self.nodes:
             if node.is_structural:
                 continue
-            leaves = _parameter_leaves(node, self.parameters) - seen
-            seen |= leaves
-            count = sum(int(np.prod(leaf.shape)) for leaf in leaves)
+            leaves = _parameter_leaves(node, self.parameters) - counted
+            counted |= leaves
+            n_parameters = sum(int(np.prod(leaf.shape)) for leaf in leaves)
             rows.append(
                 (
                     node.address,
                     str(node.role),
                     repr(node.outputs[0]),
                     f"{node.flops:,}",
-                    f"{count:,}" if count else "",
+                    f"{n_parameters:,}" if n_parameters else "",
                 )
             )
         return rows
@@ -196,10 +200,11 @@ class Graph:
     def __str__(self) -> str:
         head = ("address", "role", "output", "FLOPs", "parameters")
         rows = self.table()
-        hidden = sum(node.is_structural for node in self.nodes)
+        n_structural = sum(node.is_structural for node in self.nodes)
         total = sum(node.flops for node in self.nodes)
         lines = format_table(head, rows, right=(3, 4))
-        return f"{lines}\n{len(rows)} nodes and {hidden} of indexing, {total:,} FLOPs"
+        nodes = f"{len(rows)} nodes and {n_structural} of indexing"
+        return f"{lines}\n{nodes}, {total:,} FLOPs"
 
     __repr__ = __str__
 
@@ -209,12 +214,13 @@ class Graph:
 
 
 def _parameter_leaves(node: Node, parameters: Mapping[Value, str]) -> set[Value]:
-    found, todo = set(), list(node.weights)
+    """The leaves of `variables` from which the weights of a node are computed."""
+    leaves, todo = set(), list(node.weights)
     while todo:
         value = todo.pop()
         if value in parameters:
-            found.add(value)
+            leaves.add(value)
         at = node.flow.producer.get(value)
         if at is not None:
             todo += node.flow.program.equations[at].values
-    return found
+    return leaves

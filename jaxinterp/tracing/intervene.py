@@ -14,26 +14,27 @@ from jaxinterp.tracing.errors import EditError
 from jaxinterp.tracing.program.evaluate import Changes
 from jaxinterp.tracing.program.program import Value
 from jaxinterp.tracing.select import select
-from jaxinterp.tracing.selectors import Selector, as_selector
-from jaxinterp.types import ApplyFn
+from jaxinterp.tracing.selectors import as_selector
+from jaxinterp.types import ApplyFn, Inputs, Sites, Variables
 
 
 def intervene(
-    apply_fn: ApplyFn, edits: Mapping[Selector | str, Callable[[Any], Any]]
+    apply_fn: ApplyFn, edits: Mapping[Sites, Callable[[Any], Any]]
 ) -> ApplyFn:
     """Replaces activations while the model runs.
 
     Args:
-        apply_fn: the model.
-        edits: for each site, a function from its activation to what takes its place. It
-            may close over traced values. In a loop it is applied at every step.
+        apply_fn: the model, `apply_fn(variables, inputs, *args, **kwargs) -> outputs`.
+        edits: for each site (an address, a glob or a selector) a function from its
+            activation to the activation that replaces it. It may close over traced
+            values. In a loop it is applied at every step.
 
     Returns:
         A function like `apply_fn`. Later sites see the edited activation.
 
     Raises:
         AddressError: when called, if a site does not exist.
-        EditError: if an edit changes the shape or dtype.
+        EditError: when called, if an edit changes the shape or dtype.
         TypeError: if `edits` is no mapping from sites to functions.
 
     Example:
@@ -43,7 +44,8 @@ def intervene(
     """
     if not isinstance(edits, Mapping):
         raise TypeError(
-            f"`edits` maps sites to functions, and {reprlib.repr(edits)} was given.\n"
+            "`edits` maps sites to functions, and "
+            f"{reprlib.repr(edits)} is no mapping.\n"
             "Write for example `intervene(apply_fn, {'Block_0/add': jnp.zeros_like})`."
         )
     for selector, edit in edits.items():
@@ -56,7 +58,9 @@ def intervene(
             )
 
     @functools.wraps(apply_fn)
-    def intervened(variables: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+    def intervened(
+        variables: Variables, inputs: Inputs, *args: Any, **kwargs: Any
+    ) -> Any:
         traced = trace_call(apply_fn, variables, inputs, *args, **kwargs)
         by_value: dict[Value, Callable[[Any], Any]] = {}
         for selector, edit in edits.items():
@@ -78,8 +82,11 @@ def checked_edit(edit: Callable[[Any], Any], address: str) -> Callable[[Any], An
     """Returns an edit that raises if it changes the shape or dtype.
 
     Args:
-        edit: from an activation to what takes its place.
-        address: of the site, for the error.
+        edit: a function from an activation to the activation that replaces it.
+        address: the address of the site, for the error message.
+
+    Raises:
+        EditError: when called, if the shape or dtype changes.
     """
 
     def checked(activation: Any) -> Any:

@@ -1,40 +1,44 @@
-"""From a selector to the sites of a traced model that it means."""
+"""Which sites of a traced model a selector means."""
 
 from __future__ import annotations
 
 from jaxinterp.tracing.errors import AddressError, AmbiguousAddressError
 from jaxinterp.tracing.graph import Graph, Site
-from jaxinterp.tracing.selectors import Selector, as_selector
+from jaxinterp.tracing.selectors import as_selector
+from jaxinterp.types import Sites
 
 
-def select(graph: Graph, selector: Selector | str) -> dict[str, Site]:
+def select(graph: Graph, selector: Sites) -> dict[str, Site]:
     """Returns the sites that a selector means, in network order.
 
     Args:
         graph: a traced model.
         selector: an address, a glob or a selector.
 
+    Returns:
+        The sites, by address.
+
     Raises:
-        AddressError: if there is none; the message lists the nearest addresses.
+        AddressError: if no site matches; the message lists the nearest addresses.
 
     Example:
-        >>> graph = trace(lambda w, x: jnp.tanh(x), None, jnp.ones((1, 3)))
+        >>> graph = ji.trace(lambda w, x: jnp.tanh(x), None, jnp.ones((1, 3)))
         >>> list(select(graph, "t*"))
         ['tanh']
     """
-    chosen = as_selector(selector)
+    is_meant = as_selector(selector)
     sites = graph.sites
     if isinstance(selector, str):
         for address, site in sites.items():
             if selector in site.names:
                 return {address: site}
-    found = {address: site for address, site in sites.items() if chosen(site)}
-    if not found:
-        raise AddressError(chosen, sites)
-    return found
+    matches = {address: site for address, site in sites.items() if is_meant(site)}
+    if not matches:
+        raise AddressError(is_meant, sites)
+    return matches
 
 
-def select_one(graph: Graph, selector: Selector | str) -> Site:
+def select_one(graph: Graph, selector: Sites) -> Site:
     """Returns the one site that a selector means.
 
     Args:
@@ -45,7 +49,7 @@ def select_one(graph: Graph, selector: Selector | str) -> Site:
         AddressError: if nothing matches.
         AmbiguousAddressError: if several sites match.
     """
-    found = select(graph, selector)
-    if len(found) > 1:
-        raise AmbiguousAddressError(selector, found)
-    return next(iter(found.values()))
+    matches = select(graph, selector)
+    if len(matches) > 1:
+        raise AmbiguousAddressError(selector, matches)
+    return next(iter(matches.values()))

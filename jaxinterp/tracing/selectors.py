@@ -14,38 +14,39 @@ from typing import Any, Protocol, runtime_checkable
 from jax.extend.core import Primitive
 
 from jaxinterp.tracing.facts.roles import Role
+from jaxinterp.types import Sites
 
 
 @runtime_checkable
-class Place(Protocol):
-    """What a selector looks at: a node or a site of a graph."""
+class Selectable(Protocol):
+    """What a selector tests: a node or a site of a graph."""
 
     @property
     def address(self) -> str:
-        """Its unique name."""
+        """The unique name of the node or site."""
         ...
 
     @property
     def role(self) -> Role:
-        """What it does."""
+        """The role of the node that computes it."""
         ...
 
     @property
     def primitives(self) -> frozenset[Primitive]:
-        """The primitives of its equations."""
+        """The primitives that the equations of the node apply."""
         ...
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What it may be called."""
+        """The address and its abbreviations, all of which a glob may match."""
         ...
 
 
 class Selector:
-    """A test on places of a graph."""
+    """A test that says which nodes and sites of a graph are meant."""
 
-    def __call__(self, place: Any) -> bool:
-        """Returns whether a place is meant."""
+    def __call__(self, candidate: Any) -> bool:
+        """Returns whether a node or site is meant."""
         raise NotImplementedError
 
     def __and__(self, other: Selector | str) -> Selector:
@@ -60,15 +61,15 @@ class Selector:
 
 @dataclasses.dataclass(frozen=True)
 class At(Selector):
-    """Places one of whose names is a glob, or matches it."""
+    """Nodes and sites that have a name which matches a glob, or is the glob itself."""
 
     pattern: str
 
-    def __call__(self, place: Place) -> bool:
+    def __call__(self, candidate: Selectable) -> bool:
         """Returns whether a name matches."""
-        # As it is first: a name may hold what means something else in a glob, `[3x3]`.
-        return self.pattern in place.names or any(
-            fnmatch.fnmatchcase(name, self.pattern) for name in place.names
+        # The pattern itself comes first: in a name, `[3x3]` is no set of letters.
+        return self.pattern in candidate.names or any(
+            fnmatch.fnmatchcase(name, self.pattern) for name in candidate.names
         )
 
     def __str__(self) -> str:
@@ -79,9 +80,9 @@ class At(Selector):
 class First(Selector):
     """Affine maps with no other between them and the input."""
 
-    def __call__(self, place: Any) -> bool:
+    def __call__(self, candidate: Any) -> bool:
         """Returns whether no affine map comes before."""
-        return place.is_first
+        return candidate.is_first
 
     def __str__(self) -> str:
         return "first()"
@@ -91,9 +92,9 @@ class First(Selector):
 class Last(Selector):
     """Affine maps with no other between them and the output."""
 
-    def __call__(self, place: Any) -> bool:
+    def __call__(self, candidate: Any) -> bool:
         """Returns whether no affine map comes after."""
-        return place.is_last
+        return candidate.is_last
 
     def __str__(self) -> str:
         return "last()"
@@ -101,13 +102,13 @@ class Last(Selector):
 
 @dataclasses.dataclass(frozen=True)
 class OfRole(Selector):
-    """Places with one of some roles."""
+    """Nodes and sites whose role is one of several."""
 
     roles: tuple[Role, ...]
 
-    def __call__(self, place: Place) -> bool:
+    def __call__(self, candidate: Selectable) -> bool:
         """Returns whether the role is one of them."""
-        return place.role in self.roles
+        return candidate.role in self.roles
 
     def __str__(self) -> str:
         return f"of_role({', '.join(repr(str(role)) for role in self.roles)})"
@@ -115,13 +116,13 @@ class OfRole(Selector):
 
 @dataclasses.dataclass(frozen=True)
 class OfPrimitive(Selector):
-    """Places that apply one of some primitives."""
+    """Nodes and sites whose equations apply one of several primitives."""
 
     primitives: tuple[Primitive, ...]
 
-    def __call__(self, place: Place) -> bool:
+    def __call__(self, candidate: Selectable) -> bool:
         """Returns whether a primitive is applied there."""
-        return not place.primitives.isdisjoint(self.primitives)
+        return not candidate.primitives.isdisjoint(self.primitives)
 
     def __str__(self) -> str:
         return f"of_primitive({', '.join(p.name for p in self.primitives)})"
@@ -129,13 +130,13 @@ class OfPrimitive(Selector):
 
 @dataclasses.dataclass(frozen=True)
 class Where(Selector):
-    """Places that a function says yes to."""
+    """Nodes and sites for which a function returns true."""
 
     predicate: Callable[[Any], bool]
 
-    def __call__(self, place: Any) -> bool:
-        """Returns what the function says."""
-        return bool(self.predicate(place))
+    def __call__(self, candidate: Any) -> bool:
+        """Returns what the function returns."""
+        return bool(self.predicate(candidate))
 
     def __str__(self) -> str:
         return f"where({getattr(self.predicate, '__name__', self.predicate)})"
@@ -143,14 +144,14 @@ class Where(Selector):
 
 @dataclasses.dataclass(frozen=True)
 class And(Selector):
-    """Places that both selectors mean."""
+    """Nodes and sites that both selectors mean."""
 
     left: Selector
     right: Selector
 
-    def __call__(self, place: Any) -> bool:
+    def __call__(self, candidate: Any) -> bool:
         """Returns whether both mean it."""
-        return self.left(place) and self.right(place)
+        return self.left(candidate) and self.right(candidate)
 
     def __str__(self) -> str:
         return f"({self.left} & {self.right})"
@@ -158,14 +159,14 @@ class And(Selector):
 
 @dataclasses.dataclass(frozen=True)
 class Or(Selector):
-    """Places that either selector means."""
+    """Nodes and sites that either selector means."""
 
     left: Selector
     right: Selector
 
-    def __call__(self, place: Any) -> bool:
+    def __call__(self, candidate: Any) -> bool:
         """Returns whether either means it."""
-        return self.left(place) or self.right(place)
+        return self.left(candidate) or self.right(candidate)
 
     def __str__(self) -> str:
         return f"({self.left} | {self.right})"
@@ -173,26 +174,26 @@ class Or(Selector):
 
 @dataclasses.dataclass(frozen=True)
 class Not(Selector):
-    """Places that a selector does not mean."""
+    """Nodes and sites that a selector does not mean."""
 
     inner: Selector
 
-    def __call__(self, place: Any) -> bool:
+    def __call__(self, candidate: Any) -> bool:
         """Returns whether it is not meant."""
-        return not self.inner(place)
+        return not self.inner(candidate)
 
     def __str__(self) -> str:
         return f"~{self.inner}"
 
 
 def at(pattern: str) -> Selector:
-    """Selects by address.
+    """Selects nodes and sites by address.
 
-    If all modules lie in one, as those of a linen model do, that one's name may be left
-    out: `inception_4a` is `GoogLeNet/inception_4a`.
+    If all modules lie in one, as those of a linen model do, the name of that one may be
+    left out: `inception_4a` is `GoogLeNet/inception_4a`.
 
     Args:
-        pattern: a glob; `*` matches any characters, `/` included.
+        pattern: an address or a glob; `*` matches any characters, `/` included.
 
     Example:
         >>> at("Block_*/add")
@@ -204,8 +205,8 @@ def at(pattern: str) -> Selector:
 def first() -> Selector:
     """Selects the affine maps that no other affine map comes before.
 
-    The order is that of the data, not of definition: a network has several if its input
-    enters at several places.
+    The order is that of the data, not of definition: a network has several first maps
+    if several read its input.
 
     Example:
         >>> print(first() | at("stem"))
@@ -225,35 +226,35 @@ def last() -> Selector:
 
 
 def of_role(*roles: Role | str) -> Selector:
-    """Selects by role.
+    """Selects nodes and sites by role.
 
     Args:
-        *roles: members of `Role` or their values.
+        *roles: members of `Role`, or their values such as `"dense"`.
 
     Raises:
-        ValueError: if a role does not exist, or none is given.
+        ValueError: if a role does not exist, or there is no argument.
 
     Example:
         >>> print(of_role("convolution", "dense"))
         of_role('convolution', 'dense')
     """
-    known = ", ".join(repr(str(role)) for role in Role)
+    members = ", ".join(repr(str(role)) for role in Role)
     if not roles:
-        raise ValueError(f"of_role() needs at least one role. There are: {known}.")
+        raise ValueError(f"of_role() needs at least one role. There are: {members}.")
     for role in roles:
         if role not in set(Role):
-            raise ValueError(f"There is no role {role!r}. There are: {known}.")
+            raise ValueError(f"There is no role {role!r}. There are: {members}.")
     return OfRole(tuple(Role(role) for role in roles))
 
 
 def of_primitive(*primitives: Primitive) -> Selector:
-    """Selects by what is applied.
+    """Selects nodes and sites by the primitives of their equations.
 
     Args:
         *primitives: JAX primitives, from `jax.extend.core.primitives`.
 
     Raises:
-        TypeError: if something else than a primitive is given.
+        TypeError: if an argument is no primitive.
 
     Example:
         >>> from jax.extend.core.primitives import tanh_p
@@ -271,11 +272,11 @@ def of_primitive(*primitives: Primitive) -> Selector:
 
 
 def where(predicate: Callable[[Any], bool]) -> Selector:
-    """Selects by any test.
+    """Selects nodes by any test.
 
     Args:
-        predicate: a function of a node; its `address`, `role`, `inputs` and `outputs`
-            (with `shape` and `dtype`) tell what it is.
+        predicate: whether a node is meant, a function of the node; its `address`,
+            `role`, `inputs` and `outputs` (with `shape` and `dtype`) tell what it is.
 
     Example:
         >>> print(where(lambda node: node.outputs[0].shape[-1] > 64))
@@ -284,14 +285,14 @@ def where(predicate: Callable[[Any], bool]) -> Selector:
     return Where(predicate)
 
 
-def as_selector(selector: Selector | str) -> Selector:
+def as_selector(selector: Sites) -> Selector:
     """Returns a selector as it is, and a string as a glob on addresses.
 
     Args:
         selector: a selector or a glob.
 
     Raises:
-        TypeError: if it is neither.
+        TypeError: if the argument is neither.
 
     Example:
         >>> as_selector("*")
@@ -302,7 +303,7 @@ def as_selector(selector: Selector | str) -> Selector:
     if isinstance(selector, str):
         return At(selector)
     raise TypeError(
-        f"A site is an address or a selector, and {selector!r} was given.\n"
+        f"A site is an address or a selector, and {selector!r} is neither.\n"
         "Write a string such as 'Block_*/add', or at(), first(), last(), of_role(), "
         "of_primitive(), where()."
     )

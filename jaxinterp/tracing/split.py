@@ -6,19 +6,20 @@ import functools
 from typing import Any
 
 from jaxinterp.tracing.call import trace_call
+from jaxinterp.tracing.graph import Graph, Site
 from jaxinterp.tracing.intervene import checked_edit
 from jaxinterp.tracing.program.evaluate import Changes
 from jaxinterp.tracing.select import select_one
-from jaxinterp.tracing.selectors import Selector, as_selector
-from jaxinterp.types import ApplyFn
+from jaxinterp.tracing.selectors import as_selector
+from jaxinterp.types import ApplyFn, Inputs, Sites, Variables
 
 
-def split(apply_fn: ApplyFn, site: Selector | str) -> tuple[ApplyFn, ApplyFn]:
+def split(apply_fn: ApplyFn, site: Sites) -> tuple[ApplyFn, ApplyFn]:
     """Splits a model in two at a site.
 
     Args:
-        apply_fn: the model.
-        site: where; it must be one site.
+        apply_fn: the model, `apply_fn(variables, inputs, *args, **kwargs) -> outputs`.
+        site: where to split, an address or a selector of one site.
 
     Returns:
         `encode(variables, inputs) -> activation`, the model up to the site, and
@@ -40,28 +41,45 @@ def split(apply_fn: ApplyFn, site: Selector | str) -> tuple[ApplyFn, ApplyFn]:
     as_selector(site)
 
     @functools.wraps(apply_fn)
-    def encode(variables: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+    def encode(variables: Variables, inputs: Inputs, *args: Any, **kwargs: Any) -> Any:
         traced = trace_call(apply_fn, variables, inputs, *args, **kwargs)
         value = select_one(traced.graph, site).value
-        _, values = traced.run(Changes(wanted=frozenset({value})))
+        _, values = traced.run(Changes(captures=frozenset({value})))
         return values[value]
 
     @functools.wraps(apply_fn)
     def decode(
-        variables: Any, activation: Any, inputs: Any, *args: Any, **kwargs: Any
+        variables: Variables,
+        activation: Any,
+        inputs: Inputs,
+        *args: Any,
+        **kwargs: Any,
     ) -> Any:
         traced = trace_call(apply_fn, variables, inputs, *args, **kwargs)
-        found = select_one(traced.graph, site)
-        if found.node.flow.program is not traced.graph.program:
-            raise ValueError(
-                f"{found.address!r} ({found.node.line})\nis inside a loop or branch "
-                "and has no single value that the model could start from.\n"
-                "Take a site outside of it; or use `intervene`, whose edit is applied "
-                "at every step, or\n`gradient` or `lrp` with `at`, which give one "
-                "attribution for each step."
-            )
-        edit = checked_edit(lambda _: activation, found.address)
-        outputs, _ = traced.run(Changes(edits={found.value: edit}))
+        place = select_one(traced.graph, site)
+        check_can_start(traced.graph, place)
+        edit = checked_edit(lambda _: activation, place.address)
+        outputs, _ = traced.run(Changes(edits={place.value: edit}))
         return outputs
 
     return encode, decode
+
+
+def check_can_start(graph: Graph, site: Site) -> None:
+    """Raises if a model cannot start from the activation at a site.
+
+    Args:
+        graph: the traced model.
+        site: one of its sites.
+
+    Raises:
+        ValueError: if the site is in a loop or branch, where it has several values.
+    """
+    if site.node.flow.program is not graph.program:
+        raise ValueError(
+            f"{site.address!r} ({site.node.line})\nis inside a loop or branch "
+            "and has no single value that the model could start from.\n"
+            "Take a site outside of it; or use `intervene`, whose edit is applied "
+            "at every step, or\n`gradient` or `lrp` with `at`, which give one "
+            "attribution for each step."
+        )

@@ -1,9 +1,9 @@
-"""`with_rules`: the same values, another backward pass.
+"""`with_rules`: a model with the same values and another backward pass.
 
 Every node that has a rule becomes one `jax.custom_vjp`, whose backward pass is the
-rule; everything else runs as the user wrote it. Going backward therefore is `jax.vjp`,
-and loops, rematerialization, `vmap`, sharding and higher derivatives work because JAX
-does them.
+rule; everything else runs as the user wrote it. The backward pass is therefore
+`jax.vjp`, and loops, rematerialization, `vmap`, sharding and higher derivatives work
+because JAX does them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from jaxinterp.tracing.graph import Graph, Node
 from jaxinterp.tracing.layer.layer import Layer, is_pooling, received_by
 from jaxinterp.tracing.program.evaluate import Changes, Replacement
 from jaxinterp.tracing.program.program import Program, Value
-from jaxinterp.types import ApplyFn
+from jaxinterp.types import ApplyFn, Inputs, Variables
 
 
 @runtime_checkable
@@ -38,20 +38,25 @@ class Resolvable(Protocol):
     """What `with_rules` needs of a composite."""
 
     def resolve(self, graph: Graph) -> Mapping[Node, BackwardRule | None]:
-        """Returns the rule of every node; `None` leaves its own derivative."""
+        """Returns the rule of every node; with `None` it keeps its own derivative."""
         ...
 
 
 class Meter(Value):
-    """An extra input of a node, whose cotangent is what a gauge reads off its rule."""
+    """An extra input of a node, whose cotangent is a measurement of the node's rule.
 
-    __slots__ = ("home",)
+    Attributes:
+        program: the program of the node, or the body of the loop that it is in.
+    """
 
-    def __init__(self, home: Program, shape: tuple[int, ...], dtype: Any):
+    __slots__ = ("program",)
+
+    def __init__(self, program: Program, shape: tuple[int, ...], dtype: Any):
         super().__init__(jax.ShapeDtypeStruct(shape, dtype))
-        self.home = home
+        self.program = program
 
 
+# (rule, layer, relevance of the output, relevance of each input) -> a measurement.
 Gauge = Callable[[Any, Layer, Any, tuple[Any, ...]], Any]
 
 
@@ -65,15 +70,16 @@ def with_rules(apply_fn: ApplyFn, composite: Resolvable) -> ApplyFn:
     alone.
 
     Args:
-        apply_fn: the model.
-        composite: which site gets which rule.
+        apply_fn: the model, `apply_fn(variables, inputs, *args, **kwargs) -> outputs`.
+        composite: which site gets which rule, such as `rules.epsilon_plus()`.
 
     Returns:
         A function like `apply_fn`.
 
     Raises:
-        TypeError: if `composite` is none; when called, if a rule does not return one
-            array for each input of its site.
+        CompositeError: if `composite` is something else than a composite.
+        RuleResultError: in the backward pass, if a rule does not return one array for
+            each input of its site.
 
     Example:
         >>> from jaxinterp import rules
@@ -87,7 +93,7 @@ def with_rules(apply_fn: ApplyFn, composite: Resolvable) -> ApplyFn:
         raise CompositeError(composite, call)
 
     @functools.wraps(apply_fn)
-    def ruled(variables: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+    def ruled(variables: Variables, inputs: Inputs, *args: Any, **kwargs: Any) -> Any:
         traced = trace_call(apply_fn, variables, inputs, *args, **kwargs)
         outputs, _ = traced.run(rule_changes(composite.resolve(traced.graph)))
         return outputs
@@ -103,18 +109,20 @@ def rule_changes(
     """Returns the changes that give every node its rule.
 
     Args:
-        rules: the rule of each node; those with `None` run as they are, but for max
-            pooling, whose derivative has a faster form.
-        meters: for the nodes to be measured, where the measurement goes.
-        gauge: what to measure, from the rule, the layer, and relevance out and in.
+        rules: the rule of each node. Nodes with `None` run as they are; only max
+            pooling gets its derivative in a faster form.
+        meters: for each node to be measured, the input whose cotangent is to be the
+            measurement.
+        gauge: what to measure: a function of the rule, the layer, the relevance of the
+            output and the relevance of each input.
     """
     meters = meters or {}
     replaced: dict[tuple[Program, int], Replacement] = {}
     skipped: set[tuple[Program, int]] = set()
-    chosen = {node for node, rule in rules.items() if rule is not None} | set(meters)
+    ruled = {node for node, rule in rules.items() if rule is not None} | set(meters)
     for node, rule in rules.items():
-        is_faster = is_pooling(node) and not _has_derivative_of_its_own(node, chosen)
-        if node not in chosen and not is_faster:
+        is_faster = is_pooling(node) and not _has_derivative_of_its_own(node, ruled)
+        if node not in ruled and not is_faster:
             continue
         program = node.flow.program
         replaced[(program, node.equations[-1])] = _replacement(
@@ -124,8 +132,8 @@ def rule_changes(
     return Changes(replaced=replaced, skipped=frozenset(skipped))
 
 
-def _has_derivative_of_its_own(node: Node, chosen: set[Node]) -> bool:
-    """Whether the user gave a call around a node a derivative that nobody replaces."""
+def _has_derivative_of_its_own(node: Node, ruled: set[Node]) -> bool:
+    """Whether a node is in a call with a custom derivative that no rule replaces."""
     program, at = node.flow.program, node.equations[-1]
     return any(
         call.start <= at < call.stop
@@ -133,7 +141,7 @@ def _has_derivative_of_its_own(node: Node, chosen: set[Node]) -> bool:
         and not any(
             other.flow.program is program
             and call.start <= other.equations[-1] < call.stop
-            for other in chosen
+            for other in ruled
         )
         for call in program.calls
     )
@@ -142,20 +150,20 @@ def _has_derivative_of_its_own(node: Node, chosen: set[Node]) -> bool:
 def _replacement(
     node: Node, rule: BackwardRule | None, meter: Meter | None, gauge: Gauge | None
 ) -> Replacement:
-    # Flat, because JAX's own calls to come take no pytree that lacks a cotangent.
+    # A flat list, because newer calls of JAX accept no pytree that lacks a cotangent.
     weights = tuple(v for v in node.weights if v not in node.flow.program.constants)
-    count = len(node.inputs)
+    n_inputs = len(node.inputs)
 
     def parts(args: tuple[Any, ...]) -> tuple[tuple[Any, ...], dict[Value, Any]]:
-        constants = args[count : count + len(weights)]
-        return args[:count], dict(zip(weights, constants, strict=True))
+        constants = args[n_inputs : n_inputs + len(weights)]
+        return args[:n_inputs], dict(zip(weights, constants, strict=True))
 
     def compute(*args: Any) -> Any:
-        inputs, known = parts(args)
-        return Layer(node, inputs, known, None)(*inputs)
+        inputs, constants = parts(args)
+        return Layer(node, inputs, constants, None)(*inputs)
 
     def forward(*args: Any) -> Any:
-        # Not `site`: the derivative of an explanation is that of the function itself.
+        # Not `site`: an explanation is differentiated by the function's own derivative.
         output = compute(*args)
         return output, (args, output)
 
@@ -184,10 +192,10 @@ def apply_rule(
     """Returns what each input of a site receives, in the dtype of that input.
 
     Args:
-        rule: the site's rule, or `None` for its derivative.
+        rule: the rule of the site, or `None` for its derivative.
         layer: the site in this pass.
-        relevance: what reaches its output.
+        relevance: the relevance that reaches the output of the site.
     """
-    if rule is None or layer.output.size == 0:  # nothing to share in an empty batch
+    if rule is None or layer.output.size == 0:  # an empty batch has nothing to share
         return layer.pull_back(relevance)
     return received_by(rule, layer, rule(layer, relevance))

@@ -111,7 +111,7 @@ LARGE = {
 }
 # Adapters are about networks of the same names in other libraries.
 TEXTS = (
-    *sorted(set((ROOT / "jaxinterp/models").glob("*.py")) - {ROOT / ADAPTERS}),
+    *sorted(set((ROOT / "jaxinterp/models").glob("**/*.py")) - {ROOT / ADAPTERS}),
     ROOT / "docs/api/models.md",
 )
 

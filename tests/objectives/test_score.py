@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxinterp import attribution, rules
+from jaxinterp import attribution, metrics, rules
 from jaxinterp.objectives import (
     contrastive,
     log_probability,
@@ -231,7 +231,7 @@ def test_there_is_no_total_of_a_scalar():
         attribution.lrp,
         attribution.deep_taylor,
         attribution.integrated_gradients,
-        attribution.convergence_delta,
+        metrics.convergence_delta,
     ],
 )
 def test_a_score_is_a_function(make, unchecked):

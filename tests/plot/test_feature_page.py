@@ -1,4 +1,4 @@
-"""Pages of a browser: all pictures are in them, at their units, as they are."""
+"""Pages of HTML: every image is in them, at its unit, as it is."""
 
 import base64
 import io
@@ -17,26 +17,26 @@ EXAMPLES = RNG.uniform(size=(3, 5, 4, 4, 3))
 
 
 class Page(HTMLParser):
-    """The names of the units, and the pictures of each."""
+    """The names of the units, and the images of each."""
 
     def __init__(self, text):
         super().__init__()
-        self.units, self.pictures, self.open = [], [], []
+        self.units, self.images, self.open = [], [], []
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
-        found = dict(attributes)
+        values = dict(attributes)
         if tag == "figure":
-            self.units.append(found["title"])
-            self.pictures.append([])
+            self.units.append(values["title"])
+            self.images.append([])
         if tag == "img":
             kind, data = re.fullmatch(
-                r"data:image/(\w+);base64,(.*)", found["src"]
+                r"data:image/(\w+);base64,(.*)", values["src"]
             ).groups()
-            picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
-            self.pictures[-1].append((found["class"], kind, picture / 255))
-        if tag == "div" and "nan" in found.get("class", ""):
-            self.pictures[-1].append((found["class"], "nan", None))
+            pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
+            self.images[-1].append((values["class"], kind, pixels / 255))
+        if tag == "div" and "nan" in values.get("class", ""):
+            self.images[-1].append((values["class"], "nan", None))
         if tag not in ("img", "input", "meta"):
             self.open.append(tag)
 
@@ -44,23 +44,23 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_each_unit_has_its_picture_and_its_examples():
+def test_each_unit_has_its_image_and_its_examples():
     names = ["a:0", "$side \N{GREEK SMALL LETTER ALPHA}", "<b> & 'c' \""]
     page = Page(feature_page(IMAGES, EXAMPLES, names=names, quality=None))
     assert page.units == names
     assert page.open == []
-    for i, pictures in enumerate(page.pictures):
-        assert [kind for kind, *_ in pictures] == ["unit"] + 5 * ["example"]
-        np.testing.assert_allclose(pictures[0][2], IMAGES[i], atol=0.5 / 255)
-        for (*_, found), expected in zip(pictures[1:], EXAMPLES[i], strict=True):
-            np.testing.assert_allclose(found, expected, atol=0.5 / 255)
+    for i, group in enumerate(page.images):
+        assert [kind for kind, *_ in group] == ["unit"] + 5 * ["example"]
+        np.testing.assert_allclose(group[0][2], IMAGES[i], atol=0.5 / 255)
+        for (*_, pixels), expected in zip(group[1:], EXAMPLES[i], strict=True):
+            np.testing.assert_allclose(pixels, expected, atol=0.5 / 255)
 
 
 def test_jpeg_is_close_and_smaller():
     smooth = np.linspace(0, 1, 64)[None, :, None, None] * np.ones((1, 64, 64, 3))
-    ((_, kind, found),) = Page(feature_page(smooth, names=["a"])).pictures[0]
+    ((_, kind, pixels),) = Page(feature_page(smooth, names=["a"])).images[0]
     assert kind == "jpeg"
-    assert np.abs(found - smooth[0]).max() < 0.02
+    assert np.abs(pixels - smooth[0]).max() < 0.02
     noise = RNG.uniform(size=(1, 64, 64, 3))
     small, large = (
         feature_page(noise, names=["a"], quality=quality) for quality in (50, None)
@@ -68,24 +68,24 @@ def test_jpeg_is_close_and_smaller():
     assert len(small) < len(large) / 2
 
 
-def test_a_picture_of_one_channel_and_one_that_is_nan():
+def test_an_image_of_one_channel_and_one_that_is_nan():
     images = RNG.uniform(size=(2, 4, 4, 1))
     images[1, 0, 0, 0] = np.nan
     page = Page(feature_page(images, names=["a", "b"], quality=None))
-    np.testing.assert_allclose(page.pictures[0][0][2], images[0, ..., 0], atol=0.002)
+    np.testing.assert_allclose(page.images[0][0][2], images[0, ..., 0], atol=0.002)
     assert page.units == ["a", "b"]
-    assert page.pictures[1] == [("unit nan", "nan", None)]
+    assert page.images[1] == [("unit nan", "nan", None)]
     examples = np.full((2, 1, 4, 4, 1), np.nan)
     page = Page(feature_page(images, examples, names=["a", "b"]))
-    for pictures in page.pictures:
-        assert pictures[-1] == ("example nan", "nan", None)
+    for group in page.images:
+        assert group[-1] == ("example nan", "nan", None)
 
 
 def test_neighboring_colors_are_not_mixed():
     image = np.zeros((1, 8, 8, 3))
     image[0, :, ::2, 0] = image[0, :, 1::2, 2] = 1
-    ((*_, found),) = Page(feature_page(image, names=["a"])).pictures[0]
-    np.testing.assert_allclose(found, image[0], atol=0.05)
+    ((*_, pixels),) = Page(feature_page(image, names=["a"])).images[0]
+    np.testing.assert_allclose(pixels, image[0], atol=0.05)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_neighboring_colors_are_not_mixed():
         (128, 42, 128, "--unit: auto; --example: auto"),
     ],
 )
-def test_small_pictures_are_enlarged_pixel_by_pixel(height, example, side, expected):
+def test_small_images_are_enlarged_pixel_by_pixel(height, example, side, expected):
     images = np.zeros((1, height, height, 3))
     examples = np.zeros((1, 9, example, example, 3))
     page = feature_page(images, examples, names=["a"], side=side)
@@ -120,21 +120,31 @@ def test_the_page_needs_nothing_else():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"names": "ab"}, "3 pictures and 2 names"),
-        ({"names": None}, "3 pictures and None"),
+        ({"names": "ab"}, "3 images and 2 names"),
+        ({"names": None}, "3 images and None"),
         ({"names": range(3)}, r"one is 0\. Write `names=\[str"),
         ({"title": 3}, "`title` is a text, and is 3"),
-        ({"examples": EXAMPLES[:2]}, "3 pictures, and examples of 2 units"),
-        ({"examples": EXAMPLES[:, :0]}, r"`examples` holds no picture; .* \(3, 0, 4"),
-        ({"images": IMAGES[0]}, r"`images` must be pictures \(units, height"),
+        ({"examples": EXAMPLES[:2]}, "3 images, and examples of 2 units"),
+        ({"examples": EXAMPLES[:, :0]}, r"`examples` holds no image; .* \(3, 0, 4"),
+        ({"images": IMAGES[0]}, r"`images` must be images \(units, height"),
         ({"images": 2 * IMAGES}, r"must be in \[0, 1\]"),
-        ({"examples": IMAGES}, r"`examples` must be pictures \(units, k, height"),
+        ({"examples": IMAGES}, r"`examples` must be images \(units, k, height"),
         ({"quality": 100}, "up to 95, and is 100"),
         ({"quality": 0}, "`quality` must be an integer of at least 1"),
         ({"side": 0}, "`side` must be an integer of at least 1"),
     ],
 )
 def test_what_cannot_be_shown(change, message):
-    given = {"images": IMAGES, "examples": EXAMPLES, "names": "abc"} | change
+    arguments = {"images": IMAGES, "examples": EXAMPLES, "names": "abc"} | change
     with pytest.raises(ValueError, match=message):
-        feature_page(**given)
+        feature_page(**arguments)
+
+
+def test_names_may_be_in_an_array_and_images_transparent():
+    images = RNG.random((2, 4, 4, 4))
+    names = ["most", "least"]
+    page = feature_page(images, names=np.array(names, object), quality=None)
+    assert page == feature_page(images, names=names, quality=None)
+    first = Page(page).images[0][0][2]
+    expected = images[0, ..., 3:] * images[0, ..., :3] + (1 - images[0, ..., 3:])
+    np.testing.assert_allclose(first, expected, atol=0.51 / 255)

@@ -24,8 +24,8 @@ def test_inputs_are_in_rows_and_methods_in_columns() -> None:
     assert [a.get_ylabel() for a in axes[:, 0]] == ["a", "b"]
     for column, name in enumerate(MAPS, start=1):
         for row in range(2):
-            drawn = axes[row, column].images[0].get_array()
-            np.testing.assert_allclose(drawn, heatmap(MAPS[name])[row], atol=1e-12)
+            pixels = axes[row, column].images[0].get_array()
+            np.testing.assert_allclose(pixels, heatmap(MAPS[name])[row], atol=1e-12)
 
 
 def test_pixels_are_not_interpolated() -> None:
@@ -34,17 +34,17 @@ def test_pixels_are_not_interpolated() -> None:
 
 
 def test_inputs_run_from_black_to_white() -> None:
-    drawn = np.stack([a[0].images[0].get_array() for a in grid(gallery(INPUTS, MAPS))])
-    assert drawn.min() == pytest.approx(0.0)
-    assert drawn.max() == pytest.approx(1.0)
+    pixels = np.stack([a[0].images[0].get_array() for a in grid(gallery(INPUTS, MAPS))])
+    assert pixels.min() == pytest.approx(0.0)
+    assert pixels.max() == pytest.approx(1.0)
 
 
 def test_color_images_keep_their_colors() -> None:
     inputs = RNG.uniform(size=(1, 4, 4, 3)) * 255
     figure = gallery(inputs, {"one": RNG.normal(size=(1, 4, 4, 3))})
     low, high = inputs.min(), inputs.max()
-    drawn = figure.axes[0].images[0].get_array()
-    np.testing.assert_allclose(drawn, (inputs[0] - low) / (high - low), atol=1e-12)
+    pixels = figure.axes[0].images[0].get_array()
+    np.testing.assert_allclose(pixels, (inputs[0] - low) / (high - low), atol=1e-12)
 
 
 def test_a_figure_can_be_saved(tmp_path: Path) -> None:
@@ -62,10 +62,10 @@ def test_a_figure_can_be_saved(tmp_path: Path) -> None:
         (INPUTS, {}, None, "`attributions` is empty"),
         (INPUTS, {"one": np.ones((3, 6, 8, 1))}, None, "attributions of 'one'"),
         (INPUTS, {"one": np.ones((2, 8, 6, 1))}, None, "2 images of 6 x 8 pixels"),
-        (INPUTS, MAPS, ["a"], "1 labels were given for 2 inputs"),
+        (INPUTS, MAPS, ["a"], "2 inputs and 1 labels"),
     ],
 )
-def test_what_cannot_be_drawn_is_an_error(inputs, maps, labels, message) -> None:
+def test_what_cannot_be_pixels_is_an_error(inputs, maps, labels, message) -> None:
     with pytest.raises(ValueError, match=message):
         gallery(inputs, maps, labels=labels)
 

@@ -1,4 +1,4 @@
-"""Animated pictures, read back."""
+"""Animated images, read back."""
 
 import numpy as np
 import pytest
@@ -15,15 +15,15 @@ def frames(path):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_each_picture_is_a_frame(tmp_path, channels):
+def test_each_image_is_a_frame(tmp_path, channels):
     images = RNG.integers(0, 2, (4, 5, 6, channels)) * 1.0  # few colors, kept exactly
     save_gif(tmp_path / "a.gif", images, seconds=0.25, enlarge=2)
-    found = frames(tmp_path / "a.gif")
-    assert len(found) == 4
-    for frame, image in zip(found, images, strict=True):
-        wanted = np.broadcast_to(255 * image, (5, 6, 3))
-        np.testing.assert_array_equal(frame[::2, ::2], wanted)
-        np.testing.assert_array_equal(frame[1::2, 1::2], wanted)
+    repeated = frames(tmp_path / "a.gif")
+    assert len(repeated) == 4
+    for frame, image in zip(repeated, images, strict=True):
+        expected = np.broadcast_to(255 * image, (5, 6, 3))
+        np.testing.assert_array_equal(frame[::2, ::2], expected)
+        np.testing.assert_array_equal(frame[1::2, 1::2], expected)
     with Image.open(tmp_path / "a.gif") as image:
         assert (image.info["duration"], image.info["loop"]) == (250, 0)
 

@@ -1,4 +1,4 @@
-"""Pictures written to files, read back."""
+"""Images written to files, read back."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,38 +16,40 @@ def read(path):
 
 
 @pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB"), (4, "RGBA")])
-def test_a_file_has_the_levels_of_the_picture(tmp_path, channels, mode):
+def test_a_file_has_the_levels_of_the_image(tmp_path, channels, mode):
     levels = RNG.integers(0, 256, (3, 5, 6, channels))
     # Half a level less is rounded up, and more than half a level is not.
     images = (levels + RNG.uniform(-0.49, 0.49, levels.shape)).clip(0, 255) / 255
     paths = save_images(tmp_path / "new" / "folder", images)
     assert [path.name for path in paths] == ["0.png", "1.png", "2.png"]
-    for path, picture in zip(paths, levels, strict=True):
-        found_mode, found = read(path)
-        assert found_mode == mode
-        np.testing.assert_array_equal(found.reshape(picture.shape), picture)
+    for path, image in zip(paths, levels, strict=True):
+        file_mode, pixels = read(path)
+        assert file_mode == mode
+        np.testing.assert_array_equal(pixels.reshape(image.shape), image)
 
 
 @pytest.mark.parametrize("format", ["png", "tif", "TIFF", "webp", "bmp", "jpg", "JPEG"])
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_every_format_takes_every_picture(tmp_path, format, channels):
+def test_every_format_takes_every_image(tmp_path, format, channels):
     levels = RNG.integers(0, 256, (1, 9, 8, channels))
     levels[..., 3:] = levels[..., 3:] // 255 * 255  # either opaque or not at all
     (path,) = save_images(tmp_path, levels / 255, format=format)
     assert path.name == f"0.{format}"
     with Image.open(path) as image:
-        wanted = levels[0].repeat(3, axis=-1) if channels == 1 else levels[0]
+        expected = levels[0].repeat(3, axis=-1) if channels == 1 else levels[0]
         has_opacity = format.lower() in ("png", "tif", "tiff", "webp")
         if channels == 4 and not has_opacity:
-            wanted = np.where(wanted[..., 3:], wanted[..., :3], 255)
-        found = np.asarray(image.convert("RGBA" if wanted.shape[-1] == 4 else "RGB"))
+            expected = np.where(expected[..., 3:], expected[..., :3], 255)
+        pixels = np.asarray(image.convert("RGBA" if expected.shape[-1] == 4 else "RGB"))
     if format.lower() in ("jpg", "jpeg"):
-        assert abs(found - 1.0 * wanted).mean() < 12  # of noise, and of 64 on average
+        assert (
+            abs(pixels - 1.0 * expected).mean() < 12
+        )  # of noise, and of 64 on average
     else:
-        np.testing.assert_array_equal(found, wanted)
+        np.testing.assert_array_equal(pixels, expected)
 
 
-def test_a_picture_that_does_not_fit_leaves_the_file_that_was_there(tmp_path):
+def test_an_image_that_does_not_fit_leaves_the_file_that_was_there(tmp_path):
     (path,) = save_images(tmp_path, np.zeros((1, 4, 4, 3)), format="webp")
     before = path.read_bytes()
     with pytest.raises(ValueError, match="limit of 16383"):
@@ -60,9 +62,9 @@ def test_names_and_formats(tmp_path):
     names = np.array(["inception_4a 476", "b"])
     paths = save_images(str(tmp_path), images, names=names, format="jpg")
     assert [path.name for path in paths] == ["inception_4a 476.jpg", "b.jpg"]
-    mode, found = read(paths[0])
+    mode, pixels = read(paths[0])
     assert mode == "RGB"
-    assert abs(found - 191.0).max() <= 2  # half of gray, half of white
+    assert abs(pixels - 191.0).max() <= 2  # half of gray, half of white
     save_images(tmp_path, images[:1, ..., :3] * 0, names=["b"], format="jpg")
     assert read(paths[1])[1].max() <= 2  # replaced
     assert save_images(tmp_path, np.zeros((11, 2, 2, 3)))[3].name == "03.png"
@@ -72,10 +74,10 @@ def test_names_and_formats(tmp_path):
     ("images", "options", "message"),
     [
         (np.zeros((4, 4, 3)), {}, r"has shape \(4, 4, 3\)"),
-        (np.zeros((0, 4, 4, 3)), {}, "holds no picture"),
+        (np.zeros((0, 4, 4, 3)), {}, "holds no image"),
         (np.full((1, 4, 4, 3), 2.0), {}, r"in \[0, 2\]"),
-        (np.full((1, 4, 4, 3), np.nan), {}, "picture 0 is NaN"),
-        (np.zeros((2, 4, 4, 3)), {"names": ["a"]}, "2 pictures and 1 names"),
+        (np.full((1, 4, 4, 3), np.nan), {}, "image 0 holds NaN"),
+        (np.zeros((2, 4, 4, 3)), {"names": ["a"]}, "2 images and 1 names"),
         (np.zeros((2, 4, 4, 3)), {"names": ["a", "a"]}, "have the name 'a'"),
         (np.zeros((1, 4, 4, 3)), {"names": ["a/b"]}, "and one is 'a/b'"),
         (np.zeros((1, 4, 4, 3)), {"names": [".."]}, r"and one is '\.\.'"),

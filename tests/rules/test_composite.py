@@ -118,8 +118,8 @@ def test_a_composite_may_be_changed_without_changing_values():
         ([("*", "epsilon")], "ends in a rule, and 'epsilon' is none"),
         ([Epsilon()], r"is a pair \(selector, rule\), not Epsilon"),
         ([("*", Epsilon(), 1)], "is a pair"),
-        ([(3, Epsilon())], "address or a selector, and 3 was given"),
-        ([(None, Epsilon())], "address or a selector, and None was given"),
+        ([(3, Epsilon())], "address or a selector, and 3 is neither"),
+        ([(None, Epsilon())], "address or a selector, and None is neither"),
     ],
 )
 def test_lines_are_pairs_of_selector_and_rule(lines, message, unchecked):

@@ -242,7 +242,7 @@ def test_other_sites_are_refused(rule, needs):
 
 
 def test_hyperparameters_are_checked(unchecked):
-    with pytest.raises(ValueError, match="'l2' or 'average', and was 'mean'"):
+    with pytest.raises(ValueError, match="'l2' or 'average', and is 'mean'"):
         rules.SmoothMaxPool("mean")  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="`epsilon` must be positive, and is 0"):
         rules.SmoothMaxPool(epsilon=0.0)

@@ -54,7 +54,7 @@ def test_epsilon_must_be_a_number_of_at_least_zero(epsilon, unchecked):
 
 
 def test_options_that_exclude_each_other():
-    with pytest.raises(ValueError, match=r"`only_zeros` leaves[^\0]*Give one of them"):
+    with pytest.raises(ValueError, match=r"`only_zeros` changes[^\0]*Give one of them"):
         Stabilizer(1.0, clip=True, only_zeros=True)
 
 
@@ -63,7 +63,7 @@ def test_options_that_exclude_each_other():
     [rules.Epsilon, rules.Norm, rules.Flat, rules.Uniform, rules.WSquare, rules.ZPlus],
 )
 def test_every_rule_checks_its_stabilizer(rule, unchecked):
-    with pytest.raises(TypeError, match=r"number or a Stabilizer, and 'x' was given"):
+    with pytest.raises(TypeError, match=r"number or a Stabilizer, and 'x' is neither"):
         rule(epsilon="x")
     with pytest.raises(ValueError, match="at least 0, and is -1"):
         rule(epsilon=-1.0)

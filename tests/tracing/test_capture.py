@@ -47,7 +47,7 @@ def test_every_architecture_has_unique_sites_of_the_shape_they_say(entry: Archit
     apply_fn, variables = entry.build()
     traced = trace_call(apply_fn, variables, entry.inputs())
     sites = traced.graph.sites
-    wanted = Changes(wanted=frozenset(site.value for site in sites.values()))
+    wanted = Changes(captures=frozenset(site.value for site in sites.values()))
 
     def run():
         outputs, found = traced.run(wanted)

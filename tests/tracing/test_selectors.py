@@ -84,7 +84,7 @@ def test_unknown_roles_and_other_things_are_errors():
 def test_what_is_no_selector_is_an_error_that_says_what_to_write():
     with pytest.raises(TypeError, match=r"was given 'tanh'\.\n.*import tanh_p"):
         of_primitive("tanh")
-    with pytest.raises(TypeError, match=r"and 3 was given\.\n.*at\(\), first\(\)"):
+    with pytest.raises(TypeError, match=r"and 3 is neither\.\n.*at\(\), first\(\)"):
         as_selector(3)
     with pytest.raises(TypeError, match="A site is an address"):
         at("a") & jnp.zeros(3)

@@ -9,17 +9,26 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from jaxinterp.attribution.backward import attribution_by_backward
-from jaxinterp.attribution.contract import At, Attribution
+from jaxinterp.attribution.contract import Attribution
+from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.score import Score, logit
-from jaxinterp.types import ApplyFn
+from jaxinterp.types import ApplyFn, Sites
 
 
-def gradient(apply_fn: ApplyFn, *, score: Score = logit, at: At = None) -> Attribution:
+def gradient(
+    apply_fn: ApplyFn,
+    *,
+    score: Score | Objective | str = logit,
+    at: Sites | None = None,
+) -> Attribution:
     r"""Attributes by the gradient of the score: $a = \nabla f(x)$.
+
+    Cost: one backward pass.
 
     Args:
         apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
-        score: which number per example is explained.
+        score: which number per example is explained: a score of the outputs, or an
+            objective (`channel("Conv_1", 3)`, or `"Conv_1:3"`), which needs no target.
         at: a site, whose activation is explained instead of the inputs. For a glob or a
             selector a dict from address to attribution is returned.
 
@@ -38,15 +47,21 @@ def gradient(apply_fn: ApplyFn, *, score: Score = logit, at: At = None) -> Attri
     return attribution_by_backward(apply_fn, score=score, at=at)
 
 
-def saliency(apply_fn: ApplyFn, *, score: Score = logit, at: At = None) -> Attribution:
+def saliency(
+    apply_fn: ApplyFn,
+    *,
+    score: Score | Objective | str = logit,
+    at: Sites | None = None,
+) -> Attribution:
     r"""Attributes by the size of the gradient: $a = |\nabla f(x)|$.
 
     Channels are kept: for a map of one value per pixel take their maximum, as in the
-    paper.
+    paper. Cost: one backward pass.
 
     Args:
         apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
-        score: which number per example is explained.
+        score: which number per example is explained: a score of the outputs, or an
+            objective (`channel("Conv_1", 3)`, or `"Conv_1:3"`), which needs no target.
         at: a site, whose activation is explained instead of the inputs.
 
     Returns:
@@ -66,16 +81,20 @@ def saliency(apply_fn: ApplyFn, *, score: Score = logit, at: At = None) -> Attri
 
 
 def input_x_gradient(
-    apply_fn: ApplyFn, *, score: Score = logit, at: At = None
+    apply_fn: ApplyFn,
+    *,
+    score: Score | Objective | str = logit,
+    at: Sites | None = None,
 ) -> Attribution:
     r"""Attributes by input times gradient: $a = x \odot \nabla f(x)$.
 
     For a network of piecewise linear layers without biases it adds up to the score and
-    equals LRP-0.
+    equals LRP-0. Cost: one backward pass.
 
     Args:
         apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
-        score: which number per example is explained.
+        score: which number per example is explained: a score of the outputs, or an
+            objective (`channel("Conv_1", 3)`, or `"Conv_1:3"`), which needs no target.
         at: a site, whose activation is explained instead of the inputs.
 
     Returns:

@@ -33,8 +33,8 @@ def smooth(
     $$\bar a(x) = \frac1n \sum_k a(x + \xi_k), \; \xi_k \sim \mathcal{N}(0, \sigma^2)$$
 
     `statistic="mean"` is SmoothGrad, `"square"` the mean of $a^2$ (SmoothGrad-squared),
-    `"variance"` VarGrad, $\frac1n \sum_k (a_k - \bar a)^2$. Time grows with `samples`;
-    memory with `batch_size`.
+    `"variance"` VarGrad, $\frac1n \sum_k (a_k - \bar a)^2$. Cost: `samples` times that
+    method. Memory grows with `batch_size`.
 
     Args:
         attribution_fn: any attribution function of real-valued inputs.

@@ -8,20 +8,27 @@ conclusions (Adebayo et al., 2018 [adebayo2018sanity]).
 from __future__ import annotations
 
 from jaxinterp.attribution.backward import attribution_by_backward
-from jaxinterp.attribution.contract import At, Attribution
+from jaxinterp.attribution.contract import Attribution
+from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.score import Score, logit
 from jaxinterp.rules import presets
-from jaxinterp.types import ApplyFn
+from jaxinterp.types import ApplyFn, Sites
 
 
 def guided_backprop(
-    apply_fn: ApplyFn, *, score: Score = logit, at: At = None
+    apply_fn: ApplyFn,
+    *,
+    score: Score | Objective | str = logit,
+    at: Sites | None = None,
 ) -> Attribution:
     r"""Attributes by a gradient that goes on only where positive: $f'(x) \max(g, 0)$.
 
+    Cost: one backward pass.
+
     Args:
         apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
-        score: which number per example is explained.
+        score: which number per example is explained: a score of the outputs, or an
+            objective (`channel("Conv_1", 3)`, or `"Conv_1:3"`), which needs no target.
         at: a site, whose activation is explained instead of the inputs.
 
     Returns:

@@ -11,9 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from jaxinterp.attribution.backward import score_seed, the_only_site, trace_to_sites
-from jaxinterp.attribution.contract import At, check_inputs, examples_in
-from jaxinterp.objectives.score import Score, logit, need_score
+from jaxinterp.attribution.backward import checked_seed, the_only_site, trace_to_sites
+from jaxinterp.attribution.contract import check_inputs, examples_in
+from jaxinterp.objectives.explained import explained
+from jaxinterp.objectives.objective import Objective
+from jaxinterp.objectives.score import Score, logit, relevance_seed
 from jaxinterp.rules.any_site import Gradient
 from jaxinterp.rules.composite import Composite, check_composite
 from jaxinterp.rules.rule import Rule
@@ -25,7 +27,7 @@ from jaxinterp.tracing.graph import Graph, Node
 from jaxinterp.tracing.layer.layer import Layer
 from jaxinterp.tracing.program.program import Value
 from jaxinterp.tracing.with_rules import Meter, rule_changes
-from jaxinterp.types import ApplyFn
+from jaxinterp.types import ApplyFn, Sites
 
 _COLUMNS = 4  # received, handed on, bias, stabilizer
 
@@ -137,8 +139,8 @@ def ledger(
     inputs: Any,
     target: Any = None,
     *,
-    score: Score = logit,
-    at: At = None,
+    score: Score | Objective | str = logit,
+    at: Sites | None = None,
 ) -> Ledger:
     """Keeps the books of a relevance pass: per site received, handed on and kept.
 
@@ -151,7 +153,8 @@ def ledger(
         variables: its weights.
         inputs: a batch.
         target: as the score takes it.
-        score: which number per example is explained.
+        score: which number per example is explained: a score of the outputs, or an
+            objective (`channel("Conv_1", 3)`, or `"Conv_1:3"`), which needs no target.
         at: one site; the books then are of the way from the outputs to its activation,
             such as the embedding of tokens. The inputs by default.
 
@@ -172,7 +175,7 @@ def ledger(
     """
     call = "ledger(apply_fn, jaxinterp.rules.epsilon_plus(), variables, inputs, target)"
     check_composite(composite, call)
-    need_score(score)
+    model, score_fn = explained(apply_fn, score)
     check_inputs(inputs, at)
     if any(isinstance(x, Tracer) for x in jax.tree.leaves((variables, inputs, target))):
         raise TypeError(
@@ -180,24 +183,25 @@ def ledger(
             "transformation such as `jax.jit` is tracing.\nCall it outside of that."
         )
     if at is None:
-        traced = trace_call(apply_fn, variables, inputs)
-        explained = {value: value.shape for value in traced.inputs}
+        traced = trace_call(model, variables, inputs)
+        shapes = {value: value.shape for value in traced.inputs}
     else:
-        traced, sites = trace_to_sites(apply_fn, variables, inputs, at)
+        traced, sites = trace_to_sites(model, variables, inputs, at)
         site = the_only_site(sites, at, "ledger")
-        explained = {site.value: site.shape}
+        shapes = {site.value: site.shape}
     graph, program = traced.graph, traced.graph.program
     rules = composite.resolve(graph)
-    nodes = _measurable(graph, active_values(program, explained))
+    nodes = _measurable(graph, active_values(program, shapes))
     meters = {n: Meter(n.flow.program, (_COLUMNS,), _widest()) for n in nodes}
     changes = rule_changes(rules, meters, _gauge)
-    values = [*explained, *meters.values()]
-    probes = [jnp.zeros(shape, value.dtype) for value, shape in explained.items()]
+    values = [*shapes, *meters.values()]
+    probes = [jnp.zeros(shape, value.dtype) for value, shape in shapes.items()]
     probes += [jnp.zeros((*_steps(graph, n), _COLUMNS), _widest()) for n in nodes]
     outputs = [jnp.zeros(o.shape, o.dtype) for o in program.outputs]
     outputs = jax.tree.unflatten(traced.out_tree, outputs)
     batch = examples_in(inputs)
-    score_seed(score, outputs, target, True, batch)  # checks what is still concrete
+    # Here the target is still concrete, and what is wrong with it is an error.
+    checked_seed(relevance_seed, score_fn, outputs, target, batch)
 
     @jax.jit  # for the books alone: compiling every operation apart takes longer
     def measure(operands: tuple[Any, ...], target: Any) -> tuple[Any, Any, Any]:
@@ -207,9 +211,9 @@ def ledger(
             return call.run(changes, readings)[0]
 
         outputs, pull = jax.vjp(run, probes)
-        seed = score_seed(score, outputs, target, True, batch)
+        seed = checked_seed(relevance_seed, score_fn, outputs, target, batch)
         (received,) = pull(seed)
-        attributed, readings = received[: len(explained)], received[len(explained) :]
+        attributed, readings = received[: len(shapes)], received[len(shapes) :]
         return _total(seed), _total(attributed), readings
 
     return _write(nodes, rules, *measure(traced.operands, target))

@@ -8,33 +8,38 @@ keep (see `jaxinterp.ledger`).
 from __future__ import annotations
 
 from jaxinterp.attribution.backward import attribution_by_backward
-from jaxinterp.attribution.contract import At, Attribution
-from jaxinterp.objectives.score import Score, logit
+from jaxinterp.attribution.contract import Attribution
+from jaxinterp.objectives.objective import Objective
+from jaxinterp.objectives.score import Score, logit, relevance_seed
 from jaxinterp.rules import presets
 from jaxinterp.rules.composite import Composite, check_composite
-from jaxinterp.types import ApplyFn
+from jaxinterp.types import ApplyFn, Sites
 
 
 def lrp(
     apply_fn: ApplyFn,
     *,
     composite: Composite | None = None,
-    score: Score = logit,
-    at: At = None,
+    score: Score | Objective | str = logit,
+    at: Sites | None = None,
 ) -> Attribution:
     r"""Attributes by layer-wise relevance propagation.
 
     $$R_y = y \odot \frac{\partial\,\mathrm{score}}{\partial y}, \qquad
       R_x = \mathrm{rule}_\mathrm{site}(R_z) \text{ from each site to its inputs}$$
 
-    One forward and one backward pass. `at="*"` gives the relevance at every site from
+    For an objective $y$ is each activation that it reads, so that a hidden unit's
+    relevance is its activation.
+
+    Cost: one backward pass, by rules. `at="*"` gives the relevance at every site from
     that one pass. For many targets at once, which then share the forward pass, write
     `jax.vmap(attribute, in_axes=(None, None, 0))`.
 
     Args:
         apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
         composite: which site gets which rule; `epsilon_plus_flat()` by default.
-        score: which number per example is explained.
+        score: which number per example is explained: a score of the outputs, or an
+            objective (`channel("Conv_1", 3)`, or `"Conv_1:3"`), which needs no target.
         at: a site, whose relevance is returned instead of that of the inputs. For a
             glob or a selector a dict from address to relevance is returned.
 
@@ -64,5 +69,5 @@ def lrp(
         composite, "lrp(apply_fn, composite=jaxinterp.rules.epsilon_plus())"
     )
     return attribution_by_backward(
-        apply_fn, score=score, at=at, composite=composite, seeds_relevance=True
+        apply_fn, score=score, at=at, composite=composite, seed=relevance_seed
     )

@@ -22,6 +22,7 @@ from jaxinterp.featurevis.responses.dataset_examples import DatasetExamples
 from jaxinterp.featurevis.transforms.transform import Compose, compose
 from jaxinterp.keys import check_key
 from jaxinterp.loop.chunks import chunk_size, each_chunk, over_units
+from jaxinterp.loop.static import hashable
 from jaxinterp.objectives.by_name import as_objective
 from jaxinterp.objectives.evaluate import count_units, evaluate, unit_keys, units
 from jaxinterp.objectives.objective import Objective, View
@@ -109,7 +110,7 @@ def achieved_scores(
     seen = image
     if transform is not None:
         seen = jax.eval_shape(transform.at(1.0), jax.random.key(0), image)
-    model = measure.hashable(apply_fn)
+    model = hashable(apply_fn)
     read, shapes = reader(model, asked, variables, seen, preprocess)
     bound = asked.bound(shapes._replace(image=image.shape))
     many = count_units(bound)

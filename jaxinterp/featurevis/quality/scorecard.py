@@ -21,6 +21,7 @@ from jaxinterp.featurevis.quality.path_similarity import path_similarity
 from jaxinterp.featurevis.quality.picture_diversity import picture_diversity
 from jaxinterp.featurevis.quality.spectrum_slope import has_spectrum, spectrum_slope
 from jaxinterp.featurevis.responses.dataset_examples import DatasetExamples
+from jaxinterp.loop.static import hashable
 from jaxinterp.objectives.by_name import as_objective
 from jaxinterp.objectives.evaluate import count_units
 from jaxinterp.objectives.objective import Objective, Shapes, Where
@@ -144,7 +145,7 @@ def scorecard(
             "`achieved_scores` and the other functions can be called inside."
         )
     image = jax.ShapeDtypeStruct(images.shape[1:], images.dtype)
-    _, shapes = reader(measure.hashable(apply_fn), asked, variables, image, preprocess)
+    _, shapes = reader(hashable(apply_fn), asked, variables, image, preprocess)
     bound = asked.bound(shapes)
     many = count_units(bound)
     grouped = by_unit(images, count, many)

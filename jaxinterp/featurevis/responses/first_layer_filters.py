@@ -93,7 +93,7 @@ def _value(apply_fn: ApplyFn, variables: Any, inputs: Any, address: str) -> Any:
             return given[value]
         if value in traced.graph.program.constants:
             return traced.graph.program.constants[value]
-        _, found = traced.run(Changes(wanted=frozenset({value})))
+        _, found = traced.run(Changes(captures=frozenset({value})))
         return found[value]
 
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), inputs)

@@ -13,8 +13,11 @@ def reshape_groups(
     """Returns which axes of the old shape become which axes of the new one.
 
     Args:
-        old: the shape before.
-        new: the shape after, with as many entries.
+        old: the shape before the reshape.
+        new: the shape after the reshape, with as many entries.
+
+    Returns:
+        Pairs of consecutive old axes and the new axes that hold the same entries.
 
     Example:
         >>> reshape_groups((2, 12, 1), (2, 3, 4))
@@ -48,7 +51,7 @@ def feature_axes(equation: Equation, kernel: int) -> frozenset[int]:
 
     Args:
         equation: a `conv_general_dilated` or `dot_general`.
-        kernel: which operand is the kernel.
+        kernel: the number of the operand that is the kernel, 0 or 1.
     """
     if equation.primitive is p.conv_general_dilated_p:
         if kernel != 1 or equation.params["batch_group_count"] != 1:
@@ -70,7 +73,7 @@ def contracted_axes(equation: Equation, x: int) -> frozenset[int]:
 
     Args:
         equation: a `conv_general_dilated` or `dot_general`.
-        x: which operand is the activation.
+        x: the number of the operand that is the activation, 0 or 1.
     """
     if equation.primitive is p.conv_general_dilated_p:
         if x != 0 or equation.params["batch_group_count"] != 1:
@@ -81,17 +84,22 @@ def contracted_axes(equation: Equation, x: int) -> frozenset[int]:
 
 
 def relabel(equation: Equation, labels: list[frozenset[int]]) -> list[frozenset[int]]:
-    """Carries the labels of axes through an equation that changes the layout."""
+    """Returns the labels of the result's axes, for an equation that changes the layout.
+
+    Args:
+        equation: a transpose, broadcast, reshape or squeeze.
+        labels: for each axis of the operand, its labels.
+    """
     (operand, *_), (output,) = equation.inputs, equation.outputs
     if equation.primitive is p.transpose_p:
         return [labels[i] for i in equation.params["permutation"]]
-    moved = [frozenset() for _ in output.shape]
+    result = [frozenset() for _ in output.shape]
     if equation.primitive is p.broadcast_in_dim_p:
         for i, axis in enumerate(equation.params["broadcast_dimensions"]):
-            moved[axis] = labels[i]
-        return moved
+            result[axis] = labels[i]
+        return result
     for olds, news in reshape_groups(operand.shape, output.shape):
         union = frozenset().union(*(labels[i] for i in olds))
         for axis in news:
-            moved[axis] = union if output.shape[axis] != 1 else frozenset()
-    return moved
+            result[axis] = union if output.shape[axis] != 1 else frozenset()
+    return result

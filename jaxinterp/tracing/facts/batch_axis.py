@@ -1,7 +1,8 @@
-"""Where the examples are: the axis of an inner array along which they lie.
+"""The axis of an inner array along which the examples of the batch lie.
 
 By contract it is the first axis of the explained input. Transposes, contractions and
-reductions move it; what mixes examples, or is not understood, loses it.
+reductions move it. Behind an operation that mixes examples, or that is not understood,
+the axis cannot be told.
 """
 
 from __future__ import annotations
@@ -16,20 +17,20 @@ from jaxinterp.tracing.facts.flow import Flow
 from jaxinterp.tracing.facts.roles import KINDS, POINTWISE, Kind
 from jaxinterp.tracing.program.program import Equation, Value
 
-# From an equation, an operand and its axis of examples to that of the first result.
+# A function of an equation, the number of an operand and the operand's axis of
+# examples, to the axis of examples of the equation's first result.
 _Move = Callable[[Equation, int, int], int | None]
 
 
 def batch_axis(flow: Flow, value: Value, size: int) -> int | None:
     """Returns the axis of an active value along which examples lie.
 
-    It may hold other axes too, merged into it by a reshape: then it is longer than the
-    batch.
+    A reshape may have merged other axes into it: then it is longer than the batch.
 
     Args:
-        flow: the program, which must not be the body of a loop.
-        value: one of its values.
-        size: the size of the batch.
+        flow: the program of the value, which must not be the body of a loop.
+        value: the value whose axis is asked for.
+        size: how many examples the batch holds.
 
     Returns:
         The axis, or `None` if it cannot be told.
@@ -40,53 +41,54 @@ def batch_axis(flow: Flow, value: Value, size: int) -> int | None:
 def mixing_equation(flow: Flow, value: Value, size: int) -> Equation | None:
     """Returns an equation that adds up or compares examples, on which a value depends.
 
-    Such is the mean over the batch of a batch norm in training. What is not understood
-    is not found.
+    An example is the mean over the batch of a batch norm in training. Operations that
+    are not understood count as not mixing.
 
     Args:
-        flow: the program, which must not be the body of a loop.
-        value: one of its values.
-        size: the size of the batch, more than 1.
+        flow: the program of the value, which must not be the body of a loop.
+        value: the value that may depend on such an equation.
+        size: how many examples the batch holds, more than 1.
 
     Returns:
         The first such equation, or `None`.
     """
     axes = _axes(flow, size, value)
-    mixed: dict[Value, Equation] = {}
+    mixing: dict[Value, Equation] = {}
     for equation in flow.program.equations:
         operands = [v for v in equation.values if v in flow.active]
-        found = next((mixed[v] for v in operands if v in mixed), None)
-        if found is None and any(
+        source = next((mixing[v] for v in operands if v in mixing), None)
+        if source is None and any(
             axes.get(v) is not None and _takes_together(equation, i, axes[v])
             for i, v in enumerate(equation.inputs)
             if isinstance(v, Value) and v in flow.active
         ):
-            found = equation
-        if found is not None:
-            mixed.update(dict.fromkeys(equation.outputs, found))
+            source = equation
+        if source is not None:
+            mixing.update(dict.fromkeys(equation.outputs, source))
         if value in equation.outputs:
             break
-    return mixed.get(value)
+    return mixing.get(value)
 
 
 def _axes(flow: Flow, size: int, last: Value) -> dict[Value, int | None]:
-    """The axis of examples of the values up to one, where it can be told."""
+    """For each value up to the last, the axis of examples if it can be told."""
     inputs = (v for v in flow.program.inputs if v in flow.active)
     axes: dict[Value, int | None] = dict.fromkeys(inputs, 0)
     for equation in flow.program.equations:
         if last in axes:
             break
-        found = {
+        candidates = {
             _moved(equation, i, axes.get(v), size)
             for i, v in enumerate(equation.inputs)
             if isinstance(v, Value) and v in flow.active
         }
-        if len(found) == 1:
-            axes.update(dict.fromkeys(equation.outputs, *found))
+        if len(candidates) == 1:
+            axes.update(dict.fromkeys(equation.outputs, *candidates))
     return axes
 
 
 def _takes_together(equation: Equation, operand: int, axis: int | None) -> bool:
+    """Whether an equation sums or compares the entries along an axis of an operand."""
     if equation.primitive is p.dot_general_p:
         contracting, _ = equation.params["dimension_numbers"]
         return axis in contracting[operand]
@@ -95,6 +97,7 @@ def _takes_together(equation: Equation, operand: int, axis: int | None) -> bool:
 
 
 def _moved(equation: Equation, operand: int, axis: int | None, size: int) -> int | None:
+    """The axis of a result that holds the examples of an operand, if one does."""
     if axis is None:
         return None
     if equation.primitive in (p.reshape_p, p.squeeze_p):
@@ -106,7 +109,7 @@ def _moved(equation: Equation, operand: int, axis: int | None, size: int) -> int
     if kind in POINTWISE:
         return axis if equation.inputs[operand].shape else None
     if kind in (Kind.SUM, Kind.PICK, Kind.MOVE):
-        return _beside_what_is_touched(equation, operand, axis)
+        return _unless_reduced(equation, operand, axis)
     return None
 
 
@@ -161,19 +164,19 @@ def _gather(equation: Equation, operand: int, axis: int) -> int | None:
     return rest[axis]
 
 
-def _beside_what_is_touched(equation: Equation, operand: int, axis: int) -> int | None:
+def _unless_reduced(equation: Equation, operand: int, axis: int) -> int | None:
     params = equation.params
     shape, new = equation.inputs[operand].shape, equation.outputs[0].shape
-    gone = _axes_of(params.get("axes", ()))
-    touched = {*gone, *_axes_of(params.get("dimensions", ()))}
-    touched |= {*_axes_of(params.get("dimension", ())), *_axes_of(params.get("axis"))}
+    reduced = _axes_of(params.get("axes", ()))
+    mixed = {*reduced, *_axes_of(params.get("dimensions", ()))}
+    mixed |= {*_axes_of(params.get("dimension", ())), *_axes_of(params.get("axis"))}
     window = params.get("window_dimensions")
     padding = params.get("padding_config")
-    if axis in touched or (window is not None and window[axis] != 1):
+    if axis in mixed or (window is not None and window[axis] != 1):
         return None
     if padding is not None and tuple(padding[axis]) != (0, 0, 0):
         return None
-    left = axis if len(new) == len(shape) else axis - sum(i < axis for i in gone)
+    left = axis if len(new) == len(shape) else axis - sum(i < axis for i in reduced)
     is_whole = left < len(new) and new[left] == shape[axis]
     return left if is_whole else None
 

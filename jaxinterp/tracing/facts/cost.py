@@ -13,10 +13,11 @@ _FREE = (Kind.LAYOUT, Kind.MOVE, Kind.CAST, Kind.LOOKUP, Kind.LOOP)
 
 
 def flops(equation: Equation) -> int:
-    """Returns the floating-point operations; a multiply-add counts as two.
+    """Returns how many operations an equation takes; a multiply-add counts as two.
 
     Args:
-        equation: any equation; what the body of a loop does counts there.
+        equation: any equation; a loop counts as zero, since the equations of its body
+            are counted themselves.
     """
     size = sum(math.prod(output.shape) for output in equation.outputs)
     if equation.primitive is p.dot_general_p:

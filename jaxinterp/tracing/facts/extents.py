@@ -1,13 +1,13 @@
-r"""What an operation reads: the entries of its input that a part of its output needs.
+r"""Which entries of the input a part of an output is computed from.
 
-Position $q$ of an axis of a site reads the entries $s q + l, \dots, s q + h$ of an axis
-of a value. Going back through a window of $k$ entries at distance $d$, with stride $t$
-and $m$ entries of padding before, these become
+Position $q$ along an axis of a site reads the entries $s q + l, \dots, s q + h$ along
+an axis of a value. Through a window of $k$ entries, $d$ apart, with stride $t$ and $m$
+entries of padding in front, these become
 
-$$s t q + (t l - m), \; \dots, \; s t q + (t h - m + (k - 1) d);$$
+$$s t q + (t l - m), \; \dots, \; s t q + (t h - m + (k - 1) d)$$
 
-where two ways meet, both are read. A contraction or a mean reads everything along the
-axes that it sums over.
+of the operand. If a value is reached on two paths, what both read is read. A
+contraction or a mean reads all entries along the axes that it sums over.
 """
 
 from __future__ import annotations
@@ -26,13 +26,15 @@ from jaxinterp.tracing.program.program import Equation
 
 
 class Reads(NamedTuple):
-    """Of an axis of the site, position `q` reads `stride q + low` to `stride q + high`.
+    """What is read along one axis: position `q` of the site reads entries of a value.
+
+    They are the entries `stride q + low` to `stride q + high`.
 
     Attributes:
-        axis: of the site.
-        stride: entries from one position to the next.
-        low: first entry of position 0.
-        high: last entry of position 0.
+        axis: the axis of the site along which `q` counts.
+        stride: how many entries lie between what a position and the next one read.
+        low: the first entry that position 0 reads.
+        high: the last entry that position 0 reads.
     """
 
     axis: int
@@ -41,23 +43,23 @@ class Reads(NamedTuple):
     high: int
 
 
-# Of each axis of a value what a position of the site reads; `None` is everything.
+# For each axis of a value, what a position of the site reads; `None` for all entries.
 Extent = tuple[Reads | None, ...]
 
 
 class UnknownReads(Exception):
-    """It cannot be said what an equation reads."""
+    """It cannot be told which entries an equation reads."""
 
 
 def both(one: Extent, other: Extent) -> Extent:
-    """Returns what is read on two ways.
+    """Returns what is read of a value on two paths together.
 
     Args:
-        one: what is read on one way.
-        other: what is read of the same value on another.
+        one: what is read of the value on one path.
+        other: what is read of the same value on another path.
 
     Raises:
-        UnknownReads: if their strides differ.
+        UnknownReads: if the strides of the paths differ.
     """
     return tuple(_union(a, b) for a, b in zip(one, other, strict=True))
 
@@ -66,18 +68,18 @@ def _union(one: Reads | None, other: Reads | None) -> Reads | None:
     if one is None or other is None:
         return None
     if (one.axis, one.stride) != (other.axis, other.stride):
-        raise UnknownReads("ways of different strides meet")
+        raise UnknownReads("paths of different strides meet")
     low, high = min(one.low, other.low), max(one.high, other.high)
     return Reads(one.axis, one.stride, low, high)
 
 
 def read_by(equation: Equation, position: int, extent: Extent) -> Extent:
-    """Returns what is read of an operand.
+    """Returns what is read of an operand of an equation.
 
     Args:
         equation: any equation.
-        position: which operand.
-        extent: what is read of a result of the equation.
+        position: the number of the operand.
+        extent: what is read of the equation's result.
 
     Raises:
         UnknownReads: if the equation does not read windows of one size.
@@ -128,7 +130,7 @@ def _through_windows(
 
 def _convolution(equation: Equation, position: int, extent: Extent) -> Extent:
     if position != 0:
-        raise UnknownReads("the kernel of a convolution is made of the picture")
+        raise UnknownReads("the kernel of a convolution depends on the input")
     params, kernel = equation.params, equation.inputs[1].shape
     numbers = params["dimension_numbers"]
     spatial = _through_windows(

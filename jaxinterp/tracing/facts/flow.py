@@ -1,4 +1,4 @@
-"""Facts about the values of a program: who reads them, what they depend on, their sign.
+"""Which values depend on the input, who reads them, and what lies between two.
 
 Everything here follows the flow of data. A value is *active* if it depends on the
 explained input; weights, constants and what is computed from them alone are inactive,
@@ -28,7 +28,7 @@ def active_values(program: Program, roots: Iterable[Value]) -> frozenset[Value]:
 
     Args:
         program: the traced function.
-        roots: the explained inputs.
+        roots: the values that are the explained inputs.
     """
     active = set(roots)
 
@@ -57,13 +57,13 @@ def carrying_values(
 ) -> frozenset[Value]:
     """Returns the active values that can send a gradient back to the input.
 
-    A mask such as `x > 0` is active and carries nothing. Integers carry nothing either:
-    where the input is tokens, what a table or a kernel makes of them does.
+    A mask such as `x > 0` is active and carries no gradient. Neither do integers: if
+    the input is tokens, only what a table or a kernel makes of them carries one.
 
     Args:
         program: the traced function.
-        roots: the explained inputs.
-        active: the values that depend on them.
+        roots: the values that are the explained inputs.
+        active: the values that depend on the explained inputs.
     """
     roots = list(roots)
     carrying = {root for root in roots if root.is_inexact}
@@ -95,12 +95,13 @@ def carrying_values(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Flow:
-    """A program with the question of what depends on its input already answered.
+    """A program, and which of its values depend on the explained input.
 
     Attributes:
         program: the traced function, or the body of a loop.
         active: the values that depend on the explained input.
-        carrying: those of them that can send a gradient back; all by default.
+        carrying: the active values that can send a gradient back; all of them if
+            `None`.
     """
 
     program: Program
@@ -109,7 +110,7 @@ class Flow:
 
     @cached_property
     def producer(self) -> Mapping[Value, int]:
-        """The index of the equation that writes a value."""
+        """For each value, the index of the equation that writes it."""
         return {
             output: index
             for index, equation in enumerate(self.program.equations)
@@ -118,7 +119,10 @@ class Flow:
 
     @cached_property
     def readers(self) -> Mapping[Value, tuple[int, ...]]:
-        """The indices of the equations that read a value; -1 is the program itself."""
+        """For each value, the indices of the equations that read it.
+
+        The index -1 stands for the outputs of the program.
+        """
         readers: dict[Value, list[int]] = {}
         for index, equation in enumerate(self.program.equations):
             for value in dict.fromkeys(equation.values):
@@ -126,17 +130,17 @@ class Flow:
         for value in self.program.outputs:
             if isinstance(value, Value):
                 readers.setdefault(value, []).append(-1)
-        return {value: tuple(at) for value, at in readers.items()}
+        return {value: tuple(indices) for value, indices in readers.items()}
 
     @cached_property
     def rematerialized(self) -> Mapping[int, Call]:
-        """The innermost rematerialized call that an equation is part of."""
+        """For the index of an equation, the innermost `jax.checkpoint` around it."""
         calls = [call for call in self.program.calls if call.checkpoint is not None]
         return {i: call for call in calls for i in range(call.start, call.stop)}
 
     @cached_property
     def dead(self) -> frozenset[int]:
-        """The equations whose results nobody needs."""
+        """The indices of the equations whose results nothing needs."""
         dead: set[int] = set()
         for index in reversed(range(len(self.program.equations))):
             equation = self.program.equations[index]
@@ -156,7 +160,7 @@ class Flow:
         return any(v in self.active for v in self.program.equations[index].values)
 
     def only_reader(self, value: Value) -> int | None:
-        """The index of the one equation that reads a value, if there is just one."""
+        """The index of the equation that reads a value, if there is exactly one."""
         readers = self.readers.get(value, ())
         return readers[0] if len(readers) == 1 and readers[0] >= 0 else None
 
@@ -164,7 +168,7 @@ class Flow:
     def dominator(self) -> Mapping[Value, tuple[Value | None, int]]:
         """For each active value its immediate dominator, and its depth below inputs.
 
-        `u` dominates `v` if everything that reaches `v` has come through `u`.
+        `u` dominates `v` if every path from the inputs to `v` goes through `u`.
         """
         tree: dict[Value, tuple[Value | None, int]] = {}
         for value in self.program.inputs:
@@ -173,16 +177,16 @@ class Flow:
             operands = self.active_inputs(index)
             if not operands:
                 continue
-            above = operands[0]
+            parent = operands[0]
             for other in operands[1:]:
-                above = _meet(tree, above, other)
-            depth = tree[above][1] + 1 if above is not None else 1
+                parent = _meet(tree, parent, other)
+            depth = tree[parent][1] + 1 if parent is not None else 1
             for output in equation.outputs:
-                tree[output] = (above, depth)
+                tree[output] = (parent, depth)
         return tree
 
     def common_source(self, values: Iterable[Value]) -> Value | None:
-        """The nearest value through which everything that reaches `values` has come."""
+        """The nearest value through which all paths from the inputs to `values` go."""
         first, *rest = values
         source: Value | None = first
         for other in rest:
@@ -190,41 +194,42 @@ class Flow:
         return source
 
     def between(self, source: Value, index: int) -> set[int] | None:
-        """The active equations on the way from `source` to an equation, it included.
+        """The active equations on all paths from a value to an equation.
 
-        What nobody needs is taken along. Returns `None` if anything between is read
-        from outside, or only a part of it is rematerialized.
+        The equation itself is one of them, and so are equations whose results nothing
+        needs. Returns `None` if an equation outside reads anything between, or if only
+        a part of the equations is in a `jax.checkpoint`.
         """
-        found = {index}
+        region = {index}
         todo = [v for v in self.active_inputs(index) if v is not source]
         while todo:
             at = self.producer.get(todo.pop())
             if at is None:
                 return None
-            if at not in found:
-                found.add(at)
+            if at not in region:
+                region.add(at)
                 todo += [v for v in self.active_inputs(at) if v is not source]
         equations = self.program.equations
-        written = {o for at in found for o in equations[at].outputs} | {source}
-        todo = [o for at in found - {index} for o in equations[at].outputs]
+        values = {o for at in region for o in equations[at].outputs} | {source}
+        todo = [o for at in region - {index} for o in equations[at].outputs]
         while todo:
             for reader in self.readers.get(todo.pop(), ()):
-                if reader in found:
+                if reader in region:
                     continue
                 if reader not in self.dead or reader > index:
                     return None
-                if not written.issuperset(self.active_inputs(reader)):
+                if not values.issuperset(self.active_inputs(reader)):
                     return None
-                found.add(reader)
-                written.update(equations[reader].outputs)
+                region.add(reader)
+                values.update(equations[reader].outputs)
                 todo += equations[reader].outputs
-        is_whole = len({self.rematerialized.get(at) for at in found}) == 1
-        return found if is_whole else None
+        is_whole = len({self.rematerialized.get(at) for at in region}) == 1
+        return region if is_whole else None
 
     # --- Inactive values --------------------------------------------------------------
 
     def varying_axes(self, atom: Atom) -> frozenset[int]:
-        """The axes along which an inactive value may differ; elsewhere it repeats."""
+        """The axes along which an inactive value may differ and not only repeat."""
         axes = frozenset(i for i, size in enumerate(atom.shape) if size != 1)
         at = self.producer.get(atom) if isinstance(atom, Value) else None
         if not axes or at is None:
@@ -269,6 +274,7 @@ class Flow:
 def _meet(
     tree: Mapping[Value, tuple[Value | None, int]], a: Value | None, b: Value | None
 ) -> Value | None:
+    """The nearest common dominator of two values."""
     while a is not b:
         if a is None or b is None:
             return None

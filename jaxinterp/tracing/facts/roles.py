@@ -1,4 +1,8 @@
-"""What an equation or a group of equations does to its input, in algebraic terms."""
+"""What a primitive does (`Kind`), and what a node does (`Role`), in algebraic terms.
+
+`KINDS` classifies every primitive once; which role a group of equations has is decided
+in `recognition/`.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ from jaxinterp.tracing import compat
 
 
 class Role(enum.StrEnum):
-    """The part that a node plays in a network.
+    """What a node does in a network.
 
     `CONVOLUTION` and `DENSE` are affine maps with a kernel, `SCALE` an elementwise
     affine map, `LINEAR` a fixed linear map (mean, average pool, rotation), `ADD` a sum
@@ -46,7 +50,7 @@ class Role(enum.StrEnum):
 
 
 class Kind(enum.Enum):
-    """What one primitive does, before its surroundings are looked at."""
+    """What one primitive does, whatever surrounds it."""
 
     KERNEL = enum.auto()  # bilinear contraction: an affine map if one side is a weight
     ADDITIVE = enum.auto()  # a + b
@@ -67,7 +71,7 @@ class Kind(enum.Enum):
     LOOP = enum.auto()
 
 
-# What works on each entry alone.
+# Functions of each entry alone.
 POINTWISE = frozenset(
     {
         *(Kind.ADDITIVE, Kind.MULTIPLICATIVE, Kind.DIVISION, Kind.NEGATION, Kind.CAST),
@@ -89,7 +93,7 @@ def _by_primitive(
 
 _VECTOR = jax.ShapeDtypeStruct((2,), "float32")
 
-# Splitting an axis, taking it apart, joining it: one primitive or two, as JAX has it.
+# Split, unstack and stack: primitives of their own, or made of others, by JAX version.
 _SPLITS = {
     compat.primitive_of(lambda x: lax.split(x, (1, 1)), _VECTOR),
     compat.primitive_of(lambda x: list(jnp.unstack(x)), _VECTOR),

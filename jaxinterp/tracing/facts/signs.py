@@ -1,6 +1,6 @@
-"""Which values are at least zero, whatever the input: proven step by step.
+"""Which values cannot be negative, and which lie between zero and one (gates).
 
-A value that may be NaN counts by its other entries.
+Both are proven equation by equation, for any input. NaN counts as not negative.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _ALWAYS = frozenset(
     }
 )
 
-# Nonnegative wherever every operand is.
+# Results that are nonnegative if every operand is.
 _KEEP_SIGN = frozenset(
     {
         *(p.add_p, p.mul_p, p.div_p, p.min_p, p.dot_general_p, p.reduce_sum_p),
@@ -87,20 +87,20 @@ def _is_choice_proven(
     is_nonnegative: IsNonnegative,
     producer: dict[Value, Equation],
 ) -> bool:
-    """Whether each case is proven, or chosen only where it is not negative."""
+    """Whether each case is nonnegative, or selected only where it is."""
     which, *cases = equation.inputs
     test = producer.get(which) if isinstance(which, Value) else None
     return all(
         is_nonnegative(case)
-        or (test is not None and _is_shown(test, bool(number), case, is_nonnegative))
+        or (test is not None and _is_implied(test, bool(number), case, is_nonnegative))
         for number, case in enumerate(cases)
     )
 
 
-def _is_shown(
+def _is_implied(
     test: Equation, answer: bool, value: Atom, is_nonnegative: IsNonnegative
 ) -> bool:
-    """Whether an answer of a comparison shows that a value is not negative, or NaN."""
+    """Whether the result of a comparison implies that a value is not negative."""
     if len(test.inputs) != 2:
         return False
     left, right = test.inputs
@@ -116,17 +116,16 @@ def _is_shown(
 
 
 def gate_values(program: Program, nonnegative: frozenset[Value]) -> frozenset[Value]:
-    """Returns the values that switch others on and off: sigmoids, between 0 and 1.
+    """Returns the values that are gates: sigmoids and the like, between 0 and 1.
 
-    What is a copy of a gate is one too, and so are one minus a gate and gates
-    multiplied.
+    Copies of a gate are gates too, and so are one minus a gate and products of gates.
 
     Args:
         program: a traced function, or the body of a loop.
-        nonnegative: its values that cannot be negative.
+        nonnegative: the values of the program that cannot be negative.
     """
     proven: set[Value] = set()
-    above_one: set[Value] = set()  # what `1 / (1 + exp(-x))` divides by
+    above_one: set[Value] = set()  # such as the divisor in `1 / (1 + exp(-x))`
 
     for equation in program.equations:
         primitive, inputs = equation.primitive, equation.inputs
@@ -174,5 +173,5 @@ def _is_rest_of(inputs: tuple[Atom, ...], gates: set[Value]) -> bool:
 
 
 def _is_gate_ratio(inputs: tuple[Atom, ...], above_one: set[Value]) -> bool:
-    above, below = inputs
-    return _is_between(above, 0.0, 1.0) and below in above_one
+    dividend, divisor = inputs
+    return _is_between(dividend, 0.0, 1.0) and divisor in above_one

@@ -23,7 +23,7 @@ from jaxinterp.tracing import compat
 from jaxinterp.tracing.facts.axes import contracted_axes, feature_axes
 from jaxinterp.tracing.program.program import Atom, Equation
 
-# A strided convolution of at most so many channels goes back through `_blocked`.
+# Strided convolutions of at most so many channels are transposed in their blocked form.
 _FEW_CHANNELS = 16
 
 
@@ -33,7 +33,7 @@ class Contraction:
 
     Attributes:
         equation: a `dot_general` or `conv_general_dilated`.
-        side: which operand is the activation.
+        side: the number of the operand that is the activation, 0 or 1.
     """
 
     equation: Equation
@@ -46,7 +46,7 @@ class Contraction:
 
     @property
     def is_convolution(self) -> bool:
-        """Whether it is a convolution."""
+        """Whether the equation is a convolution."""
         return self.equation.primitive is p.conv_general_dilated_p
 
     @property
@@ -55,7 +55,7 @@ class Contraction:
         return self.equation.outputs[0].shape
 
     def __call__(self, x: Any, kernel: Any) -> Any:
-        """Returns the contraction, which may have fewer examples or more features."""
+        """Returns the contraction of other arrays, of other batch or feature sizes."""
         params = dict(self.equation.params)
         if params.get("preferred_element_type") is not None:
             params["preferred_element_type"] = np.dtype(x.dtype)
@@ -64,14 +64,14 @@ class Contraction:
         return z
 
     def transpose(self, kernel: Any, cotangent: Any) -> Any:
-        """Returns the transposed map of a cotangent of the result."""
+        """Returns the transposed map of a cotangent, an array like the result."""
         (back,) = self.transpose_each([kernel], cotangent)
         return back
 
     def transpose_each(self, kernels: Sequence[Any], cotangent: Any) -> list[Any]:
         """Returns the transposed maps of one cotangent for several kernels.
 
-        Those of a convolution are one convolution with the kernels side by side.
+        For a convolution they are computed as one, with the kernels side by side.
         """
         shape = self.equation.inputs[self.side].shape
         dtype = cotangent.dtype
@@ -94,14 +94,14 @@ class Contraction:
     # --- Weight-only terms ------------------------------------------------------------
 
     def uniform(self, value: float, dtype: Any) -> Any:
-        """Returns a constant activation, of size 1 where the map only repeats."""
+        """Returns a constant activation, of size 1 along axes where the map repeats."""
         shape = self.equation.inputs[self.side].shape
         sizes = tuple(n if i in self._read_axes else 1 for i, n in enumerate(shape))
         return jnp.full(sizes, value, dtype)
 
     @property
     def _read_axes(self) -> frozenset[int]:
-        """The axes of the activation along which results differ in what they read."""
+        """The axes of the activation over which the map does not simply repeat."""
         if not self.is_convolution:
             return contracted_axes(self.equation, self.side)
         axes = frozenset(range(len(self.equation.inputs[self.side].shape)))
@@ -126,20 +126,20 @@ class Contraction:
             return self.transpose(jnp.ones(self.kernel.shape, dtype), cotangent)
         shape = self.equation.inputs[0].shape
         features = self.equation.params["dimension_numbers"].out_spec[1]
-        summed = cotangent.sum(axis=features, keepdims=True)
+        total = cotangent.sum(axis=features, keepdims=True)
         spec = jax.eval_shape(self._one_channel, jax.ShapeDtypeStruct(shape, dtype))
         back = jax.linear_transpose(lambda x: self(x, self._window(dtype)), spec)
-        return jnp.broadcast_to(back(summed)[0], shape)
+        return jnp.broadcast_to(back(total)[0], shape)
 
     # --- Factors of features ----------------------------------------------------------
 
     def along_kernel(self, factor: Any, incoming: bool) -> Any:
-        """Brings a factor of input or output features into the kernel's layout.
+        """Returns a factor of input or output features in the layout of the kernel.
 
         Args:
-            factor: an array like the activation or the result, that differs along the
-                axes that the kernel has too.
-            incoming: whether it belongs to the activation.
+            factor: an array like the activation or the result, constant along the axes
+                that the kernel has not.
+            incoming: whether it multiplies the activation, and not the result.
         """
         if incoming:
             axes = contracted_axes(self.equation, self.side)
@@ -167,8 +167,8 @@ class Contraction:
                 **dict(zip(contracting[ours], contracting[theirs], strict=True)),
                 **dict(zip(batch[ours], batch[theirs], strict=True)),
             }
-        taken = {*contracting[theirs], *batch[theirs]}
-        free = [i for i in range(len(self.kernel.shape)) if i not in taken]
+        bound = {*contracting[theirs], *batch[theirs]}
+        free = [i for i in range(len(self.kernel.shape)) if i not in bound]
         own = sorted(axes - set(range(len(batch[0]))))
         return {
             **dict(zip(own, free, strict=True)),
@@ -192,7 +192,7 @@ class Contraction:
 
     @cached_property
     def is_plain_convolution(self) -> bool:
-        """Whether it is a convolution of an activation on the left, without groups."""
+        """Whether it is a convolution of the left operand, without groups."""
         if not self.is_convolution or self.side != 0:
             return False
         params = self.equation.params

@@ -1,4 +1,4 @@
-"""What a rule sees of a site: the function that it computes, and this pass's values.
+"""What a rule sees of a site: the function that it computes, and its arrays.
 
 For an affine site the function is `z = linear(x, kernel) + bias`: the contraction with
 every elementwise affine step around it (bias, batch norm, scaling, casts) folded into
@@ -31,13 +31,13 @@ _LOOPS = frozenset(q for q, kind in KINDS.items() if kind is Kind.LOOP)
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Layer:
-    """One site in one pass.
+    """A site with the arrays of one run of the model.
 
     Attributes:
-        node: the site in the graph.
-        inputs: the activations that it reads.
-        weights: what else it reads.
-        output: the activation that it computes.
+        node: the node of the graph that is the site.
+        inputs: the arrays of the activations that the site reads.
+        weights: the arrays of all other values that the site reads.
+        output: the array of the activation that the site computes.
     """
 
     node: Node
@@ -48,14 +48,14 @@ class Layer:
     # --- Any site ---------------------------------------------------------------------
 
     def __call__(self, *inputs: Any) -> Any:
-        """Returns the site's function of its activations."""
+        """Returns what the site computes from other activations."""
         env = dict(self.weights) | dict(zip(self.node.inputs, inputs, strict=True))
         program = self.node.flow.program
         env = evaluate_part(program, self.node.equations, {**program.constants, **env})
         return env[self.node.outputs[0]]
 
     def pull_back(self, cotangent: Any) -> tuple[Any, ...]:
-        """Returns the product of a cotangent with the Jacobian, for each input."""
+        """Returns, for each input, the product of a cotangent with the Jacobian."""
         if is_pooling(self.node):
             (pooling,), (x,) = self.node.members, self.inputs
             return (max_pool_transpose(pooling, x, self.output, cotangent),)
@@ -69,12 +69,12 @@ class Layer:
 
     @property
     def gates(self) -> tuple[bool, ...]:
-        """Whether the graph proves each input to be a gate, between zero and one."""
+        """For each input, whether the graph proves it a gate, between zero and one."""
         return tuple(v in self.node.flow.gates for v in self.node.inputs)
 
     @property
     def is_affine(self) -> bool:
-        """Whether the site is a kernel or a scale, with what surrounds it."""
+        """Whether the site is an affine map, with a kernel or elementwise."""
         return self.node.kernel is not None or self.node.role is Role.SCALE
 
     def batch_axis(self, value: Value, needed: str, or_merged: bool = False) -> int:
@@ -82,11 +82,11 @@ class Layer:
 
         Args:
             value: an input of the site, or its output.
-            needed: what asks for it.
-            or_merged: whether it may hold other axes too.
+            needed: what needs the axis, for the error message.
+            or_merged: whether the axis may have others merged into it.
 
         Raises:
-            BatchAxisError: if it cannot be told.
+            BatchAxisError: if the axis cannot be told.
         """
         flow, node = self.node.flow, self.node
         inputs = [v for v in flow.program.inputs if v in flow.active]
@@ -102,7 +102,7 @@ class Layer:
 
     @cached_property
     def dtype(self) -> Any:
-        """The dtype of relevance: that of the activation, float32 at least."""
+        """The dtype of relevance: that of the output, but at least float32."""
         return jnp.promote_types(self.output.dtype, jnp.float32)
 
     @cached_property
@@ -113,21 +113,21 @@ class Layer:
 
     @cached_property
     def z(self) -> Any:
-        """The output of the site; of an affine one not rounded to half precision."""
+        """The output of the site; for an affine one not rounded to half precision."""
         if self.output.dtype != self.dtype and self.contraction is not None:
             return self.linear(self.x, self.kernel) + self.bias
         return self.output.astype(self.dtype)
 
     @cached_property
     def kernel(self) -> Any:
-        """The folded weights: of a contraction, or elementwise of a scale."""
+        """The weights of the linear map, with all scales around it multiplied in."""
         if self.contraction is None:
             zeros = jnp.zeros_like(self.inputs[0])
             _, scale = jax.jvp(self, (zeros,), (jnp.ones_like(zeros),))
             return scale.astype(self.dtype)
         core, along = self.contraction, self.contraction.along_kernel
         kernel = self._own_kernel(core).astype(self.dtype)
-        if not self.output.size:  # an empty batch has no factors, nor needs them
+        if not self.output.size:  # an empty batch has no factors
             return kernel
         if self.node.before:
             zeros = jnp.zeros_like(self.inputs[0])
@@ -158,58 +158,59 @@ class Layer:
         return bias.astype(self.dtype)
 
     def linear(self, x: Any, kernel: Any) -> Any:
-        """Returns the linear map of the site with another input or another kernel.
+        """Returns the linear map of the site, with another input and another kernel.
 
         Args:
-            x: like the site's input; may be of size 1 where the map only repeats.
-            kernel: like `kernel`.
+            x: an array like the site's input; its size may be 1 along axes over which
+                the map repeats.
+            kernel: an array like `Layer.kernel`.
         """
         if self.contraction is None:
             return jnp.broadcast_to(x * kernel, self.output.shape)
         return self._layout(self.contraction(x, kernel))
 
     def transpose(self, kernel: Any, cotangent: Any) -> Any:
-        """Returns the transposed linear map of a cotangent of `z`.
+        """Returns the transposed linear map, with another kernel.
 
         Args:
-            kernel: like `kernel`.
-            cotangent: like `z`.
+            kernel: an array like `Layer.kernel`.
+            cotangent: what is mapped back, an array like `z`.
         """
         (back,) = self.transpose_each([kernel], cotangent)
         return back
 
     def transpose_each(self, kernels: Sequence[Any], cotangent: Any) -> list[Any]:
-        """Returns the transposed maps of one cotangent for several kernels.
+        """Returns the transposed linear maps of one array, for several kernels.
 
         Args:
-            kernels: each like `kernel`.
-            cotangent: like `z`.
+            kernels: arrays like `Layer.kernel`.
+            cotangent: what is mapped back, an array like `z`.
         """
         if self.contraction is None:
             return [kernel * cotangent for kernel in kernels]
         return self.contraction.transpose_each(kernels, self._inverse_layout(cotangent))
 
     def uniform(self, value: float) -> Any:
-        """Returns a constant input, of size 1 along the axes that the map repeats over.
+        """Returns a constant input, of size 1 along axes over which the map repeats.
 
         Args:
-            value: the constant.
+            value: the number that all entries are.
         """
         if self.contraction is None:
             return jnp.full((1,) * self.x.ndim, value, self.dtype)
         return self.contraction.uniform(value, self.dtype)
 
     def linear_ones(self) -> Any:
-        """Returns how many entries of the input each output reads."""
+        """Returns for each entry of `z` how many entries of the input it reads."""
         if self.contraction is None:
             return jnp.ones((1,) * self.x.ndim, self.dtype)
         return self._layout(self.contraction.count(self.dtype))
 
     def transpose_ones(self, cotangent: Any) -> Any:
-        """Returns the transposed map with a kernel of ones.
+        """Returns the transposed linear map with a kernel of ones.
 
         Args:
-            cotangent: like `z`.
+            cotangent: what is mapped back, an array like `z`.
         """
         if self.contraction is None:
             return cotangent
@@ -219,7 +220,7 @@ class Layer:
 
     @cached_property
     def contraction(self) -> Contraction | None:
-        """The contraction at the heart of the site; a scale has none."""
+        """The convolution or matrix product in the site, if it has one."""
         if self.node.kernel is None:
             return None
         equation = self.node.flow.program.equations[self.node.kernel]
@@ -237,7 +238,7 @@ class Layer:
         )
 
     def _chain(self, steps: tuple[int, ...], start: Any) -> tuple[Any, Any]:
-        """Runs affine steps on a value; returns the result and the pull-back."""
+        """Runs affine steps on an array; returns the result and the pull-back."""
         program = self.node.flow.program
         if not steps:
             return start, lambda cotangent: (cotangent,)
@@ -255,7 +256,7 @@ class Layer:
         return any(KINDS.get(equations[i].primitive) is Kind.ADDITIVE for i in steps)
 
     def _factor(self, steps: tuple[int, ...], start: Any) -> Any:
-        """What affine steps multiply each entry of a value by, in its layout."""
+        """By what affine steps multiply each entry of an array, in its layout."""
         end, pull = self._chain(steps, start)
         return pull(jnp.ones_like(end))[0].astype(self.dtype)
 
@@ -282,37 +283,37 @@ def received_by(rule: object, layer: Layer, result: Any) -> tuple[Any, ...]:
     """Returns what a rule gives to each input of a site, in the dtype of that input.
 
     Args:
-        rule: the rule.
+        rule: the rule, for the error message.
         layer: the site in this pass.
         result: what the rule returned: an array, or a tuple or list of several.
 
     Returns:
-        One array for each input; `None` for those that are no real numbers.
+        One array for each input; `None` for inputs that are no real numbers.
 
     Raises:
         RuleResultError: if arrays are missing, or of another shape than the inputs.
     """
     parts = tuple(result) if isinstance(result, tuple | list) else (result,)
-    takes = [jnp.issubdtype(x.dtype, jnp.inexact) for x in layer.inputs]
+    is_real = [jnp.issubdtype(x.dtype, jnp.inexact) for x in layer.inputs]
     shapes = [None if part is None else np.shape(part) for part in parts]
-    is_right = len(parts) == len(takes) and all(
+    is_fitting = len(parts) == len(is_real) and all(
         shape == x.shape
-        for x, takes_part, shape in zip(layer.inputs, takes, shapes, strict=True)
-        if takes_part
+        for x, real, shape in zip(layer.inputs, is_real, shapes, strict=True)
+        if real
     )
-    if not is_right:
+    if not is_fitting:
         node = layer.node
         needed = " and ".join(str(x.shape) for x in layer.inputs)
-        found = " and ".join(map(str, shapes)) or "nothing"
-        raise RuleResultError(rule, node.address, node.line, needed, found)
+        returned = " and ".join(map(str, shapes)) or "nothing"
+        raise RuleResultError(rule, node.address, node.line, needed, returned)
     return tuple(
-        jnp.asarray(part).astype(x.dtype) if takes_part else None
-        for x, takes_part, part in zip(layer.inputs, takes, parts, strict=True)
+        jnp.asarray(part).astype(x.dtype) if real else None
+        for x, real, part in zip(layer.inputs, is_real, parts, strict=True)
     )
 
 
 def is_pooling(node: Node) -> bool:
-    """Whether a node is a max pooling with a derivative faster than XLA's.
+    """Whether a node is a max pooling whose derivative is in `max_pool.py`.
 
     Args:
         node: a node of a graph.

@@ -1,9 +1,9 @@
-"""Max pooling backward: who won each window gets what the window receives.
+"""The derivative of max pooling: the largest entry of a window gets its cotangent.
 
 On CPU, XLA's own derivative of max pooling (`select_and_scatter_add`) visits one window
 after the other. Here each offset inside the window is one elementwise pass over all
-windows, which is four to thirty times faster and gives the same numbers: of equal
-entries the first in row-major order wins.
+windows, which is four to thirty times faster and gives the same numbers: if entries are
+equal, the first in row-major order gets all.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from jax.extend.core import primitives as p
 
 from jaxinterp.tracing.program.program import Equation
 
-# The passes grow with the window; beyond so many entries XLA's derivative is taken.
+# There is one pass for each entry of a window; larger windows use XLA's derivative.
 _LARGEST_WINDOW = 64
 
 
@@ -39,9 +39,9 @@ def max_pool_transpose(equation: Equation, x: Any, z: Any, cotangent: Any) -> An
     """Returns the cotangent of the input of a max pooling.
 
     Args:
-        equation: the pooling.
-        x: its input.
-        z: its output.
+        equation: the pooling, for which `is_supported` holds.
+        x: the input of the pooling.
+        z: the output of the pooling.
         cotangent: the cotangent of the output.
     """
     window = equation.params["window_dimensions"]
@@ -60,7 +60,7 @@ def max_pool_transpose(equation: Equation, x: Any, z: Any, cotangent: Any) -> An
         for (low, _), b, s, n in zip(padding, blocks, strides, x.shape, strict=True)
     ]
     padded = lax.pad(x, jnp.array(-jnp.inf, x.dtype), edges)
-    has_winner = jnp.zeros(z.shape, bool)
+    is_done = jnp.zeros(z.shape, bool)  # windows whose largest entry is found
     zero = jnp.zeros((), cotangent.dtype)
     sums: dict[tuple[int, ...], Any] = {}
     for offset in itertools.product(*map(range, window)):
@@ -69,13 +69,13 @@ def max_pool_transpose(equation: Equation, x: Any, z: Any, cotangent: Any) -> An
             for o, n, s in zip(offset, z.shape, strides, strict=True)
         ]
         entry = lax.slice(padded, offset, stop, strides)
-        wins = ~(entry < z) & ~has_winner
-        has_winner |= wins
-        moved = [
+        is_largest = ~(entry < z) & ~is_done
+        is_done |= is_largest
+        shift = [
             (o // s, b - n - o // s, 0)
             for o, s, b, n in zip(offset, strides, blocks, z.shape, strict=True)
         ]
-        share = lax.pad(jnp.where(wins, cotangent, zero), zero, moved)
+        share = lax.pad(jnp.where(is_largest, cotangent, zero), zero, shift)
         phase = tuple(o % s for o, s in zip(offset, strides, strict=True))
         sums[phase] = sums[phase] + share if phase in sums else share
     nothing = jnp.zeros(blocks, cotangent.dtype)

@@ -1,8 +1,8 @@
-"""Runs a program again, with other things done at some of its values.
+"""Runs a program again: captures some values, replaces some, and leaves the rest.
 
 This is the one interpreter behind `capture`, `intervene`, `with_rules` and `split`.
-What nobody asked about runs exactly as the user wrote it: calls are bound whole, with
-their custom derivatives, rematerialization and compiled bodies.
+What is not changed runs exactly as the user wrote it: calls are bound whole, with their
+custom derivatives, rematerialization and compiled bodies.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from jaxinterp.tracing.program.program import (
     Value,
 )
 
-# A node taken out of the program: (reads of the environment) -> its results.
+# What runs instead of a node: a function from the arrays of all values computed so far
+# to the results of the node.
 Replacement = Callable[[Mapping[Value, Any]], Sequence[Any]]
 
 _NONE: frozenset[Value] = frozenset()
@@ -35,13 +36,15 @@ class Changes:
     """What to do differently while a program runs.
 
     Attributes:
-        wanted: values to hand out.
-        edits: functions that a value goes through before anyone reads it.
-        replaced: by the index of their last equation, nodes that run otherwise.
-        skipped: equations of replaced nodes, which do not run at all.
+        captures: the values whose arrays are returned.
+        edits: for each of some values, a function from its array to the array that all
+            its readers get instead.
+        replaced: what runs instead of a node, by the program of the node and the index
+            of its last equation.
+        skipped: the other equations of replaced nodes, which do not run at all.
     """
 
-    wanted: frozenset[Value] = frozenset()
+    captures: frozenset[Value] = frozenset()
     edits: Mapping[Value, Callable[[Any], Any]] = dataclasses.field(
         default_factory=dict
     )
@@ -51,30 +54,31 @@ class Changes:
     skipped: frozenset[tuple[Program, int]] = frozenset()
 
     def touches(
-        self, program: Program, start: int, stop: int, given: frozenset[Value] = _NONE
+        self, program: Program, start: int, stop: int, results: frozenset[Value] = _NONE
     ) -> bool:
-        """Whether anything between two equations is to run otherwise.
+        """Whether anything changes inside a range of equations.
 
         Args:
-            program: what the equations are part of.
-            start: the first.
-            stop: one past the last.
-            given: results that can be read and edited afterwards.
+            program: the program of the equations.
+            start: the index of the first equation.
+            stop: one past the index of the last equation.
+            results: values that may be captured and edited after the range has run, so
+                that doing so changes nothing inside.
         """
         for index in range(start, stop):
             if (program, index) in self.skipped or (program, index) in self.replaced:
                 return True
             equation = program.equations[index]
-            inner = (o for o in equation.outputs if o not in given)
-            if any(o in self.wanted or o in self.edits for o in inner):
+            inner = (o for o in equation.outputs if o not in results)
+            if any(o in self.captures or o in self.edits for o in inner):
                 return True
             if any(self.touches_body(body) for body in equation.bodies):
                 return True
         return False
 
     def touches_body(self, body: Program) -> bool:
-        """Whether anything in the body of a loop is to run otherwise."""
-        if any(v in self.wanted or v in self.edits for v in body.inputs):
+        """Whether anything changes inside the body of a loop."""
+        if any(v in self.captures or v in self.edits for v in body.inputs):
             return True
         return self.touches(body, 0, len(body.equations))
 
@@ -83,7 +87,17 @@ NO_CHANGES = Changes()
 
 
 class _Run:
-    """One run of one program."""
+    """One run of one program.
+
+    Attributes:
+        program: the program that runs.
+        within: the rematerialized calls whose bodies are running, outer first.
+        changes: what to do differently.
+        probes: for each of some values, an array that is added to it.
+        env: the arrays of all values computed so far.
+        captured: the arrays of the values to be captured.
+        calls: the calls that start at each index, outer first.
+    """
 
     def __init__(
         self,
@@ -110,12 +124,12 @@ class _Run:
             result = self.changes.edits[value](result)
         if value in self.probes:
             result = result + self.probes[value]
-        if value in self.changes.wanted:
+        if value in self.changes.captures:
             self.captured[value] = result
         self.env[value] = result
 
     def span(self, start: int, stop: int) -> None:
-        """Runs the equations from `start` to `stop`, untouched calls whole."""
+        """Runs the equations from `start` to `stop`; unchanged calls run whole."""
         index = start
         while index < stop:
             call = self._whole_call(index, start, stop)
@@ -138,13 +152,13 @@ class _Run:
         return None
 
     def _must_open(self, call: Call) -> bool:
-        """Whether something inside of a call, and not just its results, is changed."""
-        given = frozenset(call.equation.outputs)
-        changed = {v for v in given if v in self.changes.edits or v in self.probes}
-        if changed:  # who reads them inside must see the change
+        """Whether something inside of a call is changed, beyond its results."""
+        results = frozenset(call.equation.outputs)
+        changed = {v for v in results if v in self.changes.edits or v in self.probes}
+        if changed:  # equations inside that read them must see the change
             inside = self.program.equations[call.start : call.stop]
-            given -= changed.intersection(v for e in inside for v in e.values)
-        return self.changes.touches(self.program, call.start, call.stop, given)
+            results -= changed.intersection(v for e in inside for v in e.values)
+        return self.changes.touches(self.program, call.start, call.stop, results)
 
     def _rematerialized(self, index: int, start: int, stop: int) -> Call | None:
         for call in self.calls.get(index, ()):
@@ -154,7 +168,7 @@ class _Run:
         return None
 
     def _compute_again_backward(self, call: Call) -> None:
-        """Runs a touched rematerialized call so that it stays rematerialized."""
+        """Runs a changed `jax.checkpoint` so that it stays one."""
         captured: list[Value] = []
         values = [v for v in call.equation.inputs if isinstance(v, Value)]
 
@@ -167,9 +181,9 @@ class _Run:
             return outputs, [run.captured[v] for v in captured]
 
         body = jax.checkpoint(body, **(call.checkpoint or {}))
-        outputs, kept = body([self.env[v] for v in values])
+        outputs, arrays = body([self.env[v] for v in values])
         self.env.update(zip(call.equation.outputs, outputs, strict=True))
-        self.captured.update(zip(captured, kept, strict=True))
+        self.captured.update(zip(captured, arrays, strict=True))
 
     def one(self, index: int) -> None:
         key = (self.program, index)
@@ -213,16 +227,17 @@ def evaluate(
     changes: Changes = NO_CHANGES,
     probes: Mapping[Value, Any] | None = None,
 ) -> tuple[list[Any], dict[Value, Any]]:
-    """Runs a program.
+    """Runs a program with changes.
 
     Args:
-        program: what to run.
-        operands: the values of its inputs.
-        changes: what to do otherwise.
-        probes: arrays that are added to values; in a `scan`, one for each step.
+        program: the program to run.
+        operands: the arrays of the program's inputs.
+        changes: what to do differently than the program does.
+        probes: for each of some values, an array that is added to it; for a value in a
+            `scan`, one array for each step, stacked on axis 0.
 
     Returns:
-        The results, and the values that `changes` wanted.
+        The arrays of the program's outputs, and those of the values to be captured.
     """
     run = _Run(program, changes, probes or {})
     for value, operand in zip(program.inputs, operands, strict=True):
@@ -237,12 +252,12 @@ def evaluate_part(
     """Runs some equations of a program, in order.
 
     Args:
-        program: the whole.
-        equations: indices of the equations to run, sorted.
-        env: the values that they read.
+        program: the program that holds the equations.
+        equations: the indices of the equations to run, sorted.
+        env: the arrays of the values that these equations read.
 
     Returns:
-        All values known afterwards.
+        The arrays of `env`, and of all values that the equations compute.
     """
     run = _Run(program, NO_CHANGES, {})
     run.env.update(env)

@@ -1,8 +1,4 @@
-"""Calls and loops: the one file that reads the parameters of control-flow primitives.
-
-`flatten` turns a jaxpr into a `Program`; `run_loop` runs a loop or branch again with
-another interpretation of its bodies.
-"""
+"""From a jaxpr to a `Program`: which equations are calls, and what their bodies are."""
 
 from __future__ import annotations
 
@@ -38,13 +34,16 @@ def _call_body(eqn: core.JaxprEqn) -> Any | None:
 
 
 def _is_called(eqn: core.JaxprEqn, body: Any) -> bool:
-    """Whether a body takes and gives what its equation does, unlike `lax.reduce`'s."""
+    """Whether a body has the operands and results of its equation.
+
+    The reducer of `lax.reduce` has not.
+    """
     inner, _ = compat.open_jaxpr(body)
     ours, theirs = (
         [list(map(compat.kind_of, variables)) for variables in (j.invars, j.outvars)]
         for j in (eqn, inner)
     )
-    return ours == theirs and "mesh" not in eqn.params  # a shard sees a part
+    return ours == theirs and "mesh" not in eqn.params  # a shard has a part of them
 
 
 def _loop_bodies(eqn: core.JaxprEqn) -> tuple[Any, ...]:
@@ -63,13 +62,14 @@ def _call_name(eqn: core.JaxprEqn) -> str:
 
 
 def _join(prefix: str, scope: str) -> str:
+    """The path of a scope inside a module, whose path it may repeat."""
     if not prefix or scope == prefix or scope.startswith(prefix + "/"):
         return scope or prefix
     return f"{prefix}/{scope}" if scope else prefix
 
 
 class _Flattener:
-    """The state of one flattening: the equations and calls written so far."""
+    """The equations, calls and constants of a program that is being flattened."""
 
     def __init__(self, callers: tuple[core.JaxprEqn, ...]) -> None:
         self.callers = callers
@@ -109,16 +109,17 @@ class _Flattener:
                 )
             )
             return
-        start, place = len(self.equations), len(self.calls)
+        start, position = len(self.equations), len(self.calls)
         self.callers, outer = (eqn, *self.callers), self.callers
         _, results = self.enter(body, inputs, scope)
         self.callers = outer
         env.update(zip(eqn.outvars, results, strict=True))
-        # What is handed through, or given twice, is written once: by who computed it.
-        written = {o for e in self.equations[start:] for o in e.outputs}
+        # A result that is an operand, or a result twice, gets a value of its own here:
+        # only one equation writes each value.
+        computed = {o for e in self.equations[start:] for o in e.outputs}
         outputs = []
         for result in results:
-            is_new = result in written and result not in outputs
+            is_new = result in computed and result not in outputs
             outputs.append(result if is_new else Value(result))
         whole = Equation(eqn.primitive, eqn.params, inputs, tuple(outputs), scope, eqn)
         call = Call(
@@ -128,7 +129,7 @@ class _Flattener:
             _call_name(eqn),
             compat.checkpoint_settings(eqn),
         )
-        self.calls.insert(place, call)
+        self.calls.insert(position, call)
 
 
 def _read(env: Mapping[Any, Atom], var: Any) -> Atom:
@@ -140,12 +141,13 @@ def _read(env: Mapping[Any, Atom], var: Any) -> Atom:
 def flatten(
     jaxpr: Any, scope: str = "", callers: tuple[core.JaxprEqn, ...] = ()
 ) -> Program:
-    """Returns a jaxpr as a `Program`, calls seen through.
+    """Returns a jaxpr as a `Program`, with the equations of calls in its list.
 
     Args:
         jaxpr: an open or closed jaxpr.
-        scope: the module path of the loop that the jaxpr is a body of.
-        callers: that loop and what it is in.
+        scope: for the body of a loop, the path of the module that holds the loop.
+        callers: for the body of a loop, the loop, and the calls and loops around it,
+            the innermost first.
     """
     flattener = _Flattener(callers)
     inputs, outputs = flattener.enter(jaxpr, None, scope)

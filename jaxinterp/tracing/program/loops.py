@@ -31,9 +31,9 @@ def loop_bindings(
         equation: a `scan`, `while` or `cond`.
 
     Returns:
-        For every body: the body, pairs (value outside or carried, input of the body),
-        and pairs (output of the body, value that it becomes: a carried input or a
-        result).
+        For every body: the body; pairs of an operand of the loop and the input of the
+        body that it becomes; and pairs of an output of the body and the value that it
+        becomes, a result of the loop or a carried input of the next step.
     """
     if equation.primitive is prims.cond_p:
         operands = equation.inputs[1:]
@@ -92,11 +92,12 @@ RunBody = Callable[
 
 @dataclasses.dataclass(frozen=True)
 class LoopRun:
-    """What a loop gave: its results, and what was captured in its bodies.
+    """The results of a loop, and what was captured in its bodies.
 
     Attributes:
         outputs: the results of the loop.
-        captured: values of the bodies; those of a `scan` are stacked on axis 0.
+        captured: for each captured value of a body its array; for a `scan`, the arrays
+            of all steps, stacked on axis 0.
     """
 
     outputs: list[Any]
@@ -110,17 +111,20 @@ def run_loop(
     probes: Mapping[Value, Any],
     is_reversed: bool,
 ) -> LoopRun:
-    """Runs a loop or branch, its bodies by `run_body`.
+    """Runs a loop or branch, with `run_body` for its bodies.
 
-    A value captured in a `scan` is stacked over its steps; in a `while` it is that of
-    the last step; in the arm of a `cond` that is not taken it is NaN (0 for integers).
+    A value captured in a `scan` is stacked over its steps; in a `while` it is the value
+    of the last step; in a branch of a `cond` that is not taken it is NaN (0 for
+    integers).
 
     Args:
         equation: a `scan`, `while` or `cond`.
         operands: the values of its operands.
-        run_body: runs one body.
-        probes: arrays to be added to values of the bodies, stacked for a `scan`.
-        is_reversed: whether a `while` needs a backward pass, at the price of `jax.jvp`.
+        run_body: runs one body: a function of the body, the arrays of its operands and
+            its probes, to its results and the arrays that it captures.
+        probes: for each of some values of the bodies, an array that is added to it; for
+            a `scan`, one array for each step, stacked on axis 0.
+        is_reversed: whether a `while` needs a backward pass, which forbids `jax.jvp`.
     """
     if equation.primitive is prims.scan_p:
         return _run_scan(equation, operands, run_body, probes)
@@ -138,29 +142,26 @@ def _run_scan(
     (body,) = equation.bodies
     n_consts, n_carry = compat.scan_counts(equation.params)
     consts, init = operands[:n_consts], operands[n_consts : n_consts + n_carry]
-    inside = {v: array for v, array in probes.items() if _belongs(v, body)}
-    names = list(inside)
+    own_probes = {v: array for v, array in probes.items() if _belongs(v, body)}
 
     def step(carry: list[Any], xs: tuple[list[Any], list[Any]]) -> Any:
-        here, stacked = xs
-        arguments = [*consts, *carry, *here]
-        results, captured = run_body(
-            body, arguments, dict(zip(names, stacked, strict=True))
-        )
+        slices, probe_slices = xs
+        step_probes = dict(zip(own_probes, probe_slices, strict=True))
+        results, captured = run_body(body, [*consts, *carry, *slices], step_probes)
         keys.extend(captured if not keys else ())
-        kept = [captured[value] for value in keys]
-        return list(results[:n_carry]), (list(results[n_carry:]), kept)
+        arrays = [captured[value] for value in keys]
+        return list(results[:n_carry]), (list(results[n_carry:]), arrays)
 
     keys: list[Value] = []
-    final, (stacked, kept) = lax.scan(
+    final, (stacked, arrays) = lax.scan(
         step,
         list(init),
-        (list(operands[n_consts + n_carry :]), [inside[name] for name in names]),
+        (list(operands[n_consts + n_carry :]), list(own_probes.values())),
         length=equation.params["length"],
         reverse=equation.params["reverse"],
         unroll=equation.params["unroll"],
     )
-    return LoopRun([*final, *stacked], dict(zip(keys, kept, strict=True)))
+    return LoopRun([*final, *stacked], dict(zip(keys, arrays, strict=True)))
 
 
 def _run_cond(
@@ -170,30 +171,25 @@ def _run_cond(
     probes: Mapping[Value, Any],
 ) -> LoopRun:
     index, *arguments = operands
-    # Every arm must return the same things: find out what each would capture.
-    shapes = []
+    # Every branch must return the same values: find out what each would capture.
+    kinds: dict[Value, Any] = {}
     for body in equation.bodies:
-        traced: dict[Value, Any] = {}
+        kinds.update(
+            _captured_kinds(lambda *xs, b=body: run_body(b, xs, probes), arguments)
+        )
 
-        def dry(*xs: Any, body: Program = body, traced: dict = traced) -> list[Any]:
-            traced.update(run_body(body, xs, probes)[1])
-            return list(traced.values())
-
-        kinds = jax.eval_shape(dry, *arguments)
-        shapes.append(dict(zip(traced, kinds, strict=True)))
-    everything = {value: kind for arm in shapes for value, kind in arm.items()}
-
-    def arm(body: Program) -> Callable[..., Any]:
+    def branch(body: Program) -> Callable[..., Any]:
         def run(*xs: Any) -> tuple[list[Any], list[Any]]:
             results, captured = run_body(body, xs, probes)
             return results, [
-                captured.get(value, _absent(kind)) for value, kind in everything.items()
+                captured.get(value, _absent(kind)) for value, kind in kinds.items()
             ]
 
         return run
 
-    outputs, kept = lax.switch(index, [arm(b) for b in equation.bodies], *arguments)
-    return LoopRun(list(outputs), dict(zip(everything, kept, strict=True)))
+    branches = [branch(body) for body in equation.bodies]
+    outputs, arrays = lax.switch(index, branches, *arguments)
+    return LoopRun(list(outputs), dict(zip(kinds, arrays, strict=True)))
 
 
 def _run_while(
@@ -207,39 +203,50 @@ def _run_while(
     n_test, n_body = equation.params["cond_nconsts"], equation.params["body_nconsts"]
     test_consts, body_consts = operands[:n_test], operands[n_test : n_test + n_body]
     init = list(operands[n_test + n_body :])
-    traced: dict[Value, Any] = {}
-
-    def dry(*state: Any) -> list[Any]:
-        traced.update(run_body(body, [*body_consts, *state], probes)[1])
-        return list(traced.values())
-
-    kinds = jax.eval_shape(dry, *init)
-    keys = list(traced)
+    kinds = _captured_kinds(
+        lambda *state: run_body(body, [*body_consts, *state], probes), init
+    )
 
     def keep_going(carry: Any) -> Any:
-        (done,), _ = run_body(test, [*test_consts, *carry[0]], {})
-        return done
+        (is_unfinished,), _ = run_body(test, [*test_consts, *carry[0]], {})
+        return is_unfinished
 
     def step(carry: Any) -> Any:
         results, captured = run_body(body, [*body_consts, *carry[0]], probes)
-        return list(results), [captured[value] for value in keys]
+        return list(results), [captured[value] for value in kinds]
 
     run = differentiable_while if is_reversed else lax.while_loop
-    outputs, kept = run(keep_going, step, (init, [_absent(kind) for kind in kinds]))
-    return LoopRun(list(outputs), dict(zip(keys, kept, strict=True)))
+    nothing = [_absent(kind) for kind in kinds.values()]
+    outputs, arrays = run(keep_going, step, (init, nothing))
+    return LoopRun(list(outputs), dict(zip(kinds, arrays, strict=True)))
+
+
+def _captured_kinds(
+    run: Callable[..., tuple[list[Any], dict[Value, Any]]], operands: Sequence[Any]
+) -> dict[Value, Any]:
+    """The shape and dtype of every value that one run of a body would capture."""
+    values: list[Value] = []
+
+    def captured(*operands: Any) -> list[Any]:
+        _, arrays = run(*operands)
+        values[:] = arrays
+        return list(arrays.values())
+
+    return dict(zip(values, jax.eval_shape(captured, *operands), strict=True))
 
 
 def _absent(kind: Any) -> Any:
+    """An array for a value that no step or branch has computed."""
     inexact = jnp.issubdtype(kind.dtype, jnp.inexact)
     return jnp.full(kind.shape, jnp.nan if inexact else 0, kind.dtype)
 
 
 def _belongs(value: Value, program: Program) -> bool:
-    """Whether a value is of a program or of a body inside of it."""
-    home = getattr(value, "home", None)
+    """Whether a value belongs to a program, or to a body inside of it."""
+    owner = getattr(value, "program", None)
     bodies = {program} | {b for _, _, e in program.walk() for b in e.bodies}
-    if home is not None:
-        return home in bodies
+    if owner is not None:
+        return owner in bodies
     if any(value in body.inputs for body in bodies):
         return True
     return any(value in equation.outputs for _, _, equation in program.walk())

@@ -1,12 +1,10 @@
 """A traced function as one flat list of equations.
 
 JAX nests equations in calls (`jit`, `custom_jvp`, `remat`, ...). A `Program` sees
-through
-them: its `equations` are the leaves in the order in which they run, and every call is
-    kept
-as the *range* of equations that it contains, so that an interpreter can still run it
-whole (with its custom derivative, its compiled body) where nobody asked for anything
-inside. Loops and branches stay equations, with a `Program` for each body.
+through them: its `equations` are the innermost ones, in the order in which they run.
+Every call is kept as the *range* of equations that it contains, so that it still runs
+whole (with its custom derivative, its compiled body) where nothing inside is changed.
+Loops and branches stay equations, with a `Program` for each body.
 """
 
 from __future__ import annotations
@@ -42,12 +40,12 @@ class Value:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Constant:
-    """An operand that is written in the equation itself.
+    """An operand that is a literal of the equation itself.
 
     Attributes:
         value: the number, or with simplified constants the array.
-        shape: its shape.
-        dtype: its dtype.
+        shape: the shape of the literal.
+        dtype: the dtype of the literal.
     """
 
     value: Any
@@ -63,14 +61,14 @@ class Equation:
     """One application of a primitive.
 
     Attributes:
-        primitive: what is applied.
+        primitive: the primitive that is applied.
         params: the parameters of the primitive.
-        inputs: operands, in order.
-        outputs: results, in order.
-        scope: the module path in which the equation was traced, `""` where none.
+        inputs: the operands, in order.
+        outputs: the results, in order.
+        scope: the path of the module in which the equation was traced, `""` if none.
         origin: the equation as JAX traced it.
-        bodies: the programs of a loop's body or a branch's arms.
-        callers: the calls and loops that it was traced in, the innermost first.
+        bodies: for a loop, the programs of its body; for a `cond`, of its branches.
+        callers: the calls and loops around the equation, the innermost first.
     """
 
     primitive: core.Primitive
@@ -84,27 +82,27 @@ class Equation:
 
     @property
     def values(self) -> tuple[Value, ...]:
-        """The operands that are values."""
+        """The operands that are values, not literals."""
         return tuple(v for v in self.inputs if isinstance(v, Value))
 
     @property
     def line(self) -> str:
-        """Where the user wrote it, or the library's function that it is in."""
+        """Where the user wrote the equation, or called the library that wrote it."""
         lines = map(compat.source_line, (self.origin, *self.callers))
         return next(filter(None, lines), "unknown line")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Call:
-    """A call that the program sees through: equations `start` to `stop` are its body.
+    """A call whose body is part of the program: the equations `start` to `stop`.
 
     Attributes:
-        start: index of its first equation.
-        stop: one past the index of its last equation.
+        start: the index of the first equation of the body.
+        stop: one past the index of the last equation of the body.
         equation: the call itself, to run it whole.
-        name: what the user called the function, `""` where unknown.
-        checkpoint: the keywords of `jax.checkpoint`, if its body is to be computed
-            again in a backward pass.
+        name: the name of the called function, `""` if unknown.
+        checkpoint: the keywords of `jax.checkpoint`, if the call is one: its body is
+            computed again in a backward pass.
     """
 
     start: int
@@ -119,10 +117,10 @@ class Program:
     """A function in single-assignment form.
 
     Attributes:
-        inputs: the arguments.
-        outputs: the results.
-        constants: values that the function closes over.
-        equations: the leaves, in the order in which they run.
+        inputs: the arguments of the function.
+        outputs: the results of the function.
+        constants: the values that the function closes over, with their arrays.
+        equations: the innermost equations, in the order in which they run.
         calls: the calls, outer before inner where they start together.
     """
 

@@ -1,4 +1,4 @@
-"""A `while` loop with a backward pass, for rules that are applied inside one."""
+"""A `while` loop that can be differentiated, for rules inside of one."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from jax import lax
 def differentiable_while(
     keep_going: Callable[[Any], Any], step: Callable[[Any], Any], init: Any
 ) -> Any:
-    """A `while` whose backward pass computes each state again from the first.
+    """Runs a `while` loop whose backward pass computes each state from the first.
 
     A loop of unknown length cannot store its states. Going back through `n` steps
     therefore takes `n * (n + 1) / 2` steps forward: memory stays constant.
 
     Args:
-        keep_going: from a state, whether another step is made.
-        step: from a state the next; both may close over traced values.
-        init: the first state. Counters and other integers in it get no derivative.
+        keep_going: a function from a state to whether another step is made.
+        step: a function from a state to the next one. It may close over traced values,
+            and so may `keep_going`.
+        init: the first state, any pytree. Integers in it get no derivative.
 
     Returns:
         The last state.
@@ -38,7 +39,7 @@ def differentiable_while(
     keep_going, test_consts = jax.closure_convert(keep_going, init)
     step, step_consts = jax.closure_convert(step, init)
     tree = jax.tree.structure(init)
-    moving = [
+    inexact = [
         i
         for i, leaf in enumerate(jax.tree.leaves(init))
         if jnp.issubdtype(leaf.dtype, jnp.inexact)
@@ -46,11 +47,11 @@ def differentiable_while(
 
     def pick(state: Any) -> list[Any]:
         leaves = jax.tree.leaves(state)
-        return [leaves[i] for i in moving]
+        return [leaves[i] for i in inexact]
 
     def put(values: list[Any], leaves: list[Any]) -> Any:
-        filled = dict(enumerate(leaves)) | dict(zip(moving, values, strict=True))
-        return jax.tree.unflatten(tree, list(filled.values()))
+        state = dict(enumerate(leaves)) | dict(zip(inexact, values, strict=True))
+        return jax.tree.unflatten(tree, list(state.values()))
 
     def count_and_run(init: Any, consts: Any) -> tuple[Any, Any]:
         test_consts, step_consts = consts

@@ -1,10 +1,10 @@
-"""Names the places of a network: the module path, then the operation.
+"""The address of every node and value: the module path, then the operation.
 
 A module that does one thing (`Conv_0`) is the address of that thing; otherwise
 operations are counted within their module: `Block_0/relu`, `Block_0/relu_1`. A module
-that runs again is `Conv_0@1`, and all in it goes with it: `Block_0@1/relu`. Where the
-trace has no module paths, the weights that an operation reads give its name: `layers/0`
-for what reads `variables["layers"][0]["w"]`.
+that runs a second time is `Conv_0@1`, and so is the path of all in it:
+`Block_0@1/relu`. Where the trace has no module paths, an operation is named by the
+weights that it reads: `layers/0` if it reads `variables["layers"][0]["w"]`.
 """
 
 from __future__ import annotations
@@ -20,21 +20,22 @@ from jaxinterp.tracing.facts.flow import Flow
 from jaxinterp.tracing.facts.roles import KINDS, Kind, Role
 from jaxinterp.tracing.program.loops import loop_bindings
 from jaxinterp.tracing.program.program import Equation, Program, Value
+from jaxinterp.tracing.recognition.grouping import Group
 from jaxinterp.tracing.recognition.operation_names import operation
-from jaxinterp.tracing.recognition.sketch import Draft
 
-# What an adapter writes for the slash of a module in a list, `layers/1`, which is one
-# scope: the list is none that would be numbered. Addresses have a slash for it.
+# What an adapter writes instead of the slash in the path of a module in a list,
+# `layers/1`: that is one scope, since a list has no runs to be numbered. Addresses have
+# a slash there.
 WITHIN = "\u2215"
 
 
 @dataclasses.dataclass(frozen=True)
-class Home:
-    """The module in which a loop stands that a program is the body of.
+class Module:
+    """One run of a module.
 
     Attributes:
-        scope: its path in the trace.
-        label: its path with the numbers of its runs.
+        scope: the path of the module in the trace; empty outside of all modules.
+        label: the path with the numbers of the runs, `Block_0@1`.
     """
 
     scope: str = ""
@@ -42,96 +43,103 @@ class Home:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Named:
-    """A place that has a name.
+class Name:
+    """What a value is called, before the same names get numbers.
 
     Attributes:
         address: module path and operation.
-        mark: what stands before the number of a place that would have the same.
-        value: what `capture` returns there.
-        home: the module that it stands in.
+        separator: what is written before the number if several values have the same
+            address: `"@"` after a module, `"_"` after an operation.
+        value: the value, which `capture` returns at that address.
+        module: the run of the module that computes the value.
     """
 
     address: str
-    mark: str
+    separator: str
     value: Value
-    home: Home
+    module: Module
 
 
 def name_nodes(
-    flow: Flow, drafts: list[Draft], parameters: Mapping[Value, str], home: Home
-) -> tuple[dict[Draft, Named], list[Named]]:
-    """Returns the name of every draft, and what else has one, not yet unique.
+    flow: Flow, groups: list[Group], parameters: Mapping[Value, str], module: Module
+) -> tuple[dict[Group, Name], list[Name]]:
+    """Returns the name of every node, and the other names, not yet unique.
 
     Args:
-        flow: the program.
-        drafts: its nodes, in network order.
-        parameters: path of the leaf of `variables` that a value is.
-        home: the module of the loop that the program is a body of.
+        flow: the program that holds the nodes.
+        groups: the groups of equations that are its nodes, in network order.
+        parameters: for each value that is a leaf of `variables`, the path of the leaf.
+        module: for the body of a loop, the run of the module that holds the loop.
+
+    Returns:
+        The name of each node; and the names of values inside of nodes (modules whose
+        output is not that of a node, and tags of `checkpoint_name`).
     """
-    runs = _Runs(flow, parameters, home)
+    runs = _Runs(flow, parameters, module)
     outputs = _module_outputs(flow, runs)
     alone = Counter(
-        runs.label(_anchor(d)) for d in drafts if not _is_structural(flow, d)
+        runs.label(_anchor(d)) for d in groups if not _is_structural(flow, d)
     )
-    owners = {index: draft for draft in drafts for index in draft.equations}
-    named: dict[Draft, Named] = {}
-    others: list[Named] = []
-    for draft in drafts:
-        anchor = _anchor(draft)
-        label, inner = runs.label(anchor), runs.home(anchor)
-        (*_, value) = flow.program.equations[draft.last].outputs
-        if _is_module(flow, runs, draft, alone):
+    owners = {index: group for group in groups for index in group.equations}
+    names: dict[Group, Name] = {}
+    others: list[Name] = []
+    for group in groups:
+        anchor = _anchor(group)
+        label, inner = runs.label(anchor), runs.module(anchor)
+        (*_, value) = flow.program.equations[group.last].outputs
+        if _is_module(flow, runs, group, alone):
             whole = outputs.pop(label, value)
-            # A weight that lies in no module of its own stands for all that is fused.
+            # If weights alone name the module, its value is that of the whole node.
             is_bare = label and runs.leaves.get(anchor) == inner.scope
-            named[draft] = Named(label, "@", value if is_bare else whole, inner)
+            names[group] = Name(label, "@", value if is_bare else whole, inner)
         else:
-            name = runs.leaf_name(anchor) or operation(flow, draft, owners)
-            address = _tag(flow, draft.last) or f"{label}/{name}".lstrip("/")
-            named[draft] = Named(address, "_", value, inner)
-        for index in sorted(draft.equations - {draft.last}):
+            name = runs.leaf_name(anchor) or operation(flow, group, owners)
+            address = _tag(flow, group.last) or f"{label}/{name}".lstrip("/")
+            names[group] = Name(address, "_", value, inner)
+        for index in sorted(group.equations - {group.last}):
             if tag := _tag(flow, index):
                 (value,) = flow.program.equations[index].outputs
-                others.append(Named(tag, "_", value, inner))
-    others += [Named(label, "@", value, home) for label, value in outputs.items()]
-    return named, others
+                others.append(Name(tag, "_", value, inner))
+    others += [Name(label, "@", value, module) for label, value in outputs.items()]
+    return names, others
 
 
-def unique_addresses(places: Iterable[Named]) -> dict[Named, str]:
-    """Returns the address of each place, numbered where several have the same name.
+def unique_addresses(names: Iterable[Name]) -> dict[Name, str]:
+    """Returns the address of each name, numbered where several are the same.
 
     Args:
-        places: in network order. A module takes its name before any operation does.
+        names: the names of all values that have one, in network order. Modules get
+            their addresses before operations do.
     """
-    taken: Counter = Counter()
-    places = list(places)
-    ordered = sorted(places, key=lambda place: place.mark != "@")
-    found = {place: _unique(place.address, place.mark, taken) for place in ordered}
-    return {place: found[place] for place in places}
+    uses: Counter = Counter()
+    names = list(names)
+    ordered = sorted(names, key=lambda name: name.separator != "@")
+    addresses = {name: _unique(name, uses) for name in ordered}
+    return {name: addresses[name] for name in names}
 
 
-def _unique(address: str, mark: str, taken: Counter) -> str:
-    number, name = taken[address], address
-    while number and taken[name]:
-        name = f"{address}{mark}{number}"
+def _unique(name: Name, uses: Counter) -> str:
+    """The first address of a name, with a number if need be, that is not in use."""
+    number, address = uses[name.address], name.address
+    while number and uses[address]:
+        address = f"{name.address}{name.separator}{number}"
         number += 1
-    taken[address] = max(number, 1)
-    taken[name] = max(taken[name], 1)
-    return name
+    uses[name.address] = max(number, 1)
+    uses[address] = max(uses[address], 1)
+    return address
 
 
 def short_names(addresses: Iterable[str]) -> dict[str, str]:
-    """Returns what addresses are without the name of the model, if it has one.
+    """Returns the addresses without the name of the model, if it has one.
 
     It has one if all modules lie in a single one, as those of a linen model do:
     `conv2` is `GoogLeNet/conv2`.
 
     Args:
-        addresses: all of a graph.
+        addresses: every address of a graph.
 
     Returns:
-        From address to the rest of it, where no other address is the same.
+        For each address the short one, where that is not the address of something else.
     """
     known = set(addresses)
     roots = {address.partition("/")[0] for address in known if "/" in address}
@@ -141,65 +149,74 @@ def short_names(addresses: Iterable[str]) -> dict[str, str]:
     return {a: rest for a, rest in rests.items() if rest and rest not in known}
 
 
-def _anchor(draft: Draft) -> int:
-    return draft.last if draft.kernel is None else draft.kernel
+def _anchor(group: Group) -> int:
+    """The equation of a node that says which module it belongs to."""
+    return group.last if group.kernel is None else group.kernel
 
 
-def _is_structural(flow: Flow, draft: Draft) -> bool:
-    outputs = flow.program.equations[draft.last].outputs
-    return draft.role is Role.INDEXING or not any(o.is_inexact for o in outputs)
+def _is_structural(flow: Flow, group: Group) -> bool:
+    outputs = flow.program.equations[group.last].outputs
+    return group.role is Role.INDEXING or not any(o.is_inexact for o in outputs)
 
 
-def _is_module(flow: Flow, runs: _Runs, draft: Draft, alone: Counter) -> bool:
-    """Whether a draft is all that its module does, and so has the module's name."""
-    anchor = _anchor(draft)
-    if _is_structural(flow, draft) or draft.role is Role.LOOP:
+def _is_module(flow: Flow, runs: _Runs, group: Group, alone: Counter) -> bool:
+    """Whether a node is all that its module does, and so has the module's name."""
+    anchor = _anchor(group)
+    if _is_structural(flow, group) or group.role is Role.LOOP:
         return False
     return runs.is_leaf(anchor) and alone[runs.label(anchor)] == 1
 
 
 def _tag(flow: Flow, index: int) -> str:
+    """The name that `checkpoint_name` gives to an equation, if it does."""
     equation = flow.program.equations[index]
     return equation.params["name"] if equation.primitive is p.name_p else ""
 
 
 class _Runs:
-    """Which run of which module each active equation belongs to."""
+    """Which run of which modules each active equation belongs to.
 
-    def __init__(self, flow: Flow, parameters: Mapping[Value, str], home: Home):
+    Attributes:
+        flow: the program.
+        paths: for each active equation, its path below the loop that it is in.
+        leaves: for an equation without a scope, the path of the parameter it reads.
+        modules: for each active equation, the runs of modules around it, outer first.
+        parents: the paths of modules that hold other modules.
+    """
+
+    def __init__(self, flow: Flow, parameters: Mapping[Value, str], module: Module):
         self.flow = flow
-        self.start = home
         self.paths: dict[int, tuple[str, ...]] = {}
         self.leaves: dict[int, str] = {}
-        self.homes: dict[int, list[Home]] = {}
+        self.modules: dict[int, list[Module]] = {}
         for index, equation in enumerate(flow.program.equations):
             if flow.is_active(index):
-                scope = equation.scope.removeprefix(home.scope).lstrip("/")
+                scope = equation.scope.removeprefix(module.scope).lstrip("/")
                 self.paths[index] = tuple(scope.split("/")) if scope else ()
-                self.homes[index] = [home]
+                self.modules[index] = [module]
                 if not equation.scope:
                     self.leaves[index] = _provenance(flow, equation, parameters)
         self.parents = {p[:i] for p in self.paths.values() for i in range(len(p))}
-        self._number(list(self.paths), 0, home)
+        self._number(list(self.paths), 0, module)
         self._number_leaves()
 
     def _number_leaves(self) -> None:
         """Numbers the runs of modules that are known by their weights alone."""
         runs: Counter = Counter()
-        seen: set[tuple[str, str, int]] = set()
+        reads: set[tuple[str, str, int]] = set()
         for index, leaf in self.leaves.items():
             module = leaf.rpartition("/")[0] or leaf
             is_kernel = self._kind(index) in (Kind.KERNEL, Kind.LOOKUP)
             if not module or not (is_kernel or module != leaf):
                 continue
-            if is_kernel and (module, leaf, runs[module]) in seen:
+            if is_kernel and (module, leaf, runs[module]) in reads:
                 runs[module] += 1
-            seen.add((module, leaf, runs[module]))
+            reads.add((module, leaf, runs[module]))
             label = f"{module}@{runs[module]}" if runs[module] else module
-            self.homes[index].append(Home(module, label))
+            self.modules[index].append(Module(module, label))
 
-    def _number(self, indices: list[int], depth: int, home: Home) -> None:
-        """Numbers the runs of the modules that stand in one run of a module."""
+    def _number(self, indices: list[int], depth: int, outer: Module) -> None:
+        """Numbers the runs of the modules that one run of a module holds."""
         counts: Counter = Counter()
 
         def piece_of(index: int) -> str:
@@ -209,20 +226,20 @@ class _Runs:
             if not piece:
                 continue
             stretch = list(group)
-            is_model = home == Home() and len(stretch) == len(self.paths)
+            is_model = outer == Module() and len(stretch) == len(self.paths)
             for run in self._runs(stretch, is_model):
                 number = f"@{counts[piece]}" if counts[piece] else ""
                 counts[piece] += 1
-                inner = Home(
-                    f"{home.scope}/{piece}".lstrip("/"),
-                    f"{home.label}/{piece}{number}".lstrip("/").replace(WITHIN, "/"),
+                inner = Module(
+                    f"{outer.scope}/{piece}".lstrip("/"),
+                    f"{outer.label}/{piece}{number}".lstrip("/").replace(WITHIN, "/"),
                 )
                 for index in run:
-                    self.homes[index].append(inner)
+                    self.modules[index].append(inner)
                 self._number(run, depth + 1, inner)
 
     def _runs(self, stretch: list[int], is_model: bool) -> Iterator[list[int]]:
-        """Splits what one module does at a stretch where it does the same again."""
+        """Splits consecutive equations of one module where they repeat: its runs."""
         kernels = [k for k in map(self._kernel, stretch) if k is not None]
         number = kernels.count(kernels[0]) if kernels and not is_model else 1
         equations = self.flow.program.equations
@@ -240,7 +257,7 @@ class _Runs:
         return KINDS.get(self.flow.program.equations[index].primitive)
 
     def _kernel(self, index: int) -> Value | None:
-        """The parameter that an equation contracts its activation with."""
+        """The parameter with which an equation contracts its activation."""
         if self._kind(index) not in (Kind.KERNEL, Kind.LOOP):
             return None
         values = self.flow.program.equations[index].values
@@ -249,26 +266,26 @@ class _Runs:
 
     def label(self, index: int) -> str:
         """The path of an equation's module, with the numbers of its runs."""
-        return self.homes[index][-1].label
+        return self.modules[index][-1].label
 
-    def home(self, index: int) -> Home:
-        """The module of an equation."""
-        return self.homes[index][-1]
+    def module(self, index: int) -> Module:
+        """The innermost run of a module that an equation belongs to."""
+        return self.modules[index][-1]
 
     def is_leaf(self, index: int) -> bool:
-        """Whether the equation is of a module that holds no other module."""
-        is_named = len(self.homes[index]) > 1
+        """Whether an equation belongs to a module that holds no other module."""
+        is_named = len(self.modules[index]) > 1
         path = self.paths[index]
         return is_named and (not path or path not in self.parents)
 
     def leaf_name(self, index: int) -> str:
-        """The name of the kernel, where nothing but the weights name a module."""
+        """The name of the kernel, where a module is known by its weights alone."""
         is_kernel = self._kind(index) in (Kind.KERNEL, Kind.LOOKUP)
         return self.leaves.get(index, "").rpartition("/")[2] if is_kernel else ""
 
 
 def _origin(flow: Flow, value: Value) -> Value:
-    """The value that another is a copy of, in another shape or dtype."""
+    """The value of which another is a copy, in another shape or dtype."""
     while (at := flow.producer.get(value)) is not None:
         values = flow.program.equations[at].values
         if len(values) != 1:
@@ -286,25 +303,25 @@ def _provenance(flow: Flow, equation: Equation, parameters: Mapping[Value, str])
 
 def _module_outputs(flow: Flow, runs: _Runs) -> dict[str, Value]:
     """The last value that leaves each run of each module, in network order."""
-    found: dict[str, Value] = {}
-    for index, (_, *homes) in runs.homes.items():
+    outputs: dict[str, Value] = {}
+    for index, (_, *modules) in runs.modules.items():
         for output in flow.program.equations[index].outputs:
             if not output.is_inexact:
                 continue
             readers = flow.readers.get(output, ())
-            for home in reversed(homes):  # inner modules first
-                if not all(home in runs.homes.get(r, ()) for r in readers):
-                    found.pop(home.label, None)
-                    found[home.label] = output
-    return found
+            for module in reversed(modules):  # inner modules first
+                if not all(module in runs.modules.get(r, ()) for r in readers):
+                    outputs.pop(module.label, None)
+                    outputs[module.label] = output
+    return outputs
 
 
 def parameter_paths(program: Program, leaves: Mapping[Value, str]) -> dict[Value, str]:
-    """Returns the path of the parameter that each input of a body stands for.
+    """Returns the path of the parameter that each value is, also in bodies of loops.
 
     Args:
         program: a traced function.
-        leaves: the paths of its own inputs.
+        leaves: for each input that is a leaf of `variables`, the path of the leaf.
     """
     paths = dict(leaves)
     for equation in program.equations:

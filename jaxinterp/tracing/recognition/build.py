@@ -1,4 +1,4 @@
-"""From a traced program to a graph: recognizes, names, and puts together."""
+"""From a traced program to a graph: finds the nodes, names them, lists the sites."""
 
 from __future__ import annotations
 
@@ -10,26 +10,30 @@ from jaxinterp.tracing.graph import Graph, Node, Site
 from jaxinterp.tracing.program.loops import loop_bindings, loop_length
 from jaxinterp.tracing.program.program import Atom, Program, Value
 from jaxinterp.tracing.recognition.addresses import (
-    Home,
-    Named,
+    Module,
+    Name,
     name_nodes,
     parameter_paths,
     short_names,
     unique_addresses,
 )
+from jaxinterp.tracing.recognition.grouping import Group
 from jaxinterp.tracing.recognition.recognize import recognize
-from jaxinterp.tracing.recognition.sketch import Draft
 
 
-class _Survey:
-    """What there is in a program and in the bodies of its loops, in network order.
+class _Contents:
+    """The nodes of a program and of the bodies of its loops, in network order.
 
     Attributes:
-        flows: for every program what depends on its input.
-        homes: the drafts, and the flow of the program that each is in.
-        named: what each draft is called.
-        others: what else has a name.
-        lengths: the number of steps of the `scan`s around a program.
+        active: the values that depend on the explained input.
+        carrying: those of them that can send a gradient back.
+        paths: for each value that is a leaf of `variables`, the path of the leaf.
+        cuts: values that must not disappear inside a node.
+        flows: for every program, what depends on its input.
+        flow_of: for each group of equations that is a node, the flow of its program.
+        names: for each such group, what the node is called.
+        others: the names of values inside of nodes.
+        lengths: for every program, the number of steps of each `scan` around it.
     """
 
     def __init__(
@@ -44,34 +48,34 @@ class _Survey:
         self.paths = paths
         self.cuts = cuts
         self.flows: dict[Program, Flow] = {}
-        self.homes: dict[Draft, Flow] = {}
-        self.named: dict[Draft, Named] = {}
-        self.others: list[Named] = []
+        self.flow_of: dict[Group, Flow] = {}
+        self.names: dict[Group, Name] = {}
+        self.others: list[Name] = []
         self.lengths: dict[Program, tuple[int, ...]] = {program: ()}
-        self.visit(program, Home())
+        self.visit(program, Module())
 
-    def visit(self, program: Program, home: Home) -> None:
+    def visit(self, program: Program, module: Module) -> None:
         """Adds a program, and the bodies of its loops, each after the loop."""
         flow = self.flows[program] = Flow(program, self.active, self.carrying)
-        drafts = recognize(flow, self.cuts)
-        names, others = name_nodes(flow, drafts, self.paths, home)
+        groups = recognize(flow, self.cuts)
+        names, others = name_nodes(flow, groups, self.paths, module)
         self.others += others
-        for draft in drafts:
-            self.homes[draft], self.named[draft] = flow, names[draft]
-            equation = program.equations[draft.last]
+        for group in groups:
+            self.flow_of[group], self.names[group] = flow, names[group]
+            equation = program.equations[group.last]
             length = loop_length(equation)
             steps = self.lengths[program] + ((length,) if length is not None else ())
             for body in equation.bodies:
                 self.lengths[body] = steps
-                self.visit(body, names[draft].home)
+                self.visit(body, names[group].module)
 
     @property
-    def owner(self) -> dict[Value, Draft]:
-        """The draft that computes a value."""
+    def owner(self) -> dict[Value, Group]:
+        """For each value, the group that computes it."""
         return {
-            output: draft
-            for draft, flow in self.homes.items()
-            for index in draft.equations
+            output: group
+            for group, flow in self.flow_of.items()
+            for index in group.equations
             for output in flow.program.equations[index].outputs
         }
 
@@ -85,47 +89,47 @@ def build_graph(
     """Returns the graph of a traced function.
 
     Args:
-        program: its equations.
+        program: the equations of the function.
         roots: the values of the explained input.
-        parameters: paths of the leaves of `variables`.
+        parameters: for each input that is a leaf of `variables`, the path of the leaf.
         cuts: values that must not disappear inside a node.
     """
     paths = parameter_paths(program, parameters)
-    found = _Survey(program, roots, paths, cuts)
-    address = unique_addresses([*found.named.values(), *found.others])
-    owner = found.owner
-    modules: dict[Draft, tuple[str, ...]] = {}
-    for place in found.others:
-        draft = owner[place.value]
-        modules[draft] = (*modules.get(draft, ()), address[place])
+    contents = _Contents(program, roots, paths, cuts)
+    address = unique_addresses([*contents.names.values(), *contents.others])
+    owner = contents.owner
+    modules: dict[Group, tuple[str, ...]] = {}
+    for name in contents.others:
+        group = owner[name.value]
+        modules[group] = (*modules.get(group, ()), address[name])
     short = short_names(address.values())
-    first, last = _ends(found.homes, found.flows.values(), found.active)
+    first, last = _ends(contents.flow_of, contents.flows.values(), contents.active)
     nodes = {
-        draft: _node(
+        group: _node(
             flow,
-            draft,
-            address=address[found.named[draft]],
-            is_first=draft in first,
-            is_last=draft in last,
-            modules=modules.get(draft, ()),
+            group,
+            address=address[contents.names[group]],
+            is_first=group in first,
+            is_last=group in last,
+            modules=modules.get(group, ()),
             short=short,
         )
-        for draft, flow in found.homes.items()
+        for group, flow in contents.flow_of.items()
     }
-    places = [(place, nodes[draft]) for draft, place in found.named.items()]
-    places += [(place, nodes[owner[place.value]]) for place in found.others]
+    node_of = {name: nodes[group] for group, name in contents.names.items()}
+    node_of |= {name: nodes[owner[name.value]] for name in contents.others}
     sites = _sites(
         tuple(nodes.values()),
-        [(address[place], place.value, node) for place, node in places],
-        found.lengths,
+        [(address[name], name.value, node) for name, node in node_of.items()],
+        contents.lengths,
         short,
     )
-    return Graph(program, tuple(nodes.values()), sites, found.flows, paths)
+    return Graph(program, tuple(nodes.values()), sites, contents.flows, paths)
 
 
 def _node(
     flow: Flow,
-    draft: Draft,
+    group: Group,
     *,
     address: str,
     is_first: bool,
@@ -133,22 +137,22 @@ def _node(
     modules: tuple[str, ...],
     short: Mapping[str, str],
 ) -> Node:
-    equations = tuple(sorted(draft.equations))
+    equations = tuple(sorted(group.equations))
     own = {o for i in equations for o in flow.program.equations[i].outputs}
-    read = [v for i in equations for v in flow.active_inputs(i) if v not in own]
-    if flow.carrying is not None and draft.role is not Role.LOOP:
-        # A mask computed from the input is a weight here: nothing can go back there.
-        read = [v for v in read if v in flow.carrying] or read
+    inputs = [v for i in equations for v in flow.active_inputs(i) if v not in own]
+    if flow.carrying is not None and group.role is not Role.LOOP:
+        # A mask computed from the input counts as a weight: it carries no derivative.
+        inputs = [v for v in inputs if v in flow.carrying] or inputs
     return Node(
         address=address,
-        role=draft.role,
+        role=group.role,
         flow=flow,
         equations=equations,
-        kernel=draft.kernel,
-        before=draft.before,
-        after=draft.after,
-        inputs=tuple(dict.fromkeys(read)),
-        outputs=flow.program.equations[draft.last].outputs,
+        kernel=group.kernel,
+        before=group.before,
+        after=group.after,
+        inputs=tuple(dict.fromkeys(inputs)),
+        outputs=flow.program.equations[group.last].outputs,
         is_first=is_first,
         is_last=is_last,
         modules=modules,
@@ -162,7 +166,7 @@ def _names(address: str, short: Mapping[str, str]) -> tuple[str, ...]:
 
 def _sites(
     nodes: tuple[Node, ...],
-    places: Iterable[tuple[str, Value, Node]],
+    values: Iterable[tuple[str, Value, Node]],
     lengths: Mapping[Program, tuple[int, ...]],
     short: Mapping[str, str],
 ) -> dict[str, Site]:
@@ -174,7 +178,7 @@ def _sites(
         for output in node.flow.program.equations[index].outputs
     }
     sites = {}
-    for address, value, node in sorted(places, key=lambda place: order[place[1]]):
+    for address, value, node in sorted(values, key=lambda triple: order[triple[1]]):
         steps = lengths[node.flow.program]
         names = _names(address, short)
         sites[address] = Site(address, value, node, steps + value.shape, steps, names)
@@ -185,13 +189,13 @@ def _sites(
 
 
 def _ends(
-    homes: Mapping[Draft, Flow], flows: Iterable[Flow], active: frozenset[Value]
-) -> tuple[set[Draft], set[Draft]]:
+    flow_of: Mapping[Group, Flow], flows: Iterable[Flow], active: frozenset[Value]
+) -> tuple[set[Group], set[Group]]:
     """The affine maps with no other before them, and those with no other after them."""
     kernels = {
-        (flow.program, draft.kernel): draft
-        for draft, flow in homes.items()
-        if draft.kernel is not None
+        (flow.program, group.kernel): group
+        for group, flow in flow_of.items()
+        if group.kernel is not None
     }
     after: set[Atom] = set()  # values with an affine map before them
     before: set[Atom] = set()  # values with an affine map after them
@@ -202,12 +206,12 @@ def _ends(
             _spread_forward(flow, kernels, active, after)
             _spread_back(flow, kernels, active, before)
     first, last = set(), set()
-    for (program, index), draft in kernels.items():
+    for (program, index), group in kernels.items():
         equation = program.equations[index]
         if not any(v in after for v in equation.values if v in active):
-            first.add(draft)
+            first.add(group)
         if not any(o in before for o in equation.outputs):
-            last.add(draft)
+            last.add(group)
     return first, last
 
 

@@ -9,10 +9,11 @@ from jax.extend.core import primitives as p
 from jaxinterp.tracing.facts.flow import Flow
 from jaxinterp.tracing.facts.roles import KINDS, Kind, Role
 from jaxinterp.tracing.program.program import Call, Equation, Value
-from jaxinterp.tracing.recognition.sketch import Draft
+from jaxinterp.tracing.recognition.grouping import Group
 
-# How many steps may lie between a product and the softmax of its attention, and which.
-_FAR = 12
+# How many steps may lie between a matrix product and the softmax of its attention,
+# and of which kinds.
+_MAX_STEPS = 12
 
 _TO_SOFTMAX = (
     *(Kind.LAYOUT, Kind.CAST, Kind.MULTIPLICATIVE, Kind.DIVISION, Kind.CHOICE),
@@ -44,34 +45,34 @@ _RENAMED = {
 }
 
 
-def operation(flow: Flow, draft: Draft, owners: Mapping[int, Draft]) -> str:
+def operation(flow: Flow, group: Group, owners: Mapping[int, Group]) -> str:
     """Returns what a person calls the operation of a node.
 
     Args:
-        flow: the program.
-        draft: one of its nodes.
-        owners: the node of every active equation.
+        flow: the program that holds the node.
+        group: the equations of the node.
+        owners: for the index of each equation that has a node, the node's group.
     """
-    equations = [flow.program.equations[i] for i in sorted(draft.equations)]
+    equations = [flow.program.equations[i] for i in sorted(group.equations)]
     primitives = {equation.primitive for equation in equations}
-    if draft.role is Role.ACTIVATION:
-        return _activation_name(flow, draft, primitives)
-    if draft.role is Role.NORMALIZATION:
+    if group.role is Role.ACTIVATION:
+        return _activation_name(flow, group, primitives)
+    if group.role is Role.NORMALIZATION:
         return _normalization_name(flow, equations, primitives)
-    if draft.role is Role.LINEAR:
+    if group.role is Role.LINEAR:
         return _linear_name(equations, primitives)
-    if draft.role is Role.MATMUL:
-        return _matmul_name(flow, draft, owners)
-    if draft.role in (Role.INDEXING, Role.LOOP, Role.SELECTION, Role.UNKNOWN):
-        name = flow.program.equations[draft.last].primitive.name
+    if group.role is Role.MATMUL:
+        return _matmul_name(flow, group, owners)
+    if group.role in (Role.INDEXING, Role.LOOP, Role.SELECTION, Role.UNKNOWN):
+        name = flow.program.equations[group.last].primitive.name
         return _RENAMED.get(name, name)
-    return _OPERATIONS.get(draft.role, draft.role.value)
+    return _OPERATIONS.get(group.role, group.role.value)
 
 
-def _activation_name(flow: Flow, draft: Draft, primitives: set) -> str:
+def _activation_name(flow: Flow, group: Group, primitives: set) -> str:
     for call in reversed(flow.program.calls):  # inner before outer
         is_named = call.name.isidentifier() and not call.name.startswith("_")
-        if is_named and _is_body(flow, draft, call):
+        if is_named and _is_body(flow, group, call):
             return call.name
     if p.mul_p in primitives and primitives & {p.erf_p, p.erfc_p, p.tanh_p}:
         return "gelu"
@@ -123,13 +124,13 @@ def _linear_name(equations: list[Equation], primitives: set) -> str:
     return "cumsum" if p.cumsum_p in primitives else "linear"
 
 
-def _is_body(flow: Flow, draft: Draft, call: Call) -> bool:
+def _is_body(flow: Flow, group: Group, call: Call) -> bool:
     inside = range(call.start, call.stop)
-    return draft.equations == {i for i in inside if flow.is_active(i)}
+    return group.equations == {i for i in inside if flow.is_active(i)}
 
 
-def _matmul_name(flow: Flow, draft: Draft, owners: Mapping[int, Draft]) -> str:
-    equation = flow.program.equations[draft.last]
+def _matmul_name(flow: Flow, group: Group, owners: Mapping[int, Group]) -> str:
+    equation = flow.program.equations[group.last]
     if any(_meets_softmax(flow, owners, v, back=True) for v in equation.values):
         return "attention_output"
     if any(_meets_softmax(flow, owners, v, back=False) for v in equation.outputs):
@@ -138,19 +139,22 @@ def _matmul_name(flow: Flow, draft: Draft, owners: Mapping[int, Draft]) -> str:
 
 
 def _meets_softmax(
-    flow: Flow, owners: Mapping[int, Draft], value: Value, back: bool
+    flow: Flow, owners: Mapping[int, Group], value: Value, back: bool
 ) -> bool:
     """Whether only layout, scaling and masks lie between a value and a softmax."""
-    for _ in range(_FAR):
-        around = [flow.producer.get(value, -1)] if back else flow.readers.get(value, ())
-        near = [index for index in around if index in owners]
-        if any(owners[index].role is Role.SOFTMAX for index in near):
+    for _ in range(_MAX_STEPS):
+        if back:
+            neighbors = [flow.producer.get(value, -1)]
+        else:
+            neighbors = list(flow.readers.get(value, ()))
+        neighbors = [index for index in neighbors if index in owners]
+        if any(owners[index].role is Role.SOFTMAX for index in neighbors):
             return True
-        equations = [flow.program.equations[index] for index in near[:1]]
+        equations = [flow.program.equations[index] for index in neighbors[:1]]
         if not equations or KINDS.get(equations[0].primitive) not in _TO_SOFTMAX:
             return False
-        beyond = flow.active_inputs(near[0]) if back else equations[0].outputs
-        if len(beyond) != 1:
+        values = flow.active_inputs(neighbors[0]) if back else equations[0].outputs
+        if len(values) != 1:
             return False
-        (value,) = beyond
+        (value,) = values
     return False

@@ -1,10 +1,11 @@
-"""Groups equations into nodes: the affine maps and activations that a person sees.
+"""Decides what a node is: groups equations into the affine maps, activations, ...
 
-Nothing here looks at a name. An activation is whatever maps each entry of one value
-through a nonlinear function, however many primitives that takes; a softmax is an
-exponential over its own sum; an affine region is a kernel with everything elementwise
-and affine around it. The passes run in this order, and a later one never takes
-equations from an earlier one:
+A node is the group of equations that a person sees as one operation. Nothing here
+looks at a name. An activation is whatever maps each entry of one value through a
+nonlinear function, however many primitives that takes; a softmax is an exponential over
+its own sum; an affine region is a kernel with everything elementwise and affine around
+it. The passes run in this order, and a later one never takes equations from an earlier
+one:
 
 1. joins: where paths from one value meet again, everything between may be one node
    (gelu, softmax, layer norm);
@@ -23,67 +24,75 @@ from jaxinterp.tracing.facts.axes import contracted_axes, feature_axes, relabel
 from jaxinterp.tracing.facts.flow import Flow
 from jaxinterp.tracing.facts.roles import POINTWISE, Kind, Role
 from jaxinterp.tracing.program.program import Call, Equation, Value
+from jaxinterp.tracing.recognition.grouping import Group, Grouping
 from jaxinterp.tracing.recognition.joins import join
-from jaxinterp.tracing.recognition.sketch import Draft, Sketch
 
 _AFFINE_STEPS = ("scale", "shift", "cast")
 
-# The logarithm of a softmax and the exponential of its logarithm are each other.
-_COMPLETED = {
+# A softmax becomes a log-softmax by a logarithm, and back by an exponential.
+_ROLE_AFTER = {
     (Role.SOFTMAX, p.log_p): Role.LOG_SOFTMAX,
     (Role.LOG_SOFTMAX, p.exp_p): Role.SOFTMAX,
 }
 
 
-def recognize(flow: Flow, cuts: frozenset[Value] = frozenset()) -> list[Draft]:
-    """Returns the nodes of a program in network order.
+def recognize(flow: Flow, cuts: frozenset[Value] = frozenset()) -> list[Group]:
+    """Returns the groups of equations that are the nodes of a program.
 
     Args:
         flow: the program and what depends on its input.
-        cuts: values that must stay visible: no node may contain one in its inside.
+        cuts: values that must stay visible: each is an input or the result of a node,
+            never a step inside one.
+
+    Returns:
+        One group for each node, in network order.
     """
-    sketch = Sketch(flow, cuts)
+    grouping = Grouping(flow, cuts)
     active = [
         index
-        for index, equation in enumerate(sketch.equations)
+        for index, equation in enumerate(grouping.equations)
         if equation.outputs and flow.is_active(index)  # a print has no output
     ]
     for index in active:
-        join(sketch, index)
+        join(grouping, index)
     for index in active:
-        _activation(sketch, index)
+        _activation(grouping, index)
     for call in reversed(flow.program.calls):  # inner before outer
-        _activation_call(sketch, call)
+        _activation_call(grouping, call)
     for single in (_fixed_linear, _affine, _scale, _rest):
         for index in active:
-            if sketch.is_free(index):
-                single(sketch, index)
-    drafts = list(dict.fromkeys(sketch.owner.values()))
-    return sorted(drafts, key=lambda draft: draft.last)
+            if grouping.is_free(index):
+                single(grouping, index)
+    groups = list(dict.fromkeys(grouping.owner.values()))
+    return sorted(groups, key=lambda group: group.last)
 
 
 # --- 2. Activations -------------------------------------------------------------------
 
 
-def _activation(sketch: Sketch, index: int) -> None:
-    if not sketch.is_free(index) or not _is_activation(sketch, index):
+def _activation(grouping: Grouping, index: int) -> None:
+    if not grouping.is_free(index) or not _is_activation(grouping, index):
         return
-    draft = Draft(Role.ACTIVATION, {index} | _exponential_before(sketch, index))
-    before = sketch.flow.producer.get(sketch.flow.active_inputs(index)[0])
-    if before is not None and sketch.next(before) == index and before in sketch.owner:
-        owner, primitive = sketch.owner[before], sketch.equations[index].primitive
-        is_clip = {sketch.kind(i) for i in (before, index)} == {Kind.EXTREMUM}
-        completed = _COMPLETED.get((owner.role, primitive))
-        if owner.last == before and (is_clip or completed):
-            draft = owner
-            draft.role = completed or draft.role
-            draft.equations.add(index)
-    sketch.claim(draft)
+    group = Group(Role.ACTIVATION, {index} | _exponential_before(grouping, index))
+    before = grouping.flow.producer.get(grouping.flow.active_inputs(index)[0])
+    if (
+        before is not None
+        and grouping.next(before) == index
+        and before in grouping.owner
+    ):
+        owner, primitive = grouping.owner[before], grouping.equations[index].primitive
+        is_clip = {grouping.kind(i) for i in (before, index)} == {Kind.EXTREMUM}
+        next_role = _ROLE_AFTER.get((owner.role, primitive))
+        if owner.last == before and (is_clip or next_role):
+            group = owner
+            group.role = next_role or group.role
+            group.equations.add(index)
+    grouping.claim(group)
 
 
-def _is_activation(sketch: Sketch, index: int) -> bool:
-    equation, kind = sketch.equations[index], sketch.kind(index)
-    operands = sketch.flow.active_inputs(index)
+def _is_activation(grouping: Grouping, index: int) -> bool:
+    equation, kind = grouping.equations[index], grouping.kind(index)
+    operands = grouping.flow.active_inputs(index)
     if len(operands) != 1 or not operands[0].is_inexact:
         return False
     (x,), (output, *more) = operands, equation.outputs
@@ -94,181 +103,181 @@ def _is_activation(sketch: Sketch, index: int) -> bool:
     return kind in (Kind.ELEMENTWISE, Kind.EXTREMUM)
 
 
-def _exponential_before(sketch: Sketch, index: int) -> set[int]:
+def _exponential_before(grouping: Grouping, index: int) -> set[int]:
     """The steps since an exponential: `1 / (1 + exp(-x))` is one function."""
     steps: set[int] = set()
-    (value,) = sketch.flow.active_inputs(index)
-    while (at := sketch.flow.producer.get(value)) is not None:
-        if sketch.next(at) is None:
+    (value,) = grouping.flow.active_inputs(index)
+    while (at := grouping.flow.producer.get(value)) is not None:
+        if grouping.next(at) is None:
             break
         steps.add(at)
-        if sketch.equations[at].primitive is p.exp_p:
-            return steps if sketch.owner[at].equations == {at} else set()
-        is_step = sketch.is_free(at) and sketch.affine_step(at) in _AFFINE_STEPS
-        if not is_step or not sketch.is_fixed_step(at):
+        if grouping.equations[at].primitive is p.exp_p:
+            return steps if grouping.owner[at].equations == {at} else set()
+        is_step = grouping.is_free(at) and grouping.affine_step(at) in _AFFINE_STEPS
+        if not is_step or not grouping.is_fixed_step(at):
             break
-        (value,) = sketch.flow.active_inputs(at)
+        (value,) = grouping.flow.active_inputs(at)
     return set()
 
 
-def _activation_call(sketch: Sketch, call: Call) -> None:
-    """Claims a call that is an activation but for fixed numbers, such as selu."""
-    flow, body = sketch.flow, range(call.start, call.stop)
+def _activation_call(grouping: Grouping, call: Call) -> None:
+    """Groups a call that is an activation times fixed numbers, such as selu."""
+    flow, body = grouping.flow, range(call.start, call.stop)
     inside = {i for i in body if flow.is_active(i)}
-    owners = {sketch.owner[i] for i in inside if i in sketch.owner}
-    if len(owners) != 1 or not sketch.is_at_one_home(inside):
+    owners = {grouping.owner[i] for i in inside if i in grouping.owner}
+    if len(owners) != 1 or not grouping.is_in_one_checkpoint(inside):
         return
-    (draft,) = owners
-    is_whole = draft.role is Role.ACTIVATION and draft.equations < inside
+    (group,) = owners
+    is_whole = group.role is Role.ACTIVATION and group.equations < inside
     if not is_whole or len(call.equation.outputs) != 1:
         return
-    written = {o for i in inside for o in sketch.equations[i].outputs}
-    read = {v for i in inside for v in flow.active_inputs(i)} - written
-    hidden = written - set(call.equation.outputs)
-    if len(read) != 1 or hidden & sketch.cuts or written == hidden:
+    results = {o for i in inside for o in grouping.equations[i].outputs}
+    operands = {v for i in inside for v in flow.active_inputs(i)} - results
+    inner = results - set(call.equation.outputs)
+    if len(operands) != 1 or inner & grouping.cuts or results == inner:
         return
-    shapes = {v.shape for v in written | read}
-    is_alone = all(r in inside for v in hidden for r in flow.readers.get(v, ()))
-    is_pointwise = all(sketch.kind(i) in POINTWISE for i in inside)
-    is_fixed = all(map(sketch.is_fixed_step, inside - draft.equations))
+    shapes = {v.shape for v in results | operands}
+    is_alone = all(r in inside for v in inner for r in flow.readers.get(v, ()))
+    is_pointwise = all(grouping.kind(i) in POINTWISE for i in inside)
+    is_fixed = all(map(grouping.is_fixed_step, inside - group.equations))
     if len(shapes) == 1 and is_alone and is_pointwise and is_fixed:
-        draft.equations |= inside
-        sketch.claim(draft)
+        group.equations |= inside
+        grouping.claim(group)
 
 
 # --- 3. Fixed linear maps -------------------------------------------------------------
 
 
-def _fixed_linear(sketch: Sketch, index: int) -> None:
-    if sketch.kind(index) is not Kind.SUM or not sketch.is_inexact(index):
+def _fixed_linear(grouping: Grouping, index: int) -> None:
+    if grouping.kind(index) is not Kind.SUM or not grouping.is_inexact(index):
         return
-    draft = Draft(Role.LINEAR, {index})
-    at = sketch.next(index)
-    while at is not None and sketch.is_free(at) and sketch.is_fixed_step(at):
-        if sketch.affine_step(at) != "scale":
+    group = Group(Role.LINEAR, {index})
+    at = grouping.next(index)
+    while at is not None and grouping.is_free(at) and grouping.is_fixed_step(at):
+        if grouping.affine_step(at) != "scale":
             break
-        draft.equations.add(at)
-        at = sketch.next(at)
-    sketch.claim(draft)
+        group.equations.add(at)
+        at = grouping.next(at)
+    grouping.claim(group)
 
 
 # --- 4. Affine regions ----------------------------------------------------------------
 
 
-def _affine(sketch: Sketch, index: int) -> None:
-    equation = sketch.equations[index]
-    operands = sketch.flow.active_inputs(index)
-    if sketch.kind(index) is not Kind.KERNEL:
+def _affine(grouping: Grouping, index: int) -> None:
+    equation = grouping.equations[index]
+    operands = grouping.flow.active_inputs(index)
+    if grouping.kind(index) is not Kind.KERNEL:
         return
-    if len(operands) != 1 or sketch.reads_twice(index):
+    if len(operands) != 1 or grouping.reads_twice(index):
         return
     is_conv = equation.primitive is p.conv_general_dilated_p
     x = equation.inputs.index(operands[0])
-    if _is_one_hot(sketch, equation, 1 - x):  # patches of an image, a permutation
-        sketch.claim(Draft(Role.INDEXING, {index}))
+    if _is_one_hot(grouping, equation, 1 - x):  # patches of an image, a permutation
+        grouping.claim(Group(Role.INDEXING, {index}))
         return
-    before = _before(sketch, index, x)
-    after = _after(sketch, index, feature_axes(equation, 1 - x))
+    before = _before(grouping, index, x)
+    after = _after(grouping, index, feature_axes(equation, 1 - x))
     role = Role.CONVOLUTION if is_conv else Role.DENSE
-    sketch.claim(Draft(role, {index, *before, *after}, index, before, after))
+    grouping.claim(Group(role, {index, *before, *after}, index, before, after))
 
 
-def _is_one_hot(sketch: Sketch, equation: Equation, kernel: int) -> bool:
-    """Whether a kernel of fixed numbers hands one entry on to each of a result."""
+def _is_one_hot(grouping: Grouping, equation: Equation, kernel: int) -> bool:
+    """Whether each entry of the result is one entry of the input, by a fixed kernel."""
     value = equation.inputs[kernel]
-    if not sketch.is_fixed(value):
+    if not grouping.is_fixed(value):
         return False
-    numbers = sketch.number(value)
+    numbers = grouping.number(value)
     if equation.primitive is p.conv_general_dilated_p:
-        kept = (equation.params["dimension_numbers"].rhs_spec[0],)
+        result_axes = {equation.params["dimension_numbers"].rhs_spec[0]}
         is_plain = kernel == 1 and equation.params["batch_group_count"] == 1
     else:
         (contracting, _) = equation.params["dimension_numbers"]
-        kept = set(range(numbers.ndim)) - set(contracting[kernel])
+        result_axes = set(range(numbers.ndim)) - set(contracting[kernel])
         is_plain = True
-    axes = tuple(i for i in range(numbers.ndim) if i not in kept)
+    axes = tuple(i for i in range(numbers.ndim) if i not in result_axes)
     is_binary = bool(np.isin(numbers, (0, 1)).all())
     return is_plain and is_binary and bool((numbers.sum(axis=axes) == 1).all())
 
 
-def _before(sketch: Sketch, index: int, x: int) -> tuple[int, ...]:
+def _before(grouping: Grouping, index: int, x: int) -> tuple[int, ...]:
     """The elementwise affine steps that feed a kernel and nothing else."""
-    equation = sketch.equations[index]
+    equation = grouping.equations[index]
     foldable = contracted_axes(equation, x)
     steps: list[int] = []
     value = equation.inputs[x]
-    while isinstance(value, Value) and value not in sketch.cuts:
-        at = sketch.flow.producer.get(value)
-        if at is None or not sketch.is_free(at) or sketch.next(at) is None:
+    while isinstance(value, Value) and value not in grouping.cuts:
+        at = grouping.flow.producer.get(value)
+        if at is None or not grouping.is_free(at) or grouping.next(at) is None:
             break
-        step = sketch.affine_step(at)
+        step = grouping.affine_step(at)
         if step not in _AFFINE_STEPS:
             break
-        if step == "scale" and not _scale_axes(sketch, at) <= foldable:
+        if step == "scale" and not _scale_axes(grouping, at) <= foldable:
             break
         steps.insert(0, at)
-        (value,) = sketch.flow.active_inputs(at)
-    kept = [i for i in steps if sketch.affine_step(i) != "cast"]
-    return tuple(steps) if kept else ()
+        (value,) = grouping.flow.active_inputs(at)
+    is_cast = [grouping.affine_step(i) == "cast" for i in steps]
+    return () if all(is_cast) else tuple(steps)
 
 
-def _after(sketch: Sketch, index: int, foldable: frozenset[int]) -> tuple[int, ...]:
-    """The affine steps that follow a kernel, to the last that scales or shifts."""
+def _after(grouping: Grouping, index: int, foldable: frozenset[int]) -> tuple[int, ...]:
+    """The affine steps after a kernel, up to the last that scales or shifts."""
     steps: list[int] = []
-    kept = 0
-    rank = len(sketch.equations[index].outputs[0].shape)
+    n_steps = 0
+    rank = len(grouping.equations[index].outputs[0].shape)
     labels = [frozenset({i}) for i in range(rank)]
-    at = sketch.next(index)
-    while at is not None and sketch.is_free(at):
-        step = sketch.affine_step(at)
+    at = grouping.next(index)
+    while at is not None and grouping.is_free(at):
+        step = grouping.affine_step(at)
         if step is None:
             break
         if step == "layout":
-            labels = relabel(sketch.equations[at], labels)
+            labels = relabel(grouping.equations[at], labels)
         if step == "scale":
-            axes = _scale_axes(sketch, at)
+            axes = _scale_axes(grouping, at)
             if not frozenset().union(*(labels[i] for i in axes)) <= foldable:
                 break
         steps.append(at)
         if step in ("scale", "shift"):
-            kept = len(steps)
-        at = sketch.next(at)
-    return tuple(steps[:kept])
+            n_steps = len(steps)
+        at = grouping.next(at)
+    return tuple(steps[:n_steps])
 
 
-def _scale_axes(sketch: Sketch, index: int) -> frozenset[int]:
+def _scale_axes(grouping: Grouping, index: int) -> frozenset[int]:
     """The axes of an equation's result along which its scale may differ."""
-    inputs = sketch.equations[index].inputs
-    factors = [v for v in inputs if v not in sketch.flow.active]
-    varying = (sketch.flow.varying_axes(v) for v in factors if v.shape)
+    inputs = grouping.equations[index].inputs
+    factors = [v for v in inputs if v not in grouping.flow.active]
+    varying = (grouping.flow.varying_axes(v) for v in factors if v.shape)
     return frozenset().union(*varying)
 
 
 # --- 5. The rest ----------------------------------------------------------------------
 
 
-def _scale(sketch: Sketch, index: int) -> None:
-    if sketch.affine_step(index) not in ("scale", "shift"):
+def _scale(grouping: Grouping, index: int) -> None:
+    if grouping.affine_step(index) not in ("scale", "shift"):
         return
-    draft = Draft(Role.SCALE, {index})
-    at = sketch.next(index)
+    group = Group(Role.SCALE, {index})
+    at = grouping.next(index)
     while (
         at is not None
-        and sketch.is_free(at)
-        and sketch.affine_step(at) in _AFFINE_STEPS
+        and grouping.is_free(at)
+        and grouping.affine_step(at) in _AFFINE_STEPS
     ):
-        draft.equations.add(at)
-        at = sketch.next(at)
-    sketch.claim(draft)
+        group.equations.add(at)
+        at = grouping.next(at)
+    grouping.claim(group)
 
 
-def _rest(sketch: Sketch, index: int) -> None:
-    sketch.claim(Draft(_single_role(sketch, index), {index}))
+def _rest(grouping: Grouping, index: int) -> None:
+    grouping.claim(Group(_single_role(grouping, index), {index}))
 
 
-def _single_role(sketch: Sketch, index: int) -> Role:
-    equation, kind = sketch.equations[index], sketch.kind(index)
-    active = [v in sketch.flow.active for v in equation.inputs]
+def _single_role(grouping: Grouping, index: int) -> Role:
+    equation, kind = grouping.equations[index], grouping.kind(index)
+    active = [v in grouping.flow.active for v in equation.inputs]
     if kind is Kind.LOOP:
         return Role.LOOP
     if not any(output.is_inexact for output in equation.outputs):
@@ -282,7 +291,7 @@ def _single_role(sketch: Sketch, index: int) -> Role:
     if kind is Kind.PICK:
         windowed = equation.primitive is p.reduce_window_max_p
         return Role.MAX_POOL if windowed else Role.SELECTION
-    several = len(sketch.flow.active_inputs(index)) > 1
+    several = len(grouping.flow.active_inputs(index)) > 1
     if kind is None or (kind is Kind.ELEMENTWISE and several):  # such as atan2(x, y)
         return Role.UNKNOWN
     return _SINGLE_ROLES.get(kind, Role.INDEXING)

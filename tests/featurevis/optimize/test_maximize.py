@@ -13,6 +13,8 @@ from flax import linen as nn
 import jaxinterp as ji
 from jaxinterp import featurevis as fv
 from jaxinterp.featurevis.optimize import ascent as climb
+from jaxinterp.loop import chunks
+from jaxinterp.objectives.evaluate import unit_keys
 from jaxinterp.rules import Composite, Gradient, linearized
 
 KEY = jax.random.key(3)
@@ -325,7 +327,7 @@ def test_one_program_of_all_steps_gives_the_same(monkeypatch):
     jitted = jax.jit(lambda key: maximize("second:0,1", key=key, steps=6, batch_size=1))
     np.testing.assert_allclose(jitted(KEY).images, eager.images, atol=1e-4)
     # As on an accelerator.
-    monkeypatch.setattr(loop.jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     scanned = maximize("second:0,1", steps=6)
     np.testing.assert_allclose(scanned.images, eager.images, atol=1e-4)
     np.testing.assert_allclose(scanned.history, eager.history, atol=1e-4)
@@ -435,7 +437,7 @@ def _parts(objective):
     image = jax.ShapeDtypeStruct(SHAPE, jnp.float32)
     read, shapes = reader(NET.apply, objective, VARIABLES, image)
     bound = objective.bound(shapes)
-    return read, bound, climb.unit_keys(KEY, bound)
+    return read, bound, unit_keys(KEY, bound)
 
 
 def test_computing_activations_again_changes_nothing():
@@ -925,7 +927,7 @@ def test_an_index_of_nothing_is_no_unit():
 
 
 def test_without_a_number_few_pictures_are_computed_at_once_on_cpu(monkeypatch):
-    monkeypatch.setattr(loop, "CACHED", 15_000)
+    monkeypatch.setattr(chunks, "CACHED", 15_000)
     seen = []
 
     def apply_fn(variables, x):

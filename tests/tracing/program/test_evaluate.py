@@ -44,7 +44,7 @@ def test_only_the_calls_that_are_touched_are_opened():
 
     program = program_of(model, X)
     (inner,) = results_of(program, p.tanh_p)
-    run = lambda x: evaluate(program, [x], Changes(wanted=frozenset({inner})))[0]  # noqa: E731
+    run = lambda x: evaluate(program, [x], Changes(captures=frozenset({inner})))[0]  # noqa: E731
     found = jax.make_jaxpr(run)(X)
     before = kinds(jax.make_jaxpr(model)(X))
     assert [k for k in kinds(found) if k not in (p.tanh_p, p.mul_p)] == before[:2]
@@ -54,7 +54,7 @@ def test_only_the_calls_that_are_touched_are_opened():
 def test_the_result_of_a_call_is_read_without_opening_it():
     program = program_of(jax.jit(lambda x: jnp.tanh(x * 2)), X)
     (outer,) = results_of(program, p.tanh_p)
-    run = lambda x: evaluate(program, [x], Changes(wanted=frozenset({outer})))[1]  # noqa: E731
+    run = lambda x: evaluate(program, [x], Changes(captures=frozenset({outer})))[1]  # noqa: E731
     assert p.tanh_p not in kinds(jax.make_jaxpr(lambda x: run(x)[outer])(X))
     np.testing.assert_allclose(run(X)[outer], jnp.tanh(X * 2))
 
@@ -62,7 +62,7 @@ def test_the_result_of_a_call_is_read_without_opening_it():
 def test_probes_are_added_and_show_what_reaches_a_value():
     program = program_of(scanned, W, X)
     (value,) = results_of(program, p.tanh_p)
-    changes = Changes(wanted=frozenset({value}))
+    changes = Changes(captures=frozenset({value}))
 
     def run(probe):
         return evaluate(program, [W, X], changes, {value: probe})[0][0].sum()

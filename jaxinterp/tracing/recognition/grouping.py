@@ -1,4 +1,7 @@
-"""Nodes in the making, and what every pass of recognition asks about an equation."""
+"""The groups of equations that become nodes, and questions about single equations.
+
+Every pass of `recognize` and `joins` reads and extends one `Grouping`.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +18,21 @@ from jaxinterp.tracing.facts.flow import Flow
 from jaxinterp.tracing.facts.roles import KINDS, Kind, Role
 from jaxinterp.tracing.program.program import Constant, Value
 
-# What hands a value on and lets no derivative back.
+# Primitives that return their operand and stop its derivative.
 _STOPS = frozenset(existing("stop_gradient_p"))
 
 
 @dataclasses.dataclass(eq=False)
-class Draft:
-    """A node in the making: its role and the equations that it owns."""
+class Group:
+    """The equations that together become one node.
+
+    Attributes:
+        role: the role of the node.
+        equations: the indices of the equations.
+        kernel: for an affine map, the index of its contraction.
+        before: indices of the elementwise affine steps before the contraction.
+        after: indices of the affine steps after it.
+    """
 
     role: Role
     equations: set[int]
@@ -31,38 +42,39 @@ class Draft:
 
     @property
     def last(self) -> int:
-        """The equation that gives the node's result."""
+        """The index of the equation whose result is that of the node."""
         return max(self.equations)
 
 
-class Sketch:
-    """The drafts of one program so far.
+class Grouping:
+    """Which group each equation of a program belongs to, as far as is decided.
 
     Attributes:
         flow: the program and what depends on its input.
-        equations: those of the program.
-        cuts: values that must stay visible: no node may contain one in its inside.
-        owner: the node of each equation.
+        equations: the equations of the program.
+        cuts: values that must stay visible: each is an input or the result of a node,
+            never a step inside one.
+        owner: for the index of each equation that has a group, the group.
     """
 
     def __init__(self, flow: Flow, cuts: frozenset[Value]):
         self.flow = flow
         self.equations = flow.program.equations
         self.cuts = cuts
-        self.owner: dict[int, Draft] = {}
+        self.owner: dict[int, Group] = {}
         self._fixed: dict[Value, bool] = {}
 
-    def claim(self, draft: Draft) -> None:
-        """Gives a draft its equations, also those that had another owner."""
-        for index in draft.equations:
-            self.owner[index] = draft
+    def claim(self, group: Group) -> None:
+        """Makes a group the owner of its equations, also of those that had another."""
+        for index in group.equations:
+            self.owner[index] = group
 
     def is_free(self, index: int) -> bool:
-        """Whether no draft owns an equation."""
+        """Whether an equation belongs to no group yet."""
         return index not in self.owner
 
     def kind(self, index: int) -> Kind | None:
-        """What the primitive of an equation does; `None` if nobody knows."""
+        """What the primitive of an equation does; `None` if it is not in the table."""
         return KINDS.get(self.equations[index].primitive)
 
     def produces(self, value: Value, primitive: Primitive) -> bool:
@@ -74,8 +86,8 @@ class Sketch:
         """Whether every result of an equation can carry a derivative."""
         return all(output.is_inexact for output in self.equations[index].outputs)
 
-    def is_at_one_home(self, equations: Iterable[int]) -> bool:
-        """Whether all or none of some equations are of one rematerialized call."""
+    def is_in_one_checkpoint(self, equations: Iterable[int]) -> bool:
+        """Whether equations are all in the same `jax.checkpoint`, or all in none."""
         return len({self.flow.rematerialized.get(i) for i in equations}) <= 1
 
     def reads_twice(self, index: int) -> bool:
@@ -89,13 +101,17 @@ class Sketch:
         if output in self.cuts or len(self.equations[index].outputs) != 1:
             return None
         reader = self.flow.only_reader(output)
-        homes = self.flow.rematerialized
-        if reader is None or homes.get(reader) is not homes.get(index):
+        checkpoints = self.flow.rematerialized
+        if reader is None or checkpoints.get(reader) is not checkpoints.get(index):
             return None
         return reader
 
     def affine_step(self, index: int) -> str | None:
-        """What an equation with one active operand does: scale, shift, cast, layout."""
+        """What an equation does to its one active operand, if that is an affine step.
+
+        Returns:
+            `"scale"`, `"shift"`, `"cast"` or `"layout"`; `None` for other equations.
+        """
         operands = self.flow.active_inputs(index)
         equation = self.equations[index]
         if len(operands) != 1 or equation.values.count(operands[0]) != 1:
@@ -122,8 +138,8 @@ class Sketch:
             return "scale"
         return None
 
-    def is_linear(self, inside: Iterable[int]) -> bool:
-        """Whether every step is affine in what is active, so that all together are."""
+    def is_linear(self, indices: Iterable[int]) -> bool:
+        """Whether each of some equations is affine in its active operand."""
         linear = (
             Kind.ADDITIVE,
             Kind.NEGATION,
@@ -133,7 +149,7 @@ class Sketch:
             Kind.MOVE,
             Kind.SCATTER,
         )
-        for index in inside:
+        for index in indices:
             equation, kind = self.equations[index], self.kind(index)
             if equation.primitive in _STOPS or not self.is_inexact(index):
                 return False
@@ -148,7 +164,7 @@ class Sketch:
         return True
 
     def is_fixed(self, value: Value | Constant) -> bool:
-        """Whether a value is made of numbers alone: it reads no weight and no input."""
+        """Whether a value is computed from literals alone: no weight, no input."""
         if isinstance(value, Constant):
             return value.shape == ()
         if value not in self._fixed:
@@ -159,11 +175,11 @@ class Sketch:
         return self._fixed[value]
 
     def is_negative(self, value: Value | Constant) -> bool:
-        """Whether a value is a number below zero, written in an equation."""
+        """Whether a value is a literal below zero."""
         return isinstance(value, Constant) and bool(np.all(np.asarray(value.value) < 0))
 
     def is_equal(self, first: int, second: int) -> bool:
-        """Whether two equations compute the same: one, or one written twice."""
+        """Whether two equations are one, or the same one written twice."""
         if first == second:
             return True
         a, b = self.equations[first], self.equations[second]
@@ -183,7 +199,7 @@ class Sketch:
         return one is not None and other is not None and self.is_equal(one, other)
 
     def number(self, value: Value | Constant) -> np.ndarray:
-        """The array that a fixed value is."""
+        """The array of a value for which `is_fixed` holds."""
         if isinstance(value, Constant):
             return np.asarray(value.value)
         equation = self.equations[self.flow.producer[value]]
@@ -193,6 +209,6 @@ class Sketch:
         return np.asarray(results[equation.outputs.index(value)])
 
     def is_fixed_step(self, index: int) -> bool:
-        """Whether all that an equation reads, besides activations, is fixed."""
+        """Whether an equation reads nothing but activations and fixed values."""
         inputs = self.equations[index].inputs
         return all(v in self.flow.active or self.is_fixed(v) for v in inputs)

@@ -9,15 +9,14 @@ import pytest
 
 import jaxinterp as ji
 from jaxinterp.attribution import (
-    convergence_delta,
     gradient,
     integrated_gradients,
     quadrature,
 )
 from jaxinterp.loop.sums import UNROLLED
-from jaxinterp.objectives import total
+from jaxinterp.objectives import logit, total
 from tests.attribution import models
-from tests.compiled import compiled
+from tests.compiled import compiled, compiled_once
 from tests.oracles import paths as oracle
 from tests.rules.replay import below, distance, golden
 
@@ -189,30 +188,6 @@ def test_a_pytree_baseline_must_have_the_structure_of_the_inputs():
         attribute(models.two_weights(), models.pair(), TARGET)
 
 
-def test_attributions_add_up_as_steps_grow():
-    start = 0.25
-    delta = convergence_delta(models.smooth_mlp, baseline=start)
-    errors = []
-    for steps in (2, 4, 24):
-        attribute = integrated_gradients(models.smooth_mlp, baseline=start, steps=steps)
-        received = attribute(LAYERS, X, TARGET)
-        error = delta(received, LAYERS, X, TARGET)
-        assert error.shape == (3,)
-        errors.append(float(np.abs(error).max()))
-    assert errors[0] > errors[1] > errors[2]
-    assert errors[2] < 1e-9
-
-
-def test_the_delta_is_what_is_missing():
-    delta = convergence_delta(models.two_inputs, score=total)
-    variables, x = models.two_weights(), models.pair()
-    nothing = jax.tree.map(np.zeros_like, x)
-    gain = models.two_inputs(variables, x) - models.two_inputs(variables, nothing)
-    np.testing.assert_allclose(
-        delta(nothing, variables, x), -gain.sum(axis=1), rtol=1e-12
-    )
-
-
 @pytest.mark.parametrize("batch_size", [1, 3, 6, 100])
 @pytest.mark.parametrize("is_jitted", [False, True])
 def test_the_result_does_not_depend_on_chunks(batch_size, is_jitted):
@@ -262,6 +237,39 @@ def test_it_explains_embedded_tokens(at):
     np.testing.assert_allclose(received.sum((1, 2)), logits, rtol=1e-9)
 
 
+@pytest.mark.parametrize("batch_size", [None, 2])
+@pytest.mark.parametrize("score", [logit, "relu_1:2"], ids=["logit", "channel"])
+def test_the_model_is_traced_once(batch_size, score):
+    calls = 0
+
+    def counted(layers, x):
+        nonlocal calls
+        calls += 1
+        return models.mlp(layers, x)
+
+    options = {"at": "relu", "steps": UNROLLED + 3, "batch_size": batch_size}
+    attribute = integrated_gradients(counted, score=score, **options)
+    attribute(LAYERS, X, TARGET)
+    assert calls == 1
+    attribute(LAYERS, X + 1, TARGET)
+    assert calls == 2
+    run = compiled_once(attribute)
+    run(LAYERS, X, TARGET)
+    run(LAYERS, X + 1, TARGET)
+    assert calls == 3
+
+
+def test_a_step_that_was_compiled_is_right_for_other_arrays():
+    attribute = integrated_gradients(models.mlp, at="relu", steps=3)
+    for layers in (LAYERS, jax.tree.map(lambda w: 2 * w, LAYERS)):
+        for x in (X, 1 - X, X[:2]):
+            fresh = integrated_gradients(models.mlp, at="relu", steps=3)
+            target = TARGET[: len(x)]
+            np.testing.assert_array_equal(
+                attribute(layers, x, target), fresh(layers, x, target)
+            )
+
+
 def test_one_site_at_a_time():
     attribute = integrated_gradients(models.mlp, at="relu*")
     with pytest.raises(ValueError, match=r"one site at a time, and 'relu\*' matches 2"):
@@ -273,7 +281,7 @@ def test_a_site_in_a_loop_is_an_error_that_says_where():
         return jax.lax.scan(lambda h, _: (jnp.tanh(h @ v), None), x, None, length=2)[0]
 
     attribute = integrated_gradients(model, at="*tanh*")
-    with pytest.raises(ValueError, match=r"(?s)tanh.*test_path.*inside a loop"):
+    with pytest.raises(ValueError, match=r"(?s)tanh.*test_integrated.*inside a loop"):
         attribute(np.eye(5), X, TARGET)
 
 

@@ -1,0 +1,71 @@
+"""Whether attributions add up to what they explain."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+
+from jaxinterp.metrics.contract import Measure, check_attributions
+from jaxinterp.objectives.explained import explained
+from jaxinterp.objectives.objective import Objective
+from jaxinterp.objectives.score import Score, logit
+from jaxinterp.perturbation.baseline import fill_baseline
+from jaxinterp.types import ApplyFn, Inputs, Key, Target, Variables
+
+
+def convergence_delta(
+    apply_fn: ApplyFn,
+    *,
+    baseline: Any = 0.0,
+    score: Score | Objective | str = logit,
+) -> Measure:
+    r"""Says how far attributions are from adding up: $\sum_i a_i - (f(x) - f(b))$.
+
+    Cost: two forward passes.
+
+    Args:
+        apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
+        baseline: the baseline $b$ of the attribution: a number, an array (or a pytree
+            like `inputs`) that broadcasts against the inputs, or a function `(inputs,
+            key) -> baseline`.
+        score: which number $f$ per example was explained: a score of the outputs, or an
+            objective.
+
+    Returns:
+        A measure, in units of the score: positive if the attributions add up to too
+        much, 0 if they are complete.
+
+    Raises:
+        TypeError: if `score` is neither a function nor an objective.
+        ValueError: when called, if the attributions are not of as many examples as the
+            inputs, or the baseline does not broadcast.
+
+    References:
+        Sundararajan et al., 2017, proposition 1 [sundararajan2017axiomatic].
+
+    Example:
+        >>> from jaxinterp.objectives import total
+        >>> measure = convergence_delta(lambda w, x: w * x, score=total)
+        >>> x = jnp.array([[1.0, 3.0]])
+        >>> measure(2.0, x, 2.0 * x).tolist()
+        [0.0]
+    """
+    model, score_fn = explained(apply_fn, score)
+
+    def measure(
+        variables: Variables,
+        inputs: Inputs,
+        attributions: Any,
+        target: Target = None,
+        key: Key = None,
+    ) -> Any:
+        check_attributions(attributions, inputs)
+        start = fill_baseline(baseline, inputs, key)
+        after = score_fn(model(variables, inputs), target)
+        before = score_fn(model(variables, start), target)
+        leaves = jax.tree.leaves(attributions)
+        added = sum(leaf.reshape(leaf.shape[0], -1).sum(axis=1) for leaf in leaves)
+        return added - (after - before)
+
+    return measure

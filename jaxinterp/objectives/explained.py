@@ -1,0 +1,170 @@
+"""A score or an objective, as what an attribution method explains.
+
+Attribution methods differentiate a score of what a model returns. For an objective the
+model is made to return the activations that the objective reads as well, and the
+objective becomes a score of these: then every method explains a hidden neuron, a
+channel, a direction or a combination of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from jaxinterp.objectives.by_name import as_objective
+from jaxinterp.objectives.evaluate import count_units, score_of_one_unit
+from jaxinterp.objectives.objective import Objective, Shapes, View
+from jaxinterp.objectives.reader import examples_first, if_of_examples
+from jaxinterp.objectives.score import Score, need_score
+from jaxinterp.tracing.call import trace_call
+from jaxinterp.tracing.program.evaluate import Changes
+from jaxinterp.tracing.select import select_one
+from jaxinterp.types import ApplyFn
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class Observed:
+    """What a model returns for an objective.
+
+    Attributes:
+        activations: the activation at each site of the objective, as it was captured.
+        outputs: what the model itself returns.
+        inputs: the inputs of the model; `None` if the objective does not read them.
+        addresses: for each site its address, and in how many loops it lies.
+        n_examples: the number of examples in the batch.
+    """
+
+    activations: tuple[Any, ...]
+    outputs: Any
+    inputs: Any
+    addresses: tuple[tuple[str, int], ...] = dataclasses.field(
+        metadata={"static": True}
+    )
+    n_examples: int = dataclasses.field(metadata={"static": True})
+
+
+def explained(
+    apply_fn: ApplyFn, score: Score | Objective | str
+) -> tuple[ApplyFn, Score]:
+    """Returns a model and a score of its outputs, of a score or an objective.
+
+    A score function goes through unchanged, with its model. Of an objective the model
+    also returns what the objective reads. Addresses are those of the whole network. A
+    weight that changes with the steps has its value at step 0.
+
+    Args:
+        apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
+        score: a function `(outputs, target) -> (batch,)`, an objective of one unit, or
+            an objective as a string, such as `"Conv_1:3"`.
+
+    Returns:
+        A function like `apply_fn`, and a score of what it returns.
+
+    Raises:
+        TypeError: if `score` is none of these.
+        ValueError: if the string names no index, or the objective compares images with
+            one another; when the model is called, if the objective has several units.
+        AddressError: when the model is called, if a site does not exist.
+        AmbiguousAddressError: when the model is called, if a name fits several sites.
+
+    Example:
+        >>> from jaxinterp.objectives import channel
+        >>> model = lambda w, x: jnp.tanh(w * x).sum(-1)
+        >>> observed, score = explained(model, channel("tanh", 1))
+        >>> outputs = observed(0.5, jnp.array([[1.0, 0.0], [0.0, 2.0]]))
+        >>> [round(value, 4) for value in score(outputs, None).tolist()]
+        [0.0, 0.7616]
+    """
+    is_name = isinstance(score, str) and ":" in score
+    if not (is_name or isinstance(score, Objective)):
+        need_score(score)
+        return apply_fn, score
+    objective = as_objective(score)
+    _check_alone(objective)
+
+    def score_fn(observed: Observed, target: Any) -> Any:
+        return _score(objective, observed)
+
+    score_fn.__name__ = score if isinstance(score, str) else type(objective).__name__
+
+    @functools.wraps(apply_fn)
+    def observing(variables: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        traced = trace_call(apply_fn, variables, inputs, *args, **kwargs)
+        sites = [select_one(traced.graph, name) for name in objective.sites]
+        wanted = frozenset(site.value for site in sites)
+        outputs, values = traced.run(Changes(captures=wanted))
+        observed = Observed(
+            tuple(values[site.value] for site in sites),
+            outputs,
+            inputs,
+            tuple((site.address, len(site.length)) for site in sites),
+            jax.tree.leaves(inputs)[0].shape[0],
+        )
+        reads = _reads(lambda observed: score_fn(observed, None), observed)
+        # What is not read stays, since the network is explained as a whole; but
+        # nothing goes back through it.
+        outputs = jax.tree.map(
+            lambda y, is_read: y if is_read else jax.lax.stop_gradient(y),
+            outputs,
+            reads.outputs,
+        )
+        images = inputs if any(jax.tree.leaves(reads.inputs)) else None
+        return dataclasses.replace(observed, outputs=outputs, inputs=images)
+
+    return observing, score_fn
+
+
+def _reads(score_fn: Callable[[Observed], Any], observed: Observed) -> Observed:
+    """Which arrays a score depends on: a boolean for each."""
+    leaves, tree = jax.tree.flatten(observed)
+    jaxpr = jax.make_jaxpr(lambda *arrays: score_fn(tree.unflatten(arrays)))(*leaves)
+    reads = {id(v) for equation in jaxpr.eqns for v in equation.invars}
+    reads |= {id(v) for v in jaxpr.jaxpr.outvars}
+    return tree.unflatten(id(v) in reads for v in jaxpr.jaxpr.invars)
+
+
+def _check_alone(objective: Objective) -> None:
+    if objective.compares:
+        raise ValueError(
+            "`score` is an objective that compares the images of a unit with one "
+            "another, or tells them by their number, and the examples of a batch are "
+            "explained one by one.\nLeave out `diversity`, `alignment`, `interpolate` "
+            "and `for_pictures`."
+        )
+
+
+def _score(objective: Objective, observed: Observed) -> Any:
+    """The score of each example."""
+    count = observed.n_examples
+    activations = OrderedDict(
+        (name, examples_first(address, activation, loops, count))
+        for name, (address, loops), activation in zip(
+            objective.sites, observed.addresses, observed.activations, strict=True
+        )
+    )
+    outputs = jax.tree.map(lambda y: if_of_examples(y, count), observed.outputs)
+    of_one = Shapes(
+        {name: a.shape[1:] for name, a in activations.items()},
+        jax.tree.map(lambda y: y.shape[1:], outputs),
+        jax.tree.map(lambda x: x.shape[1:], observed.inputs),
+    )
+    bound = objective.bound(of_one)
+    n_units = count_units(bound)
+    if n_units > 1:
+        raise ValueError(
+            "An attribution explains one number per example, and the objective has "
+            f"{n_units} units.\n"
+            "Say which unit is meant, `channel('Conv_1', 3)`; add units up, "
+            "`channel('Conv_1', 3) + channel('Conv_1', 5)`; or explain each,\n"
+            "`jax.vmap(lambda i: method(apply_fn, score=channel('Conv_1', i))"
+            "(variables, inputs))(jnp.arange(16))`."
+        )
+    view = View(activations, outputs, observed.inputs, 0)
+    alone = jax.tree.map(lambda leaf: leaf[0], bound)
+    return score_of_one_unit(alone, view, count)

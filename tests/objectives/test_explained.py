@@ -1,0 +1,276 @@
+"""Every attribution method explains what is inside a model, and not its outputs alone.
+
+The oracle is another model, written by hand, that returns what the objective reads.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxinterp as ji
+from jaxinterp import objectives, rules
+from jaxinterp.attribution import gradient, integrated_gradients, ledger, lrp, smooth
+from jaxinterp.featurevis import diversity, total_variation
+from jaxinterp.objectives import channel, custom, direction, neuron, output, schedule
+from jaxinterp.tracing import AddressError, AmbiguousAddressError
+from tests.attribution import models
+from tests.compiled import compiled
+from tests.test_conformance import METHODS
+
+KEY = jax.random.key(3)
+VARIABLES, X = models.cnn_weights(), models.images()
+VECTOR = models.normal(20, 4)
+
+
+def hidden(v, x):
+    """Returns the activation of `model` at its site "softplus"."""
+    return jax.nn.softplus(models.convolve(x, v["conv"]["w"]) + v["conv"]["b"])
+
+
+def model(v, x):
+    return hidden(v, x).mean((1, 2)) @ v["head"]["w"] + v["head"]["b"]
+
+
+def probability_of_1(y, _):
+    return jax.nn.softmax(y, axis=1)[:, 1]
+
+
+# Of each objective: the model by hand, and which number of what it returns.
+BY_HAND = {
+    "channel": (channel("softplus", 2), hidden, lambda a, _: a[..., 2].mean((1, 2))),
+    "string": ("softplus:2", hidden, lambda a, _: a[..., 2].mean((1, 2))),
+    "neuron": (
+        neuron("softplus", 1, position=(2, 3)),
+        hidden,
+        lambda a, _: a[:, 2, 3, 1],
+    ),
+    "direction": (
+        direction("softplus", VECTOR),
+        hidden,
+        lambda a, _: (a @ VECTOR).mean((1, 2)),
+    ),
+    "output": (output(1), model, lambda y, _: y[:, 1]),
+    "probability": (
+        output(1, score=objectives.probability),
+        model,
+        probability_of_1,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_it_is_what_explains_a_model_that_returns_it(name):
+    method = METHODS[name].make
+
+    def received(variables, x):
+        return [
+            (
+                method(model, score=objective)(variables, x, None, KEY),
+                method(by_hand, score=score)(variables, x, None, KEY),
+            )
+            for objective, by_hand, score in BY_HAND.values()
+        ]
+
+    for what, (actual, expected) in zip(
+        BY_HAND, compiled(received)(VARIABLES, X), strict=True
+    ):
+        assert np.abs(expected).max() > 0, what
+        atol = 1e-12 * np.abs(expected).max()
+        np.testing.assert_allclose(actual, expected, rtol=0, atol=atol, err_msg=what)
+
+
+@pytest.mark.parametrize("method", [gradient, lrp], ids=["gradient", "lrp"])
+def test_sums_and_differences_are_those_of_their_parts(method):
+    def of(objective):
+        return method(model, score=objective)(VARIABLES, X)
+
+    parts = channel("softplus", 2), output(1), neuron("conv", 0)
+    first, second, third = map(of, parts)
+    whole = of(parts[0] - 2.5 * parts[1] + parts[2])
+    expected = first - 2.5 * second + third
+    np.testing.assert_allclose(whole, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_the_seed_of_relevance_is_the_activation_times_its_slope():
+    """At the site that the objective reads, nothing has been propagated yet."""
+    activation = ji.capture(model, "softplus")(VARIABLES, X)[1]["softplus"]
+    received = lrp(model, score=channel("softplus", 2), at="softplus")(VARIABLES, X)
+    expected = np.zeros(activation.shape)
+    expected[..., 2] = activation[..., 2] / 36
+    np.testing.assert_allclose(received, expected, rtol=1e-12, atol=0)
+
+
+# --- With `at` ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("at", ["relu", "conv"])
+def test_a_site_before_the_unit_is_explained(at):
+    def of_unit(change):
+        edited = ji.intervene(models.cnn, {at: lambda a: a + change})
+        activations = ji.capture(edited, "relu_1")(VARIABLES, X)[1]
+        return activations["relu_1"][..., 2].mean((1, 2)).sum()
+
+    encode, _ = ji.split(models.cnn, at)
+    expected = jax.grad(of_unit)(jnp.zeros_like(encode(VARIABLES, X)))
+    unit = channel("relu_1", 2)
+    actual = gradient(models.cnn, score=unit, at=at)(VARIABLES, X)
+    np.testing.assert_allclose(actual, expected, rtol=1e-12, atol=1e-15)
+
+
+def test_integrated_gradients_at_a_site_add_up_to_the_unit():
+    unit = channel("tanh_1", 2)
+    layers, x = models.mlp_weights(), models.vectors()
+    attribute = integrated_gradients(models.smooth_mlp, score=unit, at="tanh", steps=30)
+    activations = ji.capture(models.smooth_mlp, "*")(layers, x)[1]
+    zero = ji.intervene(models.smooth_mlp, {"tanh": lambda a: 0 * a})
+    start = ji.capture(zero, "tanh_1")(layers, x)[1]["tanh_1"]
+    change = activations["tanh_1"][:, 2] - start[:, 2]
+    np.testing.assert_allclose(attribute(layers, x).sum(1), change, rtol=1e-12)
+
+
+def test_a_site_after_the_unit_gets_nothing():
+    received = gradient(model, score="conv:1", at="mean")(VARIABLES, X)
+    np.testing.assert_array_equal(received, 0)
+
+
+def test_the_whole_network_is_resolved():
+    """A unit before the last affine map does not make the map before it the last."""
+    composite = rules.Composite([(ji.last(), rules.Zero()), ("*", rules.Gradient())])
+    plain = rules.Composite([("*", rules.Gradient())])
+    actual = lrp(model, score="softplus:2", composite=composite)(VARIABLES, X)
+    expected = lrp(model, score="softplus:2", composite=plain)(VARIABLES, X)
+    np.testing.assert_array_equal(actual, expected)
+
+
+def test_nothing_goes_back_through_outputs_that_are_not_read():
+    """Not even what is not a number."""
+
+    def broken(v, x):
+        return jnp.log(hidden(v, x).sum((1, 2)) * 0.0 - 1.0)
+
+    for method in (gradient, lrp):
+        received = method(broken, score="softplus:2")(VARIABLES, X)
+        expected = method(model, score="softplus:2")(VARIABLES, X)
+        np.testing.assert_allclose(received, expected, rtol=1e-12, atol=1e-15)
+
+
+# --- Conservation ---------------------------------------------------------------------
+
+
+def test_the_books_close_to_the_score_of_the_channel():
+    unit = channel("relu_1", 2)
+    composite = rules.epsilon_plus()
+    books = ledger(models.cnn, composite, VARIABLES, X, score=unit)
+    activation = ji.capture(models.cnn, "relu_1")(VARIABLES, X)[1]["relu_1"]
+    expected = activation[..., 2].mean((1, 2)).sum()
+    assert books.score == pytest.approx(float(expected), rel=1e-12)
+    assert books.error < 1e-9
+    received = lrp(models.cnn, score=unit, composite=composite)(VARIABLES, X)
+    assert books.attributed == pytest.approx(float(received.sum()), rel=1e-12)
+
+
+# --- What an objective reads ----------------------------------------------------------
+
+
+def test_an_objective_may_read_the_inputs():
+    received = gradient(model, score=total_variation() + channel("softplus", 2))
+    variation = jax.grad(lambda x: _variation(x).sum())(X)
+    plain = gradient(model, score="softplus:2")(VARIABLES, X)
+    np.testing.assert_allclose(received(VARIABLES, X) - plain, variation, rtol=1e-9)
+
+
+def _variation(x):
+    bound = total_variation()
+    return bound(objectives.View({}, None, x, 0))
+
+
+def test_a_schedule_stands_at_its_first_step():
+    weight = schedule(lambda step: 2.0 + 5.0 * step)
+    received = gradient(model, score=weight * channel("softplus", 2))(VARIABLES, X)
+    expected = 2 * gradient(model, score="softplus:2")(VARIABLES, X)
+    np.testing.assert_allclose(received, expected, rtol=1e-12)
+
+
+def test_all_steps_of_a_loop_are_read():
+    def loop(v, x):
+        def body(h, _):
+            return jnp.tanh(h @ v), None
+
+        return jax.lax.scan(body, x, None, length=3)[0]
+
+    def by_hand(v, x):
+        states = [x := jnp.tanh(x @ v) for _ in range(3)]
+        return jnp.stack(states, axis=1)[:, :, 1].mean(1)
+
+    v, x = models.normal(1, 5, 5), models.vectors()
+    received = gradient(loop, score=channel("*tanh*", 1))(v, x)
+    expected = jax.grad(lambda x: by_hand(v, x).sum())(x)
+    np.testing.assert_allclose(received, expected, rtol=1e-12)
+
+
+def test_it_smooths_and_needs_no_target():
+    attribute = smooth(gradient(model, score="softplus:2"), samples=3, noise_level=0.0)
+    expected = gradient(model, score="softplus:2")(VARIABLES, X)
+    received = attribute(VARIABLES, X, key=KEY)
+    np.testing.assert_allclose(received, expected, rtol=1e-12)
+
+
+def test_units_are_mapped_over():
+    def of(i):
+        return integrated_gradients(model, score=channel("softplus", i), steps=3)(
+            VARIABLES, X
+        )
+
+    received = jax.vmap(of)(jnp.arange(4))
+    assert received.shape == (4, *X.shape)
+    np.testing.assert_allclose(received[3], of(3), rtol=1e-12, atol=1e-15)
+
+
+# --- Errors ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "score", [channel("softplus"), "softplus:0,1", output()], ids=str
+)
+def test_several_units_are_an_error_that_says_what_to_do(score):
+    with pytest.raises(
+        ValueError, match=r"the objective has [24] units.*\n.*add.*\n.*vmap"
+    ):
+        gradient(model, score=score)(VARIABLES, X)
+
+
+def test_images_are_not_compared():
+    with pytest.raises(ValueError, match=r"compares the images.*\n.*`diversity`"):
+        gradient(model, score=channel("softplus", 1) + diversity("softplus"))
+
+
+def test_a_site_must_exist_and_be_one():
+    with pytest.raises(AddressError, match="No site matches 'softplsu'"):
+        lrp(model, score="softplsu:1")(VARIABLES, X)
+    with pytest.raises(AmbiguousAddressError):
+        lrp(models.cnn, score="relu*:1")(VARIABLES, X)
+
+
+def test_a_unit_must_exist():
+    with pytest.raises(ValueError, match=r"no channel of 'softplus' 4: there are 4"):
+        gradient(model, score="softplus:4")(VARIABLES, X)
+
+
+def test_it_is_one_number_per_example():
+    score = custom(lambda view: view.activations["softplus"].mean((1, 2)), "softplus")
+    with pytest.raises(ValueError, match=r"\(3,\), and this one gave float64\[3, 4\]"):
+        gradient(model, score=score)(VARIABLES, X)
+
+
+def test_a_site_without_examples_is_an_error_that_says_what_it_is():
+    def transposed(v, x):
+        return jnp.sin(hidden(v, x).mean((1, 2)).T).T @ v["head"]["w"]
+
+    with pytest.raises(ValueError, match=r"'sin' is float64\[4, 3\] for 3"):
+        gradient(transposed, score="sin:1")(VARIABLES, X)
+
+
+def test_a_string_names_an_index():
+    with pytest.raises(ValueError, match=r"'x' in 'softplus:x' is no index"):
+        gradient(model, score="softplus:x")
