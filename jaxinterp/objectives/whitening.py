@@ -24,7 +24,7 @@ def whitened(vector: Any, activations: Any, *, ridge: float = 1e-3) -> Any:
       \Sigma = \tfrac{1}{n} \sum_i h_i h_i^\top, \quad
       \overline{\sigma} = \operatorname{tr} \Sigma / C$$
 
-    Give it to `direction` or `direction_neuron`, with which
+    Give it to `direction`, with which
     $h \cdot v' = h^\top \Sigma^{-1} v$.
 
     Args:
