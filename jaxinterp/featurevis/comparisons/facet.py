@@ -30,12 +30,12 @@ class Facet(Objective):
 
     def bound(self, shapes: Shapes) -> Objective:
         """Returns it as it is, if the probe has a weight for each channel or entry."""
-        shape, given = tuple(shapes.activations[self.site]), self.probe.shape[1:]
-        if given not in (shape, shape[-1:]):
+        shape, probe_shape = tuple(shapes.activations[self.site]), self.probe.shape[1:]
+        if probe_shape not in (shape, shape[-1:]):
             raise ValueError(
-                f"The probe has shape {given} for each unit, and {self.site!r} has "
-                f"shape {shape}.\nGive one weight for each channel, {shape[-1:]}, or "
-                "one for each entry."
+                f"The probe has shape {probe_shape} for each unit, and {self.site!r} "
+                f"has shape {shape}.\nGive one weight for each channel, {shape[-1:]}, "
+                "or one for each entry."
             )
         return self
 

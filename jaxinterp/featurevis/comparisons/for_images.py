@@ -49,27 +49,27 @@ class ForImages(Objective):
 
     def __call__(self, view: View) -> Any:
         """Returns the objective's scores of the images, and 0 for the others."""
-        seen, chosen = self._shown(view)
-        scores = jnp.asarray(self.objective(seen))
-        return jnp.zeros(len(view.images), scores.dtype).at[chosen].set(scores)
+        view_of_images, indices = self._shown(view)
+        scores = jnp.asarray(self.objective(view_of_images))
+        return jnp.zeros(len(view.images), scores.dtype).at[indices].set(scores)
 
     def _shown(self, view: View) -> tuple[View, Any]:
         """What the objective sees, and the numbers of its images from 0."""
-        count, asked = view.images.shape[0], self.images
-        if max(asked) >= count or min(asked) < -count:
+        count, numbers = view.images.shape[0], self.images
+        if max(numbers) >= count or min(numbers) < -count:
             raise ValueError(
-                f"for_images: the images {list(asked)} are asked for, and there "
+                f"for_images: the images {list(numbers)} are asked for, and there "
                 f"are {count} of each unit.\nWrite `count="
-                f"{max(max(asked) + 1, -min(asked))}`."
+                f"{max(max(numbers) + 1, -min(numbers))}`."
             )
-        chosen = np.asarray(asked) % count
-        if len(set(chosen.tolist())) < len(chosen):
+        indices = np.asarray(numbers) % count
+        if len(set(indices.tolist())) < len(indices):
             raise ValueError(
-                f"for_images: of {count} images, {list(asked)} names one twice."
+                f"for_images: of {count} images, {list(numbers)} names one twice."
             )
         of_all = view._replace(step=None, memory=None)
-        seen = jax.tree.map(lambda a: a[chosen], of_all)
-        return seen._replace(step=view.step, memory=view.memory), chosen
+        view_of_images = jax.tree.map(lambda a: a[indices], of_all)
+        return view_of_images._replace(step=view.step, memory=view.memory), indices
 
 
 def for_images(

@@ -154,8 +154,8 @@ def total_power(magnitude: np.ndarray, width: int) -> float:
 
     The magnitudes are those of its half, `(..., width // 2 + 1)`.
     """
-    twice = np.full(magnitude.shape[-1], 2.0)
-    twice[0] = 1
+    multiplicity = np.full(magnitude.shape[-1], 2.0)
+    multiplicity[0] = 1
     if width % 2 == 0:
-        twice[-1] = 1
-    return math.fsum((magnitude**2).reshape(-1, len(twice)) @ twice)
+        multiplicity[-1] = 1
+    return math.fsum((magnitude**2).reshape(-1, len(multiplicity)) @ multiplicity)

@@ -83,9 +83,9 @@ def from_image(
         [0.25, 0.25, 0.25]
     """
     shape, image = parametrization.shape, jnp.asarray(image)
-    several = image.ndim == len(shape) + 1
-    checked = checked_images(image if several else image[None], shape)
-    jax.eval_shape(parametrization.inverse, checked)
+    is_one_each = image.ndim == len(shape) + 1
+    images = checked_images(image if is_one_each else image[None], shape)
+    jax.eval_shape(parametrization.inverse, images)
     return FromImage(
-        parametrization, checked if several else checked[0], float(noise), shape
+        parametrization, images if is_one_each else images[0], float(noise), shape
     )

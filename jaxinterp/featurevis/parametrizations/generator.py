@@ -53,8 +53,8 @@ class Generator(Parametrization):
     def images(self, params: Any) -> Float[Array, "count *shape"]:
         """Returns what the generator draws, in [0, 1]."""
         low, high = self.output_range
-        drawn = self.apply_fn(self.variables, self._bounded(params))
-        return clip_through((drawn - low) / (high - low), 0.0, 1.0).astype(self.dtype)
+        output = self.apply_fn(self.variables, self._bounded(params))
+        return clip_through((output - low) / (high - low), 0.0, 1.0).astype(self.dtype)
 
     def _bounded(self, latents: Any) -> Any:
         if self.bounds is None:
@@ -117,13 +117,14 @@ def generator(
             np.less(*np.broadcast_arrays(*map(np.asarray, interval)))
         ):
             raise ValueError(f"`{name}` goes from low to high, and is {interval}.")
-    asked = jax.ShapeDtypeStruct((1, *latent), dtype)
-    drawn = jax.eval_shape(apply_fn, variables, asked)
-    leaves = jax.tree.leaves(drawn)
-    if len(leaves) != 1 or leaves[0] is not drawn or drawn.shape[:1] != (1,):
+    latents_like = jax.ShapeDtypeStruct((1, *latent), dtype)
+    output = jax.eval_shape(apply_fn, variables, latents_like)
+    leaves = jax.tree.leaves(output)
+    if len(leaves) != 1 or leaves[0] is not output or output.shape[:1] != (1,):
         raise ValueError(
             "A generator gives one array of images, (batch, ...), for latents of shape "
-            f"{asked.shape}, and this one gave {drawn}. Write a function around it, "
+            f"{latents_like.shape}, and this one gave {output}. Write a function "
+            "around it, "
             "`lambda variables, latents: apply_fn(variables, latents).images`."
         )
     low, high = output_range
@@ -135,5 +136,5 @@ def generator(
         None if bounds is None else tuple(jnp.asarray(b, dtype) for b in bounds),
         checked_scale(scale),
         dtype,
-        drawn.shape[1:],
+        output.shape[1:],
     )

@@ -56,9 +56,9 @@ class Shared(Parametrization):
         own = jax.vmap(self.inner.values)(params["own"])
         weights = jnp.asarray(_anchor_weights(self.anchors, len(own)), own.dtype)
         for layer, factor in zip(params["shared"], self.factors, strict=True):
-            anchored = jax.vmap(functools.partial(self._enlarged, factor=factor))(layer)
+            enlarged = functools.partial(self._enlarged, factor=factor)
             own = own + jnp.einsum(
-                "ja,a...->j...", weights, anchored, precision="highest"
+                "ja,a...->j...", weights, jax.vmap(enlarged)(layer), precision="highest"
             )
         return jax.vmap(self.inner.to_image)(own)
 

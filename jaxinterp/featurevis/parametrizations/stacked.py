@@ -39,8 +39,8 @@ class Stacked(Parametrization):
         images = checked_images(images, self.shape)
         return tuple(part.inverse(i) for part, i in self._with(images[:, None]))
 
-    def _with(self, pictures: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
-        return zip(itertools.cycle(self.parts), pictures, strict=False)
+    def _with(self, items: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+        return zip(itertools.cycle(self.parts), items, strict=False)
 
 
 def stacked(parametrizations: Iterable[Parametrization]) -> Parametrization:
@@ -75,10 +75,10 @@ def stacked(parametrizations: Iterable[Parametrization]) -> Parametrization:
             )
     kinds = {(part.shape, _dtype(part)) for part in parts}
     if len(kinds) != 1:
-        found = sorted(f"{dtype}{list(shape)}" for shape, dtype in kinds)
+        names = sorted(f"{dtype}{list(shape)}" for shape, dtype in kinds)
         raise ValueError(
             "stacked() takes parametrizations of images of one shape and dtype, and "
-            f"was given those of {', '.join(found) or 'none'}."
+            f"was given those of {', '.join(names) or 'none'}."
         )
     return Stacked(parts, parts[0].shape)
 

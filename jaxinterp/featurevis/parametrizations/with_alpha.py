@@ -22,8 +22,8 @@ class WithAlpha(Parametrization):
     """An image and its opacity, each with a parametrization.
 
     Attributes:
-        image: parametrization of the channels of color.
-        opacity: parametrization of one channel.
+        picture: the parametrization of the channels of color.
+        opacity: the parametrization of one channel.
         shape: the shape of one image with its opacity.
     """
 
@@ -32,11 +32,11 @@ class WithAlpha(Parametrization):
     shape: tuple[int, ...] = static()
 
     def init(self, key: Array, count: int) -> Any:
-        """Returns the parameters of `image` and of `opacity`."""
-        for_picture, for_opacity = jax.random.split(key)
+        """Returns the parameters of `picture` and of `opacity`."""
+        colors_key, opacity_key = jax.random.split(key)
         return {
-            "picture": self.picture.init(for_picture, count),
-            "opacity": self.opacity.init(for_opacity, count),
+            "picture": self.picture.init(colors_key, count),
+            "opacity": self.opacity.init(opacity_key, count),
         }
 
     def images(self, params: Any) -> Float[Array, "count *shape"]:
@@ -82,17 +82,17 @@ def with_alpha(
         [mordvintsev2018differentiable].
     """
     *spatial, channels = parametrization.shape
-    wanted = (*spatial, 1)
+    opacity_shape = (*spatial, 1)
     if opacity is None:
-        drawn = jax.eval_shape(
+        images_like = jax.eval_shape(
             lambda key: parametrization.images(parametrization.init(key, 1)),
             jax.random.key(0),
         )
-        opacity = fourier(wanted, dtype=drawn.dtype)
-    if opacity.shape != wanted:
+        opacity = fourier(opacity_shape, dtype=images_like.dtype)
+    if opacity.shape != opacity_shape:
         raise ValueError(
             f"The opacity of images of shape {parametrization.shape} has shape "
-            f"{wanted}, and the one that was given has {opacity.shape}. Write "
-            f"`opacity=fourier({wanted})`."
+            f"{opacity_shape}, and the one that was given has {opacity.shape}. Write "
+            f"`opacity=fourier({opacity_shape})`."
         )
     return WithAlpha(parametrization, opacity, (*spatial, channels + 1))

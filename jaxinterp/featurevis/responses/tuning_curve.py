@@ -68,18 +68,18 @@ def tuning_curve(
         )
     if batch_size is not None:
         batch_size = checked_integer("batch_size", batch_size, 1, call="tuning_curve")
-    grid, picture = stimuli.shape[:axes], stimuli.shape[axes:]
-    flat = stimuli.reshape(-1, *picture)
-    found, bound = scorer(
-        apply_fn, objective, variables, flat, preprocess, has_places=False
+    grid, image_shape = stimuli.shape[:axes], stimuli.shape[axes:]
+    images_flat = stimuli.reshape(-1, *image_shape)
+    read_scores, bound = scorer(
+        apply_fn, objective, variables, images_flat, preprocess, has_places=False
     )
     check_alone(bound, "tuning_curve")
-    score = jax.jit(lambda w, o, images: found(w, o, images).pictures)
-    count = flat.shape[0]
+    score = jax.jit(lambda w, o, images: read_scores(w, o, images).pictures)
+    count = images_flat.shape[0]
     size = min(batch_size or count, count)
     parts = []
     for start in range(0, count, size):
         index = np.minimum(np.arange(start, start + size), count - 1)
-        part = score(variables, bound, flat[index])  # one compilation
+        part = score(variables, bound, images_flat[index])  # one compilation
         parts.append(part[:, : count - start])
     return jnp.concatenate(parts, axis=1).reshape(-1, *grid)

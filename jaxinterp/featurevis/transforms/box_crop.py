@@ -34,7 +34,7 @@ class BoxCrop(Affine):
         """Returns it with the boxes of that time."""
         return dataclasses.replace(self, progress=progress)
 
-    def size(self, size: Size, own: Size) -> Size:
+    def size(self, size: Size, first_size: Size) -> Size:
         """Returns the fixed size."""
         return in_axes("box_crop", self.target, size)
 

@@ -36,20 +36,20 @@ class CollapseAlpha(Transform):
         self, key: Array, image: Float[Array, "*axes with_alpha"]
     ) -> Float[Array, "*axes channels"]:
         """Returns the image without its last channel, laid over the background."""
-        picture, opacity = image[..., :-1], image[..., -1:]
-        behind = self.background
-        if behind is None:
-            behind = self._random(key, picture)
-        behind = jnp.broadcast_to(behind, picture.shape).astype(picture.dtype)
-        return behind + opacity * (picture - behind)
+        colors, opacity = image[..., :-1], image[..., -1:]
+        backdrop = self.background
+        if backdrop is None:
+            backdrop = self._random(key, colors)
+        backdrop = jnp.broadcast_to(backdrop, colors.shape).astype(colors.dtype)
+        return backdrop + opacity * (colors - backdrop)
 
-    def _random(self, key: Array, picture: Array) -> Array:
+    def _random(self, key: Array, colors: Array) -> Array:
         noise = fourier(
-            picture.shape,
+            colors.shape,
             decay=self.decay,
             color=self.color if self.matrix is None else self.matrix,  # pyright: ignore[reportArgumentType]  one of the names
             scale=self.sd,
-            dtype=picture.dtype,
+            dtype=colors.dtype,
         )
         assert isinstance(noise, PerImage), "fourier images have nothing in common"
         return noise.image(noise.init_one(key))

@@ -29,7 +29,7 @@ class Crop(Affine):
     margin: int
     name: str
 
-    def size(self, size: Size, own: Size) -> Size:
+    def size(self, size: Size, first_size: Size) -> Size:
         """Returns the size of the window."""
         if self.target is None:
             target = tuple(n - self.margin for n in size)
@@ -45,7 +45,7 @@ class Crop(Affine):
 
     def draw(self, key: Any, size: Size, out: Size, dtype: Any) -> Move:
         """Returns a whole number of pixels, all windows being equally likely."""
-        room = jnp.array([n - seen for n, seen in zip(size, out, strict=True)])
+        room = jnp.array([n - kept for n, kept in zip(size, out, strict=True)])
         start = jax.random.randint(key, room.shape, 0, room + 1, jnp.int32)
         shift = start.astype(dtype) - room.astype(dtype) / 2
         return stay(len(size), dtype)._replace(shift=shift)

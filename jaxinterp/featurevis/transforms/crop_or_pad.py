@@ -33,10 +33,10 @@ class CropOrPad(Affine):
         """Whether there is no size of its own."""
         return self.target is None
 
-    def size(self, size: Size, own: Size) -> Size:
+    def size(self, size: Size, first_size: Size) -> Size:
         """Returns the fixed size."""
         if self.target is None:
-            return own
+            return first_size
         return in_axes("crop_or_pad", self.target, size)
 
     def draw(self, key: Any, size: Size, out: Size, dtype: Any) -> Move:

@@ -28,9 +28,9 @@ class Flip(Affine):
                 f"does not have. Write `flip({len(size) - 1})` for its last."
             )
         sign = jnp.where(jax.random.bernoulli(key, self.probability), -1, 1)
-        still = stay(len(size), dtype)
-        linear = still.linear.at[self.axis, self.axis].multiply(sign.astype(dtype))
-        return still._replace(linear=linear)
+        identity = stay(len(size), dtype)
+        linear = identity.linear.at[self.axis, self.axis].multiply(sign.astype(dtype))
+        return identity._replace(linear=linear)
 
 
 def flip(axis: int = 1, *, probability: float = 0.5) -> Affine:

@@ -17,7 +17,7 @@ class Pad(Affine):
     width: int
     fill: Fill = 0.5
 
-    def size(self, size: Size, own: Size) -> Size:
+    def size(self, size: Size, first_size: Size) -> Size:
         """Returns the size with the border."""
         return tuple(n + 2 * self.width for n in size)
 

@@ -100,8 +100,8 @@ def random_number(
     values = tuple(map(float, values))
     if sampler is not None:
         _check_sampler(name, sampler)
-    listed = () if choices is None else values
-    return RandomNumber(min(values), max(values), listed, hashable(sampler))
+    options = () if choices is None else values
+    return RandomNumber(min(values), max(values), options, hashable(sampler))
 
 
 def _check_sampler(name: str, sampler: Any) -> None:

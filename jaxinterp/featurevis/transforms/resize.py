@@ -23,18 +23,18 @@ class Resize(Affine):
     target: Target
     fill: Fill = "edge"
 
-    def size(self, size: Size, own: Size) -> Size:
+    def size(self, size: Size, first_size: Size) -> Size:
         """Returns the fixed size."""
         return in_axes("resize", self.target, size)
 
     def draw(self, key: Any, size: Size, out: Size, dtype: Any) -> Move:
         """Returns the magnification about the middle."""
-        ratios = [n / seen for n, seen in zip(size, out, strict=True)]
+        ratios = [n / m for n, m in zip(size, out, strict=True)]
         return Move(jnp.diag(jnp.array(ratios, dtype)), jnp.zeros(len(size), dtype))
 
     def stretch(self, size: Size, out: Size) -> float:
         """Returns the largest magnification."""
-        return max(1.0, *(seen / n for n, seen in zip(size, out, strict=True)))
+        return max(1.0, *(m / n for n, m in zip(size, out, strict=True)))
 
     def leaves(self, size: Size, out: Size) -> bool:
         """Returns whether there are more pixels than before along an axis."""

@@ -40,11 +40,11 @@ class Rotate(Affine):
         index = quarters.astype(jnp.int32)
         cos, sin = around[jnp.mod(index, 4)], around[jnp.mod(index - 1, 4)]
         # Rows count downwards: as seen, this turns clockwise.
-        turned = {(down, down): cos, (right, right): cos}
-        turned |= {(down, right): sin, (right, down): -sin}
+        entries = {(down, down): cos, (right, right): cos}
+        entries |= {(down, right): sin, (right, down): -sin}
         zero, one = jnp.zeros((), dtype), jnp.ones((), dtype)
         n = range(len(size))
-        rows = ([turned.get((i, j), one if i == j else zero) for j in n] for i in n)
+        rows = ([entries.get((i, j), one if i == j else zero) for j in n] for i in n)
         linear = jnp.stack([jnp.stack(row) for row in rows])
         return stay(len(size), dtype)._replace(linear=linear)
 

@@ -25,8 +25,8 @@ class Scale(Affine):
 
     def draw(self, key: Any, size: Size, out: Size, dtype: Any) -> Move:
         """Returns the zoom, from the view to the image."""
-        still = stay(len(size), dtype)
-        return still._replace(linear=still.linear / self.factor.draw(key, dtype))
+        identity = stay(len(size), dtype)
+        return identity._replace(linear=identity.linear / self.factor.draw(key, dtype))
 
     def stretch(self, size: Size, out: Size) -> float:
         """Returns the largest factor."""

@@ -33,8 +33,8 @@ class TextureViews(Transform):
         index = jax.random.randint(key, (), 0, self.coordinates.shape[0], jnp.int32)
         places = self.coordinates[index]
         is_object = ~jnp.isnan(places).any(axis=-1, keepdims=True)
-        painted = _sampled(image, jnp.where(is_object, places, 0))
-        return jnp.where(is_object, painted, self.fill).astype(image.dtype)
+        texture = _sampled(image, jnp.where(is_object, places, 0))
+        return jnp.where(is_object, texture, self.fill).astype(image.dtype)
 
 
 def texture_views(coordinates: Any, *, fill: float = 0.5) -> Transform:

@@ -66,12 +66,12 @@ class Affine(Transform):
         """Whether the size is that of the image given to the composition."""
         return False
 
-    def size(self, size: Size, own: Size) -> Size:
+    def size(self, size: Size, first_size: Size) -> Size:
         """Returns the size of the view.
 
         Args:
             size: the size of the image.
-            own: the size of the image that was given to the composition.
+            first_size: the size of the image that was given to the composition.
 
         Raises:
             ValueError: if the image is too small.
@@ -119,16 +119,16 @@ class Compose(Transform):
 
     def __call__(self, key: Any, image: Any) -> Any:
         """Returns the view after the last transform."""
-        own = image.shape[:-1]
-        waiting: list[tuple[Affine, Any]] = []
+        first_size = image.shape[:-1]
+        steps: list[tuple[Affine, Any]] = []
         for i, transform in enumerate(self.transforms):
-            own_key = jax.random.fold_in(key, i)
+            step_key = jax.random.fold_in(key, i)
             if isinstance(transform, Affine):
-                waiting.append((transform, own_key))
+                steps.append((transform, step_key))
             else:
-                image = transform(own_key, _warp(image, waiting, own))
-                waiting = []
-        return _warp(image, waiting, own)
+                image = transform(step_key, _warp(image, steps, first_size))
+                steps = []
+        return _warp(image, steps, first_size)
 
 
 def compose(transforms: Iterable[Callable[[Any, Any], Any]]) -> Compose:
@@ -155,17 +155,17 @@ def compose(transforms: Iterable[Callable[[Any, Any], Any]]) -> Compose:
         >>> shaken(jax.random.key(0), jnp.zeros((9, 7, 3))).shape
         (9, 7, 3)
     """
-    flat = []
+    parts = []
     if not isinstance(transforms, Iterable):
         raise TypeError(
             "compose() takes a list of transforms, `compose([pad(4), jitter(8)])`; "
             f"{transforms!r} was given."
         )
     for transform in transforms:
-        if isinstance(transform, Compose) and not (flat and _is_relative(transform)):
-            flat += transform.transforms
+        if isinstance(transform, Compose) and not (parts and _is_relative(transform)):
+            parts += transform.transforms
         elif callable(transform) and not isinstance(transform, type):
-            flat.append(
+            parts.append(
                 transform if isinstance(transform, Transform) else hashable(transform)
             )
         else:
@@ -173,7 +173,7 @@ def compose(transforms: Iterable[Callable[[Any, Any], Any]]) -> Compose:
                 "compose() takes transforms, such as `jitter(4)`, or functions "
                 f"`(key, image) -> image`; {transform!r} was given."
             )
-    return Compose(tuple(flat))
+    return Compose(tuple(parts))
 
 
 def _is_relative(nested: Compose) -> bool:
@@ -196,7 +196,7 @@ class _Placement(NamedTuple):
     fill: Any
 
 
-def _warp(image: Any, steps: Sequence[tuple[Affine, Any]], own: Size) -> Any:
+def _warp(image: Any, steps: Sequence[tuple[Affine, Any]], first_size: Size) -> Any:
     """Returns the view of an image after affine transforms, each with its key."""
     if not steps:
         return image
@@ -205,7 +205,7 @@ def _warp(image: Any, steps: Sequence[tuple[Affine, Any]], own: Size) -> Any:
     dtype = image.dtype if image.dtype.itemsize > 4 else jnp.float32
     size, stretch, placements = image.shape[:-1], 1.0, []
     for transform, key in steps:
-        out = transform.size(size, own)
+        out = transform.size(size, first_size)
         place, paint = jax.random.split(key)
         fill = transform.fill if transform.leaves(size, out) else None
         if fill == "random":
@@ -228,27 +228,27 @@ def _view(image: Any, placements: list[_Placement], size: Size, stretch: float) 
     replaced by one inside, and the map is no longer affine.
     """
     dtype = image.dtype
-    places, still = warp.grid(size, dtype), warp.stay(len(size), dtype)
-    move, is_affine, layers = still, True, []
+    places, identity = warp.grid(size, dtype), warp.stay(len(size), dtype)
+    move, is_affine, layers = identity, True, []
     for placement in reversed(placements):
         move = warp.after(placement.move, move)
         if isinstance(placement.fill, str):
             mode: Any = placement.fill
             places = warp.fold(warp.carry(move, places), placement.size, mode)
-            move, is_affine = still, False
+            move, is_affine = identity, False
         elif placement.fill is not None:
             cover = warp.coverage(warp.carry(move, places), placement.size)[..., None]
             layers.append((cover, placement.fill))
     if is_affine:
-        seen = warp.resample(image, move, size, stretch)
+        view = warp.resample(image, move, size, stretch)
     else:
-        seen = warp.interpolate(image, warp.carry(move, places))
+        view = warp.interpolate(image, warp.carry(move, places))
     if placements[0].fill is not None and not isinstance(placements[0].fill, str):
         cover, fill = layers.pop()
-        seen = seen + (1 - cover) * fill  # the gather left it black already
+        view = view + (1 - cover) * fill  # the gather left it black already
     for cover, fill in reversed(layers):
-        seen = cover * seen + (1 - cover) * fill
-    return seen
+        view = cover * view + (1 - cover) * fill
+    return view
 
 
 def _check_image(image: Any) -> None:

@@ -136,11 +136,11 @@ def interpolate(image: Any, places: Places) -> Any:
         ((low, 1 - (place - low)), (low + 1, place - low))
         for place, low in zip(exact, before, strict=True)
     ]
-    seen = []
+    terms = []
     for corner in itertools.product(*ends):
         pixel, weights = zip(*corner, strict=True)
-        seen.append(_weighted(image, pixel, _product(weights)))
-    return _sum(seen)
+        terms.append(_weighted(image, pixel, _product(weights)))
+    return _sum(terms)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
@@ -152,31 +152,31 @@ def _forward(image: Any, move: Move, source: Size, size: Size, taps: int) -> Any
     return _resample(image, move, source, size, taps), move
 
 
-def _backward(source: Size, size: Size, taps: int, move: Move, seen: Any) -> Any:
-    return _collect(seen, move, source, taps), jax.tree.map(jnp.zeros_like, move)
+def _backward(source: Size, size: Size, taps: int, move: Move, view: Any) -> Any:
+    return _collect(view, move, source, taps), jax.tree.map(jnp.zeros_like, move)
 
 
 _resample.defvjp(_forward, _backward)
 
 
-def _collect(seen: Any, move: Move, source: Size, taps: int) -> Any:
+def _collect(view: Any, move: Move, source: Size, taps: int) -> Any:
     """Returns the transpose of `resample`, each pixel looking for its own share.
 
     Args:
-        seen: the gradient of what is seen, `(*size, channels)`.
+        view: the gradient of the view, `(*size, channels)`.
         move: the move, as in `resample`.
         source: the size of the image.
         taps: the side of the box in which the places lie that see a pixel.
     """
     inverse = _inverse(move)
-    size, dtype = seen.shape[:-1], seen.dtype
+    size, dtype = view.shape[:-1], view.dtype
     pixels = grid(source, dtype)
     reach = jnp.abs(inverse.linear).sum(1)
     first = [
         jnp.floor(middle - reach[axis] + (size[axis] - 1) / 2) + 1
         for axis, middle in enumerate(carry(inverse, pixels))
     ]
-    total = jnp.zeros((*source, seen.shape[-1]), dtype)
+    total = jnp.zeros((*source, view.shape[-1]), dtype)
     for box in itertools.product(range(taps), repeat=len(size)):
         index = [start + i for start, i in zip(first, box, strict=True)]
         there = tuple(i - (n - 1) / 2 for i, n in zip(index, size, strict=True))
@@ -186,7 +186,7 @@ def _collect(seen: Any, move: Move, source: Size, taps: int) -> Any:
             for place, n, pixel in zip(carry(move, there), source, pixels, strict=True)
         )
         weight = _product(jnp.maximum(1 - jnp.abs(distance), 0) for distance in away)
-        total = total + _weighted(seen, index, weight)
+        total = total + _weighted(view, index, weight)
     return total
 
 
