@@ -1,9 +1,17 @@
-"""What counts as an integer: Python's and NumPy's, and no truth value; as an index."""
+"""What an argument has to be: an integer, a number, a share, a word, an index.
+
+Each question is answered here once, so that every call gives the same answer. NumPy's
+integers and floats are numbers like Python's own; `True` and `False` are none. A
+`checked_...` function returns the argument as Python's own type, which is static under
+`jit`; a `check_...` function only raises. The messages say which argument of which call
+is wrong, and what it was.
+"""
 
 from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -12,85 +20,124 @@ from jax.core import Tracer
 
 
 def is_traced(*trees: Any) -> bool:
-    """Whether any array is a tracer: whether there is a transformation around.
+    """Returns whether a transformation such as `jax.jit` is tracing any of the arrays.
 
     Args:
         *trees: pytrees of arrays.
+
+    Example:
+        >>> is_traced(jnp.ones(2)), bool(jax.jit(lambda x: is_traced(x))(1.0))
+        (False, True)
     """
     return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(trees))
 
 
+def check_outside(call: str, reason: str, *trees: Any) -> None:
+    """Raises if a transformation such as `jax.jit` is tracing the arrays of a call.
+
+    Args:
+        call: the name of the function that was called.
+        reason: why it needs the values of its arrays, such as `"reads a stream on the
+            host"`.
+        *trees: pytrees of arrays, the arguments of the call.
+
+    Raises:
+        TypeError: if one of the arrays is traced.
+    """
+    if is_traced(*trees):
+        raise TypeError(
+            f"{call}() {reason}, and was given arrays that a transformation such as "
+            "`jax.jit` is tracing.\nCall it outside of that."
+        )
+
+
+# --- Integers -------------------------------------------------------------------------
+
+
 def is_integer(value: Any) -> bool:
-    """Whether a value is one integer.
+    """Returns whether a value is one integer, of Python or of NumPy.
 
     Args:
         value: anything.
+
+    Example:
+        >>> is_integer(3), is_integer(np.int8(3)), is_integer(True), is_integer(3.0)
+        (True, True, False, False)
     """
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def checked_integer(name: str, value: Any, smallest: int, *, call: str = "") -> int:
-    """Returns an argument as Python's integer, which alone is static.
+    """Returns an argument as an integer of Python.
 
     Args:
-        name: of the argument.
-        value: what was given.
-        smallest: the smallest that makes sense.
-        call: the function that it was given to, for the error.
+        name: the name of the argument.
+        value: the argument.
+        smallest: the smallest integer that makes sense.
+        call: the name of the function that was called, for the message.
 
     Raises:
-        ValueError: if it is smaller, or no integer.
+        ValueError: if the argument is smaller, or is no integer.
+
+    Example:
+        >>> checked_integer("steps", np.int64(50), 1)
+        50
     """
     if not is_integer(value) or int(value) < smallest:
         raise ValueError(
-            f"{call}{': ' if call else ''}`{name}` must be an integer of at least "
-            f"{smallest}, and is {value!r}."
+            f"{_named(name, call)} must be an integer of at least {smallest}, and is "
+            f"{value!r}."
         )
     return int(value)
 
 
-def checked_numbers(call: str, what: str, given: Any, example: str) -> tuple[int, ...]:
-    """Returns the numbers of some things, which are static.
+def checked_integers(
+    call: str, what: str, integers: Any, example: str
+) -> tuple[int, ...]:
+    """Returns the integers by which things such as channels are named, as a tuple.
 
     Args:
-        call: the function that they were given to.
-        what: one of the things is called.
-        given: one integer, or several in a list or an array.
-        example: of a call, for the error.
+        call: the name of the function that was called.
+        what: the word for one of the things, such as `"channel"`.
+        integers: one integer, or several of them in a list, a range or an array.
+        example: how to write the call, for the message.
 
     Raises:
-        TypeError: if one is no integer.
-        ValueError: if there are none, or one is there twice.
+        TypeError: if one of them is no integer.
+        ValueError: if there are none, or one is named twice.
+
+    Example:
+        >>> checked_integers("some", "channel", np.array([3, 1]), "some([3, 1])")
+        (3, 1)
     """
-    is_array = isinstance(given, np.ndarray | jax.Array)
-    is_known = is_array and not isinstance(given, Tracer)
-    listed = np.asarray(given).tolist() if is_known else given
-    several = isinstance(listed, tuple | list | range)
-    numbers: tuple[Any, ...] = tuple(listed) if several else (listed,)
-    if not all(map(is_integer, numbers)):
+    is_array = isinstance(integers, np.ndarray | jax.Array)
+    is_known = is_array and not is_traced(integers)
+    values = np.asarray(integers).tolist() if is_known else integers
+    names = tuple(values) if isinstance(values, tuple | list | range) else (values,)
+    if not all(map(is_integer, names)):
         raise TypeError(
             f"{call}() takes the number of a {what}, or a list of several, `{example}`;"
-            f" {given!r} was given."
+            f" {integers!r} was given."
         )
-    if not numbers or len(set(numbers)) < len(numbers):
+    if not names or len(set(names)) < len(names):
         raise ValueError(
-            f"{call}: each {what} is named once, and at least one: {given!r}."
+            f"{call}: each {what} is named once, and at least one: {integers!r}."
         )
-    return tuple(map(int, numbers))
+    return tuple(map(int, names))
 
 
 def check_index(index: Any, size: int, what: str) -> None:
     """Raises if an index is out of range; negative ones count from the end.
 
     Args:
-        index: integers; what is traced cannot be looked at.
-        size: of what is indexed.
-        what: it is called.
+        index: one integer, or an array of them; what is traced cannot be looked at.
+        size: how many things there are to choose from.
+        what: the word for one of these things, such as `"channel"`.
 
     Raises:
-        ValueError: naming the index and the size.
+        ValueError: if an index is out of range; the message names it and the size.
     """
-    if isinstance(index, Tracer):
+    if is_traced(index):
         return
     values = np.asarray(index)
     wrong = values[(values < -size) | (values >= size)]
@@ -100,75 +147,111 @@ def check_index(index: Any, size: int, what: str) -> None:
         )
 
 
-def is_share(value: Any) -> bool:
-    """Whether a value is one number in [0, 1].
+# --- Real numbers ---------------------------------------------------------------------
+
+
+def is_real(value: Any) -> bool:
+    """Returns whether a value is one finite real number, of Python or of NumPy.
 
     Args:
         value: anything.
+
+    Example:
+        >>> is_real(0.5), is_real(np.float32(2)), is_real(float("nan")), is_real(True)
+        (True, True, False, False)
     """
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    return is_number and 0 <= float(value) <= 1
+    return is_number and math.isfinite(value)
 
 
-def real_number(name: str, value: Any) -> float:
-    """Returns an argument as a float.
-
-    Args:
-        name: of the function that it was given to.
-        value: what was given.
-
-    Raises:
-        TypeError: if it is no finite real number.
-    """
-    if not isinstance(value, numbers.Real) or not math.isfinite(value):
-        raise TypeError(f"{name}() takes a finite number, and was given {value!r}.")
-    return float(value)
-
-
-def check_integer(name: str, value: Any, *, smallest: int) -> None:
-    """Raises unless an argument is a large enough integer, Python's or NumPy's.
+def is_share(value: Any) -> bool:
+    """Returns whether a value is one number between 0 and 1, both included.
 
     Args:
-        name: of the argument.
-        value: what was given.
-        smallest: the smallest that makes sense.
+        value: anything.
+
+    Example:
+        >>> is_share(0.5), is_share(1), is_share(1.5), is_share(True)
+        (True, True, False, False)
+    """
+    return is_real(value) and 0 <= value <= 1
+
+
+def checked_real(
+    name: str,
+    value: Any,
+    smallest: float = -math.inf,
+    largest: float = math.inf,
+    *,
+    call: str = "",
+) -> float:
+    """Returns an argument as a float of Python.
+
+    Args:
+        name: the name of the argument.
+        value: the argument.
+        smallest: the smallest number that makes sense; any number by default.
+        largest: the largest number that makes sense; any number by default.
+        call: the name of the function that was called, for the message.
 
     Raises:
-        ValueError: if it is smaller, or no integer.
+        ValueError: if the argument is no finite number, or out of this range.
+
+    Example:
+        >>> checked_real("epsilon", 1, 0)
+        1.0
     """
-    is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not is_integer or value < smallest:
+    if is_real(value) and smallest <= value <= largest:
+        return float(value)
+    kind = "be a finite number"
+    if math.isfinite(smallest):
+        kind += f" of at least {smallest:g}"
+    if math.isfinite(largest):
+        kind = f"lie between {smallest:g} and {largest:g}"
+    raise ValueError(f"{_named(name, call)} must {kind}, and is {value!r}.")
+
+
+def checked_share(name: str, value: Any, *, call: str = "") -> float:
+    """Returns an argument between 0 and 1, both included, as a float of Python.
+
+    Args:
+        name: the name of the argument.
+        value: the argument.
+        call: the name of the function that was called, for the message.
+
+    Raises:
+        ValueError: if the argument is no number, or is outside of [0, 1].
+
+    Example:
+        >>> checked_share("rate", np.float32(0.5))
+        0.5
+    """
+    return checked_real(name, value, 0, 1, call=call)
+
+
+# --- Words ----------------------------------------------------------------------------
+
+
+def check_choice(
+    name: str, value: Any, choices: Sequence[str], *, call: str = ""
+) -> None:
+    """Raises unless an argument is one of a few words.
+
+    Args:
+        name: the name of the argument.
+        value: the argument.
+        choices: the words that there are.
+        call: the name of the function that was called, for the message.
+
+    Raises:
+        ValueError: if the argument is none of the words; the message lists them.
+    """
+    if not isinstance(value, str) or value not in choices:
         raise ValueError(
-            f"`{name}` must be an integer of at least {smallest}, and is {value!r}."
+            f"{_named(name, call)} is {value!r}. There are: "
+            f"{', '.join(map(repr, choices))}."
         )
 
 
-def check_fraction(name: str, value: Any) -> None:
-    """Raises unless an argument is a number, Python's or NumPy's, between 0 and 1.
-
-    Args:
-        name: of the argument.
-        value: what was given.
-
-    Raises:
-        ValueError: if it lies outside of [0, 1], or is no number.
-    """
-    if not isinstance(value, numbers.Real) or not 0 <= float(value) <= 1:
-        raise ValueError(f"`{name}` must lie between 0 and 1, and is {value!r}.")
-
-
-def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
-    """Raises unless an argument is one of the words that it may be.
-
-    Args:
-        name: of the argument.
-        value: what was given.
-        choices: the words.
-
-    Raises:
-        ValueError: if it is another; the message lists them.
-    """
-    if value not in choices:
-        raise ValueError(
-            f"`{name}` is {value!r}. There are: {', '.join(map(repr, choices))}."
-        )
+def _named(name: str, call: str) -> str:
+    return f"{call}: `{name}`" if call else f"`{name}`"

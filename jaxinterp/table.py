@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import html
+import math
 from typing import Any
-
-import numpy as np
 
 
 def format_table(
@@ -14,9 +13,16 @@ def format_table(
     """Returns rows of text as aligned columns under a rule.
 
     Args:
-        head: names of the columns.
-        rows: their cells.
-        right: the columns that are aligned at the right.
+        head: the names of the columns.
+        rows: the cells of each row.
+        right: the numbers of the columns that are aligned at the right.
+
+    Example:
+        >>> print(format_table(("name", "n"), [("a", "1"), ("long", "23")], right=(1,)))
+        name   n
+        --------
+        a      1
+        long  23
     """
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
 
@@ -35,8 +41,12 @@ def html_table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     """Returns rows of text as an HTML table, for notebooks.
 
     Args:
-        head: names of the columns.
-        rows: their cells.
+        head: the names of the columns.
+        rows: the cells of each row.
+
+    Example:
+        >>> html_table(("name",), [("a < b",)])
+        '<table><thead><tr><th>name</th></tr></thead><tr><td>a &lt; b</td></tr></table>'
     """
 
     def cells(row: tuple[str, ...], tag: str) -> str:
@@ -46,13 +56,19 @@ def html_table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     return f"<table><thead><tr>{cells(head, 'th')}</tr></thead>{body}</table>"
 
 
-def cell(value: Any, digits: int = 2) -> str:
+def cell(value: Any, form: str = ".2f", *, undefined: str = "none") -> str:
     """Returns a number as a cell of a table.
 
     Args:
-        value: a number; NaN if it does not exist, `None` if it was not asked for.
-        digits: after the point.
+        value: a number; NaN if it does not exist, `None` if there is nothing to show.
+        form: how the number is written, as in an f-string: `".2f"`, or `","` for large
+            integers.
+        undefined: what is written for NaN.
+
+    Example:
+        >>> cell(1.234), cell(1234567, ","), cell(None), cell(float("nan"))
+        ('1.23', '1,234,567', '', 'none')
     """
-    if value is None or np.isnan(value):
-        return "" if value is None else "none"
-    return f"{float(value):.{digits}f}"
+    if value is None:
+        return ""
+    return undefined if math.isnan(value) else format(value, form)

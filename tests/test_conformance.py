@@ -253,7 +253,7 @@ def test_only_methods_that_draw_need_a_key(name):
     attribute = METHODS[name].make(models.mlp)
     args = models.mlp_weights(), models.vectors(), TARGET
     if smooth in METHODS[name].of:
-        with pytest.raises(ValueError, match="needs a key"):
+        with pytest.raises(TypeError, match="needs one key"):
             attribute(*args)
     else:
         np.testing.assert_array_equal(attribute(*args), attribute(*args, KEY))

@@ -53,7 +53,7 @@ FLOORS: Mapping[str, tuple[str, ...]] = {
         "editing",
     ),
     "models": (
-        "adapters architectures summary",
+        "adapters architectures summary with_preprocess",
         "weights",
     ),
 }
@@ -65,7 +65,6 @@ NO_MIRROR = {
     "metrics/test_conformance.py": "every metric in one table",
     "attribution/test_masks.py": "masked attention, through every room",
     "attribution/test_weights.py": "derivatives of every method in the weights",
-    "featurevis/comparisons/test_memory.py": "what objectives remember of the steps",
     "featurevis/regularizers/test_penalties.py": "every penalty in one table",
     "data/test_fields.py": "the fields of every task",
     "models/test_families.py": "every architecture in one table",

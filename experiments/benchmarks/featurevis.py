@@ -18,6 +18,7 @@ import jax
 from experiments.benchmarks import peers, timing
 from experiments.benchmarks.subject import Subject, channels, googlenet, maximized
 from jaxinterp import featurevis as fv
+from jaxinterp.rules import Composite, Gradient, redirected
 
 RESULTS = Path(__file__).resolve().parent / "results"
 IMAGES = (1, 4, 16)  # how many are optimized in a call
@@ -28,6 +29,8 @@ OURS, FIRST = "jaxinterp", "jaxinterp, first steps"
 LUCENT, SMALL = "lucent", "lucent, shown as small as ours"
 # What `maximize` compiles with the model in it: one step, or all of them.
 STEPS = ("jit(_one_step)", "jit(_all_steps)")
+# The rules of all steps but the first ones.
+DERIVATIVE = Composite([("*", Gradient())])
 COMPILED = "/jax/core/compile/backend_compile_duration"
 
 
@@ -83,7 +86,8 @@ def compile_table(subject: Subject, images: Sequence[int]) -> str:
             objective = channels(subject, count, first)
             start = time.perf_counter()
             with compilations() as compiled:
-                result = maximized(subject, objective, 2, warmup_steps=1)
+                schedule = {0: redirected(), 1: DERIVATIVE}
+                result = maximized(subject, objective, 2, composite=schedule)
                 jax.block_until_ready(result)
             seconds = time.perf_counter() - start
             found = compiled()
@@ -145,11 +149,11 @@ def contestants(subject: Subject, count: int) -> dict[str, Callable[[int], Any]]
     """
     objective, peer, side = channels(subject, count), subject.peer, subject.side
     found: dict[str, Callable[[int], Any]] = {
-        OURS: lambda steps: maximized(subject, objective, steps, warmup=None)
+        OURS: lambda steps: maximized(subject, objective, steps, composite=DERIVATIVE)
     }
     if count == 1:
         found[FIRST] = lambda steps: maximized(
-            subject, objective, steps, warmup_steps=steps
+            subject, objective, steps, composite=redirected()
         )
     if peer is not None:
         for name, shown in ((LUCENT, None), (SMALL, side)):
@@ -224,7 +228,8 @@ def step_program(subject: Subject, objective: fv.Objective, **options: Any) -> A
     """
 
     def pictures(variables: Any, key: Any) -> Any:
-        settings = {"variables": variables, "key": key, "warmup": None} | options
+        settings = {"variables": variables, "key": key, "composite": DERIVATIVE}
+        settings |= options
         return maximized(subject, objective, 1, **settings).images
 
     lowered = jax.jit(pictures).lower(subject.variables, jax.random.key(0))

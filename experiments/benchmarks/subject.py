@@ -12,7 +12,7 @@ import numpy as np
 from experiments.benchmarks import peers
 from jaxinterp import capture
 from jaxinterp import featurevis as fv
-from jaxinterp.models import GoogLeNet, Preprocess
+from jaxinterp.models import GoogLeNet, Preprocess, with_preprocess
 from jaxinterp.models.architectures.googlenet import INCEPTIONS
 from jaxinterp.models.weights.names import fill
 from jaxinterp.models.weights.vision import GOOGLENET_TORCHVISION
@@ -27,13 +27,12 @@ class Subject(NamedTuple):
 
     Attributes:
         name: of the network.
-        apply_fn: the model.
+        apply_fn: the model of images in [0, 1].
         variables: its weights.
         site: of the layer whose channels are visualized.
         channels: how many it has.
         sites: layers whose costs are compared, from the first to the last.
         side: of the pictures, in pixels.
-        preprocess: from pictures to inputs of the model.
         transforms: what pictures have to withstand.
         peer: the same network of torch, with the same weights; `None` without torch.
         layer: torch's name of the site.
@@ -46,7 +45,6 @@ class Subject(NamedTuple):
     channels: int
     sites: tuple[str, ...]
     side: int = 128
-    preprocess: Preprocess = IMAGENET
     transforms: tuple[fv.Transform, ...] = (fv.recipe("lucid"),)
     peer: Any = None
     layer: str = ""
@@ -66,7 +64,8 @@ def googlenet(*, with_peer: bool = True) -> Subject:
     shapes = jax.eval_shape(module.init, jax.random.key(0), inputs)
     names = tuple(f"inception_{name}" for name, _ in INCEPTIONS)
     site, layer = "inception_4a", "inception4a"
-    subject = Subject("googlenet", module.apply, None, site, 512, ("conv2", *names))
+    model = with_preprocess(module.apply, IMAGENET)
+    subject = Subject("googlenet", model, None, site, 512, ("conv2", *names))
     if not (with_peer and peers.lucent_available()):
         variables = as_dtype(randomize(shapes, jax.random.key(1)), jnp.float32)
         return subject._replace(variables=variables)
@@ -100,7 +99,6 @@ def maximized(
         "key": jax.random.key(0),
         "parametrization": fv.fourier((subject.side, subject.side, 3)),
         "transforms": subject.transforms,
-        "preprocess": subject.preprocess,
         "progress": False,
     } | options
     variables = settings.pop("variables", subject.variables)

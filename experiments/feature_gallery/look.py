@@ -76,7 +76,6 @@ def look(subject: Subject, layer: str, config: Config, units: np.ndarray) -> Lay
         key=jax.random.key(config.seed),
         parametrization=fv.fourier((config.size, config.size, 3)),
         transforms=subject.transforms,
-        preprocess=subject.preprocess,
         steps=config.steps,
     )
     images = np.asarray(result.images)
@@ -91,7 +90,6 @@ def look(subject: Subject, layer: str, config: Config, units: np.ndarray) -> Lay
         subject.variables,
         batches,
         k=config.examples,
-        preprocess=subject.preprocess,
     )
     card = fv.scorecard(
         subject.apply_fn,
@@ -99,7 +97,6 @@ def look(subject: Subject, layer: str, config: Config, units: np.ndarray) -> Lay
         subject.variables,
         images,
         natural=found,
-        preprocess=subject.preprocess,
         transforms=subject.transforms,
         key=jax.random.key(config.seed + 1),
         samples=4,
@@ -117,5 +114,4 @@ def _field(
     """What of a picture one place of a layer sees; everything, for classes."""
     if layer == CLASSES:
         return None
-    inputs = pictures if subject.preprocess is None else subject.preprocess(pictures)
-    return fv.receptive_field(subject.apply_fn, layer, subject.variables, inputs)
+    return fv.receptive_field(subject.apply_fn, layer, subject.variables, pictures)

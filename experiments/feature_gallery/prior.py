@@ -20,6 +20,7 @@ from experiments.zoo import shelf
 from experiments.zoo.generative import LATENT, SIZE
 from jaxinterp import featurevis as fv
 from jaxinterp.data.sets import digits
+from jaxinterp.models import with_preprocess
 from jaxinterp.objectives import log_probability
 from jaxinterp.plot import image_grid
 
@@ -84,13 +85,12 @@ def draw(steps: int = STEPS) -> list[Drawn]:
     found = []
     for name, parametrization in ways.items():
         result = fv.maximize(
-            network.apply_fn,
+            with_preprocess(network.apply_fn, halved),
             fv.output(np.arange(10), score=log_probability),
             network.variables,
             key=jax.random.key(0),
             parametrization=parametrization,
             transforms=[fv.roll(1)],
-            preprocess=halved,
             steps=steps,
             count=COUNT,
         )

@@ -32,11 +32,10 @@ class Subject:
 
     Attributes:
         name: of the network.
-        apply_fn: the model.
+        apply_fn: the model of images in [0, 1].
         variables: its weights.
         layers: the numbers of the units by the name of the layer.
         batches: gives the stream of real pictures, in [0, 1]; empty without any.
-        preprocess: from pictures to inputs of the model.
         class_names: of the logits; may be empty.
         transforms: what pictures have to withstand.
     """
@@ -46,7 +45,6 @@ class Subject:
     variables: Any
     layers: Mapping[str, np.ndarray]
     batches: Callable[[], Iterable[np.ndarray]]
-    preprocess: Callable[[Any], Any] | None
     class_names: Sequence[str]
     transforms: Sequence[fv.Transform]
 
@@ -94,7 +92,6 @@ def embedded(config: Config, name: str = "shapes_cnn") -> Subject:
         variables=network.variables,
         layers=layers,
         batches=lambda: [images[i : i + config.together] for i in starts],
-        preprocess=None,
         class_names=(),
         # Nothing is padded: a channel of the first layer that is excited by the edge of
         # a padding, and by no noise, would have no gradient.
@@ -115,6 +112,7 @@ def googlenet(
     """
     network = ji.models.load(weights, model="googlenet_caffe", class_names=class_names)
     preprocess = dataclasses.replace(network.preprocess, size=None)
+    apply_fn = ji.models.with_preprocess(network.apply_fn, preprocess)
     picture = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
     sites = ji.trace(network.apply_fn, network.variables, picture).sites
     layers = {}
@@ -138,11 +136,10 @@ def googlenet(
 
     return Subject(
         name="googlenet",
-        apply_fn=network.apply_fn,
+        apply_fn=apply_fn,
         variables=network.variables,
         layers=layers,
         batches=batches,
-        preprocess=preprocess,
         class_names=tuple(network.class_names or ()),
         transforms=[fv.recipe("lucid")],
     )

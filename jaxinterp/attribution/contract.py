@@ -13,8 +13,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
 
+from jaxinterp.checks import is_traced
 from jaxinterp.tracing.call import check_arrays
 from jaxinterp.types import Inputs, Key, Sites, Target, Variables
 
@@ -86,6 +86,5 @@ def check_target(run: Callable[[Any], Any], inputs: Inputs, target: Target) -> N
         inputs: the batch to be explained.
         target: as the score takes it; nothing is checked under an outer `jit`.
     """
-    leaves = jax.tree.leaves((inputs, target))
-    if not any(isinstance(leaf, Tracer) for leaf in leaves):
+    if not is_traced(inputs, target):
         jax.eval_shape(run, inputs)

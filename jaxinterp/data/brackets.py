@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Int
 
-from jaxinterp.checks import check_integer
+from jaxinterp.checks import checked_integer
 from jaxinterp.data.examples import draw
 from jaxinterp.types import Key
 
@@ -72,11 +72,11 @@ def dyck(key: Key, count: int, *, length: int = 16, kinds: int = 2) -> Dyck:
         >>> list(zip(text, data.offense.tolist()))
         [('[)((])', 1), ('(([]))', -1), ('][[()]', 0), ('((()))', -1)]
     """
-    check_integer("length", length, smallest=2)
+    length = checked_integer("length", length, 2, call="dyck")
     if length % 2:
-        raise ValueError(f"`length` must be even, and is {length}.")
-    check_integer("kinds", kinds, smallest=1)
-    return draw(_Dyck(length, kinds), key, count)
+        raise ValueError(f"dyck: `length` must be even, and is {length}.")
+    kinds = checked_integer("kinds", kinds, 1, call="dyck")
+    return draw("dyck", _Dyck(length, kinds), key, count)
 
 
 class _ParserState(NamedTuple):

@@ -122,11 +122,13 @@ def linear_distractor(
         [haufe2014interpretation]; Kindermans et al., 2018, section 2, eq. 1, for the
         example in two dimensions [kindermans2018learning].
     """
-    check_choice("target", target, get_args(Target))
+    check_choice("target", target, get_args(Target), call="linear_distractor")
     a_s, a_d = _directions(signal, distractor, strength)
     weights = _optimal_filter(a_s, a_d)
     directions = jnp.asarray(a_s, jnp.float32), jnp.asarray(a_d, jnp.float32)
-    inputs, targets, signals = draw(_Example(target), key, count, *directions)
+    inputs, targets, signals = draw(
+        "linear_distractor", _Example(target), key, count, *directions
+    )
     return LinearDistractor(
         inputs, targets, signals, directions[0], jnp.asarray(weights, jnp.float32)
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import numbers
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from tqdm import tqdm
 
-from jaxinterp.checks import check_choice, check_integer
+from jaxinterp.checks import check_choice, checked_integer, is_integer
 
 OnError = Literal["raise", "report"]
 Fit = Literal["crop", "stretch"]
@@ -241,11 +240,11 @@ def image_batches(
         >>> for batch in image_batches("photographs"):  # doctest: +SKIP
         ...     logits = apply_fn(variables, preprocess(batch.images))
     """
-    check_integer("size", size, smallest=1)
-    check_integer("batch_size", batch_size, smallest=1)
-    check_integer("workers", workers, smallest=1)
-    check_choice("fit", fit, get_args(Fit))
-    check_choice("on_error", on_error, get_args(OnError))
+    size = checked_integer("size", size, 1, call="image_batches")
+    batch_size = checked_integer("batch_size", batch_size, 1, call="image_batches")
+    workers = checked_integer("workers", workers, 1, call="image_batches")
+    check_choice("fit", fit, get_args(Fit), call="image_batches")
+    check_choice("on_error", on_error, get_args(OnError), call="image_batches")
     try:
         import PIL  # noqa: F401
     except ImportError as error:
@@ -294,7 +293,7 @@ def _labels(
                 "other images. Move it, or write `label=lambda name: ...`."
             )
     values = [label(name) if label else name.split("/")[0] for name in names]
-    if all(_is_integer(value) for value in values):
+    if all(map(is_integer, values)):
         return _integer_labels(names, values), ()
     strings = [value for value in values if isinstance(value, str)]
     if len(strings) < len(values):
@@ -305,10 +304,6 @@ def _labels(
     class_names = tuple(sorted(set(strings)))
     indices = {name: index for index, name in enumerate(class_names)}
     return tuple(indices[name] for name in strings), class_names
-
-
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def _integer_labels(names: list[str], values: list[Any]) -> tuple[int, ...]:

@@ -12,11 +12,11 @@ from typing import Any, Literal, NamedTuple, get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxinterp.checks import check_choice, check_fraction, check_integer
-from jaxinterp.data.examples import check_key, draw
+from jaxinterp.checks import check_choice, checked_integer, checked_share, is_traced
+from jaxinterp.data.examples import draw
+from jaxinterp.keys import check_key
 from jaxinterp.types import Key
 
 Kind = Literal["symmetric", "pairflip", "instance"]
@@ -130,9 +130,9 @@ def mislabeled(
         [han2018coteaching]; Xia et al., 2020, algorithm 2, for the instance-dependent
         kind [xia2020part].
     """
-    check_key(key)
-    check_choice("kind", kind, get_args(Kind))
-    check_fraction("rate", rate)
+    check_key("mislabeled", key)
+    check_choice("kind", kind, get_args(Kind), call="mislabeled")
+    rate = checked_share("rate", rate, call="mislabeled")
     true = _checked_labels(labels)
     if noise_matrix is not None:
         noise_matrix = _checked_matrix(noise_matrix)
@@ -152,7 +152,7 @@ def mislabeled(
         if noise_matrix is None:
             noise_matrix = _matrix(kind, rate, number)
         probabilities = noise_matrix[true]
-    uniform = draw(_Uniform(), jax.random.fold_in(key, 0), true.shape[0])
+    uniform = draw("mislabeled", _Uniform(), jax.random.fold_in(key, 0), true.shape[0])
     # The last bound is left out, so that rounding never leads beyond the last class.
     bounds = jnp.cumsum(probabilities, axis=1)[:, :-1]
     noisy = (uniform[:, None] >= bounds).sum(axis=1).astype(jnp.int32)
@@ -193,7 +193,8 @@ def _instance_noise(
 ) -> Float[Array, "count classes"]:
     """Returns, for each example, the probability of every noisy label."""
     mean = jnp.asarray(rate, jnp.float32)
-    rates = draw(_Rate(), jax.random.fold_in(key, 1), true.shape[0], mean)[:, None]
+    own_key = jax.random.fold_in(key, 1)
+    rates = draw("mislabeled", _Rate(), own_key, true.shape[0], mean)[:, None]
     shape = (features.shape[1], classes, classes)
     directions = jax.random.normal(jax.random.fold_in(key, 2), shape, jnp.float32)
     # Divided by the largest entry first, or squares could leave the range of float32.
@@ -220,11 +221,11 @@ def _one_hot(labels: Array, classes: int) -> Float[Array, "count classes"]:
 
 
 def _checked_labels(labels: Any) -> Int[Array, " count"]:
-    if not isinstance(labels, Tracer):
+    if not is_traced(labels):
         labels = np.asarray(labels)
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         raise TypeError(f"`labels` must be integers, and are {labels.dtype}.")
-    if not isinstance(labels, Tracer) and labels.size:
+    if not is_traced(labels) and labels.size:
         bounds = np.iinfo(np.int32)
         invalid = labels[(labels < bounds.min) | (labels > bounds.max)]
         if invalid.size:
@@ -243,8 +244,8 @@ def _checked_labels(labels: Any) -> Int[Array, " count"]:
 
 def _number_of_classes(labels: Array, classes: int | None) -> int:
     if classes is not None:
-        check_integer("classes", classes, smallest=2)
-    if isinstance(labels, Tracer):
+        classes = checked_integer("classes", classes, 2, call="mislabeled")
+    if is_traced(labels):
         if classes is None:
             raise ValueError("Under `jit`, `mislabeled` needs `classes=...`.")
         return classes
@@ -284,7 +285,7 @@ def _checked_features(features: Any, count: int) -> Float[Array, "count features
             f"shape {array.shape}."
         )
     array = array.reshape(count, -1)
-    if not isinstance(array, Tracer):
+    if not is_traced(array):
         invalid = np.flatnonzero(~np.isfinite(np.asarray(array)).all(axis=1))
         if invalid.size:
             raise ValueError(

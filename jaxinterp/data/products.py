@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxinterp.checks import check_choice, check_integer
+from jaxinterp.checks import check_choice, checked_integer
 from jaxinterp.data.examples import draw
 from jaxinterp.data.tabular import (
     SobolIndices,
@@ -22,7 +22,7 @@ from jaxinterp.data.tabular import (
     checked,
     checked_feature,
     checked_grid,
-    checked_numbers,
+    checked_per_feature,
     shares,
 )
 from jaxinterp.types import Key
@@ -102,7 +102,7 @@ class SobolG:
     a: tuple[float, ...] = (0.0, 1.0, 4.5, 9.0, 99.0)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "a", checked_numbers("a", self.a))
+        object.__setattr__(self, "a", checked_per_feature("a", self.a))
         if min(self.a) < 0:
             raise ValueError(
                 f"`a` needs a number of at least 0 for every feature, and is {self.a}."
@@ -119,7 +119,7 @@ class SobolG:
 
     def sample(self, key: Key, count: int) -> Float[Array, "count features"]:
         """Draws `count` inputs; the i-th depends on `fold_in(key, i)` alone."""
-        return draw(Uniform(self.features, 0.0, 1.0), key, count)
+        return draw("SobolG.sample", Uniform(self.features, 0.0, 1.0), key, count)
 
     def shapley(
         self, x: Float[Array, "*batch features"]
@@ -187,12 +187,14 @@ class Gate:
     probability: float = 0.5
 
     def __post_init__(self) -> None:
-        check_choice("kind", self.kind, get_args(Kind))
-        check_integer("connected", self.connected, smallest=1)
-        check_integer("irrelevant", self.irrelevant, smallest=0)
+        check_choice("kind", self.kind, get_args(Kind), call="Gate")
+        for name, smallest in (("connected", 1), ("irrelevant", 0)):
+            count = checked_integer(name, getattr(self, name), smallest, call="Gate")
+            object.__setattr__(self, name, count)
         if not 0 < self.probability < 1:
             raise ValueError(
-                f"`probability` must lie between 0 and 1, and is {self.probability}."
+                "Gate: `probability` must lie between 0 and 1, and is "
+                f"{self.probability}."
             )
 
     @property
@@ -207,7 +209,7 @@ class Gate:
 
     def sample(self, key: Key, count: int) -> Float[Array, "count features"]:
         """Draws `count` binary inputs; the i-th depends on `fold_in(key, i)` alone."""
-        return draw(_Bits(self.features, self.probability), key, count)
+        return draw("Gate.sample", _Bits(self.features, self.probability), key, count)
 
     def shapley(
         self, x: Float[Array, "*batch features"]

@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxinterp.checks import check_fraction, check_integer
-from jaxinterp.data.examples import check_key, draw
+from jaxinterp.checks import checked_integer, checked_share
+from jaxinterp.data.examples import draw
+from jaxinterp.keys import check_key
 from jaxinterp.types import Key
 
 
@@ -78,17 +79,17 @@ def evidence(
         >>> bool((token == 1 + data.labels).all())
         True
     """
-    check_integer("classes", classes, smallest=2)
-    check_integer("neutral", neutral, smallest=1)
-    check_integer("repeats", repeats, smallest=0)
+    classes = checked_integer("classes", classes, 2, call="evidence")
+    neutral = checked_integer("neutral", neutral, 1, call="evidence")
+    repeats = checked_integer("repeats", repeats, 0, call="evidence")
     needed = 1 + max(1, classes * repeats)
-    check_integer("length", length, smallest=2)
+    length = checked_integer("length", length, 2, call="evidence")
     if length < needed:
         raise ValueError(
-            f"`length` is {length}, and the marker and {needed - 1} class tokens need "
-            f"{needed}. Write `length={needed}` or more."
+            f"evidence: `length` is {length}, and the marker and {needed - 1} class "
+            f"tokens need {needed}. Write `length={needed}` or more."
         )
-    return draw(_Evidence(length, classes, neutral, repeats), key, count)
+    return draw("evidence", _Evidence(length, classes, neutral, repeats), key, count)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,10 +187,12 @@ def induction(
     References:
         Olsson et al., 2022, on repeated random sequences [olsson2022incontext].
     """
-    check_integer("repeated", repeated, smallest=2)
-    check_integer("length", length, smallest=2 * repeated + 1)
-    check_integer("vocabulary", vocabulary, smallest=length - repeated + 1)
-    return draw(_Induction(length, repeated, vocabulary), key, count)
+    call = "induction"
+    repeated = checked_integer("repeated", repeated, 2, call=call)
+    length = checked_integer("length", length, 2 * repeated + 1, call=call)
+    fewest = length - repeated + 1
+    vocabulary = checked_integer("vocabulary", vocabulary, fewest, call=call)
+    return draw(call, _Induction(length, repeated, vocabulary), key, count)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -266,13 +269,16 @@ def modular_addition(
     References:
         Nanda et al., 2023, section 3 and section 4 [nanda2023progress].
     """
-    check_key(key)
-    check_integer("p", p, smallest=3)
+    check_key("modular_addition", key)
+    p = checked_integer("p", p, 3, call="modular_addition")
     if p % 2 == 0:
         raise ValueError(
-            f"`p` must be odd, so that sines and cosines pair up; it is {p}."
+            "modular_addition: `p` must be odd, so that sines and cosines pair up; it "
+            f"is {p}."
         )
-    check_fraction("train_fraction", train_fraction)
+    train_fraction = checked_share(
+        "train_fraction", train_fraction, call="modular_addition"
+    )
     a, b = np.divmod(np.arange(p * p), p)
     inputs = np.stack([a, b, np.full(p * p, p)], axis=1)
     n_train = round(train_fraction * p * p)

@@ -13,7 +13,8 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
-from jaxinterp.data.examples import check_key
+from jaxinterp.checks import checked_share
+from jaxinterp.keys import check_key
 from jaxinterp.types import Key
 
 
@@ -85,7 +86,7 @@ def digits(key: Key, *, test_fraction: float = 0.2) -> RealSet:
     images = source.images[..., None]
     names = tuple(str(name) for name in source.target_names)
     mean, scale = np.zeros((8, 8, 1)), np.full((8, 8, 1), 16.0)
-    order = _order(key, len(images), test_fraction)
+    order = _order("digits", key, len(images), test_fraction)
     return _split(images, source.target.astype(np.int32), order, (), names, mean, scale)
 
 
@@ -120,7 +121,8 @@ def breast_cancer(key: Key, *, test_fraction: float = 0.2) -> RealSet:
     from sklearn.datasets import load_breast_cancer
 
     source: Any = load_breast_cancer()
-    return _table(source, source.target.astype(np.int32), key, test_fraction)
+    labels = source.target.astype(np.int32)
+    return _table("breast_cancer", source, labels, key, test_fraction)
 
 
 def diabetes(key: Key, *, test_fraction: float = 0.2) -> RealSet:
@@ -153,11 +155,14 @@ def diabetes(key: Key, *, test_fraction: float = 0.2) -> RealSet:
     from sklearn.datasets import load_diabetes
 
     source: Any = load_diabetes(scaled=False)
-    return _table(source, source.target.astype(np.float32), key, test_fraction)
+    labels = source.target.astype(np.float32)
+    return _table("diabetes", source, labels, key, test_fraction)
 
 
-def _table(source: Any, labels: np.ndarray, key: Key, test_fraction: float) -> RealSet:
-    order = _order(key, len(labels), test_fraction)
+def _table(
+    call: str, source: Any, labels: np.ndarray, key: Key, test_fraction: float
+) -> RealSet:
+    order = _order(call, key, len(labels), test_fraction)
     train = source.data[order[0]]
     classes = tuple(str(name) for name in getattr(source, "target_names", ()))
     features = tuple(str(name) for name in source.feature_names)
@@ -174,14 +179,17 @@ def _table(source: Any, labels: np.ndarray, key: Key, test_fraction: float) -> R
     return _split(source.data, labels, order, features, classes, mean, scale)
 
 
-def _order(key: Key, count: int, test_fraction: float) -> tuple[np.ndarray, np.ndarray]:
+def _order(
+    call: str, key: Key, count: int, test_fraction: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Returns the indices of the training examples and of the test examples."""
-    check_key(key)
+    check_key(call, key)
+    test_fraction = checked_share("test_fraction", test_fraction, call=call)
     n_test = round(test_fraction * count)
     if not 0 < n_test < count:
         raise ValueError(
-            f"`test_fraction` must leave examples on both sides; {test_fraction} of "
-            f"{count} are {n_test}."
+            f"{call}: `test_fraction` must leave examples on both sides; "
+            f"{test_fraction} of {count} are {n_test}."
         )
     order = np.asarray(jax.random.permutation(key, count))
     return order[n_test:], order[:n_test]

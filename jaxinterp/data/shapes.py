@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxinterp.checks import check_fraction, check_integer
+from jaxinterp.checks import checked_integer, checked_share
 from jaxinterp.data.examples import draw
 from jaxinterp.data.geometry import (
     COLORS,
@@ -29,6 +29,7 @@ from jaxinterp.data.geometry import (
     rgb,
     signed_distances,
 )
+from jaxinterp.keys import each_folded
 from jaxinterp.types import Key
 
 # The data may also be NumPy arrays, as by `jax.tree.map(np.asarray, data)`.
@@ -197,10 +198,10 @@ def shapes(
         >>> bool((differs == data.mask).all())
         True
     """
-    check_integer("size", size, smallest=16)
-    check_integer("distractors", distractors, smallest=0)
-    check_fraction("noise", noise)
-    return draw(_Scene(size, distractors, float(noise)), key, count)
+    size = checked_integer("size", size, 16, call="shapes")
+    distractors = checked_integer("distractors", distractors, 0, call="shapes")
+    noise = checked_share("noise", noise, call="shapes")
+    return draw("shapes", _Scene(size, distractors, noise), key, count)
 
 
 class _Object(NamedTuple):
@@ -277,7 +278,7 @@ class _Scene:
     def _objects(self, key: Key) -> _Object:
         """Draws all objects, each at a random position that earlier ones leave free."""
         number = 1 + self.distractors
-        keys = jax.vmap(lambda k: jax.random.fold_in(key, k))(jnp.arange(number))
+        keys = each_folded(key, jnp.arange(number))
         # One call draws all random numbers of an object, since each is slow to compile.
         draws = jax.vmap(lambda k: _uniform(k, (10 + 2 * POSITIONS,)))(keys)
         kinds = jnp.array([len(SHAPES), len(TEXTURES), len(COLORS)], jnp.float32)

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxinterp.checks import check_integer
+from jaxinterp.checks import checked_integer
 from jaxinterp.data.examples import draw
 from jaxinterp.types import Key
 
@@ -77,7 +77,7 @@ def checked(x: Any, features: int) -> Any:
     return x if is_real else x.astype(jnp.result_type(float))
 
 
-def checked_numbers(name: str, values: Any) -> tuple[float, ...]:
+def checked_per_feature(name: str, values: Any) -> tuple[float, ...]:
     """Returns a sequence or array of numbers as a tuple, which can be hashed.
 
     Args:
@@ -117,10 +117,11 @@ def checked_feature(feature: int, features: int) -> int:
     Raises:
         ValueError: if the index is no integer, negative or too large.
     """
-    check_integer("feature", feature, smallest=0)
+    feature = checked_integer("feature", feature, 0, call="partial_dependence")
     if not feature < features:
         raise ValueError(
-            f"`feature` must lie between 0 and {features - 1}, and is {feature}."
+            f"partial_dependence: `feature` must lie between 0 and {features - 1}, and "
+            f"is {feature}."
         )
     return feature
 
@@ -179,15 +180,19 @@ class Additive:
     powers: tuple[int, ...] = (1, 2, 3, 1)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "weights", checked_numbers("weights", self.weights))
+        object.__setattr__(
+            self, "weights", checked_per_feature("weights", self.weights)
+        )
         if len(self.weights) != len(self.powers):
             raise ValueError(
                 f"There must be as many powers as weights, and there are "
                 f"{len(self.powers)} and {len(self.weights)}."
             )
-        for power in self.powers:
-            check_integer("powers", power, smallest=1)
-        object.__setattr__(self, "powers", tuple(map(int, self.powers)))
+        powers = [
+            checked_integer("powers", power, 1, call="Additive")
+            for power in self.powers
+        ]
+        object.__setattr__(self, "powers", tuple(powers))
 
     @property
     def features(self) -> int:
@@ -200,7 +205,7 @@ class Additive:
 
     def sample(self, key: Key, count: int) -> Float[Array, "count features"]:
         """Draws `count` inputs; the i-th depends on `fold_in(key, i)` alone."""
-        return draw(Uniform(self.features, -1.0, 1.0), key, count)
+        return draw("Additive.sample", Uniform(self.features, -1.0, 1.0), key, count)
 
     def shapley(
         self, x: Float[Array, "*batch features"]
@@ -268,7 +273,7 @@ class Ishigami:
 
     def sample(self, key: Key, count: int) -> Float[Array, "count 3"]:
         """Draws `count` inputs; the i-th depends on `fold_in(key, i)` alone."""
-        return draw(Uniform(3, -math.pi, math.pi), key, count)
+        return draw("Ishigami.sample", Uniform(3, -math.pi, math.pi), key, count)
 
     def shapley(self, x: Float[Array, "*batch 3"]) -> Float[Array, "*batch 3"]:
         """Returns the Shapley values of each input."""

@@ -15,10 +15,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxinterp.checks import check_choice, check_fraction, check_integer
-from jaxinterp.data.examples import check_key, draw
+from jaxinterp.checks import check_choice, checked_integer, checked_share
+from jaxinterp.data.examples import draw
 from jaxinterp.data.geometry import SHAPES, rgb
 from jaxinterp.data.shapes import AnyArray, shapes
+from jaxinterp.keys import check_key
 from jaxinterp.types import Key
 
 Kind = Literal["patch", "tint", "border"]
@@ -101,19 +102,20 @@ def watermark(
         >>> bool((differs == data.artefact).all())
         True
     """
-    check_choice("kind", kind, get_args(Kind))
-    check_fraction("correlation", correlation)
-    check_fraction("prevalence", prevalence)
-    check_fraction("opacity", opacity)
+    check_choice("kind", kind, get_args(Kind), call="watermark")
+    correlation = checked_share("correlation", correlation, call="watermark")
+    prevalence = checked_share("prevalence", prevalence, call="watermark")
+    opacity = checked_share("opacity", opacity, call="watermark")
     if opacity == 0:
         raise ValueError("`opacity` is 0, so the artefact is invisible. Write 0.5.")
-    check_integer("size", size, smallest=16)
-    check_key(key)
+    size = checked_integer("size", size, 16, call="watermark")
+    check_key("watermark", key)
     # The base images use the key itself, so that `clean` holds the images of `shapes`.
     base = shapes(key, count, size=size, distractors=0)
     labels = base.shape_label
     rates = jnp.array([correlation, prevalence], jnp.float32)
-    cues = draw(_DrawCue(), jax.random.fold_in(key, _CUES), count, rates)
+    own_key = jax.random.fold_in(key, _CUES)
+    cues = draw("watermark", _DrawCue(), own_key, count, rates)
     cue = jnp.where(cues.is_label, labels, cues.other)
     cue = jnp.where(cues.is_present, cue, -1)
 

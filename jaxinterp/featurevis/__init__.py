@@ -12,11 +12,12 @@ from jaxinterp.featurevis.editing.accentuate import accentuate as accentuate
 from jaxinterp.featurevis.editing.caricatures import caricatures as caricatures
 from jaxinterp.featurevis.editing.deepdream import deepdream as deepdream
 from jaxinterp.featurevis.editing.invert import invert as invert
+from jaxinterp.featurevis.editing.problem import Problem as Problem
 from jaxinterp.featurevis.editing.style_transfer import style_transfer as style_transfer
 from jaxinterp.featurevis.optimize.faded import faded as faded
 from jaxinterp.featurevis.optimize.langevin import langevin as langevin
-from jaxinterp.featurevis.optimize.maximize import Result as Result
 from jaxinterp.featurevis.optimize.maximize import maximize as maximize
+from jaxinterp.featurevis.optimize.result import Result as Result
 from jaxinterp.featurevis.parametrizations.ball import ball as ball
 from jaxinterp.featurevis.parametrizations.color import (
     fit_color_matrix as fit_color_matrix,
@@ -41,7 +42,6 @@ from jaxinterp.featurevis.quality.achieved_scores import (
 )
 from jaxinterp.featurevis.quality.achieved_scores import natural_ratio as natural_ratio
 from jaxinterp.featurevis.quality.achieved_scores import success_rate as success_rate
-from jaxinterp.featurevis.quality.card import Scorecard as Scorecard
 from jaxinterp.featurevis.quality.path_similarity import (
     PathSimilarity as PathSimilarity,
 )
@@ -51,6 +51,7 @@ from jaxinterp.featurevis.quality.path_similarity import (
 from jaxinterp.featurevis.quality.picture_diversity import (
     picture_diversity as picture_diversity,
 )
+from jaxinterp.featurevis.quality.scorecard import Scorecard as Scorecard
 from jaxinterp.featurevis.quality.scorecard import SecondNetwork as SecondNetwork
 from jaxinterp.featurevis.quality.scorecard import scorecard as scorecard
 from jaxinterp.featurevis.quality.spectrum_slope import spectrum_slope as spectrum_slope
@@ -79,10 +80,10 @@ from jaxinterp.featurevis.responses.activation_distribution import (
     activation_distribution as activation_distribution,
 )
 from jaxinterp.featurevis.responses.crops import crops as crops
-from jaxinterp.featurevis.responses.dataset_examples import Chosen as Chosen
 from jaxinterp.featurevis.responses.dataset_examples import (
     DatasetExamples as DatasetExamples,
 )
+from jaxinterp.featurevis.responses.dataset_examples import Examples as Examples
 from jaxinterp.featurevis.responses.dataset_examples import (
     dataset_examples as dataset_examples,
 )

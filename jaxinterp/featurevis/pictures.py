@@ -13,10 +13,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array
 
-from jaxinterp.checks import checked_integer, is_integer
+from jaxinterp.checks import checked_integer, is_integer, is_traced
 
 
 def by_unit(images: Any, count: int, many: int | None = None) -> Any:
@@ -149,7 +148,7 @@ def check_range(images: Any) -> None:
             f"Images are floats in [0, 1], and these are {images.dtype}. Those of 8 "
             "bits become that by `images / 255`."
         )
-    if isinstance(images, Tracer):
+    if is_traced(images):
         return
     # NumPy's, since JAX traces what is computed of constants under a transformation.
     values = np.asarray(images)

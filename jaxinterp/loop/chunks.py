@@ -1,4 +1,8 @@
-"""Many things, a few at a time: how many at once, and in what chunks."""
+"""Many things, a few at a time: how many at once, and in what chunks.
+
+All chunks have one size, so that one compiled program serves them all: the last one is
+filled up with copies of its last member, which do not count.
+"""
 
 from __future__ import annotations
 
@@ -39,58 +43,107 @@ def at_once(bytes_each: int) -> int | None:
     return max(2, -(-CACHED // max(bytes_each, 1)))
 
 
-def chunk_size(batch_size: int | None, each: int, many: int) -> int:
+def chunk_size(batch_size: int | None, each: int, count: int) -> int:
     """Returns how many units are taken at once.
 
     Args:
-        batch_size: how many pictures may be; `None` for all.
-        each: how many a unit has.
-        many: how many units there are.
+        batch_size: how many images may be taken at once; `None` for all of them.
+        each: how many images each unit has.
+        count: how many units there are.
 
     Raises:
-        ValueError: if the pictures of one unit are too many.
+        ValueError: if one unit has more images than that.
+
+    Example:
+        >>> chunk_size(10, each=4, count=9)
+        2
     """
     if batch_size is None:
-        return many
+        return count
     batch_size = checked_integer("batch_size", batch_size, 1)
     if batch_size < each:
         raise ValueError(
-            f"`batch_size` is {batch_size}, and the {each} pictures of one unit are "
+            f"`batch_size` is {batch_size}, and the {each} images of one unit are "
             f"not divided. Write `batch_size={each}` or more."
         )
-    return min(batch_size // each, many)
+    return min(batch_size // each, count)
+
+
+def chunk_indices(count: int, size: int) -> np.ndarray:
+    """Returns which things each chunk holds, `(chunks, size)`.
+
+    Args:
+        count: how many things there are.
+        size: how many a chunk holds; the last chunk is filled up with the last thing.
+
+    Example:
+        >>> chunk_indices(5, 2).tolist()
+        [[0, 1], [2, 3], [4, 4]]
+    """
+    number = -(-count // size)
+    return np.minimum(np.arange(number * size), count - 1).reshape(number, size)
+
+
+def in_chunks(things: Any, size: int) -> Any:
+    """Returns things in chunks, `(chunks, size, ...)`.
+
+    Args:
+        things: a pytree of arrays with the things on their first axis.
+        size: how many a chunk holds; the last chunk is filled up with the last thing.
+
+    Example:
+        >>> in_chunks(jnp.arange(3), 2).tolist()
+        [[0, 1], [2, 2]]
+    """
+    count = jax.tree.leaves(things)[0].shape[0]
+    indices = chunk_indices(count, size)
+    if indices.size != count:
+        things = jax.tree.map(lambda leaf: leaf[indices.ravel()], things)
+    return jax.tree.map(
+        lambda leaf: leaf.reshape(*indices.shape, *leaf.shape[1:]), things
+    )
 
 
 def each_chunk(
     function: Callable[[Any], Any], points: np.ndarray, *, is_inner: bool
 ) -> Any:
-    """Returns what a function gives for each point, stacked.
+    """Returns what a function gives for each of several points, stacked.
 
     Args:
-        function: whose costly part is jitted: it is called in a host loop, as XLA runs
-            convolutions inside of loops slowly on CPU.
-        points: its arguments, on the first axis.
-        is_inner: whether there is a transformation around, so that this is one `map`.
+        function: a function whose costly part is jitted: it is called in a host loop,
+            as XLA runs convolutions inside of loops slowly on CPU.
+        points: the arguments of the calls, on the first axis.
+        is_inner: whether this is called inside of a transformation such as `jax.jit`,
+            so that the calls become one `jax.lax.map`.
+
+    Returns:
+        The values of the function, with the points on a new first axis.
     """
     if is_inner:
         return lax.map(function, jnp.asarray(points))
-    found = [function(point) for point in points]
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *found)
+    values = [function(point) for point in points]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *values)
 
 
 def over_units(
-    function: Callable[[Any], Any], many: int, size: int, *, is_inner: bool
+    function: Callable[[Any], Any], count: int, size: int, *, is_inner: bool
 ) -> Any:
-    """Returns what a function gives for all units, the units in front.
+    """Returns what a function gives for all units, a few of them at a time.
 
     Args:
-        function: from the numbers of some units to arrays with these units in front.
-        many: how many units there are.
-        size: how many are taken at once; the last chunk is filled up with its last
-            unit, so that one program serves all.
-        is_inner: whether there is a transformation around.
+        function: a function from the numbers of some units, `(size,)`, to arrays with
+            these units on their first axis.
+        count: how many units there are.
+        size: how many are taken at once.
+        is_inner: whether this is called inside of a transformation such as `jax.jit`.
+
+    Returns:
+        The values of the function, with all units on the first axis.
+
+    Example:
+        >>> over_units(lambda units: 10 * units, 3, 2, is_inner=False).tolist()
+        [0, 10, 20]
     """
-    number = -(-many // size)
-    chosen = np.minimum(np.arange(number * size), many - 1).reshape(number, size)
-    found = each_chunk(function, chosen, is_inner=is_inner)
-    return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[:many], found)
+    indices = chunk_indices(count, size)
+    values = each_chunk(function, indices, is_inner=is_inner)
+    return jax.tree.map(lambda a: a.reshape(indices.size, *a.shape[2:])[:count], values)

@@ -12,8 +12,9 @@ def progress_bar(total: int, name: str, *, is_shown: bool = True) -> tqdm:
     """Returns a progress bar, to be used in a `with` statement.
 
     Args:
-        total: how many steps there are; few are not worth a bar.
-        name: what it says.
-        is_shown: whether it is wanted at all.
+        total: how many steps the loop has; a loop of few steps shows no bar.
+        name: the text beside the bar; a loop without a name shows no bar.
+        is_shown: whether the caller wants a bar at all.
     """
-    return tqdm(total=total, desc=name, disable=not is_shown or total < SHOWN)
+    is_worth_it = is_shown and bool(name) and total >= SHOWN
+    return tqdm(total=total, desc=name, disable=not is_worth_it)

@@ -15,7 +15,12 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Fixed:
-    """The part of a context that is not arrays, such as `"mode": "linear"`: static."""
+    """The static part of a context, such as `"mode": "linear"`: all but the arrays.
+
+    Attributes:
+        tree: the structure of the context.
+        leaves: its leaves, with a mark where an array belongs.
+    """
 
     tree: Any
     leaves: tuple[Any, ...]
@@ -33,7 +38,7 @@ class Fixed:
         """Returns the context with arrays in their places.
 
         Args:
-            arrays: as many as were taken out.
+            arrays: the arrays of a context, as `divided` returned them.
         """
         rest = iter(arrays)
         leaves = [next(rest) if leaf is _ARRAY else leaf for leaf in self.leaves]
@@ -53,7 +58,7 @@ def divided(context: Any) -> tuple[Fixed, list[Any]]:
     """Returns the static part of a pytree, and its arrays.
 
     Args:
-        context: arrays and other leaves.
+        context: a pytree of arrays and other leaves, such as numbers and functions.
     """
     leaves, tree = jax.tree.flatten(context)
     is_array = [
@@ -84,7 +89,8 @@ def hashable(function: Any) -> Any:
     """Returns a function as something that can be hashed, so that a program is kept.
 
     Args:
-        function: one that cannot be hashed is known by its identity; `None` stays.
+        function: a function, or `None`, which stays. One that cannot be hashed is known
+            by its identity.
     """
     try:
         hash(function)

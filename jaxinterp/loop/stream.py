@@ -1,4 +1,9 @@
-"""A state that is carried over a stream of batches, one equal piece after another."""
+"""A pass over a dataset: a state that is carried over a stream of batches.
+
+The stream is any iterable of arrays. It is read once, in pieces of one size, so that
+one compiled program serves them all, with one progress bar. A pass goes on from the
+state that an earlier one left, and arrays that are spread over devices are used there.
+"""
 
 from __future__ import annotations
 
@@ -8,29 +13,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxinterp.checks import is_traced
+from jaxinterp.checks import check_outside, is_traced
+from jaxinterp.loop.chunks import chunk_indices
 from jaxinterp.loop.progress import progress_bar
-
-
-def check_outside(call: str, *trees: Any) -> None:
-    """Raises if a transformation such as `jit` is tracing what a stream is scored with.
-
-    Args:
-        call: the function that reads the stream.
-        *trees: variables and objective.
-
-    Raises:
-        TypeError: if it is.
-    """
-    if is_traced(*trees):
-        raise TypeError(
-            f"{call}() reads a stream on the host, and was given arrays that a "
-            "transformation such as `jax.jit` is tracing.\nCall it outside of that."
-        )
-
 
 # --- Streams of batches ---------------------------------------------------------------
 
@@ -39,13 +26,13 @@ class Piece(NamedTuple):
     """A part of a stream that is as large as every other.
 
     Attributes:
-        images: filled up with copies of its first picture.
-        count: how many pictures are there.
-        batch: the number of the batch that it is of.
-        start: the number of its first picture, in this stream.
+        examples: an array, filled up with copies of its last real example.
+        count: how many of the examples are real.
+        batch: the number of the batch that the piece is a part of.
+        start: the number of the first example of the piece in this stream.
     """
 
-    images: Any
+    examples: Any
     count: int
     batch: int
     start: int
@@ -55,69 +42,71 @@ def pieces(batches: Iterable[Any], name: str = "") -> Iterator[Piece]:
     """Yields a stream in pieces of the size of its first batch.
 
     Args:
-        batches: arrays of pictures.
-        name: what a progress bar says, if there is one; a stream needs a length for it.
+        batches: arrays with the examples on the first axis.
+        name: the text beside the progress bar; none is shown for `""`, nor for a stream
+            whose length is not known.
 
     Raises:
         TypeError: if a batch is not an array.
-        ValueError: if pictures differ in shape or dtype, or there are none.
+        ValueError: if examples differ in shape or dtype, or there are none.
     """
     check_stream(batches)
     first, start = None, 0
     total = len(batches) if isinstance(batches, Sized) else 0
-    with progress_bar(total, name, is_shown=bool(name)) as bar:
+    with progress_bar(total, name) as bar:
         for number, batch in enumerate(batches):
             bar.update()
-            images = _checked(batch, number, first)
-            if not images.shape[0]:
+            examples = _checked(batch, number, first)
+            if not examples.shape[0]:
                 continue
-            first = images if first is None else first
+            first = examples if first is None else first
             size = first.shape[0]
-            for low in range(0, images.shape[0], size):
-                part = images if images.shape[0] == size else images[low : low + size]
+            for low in range(0, examples.shape[0], size):
+                is_whole = examples.shape[0] == size
+                part = examples if is_whole else examples[low : low + size]
                 count = part.shape[0]
                 yield Piece(_filled_up(part, first), count, number, start)
                 start += count
     if first is None:
         raise ValueError(
-            "`batches` holds no picture. A generator is empty after it was read once:\n"
+            "`batches` holds no example. A generator is empty after it was read once:\n"
             "make a new one, or pass a list."
         )
 
 
 def check_stream(batches: Any) -> None:
-    """Raises if a stream is one array: its pictures would be taken for batches.
+    """Raises if a stream is one array: its examples would be taken for batches.
 
     Args:
-        batches: arrays of pictures.
+        batches: the stream, which is to be an iterable of arrays.
 
     Raises:
-        TypeError: saying what to write.
+        TypeError: if it is an array; the message says what to write.
     """
     if isinstance(batches, jax.Array | np.ndarray):
         raise TypeError(
             f"`batches` are several arrays, and were one, {batches.dtype}"
-            f"{list(batches.shape)}. If it is a batch of pictures, write `[images]`."
+            f"{list(batches.shape)}. If it is one batch of images, write `[images]`."
         )
 
 
 def _checked(batch: Any, number: int, first: Any) -> Any:
-    if isinstance(batch, Tracer):
+    if is_traced(batch):
         raise TypeError(
-            "A stream of pictures is read outside of `jax.jit` and other "
+            "A stream of batches is read outside of `jax.jit` and other "
             f"transformations, and batch {number} is {batch}."
         )
     if not isinstance(batch, jax.Array | np.ndarray) or not batch.ndim:
         hint = " Write `(b.images for b in batches)`." if _has_images(batch) else ""
         raise TypeError(
-            "Each batch is an array with the pictures on its first axis, and batch "
+            "Each batch is an array with the examples on its first axis, and batch "
             f"{number} is {type(batch).__name__}.{hint}"
         )
     if first is not None and (
         batch.shape[1:] != first.shape[1:] or batch.dtype != first.dtype
     ):
         raise ValueError(
-            f"All pictures have the shape and dtype of the first, {first.dtype}"
+            f"All examples have the shape and dtype of the first, {first.dtype}"
             f"{list(first.shape[1:])}, and those of batch {number} have {batch.dtype}"
             f"{list(batch.shape[1:])}."
         )
@@ -129,21 +118,25 @@ def _has_images(batch: Any) -> bool:
 
 
 def _filled_up(part: Any, first: Any) -> Any:
-    missing = first.shape[0] - part.shape[0]
-    if not missing:
+    size = first.shape[0]
+    if part.shape[0] == size:
         return part
-    numpy = np if isinstance(part, np.ndarray) else jnp
-    more = numpy.broadcast_to(part[:1], (missing, *part.shape[1:]))
-    whole = numpy.concatenate([part, more])
+    whole = part[chunk_indices(part.shape[0], size)[0]]
     placed = everywhere(first)  # what is not spread is committed to no device
     return whole if placed is None else jax.device_put(whole, first.sharding)
 
 
+# --- A state over a stream ------------------------------------------------------------
+
+
 def over_stream(
+    call: str,
     batches: Iterable[Any],
     start: Callable[[Any], tuple[Callable[..., Any], Any]],
-    complain: Callable[[Piece, np.ndarray], None],
-    name: str,
+    *,
+    known: Any = (),
+    invalid: str,
+    name: str = "",
 ) -> Any:
     """Returns the state after all pieces of a stream.
 
@@ -151,47 +144,83 @@ def over_stream(
     does not grow with the stream.
 
     Args:
-        batches: arrays of pictures.
-        start: from a first piece's pictures to `update` and a state, where
-            `update(state, images, count) -> (state, trouble)`.
-        complain: raises if what `trouble` says of a piece is an error.
-        name: what a progress bar says; none for `""`.
+        call: the name of the function that was called, for the messages.
+        batches: arrays with the examples on the first axis.
+        start: a function from the examples of the first piece to `update` and the first
+            state, or that of an earlier pass to go on with. `update(state, examples,
+            count)`, of which `count` examples are real, returns the next state and what
+            `first_invalid` says of the scores. The arrays of a state are laid on all
+            devices that the examples are spread on.
+        known: a pytree of the arrays that `update` reads besides, such as the
+            variables of the model; they must not be traced.
+        invalid: what an invalid score is, such as `"not a number"`.
+        name: the text beside the progress bar; none is shown for `""`.
+
+    Raises:
+        FloatingPointError: if a score is invalid; the message names the example.
+        TypeError: if a batch is not an array, or arrays are traced.
+        ValueError: if examples differ in shape or dtype, or there are none.
     """
+    check_outside(call, "reads a stream on the host", known)
     update, state, before = None, None, None
     for piece in pieces(batches, name):
         if update is None:
-            update, state = start(piece.images)
-        state, trouble = update(state, piece.images, np.int32(piece.count))
+            update, state = start(piece.examples)
+            state = _placed(state, everywhere(piece.examples))
+        state, at = update(state, piece.examples, np.int32(piece.count))
         if before is not None:
-            complain(before[0], np.asarray(before[1]))
-        before = (piece._replace(images=None), trouble)
+            _check_valid(*before, invalid)
+        before = (piece._replace(examples=None), at)
     assert before is not None, "pieces() raises where there is none"
-    complain(before[0], np.asarray(before[1]))
+    _check_valid(*before, invalid)
     return state
 
 
-def everywhere(images: Any) -> Any:
-    """Returns where a state is to lie: on every device that the pictures are spread on.
+def everywhere(examples: Any) -> NamedSharding | None:
+    """Returns the sharding that lays an array on all devices that examples lie on.
 
     Args:
-        images: an array; `None` is returned for one that is not spread.
+        examples: an array; `None` is returned for one that is not spread over devices.
     """
-    if isinstance(images, jax.Array) and isinstance(images.sharding, NamedSharding):
-        return NamedSharding(images.sharding.mesh, PartitionSpec())
+    if isinstance(examples, jax.Array) and isinstance(examples.sharding, NamedSharding):
+        return NamedSharding(examples.sharding.mesh, PartitionSpec())
     return None
 
 
-def trouble_in(is_wrong: Any, count: Any) -> Any:
-    """Returns the unit and the picture of the first wrong score, or -1 twice.
+def _placed(state: Any, sharding: NamedSharding | None) -> Any:
+    def placed(leaf: Any) -> Any:
+        is_array = isinstance(leaf, jax.Array | np.ndarray)
+        return jax.device_put(leaf, sharding) if is_array else leaf
+
+    return state if sharding is None else jax.tree.map(placed, state)
+
+
+def first_invalid(is_invalid: Any, count: Any) -> Any:
+    """Returns the unit and the example of the first invalid score, or -1 twice.
 
     Args:
-        is_wrong: `(units, pictures)`.
-        count: how many of the pictures are real.
+        is_invalid: whether the score of each unit for each example is invalid,
+            `(units, examples)`.
+        count: how many of the examples are real.
+
+    Example:
+        >>> first_invalid(jnp.array([[False, True, True]]), 2).tolist()
+        [0, 1]
     """
-    pictures = is_wrong.shape[1]
-    is_real = jnp.arange(pictures) < count
-    wrong = (is_wrong & is_real[None]).T  # the first picture first
-    at = jnp.argmax(wrong)
-    picture, unit = jnp.unravel_index(at, wrong.shape)
-    pair = jnp.stack([unit, picture]).astype(jnp.int32)
-    return jnp.where(wrong.any(), pair, -1)
+    examples = is_invalid.shape[1]
+    is_real = jnp.arange(examples) < count
+    invalid = (is_invalid & is_real[None]).T  # the first example first
+    example, unit = jnp.unravel_index(jnp.argmax(invalid), invalid.shape)
+    pair = jnp.stack([unit, example]).astype(jnp.int32)
+    return jnp.where(invalid.any(), pair, -1)
+
+
+def _check_valid(piece: Piece, at: Any, invalid: str) -> None:
+    unit, example = np.asarray(at).tolist()
+    if example >= 0:
+        raise FloatingPointError(
+            f"The score of unit {unit} is {invalid} for example "
+            f"{piece.start + example} of the stream, in batch {piece.batch}.\n"
+            "Look whether the example is in order; `jax.debug_nans(True)` shows where "
+            "the model fails."
+        )

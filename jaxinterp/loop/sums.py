@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from tqdm import tqdm
 
-from jaxinterp.checks import is_traced
-from jaxinterp.loop.progress import SHOWN
+from jaxinterp.checks import checked_integer, is_traced
+from jaxinterp.loop.chunks import in_chunks
+from jaxinterp.loop.progress import progress_bar
 from jaxinterp.loop.static import Fixed, divided
 
 # Up to so many iterations are written out; the program grows with them.
@@ -35,22 +35,22 @@ def summed(
         step: `step(context, point) -> pytree of arrays`, for one point.
         batch_size: how many points to evaluate at once; all of them by default. Memory
             grows with it and not with the number of points.
-        name: what the progress bar says.
+        name: what the progress bar and the message of an error call the sum.
 
     Returns:
         `sum_over(context, points)`, where the leaves of `points` have one more axis in
         front; it returns the sum of the steps.
 
     Raises:
-        ValueError: if `batch_size` is not positive.
+        ValueError: if `batch_size` is not a positive integer.
 
     Example:
         >>> squares = summed(lambda scale, x: scale * x**2, batch_size=2)
         >>> float(squares(2.0, jnp.array([1.0, 2.0, 3.0])))
         28.0
     """
-    if batch_size is not None and batch_size < 1:
-        raise ValueError(f"`batch_size` must be at least 1, and is {batch_size}.")
+    if batch_size is not None:
+        batch_size = checked_integer("batch_size", batch_size, 1, call=name)
 
     def part(fixed: Fixed, arrays: list[Any], chunk: Any, valid: Any) -> Any:
         context = fixed.filled(arrays)
@@ -79,7 +79,8 @@ def summed(
     def sum_over(context: Any, points: Any) -> Any:
         count = jax.tree.leaves(points)[0].shape[0]
         size = min(batch_size or count, count)
-        chunks, valid = _chunks(points, count, size)
+        chunks = in_chunks(points, size)
+        valid = jnp.arange(-(-count // size) * size).reshape(-1, size) < count
         number, is_inner = valid.shape[0], is_traced(context, points)
         fixed, arrays = divided(context)
         is_jitted = fixed.is_constant and not is_inner
@@ -95,11 +96,11 @@ def summed(
 
 
 class _Sum(NamedTuple):
-    """A sum in single precision at least, lest it depend on how it was cut.
+    """A sum in single precision at least, lest it depend on how it was divided.
 
     Attributes:
-        total: of the summands.
-        like: an empty array of their dtype; `None` if they are no floats.
+        total: the sum so far.
+        like: an empty array of the dtype of the summands; `None` if they are no floats.
     """
 
     total: Any
@@ -124,30 +125,15 @@ def _narrow(sums: Any) -> Any:
     )
 
 
-def _chunks(points: Any, count: int, size: int) -> tuple[Any, Any]:
-    """Splits points into equal chunks, the last filled up with its first points."""
-    number = -(-count // size)
-    index = jnp.arange(number * size)
-    valid = (index < count).reshape(number, size)
-    if number * size == count:
-        return jax.tree.map(
-            lambda leaf: leaf.reshape((number, size, *leaf.shape[1:])), points
-        ), valid
-    index = jnp.where(index < count, index, 0)
-    chunks = jax.tree.map(
-        lambda leaf: leaf[index].reshape((number, size, *leaf.shape[1:])), points
-    )
-    return chunks, valid
-
-
 def _host_loop(
     run: Any, fixed: Fixed, arrays: list[Any], chunks: Any, valid: Any, name: str
 ) -> Any:
     total = None
     number = valid.shape[0]
-    steps = tqdm(range(number), desc=name, disable=not name or number < SHOWN)
-    for i in steps:
-        chunk = jax.tree.map(lambda leaf, i=i: leaf[i], chunks)
-        value = run(fixed, arrays, chunk, valid[i])
-        total = value if total is None else jax.tree.map(jnp.add, total, value)
+    with progress_bar(number, name) as bar:
+        for i in range(number):
+            chunk = jax.tree.map(lambda leaf, i=i: leaf[i], chunks)
+            value = run(fixed, arrays, chunk, valid[i])
+            total = value if total is None else jax.tree.map(jnp.add, total, value)
+            bar.update()
     return total

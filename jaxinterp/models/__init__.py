@@ -30,3 +30,4 @@ from jaxinterp.models.summary import summary as summary
 from jaxinterp.models.weights.load import Loaded as Loaded
 from jaxinterp.models.weights.load import load as load
 from jaxinterp.models.weights.preprocess import Preprocess as Preprocess
+from jaxinterp.models.with_preprocess import with_preprocess as with_preprocess

@@ -91,30 +91,6 @@ def score_of_one_unit(objective: Objective, view: View, n_images: int) -> Any:
     return jnp.broadcast_to(scores, (n_images,))
 
 
-def remembered(objective: Objective, view: View, count: int) -> Any:
-    """Returns what an objective of several units remembers after a step.
-
-    Args:
-        objective: bound, of `count` units.
-        view: whose arrays have one more axis in front, the units.
-        count: number of units.
-
-    Raises:
-        ValueError: if it is not like what was remembered before.
-    """
-    after = _over_units(lambda o, v: o.remember(v), objective, view, count)
-    before, now = (
-        jax.tree.map(lambda leaf: f"{leaf.dtype}{list(leaf.shape[1:])}", memory)
-        for memory in (view.memory, after)
-    )
-    if before != now:
-        raise ValueError(
-            f"An objective remembered {before} before a step and {now} after it. Let "
-            "`memory` and `remember` return arrays of the same shapes and dtypes."
-        )
-    return after
-
-
 def _over_units(
     function: Callable[[Objective, View], Any],
     objective: Objective,
@@ -125,7 +101,7 @@ def _over_units(
     own = jax.tree.map(
         lambda leaf: leaf if leaf.shape[0] == count else leaf[0], objective
     )
-    seen = View(0, 0, 0, None, 0)  # pyright: ignore[reportArgumentType]  axes of vmap
+    seen = View(0, 0, 0, None)  # pyright: ignore[reportArgumentType]  axes of vmap
     return jax.vmap(function, in_axes=(axes, seen))(own, view)
 
 
@@ -133,7 +109,7 @@ def unit_keys(key: Any, objective: Objective) -> Any:
     """Returns a key for each unit, made of the integers that say which unit it is.
 
     Args:
-        key: of all.
+        key: the random key from which each unit's key is derived.
         objective: bound; its integer arrays are channels and positions.
     """
     key = steady(key)

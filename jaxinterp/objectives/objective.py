@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import dataclasses
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 
 from jaxinterp.pytree import pytree, static
@@ -33,16 +32,12 @@ class View(NamedTuple):
         outputs: of the model, each leaf `(pictures, ...)`.
         images: the pictures themselves, untransformed, `(pictures, ...)`.
         step: the number of the optimization step, from 0.
-        memory: what the objective remembers of the steps before this one; `None` if it
-            remembers nothing, and where there are no steps: in `achieved_scores`,
-            `dataset_examples` and whatever else scores given pictures.
     """
 
     activations: Mapping[Where, Any]
     outputs: Any
     images: Any
     step: Any
-    memory: Any = None
 
 
 class Shapes(NamedTuple):
@@ -66,8 +61,7 @@ class Objective:
 
     An objective of your own is a frozen dataclass with this base, registered with
     `jax.tree_util.register_dataclass`: its arrays have the units first, everything else
-    is static. `custom` makes one of a function. One that depends on the steps before,
-    such as `style` with an average, has `memory` and `remember` too.
+    is static. `custom` makes one of a function.
     """
 
     __array_ufunc__ = None  # an array of weights times it is its own business
@@ -93,29 +87,6 @@ class Objective:
             ValueError: if the model has no such unit.
         """
         return self
-
-    def memory(self, shapes: Shapes, count: int) -> Any:
-        """Returns what it remembers of a unit before the first step: nothing, mostly.
-
-        It is the same for all units, without an axis for them.
-
-        Args:
-            shapes: of what it will see.
-            count: number of pictures of each unit.
-        """
-        return None
-
-    def remember(self, view: View) -> Any:
-        """Returns what it remembers after a step: arrays like those of `memory`.
-
-        Of several `samples` floats are averaged, and the rest is that of the first. A
-        score sees the memory from before its step, and calls this for that after it;
-        `jax.lax.stop_gradient` keeps the latter out of the gradient.
-
-        Args:
-            view: the pictures of one unit, with what it remembered before.
-        """
-        return None
 
     def __call__(self, view: View) -> Any:
         """Returns the score of each picture, `(pictures,)`.
@@ -199,19 +170,9 @@ class Combined(Objective):
         operands = tuple(o.bound(shapes) for o in self.operands)
         return dataclasses.replace(self, operands=operands)
 
-    def memory(self, shapes: Shapes, count: int) -> Any:
-        """Returns what each operand remembers at first."""
-        return each_memory(self.operands, shapes, count)
-
-    def remember(self, view: View) -> Any:
-        """Returns what each operand remembers."""
-        return each_remembers(self.operands, view)
-
     def __call__(self, view: View) -> Any:
         """Returns the operation of the operands' scores."""
-        views = each_view(view, len(self.operands))
-        scores = (o(v) for o, v in zip(self.operands, views, strict=True))
-        return self.operation(*scores)
+        return self.operation(*(operand(view) for operand in self.operands))
 
 
 @pytree
@@ -308,42 +269,6 @@ def custom(function: Callable[[View], Any], *sites: Where) -> Objective:
             f"{function!r}. Write `custom(lambda view: ..., 'Conv_0')`."
         )
     return Custom(function, sites)
-
-
-def each_view(view: View, count: int) -> list[View]:
-    """Returns what each part of an objective sees, with its own memory.
-
-    Args:
-        view: of the whole, which remembers a tuple.
-        count: number of parts.
-    """
-    memories = (None,) * count if view.memory is None else view.memory
-    return [view._replace(memory=memory) for memory in memories]
-
-
-def each_memory(parts: Sequence[Objective], shapes: Shapes, count: int) -> Any:
-    """Returns what each part remembers at first; `None` if no part remembers.
-
-    Args:
-        parts: of the objective.
-        shapes: of what it will see.
-        count: number of pictures of each unit.
-    """
-    memories = tuple(o.memory(shapes, count) for o in parts)
-    return memories if jax.tree.leaves(memories) else None
-
-
-def each_remembers(parts: Sequence[Objective], view: View) -> Any:
-    """Returns what each part of an objective remembers after a step.
-
-    Args:
-        parts: of the objective.
-        view: of the whole.
-    """
-    if view.memory is None:
-        return None
-    views = each_view(view, len(parts))
-    return tuple(o.remember(v) for o, v in zip(parts, views, strict=True))
 
 
 def _combined(operation: Callable[..., Any], *operands: Any) -> Objective:

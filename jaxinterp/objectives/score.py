@@ -15,9 +15,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Float
 
+from jaxinterp.checks import is_traced
 from jaxinterp.types import Target
 
 Score = Callable[[Any, Any], Array]
@@ -293,7 +293,7 @@ def _checked(outputs: Any, target: Any, name: str) -> Any:
             f"score={name} needs a target of shape ({batch},), one class per example, "
             f"and was given shape {target.shape}.\n" + _advice(target, batch)
         )
-    if not isinstance(given, Tracer):
+    if not is_traced(given):
         wrong = np.asarray(given)
         wrong = wrong[(wrong < 0) | (wrong >= classes)]
         if wrong.size:

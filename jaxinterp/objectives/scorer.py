@@ -1,6 +1,6 @@
-"""Scores of given pictures: all units of an objective from one pass of the model.
+"""Scores of given images: all units of an objective from one pass of the model.
 
-`maximize` makes pictures for each unit; here all units look at the same ones, so what
+`maximize` makes images for each unit; here all units look at the same ones, so what
 the model computes of them is computed once and shared. A *place* is a position of the
 activation that the objective reads, such as a row and a column: all its axes but the
 last.
@@ -21,20 +21,20 @@ import numpy as np
 from jaxinterp.objectives.by_name import as_objective
 from jaxinterp.objectives.evaluate import count_units, evaluate
 from jaxinterp.objectives.objective import Objective, View
-from jaxinterp.objectives.reader import Preprocess, Reader, reader
-from jaxinterp.types import ApplyFn
+from jaxinterp.objectives.reader import Reader, reader
+from jaxinterp.types import ApplyFn, Images, Variables
 
-# What has a score: a picture as a whole, or its best place.
+# What has a score: an image as a whole, or its best place.
 By = Literal["picture", "place"]
 
 
 class Scores(NamedTuple):
-    """Scores of some pictures, float32 at least.
+    """Scores of some images, float32 at least.
 
     Attributes:
-        pictures: `(units, pictures)`.
-        places: of each place on its own, `(units, pictures, places)`; `None` if the
-            objective does not look at places.
+        pictures: the scores of whole images, `(units, images)`.
+        places: the scores of each place on its own, `(units, images, places)`; `None`
+            if the objective does not look at places.
     """
 
     pictures: Any
@@ -43,34 +43,36 @@ class Scores(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Scorer:
-    """Scores pictures for all units.
+    """Scores images for all units.
 
     Attributes:
-        read: the model as the objective sees it.
-        count: number of units.
+        model: the model as the objective sees it.
+        count: the number of units.
         places: the shape of the places; `None` if the objective does not look at them.
     """
 
-    read: Reader
+    model: Reader
     count: int
     places: tuple[int, ...] | None
 
-    def __call__(self, variables: Any, objective: Objective, images: Any) -> Scores:
-        """Returns the scores of pictures, and of their places if there are any.
+    def __call__(
+        self, variables: Variables, objective: Objective, images: Images
+    ) -> Scores:
+        """Returns the scores of images, and of their places if there are any.
 
         Args:
-            variables: of the model.
-            objective: bound.
-            images: a batch of pictures.
+            variables: the weights of the model.
+            objective: the objective, bound to the model.
+            images: a batch of images.
         """
-        activations, outputs = self.read(variables, images)
-        view = View(OrderedDict(activations), outputs, images, 0)
+        activations, outputs = self.model(variables, images)
+        view = View(activations, outputs, images, 0)
         pictures = _of_all_units(objective, view, self.count)
         if self.places is None:
             return Scores(pictures, None)
         return Scores(pictures, _of_each_place(objective, view, self.count))
 
-    def dtype(self, variables: Any, objective: Objective, images: Any) -> Any:
+    def dtype(self, variables: Variables, objective: Objective, images: Images) -> Any:
         """Returns the dtype of the scores; takes what a call takes."""
         return jax.eval_shape(self, variables, objective, images).pictures.dtype
 
@@ -78,46 +80,44 @@ class Scorer:
 def scorer(
     apply_fn: ApplyFn,
     objective: Objective | str,
-    variables: Any,
-    images: Any,
-    preprocess: Preprocess | None,
+    variables: Variables,
+    images: Images,
     *,
     has_places: bool = True,
 ) -> tuple[Scorer, Objective]:
-    """Returns what scores pictures, and the objective bound to the model.
+    """Returns what scores images, and the objective bound to the model.
 
     Args:
         apply_fn: the model.
-        objective: what is scored.
-        variables: of the model.
-        images: a batch like those that will come.
-        preprocess: from pictures to inputs of the model; nothing by default.
-        has_places: whether places are asked for, if the objective looks at them.
+        objective: the objective whose scores are asked for.
+        variables: the weights of the model.
+        images: a batch of images like those that will be scored.
+        has_places: whether places are scored too, if the objective looks at them.
 
     Raises:
         AddressError: if the model has no such site.
         ValueError: if it has no such unit.
     """
-    asked = as_objective(objective)
+    objective = as_objective(objective)
     image = jax.ShapeDtypeStruct(images.shape[1:], images.dtype)
-    read, shapes = reader(apply_fn, asked, variables, image, preprocess)
-    bound = asked.bound(shapes)
+    model, shapes = reader(apply_fn, objective, variables, image)
+    bound = objective.bound(shapes)
     one = jax.ShapeDtypeStruct((1, *image.shape), image.dtype)
-    activations, outputs = jax.eval_shape(read, variables, one)
+    activations, outputs = jax.eval_shape(model, variables, one)
     places = None
-    view = View(OrderedDict(activations), outputs, one, 0)
+    view = View(activations, outputs, one, 0)
     if has_places and _is_mean_of_places(bound, view):
         (shape,) = shapes.activations.values()
         places = tuple(shape[:-1])
-    return Scorer(read, count_units(bound), places), bound
+    return Scorer(model, count_units(bound), places), bound
 
 
 def check_alone(bound: Objective, call: str) -> None:
-    """Raises if a picture's score depends on the others that are looked at.
+    """Raises if an image's score depends on the images beside it.
 
     Args:
-        bound: the objective.
-        call: the function that it was given to.
+        bound: the objective, bound to the model.
+        call: the name of the function that it was given to.
 
     Raises:
         ValueError: if it does.
@@ -135,7 +135,7 @@ def described_units(bound: Objective) -> str:
     """Returns what tells the units of an objective from those of another.
 
     Args:
-        bound: the objective.
+        bound: the objective, bound to the model.
     """
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(bound)]
     numbers = [x.tolist() for x in leaves if np.issubdtype(x.dtype, np.integer)]
@@ -144,24 +144,25 @@ def described_units(bound: Objective) -> str:
     return f"{sites} #{digest}" if digest else sites
 
 
-def check_places(found: Scorer, by: Any) -> None:
-    """Raises unless pictures can be scored by what is asked for.
+def check_places(score: Scorer, by: Any) -> None:
+    """Raises unless images can be scored in the way that is asked for.
 
     Args:
-        found: what scores them.
-        by: what has a score.
+        score: the scorer.
+        by: what has a score, `"picture"` or `"place"`.
 
     Raises:
         ValueError: if there is no such way, or the objective does not look at places.
     """
     if by not in ("picture", "place"):
         raise ValueError(f"`by` is 'picture' or 'place', and is {by!r}.")
-    if by == "place" and found.places is None:
-        read = ", ".join(repr(name) for name, _, _ in found.read.places) or "no site"
+    if by == "place" and score.places is None:
+        names = [repr(name) for name, _, _ in score.model.places]
         raise ValueError(
             "by='place' needs an objective that is the mean over the places of one "
-            f"site, such as `channel('Conv_0')`.\nThis one reads {read}, and is no "
-            "such mean. Write by='picture'."
+            "site, such as `channel('Conv_0')`.\nThis one reads "
+            f"{', '.join(names) or 'no site'}, and is no such mean. Write "
+            "by='picture'."
         )
 
 
@@ -169,12 +170,12 @@ def check_places(found: Scorer, by: Any) -> None:
 
 
 def _of_all_units(objective: Objective, view: View, count: int) -> Any:
-    """Scores `(units, pictures)`; what is seen is shared, and not copied for each."""
+    """Scores `(units, images)`; the view is shared by all units, and not copied."""
 
     def one(own: Objective) -> Any:
         parts = jax.tree.map(lambda leaf: leaf[None], (own, view._replace(step=None)))
-        alone, seen = parts
-        return evaluate(alone, seen._replace(step=view.step), 1)[0]
+        alone, view_of_one = parts
+        return evaluate(alone, view_of_one._replace(step=view.step), 1)[0]
 
     axes = jax.tree.map(lambda leaf: 0 if leaf.shape[0] == count else None, objective)
     own = jax.tree.map(
@@ -185,15 +186,15 @@ def _of_all_units(objective: Objective, view: View, count: int) -> Any:
 
 
 def _of_each_place(objective: Objective, view: View, count: int) -> Any:
-    """Scores `(units, pictures, places)`, of each place as if it were all there is."""
+    """Scores `(units, images, places)`, of each place as if it were all there is."""
     ((site, activation),) = view.activations.items()
     pictures, *places, channels = activation.shape
     flat = activation.reshape(pictures, math.prod(places), channels)
 
     def one(place: Any) -> Any:
         alone = place.reshape(pictures, *(1 for _ in places), channels)
-        seen = view._replace(activations=OrderedDict({site: alone}))
-        return _of_all_units(objective, seen, count)
+        view_of_one = view._replace(activations=OrderedDict({site: alone}))
+        return _of_all_units(objective, view_of_one, count)
 
     return jax.vmap(one, in_axes=1, out_axes=2)(flat)
 
@@ -201,7 +202,7 @@ def _of_each_place(objective: Objective, view: View, count: int) -> Any:
 def _is_mean_of_places(bound: Objective, view: View) -> bool:
     """Whether a score is the mean of those of the places alone.
 
-    That is a property of the objective's function, so it is tried on random numbers:
+    That is a property of the objective's function, so it is tested on random numbers:
     it holds for channels, directions and their sums, and not for a neuron, a power, or
     what looks at outputs too.
     """
@@ -214,10 +215,12 @@ def _is_mean_of_places(bound: Objective, view: View) -> bool:
         numbers = random.normal(size=(1, *leaf.shape[1:]))
         return jnp.asarray(numbers.astype(leaf.dtype))
 
-    tried = jax.tree.map(filled, view._replace(step=None))._replace(step=view.step)
+    random_view = jax.tree.map(filled, view._replace(step=None))._replace(
+        step=view.step
+    )
     try:
-        whole = _of_all_units(bound, tried, count)[:, 0]
-        parts = _of_each_place(bound, tried, count)[:, 0]
+        whole = _of_all_units(bound, random_view, count)[:, 0]
+        parts = _of_each_place(bound, random_view, count)[:, 0]
     except (IndexError, TypeError, ValueError):  # it is not made for a single place
         return False
     tolerance = float(jnp.finfo(jnp.float32).eps) * 100

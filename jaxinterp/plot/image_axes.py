@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
+
+from jaxinterp.checks import is_real
 
 # Inches: between images, around all of them, and of a line of a title.
 GAP = 0.06
@@ -24,7 +25,7 @@ def checked_size(call: str, size: Any) -> None:
         call: the name of the public function, for the error message.
         size: the width of an image.
     """
-    if not isinstance(size, numbers.Real) or not 0 < float(size) < np.inf:
+    if not is_real(size) or size <= 0:
         raise ValueError(f"{call}: `size` is a number of inches, and is {size!r}.")
 
 

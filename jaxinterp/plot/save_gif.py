@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import numbers
 import os
 
 import numpy as np
 from PIL import Image
 
-from jaxinterp.checks import checked_integer
+from jaxinterp.checks import checked_integer, checked_real
 from jaxinterp.plot.checked_images import checked_images
 from jaxinterp.types import Images
 
@@ -58,10 +57,7 @@ def save_gif(
         )
     pixels = checked_images(pixels, "save_gif", "images", 4)
     enlarge = checked_integer("enlarge", enlarge, 1, call="save_gif")
-    if not isinstance(seconds, numbers.Real) or not 0.01 <= seconds <= 600:
-        raise ValueError(
-            f"save_gif: `seconds` lies between 0.01 and 600, and is {seconds!r}."
-        )
+    seconds = checked_real("seconds", seconds, 0.01, 600, call="save_gif")
     levels = np.round(pixels * 255).astype(np.uint8)
     levels = levels.repeat(enlarge, axis=1).repeat(enlarge, axis=2)
     if levels.shape[-1] == 1:

@@ -13,6 +13,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from jaxinterp.checks import checked_real
 from jaxinterp.rules.any_site import Norm
 from jaxinterp.rules.rule import (
     Absorbed,
@@ -21,7 +22,7 @@ from jaxinterp.rules.rule import (
     absorbed_by,
     contributions,
 )
-from jaxinterp.rules.stabilize import Stabilizer, check_nonnegative, stabilizer
+from jaxinterp.rules.stabilize import Stabilizer, stabilizer
 from jaxinterp.tracing.layer.layer import Layer
 
 
@@ -164,7 +165,7 @@ class Gamma(Rule):
     keep_bias: bool = True
 
     def __post_init__(self) -> None:
-        check_nonnegative("gamma", self.gamma, "Gamma")
+        checked_real("gamma", self.gamma, 0, call="Gamma")
         stabilizer(self.epsilon)
 
     def __call__(self, layer: Layer, relevance: Any) -> Any:

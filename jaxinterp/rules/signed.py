@@ -15,9 +15,10 @@ from typing import Any, Literal
 
 import jax.numpy as jnp
 
+from jaxinterp.checks import checked_real
 from jaxinterp.rules.affine import need_affine, signed_linear
 from jaxinterp.rules.rule import Absorbed, Rule
-from jaxinterp.rules.stabilize import Stabilizer, check_nonnegative, stabilizer
+from jaxinterp.rules.stabilize import Stabilizer, stabilizer
 from jaxinterp.tracing.layer.layer import Layer
 
 Convention = Literal["zennit", "innvestigate"]
@@ -85,8 +86,8 @@ class AlphaBeta(Rule):
     convention: Convention = "zennit"
 
     def __post_init__(self) -> None:
-        check_nonnegative("alpha", self.alpha, "AlphaBeta")
-        check_nonnegative("beta", self.beta, "AlphaBeta")
+        checked_real("alpha", self.alpha, 0, call="AlphaBeta")
+        checked_real("beta", self.beta, 0, call="AlphaBeta")
         if abs(self.alpha - self.beta - 1) > 1e-6:
             raise ValueError(
                 f"AlphaBeta: `alpha - beta` must be 1, and alpha={self.alpha}, "

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import numbers
 from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxinterp.checks import checked_real, is_real
 from jaxinterp.tracing.layer.layer import Layer
 
 
@@ -52,7 +52,7 @@ class Stabilizer:
     only_zeros: bool = False
 
     def __post_init__(self) -> None:
-        check_nonnegative("epsilon", self.epsilon, "Stabilizer")
+        checked_real("epsilon", self.epsilon, 0, call="Stabilizer")
         if self.only_zeros and self.clip:
             raise ValueError(
                 "Stabilizer: `only_zeros` changes zeros alone, and `clip` all small "
@@ -109,27 +109,10 @@ def stabilizer(epsilon: float | Stabilizer) -> Stabilizer:
     """
     if isinstance(epsilon, Stabilizer):
         return epsilon
-    if isinstance(epsilon, numbers.Real) and not isinstance(epsilon, bool):
+    if is_real(epsilon):
         return Stabilizer(float(epsilon))
     raise TypeError(
         f"`epsilon` is a number or a Stabilizer, and {epsilon!r} is neither.\n"
         "Write for example `Epsilon(epsilon=0.25)` or "
         "`Epsilon(epsilon=Stabilizer(0.25, norm_scale=True))`."
     )
-
-
-def check_nonnegative(name: str, value: float, owner: str) -> None:
-    """Raises if a hyperparameter is negative or not a number.
-
-    Args:
-        name: the name of the hyperparameter, for the error message.
-        value: the value of the hyperparameter.
-        owner: the name of the rule, for the error message.
-
-    Raises:
-        ValueError: if the value is negative or not a number.
-    """
-    if not isinstance(value, numbers.Real) or not value >= 0:
-        raise ValueError(
-            f"{owner}: `{name}` must be a number of at least 0, and is {value!r}."
-        )

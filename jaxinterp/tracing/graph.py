@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from jax.extend.core import Primitive
 
-from jaxinterp.table import format_table, html_table
+from jaxinterp.table import cell, format_table, html_table
 from jaxinterp.tracing.facts.cost import flops
 from jaxinterp.tracing.facts.flow import Flow
 from jaxinterp.tracing.facts.roles import Role
@@ -191,8 +191,8 @@ class Graph:
                     node.address,
                     str(node.role),
                     repr(node.outputs[0]),
-                    f"{node.flops:,}",
-                    f"{n_parameters:,}" if n_parameters else "",
+                    cell(node.flops, ","),
+                    cell(n_parameters or None, ","),
                 )
             )
         return rows

@@ -120,5 +120,5 @@ def test_bad_directions_are_errors(settings, message, unchecked):
 
 
 def test_without_a_key_is_an_error():
-    with pytest.raises(TypeError, match="need a key"):
+    with pytest.raises(TypeError, match="needs one key"):
         linear_distractor(None, 1)

@@ -164,7 +164,7 @@ def test_what_does_not_fit_is_an_error(settings, message, unchecked):
 def test_labels_that_are_no_integers_and_a_missing_key_are_errors():
     with pytest.raises(TypeError, match="`labels` must be integers, and are float"):
         mislabeled(KEY, np.array([0.0, 1.0]))
-    with pytest.raises(TypeError, match="need a key"):
+    with pytest.raises(TypeError, match="needs one key"):
         mislabeled(None, [0, 1])
 
 

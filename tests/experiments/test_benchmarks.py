@@ -168,11 +168,15 @@ def test_other_channels_compile_nothing(deep: subject.Subject) -> None:
     assert (row[0], row[1], row[4]) == ("1", "2", "0")
     # Another number of pictures is another program.
     with featurevis.compilations() as compiled:
-        subject.maximized(deep, subject.channels(deep, 2), 1, warmup=None)
+        subject.maximized(
+            deep, subject.channels(deep, 2), 1, composite=featurevis.DERIVATIVE
+        )
     assert compiled().steps == 1
     assert compiled().seconds > 0
     # Nothing listens any more.
-    subject.maximized(deep, subject.channels(deep, 3), 1, warmup=None)
+    subject.maximized(
+        deep, subject.channels(deep, 3), 1, composite=featurevis.DERIVATIVE
+    )
     assert compiled().steps == 1
 
 

@@ -49,7 +49,7 @@ def test_a_number_means_the_default_stabilizer(unchecked):
 
 @pytest.mark.parametrize("epsilon", [-1.0, float("nan"), None, "large"])
 def test_epsilon_must_be_a_number_of_at_least_zero(epsilon, unchecked):
-    with pytest.raises(ValueError, match="Stabilizer: `epsilon` must be a number"):
+    with pytest.raises(ValueError, match="Stabilizer: `epsilon` must be a finite"):
         Stabilizer(epsilon)
 
 

@@ -10,7 +10,6 @@ from flax import linen as nn
 from jax import lax
 
 from jaxinterp import capture, of_role, trace
-from jaxinterp.table import format_table
 from jaxinterp.tracing import Graph
 from tests.tracing.arrays import normal, weights
 from tests.tracing.networks import Block, Scanned, mlp, scanned
@@ -77,13 +76,6 @@ def test_it_shows_html_and_escapes_names(graph):
             return jnp.tanh(x)
 
     assert "a&lt;b&gt;" in trace(odd, None, X)._repr_html_()
-
-
-def test_columns_of_a_table_are_aligned():
-    rows = [("a", "10"), ("bcd", "5")]
-    assert format_table(("name", "n"), rows, right=(1,)).splitlines() == [
-        *("name   n", "--------", "a     10", "bcd    5")
-    ]
 
 
 def test_it_is_immutable(graph):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +27,7 @@ from jaxinterp.attribution.contract import (
     check_target,
     examples_in,
 )
+from jaxinterp.checks import check_choice, checked_integer
 from jaxinterp.loop.sums import summed
 from jaxinterp.objectives.explained import explained
 from jaxinterp.objectives.objective import Objective
@@ -66,12 +67,10 @@ def quadrature(method: Quadrature, steps: int) -> tuple[np.ndarray, np.ndarray]:
         >>> [array.tolist() for array in quadrature("trapezoid", 3)]
         [[0.0, 0.5, 1.0], [0.25, 0.5, 0.25]]
     """
+    call = "integrated_gradients"
+    check_choice("method", method, get_args(Quadrature), call=call)
     smallest = 2 if method == "trapezoid" else 1
-    if not isinstance(steps, int) or steps < smallest:
-        raise ValueError(
-            f"integrated_gradients: `steps` must be an integer of at least {smallest} "
-            f"for method={method!r}, and is {steps!r}."
-        )
+    steps = checked_integer("steps", steps, smallest, call=f"{call}({method=})")
     k = np.arange(steps)
     equal = np.full(steps, 1 / steps)
     if method == "gausslegendre":
@@ -83,14 +82,9 @@ def quadrature(method: Quadrature, steps: int) -> tuple[np.ndarray, np.ndarray]:
         return (k + 1) / steps, equal
     if method == "riemann_middle":
         return (k + 0.5) / steps, equal
-    if method == "trapezoid":
-        weights = np.full(steps, 1 / (steps - 1))
-        weights[[0, -1]] /= 2
-        return k / (steps - 1), weights
-    raise ValueError(
-        f"integrated_gradients: there is no method {method!r}. There are: "
-        "gausslegendre, riemann_left, riemann_right, riemann_middle, trapezoid."
-    )
+    weights = np.full(steps, 1 / (steps - 1))
+    weights[[0, -1]] /= 2
+    return k / (steps - 1), weights
 
 
 def integrated_gradients(
@@ -167,7 +161,7 @@ def integrated_gradients(
         )
         return jax.tree.map(lambda g: weight.astype(g.dtype) * g, pull(seed))
 
-    sum_over = summed(step, batch_size=batch_size, name="integrated gradients")
+    sum_over = summed(step, batch_size=batch_size, name="integrated_gradients")
 
     def attribute(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
@@ -257,7 +251,7 @@ class _Rest:
     def activation(self) -> Any:
         """Returns the activation at the site."""
         value = self.program.site.value
-        return self.run(Changes(wanted=frozenset({value})))[1][value]
+        return self.run(Changes(captures=frozenset({value})))[1][value]
 
     def check_target(self, score: Score, target: Target) -> None:
         """Raises what is wrong with a target, as `contract.check_target` does."""

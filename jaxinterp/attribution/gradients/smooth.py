@@ -7,12 +7,14 @@ example's result does not depend on its neighbors.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
 
 from jaxinterp.attribution.contract import Attribution, check_inputs, check_target
+from jaxinterp.checks import check_choice, checked_integer, checked_real
+from jaxinterp.keys import check_key
 from jaxinterp.loop.sums import summed
 from jaxinterp.perturbation.noise import Scale, with_noise
 
@@ -51,8 +53,9 @@ def smooth(
         `attribution_fn`, or their square.
 
     Raises:
-        ValueError: if a hyperparameter is out of range, or when called without a key.
-        TypeError: when called, if the inputs are not real numbers, such as tokens.
+        ValueError: if a hyperparameter is out of range.
+        TypeError: when called, if there is no key, or the inputs are not real numbers,
+            such as tokens.
 
     References:
         Smilkov et al., 2017, section 2.3 [smilkov2017smoothgrad]; Hooker et al., 2019,
@@ -66,7 +69,10 @@ def smooth(
         >>> attribute(2.0, jnp.array([[1.0, 3.0]]), key=jax.random.key(0)).tolist()
         [[2.0, 2.0]]
     """
-    _check(samples, noise_level, scale, statistic)
+    samples = checked_integer("samples", samples, 1, call="smooth")
+    noise_level = checked_real("noise_level", noise_level, 0, call="smooth")
+    check_choice("scale", scale, get_args(Scale), call="smooth")
+    check_choice("statistic", statistic, get_args(Statistic), call="smooth")
 
     def step(context: Any, sample: Any) -> Any:
         variables, inputs, target, key, center = context
@@ -81,17 +87,13 @@ def smooth(
         second = jax.tree.map(lambda a: a * a / samples, value)
         return second if statistic == "square" else (first, second)
 
-    sum_over = summed(step, batch_size=batch_size, name="smoothing")
+    sum_over = summed(step, batch_size=batch_size, name="smooth")
 
     def attribute(
         variables: Any, inputs: Any, target: Any = None, key: Any = None
     ) -> Any:
         _check_noisy(inputs)
-        if key is None:
-            raise ValueError(
-                "smooth() draws noise and needs a key. Write "
-                "`attribute(variables, inputs, target, key=jax.random.key(0))`."
-            )
+        check_key("smooth", key)
         check_target(
             lambda x: attribution_fn(variables, x, target, key), inputs, target
         )
@@ -119,18 +121,3 @@ def _check_noisy(inputs: Any) -> None:
                 "returns."
             )
     check_inputs(inputs, None)
-
-
-def _check(samples: Any, noise_level: Any, scale: Any, statistic: Any) -> None:
-    if not isinstance(samples, int) or samples < 1:
-        raise ValueError(f"smooth: `samples` must be at least 1, and is {samples!r}.")
-    if not noise_level >= 0:
-        raise ValueError(
-            f"smooth: `noise_level` must be at least 0, and is {noise_level!r}."
-        )
-    if scale not in ("range", "absolute"):
-        raise ValueError(f"smooth: `scale` is 'range' or 'absolute', not {scale!r}.")
-    if statistic not in ("mean", "square", "variance"):
-        raise ValueError(
-            f"smooth: `statistic` is 'mean', 'square' or 'variance', not {statistic!r}."
-        )

@@ -9,17 +9,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
 from jaxinterp.attribution.backward import checked_seed, the_only_site, trace_to_sites
 from jaxinterp.attribution.contract import check_inputs, examples_in
+from jaxinterp.checks import check_outside
 from jaxinterp.objectives.explained import explained
 from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.score import Score, logit, relevance_seed
 from jaxinterp.rules.any_site import Gradient
 from jaxinterp.rules.composite import Composite, check_composite
 from jaxinterp.rules.rule import Rule
-from jaxinterp.table import format_table, html_table
+from jaxinterp.table import cell, format_table, html_table
 from jaxinterp.tracing.call import trace_call
 from jaxinterp.tracing.facts.flow import active_values
 from jaxinterp.tracing.facts.roles import Role
@@ -99,7 +99,7 @@ class Ledger:
                 e.site,
                 e.rule,
                 *(
-                    f"{value:.5g}"
+                    cell(value, ".5g", undefined="NaN")
                     for value in (
                         e.received,
                         e.handed_on,
@@ -177,11 +177,7 @@ def ledger(
     check_composite(composite, call)
     model, score_fn = explained(apply_fn, score)
     check_inputs(inputs, at)
-    if any(isinstance(x, Tracer) for x in jax.tree.leaves((variables, inputs, target))):
-        raise TypeError(
-            "ledger() returns numbers to read, and was given arrays that a "
-            "transformation such as `jax.jit` is tracing.\nCall it outside of that."
-        )
+    check_outside("ledger", "returns numbers to read", variables, inputs, target)
     if at is None:
         traced = trace_call(model, variables, inputs)
         shapes = {value: value.shape for value in traced.inputs}

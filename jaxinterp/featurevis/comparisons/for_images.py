@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxinterp.checks import checked_numbers
+from jaxinterp.checks import checked_integers
 from jaxinterp.objectives.by_name import as_objective
 from jaxinterp.objectives.objective import Objective, Shapes, View, Where
 from jaxinterp.pytree import pytree, static
@@ -39,14 +39,6 @@ class ForImages(Objective):
         """Returns it with the objective bound."""
         return ForImages(self.objective.bound(shapes), self.images)
 
-    def memory(self, shapes: Shapes, count: int) -> Any:
-        """Returns what the objective remembers of these images at first."""
-        return self.objective.memory(shapes, len(self.images))
-
-    def remember(self, view: View) -> Any:
-        """Returns what the objective remembers of these images."""
-        return self.objective.remember(self._shown(view)[0])
-
     def __call__(self, view: View) -> Any:
         """Returns the objective's scores of the images, and 0 for the others."""
         view_of_images, indices = self._shown(view)
@@ -67,9 +59,9 @@ class ForImages(Objective):
             raise ValueError(
                 f"for_images: of {count} images, {list(numbers)} names one twice."
             )
-        of_all = view._replace(step=None, memory=None)
+        of_all = view._replace(step=None)
         view_of_images = jax.tree.map(lambda a: a[indices], of_all)
-        return view_of_images._replace(step=view.step, memory=view.memory), indices
+        return view_of_images._replace(step=view.step), indices
 
 
 def for_images(
@@ -101,5 +93,5 @@ def for_images(
         >>> alike = several + 0.1 * alignment("Conv_0")
     """
     example = "for_images('Conv_0:3', [0, 2])"
-    numbers = checked_numbers("for_images", "image", images, example)
+    numbers = checked_integers("for_images", "image", images, example)
     return ForImages(as_objective(objective), numbers)

@@ -12,9 +12,6 @@ from jaxinterp.objectives.objective import (
     Shapes,
     View,
     Where,
-    each_memory,
-    each_remembers,
-    each_view,
 )
 from jaxinterp.pytree import pytree
 
@@ -43,18 +40,9 @@ class Interpolation(Objective):
         """Returns it with both bound."""
         return Interpolation(self.start.bound(shapes), self.end.bound(shapes))
 
-    def memory(self, shapes: Shapes, count: int) -> Any:
-        """Returns what both remember at first."""
-        return each_memory((self.start, self.end), shapes, count)
-
-    def remember(self, view: View) -> Any:
-        """Returns what both remember."""
-        return each_remembers((self.start, self.end), view)
-
     def __call__(self, view: View) -> Any:
         """Returns the weighted mean of both for each image."""
-        first, last = each_view(view, 2)
-        start, end = self.start(first), self.end(last)
+        start, end = self.start(view), self.end(view)
         count = view.images.shape[0]
         weight = jnp.arange(count) / max(count - 1, 1)
         weight = weight.astype(jnp.result_type(start, end))

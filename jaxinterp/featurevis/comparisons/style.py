@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxinterp.checks import checked_integer
 from jaxinterp.objectives import positions
@@ -22,12 +20,11 @@ class Style(Objective):
     The other fields are the arguments of `style`.
 
     Attributes:
-        decay: of the average over steps.
+        target: Gram matrices, `(units, channels, channels)`.
     """
 
     site: Where = static()
     power: int = static()
-    decay: float = static()
     target: Any
 
     def bound(self, shapes: Shapes) -> Objective:
@@ -40,52 +37,24 @@ class Style(Objective):
             )
         return self
 
-    def memory(self, shapes: Shapes, count: int) -> Any:
-        """Returns the weighted sum of no Gram matrices, and the sum of the weights."""
-        if not self.decay:
-            return None
-        channels = self.target.shape[-1]
-        return jnp.zeros((count, channels, channels), float), jnp.zeros((), float)
-
-    def remember(self, view: View) -> Any:
-        """Returns both sums with this step's matrices."""
-        if view.memory is None:
-            return None
-        total, weight = view.memory
-        now = gram(view.activations[self.site]).astype(total.dtype)
-        new = 1 - self.decay
-        return self.decay * total + new * now, self.decay * weight + new
-
     def __call__(self, view: View) -> Any:
         """Returns the score of each image."""
         g = gram(view.activations[self.site])
-        if view.memory is not None:
-            total, weight = self.remember(view)
-            average = total / weight
-            g += jax.lax.stop_gradient(average.astype(g.dtype) - g)
         difference = g - self.target.astype(g.dtype)[None]
         return -jnp.mean(jnp.abs(difference) ** self.power, axis=(1, 2))
 
 
-def style(
-    site: Where, target: Any, *, power: int = 2, ema_decay: float = 0.0
-) -> Objective:
+def style(site: Where, target: Any, *, power: int = 2) -> Objective:
     r"""Looks for the texture of another image, wherever its parts are.
 
     $$-\frac{1}{C^2} \sum_{cd} |G_{cd}(a) - G_{cd}(t)|^p, \qquad
       G(a) = \tfrac{1}{|X|} \sum_x a_x a_x^\top$$
 
     At $p = 2$ it is $-4$ times the term of Gatys et al. for one layer; add up several.
-    Because $G$ is a mean over positions the two images may differ in size.
-
-    Where transforms show a part of the image at each step, such as one side of an
-    object (`texture_views`), a part need not have the style of the whole. With a decay
-    $d > 0$ the distance is therefore that of the average of the Gram matrices $G_m$ of
-    this step $n$ and those before (of several `samples`, their mean), and its gradient
-    is taken as if the average were the matrix of this step:
-
-    $$\bar G_n = \frac{1 - d}{1 - d^{n+1}} \sum_{m=0}^{n} d^{n-m} G_m, \qquad
-      \frac{\partial \bar G_n}{\partial G_n} := 1$$
+    Because $G$ is a mean over positions the two images may differ in size. Where
+    transforms show a part of the image at each step, such as one side of an object
+    (`texture_views`), a part need not have the style of the whole; with
+    `maximize(..., samples=8)` the score is the mean of those of eight parts.
 
     Args:
         site: the layer whose activation is read.
@@ -93,17 +62,13 @@ def style(
             batch: `(units, *positions, channels)`. Only its Gram matrix is kept.
         power: $p$, an integer from 1. With absolute differences, 1, as lucid has them,
             a few channels with large activations have less of a say.
-        ema_decay: $d$, in [0, 1); 0 compares each step by itself. Where there are no
-            steps, as in `achieved_scores`, it changes nothing. The average takes $C^2$
-            floats for each image, of all units, in `Result.memory` too.
 
     Returns:
         An objective, at most 0, in the units of the activation, to the power $2p$.
 
     Raises:
         TypeError: if the target is not of numbers.
-        ValueError: if it has no axis of units, the power is no integer from 1, or the
-            decay is not in its range.
+        ValueError: if it has no axis of units, or the power is no integer from 1.
 
     Example:
         >>> apply_fn = lambda variables, x: jnp.tanh(x)
@@ -112,21 +77,10 @@ def style(
         >>> objective = style("tanh", found["tanh"])
 
     References:
-        Gatys et al., 2016, eqs. 3 and 4 [gatys2016image]; the average over views:
-        Mordvintsev et al., 2018, "Style Transfer"
-        [mordvintsev2018differentiable].
+        Gatys et al., 2016, eqs. 3 and 4 [gatys2016image].
     """
     power = checked_integer("power", power, 1, call="style")
-    try:
-        decay = np.nan if isinstance(ema_decay, str) else float(ema_decay)
-    except TypeError:
-        decay = np.nan
-    if not 0 <= decay < 1:
-        raise ValueError(
-            f"style: `ema_decay` is a number from 0 to below 1, and is {ema_decay!r}. "
-            "0.9 averages over about ten steps."
-        )
-    return Style(site, power, decay, gram(as_target(target, "style")))
+    return Style(site, power, gram(as_target(target, "style")))
 
 
 def gram(activation: Any) -> Any:

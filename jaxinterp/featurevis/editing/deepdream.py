@@ -1,4 +1,4 @@
-"""DeepDream: what a layer sees in a photograph, made visible in the photograph.
+"""DeepDream: what excites a layer in a photograph, made visible in the photograph.
 
 Gradient ascent on the photograph itself, with gradients divided by their mean size, at
 several sizes (octaves) one after another, each starting from what the smaller one
@@ -14,25 +14,24 @@ import jax.numpy as jnp
 import optax
 
 from jaxinterp.checks import checked_integer
-from jaxinterp.featurevis.optimize.maximize import DERIVATIVE, maximize
+from jaxinterp.featurevis.optimize.composite_schedule import DERIVATIVE
+from jaxinterp.featurevis.optimize.maximize import maximize
 from jaxinterp.featurevis.parametrizations.from_image import from_image
 from jaxinterp.featurevis.parametrizations.pixels import pixels
 from jaxinterp.featurevis.pictures import checked_images
 from jaxinterp.featurevis.transforms.roll import roll
 from jaxinterp.objectives.objective import Objective
-from jaxinterp.objectives.reader import Preprocess
 from jaxinterp.rules.composite import Composite
-from jaxinterp.types import ApplyFn
+from jaxinterp.types import ApplyFn, Images, Key, Variables
 
 
 def deepdream(
     apply_fn: ApplyFn,
     objective: Objective | str,
-    variables: Any,
-    images: Any,
+    variables: Variables,
+    images: Images,
     *,
-    key: Any,
-    preprocess: Preprocess | None = None,
+    key: Key,
     octaves: int = 4,
     octave_scale: float = 1.4,
     steps: int = 10,
@@ -40,7 +39,7 @@ def deepdream(
     jitter: int = 32,
     composite: Composite = DERIVATIVE,
     progress: bool = True,
-) -> Any:
+) -> Images:
     r"""Changes images so that they drive an objective, from coarse to fine.
 
     $$x \leftarrow x + \eta\, g / \overline{|g|}, \qquad g = \nabla_x s(x)$$
@@ -53,18 +52,17 @@ def deepdream(
     Args:
         apply_fn: the model. It has to take images of other sizes, at least up to the
             sites of the objective.
-        objective: what to drive, of one unit; `layer(site)` for DeepDream.
+        objective: the objective to drive, of one unit; `layer(site)` for DeepDream.
         variables: the weights of the model.
-        images: `(batch, height, width, channels)` in [0, 1].
-        key: of the shifts.
-        preprocess: from images in [0, 1] to inputs of the model, of any size.
-        octaves: number of sizes.
-        octave_scale: ratio of one size to the next smaller one.
-        steps: number of steps at each size.
-        step_size: mean change of an entry in a step, $\eta$.
+        images: the images to start from, `(batch, height, width, channels)` in [0, 1].
+        key: the random key of the shifts.
+        octaves: the number of sizes.
+        octave_scale: the ratio of one size to the next smaller one.
+        steps: the number of steps at each size.
+        step_size: $\eta$, the mean change of an entry in a step.
         jitter: before each step an image is rolled by up to so many pixels along both
             axes, and back after it, so that no grid shows.
-        composite: rules of the backward pass, in place of the derivative.
+        composite: the rules of the backward pass; the derivative by default.
         progress: whether to show progress bars.
 
     Returns:
@@ -105,12 +103,10 @@ def deepdream(
             key=key,
             parametrization=from_image(pixels(shape, squash="clip"), start),
             transforms=[roll(min(jitter, *size))],
-            preprocess=preprocess,
             steps=steps,
             count=len(images),
             optimizer=optax.chain(_MEAN_SIZE, optax.sgd(step_size)),
             composite=composite,
-            warmup=None,
             progress=progress,
         ).images
         if len(dreamt) != len(images):

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxinterp.checks import real_number
+from jaxinterp.checks import checked_real
 
 
 class LangevinState(NamedTuple):
@@ -70,7 +70,8 @@ def langevin(
         raise TypeError(
             f"langevin() takes a function of parameters, and was given {denoise!r}."
         )
-    sizes = [real_number("langevin", n) for n in (step_size, prior_weight, noise)]
+    given = {"step_size": step_size, "prior_weight": prior_weight, "noise": noise}
+    sizes = [checked_real(name, n, call="langevin") for name, n in given.items()]
 
     def init(params: Any) -> LangevinState:
         # Every unit starts elsewhere, and so do its random numbers.

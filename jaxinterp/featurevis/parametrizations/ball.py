@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxinterp.checks import is_traced
+from jaxinterp.checks import check_choice, is_traced
 from jaxinterp.featurevis.parametrizations.parametrization import (
     Parametrization,
     PerImage,
@@ -102,8 +102,7 @@ def ball(
     References:
         Goodfellow et al., 2015, section 3 [goodfellow2015explaining].
     """
-    if norm not in ("l2", "linf"):
-        raise ValueError(f"There is no norm={norm!r}. There are: l2, linf.")
+    check_choice("norm", norm, ("l2", "linf"), call="ball")
     if not is_traced(radius) and not 0 < radius < math.inf:
         raise ValueError(f"`radius` is positive and finite, and was {radius}.")
     dtype = checked_dtype(dtype)

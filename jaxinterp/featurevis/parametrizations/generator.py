@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxinterp.checks import is_integer
 from jaxinterp.featurevis.parametrizations.parametrization import (
     Parametrization,
     image_keys,
@@ -110,7 +111,7 @@ def generator(
         each neuron at three standard deviations as well.
     """
     dtype = checked_dtype(dtype)
-    latent = (latent_shape,) if isinstance(latent_shape, int) else tuple(latent_shape)
+    latent = (latent_shape,) if is_integer(latent_shape) else tuple(latent_shape)
     bounds = clip if clip is None or isinstance(clip, tuple | list) else (-clip, clip)
     for name, interval in (("clip", bounds), ("output_range", output_range)):
         if interval is not None and not np.all(

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxinterp.featurevis.pictures import checked_images
+from jaxinterp.keys import each_folded
 
 
 class Parametrization:
@@ -103,5 +104,4 @@ class PerImage(Parametrization):
 
 def image_keys(key: Array, count: int) -> Array:
     """Returns the keys of `count` images of a group, from the key of its unit."""
-    numbers = jnp.arange(count, dtype=jnp.uint32)
-    return jax.vmap(lambda j: jax.random.fold_in(key, j))(numbers)
+    return each_folded(key, jnp.arange(count, dtype=jnp.uint32))

@@ -11,9 +11,9 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
+from jaxinterp.checks import check_choice, checked_real
 from jaxinterp.featurevis.parametrizations.color import (
     Color,
     color_matrix,
@@ -135,10 +135,7 @@ def unbounded_to_image(
         ValueError: if there is no such color or squash.
         TypeError: if the dtype is not one of floats.
     """
-    if squash not in SQUASHES:
-        raise ValueError(
-            f"There is no squash={squash!r}. There are: {', '.join(SQUASHES)}."
-        )
+    check_choice("squash", squash, tuple(SQUASHES))
     plain = ToImage(None, None, squash, checked_dtype(dtype))
     matrix, mean = color_matrix(color, shape), None
     if matrix is not None:
@@ -181,9 +178,4 @@ def checked_scale(scale: float) -> float:
     Raises:
         ValueError: if it is negative or not finite.
     """
-    if not (scale >= 0 and np.isfinite(scale)):
-        raise ValueError(
-            "`scale`, the standard deviation of the noise to start from, is a finite "
-            f"number of at least 0, and was {scale}."
-        )
-    return float(scale)
+    return checked_real("scale", scale, 0)

@@ -1,4 +1,4 @@
-"""How active a unit becomes for the pictures that were made for it, and is it much?
+"""The score that images reach for the unit they were made for, and whether it is much.
 
 An activation has no scale of its own: it is compared with that of the best natural
 example.
@@ -6,10 +6,8 @@ example.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -19,72 +17,57 @@ import numpy as np
 from jaxinterp.checks import checked_integer, is_traced
 from jaxinterp.featurevis.pictures import by_unit, check_pictures
 from jaxinterp.featurevis.responses.dataset_examples import DatasetExamples
-from jaxinterp.featurevis.transforms.transform import Compose, compose
+from jaxinterp.featurevis.transforms.transform import Compose, Transform, compose
 from jaxinterp.keys import check_key
 from jaxinterp.loop.chunks import chunk_size, each_chunk, over_units
-from jaxinterp.loop.static import hashable
 from jaxinterp.objectives.by_name import as_objective
 from jaxinterp.objectives.evaluate import count_units, evaluate, unit_keys, units
 from jaxinterp.objectives.objective import Objective, View
-from jaxinterp.objectives.reader import Preprocess, Reader, reader
-from jaxinterp.types import ApplyFn
-
-
-@dataclasses.dataclass(frozen=True)
-class Look:
-    """What is static when pictures are looked at.
-
-    Attributes:
-        read: the model.
-        transform: of each picture; `None` for none.
-    """
-
-    read: Reader
-    transform: Compose | None
+from jaxinterp.objectives.reader import Reader, reader
+from jaxinterp.types import ApplyFn, Images, Key, Variables
 
 
 def achieved_scores(
     apply_fn: ApplyFn,
     objective: Objective | str,
-    variables: Any,
-    images: Any,
+    variables: Variables,
+    images: Images,
     *,
     count: int = 1,
-    transforms: Callable[[Any, Any], Any] | Sequence[Callable[[Any, Any], Any]] = (),
+    transforms: Transform | Sequence[Transform] = (),
     samples: int = 16,
-    key: Any = None,
-    preprocess: Preprocess | None = None,
+    key: Key | None = None,
     batch_size: int | None = None,
 ) -> Any:
-    r"""Returns the score that each picture reaches for the unit it was made for.
+    r"""Returns the score that each image reaches for the unit it was made for.
 
     $$\frac{1}{\text{samples}} \sum_t s_u\big(t(x)\big)$$
 
-    Without `transforms` this is $s_u(x)$. Time grows with `samples` and the pictures;
+    Without `transforms` this is $s_u(x)$. Time grows with `samples` and the images;
     memory with `batch_size`. No score depends on other units, or on `batch_size`.
 
     Args:
         apply_fn: the model; of arrays that it holds itself, see `maximize`.
-        objective: what the pictures were made for, without regularizers if the score is
-            to be compared with natural examples. Schedules stand at step 0.
-        variables: of the model.
-        images: pictures `(units * count, ...)`, in the order of the units.
-        count: how many pictures each unit has.
-        transforms: random views to average over, such as those of `maximize`; each
-            picture and sample has its own. They stand at the end of the optimization.
-        samples: how many views of each picture.
-        key: of the transforms.
-        preprocess: from pictures to inputs of the model; nothing by default.
-        batch_size: at most so many pictures are looked at at once; all by default.
-            Pictures of one unit are not divided.
+        objective: the objective that the images were made for, without regularizers if
+            the score is to be compared with natural examples. Schedules stand at step
+            0.
+        variables: the weights of the model.
+        images: the images, `(units * count, ...)`, in the order of the units.
+        count: the number of images of each unit.
+        transforms: random transforms to average over, such as those of `maximize`; each
+            image and sample has its own. They stand at the end of the optimization.
+        samples: the number of transforms of each image.
+        key: the random key of the transforms.
+        batch_size: the largest number of images that are computed at once; all by
+            default. Images of one unit are not divided.
 
     Returns:
         `(units, count)`, in the units of the objective, float32 at least.
 
     Raises:
         AddressError: if the model has no such site.
-        TypeError: if the pictures are not floats, or there are transforms and no key.
-        ValueError: if the number of pictures does not fit, or a number is no positive
+        TypeError: if the images are not floats, or there are transforms and no key.
+        ValueError: if the number of images does not fit, or a number is no positive
             integer.
 
     Example:
@@ -99,70 +82,76 @@ def achieved_scores(
         Olah et al., 2017, "The Enemy of Feature Visualization" [olah2017feature].
     """
     samples = checked_integer("samples", samples, 1, call="achieved_scores")
-    if callable(transforms):
-        transforms = [transforms]
-    transform = compose(transforms) if transforms else None
-    if transform is not None or key is not None:
+    if transforms or key is not None:
         check_key("achieved_scores", key)
-    asked = as_objective(objective)
+    transform = None
+    if transforms:
+        transform = compose([transforms] if callable(transforms) else transforms)
+        transform = transform.at(1.0)
+    objective = as_objective(objective)
     check_pictures(images, "`images`")
-    image = jax.ShapeDtypeStruct(images.shape[1:], images.dtype)
-    seen = image
+    image = inputs = jax.ShapeDtypeStruct(images.shape[1:], images.dtype)
     if transform is not None:
-        seen = jax.eval_shape(transform.at(1.0), jax.random.key(0), image)
-    model = hashable(apply_fn)
-    read, shapes = reader(model, asked, variables, seen, preprocess)
-    bound = asked.bound(shapes._replace(image=image.shape))
-    many = count_units(bound)
-    grouped = by_unit(images, count, many)
-    look = Look(read, transform)
+        inputs = jax.eval_shape(transform, jax.random.key(0), image)
+    model, shapes = reader(apply_fn, objective, variables, inputs)
+    bound = objective.bound(shapes._replace(image=image.shape))
+    n_units = count_units(bound)
+    grouped = by_unit(images, count, n_units)
     keys = unit_keys(jax.random.key(0) if key is None else key, bound)
     is_inner = is_traced(variables, bound, images, keys)
 
     def chunk(index: Any) -> Any:
         own = units(bound, index), keys[index], grouped[index]
-        views = np.arange(1 if transform is None else samples)
+        numbers = np.arange(1 if transform is None else samples)
         scores = each_chunk(
-            lambda view: _scores(look, variables, *own, view), views, is_inner=is_inner
+            lambda number: _scores(model, transform, variables, *own, number),
+            numbers,
+            is_inner=is_inner,
         )
         return scores.mean(axis=0)
 
-    size = chunk_size(batch_size, count, many)
-    return over_units(chunk, many, size, is_inner=is_inner)
+    size = chunk_size(batch_size, count, n_units)
+    return over_units(chunk, n_units, size, is_inner=is_inner)
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(jax.jit, static_argnums=(0, 1))
 def _scores(
-    look: Look, variables: Any, objective: Objective, keys: Any, images: Any, view: Any
+    model: Reader,
+    transform: Compose | None,
+    variables: Variables,
+    objective: Objective,
+    keys: Any,
+    images: Images,
+    number: Any,
 ) -> Any:
-    """The scores of one view of each picture of some units, `(units, count)`."""
-    many, count = images.shape[:2]
-    seen = images
-    if look.transform is not None:
-        transform = look.transform.at(1.0)
+    """The scores `(units, count)` of images `(units, count, ...)` in one sample."""
+    n_units, count = images.shape[:2]
+    inputs = images
+    if transform is not None:
 
         def view_of(key: Any, picture: Any, image: Any) -> Any:
-            for part in (picture, view):
+            for part in (picture, number):
                 key = jax.random.fold_in(key, part)
             return transform(key, image)
 
-        each = jax.vmap(jax.vmap(view_of, in_axes=(None, 0, 0)), in_axes=(0, None, 0))
-        seen = each(keys, jnp.arange(count), images)
-    read = look.read(variables, seen.reshape(many * count, *seen.shape[2:]))
+        views = jax.vmap(jax.vmap(view_of, in_axes=(None, 0, 0)), in_axes=(0, None, 0))
+        inputs = views(keys, jnp.arange(count), images)
+    flat = inputs.reshape(n_units * count, *inputs.shape[2:])
     activations, outputs = jax.tree.map(
-        lambda a: a.reshape(many, count, *a.shape[1:]), (OrderedDict(read[0]), read[1])
+        lambda a: a.reshape(n_units, count, *a.shape[1:]), model(variables, flat)
     )
-    scores = evaluate(objective, View(activations, outputs, images, 0), many)
+    view = View(activations, outputs, images, 0)
+    scores = evaluate(objective, view, n_units)
     return scores.astype(jnp.promote_types(scores.dtype, jnp.float32))
 
 
-def best_natural(natural: DatasetExamples | Any, many: int) -> Any:
+def best_natural(natural: DatasetExamples | Any, n_units: int) -> Any:
     """Returns the score of the best natural example of each unit.
 
     Args:
         natural: what `dataset_examples` returned, or scores `(units,)` or
             `(units, k)`; of the latter NaN stands for examples that are missing.
-        many: how many units there are.
+        n_units: the number of units.
 
     Raises:
         ValueError: if there are scores for another number of units, or none for one,
@@ -178,12 +167,12 @@ def best_natural(natural: DatasetExamples | Any, many: int) -> Any:
                 "`dataset_examples(..., by='picture')`."
             )
     scores = jnp.asarray(scores)
-    if scores.ndim not in (1, 2) or scores.shape[0] != many or not scores.size:
+    if scores.ndim not in (1, 2) or scores.shape[0] != n_units or not scores.size:
         raise ValueError(
             "`natural` has the scores of natural examples, of shape (units,) or (units,"
-            f" k) for {many} units, and its shape is {scores.shape}.\nWrite `natural="
-            "dataset_examples(apply_fn, objective, variables, batches)` for the "
-            "objective of the pictures."
+            f" k) for {n_units} units, and its shape is {scores.shape}.\nWrite "
+            "`natural=dataset_examples(apply_fn, objective, variables, batches)` for "
+            "the objective of the pictures."
         )
     best = scores if scores.ndim == 1 else jnp.nanmax(scores, axis=1)
     missing = [] if is_traced(best) else np.flatnonzero(np.isnan(np.asarray(best)))
@@ -201,16 +190,16 @@ def natural_ratio(achieved: Any, natural: DatasetExamples | Any) -> Any:
     $$\frac{\operatorname{mean}_i a_{ui}}{\max_j n_{uj}}$$
 
     There is no such multiple where the best natural score is not positive: a unit that
-    no picture excites, a logit below zero. There the ratio is NaN; `success_rate` still
+    no image excites, a logit below zero. There the ratio is NaN; `success_rate` still
     counts the unit.
 
     Args:
-        achieved: of the pictures of each unit, `(units, count)` or `(units,)`.
+        achieved: the scores of the images of each unit, `(units, count)` or `(units,)`.
         natural: what `dataset_examples` returned with `by="picture"` for the same
             objective; or scores, `(units,)` or `(units, k)`.
 
     Returns:
-        `(units,)`, above 1 if the pictures drive the unit more than any example.
+        `(units,)`, above 1 if the images drive the unit more than any example.
 
     Raises:
         ValueError: if there are natural scores for another number of units.
@@ -220,20 +209,20 @@ def natural_ratio(achieved: Any, natural: DatasetExamples | Any) -> Any:
         >>> natural_ratio(achieved, jnp.array([2.0, 0.0])).tolist()
         [2.0, nan]
     """
-    mean = _mean_of_pictures(achieved)
+    mean = _mean_of_images(achieved)
     best = best_natural(natural, mean.shape[0])
     return jnp.where(best > 0, mean / jnp.where(best > 0, best, 1), jnp.nan)
 
 
 def success_rate(achieved: Any, natural: DatasetExamples | Any) -> Any:
-    """Returns the share of units that pictures drive more than the best natural one.
+    """Returns the share of units that images drive more than the best natural one.
 
     Where there is a ratio, the unit counts if that is above 1. A unit whose best
-    natural score is not positive counts as well if its pictures score higher than that.
+    natural score is not positive counts as well if its images score higher than that.
 
     Args:
-        achieved: as for `natural_ratio`.
-        natural: as for `natural_ratio`.
+        achieved: the scores of the images of each unit, as in `natural_ratio`.
+        natural: the natural examples, as in `natural_ratio`.
 
     Returns:
         A number in [0, 1].
@@ -253,14 +242,14 @@ def is_success(achieved: Any, natural: DatasetExamples | Any) -> Any:
     """Returns which units count for `success_rate`, `(units,)`.
 
     Args:
-        achieved: as for `natural_ratio`.
-        natural: as for `natural_ratio`.
+        achieved: the scores of the images of each unit, as in `natural_ratio`.
+        natural: the natural examples, as in `natural_ratio`.
     """
-    mean = _mean_of_pictures(achieved)
+    mean = _mean_of_images(achieved)
     return mean > best_natural(natural, mean.shape[0])
 
 
-def _mean_of_pictures(achieved: Any) -> Any:
+def _mean_of_images(achieved: Any) -> Any:
     scores = jnp.asarray(achieved)
     if scores.ndim not in (1, 2) or not scores.size:
         raise ValueError(

@@ -24,10 +24,9 @@ from jaxinterp.checks import is_traced
 from jaxinterp.featurevis.pictures import by_unit, check_pictures
 from jaxinterp.loop.chunks import chunk_size, over_units
 from jaxinterp.loop.sums import summed
-from jaxinterp.objectives.reader import Preprocess, Reader, site_reader
+from jaxinterp.objectives.reader import Reader, site_reader
 from jaxinterp.table import cell, format_table, html_table
-from jaxinterp.tracing.selectors import Selector
-from jaxinterp.types import ApplyFn
+from jaxinterp.types import ApplyFn, Images, Sites, Variables
 
 _HEAD = ("site", "made", "natural", "arbitrary", "relative")
 
@@ -42,10 +41,11 @@ class PathSimilarity:
 
     Attributes:
         sites: addresses, in network order.
-        made: of the made pictures and the natural ones of the unit, `(sites, units)`.
-        natural: of the natural pictures of the unit among each other.
-        arbitrary: of the natural pictures of the unit and arbitrary natural ones;
-            `None` if there were none.
+        made: the correlations of the made pictures with the natural ones of the unit,
+            `(sites, units)`.
+        natural: those of the natural pictures of the unit with each other.
+        arbitrary: those of the natural pictures of the unit with arbitrary natural
+            ones; `None` if there were none.
     """
 
     sites: tuple[str, ...] = dataclasses.field(metadata={"static": True})
@@ -100,14 +100,13 @@ class PathSimilarity:
 
 def path_similarity(
     apply_fn: ApplyFn,
-    sites: Selector | str,
-    variables: Any,
-    images: Any,
-    natural: Any,
+    sites: Sites,
+    variables: Variables,
+    images: Images,
+    natural: Images,
     *,
-    arbitrary: Any = None,
+    arbitrary: Images | None = None,
     count: int = 1,
-    preprocess: Preprocess | None = None,
     batch_size: int | None = None,
 ) -> PathSimilarity:
     r"""Compares activations of made pictures, site by site, with those of natural ones.
@@ -140,16 +139,15 @@ def path_similarity(
     Args:
         apply_fn: the model; of arrays that it holds itself, see `maximize`.
         sites: a glob on addresses or a selector: `"inception_*"`.
-        variables: of the model.
-        images: made pictures `(units * count, ...)`, in the order of the units.
-        natural: natural pictures of each unit, `(units, k, ...)`, such as
+        variables: the weights of the model.
+        images: the made pictures, `(units * count, ...)`, in the order of the units.
+        natural: the natural pictures of each unit, `(units, k, ...)`, such as
             `crops(batches, examples.top)` gives, in the same size and range.
         arbitrary: natural pictures `(m, ...)` of which nothing is known, without those
             in `natural`: a picture is more like itself than like any other.
-        count: how many made pictures each unit has.
-        preprocess: from pictures to inputs of the model; nothing by default.
-        batch_size: at most so many pictures are looked at at once, made and natural
-            ones; all by default. Those of one unit are not divided.
+        count: the number of made pictures of each unit.
+        batch_size: the largest number of pictures, made and natural ones, that are
+            computed at once; all by default. Those of one unit are not divided.
 
     Returns:
         A printable `PathSimilarity`.
@@ -176,23 +174,21 @@ def path_similarity(
     _check_natural(grouped, natural, arbitrary)
     natural = jnp.asarray(natural)
     arbitrary = None if arbitrary is None else jnp.asarray(arbitrary)
-    read = site_reader(apply_fn, variables, images, preprocess, sites)
-    many, of_one = grouped.shape[0], count + natural.shape[1]
-    size = chunk_size(batch_size, of_one, many)
-    is_inner = is_traced(variables, images, natural, arbitrary)
+    model = site_reader(apply_fn, variables, images, sites)
+    n_units, per_unit = grouped.shape[0], count + natural.shape[1]
     baseline = None
     if arbitrary is not None:
-        baseline = _mean_ranks(read, variables, arbitrary, batch_size)
-    found = over_units(
-        lambda index: _compared(
-            read, variables, grouped[index], natural[index], baseline
+        baseline = _mean_ranks(model, variables, arbitrary, batch_size)
+    similarities = over_units(
+        lambda index: _similarities(
+            model, variables, grouped[index], natural[index], baseline
         ),
-        many,
-        size,
-        is_inner=is_inner,
+        n_units,
+        chunk_size(batch_size, per_unit, n_units),
+        is_inner=is_traced(variables, images, natural, arbitrary),
     )
-    parts = [None if part is None else part.T for part in found]
-    return PathSimilarity(tuple(address for _, address, _ in read.places), *parts)
+    parts = [None if part is None else part.T for part in similarities]
+    return PathSimilarity(tuple(address for _, address, _ in model.places), *parts)
 
 
 def _relative(made: Any, natural: Any, arbitrary: Any) -> Any:
@@ -203,12 +199,12 @@ def _relative(made: Any, natural: Any, arbitrary: Any) -> Any:
 
 
 def _mean_ranks(
-    read: Reader, variables: Any, images: Any, batch_size: int | None
+    model: Reader, variables: Variables, images: Images, batch_size: int | None
 ) -> Any:
     """The mean over pictures of their standardized ranks, of each site."""
 
     def one(variables: Any, image: Any) -> Any:
-        activations, _ = read(variables, image[None])
+        activations, _ = model(variables, image[None])
         return [_standardized_ranks(a)[0] for a in activations.values()]
 
     add_up = summed(one, batch_size=batch_size, name="arbitrary pictures")
@@ -216,19 +212,18 @@ def _mean_ranks(
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _compared(
-    read: Reader, variables: Any, images: Any, natural: Any, baseline: Any
+def _similarities(
+    model: Reader, variables: Variables, images: Images, natural: Images, baseline: Any
 ) -> tuple[Any, Any, Any]:
     """The three similarities of some units, each `(units, sites)`."""
-    many, count = images.shape[:2]
+    n_units, count = images.shape[:2]
     k = natural.shape[1]
     pictures = jnp.concatenate([images, natural.astype(images.dtype)], axis=1)
-    activations, _ = read(
-        variables, pictures.reshape(many * (count + k), *pictures.shape[2:])
-    )
+    flat = pictures.reshape(n_units * (count + k), *pictures.shape[2:])
+    activations, _ = model(variables, flat)
     made, same, other = [], [], []
     for site, activation in enumerate(activations.values()):
-        ranks = _standardized_ranks(activation).reshape(many, count + k, -1)
+        ranks = _standardized_ranks(activation).reshape(n_units, count + k, -1)
         mine, own = ranks[:, :count].mean(axis=1), ranks[:, count:].sum(axis=1)
         made.append((mine * own).sum(axis=-1) / k)
         same.append(((own * own).sum(axis=-1) - k) / (k * (k - 1)))
@@ -252,11 +247,14 @@ def _standardized_ranks(activation: Any) -> Any:
 
 def _check_natural(grouped: Any, natural: Any, arbitrary: Any) -> None:
     check_pictures(natural, "`natural`")
-    many, shape = grouped.shape[0], grouped.shape[2:]
-    if natural.shape[:1] + natural.shape[2:] != (many, *shape) or natural.shape[1] < 2:
+    n_units, shape = grouped.shape[0], grouped.shape[2:]
+    if (
+        natural.shape[:1] + natural.shape[2:] != (n_units, *shape)
+        or natural.shape[1] < 2
+    ):
         raise ValueError(
             f"`natural` has at least two natural pictures (units, k, ...) for each of "
-            f"{many} units, of the shape {shape} of the made ones; its shape is "
+            f"{n_units} units, of the shape {shape} of the made ones; its shape is "
             f"{natural.shape}.\nWrite `crops(batches, examples.top)`; or, for the same "
             "ones for all units, `jnp.broadcast_to(natural, (units, *natural.shape))`."
         )

@@ -1,6 +1,6 @@
-"""How much the pictures of one unit differ: what the objective `diversity` looks for.
+"""How much the images of one unit differ: what the objective `diversity` looks for.
 
-Notation: $a_i$ is the activation of a site for picture $i$ of the $n$ of a unit.
+Notation: $a_i$ is the activation of a site for image $i$ of the $n$ of a unit.
 """
 
 from __future__ import annotations
@@ -16,21 +16,20 @@ from jaxinterp.featurevis.comparisons.style import gram
 from jaxinterp.featurevis.pictures import by_unit
 from jaxinterp.loop.chunks import chunk_size, over_units
 from jaxinterp.objectives.objective import Where
-from jaxinterp.objectives.reader import Preprocess, Reader, site_reader
-from jaxinterp.types import ApplyFn
+from jaxinterp.objectives.reader import Reader, site_reader
+from jaxinterp.types import ApplyFn, Images, Variables
 
 
 def picture_diversity(
     apply_fn: ApplyFn,
     site: Where,
-    variables: Any,
-    images: Any,
+    variables: Variables,
+    images: Images,
     *,
     count: int,
-    preprocess: Preprocess | None = None,
     batch_size: int | None = None,
 ) -> Any:
-    r"""Returns how different the textures of the pictures of each unit are.
+    r"""Returns how different the textures of the images of each unit are.
 
     $$1 - \frac{1}{n (n - 1)} \sum_{i \ne j} \langle \hat G_i, \hat G_j \rangle, \qquad
       \hat G_i = G_i / \|G_i\|, \quad G_i = \tfrac{1}{|X|} \sum_x a_{ix} a_{ix}^\top$$
@@ -40,23 +39,23 @@ def picture_diversity(
 
     Args:
         apply_fn: the model; of arrays that it holds itself, see `maximize`.
-        site: whose activation is read, channels last; often that of the unit.
-        variables: of the model.
-        images: pictures `(units * count, ...)`, in the order of the units.
-        count: how many pictures each unit has, $n$.
-        preprocess: from pictures to inputs of the model; nothing by default.
-        batch_size: at most so many pictures are looked at at once; all by default.
+        site: the site whose activation is read, channels last; often that of the unit.
+        variables: the weights of the model.
+        images: the images, `(units * count, ...)`, in the order of the units.
+        count: $n$, the number of images of each unit.
+        batch_size: the largest number of images that are computed at once; all by
+            default.
 
     Returns:
-        `(units,)`, without unit: 0 if the pictures have one texture, 1 if no two
+        `(units,)`, without unit: 0 if the images have one texture, 1 if no two
         have any channels in common. NaN for `count=1`, where there is nothing to
         compare, and where an activation is zero everywhere.
 
     Raises:
         AddressError: if the model has no such site.
         AmbiguousAddressError: if there are several.
-        TypeError: if the pictures are not floats.
-        ValueError: if the number of pictures does not fit, or the site has no channels.
+        TypeError: if the images are not floats.
+        ValueError: if the number of images does not fit, or the site has no channels.
 
     Example:
         >>> images = jnp.eye(3)[:, None]  # a red, a green and a blue picture
@@ -69,27 +68,28 @@ def picture_diversity(
         [gatys2016image].
     """
     grouped = by_unit(images, count)
-    read = site_reader(apply_fn, variables, images, preprocess, site, one=True)
-    many = grouped.shape[0]
+    model = site_reader(apply_fn, variables, images, site, one=True)
+    n_units = grouped.shape[0]
     return over_units(
-        lambda index: _diversities(read, variables, grouped[index]),
-        many,
-        chunk_size(batch_size, count, many),
+        lambda index: _diversities(model, variables, grouped[index]),
+        n_units,
+        chunk_size(batch_size, count, n_units),
         is_inner=is_traced(variables, images),
     )
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _diversities(read: Reader, variables: Any, images: Any) -> Any:
-    many, count = images.shape[:2]
-    activations, _ = read(variables, images.reshape(many * count, *images.shape[2:]))
+def _diversities(model: Reader, variables: Variables, images: Images) -> Any:
+    n_units, count = images.shape[:2]
+    flat = images.reshape(n_units * count, *images.shape[2:])
+    activations, _ = model(variables, flat)
     ((address, activation),) = activations.items()
     if activation.ndim < 2:
         raise ValueError(
             f"{address!r} is one number for each picture and has no channels, whose "
             "Gram matrix could be compared. Take another site."
         )
-    g = gram(activation).reshape(many, count, -1)
+    g = gram(activation).reshape(n_units, count, -1)
     size = jnp.sqrt(jnp.sum(jnp.square(g), axis=-1, keepdims=True))
     unit = g / size  # NaN for what is zero
     pairs = jnp.sum(jnp.square(unit.sum(axis=1)), axis=-1) - count

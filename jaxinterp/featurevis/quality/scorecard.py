@@ -1,13 +1,14 @@
-"""Is the picture any good? What can be measured of pictures that `maximize` made.
+"""Is the image any good? What can be measured of images that `maximize` made.
 
-None of these numbers says that a picture is understood: they say whether it drives the
+None of these numbers says that an image is understood: they say whether it drives the
 unit, does so under small changes and in another network, looks like noise, and is
-processed as photographs are. Look at the picture, and at natural examples, as well.
+processed as photographs are. Look at the image, and at natural examples, as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -15,108 +16,270 @@ import numpy as np
 
 from jaxinterp.checks import is_traced
 from jaxinterp.featurevis.pictures import by_unit, check_pictures
-from jaxinterp.featurevis.quality.achieved_scores import achieved_scores, best_natural
-from jaxinterp.featurevis.quality.card import Achieved, Scorecard
-from jaxinterp.featurevis.quality.path_similarity import path_similarity
+from jaxinterp.featurevis.quality.achieved_scores import (
+    achieved_scores,
+    best_natural,
+    is_success,
+    natural_ratio,
+)
+from jaxinterp.featurevis.quality.path_similarity import (
+    PathSimilarity,
+    path_similarity,
+)
 from jaxinterp.featurevis.quality.picture_diversity import picture_diversity
 from jaxinterp.featurevis.quality.spectrum_slope import has_spectrum, spectrum_slope
 from jaxinterp.featurevis.responses.dataset_examples import DatasetExamples
-from jaxinterp.loop.static import hashable
+from jaxinterp.featurevis.transforms.transform import Transform
 from jaxinterp.objectives.by_name import as_objective
 from jaxinterp.objectives.evaluate import count_units
 from jaxinterp.objectives.objective import Objective, Shapes, Where
-from jaxinterp.objectives.reader import Preprocess, reader
-from jaxinterp.tracing.selectors import Selector
-from jaxinterp.types import ApplyFn
+from jaxinterp.objectives.reader import reader
+from jaxinterp.table import cell, format_table, html_table
+from jaxinterp.types import ApplyFn, Images, Key, Sites, Variables
 
 
 class SecondNetwork(NamedTuple):
-    """Another network, in which pictures are tried: do they transfer?
+    """Another network, in which images are scored: do they transfer?
 
     Attributes:
-        apply_fn: the model.
-        objective: its own units, as many as the pictures were made for and in the same
+        apply_fn: the other model.
+        objective: its own units, as many as the images were made for and in the same
             order: the same classes.
-        variables: of the model.
-        natural: scores of natural examples in it, as `scorecard` takes them.
-        preprocess: from pictures to inputs of the model; nothing by default.
+        variables: the weights of the other model.
+        natural: the scores of natural examples in it, as `scorecard` takes them.
     """
 
     apply_fn: ApplyFn
     objective: Objective | str
-    variables: Any
+    variables: Variables
     natural: DatasetExamples | Any
-    preprocess: Preprocess | None = None
+
+
+class ScoresBesideNatural(NamedTuple):
+    """Scores beside those of natural examples.
+
+    Attributes:
+        scores: the scores of the images, `(units, count)`, in the units of the
+            objective.
+        natural: the score of the best natural example, `(units,)`.
+    """
+
+    scores: Any
+    natural: Any
+
+    @property
+    def mean(self) -> Any:
+        """The mean score of the images of each unit, `(units,)`."""
+        return self.scores.mean(axis=1)
+
+    @property
+    def ratio(self) -> Any:
+        """The mean over the natural score; NaN where that is not positive."""
+        return natural_ratio(self.scores, self.natural)
+
+    @property
+    def is_success(self) -> Any:
+        """Whether the mean is above the natural score, `(units,)`."""
+        return is_success(self.scores, self.natural)
+
+    @property
+    def success_rate(self) -> float:
+        """The share of units where it is."""
+        return float(self.is_success.mean())
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Scorecard:
+    """What was measured; `None` stands for what was not measured.
+
+    It prints as one row per unit, the mean over its images, and a summary.
+
+    Attributes:
+        names: the names of the units.
+        plain: the scores of the images as they are.
+        transformed: their mean scores over random transforms: robustness.
+        transferred: their scores in a second network.
+        slope: the slope of each image's power spectrum, `(units, count)`; `None` also
+            for images that are too small.
+        diversity: how much the images of each unit differ, `(units,)`; `None` also for
+            `count=1`.
+        paths: the rank correlations with natural pictures.
+    """
+
+    names: tuple[str, ...]
+    plain: ScoresBesideNatural
+    transformed: ScoresBesideNatural | None
+    transferred: ScoresBesideNatural | None
+    slope: Any
+    diversity: Any
+    paths: PathSimilarity | None
+
+    @property
+    def success_rate(self) -> float:
+        """The share of units whose images score above the best natural example."""
+        return self.plain.success_rate
+
+    @property
+    def captions(self) -> tuple[str, ...]:
+        """A line for each unit to write above its image: name, ratio and slope."""
+        ratios, scores = np.asarray(self.plain.ratio), np.asarray(self.plain.mean)
+        lines = [
+            f"{name}: {_score(score)}" if np.isnan(ratio) else f"{name}: {ratio:.2g} x"
+            for name, ratio, score in zip(self.names, ratios, scores, strict=True)
+        ]
+        if self.slope is not None:
+            slopes = np.asarray(self.slope).mean(axis=1)
+            lines = [
+                line if np.isnan(slope) else f"{line}, slope {slope:.1f}"
+                for line, slope in zip(lines, slopes, strict=True)
+            ]
+        return tuple(lines)
+
+    def _columns(self) -> list[tuple[str, Any]]:
+        """What the table shows: a head and `(units,)` for each column."""
+        columns = [("natural", self.plain.natural), ("achieved", self.plain.mean)]
+        columns.append(("ratio", self.plain.ratio))
+        if self.transformed is not None:
+            columns.append(("transformed", self.transformed.ratio))
+        if self.transferred is not None:
+            columns.append(("transferred", self.transferred.ratio))
+        if self.slope is not None:
+            columns.append(("slope", self.slope.mean(axis=1)))
+        if self.diversity is not None:
+            columns.append(("diversity", self.diversity))
+        if self.paths is not None:
+            overall = self.paths.overall
+            columns.append(("path", overall.made[0]))
+            columns.append(("natural path", overall.natural[0]))
+            if overall.relative is not None:
+                columns.append(("relative path", overall.relative[0]))
+        return [(head, np.asarray(values)) for head, values in columns]
+
+    def _table(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+        columns = self._columns()
+        head = ("unit", *(name for name, _ in columns))
+        rows = [
+            (name, *(_shown(head, values[i]) for head, values in columns))
+            for i, name in enumerate(self.names)
+        ]
+        return head, rows
+
+    def _summary(self) -> list[str]:
+        number = len(self.names)
+        is_one = number == 1
+        what = " is above its" if is_one else " are above their"
+        what += " best natural example"
+        kinds = {"": self.plain, " under transforms": self.transformed}
+        kinds[" in the second network"] = self.transferred
+        beaten = [
+            f"{int(kind.is_success.sum())} ({kind.success_rate:.0%}){where or what}"
+            for where, kind in kinds.items()
+            if kind is not None
+        ]
+        lines = [f"Of {number} unit{'' if is_one else 's'}, {', '.join(beaten)}."]
+        medians = [
+            f"{head} {_shown(head, np.nanmedian(values))}"
+            for head, values in self._columns()[2:]
+            if not np.isnan(values).all()
+        ]
+        lines.append(f"Medians: {', '.join(medians) or 'none'}.")
+        for where, kind in kinds.items():
+            if kind is None:
+                continue
+            is_nan = np.isnan(np.asarray(kind.mean))
+            lacking = int((np.isnan(np.asarray(kind.ratio)) & ~is_nan).sum())
+            if lacking and where != " under transforms":
+                lines.append(
+                    f"No ratio for {lacking} of {number}{where}: the best natural "
+                    "score is not positive."
+                )
+            if is_nan.any():
+                lines.append(
+                    f"No score for {int(is_nan.sum())} of {number}{where}: it is not a "
+                    f"number (NaN) for unit {self.names[int(is_nan.argmax())]}."
+                )
+        return lines
+
+    def __str__(self) -> str:
+        head, rows = self._table()
+        table = format_table(head, rows, right=tuple(range(1, len(head))))
+        return "\n".join([table, *self._summary()])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        lines = "<br>".join(self._summary())
+        return f"{html_table(*self._table())}<p>{lines}</p>"
 
 
 def scorecard(
     apply_fn: ApplyFn,
     objective: Objective | str,
-    variables: Any,
-    images: Any,
+    variables: Variables,
+    images: Images,
     *,
     natural: DatasetExamples | Any,
     count: int = 1,
-    preprocess: Preprocess | None = None,
-    transforms: Callable[[Any, Any], Any] | Sequence[Callable[[Any, Any], Any]] = (),
+    transforms: Transform | Sequence[Transform] = (),
     samples: int = 16,
-    key: Any = None,
+    key: Key | None = None,
     other: SecondNetwork | None = None,
     diversity_site: Where | None = None,
-    natural_images: Any = None,
-    arbitrary_images: Any = None,
-    sites: Selector | str | None = None,
+    natural_images: Images | None = None,
+    arbitrary_images: Images | None = None,
+    sites: Sites | None = None,
     names: Sequence[str] | None = None,
     batch_size: int | None = None,
 ) -> Scorecard:
-    """Measures how good the pictures are that were made for some units.
+    """Measures how good the images are that were made for some units.
 
     | column | what it is | function of its own |
     |---|---|---|
     | natural | the best natural example's score | `dataset_examples` |
-    | achieved | the score of the pictures as they are | `achieved_scores` |
+    | achieved | the score of the images as they are | `achieved_scores` |
     | ratio | that, divided by the natural one | `natural_ratio` |
     | transformed | the same ratio, mean over `transforms` | `achieved_scores` |
     | transferred | the same ratio in `other` | `achieved_scores` |
     | slope | of the power spectrum; -2 to -3 for photographs | `spectrum_slope` |
-    | diversity | how much pictures of one unit differ | `picture_diversity` |
+    | diversity | how much images of one unit differ | `picture_diversity` |
     | path | rank correlation of activations with natural ones | `path_similarity` |
 
-    What needs an argument that is not given is left out. A picture that is not a number
-    has no score, and the card says so; its unit is not above any example. Time is that
-    of `samples` + 1 passes of the model over the pictures and one for each further
+    What needs an argument that is not given is left out. An image that is not a number
+    has no score, and the table says so; its unit is not above any example. Time is that
+    of `samples` + 1 passes of the model over the images and one for each further
     column; memory grows with `batch_size`.
 
     Args:
         apply_fn: the model.
-        objective: what the pictures were made for, without regularizers.
-        variables: of the model.
-        images: pictures `(units * count, ...)`, such as `maximize(...).images`.
+        objective: the objective that the images were made for, without regularizers.
+        variables: the weights of the model.
+        images: the images, `(units * count, ...)`, such as `maximize(...).images`.
         natural: what `dataset_examples` returned with `by="picture"` for the same
             objective, or scores `(units,)` or `(units, k)`.
-        count: how many pictures each unit has, as in `maximize`.
-        preprocess: from pictures to inputs of the model; nothing by default.
-        transforms: random transforms that the score is to withstand.
-        samples: over how many of them to average.
-        key: of the transforms.
-        other: a second network, a `SecondNetwork`.
-        diversity_site: where pictures of one unit are compared; by default where the
-            objective looks, if that is one site.
+        count: the number of images of each unit, as in `maximize`.
+        transforms: random transforms that the score has to withstand.
+        samples: the number of transforms to average over.
+        key: the random key of the transforms.
+        other: a second network in which the images are scored.
+        diversity_site: the site where images of one unit are compared; by default the
+            one that the objective reads, if that is one.
         natural_images: natural pictures that drive each unit, `(units, k, ...)`, such
             as `crops(batches, examples.top)`, to compare paths with.
         arbitrary_images: natural pictures `(m, ...)` of which nothing is known, other
             than `natural_images`, for the lower end of path similarity.
-        sites: where paths are compared, a glob such as `"inception_*"`.
-        names: of the units; by default the channel or class that the objective says.
-        batch_size: at most so many pictures are looked at at once; all by default.
-            Those of one unit are not divided.
+        sites: the sites where paths are compared, a glob such as `"inception_*"`.
+        names: the names of the units; by default the channels or classes that the
+            objective says.
+        batch_size: the largest number of images that are computed at once; all by
+            default. Those of one unit are not divided.
 
     Returns:
         A printable `Scorecard`.
 
     Raises:
         AddressError: if the model has no such site.
-        TypeError: if something is not of the kind that is asked for; under `jit`.
+        TypeError: if an argument is of another kind than its description says; under
+            `jit`.
         ValueError: if shapes or numbers of units do not fit; if only one of
             `natural_images` and `sites` is given.
 
@@ -136,45 +299,45 @@ def scorecard(
         Geirhos et al., 2024, section 3 [geirhos2024dont]; Olah et al., 2017
         [olah2017feature]; Borowski et al., 2021 [borowski2021exemplary].
     """
-    asked = as_objective(objective)
+    objective = as_objective(objective)
     _check(images, natural_images, arbitrary_images, sites)
-    if is_traced(variables, asked, images, natural):
+    if is_traced(variables, objective, images, natural):
         raise TypeError(
             "scorecard() returns numbers to read, and was given arrays that a "
             "transformation such as `jax.jit` is tracing.\nCall it outside of that; "
             "`achieved_scores` and the other functions can be called inside."
         )
     image = jax.ShapeDtypeStruct(images.shape[1:], images.dtype)
-    _, shapes = reader(hashable(apply_fn), asked, variables, image, preprocess)
-    bound = asked.bound(shapes)
-    many = count_units(bound)
-    grouped = by_unit(images, count, many)
-    best = best_natural(natural, many)
-    shared = {"count": count, "preprocess": preprocess, "batch_size": batch_size}
-    model = (apply_fn, asked, variables, images)
-    plain = Achieved(achieved_scores(*model, **shared), best)
-    transformed = transferred = diversity = paths = None
+    _, shapes = reader(apply_fn, objective, variables, image)
+    bound = objective.bound(shapes)
+    n_units = count_units(bound)
+    by_unit(images, count, n_units)
+    best = best_natural(natural, n_units)
+    shared = {"count": count, "batch_size": batch_size}
+    model = (apply_fn, objective, variables, images)
+    plain = ScoresBesideNatural(achieved_scores(*model, **shared), best)
+    transformed = transferred = slope = diversity = paths = None
     if transforms:
-        moved = {"transforms": transforms, "samples": samples, "key": key}
-        transformed = Achieved(achieved_scores(*model, **moved, **shared), best)
+        views = {"transforms": transforms, "samples": samples, "key": key}
+        scores = achieved_scores(*model, **views, **shared)
+        transformed = ScoresBesideNatural(scores, best)
     if other is not None:
         transferred = _transferred(other, images, count, batch_size)
     site = diversity_site or _only_map(shapes)
     if count > 1 and site is not None:
         diversity = picture_diversity(apply_fn, site, variables, images, **shared)
     if sites is not None:
-        seen = (apply_fn, sites, variables, images, natural_images)
-        paths = path_similarity(*seen, arbitrary=arbitrary_images, **shared)
-    slope = None
+        pictures = (apply_fn, sites, variables, images, natural_images)
+        paths = path_similarity(*pictures, arbitrary=arbitrary_images, **shared)
     if has_spectrum(images):
-        slope = spectrum_slope(images, batch_size=batch_size).reshape(grouped.shape[:2])
-    called = _names(bound, many, names)
-    return Scorecard(called, plain, transformed, transferred, slope, diversity, paths)
+        slope = spectrum_slope(images, batch_size=batch_size).reshape(n_units, count)
+    columns = (plain, transformed, transferred, slope, diversity, paths)
+    return Scorecard(_names(bound, n_units, names), *columns)
 
 
 def _transferred(
     other: Any, images: Any, count: int, batch_size: int | None
-) -> Achieved:
+) -> ScoresBesideNatural:
     if not isinstance(other, SecondNetwork):
         raise TypeError(
             f"`other` is a second network, and is {type(other).__name__}.\nWrite "
@@ -183,10 +346,9 @@ def _transferred(
     scores = achieved_scores(
         *(other.apply_fn, other.objective, other.variables, images),
         count=count,
-        preprocess=other.preprocess,
         batch_size=batch_size,
     )
-    return Achieved(scores, best_natural(other.natural, scores.shape[0]))
+    return ScoresBesideNatural(scores, best_natural(other.natural, scores.shape[0]))
 
 
 def _only_map(shapes: Shapes) -> Where | None:
@@ -195,17 +357,19 @@ def _only_map(shapes: Shapes) -> Where | None:
     return read[0] if len(read) == len(shapes.activations) == 1 else None
 
 
-def _names(bound: Objective, many: int, names: Sequence[str] | None) -> tuple[str, ...]:
+def _names(
+    bound: Objective, n_units: int, names: Sequence[str] | None
+) -> tuple[str, ...]:
     """What the units are called: by their integers, if each has one of its own."""
     if names is not None:
-        if isinstance(names, str) or len(names) != many:
-            raise ValueError(f"`names` has one for each of {many} units: {names!r}.")
+        if isinstance(names, str) or len(names) != n_units:
+            raise ValueError(f"`names` has one for each of {n_units} units: {names!r}.")
         return tuple(map(str, names))
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(bound)]
     integers = [leaf for leaf in leaves if np.issubdtype(leaf.dtype, np.integer)]
-    if len(integers) == 1 and integers[0].shape == (many,):
+    if len(integers) == 1 and integers[0].shape == (n_units,):
         return tuple(map(str, integers[0].tolist()))
-    return tuple(map(str, range(many)))
+    return tuple(map(str, range(n_units)))
 
 
 def _check(images: Any, natural: Any, arbitrary: Any, sites: Any) -> None:
@@ -217,3 +381,11 @@ def _check(images: Any, natural: Any, arbitrary: Any, sites: Any) -> None:
             "Write `natural_images=crops(batches, examples.top), sites='*'`, or "
             "neither of these and no `arbitrary_images`."
         )
+
+
+def _shown(head: str, value: Any) -> str:
+    return _score(value) if head in ("natural", "achieved") else cell(value)
+
+
+def _score(value: Any) -> str:
+    return "NaN" if np.isnan(value) else f"{float(value):.3g}"

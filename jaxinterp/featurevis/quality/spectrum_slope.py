@@ -15,12 +15,13 @@ import numpy as np
 from jaxinterp.checks import is_traced
 from jaxinterp.featurevis.pictures import check_pictures
 from jaxinterp.loop.chunks import chunk_size, over_units
+from jaxinterp.types import Images
 
 # The first ring holds what the window leaks from the mean; a line needs a few others.
 FIRST_RING, SMALLEST = 2, 8
 
 
-def spectrum_slope(images: Any, *, batch_size: int | None = None) -> Any:
+def spectrum_slope(images: Images, *, batch_size: int | None = None) -> Any:
     r"""Returns the slope of the radial power spectrum on logarithmic axes.
 
     $$\log P(r) \approx \mathrm{slope} \cdot \log f(r) + \text{const}, \qquad
@@ -39,7 +40,8 @@ def spectrum_slope(images: Any, *, batch_size: int | None = None) -> Any:
     Args:
         images: floats `(pictures, *sizes, channels)` with one to three axes of sizes.
             The scale does not matter; sums of squares over channels do.
-        batch_size: how many pictures to transform at once; all by default.
+        batch_size: the largest number of images that are transformed at once; all by
+            default.
 
     Returns:
         `(pictures,)`, float32 at least: about -2 for photographs, down to -3 for ones
@@ -69,14 +71,14 @@ def spectrum_slope(images: Any, *, batch_size: int | None = None) -> Any:
             f"one to three sizes of at least {SMALLEST}, and `images` are "
             f"{images.dtype}{list(images.shape)}."
         )
-    many = images.shape[0]
+    n_images = images.shape[0]
     rings, log_frequency = _rings(sizes)
     dtype = jnp.promote_types(images.dtype, jnp.float32)
     line = jnp.asarray(log_frequency, dtype)
     return over_units(
         lambda index: _slopes(images[index], rings, line),
-        many,
-        chunk_size(batch_size, 1, many),
+        n_images,
+        chunk_size(batch_size, 1, n_images),
         is_inner=is_traced(images),
     )
 
@@ -110,8 +112,8 @@ def _slopes(images: Any, rings: Any, log_frequency: Any) -> Any:
     axes = tuple(range(1, x.ndim - 1))
     window = _window(x.shape[1:-1], x.dtype)[None, ..., None]
     mean = (x * window).sum(axes, keepdims=True) / window.sum()
-    seen = (x - mean) * window
-    power = jnp.square(jnp.abs(jnp.fft.fftn(seen, axes=axes))).sum(axis=-1)
+    windowed = (x - mean) * window
+    power = jnp.square(jnp.abs(jnp.fft.fftn(windowed, axes=axes))).sum(axis=-1)
     number = log_frequency.shape[0]
     # What lies in no ring goes to a last one, which is dropped.
     ring = jnp.where(rings < 0, number, rings)
@@ -124,7 +126,7 @@ def _slopes(images: Any, rings: Any, log_frequency: Any) -> Any:
     t = log_frequency - log_frequency.mean()
     slope = (t[None] * (y - y.mean(axis=1, keepdims=True))).sum(axis=1) / (t * t).sum()
     rounding = 16 * jnp.finfo(x.dtype).eps * jnp.abs(x).max(axis=(*axes, -1))
-    is_plain = jnp.abs(seen).max(axis=(*axes, -1)) <= rounding
+    is_plain = jnp.abs(windowed).max(axis=(*axes, -1)) <= rounding
     return jnp.where(is_plain, jnp.nan, slope)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jaxinterp.checks import checked_integer, real_number
+from jaxinterp.checks import checked_integer, checked_real
 from jaxinterp.featurevis.regularizers.neighbors import (
     along,
     blurred,
@@ -87,10 +87,9 @@ def boundary_penalty(
         A penalty in units of squared brightness.
 
     Raises:
-        TypeError: if the constant is no number.
-        ValueError: if the width is no integer from 1; where it is used, if it leaves
-            nothing of the image, `where` has another shape than its places, or
-            images have no axis but the channels.
+        ValueError: if the constant is no finite number or the width no integer from 1;
+            where the penalty is used, if the width leaves nothing of the image, `where`
+            has another shape than its places, or images have no axis but the channels.
 
     Example:
         >>> from jaxinterp.objectives.objective import View
@@ -104,4 +103,5 @@ def boundary_penalty(
     """
     width = checked_integer("width", width, 1, call="boundary_penalty")
     weights = None if where is None else jnp.asarray(where, float)[None, ..., None]
-    return BoundaryPenalty(width, real_number("boundary_penalty", constant), weights)
+    constant = checked_real("constant", constant, call="boundary_penalty")
+    return BoundaryPenalty(width, constant, weights)

@@ -8,7 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jaxinterp.checks import real_number
+from jaxinterp.checks import checked_real
 from jaxinterp.featurevis.regularizers.neighbors import (
     along,
     check_spatial,
@@ -65,9 +65,8 @@ def frequency_penalty(decay: float = 1.0) -> Objective:
         A penalty in units of squared brightness. Time grows with that of the transform.
 
     Raises:
-        TypeError: if the decay is no number.
-        ValueError: if it is negative; where it is used, if images have no axis but
-            the channels.
+        ValueError: if the decay is no finite number, or negative; where the penalty is
+            used, if images have no axis but the channels.
 
     Example:
         >>> from jaxinterp.objectives.objective import View
@@ -79,6 +78,4 @@ def frequency_penalty(decay: float = 1.0) -> Objective:
     References:
         Field, 1987, on the amplitudes of natural images [field1987relations].
     """
-    if real_number("frequency_penalty", decay) < 0:
-        raise ValueError(f"decay of frequency_penalty() is 0 or more, not {decay!r}.")
-    return FrequencyPenalty(float(decay))
+    return FrequencyPenalty(checked_real("decay", decay, 0, call="frequency_penalty"))

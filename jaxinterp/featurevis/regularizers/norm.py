@@ -8,7 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
-from jaxinterp.checks import real_number
+from jaxinterp.checks import checked_real
 from jaxinterp.featurevis.regularizers.neighbors import in_full, total
 from jaxinterp.objectives.objective import Objective, View
 from jaxinterp.pytree import pytree, static
@@ -64,8 +64,8 @@ def norm(
         is 0.05. Where an image is the constant everywhere, the gradient counts as zero.
 
     Raises:
-        TypeError: if an argument is no number.
-        ValueError: if the order is below 1, or `epsilon` is not positive.
+        ValueError: if an argument is no number, the order is below 1, `epsilon` is not
+            positive, or the constant is not finite.
 
     Example:
         >>> from jaxinterp.objectives.objective import View
@@ -81,9 +81,9 @@ def norm(
     References:
         Olah et al., 2017, section on regularization [olah2017feature].
     """
-    is_infinite = isinstance(order, float) and order == math.inf
-    if not is_infinite and (isinstance(order, bool) or real_number("norm", order) < 1):
-        raise ValueError(f"The order of norm() is a number from 1, and was {order!r}.")
-    if real_number("norm", epsilon) <= 0:
-        raise ValueError(f"epsilon of norm() is positive, as 1e-6, not {epsilon!r}.")
-    return Norm(float(order), real_number("norm", constant), float(epsilon))
+    if not (isinstance(order, float) and order == math.inf):
+        order = checked_real("order", order, 1, call="norm")
+    epsilon = checked_real("epsilon", epsilon, 0, call="norm")
+    if not epsilon:
+        raise ValueError("norm: `epsilon` is 0, and must be positive, such as 1e-6.")
+    return Norm(order, checked_real("constant", constant, call="norm"), epsilon)

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxinterp.checks import check_index, checked_numbers
+from jaxinterp.checks import check_index, checked_integers
 from jaxinterp.objectives.objective import Objective, Shapes, View, Where
 from jaxinterp.pytree import pytree, static
 
@@ -36,14 +36,6 @@ class PenaltyOn(Objective):
         """Returns it with the penalty bound."""
         bound = self.penalty.bound(shapes._replace(image=self._shape(shapes)))
         return dataclasses.replace(self, penalty=bound)
-
-    def memory(self, shapes: Shapes, count: int) -> Any:
-        """Returns what the objective remembers at first."""
-        return self.penalty.memory(shapes._replace(image=self._shape(shapes)), count)
-
-    def remember(self, view: View) -> Any:
-        """Returns what the objective remembers."""
-        return self.penalty.remember(view._replace(images=self._images(view)))
 
     def __call__(self, view: View) -> Any:
         """Returns the penalty of what takes the place of each image."""
@@ -119,5 +111,5 @@ def penalty_on(
             "write `penalty_on(penalty, site=site, channels=channels)`."
         )
     example = "penalty_on(total_variation(), channels=[0, 2])"
-    numbers = checked_numbers("penalty_on", "channel", channels, example)
+    numbers = checked_integers("penalty_on", "channel", channels, example)
     return PenaltyOn(penalty, site, numbers)

@@ -1,39 +1,22 @@
-r"""How the activations of units are distributed over a data set, in bounded memory.
-
-A magnitude is counted in the bin $i$ with $\gamma^{i-1} < |x| \le \gamma^i$; a number
-in the bin is at most a share $\alpha$ away from $2 \gamma^i / (\gamma + 1)$ if $\gamma
-= (1 + \alpha) / (1 - \alpha)$.
-"""
+"""How the activations of units are distributed over a dataset, in bounded memory."""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxinterp.loop.stream import (
-    Piece,
-    check_outside,
-    everywhere,
-    over_stream,
-    trouble_in,
-)
+from jaxinterp.loop import histogram
+from jaxinterp.loop.histogram import Histogram
+from jaxinterp.loop.stream import everywhere, first_invalid, over_stream
 from jaxinterp.objectives.objective import Objective
-from jaxinterp.objectives.reader import Preprocess
 from jaxinterp.objectives.scorer import By, Scorer, check_alone, check_places, scorer
 from jaxinterp.types import ApplyFn
-
-# Magnitudes between these are told apart; smaller ones are zero.
-SMALLEST, LARGEST = 1e-9, 1e9
-
-# A bin counts in 32 bits.
-_MOST = 2**32 - 1
 
 
 @jax.tree_util.register_dataclass
@@ -69,9 +52,7 @@ class Distribution:
     @property
     def edges(self) -> np.ndarray:
         """The edges of the bins, `(bins + 1,)`, for a plot of `counts`."""
-        base, first, last = _bins(self.accuracy)
-        positive = base ** np.arange(first - 1.0, last + 1.0)
-        return np.concatenate([-positive[::-1], positive])
+        return histogram.edges(self.accuracy)
 
     def quantile(self, q: float) -> np.ndarray:
         """Returns the value below which a share of the values of each unit lies.
@@ -84,15 +65,11 @@ class Distribution:
         Raises:
             ValueError: if it is not.
         """
-        if not 0 <= q <= 1:
-            raise ValueError(f"A quantile lies between 0 and 1, and is {q}.")
-        base, first, last = _bins(self.accuracy)
-        positive = 2 * base ** np.arange(first, last + 1.0) / (base + 1)
-        values = np.concatenate([-positive[::-1], [0.0], positive])
-        rank = math.floor(q * (self.count - 1))
-        below = np.cumsum(np.asarray(self.counts, np.int64), axis=1)
-        found = values[(below <= rank).sum(axis=1)]
-        return np.clip(found, np.asarray(self.minimum), np.asarray(self.maximum))
+        return histogram.quantile(self._histogram, self.count, q, self.accuracy)
+
+    @property
+    def _histogram(self) -> Histogram:
+        return Histogram(*(getattr(self, name) for name in Histogram._fields))
 
 
 def activation_distribution(
@@ -103,7 +80,6 @@ def activation_distribution(
     *,
     by: By = "picture",
     accuracy: float = 0.01,
-    preprocess: Preprocess | None = None,
     resume: Distribution | None = None,
     progress: bool = True,
 ) -> Distribution:
@@ -117,14 +93,13 @@ def activation_distribution(
 
     Args:
         apply_fn: the model.
-        objective: of one or many units, or a string for it: `channel("Conv_0")`, or
-            `"Conv_0:*"`, is all channels of a layer.
-        variables: of the model.
-        batches: arrays of pictures, the first axis being that of the pictures.
+        objective: an objective of one or many units, or a string for it:
+            `channel("Conv_0")`, or `"Conv_0:*"`, is all channels of a layer.
+        variables: the weights of the model.
+        batches: arrays of pictures, with the pictures on the first axis.
         by: whether the score of each picture is counted, or that of every place of the
             map on its own, as for a threshold on activations.
         accuracy: $\alpha$, the relative error of a quantile.
-        preprocess: from pictures to inputs of the model; nothing by default.
         resume: what an earlier call with the same arguments returned, to go on.
         progress: whether to show a progress bar, if `batches` has a length.
 
@@ -157,121 +132,54 @@ def activation_distribution(
         raise ValueError(f"`accuracy` lies between 1e-5 and 1, and is {accuracy}.")
 
     def start(images: Any) -> tuple[Any, Any]:
-        check_outside("activation_distribution", variables, objective)
-        found, bound = scorer(apply_fn, objective, variables, images, preprocess)
+        found, bound = scorer(apply_fn, objective, variables, images)
         check_alone(bound, "activation_distribution")
         check_places(found, by)
         each = math.prod(found.places or ()) if by == "place" else 1
-        count, sums = (
-            0,
-            _nothing(found.count, accuracy, found.dtype(variables, bound, images)),
-        )
+        dtype = found.dtype(variables, bound, images)
+        count, sums = 0, histogram.nothing_counted(found.count, accuracy, dtype)
         if resume is not None:
             _check_resume(resume, sums, accuracy, by)
-            count, sums = (
-                resume.count,
-                _Sums(*(getattr(resume, f) for f in _Sums._fields)),
-            )
+            count, sums = resume.count, resume._histogram
         placed = everywhere(images)
         score = jax.jit(lambda *given: _values(found, by, *given), out_shardings=placed)
 
-        def update(state: tuple[int, _Sums], images: Any, added: Any) -> Any:
+        def update(state: tuple[int, Histogram], images: Any, added: Any) -> Any:
             count, sums = state
             total = count + int(added) * each
-            if total > _MOST:
+            if total > histogram.MOST:
                 raise OverflowError(
-                    f"There are {total} values for a unit, and a bin counts to {_MOST}."
-                    "\nTake fewer pictures, or by='picture'."
+                    f"There are {total} values for a unit, and a bin counts to "
+                    f"{histogram.MOST}.\nTake fewer images, or by='picture'."
                 )
-            values, trouble = score(variables, bound, images, added)
-            seen = np.asarray(count, values.dtype)
-            return (total, _merged(sums, values, seen, added, accuracy)), trouble
+            values, invalid = score(variables, bound, images, added)
+            before = np.asarray(count, values.dtype)
+            return (total, _with_batch(sums, before, values, added, accuracy)), invalid
 
-        if placed is not None:
-            sums = jax.device_put(sums, placed)
         return update, (count, sums)
 
-    name = "distribution" if progress else ""
-    count, sums = over_stream(batches, start, _complain, name)
-    return Distribution(
-        count,
-        mean=sums.mean,
-        squares=sums.squares,
-        minimum=sums.minimum,
-        maximum=sums.maximum,
-        counts=sums.counts,
-        accuracy=accuracy,
-        by=by,
+    count, sums = over_stream(
+        *("activation_distribution", batches, start),
+        known=(variables, objective),
+        invalid="not finite",
+        name="distribution" if progress else "",
     )
+    return Distribution(count, *sums, accuracy=accuracy, by=by)
 
 
-class _Sums(NamedTuple):
-    """The part of a distribution that lies on the device."""
-
-    mean: Any
-    squares: Any
-    minimum: Any
-    maximum: Any
-    counts: Any
-
-
-def _bins(accuracy: float) -> tuple[float, int, int]:
-    """The base of the bins, and the numbers of the first and the last positive one."""
-    base = (1 + accuracy) / (1 - accuracy)
-    first = math.ceil(math.log(SMALLEST, base))
-    return base, first, math.ceil(math.log(LARGEST, base))
-
-
-def _nothing(units: int, accuracy: float, dtype: Any) -> _Sums:
-    _, first, last = _bins(accuracy)
-    zero, bins = jnp.zeros(units, dtype), 2 * (last - first + 1) + 1
-    counts = jnp.zeros((units, bins), jnp.uint32)
-    return _Sums(zero, zero, zero + jnp.inf, zero - jnp.inf, counts)
+_with_batch = jax.jit(histogram.with_batch, static_argnames="accuracy")
 
 
 def _values(
     found: Scorer, by: By, variables: Any, bound: Objective, images: Any, count: Any
 ) -> tuple[Any, Any]:
-    """What is counted, `(units, pictures, values)`, and trouble."""
+    """What is counted, `(units, images, values)`, and what of it is invalid."""
     scores = found(variables, bound, images)
     values = scores.places if by == "place" else scores.pictures[..., None]
-    return values, trouble_in(~jnp.isfinite(values).all(axis=-1), count)
+    return values, first_invalid(~jnp.isfinite(values).all(axis=-1), count)
 
 
-@functools.partial(jax.jit, static_argnames="accuracy")
-def _merged(sums: _Sums, values: Any, seen: Any, count: Any, accuracy: float) -> _Sums:
-    mean, squares, minimum, maximum, counts = sums
-    units, pictures, places = values.shape
-    is_real = jnp.broadcast_to(
-        (jnp.arange(pictures) < count)[None, :, None], values.shape
-    )
-    added = (count * places).astype(values.dtype)
-    own_mean = jnp.where(is_real, values, 0).sum((1, 2)) / added
-    distance = jnp.where(is_real, values - own_mean[:, None, None], 0)
-    apart, total = own_mean - mean, seen + added
-    squares = squares + (distance**2).sum((1, 2)) + apart**2 * (seen * added / total)
-    mean = mean + apart * (added / total)
-    minimum = jnp.minimum(minimum, jnp.where(is_real, values, jnp.inf).min((1, 2)))
-    maximum = jnp.maximum(maximum, jnp.where(is_real, values, -jnp.inf).max((1, 2)))
-
-    at = _bin_of(values, accuracy).reshape(units, -1)
-    ones = is_real.reshape(units, -1).astype(jnp.uint32)
-    counts = jax.vmap(lambda row, at, one: row.at[at].add(one))(counts, at, ones)
-    return _Sums(mean, squares, minimum, maximum, counts)
-
-
-def _bin_of(values: Any, accuracy: float) -> Any:
-    base, first, last = _bins(accuracy)
-    size = jnp.abs(values)
-    # Clipped before the logarithm: that of zero is no integer.
-    within = jnp.clip(size, SMALLEST, LARGEST)
-    power = jnp.ceil(jnp.log(within) / math.log(base)).astype(jnp.int32)
-    offset = jnp.clip(power, first, last) - first + 1
-    signed = jnp.where(values < 0, -offset, offset)
-    return jnp.where(size < SMALLEST, 0, signed) + (last - first + 1)
-
-
-def _check_resume(resume: Any, expected: _Sums, accuracy: float, by: By) -> None:
+def _check_resume(resume: Any, expected: Histogram, accuracy: float, by: By) -> None:
     if not isinstance(resume, Distribution):
         raise TypeError(
             "`resume` is what an earlier call returned, and is "
@@ -288,14 +196,4 @@ def _check_resume(resume: Any, expected: _Sums, accuracy: float, by: By) -> None
         raise ValueError(
             f"`resume` is for {before}, and this call for {now}.\n"
             "Go on with the arguments of the earlier call."
-        )
-
-
-def _complain(piece: Piece, trouble: np.ndarray) -> None:
-    unit, picture = trouble.tolist()
-    if picture >= 0:
-        raise FloatingPointError(
-            f"A score of unit {unit} is not finite for picture "
-            f"{piece.start + picture} of the stream, in batch {piece.batch}.\n"
-            "Look whether the picture is in order."
         )

@@ -1,4 +1,4 @@
-"""What of a data set's pictures a unit saw."""
+"""What of a data set's pictures lies in the receptive field of a unit."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from jaxinterp.featurevis.responses.dataset_examples import Chosen
+from jaxinterp.featurevis.responses.dataset_examples import Examples
 from jaxinterp.featurevis.responses.receptive_field import ReceptiveField
 from jaxinterp.loop.stream import check_stream
 
 
 def crops(
     batches: Iterable[Any],
-    chosen: Chosen,
+    examples: Examples,
     field: ReceptiveField | None = None,
     *,
     resize: Callable[[Any], Any] | None = None,
     fill: float = 0.5,
 ) -> np.ndarray:
-    """Returns the chosen pictures, or what of them a unit sees at the place chosen.
+    """Returns the example pictures, or what of them a unit sees at its best place.
 
     The stream is read once more and no model is run; memory is that of the result. At a
     border, the window is moved inside the picture. Take only some units with
@@ -28,43 +28,45 @@ def crops(
 
     Args:
         batches: the same pictures as before, in the same order.
-        chosen: one sort of examples, such as `examples.top`.
-        field: of the site, from `receptive_field`; the whole picture by default.
+        examples: one sort of examples, such as `dataset_examples(...).top`.
+        field: the receptive field of the site, from `receptive_field`; the whole
+            picture by default.
         resize: from pictures `(batch, ...)` to those of the size that the model takes,
-            if its `preprocess` changes that: the field is in pixels of the model's
+            if its preprocessing changes that: the field is in pixels of the model's
             input. Crops are cut from what it returns.
         fill: brightness where there were too few pictures, of which 1 is the largest
             value that integers can have.
 
     Returns:
-        Pictures in their own dtype, or that of `resize`, `(*chosen.indices.shape,
+        Pictures in their own dtype, or that of `resize`, `(*examples.indices.shape,
         height, width, channels)` with the size of the field, or of the picture where
         that is smaller.
 
     Raises:
-        TypeError: if `chosen` is not one sort of examples, or `batches` is one array.
-        ValueError: if `chosen` has no positions for the field, or pictures that the
+        TypeError: if `examples` is not one sort of examples, or `batches` is one array.
+        ValueError: if `examples` has no positions for the field, or pictures that the
             stream has not.
 
     Example:
-        >>> from jaxinterp.featurevis import Chosen, ReceptiveField
+        >>> from jaxinterp.featurevis import Examples, ReceptiveField
         >>> pictures = jnp.arange(8.0).reshape(2, 4, 1)
-        >>> chosen = Chosen(np.array([[1]]), np.array([[3.0]]), np.array([[[2]]]))
-        >>> crops([pictures], chosen, ReceptiveField((2,), (1,), (0,))).tolist()
+        >>> second = Examples(np.array([[1]]), np.array([[3.0]]), np.array([[[2]]]))
+        >>> crops([pictures], second, ReceptiveField((2,), (1,), (0,))).tolist()
         [[[[6.0], [7.0]]]]
     """
     check_stream(batches)
-    if not isinstance(chosen, Chosen):
+    if not isinstance(examples, Examples):
         raise TypeError(
             "crops() takes one sort of examples, and was given "
-            f"{type(chosen).__name__}. Write `crops(batches, examples.top)`."
+            f"{type(examples).__name__}. Write `crops(batches, examples.top)`."
         )
-    indices, positions = np.asarray(chosen.indices), np.asarray(chosen.positions)
+    indices, positions = np.asarray(examples.indices), np.asarray(examples.positions)
     if field is not None and positions.shape[-1] != len(field.size):
         raise ValueError(
             f"The receptive field has {len(field.size)} axes, and the positions "
             f"{positions.shape[-1]}.\nPositions are there if the objective is a mean "
-            "over places, as `channel` is; without them write `crops(batches, chosen)`."
+            "over places, as `channel` is; without them write "
+            "`crops(batches, examples.top)`."
         )
     resized = resize or (lambda pictures: pictures)
     result, start, missing = None, 0, {int(i) for i in indices.ravel() if i >= 0}
@@ -83,8 +85,8 @@ def crops(
         start = stop
     if result is None or missing:
         raise ValueError(
-            f"The stream has {start} pictures, and {len(missing)} of those that were "
-            f"chosen are not among them: {sorted(missing)[:5]}.\n"
+            f"The stream has {start} pictures, and {len(missing)} of the examples "
+            f"are not among them: {sorted(missing)[:5]}.\n"
             "Give the same batches as to `dataset_examples`; a generator is empty "
             "after it was read once."
         )

@@ -13,19 +13,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from jaxinterp.checks import checked_integer
 from jaxinterp.keys import check_key, steady
-from jaxinterp.loop.stream import (
-    Piece,
-    check_outside,
-    everywhere,
-    over_stream,
-    trouble_in,
-)
+from jaxinterp.loop import top_k
+from jaxinterp.loop.stream import everywhere, first_invalid, over_stream
 from jaxinterp.objectives.objective import Objective
-from jaxinterp.objectives.reader import Preprocess
 from jaxinterp.objectives.scorer import (
     By,
     Scorer,
@@ -37,12 +30,13 @@ from jaxinterp.objectives.scorer import (
 from jaxinterp.types import ApplyFn
 
 
-class Chosen(NamedTuple):
-    """Pictures chosen for each unit, `(units, ...)`.
+class Examples(NamedTuple):
+    """Example pictures of one sort for each unit, `(units, ...)`.
 
     Attributes:
-        indices: numbers of the pictures in the stream; -1 where there were too few.
-        scores: in the units of the objective; NaN where there were too few.
+        indices: the numbers of the pictures in the stream; -1 where there were too few.
+        scores: their scores, in the units of the objective; NaN where there were too
+            few.
         positions: the place, such as a row and a column, on the last axis, that scores
             highest; of `bottom` the one that scores lowest, of `near_zero` the one
             nearest to zero, unless a picture's score is that of its best place; -1
@@ -55,20 +49,8 @@ class Chosen(NamedTuple):
     positions: np.ndarray
 
 
-class Sample(NamedTuple):
-    """A random sample of the pictures, the same for all units.
-
-    Attributes:
-        priorities: `(sample,)`; the pictures with the largest random numbers are kept.
-        indices: `(sample,)`.
-        scores: `(units, sample)`.
-        places: number of the best place, `(units, sample)`.
-    """
-
-    priorities: Any
-    indices: Any
-    scores: Any
-    places: Any
+# What the best examples are, in the order of `State.kept`.
+_ORDERS = (top_k.highest, top_k.lowest, top_k.nearest_zero)
 
 
 @jax.tree_util.register_dataclass
@@ -77,21 +59,18 @@ class State:
     """What a stream left behind; it does not grow with it.
 
     Attributes:
-        seen: number of pictures so far.
-        indices: of the top, the bottom and those near zero, `(3, units, k)`.
-        scores: of these.
-        places: number of the place of each.
-        sample: for the quantiles.
-        by: what a picture is scored by, as in `dataset_examples`.
-        shape: that of the places, which their numbers count.
+        seen: the number of images so far.
+        kept: the top, the bottom and those near zero, `(units, k)` each; the detail is
+            the number of the place, -1 where there is none.
+        sample: the random sample that quantiles are taken from, with the same detail.
+        by: what an image is scored by, as in `dataset_examples`.
+        shape: the shape of the places, which their numbers count.
         units: what tells the units apart: their integers, and what is read.
     """
 
     seen: Any
-    indices: Any
-    scores: Any
-    places: Any
-    sample: Sample
+    kept: tuple[top_k.Kept, top_k.Kept, top_k.Kept]
+    sample: top_k.Sample
     by: By = dataclasses.field(metadata={"static": True})
     shape: tuple[int, ...] | None = dataclasses.field(metadata={"static": True})
     units: str = dataclasses.field(metadata={"static": True})
@@ -111,10 +90,10 @@ class DatasetExamples:
         state: to go on with further batches, `resume=`.
     """
 
-    top: Chosen
-    bottom: Chosen
-    near_zero: Chosen
-    quantiles: Chosen
+    top: Examples
+    bottom: Examples
+    near_zero: Examples
+    quantiles: Examples
     state: State
 
     @property
@@ -134,7 +113,6 @@ def dataset_examples(
     quantiles: Sequence[float] | float = (),
     sample_size: int = 2048,
     key: Any = None,
-    preprocess: Preprocess | None = None,
     resume: State | None = None,
     progress: bool = True,
 ) -> DatasetExamples:
@@ -153,18 +131,17 @@ def dataset_examples(
 
     Args:
         apply_fn: the model.
-        objective: of one or many units, or a string for it: `channel("Conv_0")`, or
-            `"Conv_0:*"`, is all channels of a layer.
-            Schedules stand at step 0.
-        variables: of the model.
-        batches: arrays of pictures, the first axis being that of the pictures.
-        k: how many pictures of each sort a unit gets.
+        objective: an objective of one or many units, or a string for it:
+            `channel("Conv_0")`, or `"Conv_0:*"`, is all channels of a layer. Schedules
+            stand at step 0.
+        variables: the weights of the model.
+        batches: arrays of pictures, with the pictures on the first axis.
+        k: the number of pictures of each sort that a unit gets.
         by: whether a picture has the score of the objective, or that of its best place,
             as if that place were all there is of the activation.
-        quantiles: of the scores, between 0 and 1.
-        sample_size: how many pictures the quantiles are taken from; 0 without any.
-        key: for the sample, if there are quantiles.
-        preprocess: from pictures to inputs of the model; nothing by default.
+        quantiles: the quantiles of the scores to show, between 0 and 1.
+        sample_size: the number of pictures that the quantiles are taken from.
+        key: the random key of that sample, if there are quantiles.
         resume: the `state` of an earlier call with the same arguments, which cannot all
             be told from it: weights, directions and the key are up to you. Its pictures
             come before those of `batches`. One long call gives the same.
@@ -199,8 +176,7 @@ def dataset_examples(
     places: list[tuple[int, ...]] = []
 
     def start(images: Any) -> tuple[Any, State]:
-        check_outside("dataset_examples", variables, objective)
-        found, bound = scorer(apply_fn, objective, variables, images, preprocess)
+        found, bound = scorer(apply_fn, objective, variables, images)
         check_alone(bound, "dataset_examples")
         check_places(found, by)
         places.append(found.places or ())
@@ -214,13 +190,16 @@ def dataset_examples(
         score = jax.jit(lambda *given: _scores(found, by, *given), out_shardings=placed)
 
         def update(state: State, images: Any, count: Any) -> tuple[State, Any]:
-            scores, best, trouble = score(variables, bound, images, count)
-            return _merged(state, scores, best, count, key), trouble
+            scores, best, invalid = score(variables, bound, images, count)
+            return _merged(state, scores, best, count, key), invalid
 
-        return update, state if placed is None else jax.device_put(state, placed)
+        return update, state
 
     state = over_stream(
-        batches, start, _complain, "dataset examples" if progress else ""
+        *("dataset_examples", batches, start),
+        known=(variables, objective),
+        invalid="not a number",
+        name="dataset examples" if progress else "",
     )
     return _found(state, places[0], k, quantiles)
 
@@ -231,96 +210,41 @@ def dataset_examples(
 def _nothing(
     found: Scorer, k: int, size: int, dtype: Any, by: By, called: str
 ) -> State:
-    units = found.count
-
-    def missing(*shape: int) -> Any:
-        return jnp.full(shape, -1, jnp.int32)
-
-    kept, sampled = (3, units, k), (units, size)
-    sample = Sample(
-        missing(size),
-        missing(size),
-        jnp.full(sampled, jnp.nan, dtype),
-        missing(*sampled),
-    )
-    return State(
-        jnp.zeros((), jnp.int32),
-        missing(*kept),
-        jnp.full(kept, jnp.nan, dtype),
-        missing(*kept),
-        sample,
-        by,
-        found.places,
-        called,
-    )
+    missing = np.int32(-1)
+    nothing = top_k.nothing_kept(found.count, k, dtype, missing)
+    sample = top_k.nothing_sampled(found.count, size, dtype, missing)
+    kept, seen = (nothing, nothing, nothing), jnp.zeros((), jnp.int32)
+    return State(seen, kept, sample, by, found.places, called)
 
 
 def _scores(
     found: Scorer, by: By, variables: Any, bound: Objective, images: Any, count: Any
 ) -> tuple[Any, Any, Any]:
-    """Scores `(units, pictures)`, for each sort the place that counts, and trouble."""
+    """Scores `(units, pictures)`, for each sort the best place, and what is invalid."""
     scores, places = found(variables, bound, images)
     best = jnp.full((3, *scores.shape), -1, jnp.int32)
     if places is not None:
-        ranked = (places, places, places)
-        if by == "picture":
-            ranked = (places, -places, -jnp.abs(places))
-        best = jnp.stack([r.argmax(axis=-1) for r in ranked]).astype(jnp.int32)
+        orders = _ORDERS if by == "picture" else 3 * (top_k.highest,)
+        best = jnp.stack([order(places).argmax(axis=-1) for order in orders])
+        best = best.astype(jnp.int32)
         scores = places.max(axis=-1) if by == "place" else scores
-    trouble = trouble_in(jnp.isnan(scores), count)
+    invalid = first_invalid(jnp.isnan(scores), count)
     scores = jnp.where(scores == 0, 0, scores)  # zeros have no sign here
-    return scores, best, trouble
+    return scores, best, invalid
 
 
 @jax.jit
 def _merged(state: State, scores: Any, best: Any, count: Any, key: Any) -> State:
-    number = jnp.arange(scores.shape[1], dtype=jnp.int32)
-    indices = jnp.where(number < count, state.seen + number, -1)
-    shape = (*state.scores.shape[:-1], scores.shape[1])
-    new = (
-        jnp.broadcast_to(indices[None, None], shape),
-        jnp.broadcast_to(scores[None], shape),
-        best,
+    indices = top_k.numbers_in_stream(state.seen, scores.shape[1], count)
+    kept = tuple(
+        top_k.best_of(before, top_k.all_of_batch(indices, scores, place), order)
+        for before, place, order in zip(state.kept, best, _ORDERS, strict=True)
     )
-    old = (state.indices, state.scores, state.places)
-    both = [jnp.concatenate(pair, axis=-1) for pair in zip(old, new, strict=True)]
-    # What was there is sorted, earlier, and in front: of equal ranks `top_k` takes it.
-    _, order = lax.top_k(_ranks(both[0], both[1]), state.scores.shape[-1])
-    first, second, third = (jnp.take_along_axis(b, order, axis=-1) for b in both)
     sample = state.sample
     if sample.indices.size:
-        sample = _resampled(sample, indices, scores, best[0], key)
-    seen = state.seen + count
-    return dataclasses.replace(
-        state, seen=seen, indices=first, scores=second, places=third, sample=sample
-    )
-
-
-def _ranks(indices: Any, scores: Any) -> Any:
-    """What is largest for the best of each sort, and least where there is none."""
-    signed = jnp.stack([scores[0], -scores[1], -jnp.abs(scores[2])])
-    signed = jnp.maximum(signed, jnp.finfo(scores.dtype).min)
-    return jnp.where(indices < 0, -jnp.inf, signed)
-
-
-def _resampled(
-    sample: Sample, indices: Any, scores: Any, best: Any, key: Any
-) -> Sample:
-    """Keeps the pictures with the largest random numbers, each drawn from its index."""
-
-    def priority(index: Any) -> Any:
-        bits = jax.random.bits(jax.random.fold_in(key, index), (), jnp.uint32)
-        return (bits >> 1).astype(jnp.int32)
-
-    fresh = jnp.where(indices < 0, -1, jax.vmap(priority)(indices))
-    priorities = jnp.concatenate([sample.priorities, fresh])
-    _, order = lax.top_k(priorities, sample.indices.shape[0])
-    return Sample(
-        priorities[order],
-        jnp.concatenate([sample.indices, indices])[order],
-        jnp.concatenate([sample.scores, scores], axis=1)[:, order],
-        jnp.concatenate([sample.places, best], axis=1)[:, order],
-    )
+        batch = top_k.drawn(key, indices, scores, best[0])
+        sample = top_k.sample_of(sample, batch)
+    return dataclasses.replace(state, seen=state.seen + count, kept=kept, sample=sample)
 
 
 # --- From the state to the result -----------------------------------------------------
@@ -329,41 +253,18 @@ def _resampled(
 def _found(
     state: State, places: tuple[int, ...], k: int, quantiles: Sequence[float]
 ) -> DatasetExamples:
-    top, bottom, near_zero = (
-        _chosen(state.indices[i], state.scores[i], state.places[i], places)
-        for i in range(3)
-    )
-    units, sample = state.scores.shape[1], state.sample
-    count = min(int(state.seen), sample.indices.shape[0])
-    shape = (units, sample.indices.shape[0])
-    # Pictures at hand come first, as they have priorities; equal scores by number.
-    indices = np.broadcast_to(np.asarray(sample.indices)[None], shape)[:, :count]
-    scores = np.asarray(sample.scores)[:, :count]
-    best = np.asarray(sample.places)[:, :count]
-    order = np.lexsort((indices, scores), axis=-1)
-    at = np.full((units, len(quantiles), k), -1)
-    for i, q in enumerate(quantiles):
-        size = min(k, count)
-        low = round(q * max(count - 1, 0)) - size // 2
-        low = min(max(low, 0), count - size)
-        at[:, i, :size] = order[:, low : low + size]
-
-    def taken(part: np.ndarray, missing: Any) -> np.ndarray:
-        padded = np.concatenate([part, np.full((units, 1), missing, part.dtype)], 1)
-        flat = np.take_along_axis(padded, at.reshape(units, -1), axis=1)
-        return flat.reshape(at.shape)
-
-    around = _chosen(taken(indices, -1), taken(scores, np.nan), taken(best, -1), places)
-    return DatasetExamples(top, bottom, near_zero, around, state)
+    around = top_k.around_quantiles(state.sample, int(state.seen), quantiles, k)
+    top, bottom, near_zero = (_chosen(kept, places) for kept in state.kept)
+    return DatasetExamples(top, bottom, near_zero, _chosen(around, places), state)
 
 
-def _chosen(indices: Any, scores: Any, best: Any, places: tuple[int, ...]) -> Chosen:
-    best = np.asarray(best)
+def _chosen(kept: top_k.Kept, places: tuple[int, ...]) -> Examples:
+    best = np.asarray(kept.details)
     positions = np.full((*best.shape, len(places)), -1, np.int32)
     if places:
         at = np.stack(np.unravel_index(np.maximum(best, 0), places), axis=-1)
         positions[best >= 0] = at[best >= 0]
-    return Chosen(np.asarray(indices), np.asarray(scores), positions)
+    return Examples(np.asarray(kept.indices), np.asarray(kept.scores), positions)
 
 
 def _check(k: int, quantiles: Sequence[float], sample_size: int, key: Any) -> None:
@@ -389,8 +290,9 @@ def _check(k: int, quantiles: Sequence[float], sample_size: int, key: Any) -> No
 
 def _check_resume(resume: Any, expected: State) -> None:
     def described(state: State) -> str:
-        (_, units, k), size = state.scores.shape, state.sample.indices.shape[0]
-        kind = f"a sample of {size}, {state.scores.dtype} and by={state.by!r}"
+        scores, size = state.kept[0].scores, state.sample.indices.shape[0]
+        units, k = scores.shape
+        kind = f"a sample of {size}, {scores.dtype} and by={state.by!r}"
         where = f"places {state.shape} of {state.units}"
         return f"{units} units, k={k}, {kind}, {where}"
 
@@ -403,15 +305,4 @@ def _check_resume(resume: Any, expected: State) -> None:
         raise ValueError(
             f"`resume` is for {described(resume)}, and this call for "
             f"{described(expected)}.\nGo on with the arguments of the earlier call."
-        )
-
-
-def _complain(piece: Piece, trouble: np.ndarray) -> None:
-    unit, picture = trouble.tolist()
-    if picture >= 0:
-        raise FloatingPointError(
-            f"The score of unit {unit} is not a number for picture "
-            f"{piece.start + picture} of the stream, in batch {piece.batch}.\n"
-            "Look whether the picture is in order; `jax.debug_nans(True)` shows where "
-            "the model fails."
         )

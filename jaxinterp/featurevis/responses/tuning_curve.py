@@ -11,7 +11,6 @@ from jaxtyping import Array, Float
 
 from jaxinterp.checks import checked_integer
 from jaxinterp.objectives.objective import Objective
-from jaxinterp.objectives.reader import Preprocess
 from jaxinterp.objectives.scorer import check_alone, scorer
 from jaxinterp.types import ApplyFn
 
@@ -24,7 +23,6 @@ def tuning_curve(
     *,
     axes: int = 1,
     batch_size: int | None = None,
-    preprocess: Preprocess | None = None,
 ) -> Float[Array, "units ..."]:
     """Returns what every unit answers to each stimulus.
 
@@ -39,8 +37,6 @@ def tuning_curve(
         stimuli: images, with an axis in front for each parameter that is varied.
         axes: how many such axes there are.
         batch_size: how many images to take at once; all of them by default.
-        preprocess: the function from images to inputs of the model; by default they are
-            the same.
 
     Returns:
         Scores with the axes of the parameters, in the units of the objective.
@@ -70,11 +66,11 @@ def tuning_curve(
         batch_size = checked_integer("batch_size", batch_size, 1, call="tuning_curve")
     grid, image_shape = stimuli.shape[:axes], stimuli.shape[axes:]
     images_flat = stimuli.reshape(-1, *image_shape)
-    read_scores, bound = scorer(
-        apply_fn, objective, variables, images_flat, preprocess, has_places=False
+    scores, bound = scorer(
+        apply_fn, objective, variables, images_flat, has_places=False
     )
     check_alone(bound, "tuning_curve")
-    score = jax.jit(lambda w, o, images: read_scores(w, o, images).pictures)
+    score = jax.jit(lambda w, o, images: scores(w, o, images).pictures)
     count = images_flat.shape[0]
     size = min(batch_size or count, count)
     parts = []

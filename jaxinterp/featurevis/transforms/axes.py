@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
-import numbers
 from typing import Any
 
-from jaxinterp.checks import is_integer
+from jaxinterp.checks import is_integer, is_real
 from jaxinterp.featurevis.transforms.transform import Fill
 from jaxinterp.featurevis.transforms.warp import Size
 
@@ -64,8 +62,7 @@ def checked_fill(fill: Any) -> Fill:
     """
     if isinstance(fill, str) and fill in ("edge", "reflect", "random"):
         return fill
-    is_number = isinstance(fill, numbers.Real) and not isinstance(fill, bool)
-    if not is_number or not math.isfinite(float(fill)):
+    if not is_real(fill):
         raise ValueError(
             "Outside an image is a brightness such as 0.5, or 'edge', 'reflect' or "
             f"'random'; fill={fill!r} was given."

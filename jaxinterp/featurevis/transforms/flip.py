@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxinterp.checks import checked_integer, is_share
+from jaxinterp.checks import checked_integer, checked_share
 from jaxinterp.featurevis.transforms.transform import Affine
 from jaxinterp.featurevis.transforms.warp import Move, Size, stay
 
@@ -54,9 +54,4 @@ def flip(axis: int = 1, *, probability: float = 0.5) -> Affine:
         [[[2.0], [1.0]]]
     """
     axis = checked_integer("axis", axis, 0, call="flip")
-    if not is_share(probability):
-        raise ValueError(
-            f"flip() takes a probability in [0, 1]; probability={probability!r} was "
-            "given."
-        )
-    return Flip(axis, float(probability))
+    return Flip(axis, checked_share("probability", probability, call="flip"))

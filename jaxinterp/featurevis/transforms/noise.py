@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-import numbers
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from jaxinterp.checks import is_real
 from jaxinterp.featurevis.transforms.transform import Transform
 
 
@@ -49,7 +48,7 @@ def noise(normal: float = 0.0, *, uniform: float = 0.0) -> Transform:
         True
     """
     for value in (normal, uniform):
-        if not isinstance(value, numbers.Real) or not 0 <= value < math.inf:
+        if not is_real(value) or value < 0:
             raise ValueError(
                 "noise() takes a standard deviation and a width from 0; normal="
                 f"{normal!r} and uniform={uniform!r} were given."

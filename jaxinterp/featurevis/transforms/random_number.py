@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import numbers
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from jaxinterp.checks import is_real
 from jaxinterp.loop.static import hashable
 from jaxinterp.types import Key
 
@@ -86,8 +86,7 @@ def random_number(
             f"choices={choices!r} were given."
         )
     for value in values:
-        is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-        if not is_number or not math.isfinite(value) or value <= above:
+        if not is_real(value) or value <= above:
             least = f" above {above:g}" if above > -math.inf else ""
             raise ValueError(
                 f"{name}() takes finite numbers{least}, and was given {value!r}."

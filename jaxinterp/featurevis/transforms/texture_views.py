@@ -7,8 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
+from jaxinterp.checks import is_traced
 from jaxinterp.featurevis.transforms.transform import Transform
 from jaxinterp.pytree import pytree, static
 
@@ -79,7 +79,7 @@ def texture_views(coordinates: Any, *, fill: float = 0.5) -> Transform:
             "texture_views() takes floats, coordinates (views, height, width, 2), and "
             f"was given {coordinates.dtype}{list(shape)}. One view is `uv[None]`."
         )
-    if not isinstance(coordinates, Tracer) and np.isinf(coordinates).any():
+    if not is_traced(coordinates) and np.isinf(coordinates).any():
         raise ValueError(
             "texture_views: some coordinates are infinite. Write NaN where a pixel "
             "shows no object."

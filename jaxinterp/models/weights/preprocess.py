@@ -14,7 +14,8 @@ from typing import Any, Literal, get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
+
+from jaxinterp.checks import is_traced
 
 Channels = Literal["RGB", "BGR", "gray"]
 
@@ -171,7 +172,7 @@ class Preprocess:
                 f"Pictures are uint8 in 0..255 or floats in 0..1, and `images` has "
                 f"dtype {images.dtype}. Write `images.astype(np.uint8)`."
             )
-        if isinstance(images, Tracer) or not images.size:
+        if is_traced(images) or not images.size:
             return images
         low, high = float(images.min()), float(images.max())
         slack = max(_ROUNDING, 2 * float(jnp.finfo(images.dtype).eps))
@@ -262,7 +263,7 @@ class TokenIds:
                 f"`tokens` has length {tokens.shape[1]}, and the model takes at most "
                 f"{self.max_length}: `tokens[:, :{self.max_length}]`."
             )
-        if isinstance(tokens, Tracer) or not tokens.size:
+        if is_traced(tokens) or not tokens.size:
             return jnp.asarray(tokens)
         low, high = int(tokens.min()), int(tokens.max())
         if low < 0 or high >= self.vocabulary_size:

@@ -28,6 +28,9 @@ from jaxinterp.tracing.recognition.operation_names import operation
 # a slash there.
 WITHIN = "\u2215"
 
+# The scope in which an adapter runs what stands in front of a model: it is no module.
+PREPROCESS = "preprocess"
+
 
 @dataclasses.dataclass(frozen=True)
 class Module:
@@ -143,9 +146,12 @@ def short_names(addresses: Iterable[str]) -> dict[str, str]:
     """
     known = set(addresses)
     roots = {address.partition("/")[0] for address in known if "/" in address}
+    roots -= {PREPROCESS}
     if len(roots) != 1:
         return {}
-    rests = {address: address.partition("/")[2] for address in known}
+    (root,) = roots
+    inside = [address for address in known if address.startswith(f"{root}/")]
+    rests = {address: address.partition("/")[2] for address in inside}
     return {a: rest for a, rest in rests.items() if rest and rest not in known}
 
 

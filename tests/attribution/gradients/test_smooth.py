@@ -156,7 +156,7 @@ def test_it_goes_around_methods_with_steps_and_at():
 
 
 def test_it_needs_a_key():
-    with pytest.raises(ValueError, match=r"needs a key. Write `attribute\("):
+    with pytest.raises(TypeError, match=r"needs one key. Write `key=jax.random.key"):
         smooth(gradient(models.mlp))(LAYERS, X, TARGET)
     jax.random.key(0)  # what it recommends
 
@@ -164,13 +164,25 @@ def test_it_needs_a_key():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"samples": 0}, "`samples` must be at least 1, and is 0"),
-        ({"samples": 2.5}, "`samples` must be at least 1, and is 2.5"),
-        ({"noise_level": -0.1}, "`noise_level` must be at least 0, and is -0.1"),
+        (
+            {"samples": 0},
+            "smooth: `samples` must be an integer of at least 1",
+        ),
+        ({"samples": 2.5}, "`samples` must be an integer of at least 1, and is 2.5"),
+        (
+            {"noise_level": -0.1},
+            "`noise_level` must be .* of at least 0, and is -0.1",
+        ),
         ({"noise_level": float("nan")}, "`noise_level`.*nan"),
-        ({"scale": "relative"}, "'range' or 'absolute', not 'relative'"),
-        ({"statistic": "median"}, "'square' or 'variance', not 'median'"),
-        ({"batch_size": 0}, "`batch_size` must be at least 1"),
+        (
+            {"scale": "relative"},
+            "`scale` is 'relative'. There are: 'range'",
+        ),
+        (
+            {"statistic": "median"},
+            "`statistic` is 'median'. There are: 'mean'",
+        ),
+        ({"batch_size": 0}, "smooth: `batch_size` must be an integer of at least 1"),
     ],
 )
 def test_values_that_make_no_sense(options, message, unchecked):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxinterp import featurevis as fv
+from jaxinterp.featurevis.optimize.composite_schedule import DERIVATIVE
 
 KEY = jax.random.key(0)
 WEIGHTS = np.random.default_rng(0).normal(size=(4, 3, 6)).astype(np.float32)
@@ -17,7 +18,13 @@ def model(w, x):
 
 
 def run(objective, sampler, **options):
-    options = {"key": KEY, "steps": 1, "progress": False, "warmup": None, **options}
+    options = {
+        "key": KEY,
+        "steps": 1,
+        "progress": False,
+        "composite": DERIVATIVE,
+        **options,
+    }
     options.setdefault("parametrization", PIXELS)
     return fv.maximize(model, objective, WEIGHTS, optimizer=sampler, **options)
 
@@ -73,7 +80,7 @@ def test_a_generator_is_sampled_in_any_precision(dtype):
 
 
 def test_what_cannot_be_sampled():
-    with pytest.raises(TypeError, match=r"langevin\(\) takes a finite number"):
+    with pytest.raises(ValueError, match=r"langevin: `noise` must be .* and is None"):
         fv.langevin(noise=None)
     with pytest.raises(TypeError, match=r"takes a function of parameters, .* 3"):
         fv.langevin(3)

@@ -12,9 +12,12 @@ from flax import linen as nn
 
 import jaxinterp as ji
 from jaxinterp import featurevis as fv
-from jaxinterp.featurevis.optimize import ascent as climb
+from jaxinterp.featurevis.optimize.ascent import Ascent, first_state, step
+from jaxinterp.featurevis.optimize.composite_schedule import DERIVATIVE
 from jaxinterp.loop import chunks
+from jaxinterp.models import with_preprocess
 from jaxinterp.objectives.evaluate import unit_keys
+from jaxinterp.objectives.reader import reader
 from jaxinterp.rules import Composite, Gradient, linearized
 
 KEY = jax.random.key(3)
@@ -38,12 +41,15 @@ NET = Net()
 VARIABLES = NET.init(jax.random.key(0), jnp.zeros((1, *SHAPE), jnp.float32))
 
 
-def maximize(objective, *, net=NET, variables=VARIABLES, shape=SHAPE, **options):
+def maximize(
+    objective, *, apply_fn=NET.apply, variables=VARIABLES, shape=SHAPE, **options
+):
     options = {"key": KEY, "steps": 5, "progress": False, **options}
     options.setdefault("parametrization", fv.fourier(shape))
-    return fv.maximize(net.apply, objective, variables, **options)
+    return fv.maximize(apply_fn, objective, variables, **options)
 
 
+TWO_REDIRECTED = {0: ji.rules.redirected(), 2: DERIVATIVE}
 _STEP = optax.sgd(1.0)
 
 
@@ -131,7 +137,6 @@ OBJECTIVES = {
     "interpolate": fv.interpolate("second:1", "second:2"),
     "alignment": fv.channel("second", 1) + 0.1 * fv.alignment("second"),
     "style": fv.style("second", TARGET),
-    "averaged style": fv.style("second", TARGET, ema_decay=0.9),
     "penalty_on": fv.channel("second", 1)
     - 0.1 * fv.penalty_on(fv.total_variation(), site="second"),
     "match": fv.match("second", TARGET),
@@ -193,10 +198,10 @@ def test_every_objective_ascends(name):
 
 def test_a_schedule_sees_the_steps():
     rising = fv.schedule(lambda step: 1.0 * step)
-    whole = maximize(rising, steps=6, warmup_steps=2, samples=2)
+    whole = maximize(rising, steps=6, composite=TWO_REDIRECTED, samples=2)
     np.testing.assert_array_equal(whole.history[:, 0], np.arange(6))
-    part = maximize(rising, steps=4, warmup_steps=2, samples=2)
-    rest = maximize(rising, steps=6, warmup_steps=2, samples=2, resume=part)
+    part = maximize(rising, steps=4, composite=TWO_REDIRECTED, samples=2)
+    rest = maximize(rising, steps=6, composite=TWO_REDIRECTED, samples=2, resume=part)
     np.testing.assert_array_equal(rest.history, whole.history)
 
 
@@ -282,9 +287,10 @@ def test_a_clipped_norm_is_that_of_one_unit():
 
 
 def test_resuming_is_not_stopping(optimized):
-    whole = maximize("second:0,1", steps=8, snapshots=(0, 3, 8), warmup_steps=2)
-    start = maximize("second:0,1", steps=5, snapshots=(0, 3), warmup_steps=2)
-    rest = maximize("second:0,1", steps=8, snapshots=(8,), resume=start, warmup_steps=2)
+    call = {"objective": "second:0,1", "composite": TWO_REDIRECTED}
+    whole = maximize(steps=8, snapshots=(0, 3, 8), **call)
+    start = maximize(steps=5, snapshots=(0, 3), **call)
+    rest = maximize(steps=8, snapshots=(8,), resume=start, **call)
     assert same(whole.images, rest.images)
     assert same(whole.history, rest.history)
     assert same(whole.importance, rest.importance)
@@ -312,7 +318,7 @@ def test_a_result_goes_on_in_another_process():
 def test_steps_of_one_length_for_each_unit():
     optimizer = optax.chain(optax.normalize_by_update_norm(), optax.sgd(0.5))
     options = {"parametrization": fv.pixels(SHAPE, dtype=jnp.float64)}
-    options |= {"optimizer": optimizer, "warmup": None}
+    options |= {"optimizer": optimizer, "composite": DERIVATIVE}
     before, after = (
         maximize("second:*", steps=steps, **options).params for steps in (1, 2)
     )
@@ -395,7 +401,7 @@ def test_steps_in_parts_compile_nothing_and_change_nothing(optimized):
 
     def run(steps, resume=None):
         given = (apply_fn, "second:1", VARIABLES)
-        options = {"steps": steps, "resume": resume, "warmup_steps": 2}
+        options = {"steps": steps, "resume": resume, "composite": TWO_REDIRECTED}
         options |= {"key": KEY, "parametrization": fv.fourier(SHAPE)}
         return fv.maximize(*given, progress=False, **options)
 
@@ -419,25 +425,23 @@ def test_no_steps_give_the_first_pictures():
 
 def test_later_layers_are_not_computed():
     def flops(objective):
-        read, bound, keys = _parts(objective)
+        model, bound, keys = _parts(objective)
         fixed = (VARIABLES, fv.fourier(SHAPE), bound, keys, jnp.asarray(1))
-        ascent = climb.Ascent(read, fv.compose(()), optax.adam(0.1), 1, 1, False)
-        start = climb.start(ascent.optimizer, 1, fv.fourier(SHAPE), keys, None)
-        step = jax.jit(lambda fixed, state: climb.step(ascent, fixed, state, 0))
-        return step.lower(fixed, start).compile().cost_analysis()["flops"]
+        ascent = Ascent(model, fv.compose(()), optax.adam(0.1), 1, 1, False)
+        start = first_state(ascent.optimizer, 1, fv.fourier(SHAPE), keys)
+        jitted = jax.jit(lambda fixed, state: step(ascent, fixed, state, 0))
+        return jitted.lower(fixed, start).compile().cost_analysis()["flops"]
 
     first, second = flops("first:0"), flops("second:0")
     assert first < 0.9 * second
 
 
 def _parts(objective):
-    from jaxinterp.objectives.reader import reader
-
     objective = fv.as_objective(objective)
     image = jax.ShapeDtypeStruct(SHAPE, jnp.float32)
-    read, shapes = reader(NET.apply, objective, VARIABLES, image)
+    model, shapes = reader(NET.apply, objective, VARIABLES, image)
     bound = objective.bound(shapes)
-    return read, bound, unit_keys(KEY, bound)
+    return model, bound, unit_keys(KEY, bound)
 
 
 def test_computing_activations_again_changes_nothing():
@@ -477,7 +481,7 @@ def test_a_dead_unit_is_woken():
     def apply_fn(w, x):
         return jax.nn.relu(x.mean(axis=(1, 2, 3)) - 0.6)[:, None]
 
-    def run(warmup):
+    def run(composite):
         return fv.maximize(
             apply_fn,
             fv.output(0),
@@ -485,34 +489,44 @@ def test_a_dead_unit_is_woken():
             key=KEY,
             parametrization=fv.pixels((2, 2, 1)),
             steps=40,
-            warmup=warmup,
-            warmup_steps=16,
+            composite=composite,
             progress=False,
         ).history[-1, 0]
 
-    assert run(None) == 0
-    assert run(ji.rules.redirected()) > 0.1
+    assert run(DERIVATIVE) == 0
+    assert run({0: ji.rules.redirected(), 16: DERIVATIVE}) > 0.1
 
 
 @pytest.mark.parametrize("number", [3, 5])
 def test_the_rules_of_the_first_steps_are_those_of_no_others(number):
-    options = {"optimizer": _STEP, "warmup": linearized(), "warmup_steps": number}
+    schedule = {0: linearized(), number: DERIVATIVE}
+    options = {"optimizer": _STEP, "composite": schedule}
     start, whole = (maximize("second:1", steps=n, **options) for n in (number, 8))
-    plain = {"optimizer": _STEP, "warmup": None}
+    plain = {"optimizer": _STEP, "composite": DERIVATIVE}
     alone = maximize("second:1", steps=8, resume=start, **plain)
     np.testing.assert_allclose(whole.images, alone.images, atol=1e-6)
-    always = maximize("second:1", steps=8, **{**options, "warmup_steps": 8})
+    always = maximize("second:1", steps=8, **{**options, "composite": linearized()})
     assert np.abs(np.asarray(always.images) - np.asarray(whole.images)).max() > 1e-4
 
 
 def test_a_composite_replaces_the_derivative():
-    plain = maximize("second:1", warmup=None)
-    linear = maximize("second:1", composite=linearized(), warmup=None)
-    gradient = maximize(
-        "second:1", composite=Composite([("*", Gradient())]), warmup=None
-    )
-    assert same(plain.images, gradient.images)
+    plain = maximize("second:1", composite=DERIVATIVE)
+    linear = maximize("second:1", composite=linearized())
     assert np.abs(plain.images - linear.images).max() > 1e-3
+
+
+def test_by_default_sixteen_steps_are_redirected():
+    schedule = {16: DERIVATIVE, 0: ji.rules.redirected()}
+    default = maximize("second:1", steps=18)
+    assert same(
+        maximize("second:1", steps=18, composite=schedule).images, default.images
+    )
+    schedule = {0: linearized(), 2: DERIVATIVE, 4: linearized()}
+    three = maximize("second:1", steps=6, composite=schedule)
+    for number in (2, 4):
+        del schedule[number]
+        others = maximize("second:1", steps=6, composite=schedule)
+        assert np.abs(three.images - others.images).max() > 1e-4
 
 
 # --- Models ---------------------------------------------------------------------------
@@ -526,9 +540,8 @@ def test_any_size_channels_and_dtype(shape, dtype):
     variables = jax.tree.map(lambda leaf: leaf.astype(dtype), variables)
     result = maximize(
         "first:0,1",
-        net=net,
+        apply_fn=with_preprocess(net.apply, _Cast(dtype)),
         variables=variables,
-        preprocess=_Cast(dtype),
         shape=shape,
         transforms=[fv.jitter(1)],
     )
@@ -548,7 +561,8 @@ class _Cast:
 
 def test_a_half_precision_picture():
     picture = fv.pixels(SHAPE, dtype=jnp.bfloat16)
-    result = maximize("first:1", parametrization=picture, preprocess=_Cast(jnp.float32))
+    model = with_preprocess(NET.apply, _Cast(jnp.float32))
+    result = maximize("first:1", parametrization=picture, apply_fn=model)
     assert result.images.dtype == jnp.bfloat16
     assert result.history[-1, 0] > result.history[0, 0]
 
@@ -641,12 +655,19 @@ def test_a_volume_and_a_signal():
         ({"samples": 0}, ValueError, "`samples`"),
         ({"count": 3, "batch_size": 2}, ValueError, "`batch_size`.* at least 3"),
         ({"batch_size": 0}, ValueError, "`batch_size`.* at least 1"),
-        ({"warmup_steps": -1}, ValueError, "`warmup_steps`"),
+        ({"composite": {1: DERIVATIVE}}, ValueError, r"from step 0 on.*steps \[1\]"),
+        ({"composite": {0: DERIVATIVE, -1: DERIVATIVE}}, ValueError, "one is -1"),
+        ({"composite": {0: DERIVATIVE, 0.5: DERIVATIVE}}, ValueError, "one is 0.5"),
+        ({"composite": {0: DERIVATIVE, 2: "lrp"}}, TypeError, "must be a Composite"),
         ({"snapshots": (9,)}, ValueError, "`snapshots` are numbers of steps, 0..5"),
         ({"snapshots": (1.5,)}, ValueError, "and one is 1.5"),
         ({"snapshots": 2}, TypeError, "`snapshots=\\(8, 64\\)`, and are 2"),
         ({"optimizer": optax.lbfgs()}, TypeError, "gradients and parameters alone"),
-        ({"preprocess": to_bytes}, TypeError, "have no derivative"),
+        (
+            {"apply_fn": with_preprocess(NET.apply, to_bytes)},
+            TypeError,
+            "no derivative",
+        ),
         ({"variables": {"params": "w"}}, TypeError, "from_equinox"),
         ({"key": 0}, TypeError, "needs one key"),
         ({"key": jax.random.PRNGKey(0)}, TypeError, "needs one key"),
@@ -673,7 +694,7 @@ def test_a_model_that_is_no_function_is_an_error(unchecked):
         fv.maximize(3, "a:1", None, key=KEY, parametrization=fv.pixels((2, 2, 1)))
 
 
-def test_a_relu_in_a_loop_asks_for_no_warmup():
+def test_a_relu_in_a_loop_asks_for_the_derivative():
     def apply_fn(w, x):
         def cell(state, now):
             state = jax.nn.relu(state + now)
@@ -693,9 +714,9 @@ def test_a_relu_in_a_loop_asks_for_no_warmup():
             **options,
         )
 
-    with pytest.raises(NotImplementedError, match="warmup=None"):
+    with pytest.raises(NotImplementedError, match=r"\[\('\*', Gradient\(\)\)\]"):
         run()
-    assert run(warmup=None).images.shape == (1, 3, 2)
+    assert run(composite=Composite([("*", Gradient())])).images.shape == (1, 3, 2)
 
 
 def test_a_result_with_more_steps_cannot_be_resumed():
@@ -812,9 +833,9 @@ def test_what_cannot_be_hashed_is_known_by_its_identity():
             return x / 2
 
     preprocess = Halved()
-    maximize("second:1", preprocess=preprocess, steps=2)
+    maximize("second:1", apply_fn=with_preprocess(NET.apply, preprocess), steps=2)
     once = preprocess.traced
-    maximize("second:2", preprocess=preprocess, steps=2)
+    maximize("second:2", apply_fn=with_preprocess(NET.apply, preprocess), steps=2)
     assert preprocess.traced - once < once
 
 
@@ -894,8 +915,8 @@ def test_pictures_that_depend_on_one_another_are_warned_of():
         return net.apply(variables, x, mutable=["batch_stats"])[0]
 
     options = {"key": KEY, "parametrization": fv.pixels((8, 8, 3)), "steps": 1}
-    options |= {"progress": False, "warmup": None}
-    message = "(?s)depends on the pictures beside it.*test_maximize.py.*train=False"
+    options |= {"progress": False, "composite": DERIVATIVE}
+    message = "(?s)depends on the images beside it.*test_maximize.py.*train=False"
     for objective in (fv.output(1), fv.channel("*tanh", 1)):
         with pytest.warns(UserWarning, match=message):
             fv.maximize(apply_fn, objective, variables, **options)
@@ -935,7 +956,7 @@ def test_without_a_number_few_pictures_are_computed_at_once_on_cpu(monkeypatch):
         return NET.apply(variables, x)
 
     options = {"key": KEY, "parametrization": fv.fourier(SHAPE), "steps": 2}
-    options |= {"progress": False, "warmup": None}
+    options |= {"progress": False, "composite": DERIVATIVE}
     few = fv.maximize(apply_fn, "second:*", VARIABLES, **options)
     assert set(seen) == {2, 3}  # to look at shapes, and 5 units in two parts
     every = fv.maximize(NET.apply, "second:*", VARIABLES, batch_size=5, **options)
@@ -945,10 +966,12 @@ def test_without_a_number_few_pictures_are_computed_at_once_on_cpu(monkeypatch):
 def test_an_error_of_the_model_says_what_it_was_shown():
     image = jnp.zeros(SHAPE, jnp.float32)
     with pytest.raises(Exception, match="shape") as found:
-        fv.invert(NET.apply, "second", VARIABLES, image, key=KEY)
+        fv.invert(NET.apply, "second", VARIABLES, image)
     note = "\n".join(found.value.__notes__)
-    assert "float32[2, 12, 3]: two pictures of shape (12, 3)" in note
+    assert "float32[2, 12, 3]: two images of shape (12, 3)" in note
     assert "images have the batch in front" in note
     with pytest.raises(Exception, match="shape") as found:
-        maximize("second:0", preprocess=lambda x: x[..., :2])
-    assert f"two pictures of shape {SHAPE}" in "\n".join(found.value.__notes__)
+        maximize("second:0", apply_fn=with_preprocess(NET.apply, lambda x: x[..., :2]))
+    note = "\n".join(found.value.__notes__)
+    assert f"two images of shape {SHAPE}" in note
+    assert "jaxinterp.models.with_preprocess(apply_fn, preprocess)" in note

@@ -44,10 +44,10 @@ def test_it_starts_at_the_image_with_a_gradient(norm):
 @pytest.mark.parametrize(
     ("image", "radius", "options", "message"),
     [
-        (IMAGE, 0.3, {"norm": "l1"}, "no norm='l1'. There are: l2, linf"),
+        (IMAGE, 0.3, {"norm": "l1"}, "ball: `norm` is 'l1'. There are: 'l2', 'linf'"),
         (IMAGE, 0.0, {}, "`radius` is positive and finite, and was 0.0"),
         (255 * IMAGE, 0.3, {}, r"these are in \[0, 255\]"),
-        (IMAGE, 0.3, {"scale": -1.0}, "at least 0, and was -1.0"),
+        (IMAGE, 0.3, {"scale": -1.0}, "at least 0, and is -1.0"),
     ],
 )
 def test_balls_that_do_not_exist(image, radius, options, message, unchecked):

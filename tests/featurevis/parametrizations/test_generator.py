@@ -117,7 +117,7 @@ def test_what_is_no_generator(apply_fn):
         ({"clip": -1.0}, r"`clip` goes from low to high, and is \(1.0, -1.0\)"),
         ({"clip": (3.0, 1.0)}, r"`clip` goes from low to high, and is \(3.0, 1.0\)"),
         ({"output_range": (1.0, 1.0)}, "`output_range` goes from low to high"),
-        ({"scale": -1.0}, "at least 0, and was -1.0"),
+        ({"scale": -1.0}, "at least 0, and is -1.0"),
     ],
 )
 def test_intervals_that_are_none(options, message):

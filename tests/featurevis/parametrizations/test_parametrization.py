@@ -411,7 +411,8 @@ def test_parameters_are_floats(make):
 @pytest.mark.parametrize("scale", [-1.0, float("inf"), float("nan")])
 def test_scales_of_noise_that_do_not_exist(make, scale):
     with pytest.raises(
-        ValueError, match=f"finite number of at least 0, and was {scale}"
+        ValueError,
+        match=f"`scale` must be .* of at least 0, and is {scale}",
     ):
         make((8, 8, 3), scale=scale)
 
@@ -468,7 +469,7 @@ def test_a_picture_of_one_gray_is_not_stretched_to_noise():
 
 @pytest.mark.parametrize("make", [pixels, fourier, pyramid, maco])
 def test_a_squash_that_does_not_exist(make, unchecked):
-    with pytest.raises(ValueError, match=r"no squash='tanh'\. There are: sigmoid"):
+    with pytest.raises(ValueError, match=r"`squash` is 'tanh'\. There are: 'sigmoid'"):
         make((8, 8, 3), squash="tanh")
 
 

@@ -99,7 +99,7 @@ def test_opacity_of_another_shape(shape):
 
 
 def test_backgrounds_that_do_not_exist():
-    with pytest.raises(ValueError, match="at least 0, and was -1"):
+    with pytest.raises(ValueError, match="at least 0, and is -1"):
         collapse_alpha(-1.0)
     with pytest.raises(ValueError, match=r"these are in \[2, 2\]"):
         collapse_alpha(background=2.0)

@@ -10,6 +10,7 @@ import pytest
 
 from jaxinterp import featurevis as fv
 from jaxinterp.featurevis.quality.path_similarity import PathSimilarity, path_similarity
+from jaxinterp.models import with_preprocess
 from jaxinterp.tracing.errors import AddressError
 from tests.featurevis.pictures import NET, VARIABLES, pictures, tanh_model
 
@@ -128,8 +129,8 @@ def test_a_dead_layer_has_no_path():
 def test_paths_in_a_network_with_a_glob_a_selector_and_preprocessing():
     made, natural = pictures(2), pictures(2, 3, seed=1)
     found = path_similarity(
-        *(NET.apply, "relu*", VARIABLES, made, natural),
-        preprocess=lambda x: 2 * x - 1,
+        with_preprocess(NET.apply, lambda x: 2 * x - 1),
+        *("relu*", VARIABLES, made, natural),
         batch_size=4,
     )
     assert len(found.sites) == 2

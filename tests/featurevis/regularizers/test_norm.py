@@ -48,14 +48,14 @@ def test_the_gradient_is_that_of_the_norm(order):
 
 
 @pytest.mark.parametrize(
-    ("make", "error", "message"),
+    ("make", "message"),
     [
-        (lambda: norm(0.5), ValueError, "a number from 1, and was 0.5"),
-        (lambda: norm(True), ValueError, "a number from 1, and was True"),
-        (lambda: norm("2"), TypeError, r"norm\(\) takes a finite number"),
-        (lambda: norm(-math.inf), TypeError, r"norm\(\) takes a finite number"),
+        (lambda: norm(0.5), "norm: `order` must be .* at least 1, and is 0.5"),
+        (lambda: norm(True), "norm: `order` must be .* at least 1, and is True"),
+        (lambda: norm("2"), "norm: `order` must be a finite number .* is '2'"),
+        (lambda: norm(-math.inf), "norm: `order` must be .* at least 1, and is -inf"),
     ],
 )
-def test_norms_that_do_not_exist(make, error, message, unchecked):
-    with pytest.raises(error, match=message):
+def test_norms_that_do_not_exist(make, message, unchecked):
+    with pytest.raises(ValueError, match=message):
         make()

@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxinterp.featurevis.responses import activation_distribution as distribution
 from jaxinterp.featurevis.responses.activation_distribution import (
     Distribution,
     _check_resume,
     activation_distribution,
 )
-from jaxinterp.objectives.unit import channel, neuron
+from jaxinterp.loop.histogram import nothing_counted
+from jaxinterp.objectives.unit import neuron
 
 RNG = np.random.default_rng(1)
 # Channels of unlike scales: a heavy tail, an offset, tiny numbers, zeros.
@@ -51,18 +51,7 @@ def test_it_is_what_all_values_at_once_say(size: int, by: str) -> None:
     for q in QUANTILES:
         exact = np.quantile(values, q, axis=0, method="lower")
         np.testing.assert_allclose(found.quantile(q), exact, rtol=0.01 + 1e-9)
-
-
-@pytest.mark.parametrize("accuracy", [0.001, 0.05])
-def test_the_accuracy_is_that_asked_for(accuracy: float) -> None:
-    found = count(IMAGES, 37, accuracy=accuracy)
-    values = IMAGES.reshape(-1, 4)
-    worst = 0.0
-    for q in np.linspace(0, 1, 41):
-        exact = np.quantile(values, q, axis=0, method="lower")
-        error = np.abs(found.quantile(float(q)) - exact) / np.maximum(abs(exact), 1e-30)
-        worst = max(worst, float(error.max()))
-    assert accuracy / 2 < worst <= accuracy * (1 + 1e-9)
+    assert len(found.edges) == found.counts.shape[1] + 1
 
 
 def test_single_precision_is_good_enough() -> None:
@@ -74,27 +63,6 @@ def test_single_precision_is_good_enough() -> None:
     np.testing.assert_allclose(found.variance, values.var(axis=0), rtol=1e-3)
     exact = np.quantile(values, 0.3, axis=0, method="lower")
     np.testing.assert_allclose(found.quantile(0.3), exact, rtol=0.0101)
-
-
-def test_bins_lie_between_their_edges() -> None:
-    found = count(IMAGES, 37)
-    edges, counts = found.edges, np.asarray(found.counts)
-    assert len(edges) == counts.shape[1] + 1
-    assert np.all(np.diff(edges) > 0)
-    for unit in range(4):
-        values = IMAGES[..., unit].ravel()
-        inside = (values[None] >= edges[:-1, None]) & (values[None] <= edges[1:, None])
-        assert np.array_equal(inside.sum(axis=1), counts[unit])
-
-
-def test_magnitudes_out_of_range_are_zero_or_the_largest() -> None:
-    values = np.array([1e-30, -1e-30, 1e30, -1e30, 1.0]).reshape(5, 1, 1, 1)
-    found = count(values, 2)
-    assert found.minimum[0] == -1e30
-    quantiles = [found.quantile(q)[0] for q in (0.25, 0.5)]
-    assert quantiles == [0.0, 0.0]
-    np.testing.assert_allclose(found.quantile(1.0)[0], 1e9, rtol=0.02)
-    np.testing.assert_allclose(found.quantile(0.0)[0], -1e9, rtol=0.02)
 
 
 def test_going_on_is_as_if_never_stopped() -> None:
@@ -118,7 +86,8 @@ def test_values_beyond_32_bits_are_not_lost() -> None:
 def test_a_score_that_is_not_finite_names_its_batch(value: float) -> None:
     images = IMAGES.copy()
     images[11, 2, 2, 1] = value
-    with pytest.raises(FloatingPointError, match=r"unit 1 .* picture 11 .* batch 2\."):
+    message = r"unit 1 is not finite for example 11 .* batch 2\."
+    with pytest.raises(FloatingPointError, match=message):
         count(images, 5)
 
 
@@ -126,25 +95,13 @@ def test_arguments_out_of_range() -> None:
     with pytest.raises(ValueError, match="between 1e-5 and 1, and is 1"):
         count(IMAGES, 37, accuracy=1.0)
     found = count(IMAGES, 37)
-    with pytest.raises(ValueError, match="between 0 and 1, and is 2"):
-        found.quantile(2.0)
     with pytest.raises(ValueError, match=r"accuracy=0.01, .*\n?.*accuracy=0.1"):
         count(IMAGES, 37, accuracy=0.1, resume=found)
     with pytest.raises(ValueError, match=r"(?s)by='place'.*by='picture'"):
         count(IMAGES, 37, by="picture", resume=found)
     with pytest.raises(TypeError, match="what an earlier call returned, and is dict"):
-        _check_resume({}, distribution._nothing(4, 0.01, float), 0.01, "picture")
+        _check_resume({}, nothing_counted(4, 0.01, float), 0.01, "picture")
     with pytest.raises(ValueError, match="mean over the places of one"):
         activation_distribution(
             lambda w, x: w * x, neuron("scale", 0), 1.0, [IMAGES], by="place"
         )
-    with pytest.raises(ValueError, match="A generator is empty"):
-        activation_distribution(lambda w, x: w * x, channel("scale"), 1.0, iter([]))
-
-
-def test_memory_is_what_the_docstring_says() -> None:
-    """41 / accuracy counts for a unit, however large the numbers."""
-    for accuracy in (0.01, 0.001):
-        _, first, last = distribution._bins(accuracy)
-        bins = 2 * (last - first + 1) + 1
-        assert abs(bins * accuracy / 41.5 - 1) < 0.02

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from jaxinterp.featurevis.responses.crops import crops
-from jaxinterp.featurevis.responses.dataset_examples import Chosen, dataset_examples
+from jaxinterp.featurevis.responses.dataset_examples import Examples, dataset_examples
 from jaxinterp.featurevis.responses.receptive_field import ReceptiveField
+from jaxinterp.models import with_preprocess
 
 RNG = np.random.default_rng(0)
 W = RNG.normal(size=(3, 5))
@@ -24,8 +25,8 @@ def cut(images: Any, size: int) -> list[Any]:
     return [images[i : i + size] for i in range(0, len(images), size)]
 
 
-def chosen_at(indices: list[list[int]], positions: list[list[list[int]]]) -> Chosen:
-    return Chosen(np.array(indices), np.zeros(np.shape(indices)), np.array(positions))
+def chosen_at(indices: list[list[int]], positions: list[list[list[int]]]) -> Examples:
+    return Examples(np.array(indices), np.zeros(np.shape(indices)), np.array(positions))
 
 
 @pytest.mark.parametrize("size", [1, 4, 23])
@@ -69,7 +70,9 @@ def test_crops_are_cut_from_what_the_model_is_given() -> None:
         return twice(images) - 0.5
 
     images = RNG.uniform(size=(5, 4, 6, 3))
-    found = dataset_examples(model, "tanh:1", W, [images], k=1, preprocess=centered)
+    found = dataset_examples(
+        with_preprocess(model, centered), "tanh:1", W, [images], k=1
+    )
     field = ReceptiveField((2, 2), (1, 1), (0, 0))
     (crop,) = crops([images], found.top, field, resize=twice)[0]
     (number,), (place,) = found.top.indices[0], found.top.positions[0]

@@ -20,6 +20,7 @@ from jaxinterp.featurevis.responses.dataset_examples import (
     _check_resume,
     dataset_examples,
 )
+from jaxinterp.models import with_preprocess
 from jaxinterp.objectives.direction import direction
 from jaxinterp.objectives.objective import custom
 from jaxinterp.objectives.output import output
@@ -139,20 +140,6 @@ def test_quantiles_are_those_of_the_sorted_scores(size: int) -> None:
         )
 
 
-def test_the_sample_is_uniform_and_the_same_however_the_stream_is_cut() -> None:
-    images = np.linspace(-1, 1, 400)[:, None, None, None].repeat(3, axis=3)
-    options = {"k": 1, "quantiles": (0.25,), "sample_size": 100, "key": KEY}
-    some = find(cut(images, 400), **options)
-    others = find(cut(images, 7), **options)
-    assert close(some, others)
-    sampled = np.sort(np.asarray(some.state.sample.indices))
-    assert len(set(sampled.tolist())) == 100
-    # The mean of 100 of 400 numbers, drawn without replacement, deviates by about 10.
-    assert abs(sampled.mean() - 199.5) < 40
-    rank = 100 if W.sum(axis=0)[0] > 0 else 300
-    assert abs(int(some.quantiles.indices[0, 0, 0]) - rank) < 60
-
-
 @pytest.mark.parametrize("at", [4, 20])
 def test_going_on_is_as_if_never_stopped(at: int) -> None:
     options = {"k": 3, "quantiles": (0.1, 0.9), "sample_size": 11, "key": KEY}
@@ -161,11 +148,6 @@ def test_going_on_is_as_if_never_stopped(at: int) -> None:
     kept = jax.tree.map(np.asarray, part.state)  # as if read from a file
     rest = find(cut(IMAGES[at:], 4), resume=kept, **options)
     assert same(rest, whole)
-
-
-def test_later_batches_may_be_larger_or_empty() -> None:
-    batches = [IMAGES[:0], IMAGES[:3], IMAGES[3:11], IMAGES[11:11], IMAGES[11:]]
-    assert close(find(batches, k=5), find([IMAGES], k=5))
 
 
 def test_one_compilation_and_one_pass_of_the_model_serve_all_batches() -> None:
@@ -192,7 +174,7 @@ def test_units_share_what_the_model_computes() -> None:
     """No array of the program is larger than the scores of all units and places."""
     images = jnp.asarray(IMAGES)
     w = jnp.asarray(RNG.normal(size=(3, 100)))
-    found, bound = scorer(model, channel("tanh"), w, images, None)
+    found, bound = scorer(model, channel("tanh"), w, images)
     jaxpr = jax.make_jaxpr(found)(w, bound, images)
     largest = max(np.prod(v.aval.shape) for e in jaxpr.jaxpr.eqns for v in e.outvars)
     assert largest <= 23 * 4 * 6 * 100
@@ -218,7 +200,7 @@ def test_units_share_what_the_model_computes() -> None:
 def test_positions_are_given_where_the_objective_is_a_mean_over_places(
     objective: Any, has_places: bool
 ) -> None:
-    found, _ = scorer(model, objective, W, IMAGES, None)
+    found, _ = scorer(model, objective, W, IMAGES)
     assert found.places == ((4, 6) if has_places else None)
 
 
@@ -247,22 +229,21 @@ def test_half_precision_is_ranked_in_single() -> None:
 
 
 def test_preprocessing_is_done_on_the_way() -> None:
-    shifted = find([IMAGES + 1.0], k=2, preprocess=lambda images: images - 1)
+    shifted = dataset_examples(
+        with_preprocess(model, lambda images: images - 1),
+        "tanh:*",
+        W,
+        [IMAGES + 1.0],
+        k=2,
+    )
     assert np.array_equal(shifted.top.indices, find([IMAGES], k=2).top.indices)
 
 
 def test_a_score_that_is_no_number_names_its_batch() -> None:
     images = IMAGES.copy()
     images[13, 0, 0, 0] = np.nan
-    with pytest.raises(FloatingPointError, match=r"picture 13 .*, in batch 3\."):
+    with pytest.raises(FloatingPointError, match=r"example 13 .*, in batch 3\."):
         find(cut(images, 4))
-
-
-def test_what_fills_up_the_last_batch_is_not_looked_at() -> None:
-    """Only the pictures that are there can be wrong, or be chosen."""
-    found = find(cut(IMAGES[:5], 4), k=9)
-    assert np.array_equal(np.sort(found.top.indices[:, :5]), [[0, 1, 2, 3, 4]] * 5)
-    assert np.all(np.asarray(found.top.indices)[:, 5:] == -1)
 
 
 @pytest.mark.parametrize(
@@ -287,23 +268,12 @@ def test_what_was_kept_must_be_a_state() -> None:
 
 
 def test_there_are_two_ways_to_score_a_picture() -> None:
-    found, _ = scorer(model, "tanh:*", W, IMAGES, None)
+    found, _ = scorer(model, "tanh:*", W, IMAGES)
     with pytest.raises(ValueError, match="'picture' or 'place', and is 'places'"):
         check_places(found, "places")
 
 
-def test_batches_that_cannot_be_read() -> None:
-    class Batch:
-        images = IMAGES
-
-    with pytest.raises(TypeError, match=r"batch 1 is Batch. Write `\(b.images for b"):
-        find([IMAGES, Batch()])
-    with pytest.raises(TypeError, match="batch 0 is list"):
-        find([[1.0]])
-    with pytest.raises(ValueError, match=r"float64\[4, 6, 3\], and those of batch 1"):
-        find([IMAGES, IMAGES[:, :3]])
-    with pytest.raises(ValueError, match="A generator is empty after it was read"):
-        find(iter([]))
+def test_sites_and_units_that_do_not_exist() -> None:
     with pytest.raises(AddressError):
         find([IMAGES], "nowhere:*")
     with pytest.raises(ValueError, match="There is no channel of 'tanh' 7"):
@@ -340,7 +310,7 @@ def spread():
 
 one = both(lambda: [images[i : i + 8] for i in range(0, 35, 8)])
 many = both(spread)
-assert len(many[0].state.scores.sharding.device_set) == 8
+assert len(many[0].state.kept[0].scores.sharding.device_set) == 8
 assert at_batch[0] < at_batch[1] == at_batch[3], at_batch
 assert at_batch[4] < at_batch[5] == at_batch[7], at_batch
 for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(many), strict=True):
@@ -361,18 +331,13 @@ def test_spread_over_devices_it_is_the_same() -> None:
     }
     run = subprocess.run(
         [sys.executable, "-c", SHARDED],
-        cwd=Path(__file__).resolve().parents[2],
+        cwd=Path(__file__).resolve().parents[3],
         env=environment,
         capture_output=True,
         text=True,
         check=False,
     )
     assert (run.returncode, run.stdout) == (0, "same\n"), run.stderr[-3000:]
-
-
-def test_an_array_is_no_stream() -> None:
-    with pytest.raises(TypeError, match=r"write `\[images\]`"):
-        find(IMAGES, "tanh:*")
 
 
 def test_another_score_is_not_gone_on_with() -> None:
@@ -396,12 +361,11 @@ def test_a_changed_preprocess_is_seen_and_models_are_let_go() -> None:
     shift, kept = Shift(0.0), Model()
 
     def run() -> tuple[Any, ...]:
-        given = (kept, "tanh:0", None)
-        options = {"preprocess": shift}
+        given = (with_preprocess(kept, shift), "tanh:0", None)
         return (
-            dataset_examples(*given, [IMAGES], k=1, **options).top.scores,
-            fv.activation_distribution(*given, [IMAGES], **options).mean,
-            fv.tuning_curve(*given, jnp.asarray(IMAGES), **options)[0, :1],
+            dataset_examples(*given, [IMAGES], k=1).top.scores,
+            fv.activation_distribution(*given, [IMAGES]).mean,
+            fv.tuning_curve(*given, jnp.asarray(IMAGES))[0, :1],
         )
 
     before = run()

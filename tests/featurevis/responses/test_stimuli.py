@@ -243,13 +243,12 @@ def test_a_curve_is_a_table_of_scores(batch_size: int | None) -> None:
     stimuli = np.random.default_rng(0).normal(size=(2, 5, 4, 4, 3))
     w = np.random.default_rng(1).normal(size=(3, 6))
     found = tuning_curve(
-        lambda w, x: jnp.tanh(x @ w),
+        lambda w, x: jnp.tanh(2 * x @ w),
         channel("tanh"),
         w,
         stimuli,
         axes=2,
         batch_size=batch_size,
-        preprocess=lambda images: 2 * images,
     )
     expected = np.tanh(2 * stimuli @ w).mean(axis=(2, 3))
     np.testing.assert_allclose(found, np.moveaxis(expected, -1, 0), rtol=1e-12)

@@ -246,7 +246,6 @@ def test_the_last_step_has_the_last_boxes():
         ),
         transforms=crops,
         optimizer=optax.sgd(0.0),
-        warmup=None,
         steps=4,
         progress=False,
     ).history[:, 0]
