@@ -13,7 +13,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxinterp.checks import is_integer
 from jaxinterp.featurevis.parametrizations.parametrization import (
     Parametrization,
     image_keys,
@@ -111,7 +110,8 @@ def generator(
         each neuron at three standard deviations as well.
     """
     dtype = checked_dtype(dtype)
-    latent = (latent_shape,) if is_integer(latent_shape) else tuple(latent_shape)
+    is_shape = isinstance(latent_shape, Iterable)
+    latent = tuple(latent_shape) if is_shape else (latent_shape,)
     bounds = clip if clip is None or isinstance(clip, tuple | list) else (-clip, clip)
     for name, interval in (("clip", bounds), ("output_range", output_range)):
         if interval is not None and not np.all(

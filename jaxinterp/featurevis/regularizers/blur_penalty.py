@@ -56,11 +56,9 @@ def blur_penalty(width: int = 3) -> Objective:
             have no axis but the channels.
 
     Example:
-        >>> from jaxinterp.objectives.objective import View
-        >>> from jaxinterp.objectives.evaluate import evaluate
-        >>> view = View({}, None, jnp.ones((1, 1, 4, 4, 3)), 0)
-        >>> evaluate(blur_penalty(), view, 1).tolist()
-        [[0.0]]
+        >>> from jaxinterp.featurevis import View
+        >>> blur_penalty()(View({}, None, jnp.ones((1, 4, 4, 3)), 0)).tolist()
+        [0.0]
 
     References:
         Olah et al., 2017, section on regularization [olah2017feature].

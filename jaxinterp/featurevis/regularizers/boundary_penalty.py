@@ -92,11 +92,10 @@ def boundary_penalty(
             has another shape than its places, or images have no axis but the channels.
 
     Example:
-        >>> from jaxinterp.objectives.objective import View
-        >>> from jaxinterp.objectives.evaluate import evaluate
-        >>> view = View({}, None, jnp.full((1, 1, 8, 8, 3), 0.5), 0)
-        >>> evaluate(boundary_penalty(2), view, 1).tolist()
-        [[0.0]]
+        >>> from jaxinterp.featurevis import View
+        >>> view = View({}, None, jnp.full((1, 8, 8, 3), 0.5), 0)
+        >>> boundary_penalty(2)(view).tolist()
+        [0.0]
 
     References:
         lucid, `lucid/optvis/objectives.py`, `penalize_boundary_complexity`.

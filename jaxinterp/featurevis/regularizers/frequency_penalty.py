@@ -69,11 +69,10 @@ def frequency_penalty(decay: float = 1.0) -> Objective:
             used, if images have no axis but the channels.
 
     Example:
-        >>> from jaxinterp.objectives.objective import View
-        >>> from jaxinterp.objectives.evaluate import evaluate
-        >>> board = jnp.array([[0.0, 1.0], [1.0, 0.0]])[None, None, :, :, None]
-        >>> evaluate(frequency_penalty(), View({}, None, board, 0), 1).round(3).tolist()
-        [[2.0]]
+        >>> from jaxinterp.featurevis import View
+        >>> board = jnp.array([[0.0, 1.0], [1.0, 0.0]])[None, :, :, None]
+        >>> frequency_penalty()(View({}, None, board, 0)).round(3).tolist()
+        [2.0]
 
     References:
         Field, 1987, on the amplitudes of natural images [field1987relations].

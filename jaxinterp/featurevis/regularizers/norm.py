@@ -68,11 +68,10 @@ def norm(
             positive, or the constant is not finite.
 
     Example:
-        >>> from jaxinterp.objectives.objective import View
-        >>> from jaxinterp.objectives.evaluate import evaluate
-        >>> view = View({}, None, jnp.ones((1, 1, 4, 4, 4)), 0)
+        >>> from jaxinterp.featurevis import View
+        >>> view = View({}, None, jnp.ones((1, 4, 4, 4)), 0)
         >>> for order in (1, 2, 3, math.inf):
-        ...     print(evaluate(norm(order), view, 1).round(3).item())
+        ...     print(norm(order)(view).round(3).item())
         32.0
         4.0
         2.0

@@ -29,11 +29,10 @@ def opacity_penalty() -> Objective:
         A penalty in [0, 1].
 
     Example:
-        >>> from jaxinterp.objectives.objective import View
-        >>> from jaxinterp.objectives.evaluate import evaluate
-        >>> images = jnp.zeros((1, 1, 2, 2, 4)).at[..., 0, 3].set(1.0)
-        >>> evaluate(opacity_penalty(), View({}, None, images, 0), 1).tolist()
-        [[0.5]]
+        >>> from jaxinterp.featurevis import View
+        >>> images = jnp.zeros((1, 2, 2, 4)).at[..., 0, 3].set(1.0)
+        >>> opacity_penalty()(View({}, None, images, 0)).tolist()
+        [0.5]
 
     References:
         Mordvintsev et al., 2018, "Generation of Semi-Transparent Patterns"

@@ -45,11 +45,10 @@ def total_variation() -> Objective:
         ValueError: where it is used, if images have no axis but the channels.
 
     Example:
-        >>> from jaxinterp.objectives.objective import View
-        >>> from jaxinterp.objectives.evaluate import evaluate
-        >>> view = View({}, None, jnp.array([[[[0.0], [1.0], [1.0]]]]), 0)
-        >>> evaluate(total_variation(), view, 1).tolist()
-        [[1.0]]
+        >>> from jaxinterp.featurevis import View
+        >>> view = View({}, None, jnp.array([[[0.0], [1.0], [1.0]]]), 0)
+        >>> total_variation()(view).tolist()
+        [1.0]
 
     References:
         Mahendran and Vedaldi, 2015, section 2, which squares the differences

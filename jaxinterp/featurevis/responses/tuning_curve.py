@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
-from jaxinterp.checks import checked_integer
+from jaxinterp.loop.chunks import chunk_indices, chunk_size
 from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.scorer import check_alone, scorer
-from jaxinterp.types import ApplyFn
+from jaxinterp.types import ApplyFn, Images, Variables
 
 
 def tuning_curve(
     apply_fn: ApplyFn,
     objective: Objective | str,
-    variables: Any,
-    stimuli: Any,
+    variables: Variables,
+    stimuli: Images,
     *,
     axes: int = 1,
     batch_size: int | None = None,
@@ -62,8 +59,6 @@ def tuning_curve(
             f"`stimuli` has {axes} axes of parameters and then those of an image, and "
             f"its shape is {tuple(stimuli.shape)}. Write `axes=` for their number."
         )
-    if batch_size is not None:
-        batch_size = checked_integer("batch_size", batch_size, 1, call="tuning_curve")
     grid, image_shape = stimuli.shape[:axes], stimuli.shape[axes:]
     images_flat = stimuli.reshape(-1, *image_shape)
     scores, bound = scorer(
@@ -71,11 +66,7 @@ def tuning_curve(
     )
     check_alone(bound, "tuning_curve")
     score = jax.jit(lambda w, o, images: scores(w, o, images).pictures)
-    count = images_flat.shape[0]
-    size = min(batch_size or count, count)
-    parts = []
-    for start in range(0, count, size):
-        index = np.minimum(np.arange(start, start + size), count - 1)
-        part = score(variables, bound, images_flat[index])  # one compilation
-        parts.append(part[:, : count - start])
-    return jnp.concatenate(parts, axis=1).reshape(-1, *grid)
+    count = len(images_flat)
+    indices = chunk_indices(count, chunk_size(batch_size, 1, count))
+    parts = [score(variables, bound, images_flat[index]) for index in indices]
+    return jnp.concatenate(parts, axis=1)[:, :count].reshape(-1, *grid)

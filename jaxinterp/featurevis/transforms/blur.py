@@ -15,6 +15,7 @@ from jaxinterp.featurevis.transforms.random_number import (
     random_number,
 )
 from jaxinterp.featurevis.transforms.transform import Transform
+from jaxinterp.types import Key
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Blur(Transform):
 
     sigma: RandomNumber
 
-    def __call__(self, key: Any, image: Any) -> Any:
+    def __call__(self, key: Key, image: Any) -> Any:
         """Returns the blurred image."""
         dtype = image.dtype if image.dtype.itemsize > 4 else jnp.float32
         sigma = self.sigma.draw(key, dtype)

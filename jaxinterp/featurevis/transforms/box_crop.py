@@ -12,6 +12,7 @@ from jaxinterp.checks import is_share
 from jaxinterp.featurevis.transforms.axes import Target, checked_target, in_axes
 from jaxinterp.featurevis.transforms.transform import Affine
 from jaxinterp.featurevis.transforms.warp import Move, Size
+from jaxinterp.types import Key
 
 # Up to which the sides of a random box may shrink, as a share of the image's.
 _SMALLEST_BOX = 0.05
@@ -38,7 +39,7 @@ class BoxCrop(Affine):
         """Returns the fixed size."""
         return in_axes("box_crop", self.target, size)
 
-    def draw(self, key: Any, size: Size, out: Size, dtype: Any) -> Move:
+    def draw(self, key: Key, size: Size, out: Size, dtype: Any) -> Move:
         """Returns the box: its outermost pixels lie on those of the view."""
         place, width = jax.random.split(key)
         first, last = self.sides

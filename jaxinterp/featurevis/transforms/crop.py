@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxinterp.featurevis.transforms.axes import Target, checked_target, in_axes
 from jaxinterp.featurevis.transforms.transform import Affine
 from jaxinterp.featurevis.transforms.warp import Move, Size, stay
+from jaxinterp.types import Key
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Crop(Affine):
             )
         return target
 
-    def draw(self, key: Any, size: Size, out: Size, dtype: Any) -> Move:
+    def draw(self, key: Key, size: Size, out: Size, dtype: Any) -> Move:
         """Returns a whole number of pixels, all windows being equally likely."""
         room = jnp.array([n - kept for n, kept in zip(size, out, strict=True)])
         start = jax.random.randint(key, room.shape, 0, room + 1, jnp.int32)

@@ -16,6 +16,7 @@ from jaxinterp.featurevis.transforms.axes import (
 )
 from jaxinterp.featurevis.transforms.transform import Affine, Fill
 from jaxinterp.featurevis.transforms.warp import Move, Size, stay
+from jaxinterp.types import Key
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +40,7 @@ class CropOrPad(Affine):
             return first_size
         return in_axes("crop_or_pad", self.target, size)
 
-    def draw(self, key: Any, size: Size, out: Size, dtype: Any) -> Move:
+    def draw(self, key: Key, size: Size, out: Size, dtype: Any) -> Move:
         """Returns a shift by half a pixel at most, to whole pixels."""
 
         def one(n: int, target: int) -> float:

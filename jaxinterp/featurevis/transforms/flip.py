@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxinterp.checks import checked_integer, checked_share
 from jaxinterp.featurevis.transforms.transform import Affine
 from jaxinterp.featurevis.transforms.warp import Move, Size, stay
+from jaxinterp.types import Key
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Flip(Affine):
     axis: int
     probability: float
 
-    def draw(self, key: Any, size: Size, out: Size, dtype: Any) -> Move:
+    def draw(self, key: Key, size: Size, out: Size, dtype: Any) -> Move:
         """Returns the reflection, or nothing."""
         if self.axis >= len(size):
             raise ValueError(

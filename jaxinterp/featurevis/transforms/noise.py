@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from jaxinterp.checks import is_real
 from jaxinterp.featurevis.transforms.transform import Transform
+from jaxinterp.types import Key
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Noise(Transform):
     normal: float
     uniform: float
 
-    def __call__(self, key: Any, image: Any) -> Any:
+    def __call__(self, key: Key, image: Any) -> Any:
         """Returns the noisy image."""
         dtype = image.dtype if image.dtype.itemsize > 4 else jnp.float32
         bell, box = jax.random.split(key)

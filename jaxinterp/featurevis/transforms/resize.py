@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxinterp.featurevis.transforms.axes import Target, checked_target, in_axes
 from jaxinterp.featurevis.transforms.transform import Affine, Fill
 from jaxinterp.featurevis.transforms.warp import Move, Size
+from jaxinterp.types import Key
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Resize(Affine):
         """Returns the fixed size."""
         return in_axes("resize", self.target, size)
 
-    def draw(self, key: Any, size: Size, out: Size, dtype: Any) -> Move:
+    def draw(self, key: Key, size: Size, out: Size, dtype: Any) -> Move:
         """Returns the magnification about the middle."""
         ratios = [n / m for n, m in zip(size, out, strict=True)]
         return Move(jnp.diag(jnp.array(ratios, dtype)), jnp.zeros(len(size), dtype))

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from jaxinterp.checks import checked_integer
 from jaxinterp.featurevis.transforms.transform import Transform
+from jaxinterp.types import Key
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Roll(Transform):
 
     pixels: int
 
-    def __call__(self, key: Any, image: Any) -> Any:
+    def __call__(self, key: Key, image: Any) -> Any:
         """Returns the shifted image."""
         axes = tuple(range(image.ndim - 1))
         bound = self.pixels + 1

@@ -18,6 +18,7 @@ from jaxinterp.featurevis.transforms.random_number import (
 )
 from jaxinterp.featurevis.transforms.transform import Affine, Fill
 from jaxinterp.featurevis.transforms.warp import Move, Size, stay
+from jaxinterp.types import Key
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Rotate(Affine):
     fill: Fill = 0.5
     axes: tuple[int, int] | None = None
 
-    def draw(self, key: Any, size: Size, out: Size, dtype: Any) -> Move:
+    def draw(self, key: Key, size: Size, out: Size, dtype: Any) -> Move:
         """Returns the turn back, from the view to the image."""
         down, right = self._plane(size)
         angle = self.angle.draw(key, dtype)

@@ -14,6 +14,7 @@ from jaxinterp.featurevis.transforms.random_number import (
 )
 from jaxinterp.featurevis.transforms.transform import Affine, Fill
 from jaxinterp.featurevis.transforms.warp import Move, Size, stay
+from jaxinterp.types import Key
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Scale(Affine):
     factor: RandomNumber
     fill: Fill = 0.5
 
-    def draw(self, key: Any, size: Size, out: Size, dtype: Any) -> Move:
+    def draw(self, key: Key, size: Size, out: Size, dtype: Any) -> Move:
         """Returns the zoom, from the view to the image."""
         identity = stay(len(size), dtype)
         return identity._replace(linear=identity.linear / self.factor.draw(key, dtype))

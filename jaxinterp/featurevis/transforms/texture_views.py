@@ -11,6 +11,7 @@ import numpy as np
 from jaxinterp.checks import is_traced
 from jaxinterp.featurevis.transforms.transform import Transform
 from jaxinterp.pytree import pytree, static
+from jaxinterp.types import Key
 
 
 @pytree
@@ -23,7 +24,7 @@ class TextureViews(Transform):
     coordinates: Any
     fill: float = static()
 
-    def __call__(self, key: Any, image: Any) -> Any:
+    def __call__(self, key: Key, image: Any) -> Any:
         """Returns the view."""
         if jnp.ndim(image) != 3 or not jnp.issubdtype(image.dtype, jnp.floating):
             raise ValueError(

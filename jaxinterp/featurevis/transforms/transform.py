@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jaxinterp.featurevis.transforms import warp
 from jaxinterp.featurevis.transforms.warp import Move, Size
 from jaxinterp.loop.static import hashable
+from jaxinterp.types import Key
 
 # What is seen outside an image: a brightness, its nearest pixel, its mirror image, or
 # a random color.
@@ -34,7 +35,7 @@ class Transform:
     A transform of your own may be any function `(key, image) -> image` as well.
     """
 
-    def __call__(self, key: Any, image: Any) -> Any:
+    def __call__(self, key: Key, image: Any) -> Any:
         """Returns the view.
 
         Args:
@@ -78,7 +79,7 @@ class Affine(Transform):
         """
         return size
 
-    def draw(self, key: Any, size: Size, out: Size, dtype: Any) -> Move:
+    def draw(self, key: Key, size: Size, out: Size, dtype: Any) -> Move:
         """Returns where each place of the view lies in the image.
 
         Args:
@@ -97,7 +98,7 @@ class Affine(Transform):
         """Returns whether the view may show what lies outside the image."""
         return False
 
-    def __call__(self, key: Any, image: Any) -> Any:
+    def __call__(self, key: Key, image: Any) -> Any:
         """Returns the view."""
         return _warp(image, [(self, key)], image.shape[:-1])
 
@@ -117,7 +118,7 @@ class Compose(Transform):
             )
         )
 
-    def __call__(self, key: Any, image: Any) -> Any:
+    def __call__(self, key: Key, image: Any) -> Any:
         """Returns the view after the last transform."""
         first_size = image.shape[:-1]
         steps: list[tuple[Affine, Any]] = []
