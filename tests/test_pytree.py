@@ -26,12 +26,12 @@ def test_static_fields_are_part_of_the_program():
         for exponent in (1, 2):
             power = Power(jnp.array(base), exponent)
             assert value(power) == base**exponent
-    assert jax.tree.leaves(Power(3.0)) == [3.0]
+    assert jax.tree.leaves(Power(jnp.array(3.0))) == [3.0]
 
 
 def test_instances_are_frozen_and_compared_by_identity():
     power = Power(jnp.ones(3))
     with pytest.raises(dataclasses.FrozenInstanceError):
-        power.exponent = 3
+        power.exponent = 3  # pyright: ignore[reportAttributeAccessIssue]  frozen
     assert power == power
     assert power != Power(jnp.ones(3))

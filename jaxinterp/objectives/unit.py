@@ -1,7 +1,7 @@
 """Objectives of single units: a neuron, a channel, a layer.
 
 Notation: $a_{xc}$ is the activation of a site at position $x$ and channel $c$. What a
-position is stands in `places.py`. Scores are in the units of the activation.
+position is stands in `positions.py`. Scores are in the units of the activation.
 """
 
 from __future__ import annotations
