@@ -139,7 +139,7 @@ def _check_alone(objective: Objective) -> None:
             "`score` is an objective that compares the images of a unit with one "
             "another, or tells them by their number, and the examples of a batch are "
             "explained one by one.\nLeave out `diversity`, `alignment`, `interpolate` "
-            "and `for_pictures`."
+            "and `for_images`."
         )
 
 

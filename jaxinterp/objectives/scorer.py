@@ -162,7 +162,7 @@ def check_alone(bound: Objective, call: str) -> None:
             f"{call}: the objective compares the pictures of a unit with one another, "
             "or tells them by their number, and these pictures are looked at one by "
             "one.\nLeave out `diversity`, `alignment`, `interpolate` and "
-            "`for_pictures`."
+            "`for_images`."
         )
 
 

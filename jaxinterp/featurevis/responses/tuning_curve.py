@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 from jaxtyping import Array, Float
 
@@ -11,14 +9,14 @@ from jaxinterp.checks import is_traced
 from jaxinterp.loop.chunks import chunk_size, over_units
 from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.scorer import check_alone, scorer
-from jaxinterp.types import ApplyFn
+from jaxinterp.types import ApplyFn, Images, Variables
 
 
 def tuning_curve(
     apply_fn: ApplyFn,
     objective: Objective | str,
-    variables: Any,
-    stimuli: Any,
+    variables: Variables,
+    stimuli: Images,
     *,
     axes: int = 1,
     batch_size: int | None = None,
@@ -43,26 +41,27 @@ def tuning_curve(
 
     Raises:
         AddressError: if the model has no such site.
-        ValueError: if `stimuli` has no picture or no such axes, or `batch_size` is not
+        ValueError: if `stimuli` has no image or no such axes, or `batch_size` is not
             positive.
 
     Example:
-        >>> from jaxinterp.featurevis import channel, gratings
+        >>> from jaxinterp.featurevis import Ground, channel, gratings
         >>> upright = jnp.array([-1.0, 1.0, -1.0]).reshape(1, 1, 3, 1)
         >>> def model(w, x):
         ...     return jnp.tanh((x * w).sum((1, 2)))
-        >>> stimuli = gratings(jnp.array([0.0, jnp.pi / 2]), 0.5, shape=(3, 3, 1))
+        >>> ground = Ground((3, 3, 1))
+        >>> stimuli = gratings(ground, jnp.array([0.0, np.pi / 2]), 0.5)
         >>> curves = tuning_curve(model, channel("tanh"), upright, stimuli)
         >>> [round(value, 3) for value in curves[0].tolist()]
         [0.995, -0.762]
     """
     if axes < 0 or stimuli.ndim <= axes or not stimuli.size:
         raise ValueError(
-            f"`stimuli` has {axes} axes of parameters and then those of a picture, and "
+            f"`stimuli` has {axes} axes of parameters and then those of an image, and "
             f"its shape is {tuple(stimuli.shape)}. Write `axes=` for their number."
         )
-    grid, picture = stimuli.shape[:axes], stimuli.shape[axes:]
-    flat = stimuli.reshape(-1, *picture)
+    grid, shape = stimuli.shape[:axes], stimuli.shape[axes:]
+    flat = stimuli.reshape(-1, *shape)
     scores, bound = scorer(apply_fn, objective, variables, flat, has_places=False)
     check_alone(bound, "tuning_curve")
     score = jax.jit(lambda w, o, images: scores(w, o, images).pictures.T)
