@@ -231,7 +231,9 @@ def test_units_are_mapped_over():
 
 
 @pytest.mark.parametrize(
-    "score", [channel("softplus"), "softplus:0,1", output()], ids=str
+    "score",
+    [channel("softplus"), "softplus:0,1", output()],
+    ids=["channels", "string", "outputs"],
 )
 def test_several_units_are_an_error_that_says_what_to_do(score):
     with pytest.raises(
