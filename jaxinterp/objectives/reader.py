@@ -21,7 +21,7 @@ from jaxinterp.tracing.capture import capture
 from jaxinterp.tracing.facts.batch_axis import mixing_equation
 from jaxinterp.tracing.graph import Graph, Site
 from jaxinterp.tracing.select import select, select_one
-from jaxinterp.tracing.selectors import Selector, where
+from jaxinterp.tracing.selectors import where
 from jaxinterp.tracing.with_rules import with_rules
 from jaxinterp.types import ApplyFn, Images, Sites, Variables
 
@@ -132,7 +132,7 @@ def site_reader(
     apply_fn: ApplyFn,
     variables: Variables,
     images: Images,
-    sites: Selector | str,
+    sites: Sites,
     *,
     one: bool = False,
 ) -> Reader:
