@@ -20,8 +20,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxinterp.objectives import positions
-from jaxinterp.objectives.objective import Objective, Shapes, View, Where
+from jaxinterp.objectives.objective import Objective, Shapes, View
 from jaxinterp.pytree import pytree, static
+from jaxinterp.types import Sites
 
 _FLOOR = 0.1  # of the cosine
 
@@ -40,7 +41,7 @@ class Direction(Objective):
             patch; `None` if it is open.
     """
 
-    site: Where = static()
+    site: Sites = static()
     cosine_power: float = static()
     keep_length: bool = static()
     is_at_center: bool = static()
@@ -104,7 +105,7 @@ class Direction(Objective):
 
 
 def direction(
-    site: Where,
+    site: Sites,
     vector: Any,
     *,
     cosine_power: float = 0.0,

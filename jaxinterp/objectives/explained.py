@@ -21,14 +21,14 @@ from jaxinterp.objectives.evaluate import count_units, score_of_one_unit
 from jaxinterp.objectives.objective import Objective, Shapes, View
 from jaxinterp.objectives.reader import if_of_images, images_first
 from jaxinterp.objectives.score import Score, need_score
+from jaxinterp.pytree import pytree, static
 from jaxinterp.tracing.call import trace_call
 from jaxinterp.tracing.program.evaluate import Changes
 from jaxinterp.tracing.select import select_one
 from jaxinterp.types import ApplyFn
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class Observed:
     """What a model returns for an objective.
 
@@ -43,10 +43,8 @@ class Observed:
     activations: tuple[Any, ...]
     outputs: Any
     inputs: Any
-    addresses: tuple[tuple[str, int], ...] = dataclasses.field(
-        metadata={"static": True}
-    )
-    n_examples: int = dataclasses.field(metadata={"static": True})
+    addresses: tuple[tuple[str, int], ...] = static()
+    n_examples: int = static()
 
 
 def explained(

@@ -18,10 +18,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from jaxinterp.pytree import pytree, static
-from jaxinterp.tracing.selectors import Selector
-
-# What an objective calls the place that it reads.
-Where = str | Selector
+from jaxinterp.types import Sites
 
 
 class View(NamedTuple):
@@ -34,7 +31,7 @@ class View(NamedTuple):
         step: the number of the optimization step, from 0.
     """
 
-    activations: Mapping[Where, Any]
+    activations: Mapping[Sites, Any]
     outputs: Any
     images: Any
     step: Any
@@ -50,7 +47,7 @@ class Shapes(NamedTuple):
         size: of all activations up to the sites, in bytes.
     """
 
-    activations: Mapping[Where, tuple[int, ...]]
+    activations: Mapping[Sites, tuple[int, ...]]
     outputs: Any
     image: tuple[int, ...]
     size: int = 0
@@ -67,7 +64,7 @@ class Objective:
     __array_ufunc__ = None  # an array of weights times it is its own business
 
     @property
-    def sites(self) -> tuple[Where, ...]:
+    def sites(self) -> tuple[Sites, ...]:
         """The places whose activations it reads: its field `site`, if it has one."""
         site = getattr(self, "site", None)
         return () if site is None else (site,)
@@ -156,7 +153,7 @@ class Combined(Objective):
     operands: tuple[Any, ...]
 
     @property
-    def sites(self) -> tuple[Where, ...]:
+    def sites(self) -> tuple[Sites, ...]:
         """The places that any of the operands reads."""
         return tuple(dict.fromkeys(s for o in self.operands for s in o.sites))
 
@@ -215,10 +212,10 @@ class Custom(Objective):
     """
 
     function: Callable[[View], Any] = static()
-    reads: tuple[Where, ...] = static()
+    reads: tuple[Sites, ...] = static()
 
     @property
-    def sites(self) -> tuple[Where, ...]:
+    def sites(self) -> tuple[Sites, ...]:
         """The sites that were named."""
         return self.reads
 
@@ -247,7 +244,7 @@ def schedule(function: Callable[[Any], Any]) -> Objective:
     return Schedule(function)
 
 
-def custom(function: Callable[[View], Any], *sites: Where) -> Objective:
+def custom(function: Callable[[View], Any], *sites: Sites) -> Objective:
     """Makes an objective of a function.
 
     Args:

@@ -14,16 +14,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinterp.loop.static import hashable
-from jaxinterp.objectives.objective import Objective, Shapes, Where
+from jaxinterp.objectives.objective import Objective, Shapes
 from jaxinterp.rules.composite import Composite
 from jaxinterp.tracing.call import trace
 from jaxinterp.tracing.capture import capture
 from jaxinterp.tracing.facts.batch_axis import mixing_equation
 from jaxinterp.tracing.graph import Graph, Site
 from jaxinterp.tracing.select import select, select_one
-from jaxinterp.tracing.selectors import Selector, where
+from jaxinterp.tracing.selectors import where
 from jaxinterp.tracing.with_rules import with_rules
-from jaxinterp.types import ApplyFn, Images, Variables
+from jaxinterp.types import ApplyFn, Images, Sites, Variables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,13 +40,13 @@ class Reader:
     """
 
     apply_fn: ApplyFn
-    places: tuple[tuple[Where, str, int], ...]
+    places: tuple[tuple[Sites, str, int], ...]
     has_derivative: bool = True
     composite: Composite | None = None
 
     def __call__(
         self, variables: Variables, images: Images
-    ) -> tuple[OrderedDict[Where, Any], Any]:
+    ) -> tuple[OrderedDict[Sites, Any], Any]:
         """Returns activations, with the images on their first axis, and outputs.
 
         What of the outputs does not have the images on the first axis, such as a loss
@@ -132,7 +132,7 @@ def site_reader(
     apply_fn: ApplyFn,
     variables: Variables,
     images: Images,
-    sites: Selector | str,
+    sites: Sites,
     *,
     one: bool = False,
 ) -> Reader:
@@ -176,8 +176,8 @@ def check_variables(variables: Variables) -> None:
 
 
 def _places(
-    names: Iterable[Where], sites: Iterable[Site]
-) -> tuple[tuple[Where, str, int], ...]:
+    names: Iterable[Sites], sites: Iterable[Site]
+) -> tuple[tuple[Sites, str, int], ...]:
     pairs = zip(names, sites, strict=True)
     return tuple((name, site.address, len(site.length)) for name, site in pairs)
 

@@ -12,8 +12,9 @@ from typing import Any
 
 from jaxinterp.checks import checked_integer
 from jaxinterp.objectives import positions
-from jaxinterp.objectives.objective import Objective, Shapes, View, Where
+from jaxinterp.objectives.objective import Objective, Shapes, View
 from jaxinterp.pytree import pytree, static
+from jaxinterp.types import Sites
 
 
 @pytree
@@ -27,7 +28,7 @@ class Channel(Objective):
         position: arrays `(units,)`, `None` for all of an axis; `None` if it is open.
     """
 
-    site: Where = static()
+    site: Sites = static()
     is_at_center: bool = static()
     index: Any
     position: Any
@@ -59,7 +60,7 @@ class LayerPower(Objective):
         position: arrays `(units,)`, `None` for all of an axis; `None` for everything.
     """
 
-    site: Where = static()
+    site: Sites = static()
     power: int = static()
     position: Any
 
@@ -79,7 +80,7 @@ class LayerPower(Objective):
 
 
 def channel(
-    site: Where, index: Any = None, *, position: Sequence[Any] | None = None
+    site: Sites, index: Any = None, *, position: Sequence[Any] | None = None
 ) -> Objective:
     r"""Looks for what excites a channel, wherever it is: $\frac{1}{|X|}\sum_x a_{xc}$.
 
@@ -115,7 +116,7 @@ def channel(
 
 
 def neuron(
-    site: Where, index: Any = None, *, position: Sequence[Any] | None = None
+    site: Sites, index: Any = None, *, position: Sequence[Any] | None = None
 ) -> Objective:
     """Looks for what excites a channel at one place, $a_{xc}$.
 
@@ -149,7 +150,7 @@ def neuron(
 
 
 def layer(
-    site: Where, *, power: int = 2, position: Sequence[Any] | None = None
+    site: Sites, *, power: int = 2, position: Sequence[Any] | None = None
 ) -> Objective:
     r"""Looks for what excites a layer as a whole: the mean of $a_{xc}^p$.
 

@@ -33,6 +33,7 @@ from jaxinterp.objectives.explained import explained
 from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.score import Score, gradient_seed, logit
 from jaxinterp.perturbation.baseline import fill_baseline
+from jaxinterp.pytree import pytree, static
 from jaxinterp.rules.any_site import Gradient
 from jaxinterp.rules.composite import Composite
 from jaxinterp.tracing.call import Traced
@@ -220,8 +221,7 @@ class _Program:
         return 0
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class _Rest:
     """A traced model from a site on.
 
@@ -232,8 +232,8 @@ class _Rest:
     """
 
     operands: tuple[Any, ...]
-    program: _Program = dataclasses.field(metadata={"static": True})
-    n_examples: int = dataclasses.field(metadata={"static": True})
+    program: _Program = static()
+    n_examples: int = static()
 
     @classmethod
     def of(cls, model: ApplyFn, variables: Any, inputs: Any, at: Sites) -> _Rest:

@@ -9,15 +9,16 @@ import jax.numpy as jnp
 from jaxinterp.checks import checked_integer
 from jaxinterp.featurevis.comparisons.diversity import check_several
 from jaxinterp.objectives import positions
-from jaxinterp.objectives.objective import Objective, View, Where
+from jaxinterp.objectives.objective import Objective, View
 from jaxinterp.pytree import pytree, static
+from jaxinterp.types import Sites
 
 
 @pytree
 class Alignment(Objective):
     """How alike neighboring images are, place by place; fields as in `alignment`."""
 
-    site: Where = static()
+    site: Sites = static()
     decay: float = static()
     reach: int = static()
 
@@ -41,7 +42,7 @@ class Alignment(Objective):
         return scores
 
 
-def alignment(site: Where, *, decay: float = 2.0, reach: int = 4) -> Objective:
+def alignment(site: Sites, *, decay: float = 2.0, reach: int = 4) -> Objective:
     r"""Looks for images that change little from one to the next.
 
     $$-\frac{1}{2} \sum_{d=1}^{\mathrm{reach}} \frac{\overline{(a_i - a_{i-d})^2} +

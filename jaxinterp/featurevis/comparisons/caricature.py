@@ -6,15 +6,16 @@ from typing import Any
 
 from jaxinterp.featurevis.comparisons.match import check_same_shape, entries
 from jaxinterp.objectives.direction import as_target, check_power, dot_cosine
-from jaxinterp.objectives.objective import Objective, Shapes, View, Where
+from jaxinterp.objectives.objective import Objective, Shapes, View
 from jaxinterp.pytree import pytree, static
+from jaxinterp.types import Sites
 
 
 @pytree
 class Caricature(Objective):
     """The agreement with an activation as a whole; fields as in `caricature`."""
 
-    site: Where = static()
+    site: Sites = static()
     cosine_power: float = static()
     target: Any
 
@@ -29,7 +30,7 @@ class Caricature(Objective):
         return dot_cosine(a, self.target.reshape(-1), self.cosine_power)
 
 
-def caricature(site: Where, target: Any, *, cosine_power: float = 1.0) -> Objective:
+def caricature(site: Sites, target: Any, *, cosine_power: float = 1.0) -> Objective:
     r"""Looks for more of what a layer sees in another image.
 
     $$(a \cdot t)\,\max(0.1, \cos(a, t))^p$$

@@ -13,8 +13,9 @@ import jax.numpy as jnp
 
 from jaxinterp.featurevis.comparisons.style import gram
 from jaxinterp.objectives import positions
-from jaxinterp.objectives.objective import Objective, Shapes, View, Where
+from jaxinterp.objectives.objective import Objective, Shapes, View
 from jaxinterp.pytree import pytree, static
+from jaxinterp.types import Sites
 
 _TINY = 1e-10  # below it a squared norm counts as zero
 
@@ -26,7 +27,7 @@ class Diversity(Objective):
     The fields are the arguments of `diversity`.
     """
 
-    site: Where = static()
+    site: Sites = static()
 
     @property
     def compares(self) -> bool:
@@ -48,7 +49,7 @@ class Diversity(Objective):
         return -jnp.sum(g * others, axis=(1, 2))
 
 
-def diversity(site: Where) -> Objective:
+def diversity(site: Sites) -> Objective:
     r"""Looks for images of one unit that differ from one another in texture.
 
     $$-\sum_{j \ne i} \langle \hat G_i, \hat G_j \rangle, \qquad

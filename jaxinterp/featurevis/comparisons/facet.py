@@ -13,8 +13,9 @@ import jax.numpy as jnp
 
 from jaxinterp.objectives import positions
 from jaxinterp.objectives.direction import as_floats
-from jaxinterp.objectives.objective import Objective, Shapes, View, Where
+from jaxinterp.objectives.objective import Objective, Shapes, View
 from jaxinterp.pytree import pytree, static
+from jaxinterp.types import Sites
 
 
 @pytree
@@ -24,7 +25,7 @@ class Facet(Objective):
     The fields are the arguments of `facet`.
     """
 
-    site: Where = static()
+    site: Sites = static()
     tail: Callable[[Any], Any] = static()
     probe: Any
 
@@ -59,7 +60,7 @@ class Facet(Objective):
         return score.astype(facet.dtype) + facet
 
 
-def facet(site: Where, tail: Callable[[Any], Any], probe: Any) -> Objective:
+def facet(site: Sites, tail: Callable[[Any], Any], probe: Any) -> Objective:
     r"""Looks for one facet of what a unit responds to, which a linear probe tells.
 
     $$f(a) + w \cdot (a \odot \nabla f(a))$$

@@ -11,8 +11,9 @@ import numpy as np
 
 from jaxinterp.checks import checked_integers
 from jaxinterp.objectives.by_name import as_objective
-from jaxinterp.objectives.objective import Objective, Shapes, View, Where
+from jaxinterp.objectives.objective import Objective, Shapes, View
 from jaxinterp.pytree import pytree, static
+from jaxinterp.types import Sites
 
 
 @pytree
@@ -26,7 +27,7 @@ class ForImages(Objective):
     images: tuple[int, ...] = static()
 
     @property
-    def sites(self) -> tuple[Where, ...]:
+    def sites(self) -> tuple[Sites, ...]:
         """The places that the objective reads."""
         return self.objective.sites
 

@@ -11,9 +11,9 @@ from jaxinterp.objectives.objective import (
     Objective,
     Shapes,
     View,
-    Where,
 )
 from jaxinterp.pytree import pytree
+from jaxinterp.types import Sites
 
 
 @pytree
@@ -27,7 +27,7 @@ class Interpolation(Objective):
     end: Any
 
     @property
-    def sites(self) -> tuple[Where, ...]:
+    def sites(self) -> tuple[Sites, ...]:
         """The places that either reads."""
         return tuple(dict.fromkeys((*self.start.sites, *self.end.sites)))
 

@@ -8,15 +8,16 @@ import jax.numpy as jnp
 
 from jaxinterp.objectives import positions
 from jaxinterp.objectives.direction import as_target
-from jaxinterp.objectives.objective import Objective, Shapes, View, Where
+from jaxinterp.objectives.objective import Objective, Shapes, View
 from jaxinterp.pytree import pytree, static
+from jaxinterp.types import Sites
 
 
 @pytree
 class Match(Objective):
     """The distance to an activation, negated; fields as in `match`."""
 
-    site: Where = static()
+    site: Sites = static()
     target: Any
 
     def bound(self, shapes: Shapes) -> Objective:
@@ -33,7 +34,7 @@ class Match(Objective):
         return -distance / jnp.where(size == 0, 1, size)
 
 
-def match(site: Where, target: Any) -> Objective:
+def match(site: Sites, target: Any) -> Objective:
     r"""Looks for an image with the activation of another: feature inversion.
 
     $$-\|a - t\|^2 / \|t\|^2$$
@@ -66,7 +67,7 @@ def entries(activation: Any) -> Any:
     return a.reshape(a.shape[0], -1)
 
 
-def check_same_shape(target: Any, shape: tuple[int, ...], site: Where) -> None:
+def check_same_shape(target: Any, shape: tuple[int, ...], site: Sites) -> None:
     """Raises unless a target has the shape of the activation it is compared with.
 
     Args:

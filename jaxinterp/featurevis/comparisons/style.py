@@ -9,8 +9,9 @@ import jax.numpy as jnp
 from jaxinterp.checks import checked_integer
 from jaxinterp.objectives import positions
 from jaxinterp.objectives.direction import as_target
-from jaxinterp.objectives.objective import Objective, Shapes, View, Where
+from jaxinterp.objectives.objective import Objective, Shapes, View
 from jaxinterp.pytree import pytree, static
+from jaxinterp.types import Sites
 
 
 @pytree
@@ -23,7 +24,7 @@ class Style(Objective):
         target: Gram matrices, `(units, channels, channels)`.
     """
 
-    site: Where = static()
+    site: Sites = static()
     power: int = static()
     target: Any
 
@@ -44,7 +45,7 @@ class Style(Objective):
         return -jnp.mean(jnp.abs(difference) ** self.power, axis=(1, 2))
 
 
-def style(site: Where, target: Any, *, power: int = 2) -> Objective:
+def style(site: Sites, target: Any, *, power: int = 2) -> Objective:
     r"""Looks for the texture of another image, wherever its parts are.
 
     $$-\frac{1}{C^2} \sum_{cd} |G_{cd}(a) - G_{cd}(t)|^p, \qquad

@@ -18,9 +18,9 @@ from jaxinterp.featurevis.parametrizations.fourier import fourier
 from jaxinterp.featurevis.parametrizations.from_image import from_image
 from jaxinterp.featurevis.parametrizations.parametrization import Parametrization
 from jaxinterp.objectives.by_name import as_objective
-from jaxinterp.objectives.objective import Objective, View, Where
+from jaxinterp.objectives.objective import Objective, View
 from jaxinterp.objectives.scorer import scorer
-from jaxinterp.types import ApplyFn, Images, Variables
+from jaxinterp.types import ApplyFn, Images, Sites, Variables
 
 
 def accentuate(
@@ -29,7 +29,7 @@ def accentuate(
     variables: Variables,
     images: Images,
     *,
-    site: Where | None = None,
+    site: Sites | None = None,
     weight: float = 1.0,
     parametrization: Parametrization | None = None,
 ) -> Problem:
@@ -108,11 +108,11 @@ class _PerImage(Objective):
 class _Unchanged(Objective):
     """How little each image differs from its own target, `(1, images, ...)`."""
 
-    site: Where | None = dataclasses.field(metadata={"static": True})
+    site: Sites | None = dataclasses.field(metadata={"static": True})
     target: Any
 
     @property
-    def sites(self) -> tuple[Where, ...]:
+    def sites(self) -> tuple[Sites, ...]:
         return () if self.site is None else (self.site,)
 
     def __call__(self, view: View) -> Any:

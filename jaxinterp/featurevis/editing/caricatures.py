@@ -10,13 +10,12 @@ from jaxinterp.featurevis.editing.problem import (
 )
 from jaxinterp.featurevis.parametrizations.fourier import fourier
 from jaxinterp.featurevis.parametrizations.parametrization import Parametrization
-from jaxinterp.objectives.objective import Where
-from jaxinterp.types import ApplyFn, Images, Variables
+from jaxinterp.types import ApplyFn, Images, Sites, Variables
 
 
 def caricatures(
     apply_fn: ApplyFn,
-    site: Where,
+    site: Sites,
     variables: Variables,
     images: Images,
     *,

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 
 from jaxinterp.featurevis.parametrizations.parametrization import Parametrization
 from jaxinterp.featurevis.pictures import check_range
-from jaxinterp.objectives.objective import Objective, Where, custom
+from jaxinterp.objectives.objective import Objective, custom
 from jaxinterp.objectives.reader import reader
-from jaxinterp.types import ApplyFn, Images, Variables
+from jaxinterp.types import ApplyFn, Images, Sites, Variables
 
 
 class Problem(NamedTuple):
@@ -52,8 +52,8 @@ def checked_batch(images: Images) -> Any:
 
 
 def activations_of(
-    apply_fn: ApplyFn, sites: tuple[Where, ...], variables: Variables, images: Images
-) -> dict[Where, Any]:
+    apply_fn: ApplyFn, sites: tuple[Sites, ...], variables: Variables, images: Images
+) -> dict[Sites, Any]:
     """Returns what a model computes of images at some sites.
 
     Args:

@@ -17,14 +17,13 @@ from jaxinterp.featurevis.editing.problem import (
 from jaxinterp.featurevis.parametrizations.fourier import fourier
 from jaxinterp.featurevis.parametrizations.from_image import from_image
 from jaxinterp.featurevis.parametrizations.parametrization import Parametrization
-from jaxinterp.objectives.objective import Where
-from jaxinterp.types import ApplyFn, Images, Variables
+from jaxinterp.types import ApplyFn, Images, Sites, Variables
 
 
 def style_transfer(
     apply_fn: ApplyFn,
-    content_site: Where,
-    style_sites: Sequence[Where],
+    content_site: Sites,
+    style_sites: Sequence[Sites],
     variables: Variables,
     content: Images,
     styles: Images,

@@ -15,14 +15,13 @@ from jaxinterp.checks import is_traced
 from jaxinterp.featurevis.comparisons.style import gram
 from jaxinterp.featurevis.pictures import by_unit
 from jaxinterp.loop.chunks import chunk_size, over_units
-from jaxinterp.objectives.objective import Where
 from jaxinterp.objectives.reader import Reader, site_reader
-from jaxinterp.types import ApplyFn, Images, Variables
+from jaxinterp.types import ApplyFn, Images, Sites, Variables
 
 
 def picture_diversity(
     apply_fn: ApplyFn,
-    site: Where,
+    site: Sites,
     variables: Variables,
     images: Images,
     *,

@@ -32,11 +32,11 @@ from jaxinterp.featurevis.responses.dataset_examples import DatasetExamples
 from jaxinterp.featurevis.transforms.transform import Transform
 from jaxinterp.objectives.by_name import as_objective
 from jaxinterp.objectives.evaluate import count_units
-from jaxinterp.objectives.objective import Objective, Shapes, Where
+from jaxinterp.objectives.objective import Objective, Shapes
 from jaxinterp.objectives.reader import reader
 from jaxinterp.table import cell, format_table, html_table
 from jaxinterp.tracing.selectors import Selector
-from jaxinterp.types import ApplyFn, Images, Key, Variables
+from jaxinterp.types import ApplyFn, Images, Key, Sites, Variables
 
 
 class SecondNetwork(NamedTuple):
@@ -225,7 +225,7 @@ def scorecard(
     samples: int = 16,
     key: Key | None = None,
     other: SecondNetwork | None = None,
-    diversity_site: Where | None = None,
+    diversity_site: Sites | None = None,
     natural_images: Images | None = None,
     arbitrary_images: Images | None = None,
     sites: Selector | str | None = None,
@@ -351,7 +351,7 @@ def _transferred(
     return ScoresBesideNatural(scores, best_natural(other.natural, scores.shape[0]))
 
 
-def _only_map(shapes: Shapes) -> Where | None:
+def _only_map(shapes: Shapes) -> Sites | None:
     """The site that an objective reads, if it is one and has channels."""
     read = [site for site, shape in shapes.activations.items() if shape]
     return read[0] if len(read) == len(shapes.activations) == 1 else None

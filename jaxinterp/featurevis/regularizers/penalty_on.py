@@ -10,8 +10,9 @@ import jax
 import numpy as np
 
 from jaxinterp.checks import check_index, checked_integers
-from jaxinterp.objectives.objective import Objective, Shapes, View, Where
+from jaxinterp.objectives.objective import Objective, Shapes, View
 from jaxinterp.pytree import pytree, static
+from jaxinterp.types import Sites
 
 
 @pytree
@@ -19,11 +20,11 @@ class PenaltyOn(Objective):
     """The objective that `penalty_on` makes, whose arguments are its fields."""
 
     penalty: Any
-    site: Where | None = static()
+    site: Sites | None = static()
     channels: tuple[int, ...] | None = static()
 
     @property
-    def sites(self) -> tuple[Where, ...]:
+    def sites(self) -> tuple[Sites, ...]:
         """The site, and what the penalty reads itself."""
         return tuple(dict.fromkeys((*super().sites, *self.penalty.sites)))
 
@@ -62,7 +63,7 @@ class PenaltyOn(Objective):
 def penalty_on(
     penalty: Objective,
     *,
-    site: Where | None = None,
+    site: Sites | None = None,
     channels: int | Sequence[int] | jax.Array | np.ndarray | None = None,
 ) -> Objective:
     """Applies a penalty of images to an activation, to some channels, or to both.

@@ -12,13 +12,12 @@ import numpy as np
 from jaxinterp.checks import check_index
 from jaxinterp.featurevis.responses.receptive_field import checked_place
 from jaxinterp.loop.chunks import chunk_size, over_units
-from jaxinterp.objectives.objective import Where
 from jaxinterp.tracing.call import trace_call
 from jaxinterp.tracing.graph import Site
 from jaxinterp.tracing.select import select_one
 from jaxinterp.tracing.selectors import where
 from jaxinterp.tracing.split import split
-from jaxinterp.types import ApplyFn
+from jaxinterp.types import ApplyFn, Sites
 
 
 class EffectiveField(NamedTuple):
@@ -38,7 +37,7 @@ class EffectiveField(NamedTuple):
 
 def effective_receptive_field(
     apply_fn: ApplyFn,
-    site: Where,
+    site: Sites,
     variables: Any,
     inputs: Any,
     *,

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxinterp.objectives.objective import Where
 from jaxinterp.tracing.call import trace_call
 from jaxinterp.tracing.facts.roles import Role
 from jaxinterp.tracing.graph import Graph, Node
@@ -16,7 +15,7 @@ from jaxinterp.tracing.layer.contraction import Contraction
 from jaxinterp.tracing.program.evaluate import Changes
 from jaxinterp.tracing.program.program import Constant, Value
 from jaxinterp.tracing.selectors import as_selector
-from jaxinterp.types import ApplyFn
+from jaxinterp.types import ApplyFn, Sites
 
 
 def first_layer_filters(
@@ -24,7 +23,7 @@ def first_layer_filters(
     variables: Any,
     inputs: Any,
     *,
-    site: Where | None = None,
+    site: Sites | None = None,
 ) -> Float[Array, "filters *window channels"]:
     r"""Returns the kernels of the first convolution as pictures.
 
@@ -100,7 +99,7 @@ def _value(apply_fn: ApplyFn, variables: Any, inputs: Any, address: str) -> Any:
     return kernel(variables, zeros)
 
 
-def _first(graph: Graph, site: Where | None) -> Node:
+def _first(graph: Graph, site: Sites | None) -> Node:
     convolutions = [n for n in graph.nodes if _has_filters(n)]
     found = [n for n in convolutions if n.is_first]
     asked = "first"

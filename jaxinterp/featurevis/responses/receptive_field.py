@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from jaxinterp.objectives.objective import Where
 from jaxinterp.tracing.call import trace_call
 from jaxinterp.tracing.facts.extents import Extent, Reads, UnknownReads, both, read_by
 from jaxinterp.tracing.graph import Site
 from jaxinterp.tracing.program.program import Value
 from jaxinterp.tracing.select import select_one
-from jaxinterp.types import ApplyFn
+from jaxinterp.types import ApplyFn, Sites
 
 MEASURE = (
     "Measure it: `effective_receptive_field(apply_fn, site, variables, images)` takes "
@@ -46,7 +45,7 @@ class ReceptiveField(NamedTuple):
 
 
 def receptive_field(
-    apply_fn: ApplyFn, site: Where, variables: Any, inputs: Any
+    apply_fn: ApplyFn, site: Sites, variables: Any, inputs: Any
 ) -> ReceptiveField:
     """Returns the pixels that can matter to each position of a site, whatever weights.
 
