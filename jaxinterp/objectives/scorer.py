@@ -12,6 +12,7 @@ import dataclasses
 import hashlib
 import math
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -113,7 +114,7 @@ def scorer(
 
 
 def scores_of_own_images(
-    model: Reader,
+    model: Callable[[Variables, Images], Any],
     variables: Variables,
     objective: Objective,
     images: Images,
@@ -123,7 +124,8 @@ def scores_of_own_images(
     """Returns the scores of each unit's own images in several samples.
 
     Args:
-        model: the model as the objective sees it.
+        model: the model as the objective sees it, a `Reader` or one under a
+            transformation.
         variables: the weights of the model.
         objective: the objective, bound to the model.
         images: the images of each unit, `(units, count, ...)`.
