@@ -22,7 +22,7 @@ PACKAGE = "jaxinterp"
 # rooms of one floor do not import one another. Folders without rooms are not listed.
 FLOORS: Mapping[str, tuple[str, ...]] = {
     "": (
-        "checks keys table types",
+        "checks keys pytree table types",
         "loop tracing perturbation fit data plot",
         "rules models",
         "objectives",
@@ -65,6 +65,7 @@ NO_MIRROR = {
     "metrics/test_conformance.py": "every metric in one table",
     "attribution/test_masks.py": "masked attention, through every room",
     "attribution/test_weights.py": "derivatives of every method in the weights",
+    "featurevis/regularizers/test_penalties.py": "every penalty in one table",
     "data/test_fields.py": "the fields of every task",
     "models/test_families.py": "every architecture in one table",
     "models/test_generative.py": "several architectures",

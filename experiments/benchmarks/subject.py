@@ -45,7 +45,7 @@ class Subject(NamedTuple):
     channels: int
     sites: tuple[str, ...]
     side: int = 128
-    transforms: tuple[fv.Transform, ...] = (fv.lucid_transforms(),)
+    transforms: tuple[fv.Transform, ...] = (fv.recipe("lucid"),)
     peer: Any = None
     layer: str = ""
 

@@ -141,5 +141,5 @@ def googlenet(
         layers=layers,
         batches=batches,
         class_names=tuple(network.class_names or ()),
-        transforms=[fv.lucid_transforms()],
+        transforms=[fv.recipe("lucid")],
     )

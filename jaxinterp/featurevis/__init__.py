@@ -11,7 +11,7 @@ from jaxinterp.featurevis.comparisons.alignment import alignment as alignment
 from jaxinterp.featurevis.comparisons.caricature import caricature as caricature
 from jaxinterp.featurevis.comparisons.diversity import diversity as diversity
 from jaxinterp.featurevis.comparisons.facet import facet as facet
-from jaxinterp.featurevis.comparisons.for_pictures import for_pictures as for_pictures
+from jaxinterp.featurevis.comparisons.for_images import for_images as for_images
 from jaxinterp.featurevis.comparisons.interpolate import interpolate as interpolate
 from jaxinterp.featurevis.comparisons.match import match as match
 from jaxinterp.featurevis.comparisons.style import style as style
@@ -62,32 +62,22 @@ from jaxinterp.featurevis.quality.scorecard import Scorecard as Scorecard
 from jaxinterp.featurevis.quality.scorecard import SecondNetwork as SecondNetwork
 from jaxinterp.featurevis.quality.scorecard import scorecard as scorecard
 from jaxinterp.featurevis.quality.spectrum_slope import spectrum_slope as spectrum_slope
+from jaxinterp.featurevis.regularizers.blur_penalty import blur_penalty as blur_penalty
 from jaxinterp.featurevis.regularizers.boundary_penalty import (
     boundary_penalty as boundary_penalty,
 )
-from jaxinterp.featurevis.regularizers.norms import l1 as l1
-from jaxinterp.featurevis.regularizers.norms import l2 as l2
-from jaxinterp.featurevis.regularizers.norms import linf as linf
-from jaxinterp.featurevis.regularizers.norms import lp as lp
+from jaxinterp.featurevis.regularizers.frequency_penalty import (
+    frequency_penalty as frequency_penalty,
+)
+from jaxinterp.featurevis.regularizers.norm import norm as norm
 from jaxinterp.featurevis.regularizers.opacity_penalty import (
     opacity_penalty as opacity_penalty,
 )
-from jaxinterp.featurevis.regularizers.penalty_at import (
-    for_channels as for_channels,
-)
-from jaxinterp.featurevis.regularizers.penalty_at import (
-    penalty_at as penalty_at,
-)
+from jaxinterp.featurevis.regularizers.penalty_on import penalty_on as penalty_on
 from jaxinterp.featurevis.regularizers.prior_distance import (
     prior_distance as prior_distance,
 )
-from jaxinterp.featurevis.regularizers.smoothness import (
-    blur_penalty as blur_penalty,
-)
-from jaxinterp.featurevis.regularizers.smoothness import (
-    frequency_penalty as frequency_penalty,
-)
-from jaxinterp.featurevis.regularizers.smoothness import (
+from jaxinterp.featurevis.regularizers.total_variation import (
     total_variation as total_variation,
 )
 from jaxinterp.featurevis.responses.activation_distribution import (
@@ -119,6 +109,7 @@ from jaxinterp.featurevis.responses.receptive_field import (
 from jaxinterp.featurevis.responses.receptive_field import (
     receptive_field as receptive_field,
 )
+from jaxinterp.featurevis.responses.stimuli import Ground as Ground
 from jaxinterp.featurevis.responses.stimuli import bars as bars
 from jaxinterp.featurevis.responses.stimuli import blobs as blobs
 from jaxinterp.featurevis.responses.stimuli import checkerboards as checkerboards
@@ -132,20 +123,13 @@ from jaxinterp.featurevis.transforms.collapse_alpha import (
     collapse_alpha as collapse_alpha,
 )
 from jaxinterp.featurevis.transforms.crop import crop as crop
-from jaxinterp.featurevis.transforms.crop import crop_or_pad as crop_or_pad
-from jaxinterp.featurevis.transforms.crop import jitter as jitter
+from jaxinterp.featurevis.transforms.crop_or_pad import crop_or_pad as crop_or_pad
 from jaxinterp.featurevis.transforms.flip import flip as flip
+from jaxinterp.featurevis.transforms.jitter import jitter as jitter
 from jaxinterp.featurevis.transforms.noise import noise as noise
 from jaxinterp.featurevis.transforms.pad import pad as pad
-from jaxinterp.featurevis.transforms.recipes import atlas_transforms as atlas_transforms
-from jaxinterp.featurevis.transforms.recipes import (
-    captum_transforms as captum_transforms,
-)
-from jaxinterp.featurevis.transforms.recipes import (
-    distill_transforms as distill_transforms,
-)
-from jaxinterp.featurevis.transforms.recipes import lucid_transforms as lucid_transforms
 from jaxinterp.featurevis.transforms.recipes import maco_crops as maco_crops
+from jaxinterp.featurevis.transforms.recipes import recipe as recipe
 from jaxinterp.featurevis.transforms.recipes import (
     xplique_transforms as xplique_transforms,
 )
@@ -160,13 +144,10 @@ from jaxinterp.objectives import Objective as Objective
 from jaxinterp.objectives import View as View
 from jaxinterp.objectives import as_objective as as_objective
 from jaxinterp.objectives import channel as channel
-from jaxinterp.objectives import cosine as cosine
 from jaxinterp.objectives import custom as custom
 from jaxinterp.objectives import direction as direction
-from jaxinterp.objectives import direction_neuron as direction_neuron
 from jaxinterp.objectives import layer as layer
 from jaxinterp.objectives import neuron as neuron
 from jaxinterp.objectives import output as output
 from jaxinterp.objectives import schedule as schedule
-from jaxinterp.objectives import tensor_direction as tensor_direction
 from jaxinterp.objectives import whitened as whitened

@@ -9,10 +9,7 @@
 """
 
 from jaxinterp.objectives.by_name import as_objective as as_objective
-from jaxinterp.objectives.direction import cosine as cosine
 from jaxinterp.objectives.direction import direction as direction
-from jaxinterp.objectives.direction import direction_neuron as direction_neuron
-from jaxinterp.objectives.direction import tensor_direction as tensor_direction
 from jaxinterp.objectives.objective import Objective as Objective
 from jaxinterp.objectives.objective import View as View
 from jaxinterp.objectives.objective import custom as custom

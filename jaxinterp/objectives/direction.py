@@ -1,4 +1,4 @@
-r"""Objectives of directions: what lies along a vector of activations.
+r"""Objectives of directions: what lies along a vector, or a patch, of activations.
 
 Notation: $a_x$ is the activation at position $x$, a vector over the channels, and $v$ a
 direction. The measure of agreement is their dot product, or
@@ -14,101 +14,65 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 
 from jaxinterp.objectives import positions
 from jaxinterp.objectives.objective import Objective, Shapes, View, Where
+from jaxinterp.pytree import pytree, static
 
 _FLOOR = 0.1  # of the cosine
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class Direction(Objective):
-    """The agreement with a vector, in the mean over a position.
+    """The agreement with a vector or a patch, in the mean over its places.
 
     Attributes:
-        site: whose activation is read.
+        site: the layer whose activation is read.
         cosine_power: the exponent $p$.
+        keep_length: whether the lengths of activation and vector count.
         is_at_center: whether an open position means the center, rather than the mean.
-        is_cosine: whether the length of the activation does not count.
-        vector: directions, `(units, channels)`.
-        position: arrays `(units,)`, `None` for all of an axis; `None` if it is open.
+        vector: directions `(units, channels)`, or patches `(units, *places, channels)`.
+        position: arrays `(units,)`, `None` for all of an axis, or for its middle in a
+            patch; `None` if it is open.
     """
 
-    site: Where = dataclasses.field(metadata={"static": True})
-    cosine_power: float = dataclasses.field(metadata={"static": True})
-    is_at_center: bool = dataclasses.field(metadata={"static": True})
-    is_cosine: bool = dataclasses.field(metadata={"static": True})
+    site: Where = static()
+    cosine_power: float = static()
+    keep_length: bool = static()
+    is_at_center: bool = static()
     vector: Any
     position: Any
 
-    @property
-    def sites(self) -> tuple[Where, ...]:
-        """The one place that it reads."""
-        return (self.site,)
-
     def bound(self, shapes: Shapes) -> Objective:
-        """Returns it with the center filled in."""
-        shape, name = shapes.activations[self.site], repr(self.site)
+        """Returns it with the center, or the place of the patch, filled in."""
+        shape, name = tuple(shapes.activations[self.site]), repr(self.site)
         channels = positions.check_channels(shape, name)
+        if self.vector.ndim > 2:
+            return dataclasses.replace(self, position=self._patch_position(shape))
         if self.vector.shape[-1] != channels:
             raise ValueError(
                 f"The direction has {self.vector.shape[-1]} entries, and {name} has "
                 f"{channels} channels: its shape is {shape}.\n"
                 "Give one number for each channel."
             )
-        position = self.position
-        if position is None and self.is_at_center:
-            position = positions.center_of(shape)
+        position = positions.center_of(shape) if self.is_at_center else self.position
         position = positions.bound_position(position, shape, name)
         return dataclasses.replace(self, position=position)
 
-    def __call__(self, view: View) -> Any:
-        """Returns the agreement of each picture."""
-        a = positions.at_position(view.activations[self.site], self.position)
-        agreement = dot_cosine(a, self.vector, self.cosine_power)
-        if self.is_cosine:
-            length = _inverse_length(self.vector.astype(a.dtype))
-            agreement = agreement * _inverse_length(a) * length
-        return positions.mean_of_places(agreement, kept=0)
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
-class TensorDirection(Objective):
-    """The agreement with a patch of activations.
-
-    Attributes:
-        site: whose activation is read.
-        cosine_power: the exponent $p$.
-        target: patches, `(units, *positions, channels)`.
-        position: of the first entry of a patch, arrays `(units,)`, `None` for the
-            middle of an axis; `None` for the middle of all.
-    """
-
-    site: Where = dataclasses.field(metadata={"static": True})
-    cosine_power: float = dataclasses.field(metadata={"static": True})
-    target: Any
-    position: Any
-
-    @property
-    def sites(self) -> tuple[Where, ...]:
-        """The one place that it reads."""
-        return (self.site,)
-
-    def bound(self, shapes: Shapes) -> Objective:
-        """Returns it with the place of the patch filled in."""
-        shape, patch = tuple(shapes.activations[self.site]), self.target.shape[1:]
-        is_inside = len(patch) == len(shape) and all(
-            small <= large for small, large in zip(patch, shape, strict=True)
-        )
-        if not is_inside or patch[-1:] != shape[-1:]:
+    def _patch_position(self, shape: tuple[int, ...]) -> tuple[Any, ...]:
+        """Returns where the first entry of the patch lies, counted from the start."""
+        patch = self.vector.shape[1:]
+        if (
+            len(patch) != len(shape)
+            or patch[-1] != shape[-1]
+            or any(small > large for small, large in zip(patch, shape, strict=True))
+        ):
             raise ValueError(
-                f"A target of shape {patch} for each unit does not fit into "
+                f"A patch of shape {patch} for each unit does not fit into "
                 f"{self.site!r}, whose shape is {shape}.\n"
                 "Give `(units, *positions, channels)`, as `capture` returns it, with "
                 "all channels and at most as many positions."
@@ -120,21 +84,22 @@ class TensorDirection(Objective):
         if position is None:
             position = (None,) * (len(shape) - 1)
         name = f"the patch in {self.site!r}"
-        found = positions.bound_position(position, free, name)
-        assert found is not None, "no position was filled with `None`"
+        start = positions.bound_position(position, free, name)
+        assert start is not None, "no position was filled with `None`"
         middle = positions.center_of(free)
-        filled = tuple(
-            m if p is None else p for p, m in zip(found, middle, strict=True)
-        )
-        return dataclasses.replace(self, position=filled)
+        return tuple(m if s is None else s for s, m in zip(start, middle, strict=True))
 
     def __call__(self, view: View) -> Any:
-        """Returns the agreement of each picture."""
-        a = positions.at_position(view.activations[self.site], None)
-        for axis, size in enumerate(self.target.shape[:-1], start=1):
-            start = self.position[axis - 1]
-            a = positions.pick(a, start + jnp.arange(size), axis)
-        agreement = dot_cosine(a, self.target, self.cosine_power)
+        """Returns the agreement of each image."""
+        is_patch = self.vector.ndim > 1  # there is no axis of units here
+        position = None if is_patch else self.position
+        a = positions.at_position(view.activations[self.site], position)
+        for axis, size in enumerate(self.vector.shape[:-1], start=1):
+            a = positions.pick(a, self.position[axis - 1] + jnp.arange(size), axis)
+        agreement = dot_cosine(a, self.vector, self.cosine_power)
+        if not self.keep_length:
+            length = _inverse_length(self.vector.astype(a.dtype))
+            agreement = agreement * _inverse_length(a) * length
         return positions.mean_of_places(agreement, kept=0)
 
 
@@ -143,163 +108,72 @@ def direction(
     vector: Any,
     *,
     cosine_power: float = 0.0,
-    position: Sequence[Any] | None = None,
+    keep_length: bool = True,
+    position: Sequence[Any] | Literal["center"] | None = None,
 ) -> Objective:
-    r"""Looks for what lies along a direction, wherever it is.
+    r"""Looks for what lies along a direction, everywhere or at some places $X$.
 
-    $$\frac{1}{|X|} \sum_x (a_x \cdot v)\,\max(0.1, \cos(a_x, v))^p$$
+    $$\frac{1}{|X|} \sum_{x \in X} (a_x \cdot v_x)\,\max(0.1, \cos(a_x, v_x))^p$$
+
+    A vector is the same $v$ at each place; a *patch* of activations has a vector of its
+    own for each of its places, and with weights of your own it is a weighted group of
+    neurons: places, channels, or both. Published variants are
+    `direction(site, v, position="center")`, the direction of a neuron;
+    `direction(site, v, keep_length=False)`, the cosine alone, with which weak
+    activations count as much as strong ones; and `direction(site, patch)`, lucid's
+    tensor direction.
 
     Args:
-        site: whose activation is read.
-        vector: the direction $v$, `(channels,)`, or several, `(units, channels)`. Its
-            length multiplies the score.
+        site: the layer whose activation is read.
+        vector: the direction $v$, `(channels,)`, or several, `(units, channels)`; or
+            patches `(units, *positions, channels)`, as `capture` returns activations
+            of a batch, of at most as many positions as the site has.
         cosine_power: the exponent $p$; 0 is the dot product.
-        position: the mean is over these places only: an entry for each axis in front of
-            the channels, an integer or `None` for all of the axis.
+        keep_length: whether the lengths of activation and vector count; without, the
+            score is divided by both, and 0 where one is zero.
+        position: of a vector, the places of the mean: an entry for each axis in front
+            of the channels, an integer or `None` for all of the axis; `"center"` is the
+            middle, of an even number of places the later one; by default everywhere.
+            Of a patch, where its first entry lies, counted among the places where the
+            patch fits, so that `(0, -1)` is at the top right: integers, or `None` for
+            the middle of that axis; by default the middle of all. Integers may be
+            arrays, one for each unit.
 
     Returns:
-        An objective, in the units of the activation times those of the vector.
+        An objective, in the units of the activation times those of the vector; without
+        unit, between -1 and 1, if `keep_length` is false.
 
     Raises:
         TypeError: if the vector is not of numbers, or the position not of integers.
-        ValueError: if the vector has other axes, or the power is negative.
+        ValueError: if the vector has no axis, or the power is negative; where it is
+            used, if the vector does not fit the site.
 
     Example:
         >>> both = direction("Conv_0", [1.0, 0.0, 1.0], cosine_power=2.0)
+        >>> in_the_corner = direction("Conv_0", [1.0, 0.0, 1.0], position=(0, 0))
+        >>> patch = direction("Conv_0", jnp.ones((1, 3, 3, 16)))
 
     References:
         Olah et al., 2017, "Interaction between Neurons" [olah2017feature].
         Carter et al., 2019, "Aggregating Multiple Images", for the cosine
         [carter2019activation].
     """
+    array = as_floats(vector, "direction")
+    if not array.ndim:
+        raise ValueError(
+            "A direction has shape (channels,), (units, channels) if there are several,"
+            " or (units, *positions, channels) for patches of activations, and was "
+            f"given with shape {array.shape}."
+        )
+    is_at_center = isinstance(position, str) and position == "center"
     call = "direction('Conv_0', vector, position=(None, 5))"
     return Direction(
         site,
         check_power(cosine_power),
-        is_at_center=False,
-        is_cosine=False,
-        vector=_as_vector(vector),
-        position=positions.as_position(position, call),
-    )
-
-
-def direction_neuron(
-    site: Where,
-    vector: Any,
-    *,
-    cosine_power: float = 0.0,
-    position: Sequence[Any] | None = None,
-) -> Objective:
-    r"""Looks for what lies along a direction at one place.
-
-    $$(a_x \cdot v)\,\max(0.1, \cos(a_x, v))^p$$
-
-    Args:
-        site: whose activation is read.
-        vector: the direction $v$, `(channels,)`, or several, `(units, channels)`.
-        cosine_power: the exponent $p$; 0 is the dot product.
-        position: the place $x$, an integer for each axis in front of the channels; by
-            default the center, of an even number of places the later one.
-
-    Returns:
-        An objective, in the units of the activation times those of the vector.
-
-    Raises:
-        TypeError: if the vector is not of numbers, or the position not of integers.
-        ValueError: if the vector has other axes, or the power is negative.
-
-    Example:
-        >>> objective = direction_neuron("Conv_0", [1.0, 0.0, 1.0], position=(0, 4))
-
-    References:
-        Olah et al., 2017, "Interaction between Neurons" [olah2017feature].
-    """
-    call = "direction_neuron('Conv_0', vector, position=(row, column))"
-    return Direction(
-        site,
-        check_power(cosine_power),
-        is_at_center=True,
-        is_cosine=False,
-        vector=_as_vector(vector),
-        position=positions.as_position(position, call),
-    )
-
-
-def cosine(
-    site: Where, vector: Any, *, position: Sequence[Any] | None = None
-) -> Objective:
-    r"""Looks for the angle to a direction alone, wherever it is: $\cos(a_x, v)$.
-
-    Weak activations count as much as strong ones, so that `direction` with a
-    `cosine_power` is often the better question.
-
-    Args:
-        site: whose activation is read.
-        vector: the direction $v$, `(channels,)`, or several, `(units, channels)`.
-        position: the mean is over these places only, as in `direction`.
-
-    Returns:
-        An objective between -1 and 1; 0 where an activation is zero.
-
-    Raises:
-        TypeError: if the vector is not of numbers, or the position not of integers.
-        ValueError: if the vector has other axes.
-
-    Example:
-        >>> along = cosine("Conv_0", [1.0, 0.0, 1.0])
-    """
-    call = "cosine('Conv_0', vector, position=(None, 5))"
-    return Direction(
-        site,
-        0.0,
-        is_at_center=False,
-        is_cosine=True,
-        vector=_as_vector(vector),
-        position=positions.as_position(position, call),
-    )
-
-
-def tensor_direction(
-    site: Where,
-    target: Any,
-    *,
-    cosine_power: float = 0.0,
-    position: Sequence[Any] | None = None,
-) -> Objective:
-    r"""Looks for what lies along a patch of activations $t$.
-
-    $$\frac{1}{|X|} \sum_{x \in X} (a_x \cdot t_x)\,\max(0.1, \cos(a_x, t_x))^p$$
-
-    With weights of your own for the target it is a weighted group of neurons: places,
-    channels, or both.
-
-    Args:
-        site: whose activation is read.
-        target: activations, the units first, as `capture` returns them for a batch:
-            `(units, *positions, channels)`, or a patch of fewer positions than the
-            site has.
-        cosine_power: the exponent $p$; 0 is the dot product.
-        position: where the first entry of a patch lies, counted among the places where
-            the patch fits, so that `(0, -1)` is at the top right: an integer for each
-            axis in front of the channels, `None` for the middle of that axis; by
-            default the middle of all, of an even number of places the later one.
-
-    Returns:
-        An objective, in the units of the activation, squared.
-
-    Raises:
-        TypeError: if the target is not of numbers, or the position not of integers.
-        ValueError: if it has no axis of units, or the power is negative.
-
-    Example:
-        >>> objective = tensor_direction("Conv_0", jnp.ones((1, 3, 3, 16)))
-    """
-    call = "tensor_direction('Conv_0', target, position=(0, -1))"
-    return TensorDirection(
-        site,
-        check_power(cosine_power),
-        as_target(target, "tensor_direction"),
-        positions.as_position(position, call),
+        bool(keep_length),
+        is_at_center,
+        jnp.atleast_2d(array),
+        None if is_at_center else positions.as_position(position, call),
     )
 
 
@@ -310,7 +184,7 @@ def dot_cosine(x: Any, y: Any, power: float) -> Any:
 
     Args:
         x: vectors on the last axis.
-        y: likewise; broadcast against the last axes of `x`.
+        y: vectors as well, broadcast against the last axes of `x`.
         power: the exponent $p$.
     """
     y = jnp.broadcast_to(y.astype(x.dtype), x.shape)
@@ -327,10 +201,10 @@ def _inverse_length(x: Any) -> Any:
 
 
 def check_power(power: Any) -> float:
-    """Returns the exponent of a cosine.
+    """Returns the exponent of a cosine as a float.
 
     Args:
-        power: what was given.
+        power: the exponent as the user gave it.
 
     Raises:
         ValueError: if it is negative.
@@ -347,12 +221,12 @@ def as_target(target: Any, name: str) -> Any:
     """Returns activations as an array of floats with the units first.
 
     Args:
-        target: `(units, *positions, channels)`.
-        name: of the objective, for the error.
+        target: activations `(units, *positions, channels)`.
+        name: the name of the objective, for the error.
 
     Raises:
-        TypeError: if it is not of numbers.
-        ValueError: if it has fewer than two axes.
+        TypeError: if they are not of numbers.
+        ValueError: if they have fewer than two axes.
     """
     array = as_floats(target, "target")
     if array.ndim < 2:
@@ -368,29 +242,15 @@ def as_floats(value: Any, what: str) -> Any:
     """Returns an array of floats.
 
     Args:
-        value: what was given.
-        what: it is called.
+        value: an array, or what `jnp.asarray` makes one of.
+        what: how errors call it.
 
     Raises:
         TypeError: if it is not of real numbers.
     """
     array = positions.as_array(value)
-    if array is None or not (
-        jnp.issubdtype(array.dtype, jnp.floating)
-        or jnp.issubdtype(array.dtype, jnp.integer)
-    ):
-        found = positions.described(array, value)
-        raise TypeError(f"The {what} is an array of real numbers, and was {found}.")
+    if array is None or not jnp.isdtype(array.dtype, ("real floating", "integral")):
+        kind = positions.described(array, value)
+        raise TypeError(f"The {what} is an array of real numbers, and was {kind}.")
     is_float = jnp.issubdtype(array.dtype, jnp.floating)
     return array if is_float else array.astype(jnp.float32)
-
-
-def _as_vector(vector: Any) -> Any:
-    array = as_floats(vector, "direction")
-    if array.ndim not in (1, 2):
-        raise ValueError(
-            f"A direction has shape (channels,), or (units, channels) if there are "
-            f"several, and was given with shape {array.shape}.\n"
-            "For a patch of activations write `tensor_direction(site, target)`."
-        )
-    return jnp.atleast_2d(array)

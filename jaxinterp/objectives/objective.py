@@ -15,9 +15,9 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 
+from jaxinterp.pytree import pytree, static
 from jaxinterp.tracing.selectors import Selector
 
 # What an objective calls the place that it reads.
@@ -68,8 +68,9 @@ class Objective:
 
     @property
     def sites(self) -> tuple[Where, ...]:
-        """The places whose activations it reads."""
-        return ()
+        """The places whose activations it reads: its field `site`, if it has one."""
+        site = getattr(self, "site", None)
+        return () if site is None else (site,)
 
     @property
     def compares(self) -> bool:
@@ -142,8 +143,7 @@ class Objective:
         return _combined(jnp.clip, self, low, high)
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class Combined(Objective):
     """Objectives combined, picture by picture.
 
@@ -152,7 +152,7 @@ class Combined(Objective):
         operands: objectives.
     """
 
-    operation: Callable[..., Any] = dataclasses.field(metadata={"static": True})
+    operation: Callable[..., Any] = static()
     operands: tuple[Any, ...]
 
     @property
@@ -175,8 +175,7 @@ class Combined(Objective):
         return self.operation(*(operand(view) for operand in self.operands))
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class Number(Objective):
     """The same number for every picture: a weight.
 
@@ -191,8 +190,7 @@ class Number(Objective):
         return self.value
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class Schedule(Objective):
     """A number that depends on the step alone.
 
@@ -200,15 +198,14 @@ class Schedule(Objective):
         function: from the step to the number, such as an optax schedule.
     """
 
-    function: Callable[[Any], Any] = dataclasses.field(metadata={"static": True})
+    function: Callable[[Any], Any] = static()
 
     def __call__(self, view: View) -> Any:
         """Returns the number of this step."""
         return self.function(view.step)
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class Custom(Objective):
     """A function of what is seen.
 
@@ -217,8 +214,8 @@ class Custom(Objective):
         reads: the sites whose activations it reads.
     """
 
-    function: Callable[[View], Any] = dataclasses.field(metadata={"static": True})
-    reads: tuple[Where, ...] = dataclasses.field(metadata={"static": True})
+    function: Callable[[View], Any] = static()
+    reads: tuple[Where, ...] = static()
 
     @property
     def sites(self) -> tuple[Where, ...]:

@@ -10,19 +10,18 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from jaxinterp.objectives import positions
 from jaxinterp.objectives.objective import Objective, Shapes, View
 from jaxinterp.objectives.score import Score, logit, need_score
+from jaxinterp.pytree import pytree, static
 
 # One step into a pytree of outputs, or several.
 Head = str | int | tuple[str | int, ...] | None
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class Output(Objective):
     """A score of the outputs, at a class.
 
@@ -33,8 +32,8 @@ class Output(Objective):
         position: arrays `(units,)`, `None` for all of an axis or for everything.
     """
 
-    score: Score = dataclasses.field(metadata={"static": True})
-    head: tuple[str | int, ...] = dataclasses.field(metadata={"static": True})
+    score: Score = static()
+    head: tuple[str | int, ...] = static()
     index: Any
     position: Any
 
@@ -53,7 +52,7 @@ class Output(Objective):
         return dataclasses.replace(self, index=index, position=position)
 
     def __call__(self, view: View) -> Any:
-        """Returns the score of the class for each picture."""
+        """Returns the score of the class for each image."""
         y = positions.at_position(_step_into(view.outputs, self.head), self.position)
         rows = y.reshape(-1, y.shape[-1])
         scores = self.score(rows, jnp.broadcast_to(self.index, rows.shape[:1]))

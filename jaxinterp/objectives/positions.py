@@ -1,6 +1,6 @@
 """Which part of an activation is read: positions first, channels last.
 
-The activation of one picture is `(height, width, channels)`, `(tokens, channels)`,
+The activation of one image is `(height, width, channels)`, `(tokens, channels)`,
 `(tokens, heads, channels)` or `(channels,)`: all axes but the last are positions. A
 *position* has an entry for each of them, an integer or `None` for all of that axis;
 `None` instead of a position is all of every axis. What is read of several places is
@@ -23,7 +23,7 @@ def as_index(index: Any, call: str) -> Any:
 
     Args:
         index: integers.
-        call: how to write the call, for the error.
+        call: how the call is written, for the error.
 
     Raises:
         TypeError: if they are not integers, or have several axes.
@@ -36,7 +36,7 @@ def as_position(position: Sequence[Any] | None, call: str) -> tuple[Any, ...] | 
 
     Args:
         position: an entry for each axis of positions, or `None`.
-        call: how to write the call, for the error.
+        call: how the call is written, for the error.
 
     Raises:
         TypeError: if it is no sequence, or an entry is neither integers nor `None`.
@@ -66,11 +66,7 @@ def _as_integers(value: Any, what: str, call: str) -> Any:
 
 
 def as_array(value: Any) -> Any | None:
-    """Returns a value as an array, `None` if it is not of numbers.
-
-    Args:
-        value: what was given.
-    """
+    """Returns a value as an array, `None` if it is not of numbers."""
     if any(isinstance(leaf, str) for leaf in jax.tree.leaves(value)):
         return None  # JAX takes some strings for dtypes
     try:
@@ -80,21 +76,12 @@ def as_array(value: Any) -> Any | None:
 
 
 def described(array: Any | None, value: Any) -> str:
-    """Returns how to call an array in an error.
-
-    Args:
-        array: it, or `None` if the value is none.
-        value: what was given.
-    """
+    """Returns how errors call an array, or, where it is `None`, the value."""
     return repr(value) if array is None else f"{array.dtype}{list(array.shape)}"
 
 
 def center_of(shape: tuple[int, ...]) -> tuple[Any, ...]:
-    """Returns the position in the middle; of an even number of places the later one.
-
-    Args:
-        shape: of an activation of one picture.
-    """
+    """Returns the position in the middle; of an even number of places the later one."""
     return tuple(jnp.array([size // 2]) for size in shape[:-1])
 
 
@@ -105,8 +92,8 @@ def bound_position(
 
     Args:
         position: arrays of integers, `None` for all of an axis.
-        shape: of the activation of one picture.
-        name: what the activation is called.
+        shape: the shape of the activation of one image.
+        name: the name of the activation.
 
     Raises:
         ValueError: naming the axis, or how many there are.
@@ -121,13 +108,13 @@ def bound_position(
             f"axes in front of its channels: its shape is {shape}.\n"
             f"Write `position=({entries})` with an integer where one place is meant."
         )
-    found = []
+    bound: list[Any] = []
     for axis, (where, size) in enumerate(zip(position, axes, strict=True)):
         if where is not None:
             check_index(where, size, f"place on axis {axis} of {name}")
             where = from_start(where, size)
-        found.append(where)
-    return tuple(found)
+        bound.append(where)
+    return tuple(bound)
 
 
 def from_start(index: Any, size: int) -> Any:
@@ -136,25 +123,21 @@ def from_start(index: Any, size: int) -> Any:
     Args:
         index: integers; those that are in neither range become `size`, which is out of
             range as well.
-        size: of what is indexed.
+        size: the number of entries.
     """
     counted = jnp.where(index < 0, index + size, index)
     return jnp.where(counted < 0, size, counted)
 
 
 def check_channels(shape: tuple[int, ...], name: str) -> int:
-    """Returns the number of channels.
-
-    Args:
-        shape: of the activation of one picture.
-        name: what the activation is called.
+    """Returns the number of channels of an activation of one image.
 
     Raises:
-        ValueError: if it has no axis.
+        ValueError: if it has no axis; the name of the activation is in the message.
     """
     if not shape:
         raise ValueError(
-            f"{name} is one number for each picture and has no channels.\n"
+            f"{name} is one number for each image and has no channels.\n"
             "Write `custom(lambda view: ..., site)` for a score made of it."
         )
     return shape[-1]
@@ -165,8 +148,8 @@ def bound_index(index: Any, shape: tuple[int, ...], name: str) -> Any:
 
     Args:
         index: an array `(units,)` or `None`.
-        shape: of the activation of one picture.
-        name: what the activation is called.
+        shape: the shape of the activation of one image.
+        name: the name of the activation.
 
     Raises:
         ValueError: if there is no such channel.
@@ -182,11 +165,11 @@ def at_position(activation: Any, position: tuple[Any, ...] | None) -> Any:
     """Returns what lies at a position, in float32 at least.
 
     Args:
-        activation: of some pictures, `(pictures, *positions, channels)`.
+        activation: the activation of some images, `(images, *positions, channels)`.
         position: integers, which may be traced, and `None` for all of an axis.
 
     Returns:
-        An array `(pictures, *rest, channels)`; the rest are the axes with `None`.
+        An array `(images, *rest, channels)`; the rest are the axes with `None`.
     """
     dtype = activation.dtype
     is_wide = jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits >= 32
@@ -200,20 +183,11 @@ def at_position(activation: Any, position: tuple[Any, ...] | None) -> Any:
 def pick(x: Any, index: Any, axis: int) -> Any:
     """Returns some entries along an axis: NaN if a traced index is out of range.
 
-    Args:
-        x: any array.
-        index: an integer, with which the axis disappears, or several; negative ones
-            count from the end.
-        axis: which.
+    With a single index the axis disappears; negative ones count from the end.
     """
     return jnp.take(x, index, axis=axis, mode="fill", fill_value=jnp.nan)
 
 
 def mean_of_places(x: Any, kept: int) -> Any:
-    """Returns the mean over the axes between the pictures and some last axes.
-
-    Args:
-        x: `(pictures, *places, ...)`.
-        kept: how many last axes are kept.
-    """
+    """Returns the mean over the axes between the images and the last `kept` axes."""
     return x.mean(axis=tuple(range(1, x.ndim - kept)))

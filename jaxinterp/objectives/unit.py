@@ -1,7 +1,7 @@
 """Objectives of single units: a neuron, a channel, a layer.
 
 Notation: $a_{xc}$ is the activation of a site at position $x$ and channel $c$. What a
-position is stands in `places.py`. Scores are in the units of the activation.
+position is stands in `positions.py`. Scores are in the units of the activation.
 """
 
 from __future__ import annotations
@@ -10,34 +10,27 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-import jax
-
 from jaxinterp.checks import checked_integer
 from jaxinterp.objectives import positions
 from jaxinterp.objectives.objective import Objective, Shapes, View, Where
+from jaxinterp.pytree import pytree, static
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class Channel(Objective):
     """The mean of a channel over a position.
 
     Attributes:
-        site: whose activation is read.
+        site: the layer whose activation is read.
         is_at_center: whether an open position means the center, rather than the mean.
         index: channels, `(units,)`, or `None` for all that there are.
         position: arrays `(units,)`, `None` for all of an axis; `None` if it is open.
     """
 
-    site: Where = dataclasses.field(metadata={"static": True})
-    is_at_center: bool = dataclasses.field(metadata={"static": True})
+    site: Where = static()
+    is_at_center: bool = static()
     index: Any
     position: Any
-
-    @property
-    def sites(self) -> tuple[Where, ...]:
-        """The one place that it reads."""
-        return (self.site,)
 
     def bound(self, shapes: Shapes) -> Objective:
         """Returns it with all channels, or the center, filled in."""
@@ -50,31 +43,25 @@ class Channel(Objective):
         return dataclasses.replace(self, index=index, position=position)
 
     def __call__(self, view: View) -> Any:
-        """Returns the activation of the unit in each picture."""
+        """Returns the activation of the unit in each image."""
         a = positions.at_position(view.activations[self.site], self.position)
         # The mean first: its derivative is a broadcast, that of a choice a scatter.
         return positions.pick(positions.mean_of_places(a, kept=1), self.index, axis=1)
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class LayerPower(Objective):
     """The mean power of a whole layer.
 
     Attributes:
-        site: whose activation is read.
+        site: the layer whose activation is read.
         power: the exponent.
         position: arrays `(units,)`, `None` for all of an axis; `None` for everything.
     """
 
-    site: Where = dataclasses.field(metadata={"static": True})
-    power: int = dataclasses.field(metadata={"static": True})
+    site: Where = static()
+    power: int = static()
     position: Any
-
-    @property
-    def sites(self) -> tuple[Where, ...]:
-        """The one place that it reads."""
-        return (self.site,)
 
     def bound(self, shapes: Shapes) -> Objective:
         """Returns it with the position counted from the start."""
@@ -86,7 +73,7 @@ class LayerPower(Objective):
         return dataclasses.replace(self, position=position)
 
     def __call__(self, view: View) -> Any:
-        """Returns the mean power of each picture."""
+        """Returns the mean power of each image."""
         a = positions.at_position(view.activations[self.site], self.position)
         return positions.mean_of_places(a**self.power, kept=0)
 
@@ -97,7 +84,7 @@ def channel(
     r"""Looks for what excites a channel, wherever it is: $\frac{1}{|X|}\sum_x a_{xc}$.
 
     Args:
-        site: whose activation is read.
+        site: the layer whose activation is read.
         index: the channel $c$; several are several units, `None` is every channel.
         position: the mean is over these places only: an entry for each axis in front of
             the channels, an integer or `None` for all of the axis. Head 3 of attention
@@ -133,7 +120,7 @@ def neuron(
     """Looks for what excites a channel at one place, $a_{xc}$.
 
     Args:
-        site: whose activation is read.
+        site: the layer whose activation is read.
         index: the channel $c$; several are several units, `None` is every channel.
         position: the place $x$, an integer for each axis in front of the channels, such
             as `(row, column)`; by default the center, of an even number of places the
@@ -169,7 +156,7 @@ def layer(
     Started at a photograph it is DeepDream, which amplifies what the layer sees there.
 
     Args:
-        site: whose activation is read.
+        site: the layer whose activation is read.
         power: $p$, an integer from 1. By default the larger activations count more,
             whatever their sign; at 1 all count the same.
         position: the mean is over these places only, as in `channel`.

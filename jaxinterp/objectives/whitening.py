@@ -24,15 +24,15 @@ def whitened(vector: Any, activations: Any, *, ridge: float = 1e-3) -> Any:
       \Sigma = \tfrac{1}{n} \sum_i h_i h_i^\top, \quad
       \overline{\sigma} = \operatorname{tr} \Sigma / C$$
 
-    Give it to `direction` or `direction_neuron`, with which
+    Give it to `direction`, with which
     $h \cdot v' = h^\top \Sigma^{-1} v$.
 
     Args:
-        vector: directions $v$, `(channels,)` or `(units, channels)`, such as a mean of
-            activations.
-        activations: $h$ of many places of many pictures, `(..., channels)`, as
-            `capture` returns them.
-        ridge: $\lambda$, a share of the mean size of the channels, which keeps those
+        vector: the directions $v$, `(channels,)` or `(units, channels)`, such as a mean
+            of activations.
+        activations: the activations $h$ of many places of many images, `(...,
+            channels)`, as `capture` returns them.
+        ridge: the share $\lambda$ of the mean size of the channels, which keeps those
             that hardly ever are active from counting for everything. Carter et al. have
             none.
 
@@ -78,14 +78,15 @@ def whitened(vector: Any, activations: Any, *, ridge: float = 1e-3) -> Any:
     h = h.astype(jnp.promote_types(h.dtype, jnp.float32))
     moment = jnp.einsum("nc,nd->cd", h, h, precision="highest") / max(len(h), 1)
     moment += ridge * jnp.trace(moment) / channels * jnp.eye(channels, dtype=h.dtype)
-    found = jax.scipy.linalg.solve(moment, vector.T.astype(h.dtype), assume_a="pos").T
-    if not is_traced(found):
-        _check_finite(found, vector, h)
-    return found
+    right = vector.T.astype(h.dtype)
+    directions = jax.scipy.linalg.solve(moment, right, assume_a="pos").T
+    if not is_traced(directions):
+        _check_finite(directions, vector, h)
+    return directions
 
 
-def _check_finite(found: Any, vector: Any, activations: Any) -> None:
-    if np.isfinite(np.asarray(found)).all():
+def _check_finite(directions: Any, vector: Any, activations: Any) -> None:
+    if np.isfinite(np.asarray(directions)).all():
         return
     for name, array in (("direction", vector), ("activations", activations)):
         if not np.isfinite(np.asarray(array, np.float32)).all():

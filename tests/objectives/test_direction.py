@@ -5,13 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxinterp.objectives.direction import (
-    cosine,
-    direction,
-    direction_neuron,
-    dot_cosine,
-    tensor_direction,
-)
+from jaxinterp.objectives.direction import direction, dot_cosine
 from jaxinterp.objectives.unit import channel
 from tests.objectives.views import alone, bind, scores
 from tests.oracles import feature_objectives as oracle
@@ -37,10 +31,12 @@ def test_a_direction_is_compared_place_by_place(name, power):
 
 @pytest.mark.parametrize("power", POWERS)
 def test_a_direction_at_one_place(power):
-    found = scores(direction_neuron("a", V[0], cosine_power=power), {"a": MAPS})
+    found = scores(
+        direction("a", V[0], cosine_power=power, position="center"), {"a": MAPS}
+    )
     expected = [oracle.dot_cosine(one[2, 3], V[0], power) for one in MAPS]
     np.testing.assert_allclose(found[0], expected, rtol=1e-11)
-    objective = direction_neuron("a", V, cosine_power=power, position=([0, 3], 6))
+    objective = direction("a", V, cosine_power=power, position=([0, 3], 6))
     expected = [
         [oracle.dot_cosine(one[row, 6], v, power) for one in MAPS]
         for row, v in zip((0, 3), V, strict=True)
@@ -53,7 +49,7 @@ def test_a_patch_lies_in_the_center(power):
     for height, width in [(4, 7), (1, 1), (3, 3), (2, 6)]:
         target = RNG.normal(size=(2, height, width, 5))
         top, left = (4 - height + 1) // 2, (7 - width + 1) // 2
-        found = scores(tensor_direction("a", target, cosine_power=power), {"a": MAPS})
+        found = scores(direction("a", target, cosine_power=power), {"a": MAPS})
         expected = [
             [
                 np.mean(
@@ -81,7 +77,7 @@ def test_a_patch_lies_in_the_center(power):
 )
 def test_a_patch_lies_where_it_is_put(position, corners, power):
     target = RNG.normal(size=(2, 2, 3, 5))
-    objective = tensor_direction("a", target, cosine_power=power, position=position)
+    objective = direction("a", target, cosine_power=power, position=position)
     expected = [
         [
             np.mean(
@@ -99,7 +95,7 @@ def test_a_patch_lies_where_it_is_put(position, corners, power):
 
 def test_a_patch_may_lie_along_other_axes():
     target = RNG.normal(size=(1, 2, 1, 3, 5))
-    found = scores(tensor_direction("a", target, position=(1, 0, 1)), {"a": VOLUMES})
+    found = scores(direction("a", target, position=(1, 0, 1)), {"a": VOLUMES})
     expected = (VOLUMES[:, 1:3, 0:1, 1:4] * target).sum(-1).mean((1, 2, 3))
     np.testing.assert_allclose(found[0], expected, rtol=1e-11)
 
@@ -112,15 +108,17 @@ def test_the_angle_alone(name):
         flat = one.reshape(-1, 5)
         return np.mean(flat @ v / np.linalg.norm(flat, axis=1) / np.linalg.norm(v))
 
-    found = scores(cosine("a", V), {"a": a})
+    found = scores(direction("a", V, keep_length=False), {"a": a})
     np.testing.assert_allclose(found, [[angle(o, v) for o in a] for v in V], rtol=1e-10)
-    np.testing.assert_allclose(scores(cosine("a", 7 * V), {"a": 9 * a}), found)
-    assert (scores(cosine("a", V), {"a": 0 * a}) == 0).all()
+    np.testing.assert_allclose(
+        scores(direction("a", 7 * V, keep_length=False), {"a": 9 * a}), found
+    )
+    assert (scores(direction("a", V, keep_length=False), {"a": 0 * a}) == 0).all()
 
 
 def test_a_patch_of_one_place_is_a_neuron():
-    patch = scores(tensor_direction("a", V[:, None, None, :]), {"a": MAPS})
-    neuron = scores(direction_neuron("a", V), {"a": MAPS})
+    patch = scores(direction("a", V[:, None, None, :]), {"a": MAPS})
+    neuron = scores(direction("a", V, position="center"), {"a": MAPS})
     np.testing.assert_allclose(patch, neuron, rtol=1e-12)
 
 
@@ -130,7 +128,7 @@ def test_a_direction_along_an_axis_is_a_channel():
 
 
 def test_negative_times_negative_is_not_positive():
-    a, v = -MAPS[:, :1, :1], MAPS[0, 0, 0]  # the first picture is opposed to v
+    a, v = -MAPS[:, :1, :1], MAPS[0, 0, 0]  # the first image is opposed to v
     found = scores(direction("a", v, cosine_power=1.0), {"a": a})
     assert found[0, 0] < 0
 
@@ -140,8 +138,8 @@ def test_negative_times_negative_is_not_positive():
     [
         direction("a", V, cosine_power=2.0),
         direction("a", V, cosine_power=1.0, position=(None, [1, 2])),
-        direction_neuron("a", V, cosine_power=2.0, position=([0, 1], 3)),
-        tensor_direction("a", RNG.normal(size=(2, 3, 3, 5)), cosine_power=2.0),
+        direction("a", V, cosine_power=2.0, position=([0, 1], 3)),
+        direction("a", RNG.normal(size=(2, 3, 3, 5)), cosine_power=2.0),
     ],
 )
 def test_units_and_pictures_are_independent(objective):
@@ -175,7 +173,7 @@ def test_precision_is_that_of_the_activation_or_float32(strict_promotion):
         objectives = [
             direction("a", V, cosine_power=2.0),  # V is float64
             direction("a", jnp.asarray(V, jnp.bfloat16)),
-            tensor_direction("a", a[:1], cosine_power=2.0),
+            direction("a", a[:1], cosine_power=2.0),
         ]
         for objective in objectives:
             assert scores(objective, {"a": a}).dtype == np.float32
@@ -189,23 +187,18 @@ def test_precision_is_that_of_the_activation_or_float32(strict_promotion):
     [
         (lambda: direction("a", "b"), TypeError, "direction is an array.*was 'b'"),
         (lambda: direction("a", [True]), TypeError, r"was bool\[1\]"),
-        (lambda: direction("a", MAPS), ValueError, "tensor_direction"),
+        (lambda: direction("a", 1.0), ValueError, r"and was given with shape \(\)"),
         (lambda: direction("a", V, position="1"), TypeError, "A position is a tuple"),
         (
             lambda: direction("a", V, cosine_power=-1.0),
             ValueError,
             "must not be negative, and is -1",
         ),
+        (lambda: direction("a", None), TypeError, "direction is an array"),
         (
-            lambda: tensor_direction("a", V[0]),
-            ValueError,
-            r"\(5,\), and needs the units first.*tensor_direction\(site, target\[None",
-        ),
-        (lambda: tensor_direction("a", None), TypeError, "target is an array"),
-        (
-            lambda: tensor_direction("a", V[:, None], position=(1.5,)),
+            lambda: direction("a", V[:, None], position=(1.5,)),
             TypeError,
-            r"Write `tensor_direction\('Conv_0', target, position=\(0, -1\)\)`",
+            r"Write `direction\('Conv_0', vector, position=\(None, 5\)\)`",
         ),
     ],
 )
@@ -218,16 +211,16 @@ def test_arguments_are_checked(make, error, message, unchecked):
     ("objective", "message"),
     [
         (direction("a", np.ones(4)), "has 4 entries, and 'a' has 5 channels"),
-        (direction_neuron("a", np.ones(5), position=(4, 0)), "no place on axis 0"),
-        (tensor_direction("a", np.ones((1, 5, 3, 5))), "does not fit into 'a'"),
-        (tensor_direction("a", np.ones((1, 3, 3, 4))), "does not fit into 'a'"),
-        (tensor_direction("a", np.ones((1, 3, 5))), "does not fit into 'a'"),
+        (direction("a", np.ones(5), position=(4, 0)), "no place on axis 0"),
+        (direction("a", np.ones((1, 5, 3, 5))), "does not fit into 'a'"),
+        (direction("a", np.ones((1, 3, 3, 4))), "does not fit into 'a'"),
+        (direction("a", np.ones((1, 3, 5))), "does not fit into 'a'"),
         (
-            tensor_direction("a", np.ones((1, 2, 3, 5)), position=(3, 0)),
+            direction("a", np.ones((1, 2, 3, 5)), position=(3, 0)),
             "no place on axis 0 of the patch in 'a' 3: there are 3",
         ),
         (
-            tensor_direction("a", np.ones((1, 2, 3, 5)), position=(3,)),
+            direction("a", np.ones((1, 2, 3, 5)), position=(3,)),
             "The position has 1 entries, and the patch in 'a' has 2 axes",
         ),
     ],

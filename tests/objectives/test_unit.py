@@ -17,9 +17,9 @@ from tests.oracles import feature_objectives as oracle
 
 KEY = jax.random.key(0)
 RNG = np.random.default_rng(0)
-MAPS = RNG.normal(size=(3, 4, 7, 5))  # pictures, height, width, channels
+MAPS = RNG.normal(size=(3, 4, 7, 5))  # images, height, width, channels
 TOKENS = RNG.normal(size=(3, 6, 5))
-HEADS = RNG.normal(size=(3, 6, 4, 5))  # pictures, tokens, heads, channels
+HEADS = RNG.normal(size=(3, 6, 4, 5))  # images, tokens, heads, channels
 VOLUMES = RNG.normal(size=(2, 3, 4, 5, 6))
 VECTORS = RNG.normal(size=(3, 5))
 ALL = {"maps": MAPS, "tokens": TOKENS, "volumes": VOLUMES, "vectors": VECTORS}

@@ -1,49 +1,33 @@
-"""Alignment: neighboring images of one unit that resemble one another.
-
-Notation: $a_i$ is the activation of image $i$ of the $n$ images of one unit.
-"""
+"""Alignment: neighboring images of one unit that resemble one another."""
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from jaxinterp.checks import checked_integer
 from jaxinterp.featurevis.comparisons.diversity import check_several
 from jaxinterp.objectives import positions
 from jaxinterp.objectives.objective import Objective, View, Where
+from jaxinterp.pytree import pytree, static
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class Alignment(Objective):
-    """How alike neighboring pictures are, place by place.
+    """How alike neighboring images are, place by place; fields as in `alignment`."""
 
-    Attributes:
-        site: whose activation is read.
-        decay: by how much a step further away counts less.
-        reach: how many steps away a neighbor may be.
-    """
-
-    site: Where = dataclasses.field(metadata={"static": True})
-    decay: float = dataclasses.field(metadata={"static": True})
-    reach: int = dataclasses.field(metadata={"static": True})
-
-    @property
-    def sites(self) -> tuple[Where, ...]:
-        """The one place that it reads."""
-        return (self.site,)
+    site: Where = static()
+    decay: float = static()
+    reach: int = static()
 
     @property
     def compares(self) -> bool:
-        """Neighboring pictures."""
+        """Neighboring images."""
         return True
 
     def __call__(self, view: View) -> Any:
-        """Returns the distance of each picture to its neighbors, negated."""
+        """Returns the distance of each image to its neighbors, negated."""
         check_several("alignment", view)
         a = positions.at_position(view.activations[self.site], None)
         count = a.shape[0]
@@ -58,22 +42,22 @@ class Alignment(Objective):
 
 
 def alignment(site: Where, *, decay: float = 2.0, reach: int = 4) -> Objective:
-    r"""Looks for pictures that change little from one to the next.
+    r"""Looks for images that change little from one to the next.
 
     $$-\frac{1}{2} \sum_{d=1}^{\mathrm{reach}} \frac{\overline{(a_i - a_{i-d})^2} +
       \overline{(a_i - a_{i+d})^2}}{\mathrm{decay}^d}$$
 
     where a neighbor that does not exist counts for nothing, and a bar is the mean over
-    entries. It keeps things in place along a row of pictures made by `interpolate`.
+    entries. It keeps things in place along a row of images made by `interpolate`.
 
     Args:
-        site: whose activation is read.
-        decay: by how much a neighbor one step further away counts less.
+        site: the layer whose activation is read.
+        decay: the factor by which a neighbor one step further away counts less.
         reach: how many steps away a neighbor may be.
 
     Returns:
         An objective, at most 0, in the units of the activation, squared. For `count=1`
-        picture it is an error.
+        image it is an error.
 
     Raises:
         ValueError: if `decay` is not positive, or `reach` no positive integer.

@@ -1,40 +1,22 @@
-"""Caricature as an objective: more of what a layer sees in another image.
-
-Notation: $a$ is the activation of a site for the image that is made and $t$ that for
-the image it is compared with, which `capture` returns.
-"""
+"""Caricature as an objective: more of what a layer sees in another image."""
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
-
-import jax
 
 from jaxinterp.featurevis.comparisons.match import check_same_shape, entries
 from jaxinterp.objectives.direction import as_target, check_power, dot_cosine
 from jaxinterp.objectives.objective import Objective, Shapes, View, Where
+from jaxinterp.pytree import pytree, static
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class Caricature(Objective):
-    """The agreement with an activation as a whole.
+    """The agreement with an activation as a whole; fields as in `caricature`."""
 
-    Attributes:
-        site: whose activation is read.
-        cosine_power: the exponent of the cosine.
-        target: activations, `(units, *positions, channels)`.
-    """
-
-    site: Where = dataclasses.field(metadata={"static": True})
-    cosine_power: float = dataclasses.field(metadata={"static": True})
+    site: Where = static()
+    cosine_power: float = static()
     target: Any
-
-    @property
-    def sites(self) -> tuple[Where, ...]:
-        """The one place that it reads."""
-        return (self.site,)
 
     def bound(self, shapes: Shapes) -> Objective:
         """Returns it as it is, if the shapes are the same."""
@@ -42,20 +24,20 @@ class Caricature(Objective):
         return self
 
     def __call__(self, view: View) -> Any:
-        """Returns the score of each picture."""
+        """Returns the score of each image."""
         a = entries(view.activations[self.site])
         return dot_cosine(a, self.target.reshape(-1), self.cosine_power)
 
 
 def caricature(site: Where, target: Any, *, cosine_power: float = 1.0) -> Objective:
-    r"""Looks for more of what a layer sees in another picture.
+    r"""Looks for more of what a layer sees in another image.
 
     $$(a \cdot t)\,\max(0.1, \cos(a, t))^p$$
 
     Unlike `match` it exaggerates: a longer $a$ in the same direction is better.
 
     Args:
-        site: whose activation is read.
+        site: the layer whose activation is read.
         target: the activation $t$ there, the units first, as `capture` returns it for a
             batch: `(units, *positions, channels)`.
         cosine_power: the exponent $p$; 0 is the dot product.

@@ -6,7 +6,6 @@ unit. An image's score depends on the others, but only on those of its own unit.
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import jax
@@ -15,29 +14,23 @@ import jax.numpy as jnp
 from jaxinterp.featurevis.comparisons.style import gram
 from jaxinterp.objectives import positions
 from jaxinterp.objectives.objective import Objective, Shapes, View, Where
+from jaxinterp.pytree import pytree, static
 
 _TINY = 1e-10  # below it a squared norm counts as zero
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class Diversity(Objective):
-    """How little the textures of the pictures have in common.
+    """How little the textures of the images have in common.
 
-    Attributes:
-        site: whose activation is read.
+    The fields are the arguments of `diversity`.
     """
 
-    site: Where = dataclasses.field(metadata={"static": True})
-
-    @property
-    def sites(self) -> tuple[Where, ...]:
-        """The one place that it reads."""
-        return (self.site,)
+    site: Where = static()
 
     @property
     def compares(self) -> bool:
-        """Textures of several pictures."""
+        """Textures of several images."""
         return True
 
     def bound(self, shapes: Shapes) -> Objective:
@@ -46,7 +39,7 @@ class Diversity(Objective):
         return self
 
     def __call__(self, view: View) -> Any:
-        """Returns what each picture has in common with the others, negated."""
+        """Returns what each image has in common with the others, negated."""
         check_several("diversity", view)
         g = gram(view.activations[self.site])
         squares = jnp.sum(jnp.square(g), axis=(1, 2), keepdims=True)
@@ -56,22 +49,22 @@ class Diversity(Objective):
 
 
 def diversity(site: Where) -> Objective:
-    r"""Looks for pictures of one unit that differ from one another in texture.
+    r"""Looks for images of one unit that differ from one another in texture.
 
     $$-\sum_{j \ne i} \langle \hat G_i, \hat G_j \rangle, \qquad
       \hat G_i = G_i / \|G_i\|, \quad G_i = \tfrac{1}{|X|} \sum_x a_{ix} a_{ix}^\top$$
 
     Add it to another objective, `channel("mixed4a", 97) + 100 * diversity("mixed4a")`.
     The sum over $j$ is taken inside: time and memory grow with $n$, not with $n^2$. The
-    mean of the scores over pictures is the negated term of Olah et al., so that their
+    mean of the scores over images is the negated term of Olah et al., so that their
     weights serve.
 
     Args:
-        site: whose activation is read, often that of the unit.
+        site: the layer whose activation is read, often that of the unit.
 
     Returns:
         An objective, without unit, between $-(n - 1)$, all alike, and 0 where
-        activations are not negative. For `count=1` picture it is an error.
+        activations are not negative. For `count=1` image it is an error.
 
     Example:
         >>> from jaxinterp.featurevis import channel
@@ -95,6 +88,6 @@ def check_several(name: str, view: View) -> None:
     """
     if view.images.shape[0] == 1:
         raise ValueError(
-            f"{name}() compares the pictures of one unit, and there is one.\nWrite "
+            f"{name}() compares the images of one unit, and there is one.\nWrite "
             "`maximize(..., count=4)`, or leave that part of the objective out."
         )

@@ -5,7 +5,6 @@ Notation: $a$ is the activation of a site for the image that is made.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -15,46 +14,38 @@ import jax.numpy as jnp
 from jaxinterp.objectives import positions
 from jaxinterp.objectives.direction import as_floats
 from jaxinterp.objectives.objective import Objective, Shapes, View, Where
+from jaxinterp.pytree import pytree, static
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class Facet(Objective):
     """What a probe says of what an activation contributes to a score.
 
-    Attributes:
-        site: whose activation is read.
-        tail: from the activation of some pictures to a score of each.
-        probe: weights, `(units, channels)` or `(units, *positions, channels)`.
+    The fields are the arguments of `facet`.
     """
 
-    site: Where = dataclasses.field(metadata={"static": True})
-    tail: Callable[[Any], Any] = dataclasses.field(metadata={"static": True})
+    site: Where = static()
+    tail: Callable[[Any], Any] = static()
     probe: Any
-
-    @property
-    def sites(self) -> tuple[Where, ...]:
-        """The one place that it reads."""
-        return (self.site,)
 
     def bound(self, shapes: Shapes) -> Objective:
         """Returns it as it is, if the probe has a weight for each channel or entry."""
-        shape, given = tuple(shapes.activations[self.site]), self.probe.shape[1:]
-        if given not in (shape, shape[-1:]):
+        shape, probe_shape = tuple(shapes.activations[self.site]), self.probe.shape[1:]
+        if probe_shape not in (shape, shape[-1:]):
             raise ValueError(
-                f"The probe has shape {given} for each unit, and {self.site!r} has "
-                f"shape {shape}.\nGive one weight for each channel, {shape[-1:]}, or "
-                "one for each entry."
+                f"The probe has shape {probe_shape} for each unit, and {self.site!r} "
+                f"has shape {shape}.\nGive one weight for each channel, {shape[-1:]}, "
+                "or one for each entry."
             )
         return self
 
     def __call__(self, view: View) -> Any:
-        """Returns the score of each picture."""
+        """Returns the score of each image."""
         a = view.activations[self.site]
         score, pull = jax.vjp(self.tail, a)
         if score.shape != a.shape[:1]:
             raise ValueError(
-                "The tail of a facet gives one number for each picture, "
+                "The tail of a facet gives one number for each image, "
                 f"{a.shape[:1]}, and gave {score.shape}.\n"
                 "Write for example `lambda a: decode(variables, a, inputs)[:, 7]`."
             )
@@ -80,8 +71,8 @@ def facet(site: Where, tail: Callable[[Any], Any], probe: Any) -> Objective:
 
     Args:
         site: the earlier layer, whose activation $a$ is read.
-        tail: the model from there on, $f$: from the activations of some pictures,
-            `(pictures, ...)`, to a score of each, `(pictures,)`. `jaxinterp.split`
+        tail: the model from there on, $f$: from the activations of some images,
+            `(images, ...)`, to a score of each, `(images,)`. `jaxinterp.split`
             gives it. It runs once more, forward and backward.
         probe: weights $w$, `(channels,)`, or `(units, channels)`, or one for each
             entry, `(units, *positions, channels)`.
@@ -103,7 +94,7 @@ def facet(site: Where, tail: Callable[[Any], Any], probe: Any) -> Objective:
     if not callable(tail):
         raise TypeError(
             "`tail` is the model from the site on, a function from activations to a "
-            f"score of each picture, and is {tail!r}.\n"
+            f"score of each image, and is {tail!r}.\n"
             "Write `encode, decode = jaxinterp.split(apply_fn, site)` and\n"
             "`facet(site, lambda a: decode(variables, a, inputs)[:, 7], probe)`."
         )

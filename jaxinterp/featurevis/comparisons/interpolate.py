@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from jaxinterp.objectives.by_name import as_objective
@@ -15,16 +13,14 @@ from jaxinterp.objectives.objective import (
     View,
     Where,
 )
+from jaxinterp.pytree import pytree
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class Interpolation(Objective):
-    """One objective for the first picture, another for the last.
+    """One objective for the first image, another for the last.
 
-    Attributes:
-        start: objective of the first.
-        end: objective of the last.
+    The fields are the arguments of `interpolate`.
     """
 
     start: Any
@@ -45,7 +41,7 @@ class Interpolation(Objective):
         return Interpolation(self.start.bound(shapes), self.end.bound(shapes))
 
     def __call__(self, view: View) -> Any:
-        """Returns the weighted mean of both for each picture."""
+        """Returns the weighted mean of both for each image."""
         start, end = self.start(view), self.end(view)
         count = view.images.shape[0]
         weight = jnp.arange(count) / max(count - 1, 1)
@@ -54,14 +50,14 @@ class Interpolation(Objective):
 
 
 def interpolate(start: Objective | str, end: Objective | str) -> Objective:
-    r"""Looks for one thing in the first picture, another in the last, and blends.
+    r"""Looks for one thing in the first image, another in the last, and blends.
 
     $$\left(1 - \tfrac{i}{n - 1}\right) s_i + \tfrac{i}{n - 1}\, e_i$$
 
-    A single picture is a first one.
+    A single image is a first one.
 
     Args:
-        start: objective $s$ of the first picture.
+        start: objective $s$ of the first image.
         end: objective $e$ of the last.
 
     Returns:

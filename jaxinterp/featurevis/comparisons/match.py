@@ -1,39 +1,23 @@
-"""Feature inversion as an objective: the distance to another image's activation.
-
-Notation: $a$ is the activation of a site for the image that is made and $t$ that for
-the image it is compared with, which `capture` returns. Sums run over all entries.
-"""
+"""Feature inversion as an objective: the distance to another image's activation."""
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from jaxinterp.objectives import positions
 from jaxinterp.objectives.direction import as_target
 from jaxinterp.objectives.objective import Objective, Shapes, View, Where
+from jaxinterp.pytree import pytree, static
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class Match(Objective):
-    """The distance to an activation, negated.
+    """The distance to an activation, negated; fields as in `match`."""
 
-    Attributes:
-        site: whose activation is read.
-        target: activations, `(units, *positions, channels)`.
-    """
-
-    site: Where = dataclasses.field(metadata={"static": True})
+    site: Where = static()
     target: Any
-
-    @property
-    def sites(self) -> tuple[Where, ...]:
-        """The one place that it reads."""
-        return (self.site,)
 
     def bound(self, shapes: Shapes) -> Objective:
         """Returns it as it is, if the shapes are the same."""
@@ -41,7 +25,7 @@ class Match(Objective):
         return self
 
     def __call__(self, view: View) -> Any:
-        """Returns the score of each picture."""
+        """Returns the score of each image."""
         a = entries(view.activations[self.site])
         t = self.target.astype(a.dtype).reshape(1, -1)
         size = jnp.sum(jnp.square(t))
@@ -50,12 +34,12 @@ class Match(Objective):
 
 
 def match(site: Where, target: Any) -> Objective:
-    r"""Looks for a picture with the activation of another: feature inversion.
+    r"""Looks for an image with the activation of another: feature inversion.
 
     $$-\|a - t\|^2 / \|t\|^2$$
 
     Args:
-        site: whose activation is read.
+        site: the layer whose activation is read.
         target: the activation $t$ there, the units first, as `capture` returns it for a
             batch: `(units, *positions, channels)`. One that is zero everywhere is not
             divided by.
@@ -77,11 +61,7 @@ def match(site: Where, target: Any) -> Objective:
 
 
 def entries(activation: Any) -> Any:
-    """Returns the activation of each image as one vector.
-
-    Args:
-        activation: `(images, *positions, channels)`.
-    """
+    """Returns the activation of each image as one vector, `(images, entries)`."""
     a = positions.at_position(activation, None)
     return a.reshape(a.shape[0], -1)
 
@@ -91,8 +71,8 @@ def check_same_shape(target: Any, shape: tuple[int, ...], site: Where) -> None:
 
     Args:
         target: activations, `(units, *positions, channels)`.
-        shape: that of the activation of one image.
-        site: whose activation is read, for the error.
+        shape: the shape of the activation of one image.
+        site: the layer whose activation is read, for the error.
 
     Raises:
         ValueError: giving both shapes.
@@ -100,6 +80,6 @@ def check_same_shape(target: Any, shape: tuple[int, ...], site: Where) -> None:
     if target.shape[1:] != tuple(shape):
         raise ValueError(
             f"The target has shape {target.shape[1:]} for each unit, and {site!r} has "
-            f"shape {tuple(shape)}.\nCapture it at the same site, of a picture of the "
+            f"shape {tuple(shape)}.\nCapture it at the same site, of an image of the "
             "same size, with the units first."
         )

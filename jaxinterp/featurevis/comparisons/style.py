@@ -1,42 +1,31 @@
-"""Style: the Gram matrix of another image's activations.
-
-Notation: $a$ is the activation of a site for the image that is made and $t$ that for
-the image it is compared with, which `capture` returns.
-"""
+"""Style: the Gram matrix of another image's activations."""
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from jaxinterp.checks import checked_integer
 from jaxinterp.objectives import positions
 from jaxinterp.objectives.direction import as_target
 from jaxinterp.objectives.objective import Objective, Shapes, View, Where
+from jaxinterp.pytree import pytree, static
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class Style(Objective):
     """The distance to a Gram matrix, negated.
 
+    The other fields are the arguments of `style`.
+
     Attributes:
-        site: whose activation is read.
-        power: the exponent of the absolute differences.
         target: Gram matrices, `(units, channels, channels)`.
     """
 
-    site: Where = dataclasses.field(metadata={"static": True})
-    power: int = dataclasses.field(metadata={"static": True})
+    site: Where = static()
+    power: int = static()
     target: Any
-
-    @property
-    def sites(self) -> tuple[Where, ...]:
-        """The one place that it reads."""
-        return (self.site,)
 
     def bound(self, shapes: Shapes) -> Objective:
         """Returns it as it is, if the site has as many channels."""
@@ -49,26 +38,26 @@ class Style(Objective):
         return self
 
     def __call__(self, view: View) -> Any:
-        """Returns the score of each picture."""
+        """Returns the score of each image."""
         g = gram(view.activations[self.site])
         difference = g - self.target.astype(g.dtype)[None]
         return -jnp.mean(jnp.abs(difference) ** self.power, axis=(1, 2))
 
 
 def style(site: Where, target: Any, *, power: int = 2) -> Objective:
-    r"""Looks for the texture of another picture, wherever its parts are.
+    r"""Looks for the texture of another image, wherever its parts are.
 
     $$-\frac{1}{C^2} \sum_{cd} |G_{cd}(a) - G_{cd}(t)|^p, \qquad
       G(a) = \tfrac{1}{|X|} \sum_x a_x a_x^\top$$
 
     At $p = 2$ it is $-4$ times the term of Gatys et al. for one layer; add up several.
-    Because $G$ is a mean over positions the two pictures may differ in size. Where
-    transforms show a part of the picture at each step, such as one side of an object
+    Because $G$ is a mean over positions the two images may differ in size. Where
+    transforms show a part of the image at each step, such as one side of an object
     (`texture_views`), a part need not have the style of the whole; with
     `maximize(..., samples=8)` the score is the mean of those of eight parts.
 
     Args:
-        site: whose activation is read.
+        site: the layer whose activation is read.
         target: the activation $t$ there, the units first, as `capture` returns it for a
             batch: `(units, *positions, channels)`. Only its Gram matrix is kept.
         power: $p$, an integer from 1. With absolute differences, 1, as lucid has them,
@@ -95,13 +84,13 @@ def style(site: Where, target: Any, *, power: int = 2) -> Objective:
 
 
 def gram(activation: Any) -> Any:
-    r"""Returns $\frac{1}{|X|} \sum_x a_x a_x^\top$ of each picture.
+    r"""Returns $\frac{1}{|X|} \sum_x a_x a_x^\top$ of each image.
 
     Args:
-        activation: `(pictures, *positions, channels)`.
+        activation: `(images, *positions, channels)`.
 
     Returns:
-        Matrices `(pictures, channels, channels)`, in float32 at least.
+        Matrices `(images, channels, channels)`, in float32 at least.
     """
     a = positions.at_position(activation, None)
     a = a.reshape(a.shape[0], -1, a.shape[-1])

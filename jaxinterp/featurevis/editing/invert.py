@@ -11,7 +11,7 @@ from jaxinterp.featurevis.editing.problem import (
 )
 from jaxinterp.featurevis.parametrizations.fourier import fourier
 from jaxinterp.featurevis.parametrizations.parametrization import Parametrization
-from jaxinterp.featurevis.regularizers.smoothness import total_variation
+from jaxinterp.featurevis.regularizers.total_variation import total_variation
 from jaxinterp.objectives.objective import Where
 from jaxinterp.types import ApplyFn, Images, Variables
 

@@ -1,10 +1,9 @@
-"""Pictures that stay near a given one: an image and a bounded change of it.
+"""Images that stay near a given one: an image and a bounded change of it.
 
 With a small radius this finds adversarial examples; with a larger one, what a unit adds
 to an image.
 """
 
-import dataclasses
 import math
 from typing import Any, Literal
 
@@ -14,41 +13,39 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxinterp.checks import check_choice, is_traced
-from jaxinterp.featurevis.parametrizations.finish import checked_scale, clip_through
 from jaxinterp.featurevis.parametrizations.parametrization import (
     Parametrization,
     PerImage,
 )
+from jaxinterp.featurevis.parametrizations.to_image import checked_scale, clip_through
 from jaxinterp.featurevis.pictures import check_range, checked_dtype
+from jaxinterp.pytree import pytree, static
 
 Norm = Literal["l2", "linf"]
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class Ball(PerImage):
     """The change of an image, brought back to the radius where it goes beyond.
 
+    The other fields are the arguments of `ball`.
+
     Attributes:
         center: the image.
-        radius: greatest norm of the change.
-        norm: `"l2"` or `"linf"`.
-        scale: standard deviation of the change at the start.
-        shape: of one picture.
     """
 
     center: Any
     radius: Any
-    norm: str = dataclasses.field(metadata={"static": True})
-    scale: float = dataclasses.field(metadata={"static": True})
-    shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    norm: str = static()
+    scale: float = static()
+    shape: tuple[int, ...] = static()
 
     def init_one(self, key: Array) -> Any:
         """Returns normal noise."""
         return self.scale * jax.random.normal(key, self.shape, self.center.dtype)
 
     def image(self, params: Any) -> Float[Array, "*shape"]:
-        """Returns one picture, in [0, 1]."""
+        """Returns one image, in [0, 1]."""
         if self.norm == "linf":
             change = clip_through(params, -self.radius, self.radius)
         else:
@@ -59,7 +56,7 @@ class Ball(PerImage):
         return clip_through(self.center + change, 0.0, 1.0)
 
     def inverse_one(self, image: Float[Array, "*shape"]) -> Any:
-        """Returns the change that makes one picture, if it lies in the ball."""
+        """Returns the change that makes one image, if it lies in the ball."""
         return image.astype(self.center.dtype) - self.center
 
 
@@ -71,21 +68,23 @@ def ball(
     scale: float = 0.0,
     dtype: Any = jnp.float32,
 ) -> Parametrization:
-    r"""Parametrizes a picture by its change from an image, of bounded norm.
+    r"""Parametrizes an image by its change from an image, of bounded norm.
 
     $$x = \mathrm{clip}_{[0, 1]}(x_0 + P(z)), \quad \lVert P(z) \rVert \le
     \mathrm{radius}$$
 
     where $P$ scales the parameters $z$ down to the radius (`"l2"`), or clips each of
     them (`"linf"`), and both clips pass the gradient through. The parameters may leave
-    the ball, the pictures do not.
+    the ball, the images do not.
 
     Args:
         image: $x_0$, in [0, 1], of any shape.
-        radius: in units of the picture's values; of a whole picture for `"l2"`.
+        radius: the greatest norm of the change, in units of the image's values; for
+            `"l2"` that of the change of a whole image.
         norm: `"l2"` or `"linf"`.
-        scale: standard deviation of $z$ at the start; without noise it is the image.
-        dtype: of parameters and pictures.
+        scale: the standard deviation of $z$ at the start; without noise it is the
+            image.
+        dtype: the dtype of parameters and images.
 
     Returns:
         A parametrization. Its inverse brings images outside the ball to its surface.

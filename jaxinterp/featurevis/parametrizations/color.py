@@ -109,10 +109,6 @@ def recorrelate(
 ) -> Float[Array, "*axes channels"]:
     r"""Returns the colors of decorrelated coordinates, $x = M t$ at each pixel.
 
-    Args:
-        x: coordinates.
-        matrix: $M$.
-
     Example:
         >>> matrix = jnp.array([[1.0, 0.5], [1.0, -0.5]])
         >>> recorrelate(jnp.array([2.0, 1.0]), matrix).tolist()
@@ -127,10 +123,6 @@ def decorrelate(
 ) -> Float[Array, "*axes channels"]:
     r"""Returns the decorrelated coordinates of colors, $t = M^{-1} x$ at each pixel.
 
-    Args:
-        x: colors.
-        matrix: $M$.
-
     Example:
         >>> matrix = jnp.array([[1.0, 0.5], [1.0, -0.5]])
         >>> decorrelate(jnp.array([2.5, 1.5]), matrix).tolist()
@@ -140,30 +132,21 @@ def decorrelate(
 
 
 def mean_color(color: Color, shape: tuple[int, ...]) -> np.ndarray | float:
-    """Returns the color of canvases that are zero: gray, or a mean that is known.
-
-    Args:
-        color: `"auto"`, a name, a matrix or `None`.
-        shape: of a picture.
-    """
+    """Returns the color of values that are zero: gray, or a mean that is known."""
     name = _name(color, shape)
     return MEAN_COLORS.get(name, 0.5) if isinstance(name, str) else 0.5
 
 
 def _name(color: Color, shape: tuple[int, ...]) -> Color:
-    """The color that `"auto"` means for pictures of a shape."""
+    """The color that `"auto"` means for images of a shape."""
     if not isinstance(color, str) or color != "auto":
         return color
-    # Three channels are colors only in a picture: a signal may have three too.
+    # Three channels are colors only in an image: a signal may have three too.
     return "imagenet" if len(shape) == 3 and shape[-1] == 3 else None
 
 
 def color_matrix(color: Color, shape: tuple[int, ...]) -> np.ndarray | Array | None:
     """Returns the matrix that is meant, or `None` for colors as they are.
-
-    Args:
-        color: `"auto"`, a name, a matrix or `None`.
-        shape: of a picture.
 
     Raises:
         ValueError: if there is no such name, or the matrix does not fit the channels.
@@ -183,7 +166,7 @@ def color_matrix(color: Color, shape: tuple[int, ...]) -> np.ndarray | Array | N
         color = np.asarray(color)
     if color.shape != (channels, channels):
         raise ValueError(
-            f"A matrix of colors of shape {color.shape} was given for pictures of "
+            f"A matrix of colors of shape {color.shape} was given for images of "
             f"{channels} channels. Write `color=None`, or "
             "`color=fit_color_matrix(images)` with images of as many channels."
         )

@@ -1,10 +1,9 @@
-"""A picture as a function of place: a small network from coordinates to colors.
+"""An image as a function of place: a small network from coordinates to colors.
 
 Its parameters are the network's weights. It has no resolution of its own: weights that
-were found at one size draw the same picture at any other.
+were found at one size draw the same image at any other.
 """
 
-import dataclasses
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -15,30 +14,23 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxinterp.checks import checked_integer
-from jaxinterp.featurevis.parametrizations.finish import SQUASHES
 from jaxinterp.featurevis.parametrizations.parametrization import (
     Parametrization,
     PerImage,
 )
+from jaxinterp.featurevis.parametrizations.to_image import SQUASHES
 from jaxinterp.featurevis.pictures import checked_dtype, checked_shape
+from jaxinterp.pytree import pytree, static
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class Cppn(PerImage):
-    """The weights of a network from coordinates to colors.
+    """The weights of a network from coordinates to colors; fields as in `cppn`."""
 
-    Attributes:
-        width: features of each hidden layer.
-        depth: number of hidden layers.
-        dtype: of parameters and pictures.
-        shape: of one picture.
-    """
-
-    width: int = dataclasses.field(metadata={"static": True})
-    depth: int = dataclasses.field(metadata={"static": True})
-    dtype: Any = dataclasses.field(metadata={"static": True})
-    shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    width: int = static()
+    depth: int = static()
+    dtype: Any = static()
+    shape: tuple[int, ...] = static()
 
     def init_one(self, key: Array) -> Any:
         """Returns kernel and bias of each layer; those of the last are 0."""
@@ -53,7 +45,7 @@ class Cppn(PerImage):
         return [*layers, {"kernel": last, "bias": last[0]}]
 
     def image(self, params: Any) -> Float[Array, "*shape"]:
-        """Returns one picture, in [0, 1]."""
+        """Returns one image, in [0, 1]."""
         x = jnp.asarray(coordinates(self.shape[:-1]), self.dtype)
         *hidden, last = params
         for layer in hidden:
@@ -70,25 +62,25 @@ def cppn(
     depth: int = 8,
     dtype: Any = jnp.float32,
 ) -> Parametrization:
-    r"""Parametrizes a picture by a compositional pattern-producing network.
+    r"""Parametrizes an image by a compositional pattern-producing network.
 
     At each pixel, from its coordinates $h_0$,
 
     $$h_{l+1} = \left[\frac{a_l}{0.67}, \frac{a_l^2}{0.6}\right],\quad
     a_l = \arctan(W_l h_l + b_l),\quad x = \mathrm{sigmoid}(W h + b)$$
 
-    The pictures are smooth, with lines as sharp as the weights allow. They start gray.
-    Coordinates are 0 in the middle of the picture and $\pm\sqrt3$ at the ends of its
+    The images are smooth, with lines as sharp as the weights allow. They start gray.
+    Coordinates are 0 in the middle of the image and $\pm\sqrt3$ at the ends of its
     longest side, so pixels are square. It wants a small learning rate, 0.005, that
     falls to 0: at a constant one the weights keep jittering.
 
     Args:
-        shape: of one picture, `(height, width, channels)`, or of any rank. Parameters
-            depend on it only through its rank and channels, so another `cppn` draws
-            them at another size.
+        shape: the shape of one image, `(height, width, channels)`, or of any rank.
+            Parameters depend on it only through its rank and channels, so another
+            `cppn` draws them at another size.
         width: features of each hidden layer before the activation, which doubles them.
         depth: number of hidden layers.
-        dtype: of parameters and pictures.
+        dtype: the dtype of parameters and images.
 
     Returns:
         A parametrization without an inverse.
@@ -114,11 +106,7 @@ def cppn(
 
 
 def coordinates(spatial: tuple[int, ...]) -> np.ndarray:
-    """Returns the place of each pixel, `(pixels, axes)`.
-
-    Args:
-        spatial: shape of a picture without channels.
-    """
+    """Returns the place of each pixel, `(pixels, axes)`, from the size."""
     step = 2 * math.sqrt(3) / max(max(spatial) - 1, 1)
     axes = [step * (np.arange(n) - (n - 1) / 2) for n in spatial]
     return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(axes))

@@ -1,11 +1,10 @@
-"""A picture by its frequencies, each scaled as photographs have them.
+"""An image by its frequencies, each scaled as photographs have them.
 
 The amplitudes of a photograph fall as $1 / f$. Parameters that are multiplied by that
-before they become a picture are about equally important, so an optimizer that moves all
-of them alike moves the picture as a whole and not its finest noise.
+before they become an image are about equally important, so an optimizer that moves all
+of them alike moves the image as a whole and not its finest noise.
 """
 
-import dataclasses
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -17,57 +16,50 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from jaxinterp.featurevis.parametrizations.color import Color
-from jaxinterp.featurevis.parametrizations.finish import (
-    Canvas,
-    SquashName,
-    checked_scale,
-    finish,
-)
 from jaxinterp.featurevis.parametrizations.parametrization import Parametrization
+from jaxinterp.featurevis.parametrizations.to_image import (
+    SquashName,
+    Unbounded,
+    checked_scale,
+    unbounded_to_image,
+)
 from jaxinterp.featurevis.pictures import checked_shape
+from jaxinterp.pytree import pytree, static
 
 # A factor of lucid's that makes a learning rate of 0.05 a good one.
 DIVISOR = 4.0
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
-class Fourier(Canvas):
-    """The scaled real and imaginary parts of a canvas's spectrum.
+@pytree
+class Fourier(Unbounded):
+    """The scaled real and imaginary parts of a spectrum; fields as in `fourier`."""
 
-    Attributes:
-        finish: what makes a picture of the canvas.
-        decay: exponent of the frequency.
-        scale: standard deviation of the parameters at the start.
-        shape: of one picture.
-    """
-
-    finish: Any
-    decay: float = dataclasses.field(metadata={"static": True})
-    scale: float = dataclasses.field(metadata={"static": True})
-    shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    to_image: Any
+    decay: float = static()
+    scale: float = static()
+    shape: tuple[int, ...] = static()
 
     @property
     def weights(self) -> Any:
         """What the parameters are multiplied by, `(*half spectrum, 1)`."""
         weights = falling(self.shape[:-1], self.decay) / DIVISOR
-        return jnp.asarray(weights[..., None], self.finish.computed)
+        return jnp.asarray(weights[..., None], self.to_image.computed)
 
     def init_one(self, key: Array) -> Any:
         """Returns normal noise, `(2, *half spectrum, channels)`."""
         shape = (2, *half_spectrum(self.shape))
-        return self.scale * jax.random.normal(key, shape, self.finish.dtype)
+        return self.scale * jax.random.normal(key, shape, self.to_image.dtype)
 
-    def canvas(self, params: Any) -> Float[Array, "*shape"]:
-        """Returns the canvas of real and imaginary parts."""
-        parts = params.astype(self.finish.computed) * self.weights[None]
-        return to_canvas(lax.complex(parts[0], parts[1]), self.shape)
+    def values(self, params: Any) -> Float[Array, "*shape"]:
+        """Returns the values whose spectrum has these real and imaginary parts."""
+        parts = params.astype(self.to_image.computed) * self.weights[None]
+        return from_spectrum(lax.complex(parts[0], parts[1]), self.shape)
 
-    def canvas_inverse(self, canvas: Float[Array, "*shape"]) -> Any:
+    def params(self, values: Float[Array, "*shape"]) -> Any:
         """Returns real and imaginary parts."""
-        spectrum = to_spectrum(canvas)
+        spectrum = to_spectrum(values)
         parts = jnp.stack([spectrum.real, spectrum.imag]) / self.weights[None]
-        return parts.astype(self.finish.dtype)
+        return parts.astype(self.to_image.dtype)
 
 
 def fourier(
@@ -79,26 +71,27 @@ def fourier(
     scale: float = 0.01,
     dtype: Any = jnp.float32,
 ) -> Parametrization:
-    r"""Parametrizes a picture by its spectrum, whose amplitudes fall with frequency.
+    r"""Parametrizes an image by its spectrum, whose amplitudes fall with frequency.
 
     $$x = \sigma\Bigl(M\, \mathcal F^{-1}\Bigl[
     \frac{z_f}{4 \max(|f|, 1 / n)^{\mathrm{decay}}} \Bigr]\Bigr)$$
 
     where $z$ are the parameters, $\mathcal F$ the unitary Fourier transform, $|f|$ the
     frequency in cycles a pixel, $n$ the longest side, $M$ the matrix of colors and
-    $\sigma$ the squash. Every size is exact, odd ones too. A picture costs
+    $\sigma$ the squash. Every size is exact, odd ones too. An image costs
     $O(N \log N)$ for $N$ pixels.
 
     Args:
-        shape: of one picture, `(height, width, channels)`; or `(length, channels)`, or
-            that of a volume.
-        decay: exponent; 1 is that of photographs, more makes smoother pictures.
+        shape: the shape of one image, `(height, width, channels)`; or `(length,
+            channels)`, or that of a volume.
+        decay: exponent; 1 is that of photographs, more makes smoother images.
         color: `"imagenet"`, `"i1i2i3"` or a matrix for decorrelated colors, see
             `fit_color_matrix`; `None` for the channels as they are. `"auto"`, the
             default, is `"imagenet"` for `(height, width, 3)` and `None` for all others.
         squash: what brings values into [0, 1], as in `pixels`.
-        scale: standard deviation of $z$ at the start.
-        dtype: of parameters and pictures. The transform runs in float32 at least.
+        scale: the standard deviation of $z$ at the start.
+        dtype: the dtype of parameters and images. The transform runs in float32 at
+            least.
 
     Returns:
         A parametrization that has an inverse.
@@ -108,9 +101,9 @@ def fourier(
         TypeError: if `dtype` is not one of floats.
 
     Example:
-        >>> picture = fourier((25, 30, 3))
-        >>> params = picture.init(jax.random.key(0), 2)
-        >>> params.shape, picture.images(params).shape
+        >>> image = fourier((25, 30, 3))
+        >>> params = image.init(jax.random.key(0), 2)
+        >>> params.shape, image.images(params).shape
         ((2, 2, 25, 16, 3), (2, 25, 30, 3))
 
     References:
@@ -121,69 +114,48 @@ def fourier(
         width itself.
     """
     shape = checked_shape(shape, 2, 4)
-    done = finish(shape, color, squash, dtype)
-    return Fourier(done, float(decay), checked_scale(scale), shape)
+    to_image = unbounded_to_image(shape, color, squash, dtype)
+    return Fourier(to_image, float(decay), checked_scale(scale), shape)
 
 
 def frequencies(spatial: tuple[int, ...]) -> np.ndarray:
-    """Returns the frequencies of a half spectrum, in cycles a pixel.
-
-    Args:
-        spatial: shape of a picture without channels.
-    """
+    """Returns the frequencies of a half spectrum, in cycles a pixel, from the size."""
     axes = [np.fft.fftfreq(n) for n in spatial[:-1]] + [np.fft.rfftfreq(spatial[-1])]
     return np.sqrt(sum(f**2 for f in np.meshgrid(*axes, indexing="ij")))
 
 
 def falling(spatial: tuple[int, ...], decay: float) -> np.ndarray:
-    """Returns amplitudes that fall as a power of the frequency; the mean is no limit.
+    """Returns amplitudes that fall as the power `decay` of the frequency.
 
-    Args:
-        spatial: shape of a picture without channels.
-        decay: the power.
+    The mean has that of the wave that is as long as the longest side.
     """
     return 1 / np.maximum(frequencies(spatial), 1 / max(spatial)) ** decay
 
 
 def half_spectrum(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Returns the shape of the half of a spectrum that says all of a real picture.
-
-    Args:
-        shape: of a picture, with channels.
-    """
+    """Returns the shape of the half of a spectrum that says all of a real image."""
     *rest, width, channels = shape
     return (*rest, width // 2 + 1, channels)
 
 
-def to_canvas(spectrum: Any, shape: tuple[int, ...]) -> Any:
-    """Returns the real array of a half spectrum.
-
-    Args:
-        spectrum: unitary.
-        shape: of a picture, with channels.
-    """
+def from_spectrum(spectrum: Any, shape: tuple[int, ...]) -> Any:
+    """Returns the real array, of a shape with channels, of a unitary half spectrum."""
     axes = tuple(range(len(shape) - 1))
     return jnp.fft.irfftn(spectrum, s=shape[:-1], axes=axes, norm="ortho")
 
 
-def to_spectrum(canvas: Any) -> Any:
-    """Returns the unitary half spectrum of a real array.
-
-    Args:
-        canvas: `(..., channels)`.
-    """
-    return jnp.fft.rfftn(canvas, axes=tuple(range(canvas.ndim - 1)), norm="ortho")
+def to_spectrum(values: Any) -> Any:
+    """Returns the unitary half spectrum of a real array `(..., channels)`."""
+    return jnp.fft.rfftn(values, axes=tuple(range(values.ndim - 1)), norm="ortho")
 
 
 def total_power(magnitude: np.ndarray, width: int) -> float:
-    """Returns the sum of squares over a whole spectrum of which half is given.
+    """Returns the sum of squares over the whole spectrum of an image of some width.
 
-    Args:
-        magnitude: of the half, `(..., width // 2 + 1)`.
-        width: of the picture.
+    The magnitudes are those of its half, `(..., width // 2 + 1)`.
     """
-    twice = np.full(magnitude.shape[-1], 2.0)
-    twice[0] = 1
+    multiplicity = np.full(magnitude.shape[-1], 2.0)
+    multiplicity[0] = 1
     if width % 2 == 0:
-        twice[-1] = 1
-    return math.fsum((magnitude**2).reshape(-1, len(twice)) @ twice)
+        multiplicity[-1] = 1
+    return math.fsum((magnitude**2).reshape(-1, len(multiplicity)) @ multiplicity)

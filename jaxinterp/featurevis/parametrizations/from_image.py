@@ -1,6 +1,5 @@
 """Parametrizations that start from given images instead of from noise."""
 
-import dataclasses
 from typing import Any
 
 import jax
@@ -10,31 +9,30 @@ from jaxtyping import Array, Float
 
 from jaxinterp.featurevis.parametrizations.parametrization import Parametrization
 from jaxinterp.featurevis.pictures import checked_images
+from jaxinterp.pytree import pytree, static
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class FromImage(Parametrization):
     """A parametrization that starts from images.
 
+    The other fields are the arguments of `from_image`.
+
     Attributes:
         inner: the parametrization.
-        image: one for all pictures, or one for each of them.
-        noise: how much of the usual random start is added.
-        shape: of one picture.
     """
 
     inner: Any
     image: Any
-    noise: float = dataclasses.field(metadata={"static": True})
-    shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    noise: float = static()
+    shape: tuple[int, ...] = static()
 
     def init(self, key: Array, count: int) -> Any:
         """Returns the parameters of the image, with noise."""
         if self.image.ndim > len(self.shape) and self.image.shape[0] != count:
             raise ValueError(
                 f"There are {self.image.shape[0]} images to start from, and {count} "
-                "pictures of each unit. Give one image, or one for each picture."
+                "images of each unit. Give one image, or one for each image."
             )
         start = self.inner.inverse(jnp.broadcast_to(self.image, (count, *self.shape)))
         if not self.noise:
@@ -43,11 +41,11 @@ class FromImage(Parametrization):
         return jax.tree.map(lambda s, r: s + self.noise * r, start, random)
 
     def images(self, params: Any) -> Float[Array, "count *shape"]:
-        """Returns the pictures, in [0, 1]."""
+        """Returns the images, in [0, 1]."""
         return self.inner.images(params)
 
     def inverse(self, images: Float[Array, "count *shape"]) -> Any:
-        """Returns parameters whose pictures are the given ones."""
+        """Returns parameters whose images are the given ones."""
         return self.inner.inverse(images)
 
 
@@ -61,10 +59,10 @@ def from_image(
 
     Args:
         parametrization: one that has an inverse, such as `fourier`.
-        image: in [0, 1], of the parametrization's shape; or with one more axis in
-            front, an image for each picture of a unit.
+        image: an image in [0, 1], of the parametrization's shape; or with one more axis
+            in front, an image for each image of a unit.
         noise: how much of the usual random start is added, in units of it. Without, all
-            pictures of a unit start the same.
+            images of a unit start the same.
 
     Returns:
         A parametrization with the same parameters. With a sigmoid, black and white
@@ -85,9 +83,9 @@ def from_image(
         [0.25, 0.25, 0.25]
     """
     shape, image = parametrization.shape, jnp.asarray(image)
-    several = image.ndim == len(shape) + 1
-    checked = checked_images(image if several else image[None], shape)
-    jax.eval_shape(parametrization.inverse, checked)
+    is_one_each = image.ndim == len(shape) + 1
+    images = checked_images(image if is_one_each else image[None], shape)
+    jax.eval_shape(parametrization.inverse, images)
     return FromImage(
-        parametrization, checked if several else checked[0], float(noise), shape
+        parametrization, images if is_one_each else images[0], float(noise), shape
     )

@@ -1,46 +1,43 @@
 """Parametrizations of which a part stays as it is."""
 
-import dataclasses
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Shaped
 
 from jaxinterp.featurevis.parametrizations.parametrization import Parametrization
 from jaxinterp.featurevis.pictures import check_range
+from jaxinterp.pytree import pytree, static
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class Frozen(Parametrization):
     """A parametrization of which a part is given.
 
+    The other fields are the arguments of `frozen`.
+
     Attributes:
         inner: the parametrization.
-        image: what is given.
-        where: true where the picture is that image.
-        shape: of one picture.
     """
 
     inner: Any
     image: Any
     where: Any
-    shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    shape: tuple[int, ...] = static()
 
     def init(self, key: Array, count: int) -> Any:
         """Returns the parameters to start from."""
         return self.inner.init(key, count)
 
     def images(self, params: Any) -> Float[Array, "count *shape"]:
-        """Returns the pictures, in [0, 1]."""
+        """Returns the images, in [0, 1]."""
         free = self.inner.images(params)
         image = jnp.broadcast_to(self.image, free.shape).astype(free.dtype)
         return jnp.where(jnp.broadcast_to(self.where, free.shape), image, free)
 
     def inverse(self, images: Float[Array, "count *shape"]) -> Any:
-        """Returns parameters whose pictures, where they are free, are the given."""
+        """Returns parameters whose images, where they are free, are the given."""
         return self.inner.inverse(images)
 
 
@@ -49,19 +46,19 @@ def frozen(
     image: Float[Array | np.ndarray, "..."] | float,
     where: Shaped[Array | np.ndarray, "..."],
 ) -> Parametrization:
-    """Holds a part of the pictures fixed: some channels, or a region.
+    """Holds a part of the images fixed: some channels, or a region.
 
     Args:
-        parametrization: of the whole pictures.
-        image: in [0, 1], what the fixed part shows; broadcast against the pictures.
-        where: booleans, true where the pictures are fixed; broadcast against them, so
+        parametrization: the parametrization of the whole images.
+        image: what the fixed part shows, in [0, 1]; broadcast against the images.
+        where: booleans, true where the images are fixed; broadcast against them, so
             one boolean for each channel fixes channels.
 
     Returns:
         A parametrization with the same parameters, some of which may not matter now.
 
     Raises:
-        ValueError: if `image` or `where` does not broadcast to the shape of a picture,
+        ValueError: if `image` or `where` does not broadcast to the shape of an image,
             or `image` is not in [0, 1].
         TypeError: if `where` is not boolean.
 
@@ -77,7 +74,7 @@ def frozen(
     where, image = jnp.asarray(where), jnp.asarray(image)
     if where.dtype != bool:
         raise TypeError(
-            "`where` is made of booleans, true where the picture is fixed, and is "
+            "`where` is made of booleans, true where the image is fixed, and is "
             f"{where.dtype}{list(where.shape)}. For the first of three channels write "
             "`jnp.array([True, False, False])`."
         )
@@ -90,7 +87,7 @@ def frozen(
         if not fits:
             raise ValueError(
                 f"`{name}` has shape {array.shape}, which does not broadcast to that "
-                f"of a picture, {shape}."
+                f"of an image, {shape}."
             )
     check_range(image)
     return Frozen(parametrization, image, where, shape)

@@ -1,11 +1,10 @@
-"""A learned prior: pictures are those that a generator draws.
+"""A learned prior: images are those that a generator draws.
 
-Nothing that the generator cannot draw is found, so the pictures look like what it was
-trained on, whatever the unit wants: the stronger the prior, the less a picture tells of
+Nothing that the generator cannot draw is found, so the images look like what it was
+trained on, whatever the unit wants: the stronger the prior, the less an image tells of
 the unit alone.
 """
 
-import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,40 +13,34 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxinterp.checks import is_integer
-from jaxinterp.featurevis.parametrizations.finish import checked_scale, clip_through
 from jaxinterp.featurevis.parametrizations.parametrization import (
     Parametrization,
     image_keys,
 )
+from jaxinterp.featurevis.parametrizations.to_image import checked_scale, clip_through
 from jaxinterp.featurevis.pictures import checked_dtype
+from jaxinterp.pytree import pytree, static
 from jaxinterp.types import ApplyFn
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class Generator(Parametrization):
     """The latents of a generator.
 
+    The other fields are the arguments of `generator`.
+
     Attributes:
-        apply_fn: the generator, from latents to images.
-        variables: its weights; they are not optimized.
-        latent_shape: of the latent of one picture.
-        output_range: what the generator means by black and white.
-        bounds: of the latents, two arrays, or `None`.
-        scale: standard deviation of the latents at the start.
-        dtype: of latents and pictures.
-        shape: of one picture.
+        bounds: the bounds of the latents, two arrays, or `None`.
     """
 
-    apply_fn: ApplyFn = dataclasses.field(metadata={"static": True})
+    apply_fn: ApplyFn = static()
     variables: Any
-    latent_shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
-    output_range: tuple[float, float] = dataclasses.field(metadata={"static": True})
+    latent_shape: tuple[int, ...] = static()
+    output_range: tuple[float, float] = static()
     bounds: Any
-    scale: float = dataclasses.field(metadata={"static": True})
-    dtype: Any = dataclasses.field(metadata={"static": True})
-    shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    scale: float = static()
+    dtype: Any = static()
+    shape: tuple[int, ...] = static()
 
     def init(self, key: Array, count: int) -> Any:
         """Returns normal latents, within the bounds."""
@@ -60,8 +53,8 @@ class Generator(Parametrization):
     def images(self, params: Any) -> Float[Array, "count *shape"]:
         """Returns what the generator draws, in [0, 1]."""
         low, high = self.output_range
-        drawn = self.apply_fn(self.variables, self._bounded(params))
-        return clip_through((drawn - low) / (high - low), 0.0, 1.0).astype(self.dtype)
+        output = self.apply_fn(self.variables, self._bounded(params))
+        return clip_through((output - low) / (high - low), 0.0, 1.0).astype(self.dtype)
 
     def _bounded(self, latents: Any) -> Any:
         if self.bounds is None:
@@ -80,21 +73,21 @@ def generator(
     scale: float = 1.0,
     dtype: Any = jnp.float32,
 ) -> Parametrization:
-    """Parametrizes a picture by the latent of a generator: that of a GAN or a VAE.
+    """Parametrizes an image by the latent of a generator: that of a GAN or a VAE.
 
     Args:
         apply_fn: the generator, `apply_fn(variables, latents) -> images`, both with the
             axis of the batch in front. Its batch norms must use their stored
-            statistics, else a picture depends on those beside it.
-        variables: of the generator; they are not optimized.
-        latent_shape: of the latent of one picture.
+            statistics, else an image depends on those beside it.
+        variables: the weights of the generator; they are not optimized.
+        latent_shape: the shape of the latent of one image.
         output_range: what the generator draws for black and for white: `(-1, 1)` after
             a tanh, `(0, 1)` after a sigmoid.
         clip: the bounds of each latent, in which the generator was trained: one number
             for both sides or `(low, high)`; `None` for none. Each may be an array of
             the shape of a latent. The gradient passes through where it clips.
-        scale: standard deviation of the normal latents to start from.
-        dtype: of latents and pictures.
+        scale: the standard deviation of the normal latents to start from.
+        dtype: the dtype of latents and images.
 
     Returns:
         A parametrization without an inverse.
@@ -117,20 +110,22 @@ def generator(
         each neuron at three standard deviations as well.
     """
     dtype = checked_dtype(dtype)
-    latent = (latent_shape,) if is_integer(latent_shape) else tuple(latent_shape)
+    is_shape = isinstance(latent_shape, Iterable)
+    latent = tuple(latent_shape) if is_shape else (latent_shape,)
     bounds = clip if clip is None or isinstance(clip, tuple | list) else (-clip, clip)
     for name, interval in (("clip", bounds), ("output_range", output_range)):
         if interval is not None and not np.all(
             np.less(*np.broadcast_arrays(*map(np.asarray, interval)))
         ):
             raise ValueError(f"`{name}` goes from low to high, and is {interval}.")
-    asked = jax.ShapeDtypeStruct((1, *latent), dtype)
-    drawn = jax.eval_shape(apply_fn, variables, asked)
-    leaves = jax.tree.leaves(drawn)
-    if len(leaves) != 1 or leaves[0] is not drawn or drawn.shape[:1] != (1,):
+    latents_like = jax.ShapeDtypeStruct((1, *latent), dtype)
+    output = jax.eval_shape(apply_fn, variables, latents_like)
+    leaves = jax.tree.leaves(output)
+    if len(leaves) != 1 or leaves[0] is not output or output.shape[:1] != (1,):
         raise ValueError(
             "A generator gives one array of images, (batch, ...), for latents of shape "
-            f"{asked.shape}, and this one gave {drawn}. Write a function around it, "
+            f"{latents_like.shape}, and this one gave {output}. Write a function "
+            "around it, "
             "`lambda variables, latents: apply_fn(variables, latents).images`."
         )
     low, high = output_range
@@ -142,5 +137,5 @@ def generator(
         None if bounds is None else tuple(jnp.asarray(b, dtype) for b in bounds),
         checked_scale(scale),
         dtype,
-        drawn.shape[1:],
+        output.shape[1:],
     )

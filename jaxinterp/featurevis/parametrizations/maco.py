@@ -1,11 +1,10 @@
-"""Pictures with the spectrum of photographs, of which only the phases are optimized.
+"""Images with the spectrum of photographs, of which only the phases are optimized.
 
-What makes an optimized picture look unlike a photograph is mostly in the magnitudes of
+What makes an optimized image look unlike a photograph is mostly in the magnitudes of
 its frequencies: the optimizer puts all it can into few of them. If they are given, no
 step can. Phases hold where things are, so there is still everything to choose.
 """
 
-import dataclasses
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -17,59 +16,61 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from jaxinterp.featurevis.parametrizations.color import Color
-from jaxinterp.featurevis.parametrizations.finish import Canvas, SquashName, finish
 from jaxinterp.featurevis.parametrizations.fourier import (
     falling,
+    from_spectrum,
     half_spectrum,
-    to_canvas,
     to_spectrum,
     total_power,
 )
 from jaxinterp.featurevis.parametrizations.parametrization import Parametrization
+from jaxinterp.featurevis.parametrizations.to_image import (
+    SquashName,
+    Unbounded,
+    unbounded_to_image,
+)
 from jaxinterp.featurevis.pictures import checked_shape, image_batches
+from jaxinterp.pytree import pytree, static
 
 # Where all parameters of masks are zero they are almost open: the logistic of 5 is
 # 0.993. So noise around zero, which is added to an image's parameters, opens none.
 _OPEN = 5.0
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
-class Maco(Canvas):
-    """The phases of a canvas's spectrum, with given magnitudes.
+@pytree
+class Maco(Unbounded):
+    """The phases of a spectrum, with given magnitudes.
 
     Attributes:
-        finish: what makes a picture of the canvas.
-        magnitude: of the unitary half spectrum.
-        shape: of one picture.
+        magnitude: the magnitudes of the unitary half spectrum.
         is_masked: whether magnitudes may be lowered.
     """
 
-    finish: Any
+    to_image: Any
     magnitude: Any
-    shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
-    is_masked: bool = dataclasses.field(default=False, metadata={"static": True})
+    shape: tuple[int, ...] = static()
+    is_masked: bool = static(default=False)
 
     def init_one(self, key: Array) -> Any:
         """Returns phases that are uniform on the circle, and masks that are open."""
-        size, dtype = half_spectrum(self.shape), self.finish.dtype
+        size, dtype = half_spectrum(self.shape), self.to_image.dtype
         phase = jax.random.uniform(key, size, dtype, -math.pi, math.pi)
         return self._params(phase, jnp.zeros(size, dtype))
 
-    def canvas(self, params: Any) -> Float[Array, "*shape"]:
-        """Returns the canvas of phases."""
+    def values(self, params: Any) -> Float[Array, "*shape"]:
+        """Returns the values whose spectrum has these phases."""
         phase, magnitude = params, self.magnitude
         if self.is_masked:
-            phase, mask = params["phase"], params["mask"].astype(self.finish.computed)
+            phase, mask = params["phase"], params["mask"].astype(self.to_image.computed)
             magnitude = magnitude * jax.nn.sigmoid(_OPEN + mask)
-        phase = _mirrored(phase.astype(self.finish.computed), self.shape)
+        phase = _mirrored(phase.astype(self.to_image.computed), self.shape)
         real, imaginary = jnp.cos(phase), jnp.sin(phase)
         spectrum = lax.complex(magnitude * real, magnitude * imaginary)
-        return to_canvas(spectrum, self.shape)
+        return from_spectrum(spectrum, self.shape)
 
-    def canvas_inverse(self, canvas: Float[Array, "*shape"]) -> Any:
-        """Returns the phases of a canvas; its magnitudes only as far as masks reach."""
-        spectrum, dtype = to_spectrum(canvas), self.finish.dtype
+    def params(self, values: Float[Array, "*shape"]) -> Any:
+        """Returns the phases of values; their magnitudes only as far as masks reach."""
+        spectrum, dtype = to_spectrum(values), self.to_image.dtype
         least = jnp.finfo(self.magnitude.dtype).tiny
         share = jnp.abs(spectrum) / jnp.maximum(self.magnitude, least)
         ends = jax.nn.sigmoid(jnp.array([-_OPEN, _OPEN], share.dtype))
@@ -91,7 +92,7 @@ def maco(
     squash: SquashName = "sigmoid",
     dtype: Any = jnp.float32,
 ) -> Parametrization:
-    r"""Parametrizes a picture by its phases alone; the magnitudes are photographs'.
+    r"""Parametrizes an image by its phases alone; the magnitudes are photographs'.
 
     $$x = \sigma(M\, \mathcal F^{-1}[r_f\, e^{i \varphi_f}])$$
 
@@ -101,22 +102,23 @@ def maco(
     are $r_f \cos \varphi_f$.
 
     Args:
-        shape: of one picture, `(height, width, channels)`; or `(length, channels)`, or
-            that of a volume.
+        shape: the shape of one image, `(height, width, channels)`; or `(length,
+            channels)`, or that of a volume.
         spectrum: magnitudes that `fit_spectrum` measured on images of this shape, with
             the same color and squash. By default they fall as a power of the
             frequency, alike in all coordinates of the color.
-        decay: that power; photographs have 1.2 to 1.3, and more if they were resized
-            with a soft kernel. Only without `spectrum`.
+        decay: the power of the fall; photographs have 1.2 to 1.3, and more if they were
+            resized with a soft kernel. Only without `spectrum`.
         contrast: standard deviation of the channels before the squash, without their
             mean; photographs have 1.2 before a sigmoid. Only without `spectrum`.
         masked: whether magnitudes may be lowered, never raised: they are $r_f s(5 +
             m_f)$, where $s$ is the logistic function and $m$ are parameters too, 0 at
             first. A unit can then leave out waves that it does not look for. The
             parameters are `{"phase": ..., "mask": ...}`.
-        color: as in `fourier`.
-        squash: as in `fourier`.
-        dtype: of parameters and pictures. The transform runs in float32 at least.
+        color: the decorrelation of colors, as in `fourier`.
+        squash: what brings values into [0, 1], as in `pixels`.
+        dtype: the dtype of parameters and images. The transform runs in float32 at
+            least.
 
     Returns:
         A parametrization. The published optimizer is `optax.nadam(1.0)`, which is there
@@ -127,18 +129,18 @@ def maco(
 
     Raises:
         ValueError: if the shape, the color or the squash does not exist, or the
-            spectrum is one of pictures of another shape.
+            spectrum is one of images of another shape.
         TypeError: if `dtype` is not one of floats.
 
     Example:
-        >>> picture = maco((25, 30, 3))
-        >>> params = picture.init(jax.random.key(0), 2)
-        >>> params.shape, picture.images(params).shape
+        >>> image = maco((25, 30, 3))
+        >>> params = image.init(jax.random.key(0), 2)
+        >>> params.shape, image.images(params).shape
         ((2, 25, 16, 3), (2, 25, 30, 3))
 
     References:
         Fel et al., 2023, section 3.2 [fel2023unlocking]. They measure magnitudes on the
-        images themselves and standardize the picture before the squash; here they are
+        images themselves and standardize the image before the squash; here they are
         measured before it, so that contrast and mean are the photographs'. Their phases
         start from a normal distribution and are standardized at each step; here they
         start from all angles alike and are taken as they are, since an angle has no
@@ -146,28 +148,28 @@ def maco(
         2024 [hamblin2024feature].
     """
     shape = checked_shape(shape, 2, 4)
-    done = finish(shape, color, squash, dtype)
+    to_image = unbounded_to_image(shape, color, squash, dtype)
     if spectrum is None:
         magnitude = falling(shape[:-1], decay)
         varying = magnitude.copy()
         varying.flat[0] = 0  # the mean
         deviation = math.sqrt(total_power(varying, shape[-2]) / math.prod(shape[:-1]))
         if not deviation:
-            raise ValueError(f"Pictures of one pixel, {shape}, have no phases.")
-        if done.color is not None:  # how much larger channels are than coordinates
-            deviation *= float(jnp.linalg.norm(done.color)) / math.sqrt(shape[-1])
+            raise ValueError(f"Images of one pixel, {shape}, have no phases.")
+        if to_image.color is not None:  # how much larger channels are than coordinates
+            deviation *= float(jnp.linalg.norm(to_image.color)) / math.sqrt(shape[-1])
         magnitude = contrast / deviation * magnitude
         spectrum = np.repeat(magnitude[..., None], shape[-1], axis=-1)
     if not isinstance(spectrum, jax.Array):
         spectrum = np.asarray(spectrum)
     if spectrum.shape != half_spectrum(shape):
         raise ValueError(
-            f"The spectrum has shape {spectrum.shape}, and that of pictures of shape "
+            f"The spectrum has shape {spectrum.shape}, and that of images of shape "
             f"{shape} is {half_spectrum(shape)}. Fit it to images of that size: resize "
             "them with `jax.image.resize`, then `fit_spectrum(images)`."
         )
-    spectrum = jnp.asarray(spectrum, done.computed)
-    return Maco(done, spectrum, shape, bool(masked))
+    spectrum = jnp.asarray(spectrum, to_image.computed)
+    return Maco(to_image, spectrum, shape, bool(masked))
 
 
 def fit_spectrum(
@@ -185,8 +187,8 @@ def fit_spectrum(
 
     Args:
         images: `(count, *shape)` in [0, 1], or an iterable of such arrays.
-        color: as will be given to `maco`.
-        squash: as will be given to `maco`.
+        color: the decorrelation of colors that `maco` will have.
+        squash: the squash that `maco` will have.
 
     Returns:
         The magnitudes of the unitary half spectrum, for `maco(shape, spectrum=...)`.
@@ -198,19 +200,19 @@ def fit_spectrum(
     Example:
         >>> images = jax.random.uniform(jax.random.key(0), (5, 8, 9, 7))
         >>> spectrum = fit_spectrum(images)
-        >>> picture = maco((8, 9, 7), spectrum=spectrum)
+        >>> image = maco((8, 9, 7), spectrum=spectrum)
 
     References:
         Fel et al., 2023, section 3.2 [fel2023unlocking].
     """
-    total, count, done = 0.0, 0, None
+    total, count, to_image = 0.0, 0, None
     for batch in image_batches(images):
-        if done is None:
+        if to_image is None:
             shape = checked_shape(batch.shape[1:], 2, 4)
-            done = finish(shape, color, squash, jnp.float32)
-        canvases = np.asarray(done.canvas(jnp.asarray(batch)), np.float64)
-        axes = tuple(range(1, canvases.ndim - 1))
-        spectra = np.fft.rfftn(canvases, axes=axes, norm="ortho")
+            to_image = unbounded_to_image(shape, color, squash, jnp.float32)
+        values = np.asarray(to_image.inverse(jnp.asarray(batch)), np.float64)
+        axes = tuple(range(1, values.ndim - 1))
+        spectra = np.fft.rfftn(values, axes=axes, norm="ortho")
         total = total + np.abs(spectra).sum(axis=0)
         count += len(batch)
     return np.asarray(total) / count

@@ -1,10 +1,10 @@
-"""What a parametrization is: how the numbers that are optimized become pictures.
+"""What a parametrization is: how the numbers that are optimized become images.
 
 The pixels themselves are a poor thing to optimize: their gradient is mostly high
-frequency. A parametrization is another description of the same picture in which steps
-of one size are sensible everywhere. It is asked for a *group*, the `count` pictures of
-one unit. Picture $j$ of a group gets its own key, the key of the unit folded with $j$,
-so it does not depend on how many pictures are made beside it.
+frequency. A parametrization is another description of the same image in which steps
+of one size are sensible everywhere. It is asked for a *group*, the `count` images of
+one unit. Image $j$ of a group gets its own key, the key of the unit folded with $j$,
+so it does not depend on how many images are made beside it.
 
 `from_image` and `frozen` change a parametrization: where it starts, and what of it
 stays as it is.
@@ -21,14 +21,14 @@ from jaxinterp.keys import each_folded
 
 
 class Parametrization:
-    """How parameters become the pictures of one unit.
+    """How parameters become the images of one unit.
 
     One of your own is a frozen dataclass with this base, registered with
     `jax.tree_util.register_dataclass`: its `shape` is static, its arrays are not.
 
     Attributes:
-        shape: of one picture, `(height, width, channels)` or whatever the model sees;
-            the last axis are the channels.
+        shape: the shape of one image, `(height, width, channels)` or whatever the model
+            sees; the last axis are the channels.
     """
 
     shape: tuple[int, ...]
@@ -37,28 +37,28 @@ class Parametrization:
         """Returns the parameters to start from.
 
         Args:
-            key: random key of the unit.
-            count: number of pictures in the group.
+            key: the random key of the unit.
+            count: the number of images in the group.
 
         Returns:
-            A pytree of arrays. Those of one picture do not depend on `count`, unless
+            A pytree of arrays. Those of one image do not depend on `count`, unless
             the parametrization says so.
         """
         raise NotImplementedError
 
     def images(self, params: Any) -> Float[Array, "count *shape"]:
-        """Returns the pictures of a group, in [0, 1].
+        """Returns the images of a group, in [0, 1].
 
         Args:
-            params: as `init` returns them.
+            params: parameters as `init` returns them.
         """
         raise NotImplementedError
 
     def inverse(self, images: Float[Array, "count *shape"]) -> Any:
-        """Returns parameters whose pictures are the given ones.
+        """Returns parameters whose images are the given ones.
 
         Args:
-            images: in [0, 1].
+            images: images in [0, 1].
 
         Raises:
             ValueError: if the images have another shape, or are not in [0, 1].
@@ -71,54 +71,37 @@ class Parametrization:
 
 
 class PerImage(Parametrization):
-    """A parametrization whose pictures have nothing in common.
+    """A parametrization whose images have nothing in common.
 
-    It is written for one picture: `init_one`, `image` and, if there is one,
+    It is written for one image: `init_one`, `image` and, if there is one,
     `inverse_one`.
     """
 
     def init_one(self, key: Array) -> Any:
-        """Returns the parameters of one picture.
-
-        Args:
-            key: random key of that picture.
-        """
+        """Returns the parameters of one image to start from, of its random key."""
         raise NotImplementedError
 
     def image(self, params: Any) -> Float[Array, "*shape"]:
-        """Returns one picture, in [0, 1].
-
-        Args:
-            params: as `init_one` returns them.
-        """
+        """Returns one image, in [0, 1], of parameters as `init_one` returns them."""
         raise NotImplementedError
 
     def inverse_one(self, image: Float[Array, "*shape"]) -> Any:
-        """Returns the parameters of one picture.
-
-        Args:
-            image: in [0, 1], of the right shape.
-        """
+        """Returns the parameters of one image, which has the right shape."""
         return super().inverse(image[None])
 
     def init(self, key: Array, count: int) -> Any:
-        """Returns the parameters of each picture, stacked."""
+        """Returns the parameters of each image, stacked."""
         return jax.vmap(self.init_one)(image_keys(key, count))
 
     def images(self, params: Any) -> Float[Array, "count *shape"]:
-        """Returns the pictures, in [0, 1]."""
+        """Returns the images, in [0, 1]."""
         return jax.vmap(self.image)(params)
 
     def inverse(self, images: Float[Array, "count *shape"]) -> Any:
-        """Returns parameters whose pictures are the given ones."""
+        """Returns parameters whose images are the given ones."""
         return jax.vmap(self.inverse_one)(checked_images(images, self.shape))
 
 
 def image_keys(key: Array, count: int) -> Array:
-    """Returns the key of each picture of a group.
-
-    Args:
-        key: of the unit.
-        count: number of pictures.
-    """
+    """Returns the keys of `count` images of a group, from the key of its unit."""
     return each_folded(key, jnp.arange(count, dtype=jnp.uint32))

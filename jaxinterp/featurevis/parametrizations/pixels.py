@@ -1,6 +1,5 @@
 """Images described by their pixels."""
 
-import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,42 +8,36 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxinterp.featurevis.parametrizations.color import Color
-from jaxinterp.featurevis.parametrizations.finish import (
-    Canvas,
-    SquashName,
-    checked_scale,
-    finish,
-)
 from jaxinterp.featurevis.parametrizations.parametrization import Parametrization
+from jaxinterp.featurevis.parametrizations.to_image import (
+    SquashName,
+    Unbounded,
+    checked_scale,
+    unbounded_to_image,
+)
 from jaxinterp.featurevis.pictures import checked_shape
+from jaxinterp.pytree import pytree, static
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
-class Pixels(Canvas):
-    """The canvas itself.
+@pytree
+class Pixels(Unbounded):
+    """The unbounded values themselves; fields as in `pixels`."""
 
-    Attributes:
-        finish: what makes a picture of it.
-        scale: standard deviation at the start.
-        shape: of one picture.
-    """
-
-    finish: Any
-    scale: float = dataclasses.field(metadata={"static": True})
-    shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    to_image: Any
+    scale: float = static()
+    shape: tuple[int, ...] = static()
 
     def init_one(self, key: Array) -> Any:
         """Returns normal noise."""
-        return self.scale * jax.random.normal(key, self.shape, self.finish.dtype)
+        return self.scale * jax.random.normal(key, self.shape, self.to_image.dtype)
 
-    def canvas(self, params: Any) -> Float[Array, "*shape"]:
+    def values(self, params: Any) -> Float[Array, "*shape"]:
         """Returns the parameters."""
         return params
 
-    def canvas_inverse(self, canvas: Float[Array, "*shape"]) -> Any:
-        """Returns the canvas."""
-        return canvas.astype(self.finish.dtype)
+    def params(self, values: Float[Array, "*shape"]) -> Any:
+        """Returns the values, in the dtype of the parameters."""
+        return values.astype(self.to_image.dtype)
 
 
 def pixels(
@@ -55,23 +48,24 @@ def pixels(
     scale: float = 0.01,
     dtype: Any = jnp.float32,
 ) -> Parametrization:
-    """Parametrizes a picture by its pixels; for any array of numbers in [0, 1].
+    """Parametrizes an image by its pixels; for any array of numbers in [0, 1].
 
-    Its optima are full of high frequencies; take `fourier` for pictures.
+    Its optima are full of high frequencies; take `fourier` for images.
 
     Args:
-        shape: of one picture, `(..., channels)`.
+        shape: the shape of one image, `(..., channels)`.
         color: `None` for the channels themselves; `"imagenet"`, `"i1i2i3"` or a matrix
             for decorrelated colors, see `fit_color_matrix`.
         squash: what brings values into [0, 1]. `"sigmoid"`; `"clip"` about 1/2, or with
             `color="imagenet"`, which `"auto"` may be, about the mean color of ImageNet,
             (0.48, 0.46, 0.41); it passes the gradient through where it clips. Or
             `"stretch"`, a sigmoid and then the whole range, from the darkest value of
-            the picture to the brightest, as Xplique has it, or `"clip_stretch"`, which
+            the image to the brightest, as Xplique has it, or `"clip_stretch"`, which
             clips as `"clip"` does, without a sigmoid, and then stretches. These two
-            give images back that have the whole range; a picture of one value is gray.
-        scale: standard deviation of the normal noise to start from, before the squash.
-        dtype: of parameters and pictures.
+            give images back that have the whole range; an image of one value is gray.
+        scale: the standard deviation of the normal noise to start from, before the
+            squash.
+        dtype: the dtype of parameters and images.
 
     Returns:
         A parametrization that has an inverse.
@@ -86,5 +80,5 @@ def pixels(
         (4, 100, 2)
     """
     shape = checked_shape(shape, 1)
-    done = finish(shape, color, squash, dtype)
-    return Pixels(done, checked_scale(scale), shape)
+    to_image = unbounded_to_image(shape, color, squash, dtype)
+    return Pixels(to_image, checked_scale(scale), shape)

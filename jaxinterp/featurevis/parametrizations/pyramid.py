@@ -1,11 +1,10 @@
-"""A picture as a sum of layers of several resolutions; shared layers for groups.
+"""An image as a sum of layers of several resolutions; shared layers for groups.
 
 A coarse layer moves a whole region with one number, so structures of all sizes grow at
-once. A layer that several pictures have in common keeps them alike, which is what a row
-of pictures from one unit to another needs.
+once. A layer that several images have in common keeps them alike, which is what a row
+of images from one unit to another needs.
 """
 
-import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,55 +14,51 @@ from jaxtyping import Array, Float
 
 from jaxinterp.checks import is_integer
 from jaxinterp.featurevis.parametrizations.color import Color
-from jaxinterp.featurevis.parametrizations.finish import (
-    Canvas,
-    SquashName,
-    checked_scale,
-    finish,
-)
 from jaxinterp.featurevis.parametrizations.parametrization import Parametrization
+from jaxinterp.featurevis.parametrizations.to_image import (
+    SquashName,
+    Unbounded,
+    checked_scale,
+    unbounded_to_image,
+)
 from jaxinterp.featurevis.pictures import checked_shape
+from jaxinterp.pytree import pytree, static
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
-class Pyramid(Canvas):
-    """The layers whose sum is the canvas, the coarsest last.
+@pytree
+class Pyramid(Unbounded):
+    """The layers of which the values are the sum, the coarsest last.
 
-    Attributes:
-        finish: what makes a picture of the canvas.
-        factors: how much smaller each layer is than the picture.
-        scale: standard deviation of the parameters at the start.
-        shape: of one picture.
+    The fields are the arguments of `pyramid`.
     """
 
-    finish: Any
-    factors: tuple[int, ...] = dataclasses.field(metadata={"static": True})
-    scale: float = dataclasses.field(metadata={"static": True})
-    shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    to_image: Any
+    factors: tuple[int, ...] = static()
+    scale: float = static()
+    shape: tuple[int, ...] = static()
 
     def init_one(self, key: Array) -> Any:
         """Returns normal noise for each layer."""
         keys = jax.random.split(key, len(self.factors))
         return [
             self.scale
-            * jax.random.normal(k, smaller_shape(self.shape, f), self.finish.dtype)
+            * jax.random.normal(k, smaller_shape(self.shape, f), self.to_image.dtype)
             for k, f in zip(keys, self.factors, strict=True)
         ]
 
-    def canvas(self, params: Any) -> Float[Array, "*shape"]:
+    def values(self, params: Any) -> Float[Array, "*shape"]:
         """Returns the sum of the layers."""
         return sum(resized_layer(layer, self) for layer in params)  # pyright: ignore[reportReturnType]  at least one layer
 
-    def canvas_inverse(self, canvas: Float[Array, "*shape"]) -> Any:
+    def params(self, values: Float[Array, "*shape"]) -> Any:
         """Returns the layers: the coarsest holds all it can, finer ones the rest."""
         layers = []
         for factor in self.factors[::-1]:
             small = jax.image.resize(
-                canvas, smaller_shape(self.shape, factor), "linear"
+                values, smaller_shape(self.shape, factor), "linear"
             )
-            canvas = canvas - jax.image.resize(small, self.shape, "linear")
-            layers.append(small.astype(self.finish.dtype))
+            values = values - jax.image.resize(small, self.shape, "linear")
+            layers.append(small.astype(self.to_image.dtype))
         return layers[::-1]
 
 
@@ -76,21 +71,21 @@ def pyramid(
     scale: float = 0.01,
     dtype: Any = jnp.float32,
 ) -> Parametrization:
-    r"""Parametrizes a picture as a Laplacian pyramid: layers of several resolutions.
+    r"""Parametrizes an image as a Laplacian pyramid: layers of several resolutions.
 
     $$x = \sigma\Bigl(M \sum_k \mathrm{up}(z_k)\Bigr)$$
 
-    where $z_k$ is `factors[k]` times smaller than the picture along each spatial axis,
+    where $z_k$ is `factors[k]` times smaller than the image along each spatial axis,
     rounded up, and enlarged linearly.
 
     Args:
-        shape: of one picture, `(height, width, channels)`, or of any rank.
-        factors: how much smaller each layer is. `(8,)` alone is a picture of low
+        shape: the shape of one image, `(height, width, channels)`, or of any rank.
+        factors: how much smaller each layer is. `(8,)` alone is an image of low
             resolution, which cannot show anything finer.
-        color: as in `fourier`.
-        squash: as in `fourier`.
-        scale: standard deviation of the parameters at the start.
-        dtype: of parameters and pictures. Layers are added in float32 at least.
+        color: the decorrelation of colors, as in `fourier`.
+        squash: what brings values into [0, 1], as in `pixels`.
+        scale: the standard deviation of the parameters at the start.
+        dtype: the dtype of parameters and images. Layers are added in float32 at least.
 
     Returns:
         A parametrization. Its inverse is exact if 1 is among the factors; without, it
@@ -102,8 +97,8 @@ def pyramid(
         TypeError: if `dtype` is not one of floats.
 
     Example:
-        >>> picture = pyramid((25, 30, 3), factors=(1, 4))
-        >>> params = picture.init(jax.random.key(0), 2)
+        >>> image = pyramid((25, 30, 3), factors=(1, 4))
+        >>> params = image.init(jax.random.key(0), 2)
         >>> [layer.shape for layer in params]
         [(2, 25, 30, 3), (2, 7, 8, 3)]
 
@@ -111,37 +106,24 @@ def pyramid(
         Burt and Adelson, 1983, section III [burt1983laplacian].
     """
     shape = checked_shape(shape, 2)
-    done = finish(shape, color, squash, dtype)
-    return Pyramid(done, checked_factors(factors), checked_scale(scale), shape)
+    to_image = unbounded_to_image(shape, color, squash, dtype)
+    return Pyramid(to_image, checked_factors(factors), checked_scale(scale), shape)
 
 
 def smaller_shape(shape: tuple[int, ...], factor: int) -> tuple[int, ...]:
-    """Returns the shape of a layer of a pyramid.
-
-    Args:
-        shape: of the image.
-        factor: by which the layer is coarser along every axis but that of channels.
-    """
+    """Returns the shape of a layer that is coarser by a factor, but not in channels."""
     *spatial, channels = shape
     return (*(-(-n // factor) for n in spatial), channels)
 
 
-def resized_layer(layer: Any, canvas: Canvas) -> Any:
-    """Returns a layer of a pyramid in the size of the image.
-
-    Args:
-        layer: its parameters.
-        canvas: the parametrization that it is part of.
-    """
-    layer = layer.astype(canvas.finish.computed)
-    return jax.image.resize(layer, canvas.shape, "linear")
+def resized_layer(layer: Any, whole: Unbounded) -> Any:
+    """Returns a layer in the size of the whole parametrization's images."""
+    layer = layer.astype(whole.to_image.computed)
+    return jax.image.resize(layer, whole.shape, "linear")
 
 
 def checked_factors(factors: Iterable[int]) -> tuple[int, ...]:
     """Returns by how much each layer of a pyramid is coarser than the image.
-
-    Args:
-        factors: as given.
 
     Raises:
         ValueError: unless they are positive integers that ascend.

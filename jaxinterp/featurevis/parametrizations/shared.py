@@ -1,6 +1,5 @@
 """Images of a group that share coarse layers, and so resemble one another."""
 
-import dataclasses
 import functools
 from collections.abc import Iterable
 from typing import Any
@@ -11,43 +10,40 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxinterp.checks import checked_integer
-from jaxinterp.featurevis.parametrizations.finish import Canvas, checked_scale
 from jaxinterp.featurevis.parametrizations.parametrization import Parametrization
 from jaxinterp.featurevis.parametrizations.pyramid import (
     checked_factors,
     resized_layer,
     smaller_shape,
 )
+from jaxinterp.featurevis.parametrizations.to_image import Unbounded, checked_scale
 from jaxinterp.featurevis.pictures import checked_images
+from jaxinterp.pytree import pytree, static
 
-# Folded into the key of a unit for what its pictures share; no picture has this number.
+# Folded into the key of a unit for what its images share; no image has this number.
 _SHARED = np.uint32(2**32 - 1)
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class Shared(Parametrization):
-    """A parametrization, and layers that the pictures of a group have in common.
+    """A parametrization, and layers that the images of a group have in common.
+
+    The other fields are the arguments of `shared`.
 
     Attributes:
-        inner: of what each picture has of its own, a `Canvas`.
-        factors: how much smaller each shared layer is than the picture.
-        anchors: number of places along the group where a shared layer is given.
-        is_offset: whether shared layers are moved by half an entry of theirs.
-        scale: standard deviation of the shared layers at the start.
-        shape: of one picture.
+        inner: the parametrization of what each image has of its own, an `Unbounded`.
     """
 
     inner: Any
-    factors: tuple[int, ...] = dataclasses.field(metadata={"static": True})
-    anchors: int = dataclasses.field(metadata={"static": True})
-    is_offset: bool = dataclasses.field(metadata={"static": True})
-    scale: float = dataclasses.field(metadata={"static": True})
-    shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    factors: tuple[int, ...] = static()
+    anchors: int = static()
+    is_offset: bool = static()
+    scale: float = static()
+    shape: tuple[int, ...] = static()
 
     def init(self, key: Array, count: int) -> Any:
-        """Returns `own` parameters of each picture, and `shared` layers."""
-        dtype = self.inner.finish.dtype
+        """Returns `own` parameters of each image, and `shared` layers."""
+        dtype = self.inner.to_image.dtype
         keys = jax.random.split(jax.random.fold_in(key, _SHARED), len(self.factors))
         shared = [
             self.scale * jax.random.normal(k, (self.anchors, *self._layer(f)), dtype)
@@ -56,20 +52,20 @@ class Shared(Parametrization):
         return {"own": self.inner.init(key, count), "shared": shared}
 
     def images(self, params: Any) -> Float[Array, "count *shape"]:
-        """Returns the pictures, in [0, 1]."""
-        own = jax.vmap(self.inner.canvas)(params["own"])
-        weights = jnp.asarray(_hats(self.anchors, len(own)), own.dtype)
+        """Returns the images, in [0, 1]."""
+        own = jax.vmap(self.inner.values)(params["own"])
+        weights = jnp.asarray(_anchor_weights(self.anchors, len(own)), own.dtype)
         for layer, factor in zip(params["shared"], self.factors, strict=True):
-            anchored = jax.vmap(functools.partial(self._enlarged, factor=factor))(layer)
+            enlarged = functools.partial(self._enlarged, factor=factor)
             own = own + jnp.einsum(
-                "ja,a...->j...", weights, anchored, precision="highest"
+                "ja,a...->j...", weights, jax.vmap(enlarged)(layer), precision="highest"
             )
-        return jax.vmap(self.inner.finish.image)(own)
+        return jax.vmap(self.inner.to_image)(own)
 
     def inverse(self, images: Float[Array, "count *shape"]) -> Any:
         """Returns parameters that share nothing."""
         images = checked_images(images, self.shape)
-        own, dtype = self.inner.inverse(images), self.inner.finish.dtype
+        own, dtype = self.inner.inverse(images), self.inner.to_image.dtype
         shapes = [(self.anchors, *self._layer(f)) for f in self.factors]
         return {"own": own, "shared": [jnp.zeros(shape, dtype) for shape in shapes]}
 
@@ -84,7 +80,7 @@ class Shared(Parametrization):
         *spatial, channels = layer.shape
         full = (*(n * factor for n in spatial), channels)
         large = jax.image.resize(
-            layer.astype(self.inner.finish.computed), full, "linear"
+            layer.astype(self.inner.to_image.computed), full, "linear"
         )
         start = factor // 2
         window = (*(slice(start, start + n) for n in self.shape[:-1]), slice(None))
@@ -99,34 +95,34 @@ def shared(
     is_offset: bool = False,
     scale: float = 0.01,
 ) -> Parametrization:
-    r"""Adds layers that all pictures of a unit have in common.
+    r"""Adds layers that all images of a unit have in common.
 
     $$x_j = \sigma\Bigl(M \bigl(c_j
     + \sum_k \mathrm{up}(z_k(j))\bigr)\Bigr)$$
 
-    where $c_j$ is what the given parametrization draws for picture $j$, and $z_k$ a
-    layer `factors[k]` times smaller than the picture. It is the same for all pictures
+    where $c_j$ is what the given parametrization draws for image $j$, and $z_k$ a
+    layer `factors[k]` times smaller than the image. It is the same for all images
     of a unit, or, with several anchors, changes linearly from anchor to anchor, which
-    are spread evenly from the first picture to the last. For a row of pictures between
+    are spread evenly from the first image to the last. For a row of images between
     two units with `interpolate` and `alignment`.
 
     Args:
         parametrization: `fourier`, `pixels` or `pyramid`.
         factors: how much smaller each shared layer is along each spatial axis.
-        anchors: for how many places along the group a layer is given.
+        anchors: the number of places along the group for which a layer is given.
         is_offset: whether shared layers are moved by half an entry of theirs, in whole
-            pixels, so that their grids do not begin where those of the pictures' own
+            pixels, so that their grids do not begin where those of the images' own
             layers do.
-        scale: standard deviation of the shared layers at the start.
+        scale: the standard deviation of the shared layers at the start.
 
     Returns:
-        A parametrization with parameters `own` and `shared`. With several anchors a
-        picture depends on its place in the group and so on the number of pictures. Its
+        A parametrization with parameters `own` and `shared`. With several anchors an
+        image depends on its place in the group and so on the number of images. Its
         inverse leaves nothing to the shared layers.
 
     Raises:
         ValueError: if `anchors` or a factor is not a positive integer.
-        TypeError: if the parametrization has no canvas to add to.
+        TypeError: if the parametrization does not describe unbounded values.
 
     Example:
         >>> from jaxinterp.featurevis.parametrizations.pixels import pixels
@@ -142,9 +138,9 @@ def shared(
         Mordvintsev et al., 2018, "Aligned Feature Visualization Interpolation"
         [mordvintsev2018differentiable].
     """
-    if not isinstance(parametrization, Canvas):
+    if not isinstance(parametrization, Unbounded):
         raise TypeError(
-            "shared() adds to a picture before its colors and its squash, which "
+            "shared() adds to an image before its colors and its squash, which "
             f"{type(parametrization).__name__} does not let it. Give `fourier`, "
             "`pixels` or `pyramid`; wrap the result in others."
         )
@@ -158,8 +154,8 @@ def shared(
     )
 
 
-def _hats(anchors: int, count: int) -> np.ndarray:
-    """Returns how much of each anchor each picture has, `(count, anchors)`."""
+def _anchor_weights(anchors: int, count: int) -> np.ndarray:
+    """Returns how much of each anchor each image has, `(count, anchors)`."""
     if anchors == 1:
         return np.ones((count, 1))
     places = np.linspace(0, anchors - 1, count)

@@ -1,6 +1,5 @@
-"""Pictures of one unit that are parametrized in different ways."""
+"""Images of one unit that are parametrized in different ways."""
 
-import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -11,53 +10,53 @@ from jaxtyping import Array, Float
 
 from jaxinterp.featurevis.parametrizations.parametrization import Parametrization
 from jaxinterp.featurevis.pictures import checked_images
+from jaxinterp.pytree import pytree, static
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class Stacked(Parametrization):
-    """One parametrization after the other, for the pictures of a group.
+    """One parametrization after the other, for the images of a group.
 
     Attributes:
-        parts: of the pictures, in their order; after the last comes the first.
-        shape: of one picture.
+        parts: the parametrizations of the images, in their order; after the last comes
+            the first.
     """
 
     parts: tuple[Any, ...]
-    shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    shape: tuple[int, ...] = static()
 
     def init(self, key: Array, count: int) -> Any:
-        """Returns the parameters of each picture."""
+        """Returns the parameters of each image."""
         keys = [jax.random.fold_in(key, j) for j in range(count)]
         return tuple(part.init(k, 1) for part, k in self._with(keys))
 
     def images(self, params: Any) -> Float[Array, "count *shape"]:
-        """Returns the pictures, in [0, 1]."""
+        """Returns the images, in [0, 1]."""
         return jnp.concatenate([part.images(p) for part, p in self._with(params)])
 
     def inverse(self, images: Float[Array, "count *shape"]) -> Any:
-        """Returns the parameters of each picture."""
+        """Returns the parameters of each image."""
         images = checked_images(images, self.shape)
         return tuple(part.inverse(i) for part, i in self._with(images[:, None]))
 
-    def _with(self, pictures: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
-        return zip(itertools.cycle(self.parts), pictures, strict=False)
+    def _with(self, items: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+        return zip(itertools.cycle(self.parts), items, strict=False)
 
 
 def stacked(parametrizations: Iterable[Parametrization]) -> Parametrization:
-    """Parametrizes each picture of a unit in a way of its own, to compare the ways.
+    """Parametrizes each image of a unit in a way of its own, to compare the ways.
 
     Args:
-        parametrizations: of the first, the second, ... picture of each unit, of one
-            shape and dtype. If there are more pictures, it begins again.
+        parametrizations: those of the first, the second, ... image of each unit, of one
+            shape and dtype. If there are more images, it begins again.
 
     Returns:
-        A parametrization; give as many pictures as there are parts, `count=`. It has an
+        A parametrization; give as many images as there are parts, `count=`. It has an
         inverse if all have.
 
     Raises:
         TypeError: if something else is given.
-        ValueError: if there are none, or their pictures differ in shape or dtype.
+        ValueError: if there are none, or their images differ in shape or dtype.
 
     Example:
         >>> from jaxinterp.featurevis import fourier, pixels
@@ -76,10 +75,10 @@ def stacked(parametrizations: Iterable[Parametrization]) -> Parametrization:
             )
     kinds = {(part.shape, _dtype(part)) for part in parts}
     if len(kinds) != 1:
-        found = sorted(f"{dtype}{list(shape)}" for shape, dtype in kinds)
+        names = sorted(f"{dtype}{list(shape)}" for shape, dtype in kinds)
         raise ValueError(
-            "stacked() takes parametrizations of pictures of one shape and dtype, and "
-            f"was given those of {', '.join(found) or 'none'}."
+            "stacked() takes parametrizations of images of one shape and dtype, and "
+            f"was given those of {', '.join(names) or 'none'}."
         )
     return Stacked(parts, parts[0].shape)
 

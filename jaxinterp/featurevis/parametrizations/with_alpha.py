@@ -1,11 +1,10 @@
-"""Pictures with a channel of opacity: what of a picture matters to the unit.
+"""Images with a channel of opacity: what of an image matters to the unit.
 
-The picture is laid over a background that is new in every step. What the unit does
+The image is laid over a background that is new in every step. What the unit does
 not need may then be transparent, and an objective that also asks for little opacity
 makes it so.
 """
 
-import dataclasses
 from typing import Any
 
 import jax
@@ -15,39 +14,39 @@ from jaxtyping import Array, Float
 from jaxinterp.featurevis.parametrizations.fourier import fourier
 from jaxinterp.featurevis.parametrizations.parametrization import Parametrization
 from jaxinterp.featurevis.pictures import checked_images
+from jaxinterp.pytree import pytree, static
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class WithAlpha(Parametrization):
-    """A picture and its opacity, each with a parametrization.
+    """An image and its opacity, each with a parametrization.
 
     Attributes:
-        picture: parametrization of the channels of color.
-        opacity: parametrization of one channel.
-        shape: of one picture with its opacity.
+        picture: the parametrization of the channels of color.
+        opacity: the parametrization of one channel.
+        shape: the shape of one image with its opacity.
     """
 
     picture: Any
     opacity: Any
-    shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    shape: tuple[int, ...] = static()
 
     def init(self, key: Array, count: int) -> Any:
         """Returns the parameters of `picture` and of `opacity`."""
-        for_picture, for_opacity = jax.random.split(key)
+        colors_key, opacity_key = jax.random.split(key)
         return {
-            "picture": self.picture.init(for_picture, count),
-            "opacity": self.opacity.init(for_opacity, count),
+            "picture": self.picture.init(colors_key, count),
+            "opacity": self.opacity.init(opacity_key, count),
         }
 
     def images(self, params: Any) -> Float[Array, "count *shape"]:
-        """Returns the pictures, the opacity in the last channel."""
+        """Returns the images, the opacity in the last channel."""
         picture = self.picture.images(params["picture"])
         opacity = self.opacity.images(params["opacity"])
         return jnp.concatenate([picture, opacity.astype(picture.dtype)], axis=-1)
 
     def inverse(self, images: Float[Array, "count *shape"]) -> Any:
-        """Returns parameters whose pictures are the given ones."""
+        """Returns parameters whose images are the given ones."""
         images = checked_images(images, self.shape)
         return {
             "picture": self.picture.inverse(images[..., :-1]),
@@ -60,22 +59,22 @@ def with_alpha(
 ) -> Parametrization:
     """Adds a channel of opacity, the last.
 
-    Put `collapse_alpha()` before the other transforms: the model sees the picture over
+    Put `collapse_alpha()` before the other transforms: the model sees the image over
     a background.
 
     Args:
-        parametrization: of the picture.
+        parametrization: the parametrization of the channels of color.
         opacity: a parametrization of its opacity, of one channel; `fourier` by default.
 
     Returns:
-        A parametrization whose pictures have one channel more, 1 where they are opaque.
+        A parametrization whose images have one channel more, 1 where they are opaque.
 
     Raises:
         ValueError: if the opacity is of another size, or has more than one channel.
 
     Example:
-        >>> picture = with_alpha(fourier((8, 9, 3)))
-        >>> picture.images(picture.init(jax.random.key(0), 2)).shape
+        >>> image = with_alpha(fourier((8, 9, 3)))
+        >>> image.images(image.init(jax.random.key(0), 2)).shape
         (2, 8, 9, 4)
 
     References:
@@ -83,17 +82,17 @@ def with_alpha(
         [mordvintsev2018differentiable].
     """
     *spatial, channels = parametrization.shape
-    wanted = (*spatial, 1)
+    opacity_shape = (*spatial, 1)
     if opacity is None:
-        drawn = jax.eval_shape(
+        images_like = jax.eval_shape(
             lambda key: parametrization.images(parametrization.init(key, 1)),
             jax.random.key(0),
         )
-        opacity = fourier(wanted, dtype=drawn.dtype)
-    if opacity.shape != wanted:
+        opacity = fourier(opacity_shape, dtype=images_like.dtype)
+    if opacity.shape != opacity_shape:
         raise ValueError(
-            f"The opacity of pictures of shape {parametrization.shape} has shape "
-            f"{wanted}, and the one that was given has {opacity.shape}. Write "
-            f"`opacity=fourier({wanted})`."
+            f"The opacity of images of shape {parametrization.shape} has shape "
+            f"{opacity_shape}, and the one that was given has {opacity.shape}. Write "
+            f"`opacity=fourier({opacity_shape})`."
         )
     return WithAlpha(parametrization, opacity, (*spatial, channels + 1))

@@ -2,37 +2,36 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxinterp.checks import checked_integer, checked_real
-from jaxinterp.featurevis.regularizers.axes import (
+from jaxinterp.featurevis.regularizers.neighbors import (
     along,
     blurred,
     check_spatial,
+    in_full,
     spatial_axes,
+    total,
 )
-from jaxinterp.featurevis.regularizers.norms import in_full, total
 from jaxinterp.objectives.objective import Objective, Shapes, View
+from jaxinterp.pytree import pytree, static
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class BoundaryPenalty(Objective):
-    """What happens near the border of a picture.
+    """What happens near the border of an image.
+
+    The other fields are the arguments of `boundary_penalty`.
 
     Attributes:
-        width: of the border.
-        constant: the brightness that costs nothing there.
-        weights: of each place instead, `(1, *places, 1)`; `None` for the border.
+        weights: the weight of each place, `(1, *places, 1)`; `None` for the border.
     """
 
-    width: int = dataclasses.field(metadata={"static": True})
-    constant: float = dataclasses.field(metadata={"static": True})
+    width: int = static()
+    constant: float = static()
     weights: Any
 
     def bound(self, shapes: Shapes) -> Objective:
@@ -42,13 +41,13 @@ class BoundaryPenalty(Objective):
             if self.weights.shape[1:-1] != shapes.image[:-1]:
                 raise ValueError(
                     "boundary_penalty(where=...) has a weight for each place of a "
-                    f"picture, {shapes.image[:-1]}, and was given "
+                    f"image, {shapes.image[:-1]}, and was given "
                     f"{self.weights.shape[1:-1]}."
                 )
             return self
         if 2 * self.width >= min(shapes.image[:-1]):
             raise ValueError(
-                f"boundary_penalty(width={self.width}) leaves nothing of a picture "
+                f"boundary_penalty(width={self.width}) leaves nothing of an image "
                 f"{shapes.image} within its border. Write a width below "
                 f"{min(shapes.image[:-1]) / 2:g}."
             )
@@ -56,30 +55,30 @@ class BoundaryPenalty(Objective):
 
     def __call__(self, view: View) -> Any:
         """Returns the sum over the border."""
-        pictures = in_full(view)
-        cost = (blurred(pictures, 5) - pictures) ** 2
-        cost = cost + 0.8 * (pictures - self.constant) ** 2
+        images = in_full(view)
+        cost = (blurred(images, 5) - images) ** 2
+        cost = cost + 0.8 * (images - self.constant) ** 2
         if self.weights is not None:
             return total(cost * self.weights[None].astype(cost.dtype))
         inside: Any = 1.0
-        for axis in spatial_axes(pictures):
-            place = np.arange(pictures.shape[axis])
+        for axis in spatial_axes(images):
+            place = np.arange(images.shape[axis])
             nearest = np.minimum(place, place[::-1])
-            inside = inside * along(nearest >= self.width, axis, pictures.ndim)
+            inside = inside * along(nearest >= self.width, axis, images.ndim)
         return total(cost * jnp.asarray(1 - inside, cost.dtype))
 
 
 def boundary_penalty(
     width: int = 20, constant: float = 0.5, *, where: Any = None
 ) -> Objective:
-    r"""Keeps the border $B$ of a picture calm.
+    r"""Keeps the border $B$ of an image calm.
 
     $$\sum_{i \in B} (\mathrm{blur}(x) - x)_i^2 + 0.8\,(x_i - c)^2$$
 
     The blur is that of `blur_penalty` with width 5; the gradient flows through it.
 
     Args:
-        width: of the border in pixels.
+        width: the width of the border in pixels.
         constant: the brightness $c$ that costs nothing there.
         where: a weight for each place instead of the border, `(*places)`, such as 1
             outside of a disc and 0 within.
@@ -93,11 +92,10 @@ def boundary_penalty(
             has another shape than its places, or images have no axis but the channels.
 
     Example:
-        >>> from jaxinterp.objectives.objective import View
-        >>> from jaxinterp.objectives.evaluate import evaluate
-        >>> view = View({}, None, jnp.full((1, 1, 8, 8, 3), 0.5), 0)
-        >>> evaluate(boundary_penalty(2), view, 1).tolist()
-        [[0.0]]
+        >>> from jaxinterp.featurevis import View
+        >>> view = View({}, None, jnp.full((1, 8, 8, 3), 0.5), 0)
+        >>> boundary_penalty(2)(view).tolist()
+        [0.0]
 
     References:
         lucid, `lucid/optvis/objectives.py`, `penalize_boundary_complexity`.

@@ -1,21 +1,21 @@
 """A penalty on how much of an image is opaque."""
 
-import dataclasses
+from __future__ import annotations
+
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from jaxinterp.objectives.objective import Objective, View
+from jaxinterp.pytree import pytree
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class OpacityPenalty(Objective):
-    """The mean opacity of a picture."""
+    """The mean opacity of an image."""
 
     def __call__(self, view: View) -> Any:
-        """Returns the mean of the last channel."""
+        """Returns the mean of the last channel of each image."""
         alpha = view.images[..., -1].astype(jnp.float32)
         return alpha.mean(axis=tuple(range(1, alpha.ndim)))
 
@@ -23,17 +23,16 @@ class OpacityPenalty(Objective):
 def opacity_penalty() -> Objective:
     r"""Penalizes opacity, so that only what a unit needs is left: $\overline{\alpha}$.
 
-    For the pictures of `with_alpha`: `channel("mixed4a", 3) - 5 * opacity_penalty()`.
+    For the images of `with_alpha`: `channel("mixed4a", 3) - 5 * opacity_penalty()`.
 
     Returns:
         A penalty in [0, 1].
 
     Example:
-        >>> from jaxinterp.objectives.objective import View
-        >>> from jaxinterp.objectives.evaluate import evaluate
-        >>> images = jnp.zeros((1, 1, 2, 2, 4)).at[..., 0, 3].set(1.0)
-        >>> evaluate(opacity_penalty(), View({}, None, images, 0), 1).tolist()
-        [[0.5]]
+        >>> from jaxinterp.featurevis import View
+        >>> images = jnp.zeros((1, 2, 2, 4)).at[..., 0, 3].set(1.0)
+        >>> opacity_penalty()(View({}, None, images, 0)).tolist()
+        [0.5]
 
     References:
         Mordvintsev et al., 2018, "Generation of Semi-Transparent Patterns"

@@ -2,65 +2,63 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxinterp.featurevis.regularizers.norms import in_full, total
+from jaxinterp.featurevis.regularizers.neighbors import in_full, total
 from jaxinterp.objectives.objective import Objective, Shapes, View
+from jaxinterp.pytree import pytree, static
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class PriorDistance(Objective):
-    """The distance to pictures that are plausible.
+    """The distance to images that are plausible.
 
     Attributes:
-        images: of each unit, `(units, ...)`; or `None`.
-        function: from pictures to pictures, where there are no images.
+        images: the plausible image of each unit, `(units, ...)`; or `None`.
+        function: what gives plausible images instead, from the images that are made.
     """
 
     images: Any
-    function: Callable[[Any], Any] | None = dataclasses.field(metadata={"static": True})
+    function: Callable[[Any], Any] | None = static()
 
     def bound(self, shapes: Shapes) -> Objective:
-        """Returns it, if the prior is of the pictures' shape."""
+        """Returns it, if the prior is of the images' shape."""
         if self.images is not None and self.images.shape[1:] != shapes.image:
             raise ValueError(
-                "prior_distance() takes one picture for each unit, (units, "
+                "prior_distance() takes one image for each unit, (units, "
                 f"{', '.join(map(str, shapes.image))}), and was given "
-                f"{self.images.dtype}{list(self.images.shape)}. Write `picture[None]` "
+                f"{self.images.dtype}{list(self.images.shape)}. Write `image[None]` "
                 "for one that all units share."
             )
         return self
 
     def __call__(self, view: View) -> Any:
         """Returns the squared distance."""
-        pictures = in_full(view)
+        images = in_full(view)
         if self.function is None:
-            return total((pictures - self.images[None].astype(pictures.dtype)) ** 2)
+            return total((images - self.images[None].astype(images.dtype)) ** 2)
         prior = jnp.asarray(lax.stop_gradient(self.function(view.images)))
-        if prior.shape != pictures.shape:
+        if prior.shape != images.shape:
             raise ValueError(
-                "The function of prior_distance() goes from pictures "
-                f"{list(pictures.shape)} to pictures of the same shape, and gave "
+                "The function of prior_distance() goes from images "
+                f"{list(images.shape)} to images of the same shape, and gave "
                 f"{prior.dtype}{list(prior.shape)}."
             )
-        return total((pictures - prior.astype(pictures.dtype)) ** 2)
+        return total((images - prior.astype(images.dtype)) ** 2)
 
 
 def prior_distance(prior: Any) -> Objective:
-    r"""Penalizes the squared distance to a plausible picture: $\sum (x - p)^2$.
+    r"""Penalizes the squared distance to a plausible image: $\sum (x - p)^2$.
 
     Args:
-        prior: $p$, one picture for each unit, `(units, ...)`, or `(1, ...)` for all;
-            or a function from pictures `(pictures, ...)` to the plausible ones nearest
+        prior: $p$, one image for each unit, `(units, ...)`, or `(1, ...)` for all;
+            or a function from images `(images, ...)` to the plausible ones nearest
             to them, such as a denoiser or an autoencoder. No gradient flows through
-            the function, so the picture is drawn to what it gives.
+            the function, so the image is drawn to what it gives.
 
     Returns:
         A penalty in units of squared brightness.
@@ -85,6 +83,6 @@ def prior_distance(prior: Any) -> Objective:
     if images.ndim < 2 or not jnp.issubdtype(images.dtype, jnp.floating):
         raise TypeError(
             "prior_distance() takes floats (units, ..., channels) or a function of "
-            f"pictures; {images.dtype}{list(images.shape)} was given."
+            f"images; {images.dtype}{list(images.shape)} was given."
         )
     return PriorDistance(images, None)

@@ -1,15 +1,16 @@
-"""Pictures of a known kind, to ask a unit about one property at a time.
+"""Images of a known kind, to ask a unit about one property at a time.
 
-Every function draws one picture for each entry of its parameters, which broadcast
-against one another: 8 orientations `(8, 1)` and 5 frequencies `(5,)` make pictures `(8,
-5, height, width, channels)`. Places $(x, y)$ are in pixels from the middle of the
-picture, $x$ to the right and $y$ downwards; angles are in radians, from $x$ towards
-$y$. Edges are drawn to a fraction of a pixel, so that a picture changes smoothly with
-its parameters.
+Every function draws on a `Ground` one image for each entry of its parameters, which
+broadcast against one another: 8 orientations `(8, 1)` and 5 frequencies `(5,)` make
+images `(8, 5, height, width, channels)`. Places $(x, y)$ are in pixels from the middle
+of the image, $x$ to the right and $y$ downwards; angles are in radians, from $x$
+towards $y$. Edges are drawn to a fraction of a pixel, so that an image changes smoothly
+with its parameters.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -19,216 +20,233 @@ from jaxtyping import Array, Float
 
 from jaxinterp.checks import is_traced
 
-# One number for each picture, or one for all.
+# One number for each image, or one for all.
 Number = Any
-
-Shape = tuple[int, int, int]
 
 # A number in [0, 1], or one for each channel.
 Color = Any
 
 
+@dataclasses.dataclass(frozen=True)
+class Ground:
+    """What stimuli are drawn on, and in which colors.
+
+    Attributes:
+        shape: the shape of an image, `(height, width, channels)`.
+        color: the color of what is drawn in [0, 1], one number or one for each channel.
+        background: the color of what is around it, likewise.
+        dtype: the dtype of the images.
+
+    Raises:
+        ValueError: if the shape is none of an image, or a color does not fit it.
+
+    Example:
+        >>> red_on_black = Ground((8, 8, 3), color=(1.0, 0.0, 0.0), background=0.0)
+        >>> dots(red_on_black, 0, 0, 2).shape
+        (8, 8, 3)
+    """
+
+    shape: tuple[int, int, int]
+    color: Color = 1.0
+    background: Color = 0.5
+    dtype: Any = jnp.float32
+
+    def __post_init__(self) -> None:
+        if len(self.shape) != 3 or min(self.shape) < 1:
+            raise ValueError(
+                "`shape` is that of an image, (height, width, channels), and is "
+                f"{self.shape}."
+            )
+        channels = self.shape[-1]
+        for name, value in (("color", self.color), ("background", self.background)):
+            if np.shape(value) not in ((), (channels,)):
+                raise ValueError(
+                    f"`{name}` is one number, or one for each of the {channels} "
+                    f"channels, and has the shape {np.shape(value)}."
+                )
+
+    def _with_places(self, *parameters: Number) -> list[Any]:
+        """Returns x and y of the pixels, and parameters, broadcast to the images.
+
+        The last two axes are the rows and columns, in front of them are those of the
+        parameters.
+        """
+        height, width, _ = self.shape
+        dtype = jnp.promote_types(self.dtype, jnp.float32)  # half cannot count pixels
+        arrays = jnp.broadcast_arrays(*(jnp.asarray(p, dtype) for p in parameters))
+        front = (1,) * arrays[0].ndim
+        x = jnp.arange(width, dtype=dtype).reshape(*front, 1, width)
+        y = jnp.arange(height, dtype=dtype).reshape(*front, height, 1)
+        x, y = x - (width - 1) / 2, y - (height - 1) / 2
+        return [x, y, *(array[..., None, None] for array in arrays)]
+
+    def _colored(self, share: Any) -> Any:
+        """Returns the background, at each pixel a share of the way to the color."""
+        front, back = (
+            jnp.broadcast_to(jnp.asarray(value, share.dtype), self.shape[-1:]).reshape(
+                (1,) * share.ndim + (-1,)
+            )
+            for value in (self.color, self.background)
+        )
+        return (back + (front - back) * share[..., None]).astype(self.dtype)
+
+
 def gratings(
+    ground: Ground,
     orientation: Number,
     frequency: Number,
     phase: Number = 0.0,
     *,
-    shape: Shape,
     contrast: Number = 1.0,
     width: Number = math.inf,
-    dtype: Any = jnp.float32,
 ) -> Float[Array, "*stimuli height width channels"]:
     r"""Draws waves of light, in a Gaussian window if a width is given (Gabor patches).
 
-    $$\tfrac12 + \tfrac c2\, e^{-(x^2 + y^2) / 2 \sigma^2}
+    $$b + (a - b)\, c\, e^{-(x^2 + y^2) / 2 \sigma^2}
     \cos(2 \pi f (x \cos\theta + y \sin\theta) + \varphi)$$
 
+    with the color $a$ and the background $b$ of the ground.
+
     Args:
+        ground: the shape and colors of the images.
         orientation: $\theta$, the direction in which the light changes: stripes stand
             upright at 0 and lie at $\pi / 2$.
         frequency: $f$, in cycles a pixel, up to 0.5.
-        phase: $\varphi$, in radians; at 0 the middle is bright.
-        shape: of a picture.
+        phase: $\varphi$, in radians; at 0 the middle has the color.
         contrast: $c$, between 0 and 1.
         width: $\sigma$, in pixels; by default there is no window.
-        dtype: of the pictures.
 
     Returns:
-        Grey pictures in [0, 1].
-
-    Raises:
-        ValueError: if the shape is no `(height, width, channels)`.
+        Images from $a$ to $2 b - a$: by default gray ones in [0, 1].
 
     Example:
-        >>> row = gratings(0.0, 0.25, shape=(1, 5, 1))[0, :, 0]
+        >>> row = gratings(Ground((1, 5, 1)), 0.0, 0.25)[0, :, 0]
         >>> [round(value, 3) for value in row.tolist()]
         [0.0, 0.5, 1.0, 0.5, 0.0]
 
     References:
         Hubel and Wiesel, 1962 (bars and edges) [hubel1962receptive].
     """
-    x, y, angle, f, start, c, sigma = _canvas(
-        shape, dtype, orientation, frequency, phase, contrast, width
+    x, y, angle, f, start, c, sigma = ground._with_places(
+        orientation, frequency, phase, contrast, width
     )
     wave = jnp.cos(2 * math.pi * f * (x * jnp.cos(angle) + y * jnp.sin(angle)) + start)
     window = jnp.exp(-(x**2 + y**2) / (2 * sigma**2))
-    return _colored((1 + c * window * wave) / 2, shape, dtype, 1.0, 0.0)
+    return ground._colored(c * window * wave)
 
 
 def dots(
-    x: Number,
-    y: Number,
-    radius: Number,
-    *,
-    shape: Shape,
-    color: Color = 1.0,
-    background: Color = 0.5,
-    dtype: Any = jnp.float32,
+    ground: Ground, x: Number, y: Number, radius: Number
 ) -> Float[Array, "*stimuli height width channels"]:
-    """Draws a disc on a ground.
+    """Draws a disc.
 
     Args:
-        x: of its middle, pixels to the right of that of the picture.
-        y: pixels downwards.
-        radius: in pixels.
-        shape: of a picture.
-        color: of the disc in [0, 1], one number or one for each channel.
-        background: likewise, of what is around it.
-        dtype: of the pictures.
+        ground: the shape and colors of the images.
+        x: the place of its middle, in pixels to the right of that of the image.
+        y: the place of its middle, in pixels downwards.
+        radius: the radius in pixels.
 
     Returns:
-        Pictures in [0, 1].
-
-    Raises:
-        ValueError: if the shape or a color does not fit.
+        Images in [0, 1].
 
     Example:
-        >>> dots(0, 0, 1, shape=(1, 5, 1))[0, :, 0].tolist()
+        >>> dots(Ground((1, 5, 1)), 0, 0, 1)[0, :, 0].tolist()
         [0.5, 0.75, 1.0, 0.75, 0.5]
     """
-    column, row, x, y, radius = _canvas(shape, dtype, x, y, radius)
-    distance = jnp.hypot(column - x, row - y) - radius
-    return _colored(_inside(distance), shape, dtype, color, background)
+    column, row, x, y, radius = ground._with_places(x, y, radius)
+    return ground._colored(_inside(jnp.hypot(column - x, row - y) - radius))
 
 
 def blobs(
-    x: Number,
-    y: Number,
-    width: Number,
-    *,
-    shape: Shape,
-    color: Color = 1.0,
-    background: Color = 0.5,
-    dtype: Any = jnp.float32,
+    ground: Ground, x: Number, y: Number, width: Number
 ) -> Float[Array, "*stimuli height width channels"]:
     r"""Draws a soft dot: its color fades as $e^{-d^2 / 2 \sigma^2}$ with the distance.
 
     Args:
-        x: of its middle, pixels to the right of that of the picture.
-        y: pixels downwards.
+        ground: the shape and colors of the images.
+        x: the place of its middle, in pixels to the right of that of the image.
+        y: the place of its middle, in pixels downwards.
         width: $\sigma$, in pixels.
-        shape: of a picture.
-        color: of the middle in [0, 1], one number or one for each channel.
-        background: likewise, of what is far away.
-        dtype: of the pictures.
 
     Returns:
-        Pictures in [0, 1].
-
-    Raises:
-        ValueError: if the shape or a color does not fit.
+        Images in [0, 1].
 
     Example:
-        >>> row = blobs(0, 0, 1, shape=(1, 3, 1), background=0)[0, :, 0]
+        >>> row = blobs(Ground((1, 3, 1), background=0.0), 0, 0, 1)[0, :, 0]
         >>> [round(value, 3) for value in row.tolist()]
         [0.607, 1.0, 0.607]
     """
-    column, row, x, y, width = _canvas(shape, dtype, x, y, width)
+    column, row, x, y, width = ground._with_places(x, y, width)
     squares = (column - x) ** 2 + (row - y) ** 2
-    return _colored(jnp.exp(-squares / (2 * width**2)), shape, dtype, color, background)
+    return ground._colored(jnp.exp(-squares / (2 * width**2)))
 
 
 def bars(
+    ground: Ground,
     orientation: Number,
     width: Number,
     length: Number = math.inf,
     *,
     x: Number = 0.0,
     y: Number = 0.0,
-    shape: Shape,
-    color: Color = 1.0,
-    background: Color = 0.5,
-    dtype: Any = jnp.float32,
 ) -> Float[Array, "*stimuli height width channels"]:
-    """Draws a bar on a ground.
+    """Draws a bar.
 
     Args:
+        ground: the shape and colors of the images.
         orientation: the direction across the bar, as that of a grating: it stands
             upright at 0.
-        width: across, in pixels.
-        length: along, in pixels; from border to border by default.
-        x: of its middle, pixels to the right of that of the picture.
-        y: pixels downwards.
-        shape: of a picture.
-        color: of the bar in [0, 1], one number or one for each channel.
-        background: likewise, of what is around it.
-        dtype: of the pictures.
+        width: the extent across, in pixels.
+        length: the extent along, in pixels; from border to border by default.
+        x: the place of its middle, in pixels to the right of that of the image.
+        y: the place of its middle, in pixels downwards.
 
     Returns:
-        Pictures in [0, 1].
-
-    Raises:
-        ValueError: if the shape or a color does not fit.
+        Images in [0, 1].
 
     Example:
-        >>> bars(0, 1, shape=(1, 5, 1), background=0)[0, :, 0].tolist()
+        >>> bars(Ground((1, 5, 1), background=0.0), 0, 1)[0, :, 0].tolist()
         [0.0, 0.0, 1.0, 0.0, 0.0]
     """
-    column, row, angle, width, length, x, y = _canvas(
-        shape, dtype, orientation, width, length, x, y
+    column, row, angle, width, length, x, y = ground._with_places(
+        orientation, width, length, x, y
     )
     across = (column - x) * jnp.cos(angle) + (row - y) * jnp.sin(angle)
     along = (row - y) * jnp.cos(angle) - (column - x) * jnp.sin(angle)
     inside = _inside(jnp.abs(across) - width / 2) * _inside(jnp.abs(along) - length / 2)
-    return _colored(inside, shape, dtype, color, background)
+    return ground._colored(inside)
 
 
 def corners(
+    ground: Ground,
     orientation: Number,
     angle: Number = math.pi / 2,
     radius: Number = 0.0,
     *,
     x: Number = 0.0,
     y: Number = 0.0,
-    shape: Shape,
-    color: Color = 1.0,
-    background: Color = 0.5,
-    dtype: Any = jnp.float32,
 ) -> Float[Array, "*stimuli height width channels"]:
-    """Draws a corner on a ground, sharp or rounded: a curve between two straight edges.
+    """Draws a corner, sharp or rounded: a curve between two straight edges.
 
     Args:
+        ground: the shape and colors of the images.
         orientation: the direction from the tip into the corner.
-        angle: between the edges, above 0 and up to pi, where they are one edge.
-        radius: of the circle that the edges touch instead of meeting, in pixels.
-        x: of the tip that it would have if sharp, pixels to the right of the middle of
-            the picture.
-        y: pixels downwards.
-        shape: of a picture.
-        color: of the corner in [0, 1], one number or one for each channel.
-        background: likewise, of what is around it.
-        dtype: of the pictures.
+        angle: the angle between the edges, above 0 and up to pi, where they are one.
+        radius: the radius in pixels of the circle that the edges touch instead of
+            meeting.
+        x: the place of the tip that it would have if sharp, in pixels to the right of
+            the middle of the image.
+        y: the place of that tip, in pixels downwards.
 
     Returns:
-        Pictures in [0, 1].
+        Images in [0, 1].
 
     Raises:
-        ValueError: if the shape or a color does not fit, an angle is not in that range,
-            or a radius is negative.
+        ValueError: if an angle is not in that range, or a radius is negative.
 
     Example:
-        >>> picture = corners(math.pi / 4, shape=(4, 4, 1), background=0)[..., 0]
-        >>> print(picture.round(1))
+        >>> image = corners(Ground((4, 4, 1), background=0.0), math.pi / 4)[..., 0]
+        >>> print(image.round(1))
         [[0. 0. 0. 0.]
          [0. 0. 0. 0.]
          [0. 0. 1. 1.]
@@ -245,8 +263,8 @@ def corners(
                 "The angle of a corner lies between 0 and pi, and its radius is not "
                 f"negative; they are {angle} and {radius}."
             )
-    column, row, turn, angle, radius, x, y = _canvas(
-        shape, dtype, orientation, angle, radius, x, y
+    column, row, turn, angle, radius, x, y = ground._with_places(
+        orientation, angle, radius, x, y
     )
     half = angle / 2
     # A sharp corner with its tip at the middle of the circle, and what is near to it.
@@ -259,37 +277,33 @@ def corners(
     squares = along**2 + across**2
     to_tip = jnp.sqrt(jnp.where(squares > 0, squares, 1)) * (squares > 0)
     distance = jnp.where(is_beside, to_edge, to_tip) - radius
-    return _colored(_inside(distance), shape, dtype, color, background)
+    return ground._colored(_inside(distance))
 
 
 def checkerboards(
+    ground: Ground,
     size: Number,
     orientation: Number = 0.0,
     *,
-    shape: Shape,
     contrast: Number = 1.0,
-    dtype: Any = jnp.float32,
 ) -> Float[Array, "*stimuli height width channels"]:
     """Draws a checkerboard, whose field at the right below the middle is dark.
 
     Args:
-        size: side of a field, in pixels.
-        orientation: by which it is turned, in radians.
-        shape: of a picture.
-        contrast: between 0 and 1.
-        dtype: of the pictures.
+        ground: the shape and colors of the images.
+        size: the side of a field, in pixels.
+        orientation: the angle by which it is turned, in radians.
+        contrast: the contrast $c$, between 0 and 1.
 
     Returns:
-        Grey pictures in [0, 1].
-
-    Raises:
-        ValueError: if the shape is no `(height, width, channels)`.
+        Images with fields of $b + c (a - b)$ and $b - c (a - b)$, of the color $a$ and
+        the background $b$: by default gray ones in [0, 1].
 
     Example:
-        >>> checkerboards(1, shape=(2, 4, 1))[..., 0].tolist()
+        >>> checkerboards(Ground((2, 4, 1)), 1)[..., 0].tolist()
         [[1.0, 0.0, 1.0, 0.0], [0.0, 1.0, 0.0, 1.0]]
     """
-    x, y, size, angle, contrast = _canvas(shape, dtype, size, orientation, contrast)
+    x, y, size, angle, contrast = ground._with_places(size, orientation, contrast)
 
     def square_wave(along: Any) -> Any:
         """One in even fields and minus one in odd ones, a pixel wide at the edges."""
@@ -300,45 +314,9 @@ def checkerboards(
 
     u = x * jnp.cos(angle) + y * jnp.sin(angle)
     v = y * jnp.cos(angle) - x * jnp.sin(angle)
-    field = square_wave(u) * square_wave(v)
-    return _colored((1 - contrast * field) / 2, shape, dtype, 1.0, 0.0)
-
-
-def _canvas(shape: Shape, dtype: Any, *parameters: Number) -> list[Any]:
-    """Returns x and y of the pixels, and parameters; all broadcast to the pictures.
-
-    The last two axes are the rows and columns, in front of them are those of the
-    parameters.
-    """
-    if len(shape) != 3 or min(shape) < 1:
-        raise ValueError(
-            f"`shape` is that of a picture, (height, width, channels), and is {shape}."
-        )
-    height, width, _ = shape
-    dtype = jnp.promote_types(dtype, jnp.float32)  # half of one cannot count pixels
-    arrays = jnp.broadcast_arrays(*(jnp.asarray(value, dtype) for value in parameters))
-    front = (1,) * arrays[0].ndim
-    x = jnp.arange(width, dtype=dtype).reshape(*front, 1, width) - (width - 1) / 2
-    y = jnp.arange(height, dtype=dtype).reshape(*front, height, 1) - (height - 1) / 2
-    return [x, y, *(array[..., None, None] for array in arrays)]
+    return ground._colored(-contrast * square_wave(u) * square_wave(v))
 
 
 def _inside(distance: Any) -> Any:
     """Returns the share of a pixel inside of a form, from the distance to its edge."""
     return jnp.clip(0.5 - distance, 0, 1)
-
-
-def _colored(
-    share: Any, shape: Shape, dtype: Any, color: Color, background: Color
-) -> Any:
-    channels, ends = shape[-1], []
-    for name, value in (("color", color), ("background", background)):
-        array = jnp.asarray(value, share.dtype)
-        if array.shape not in ((), (channels,)):
-            raise ValueError(
-                f"`{name}` is one number, or one for each of the {channels} channels, "
-                f"and has the shape {array.shape}."
-            )
-        ends.append(jnp.broadcast_to(array, (channels,)))
-    front, back = (end.reshape((1,) * share.ndim + (-1,)) for end in ends)
-    return (back + (front - back) * share[..., None]).astype(dtype)

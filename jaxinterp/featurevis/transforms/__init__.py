@@ -1,1 +1,6 @@
-"""What images have to withstand while they are optimized; one file a transform."""
+"""Random views under which an image must please: one file for each transform.
+
+A new one is a file with a frozen dataclass, a `Transform` or an `Affine` one, and the
+function that makes it; a line in `featurevis/__init__.py`, and one in the table of
+`docs/api/featurevis.md`.
+"""

@@ -8,28 +8,28 @@ from jaxinterp.checks import is_integer, is_real
 from jaxinterp.featurevis.transforms.transform import Fill
 from jaxinterp.featurevis.transforms.warp import Size
 
-# A size, or the side of a picture that is equally long along all axes.
+# A size, or the side of an image that is equally long along all axes.
 Target = int | Size
 
 
 def checked_target(name: str, value: Any) -> Target:
-    """Returns a size or a side that was given.
+    """Returns a size, or a side, as integers.
 
     Args:
-        name: of the transform.
-        value: what was given.
+        name: the name of the transform.
+        value: the argument of the user.
 
     Raises:
         ValueError: if it is no size.
     """
-    given = tuple(value) if isinstance(value, (tuple, list)) else (value,)
-    if not given or not all(map(is_integer, given)) or min(given) < 1:
+    sizes = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    if not sizes or not all(map(is_integer, sizes)) or min(sizes) < 1:
         raise ValueError(
-            f"{name}() takes a size in pixels, (height, width) of a picture, or one "
+            f"{name}() takes a size in pixels, (height, width) of an image, or one "
             f"side for all axes, and was given {value!r}."
         )
     if isinstance(value, (tuple, list)):
-        return tuple(map(int, given))
+        return tuple(map(int, sizes))
     return int(value)
 
 
@@ -37,9 +37,9 @@ def in_axes(name: str, target: Target, size: Size) -> Size:
     """Returns a size with as many axes as an image.
 
     Args:
-        name: of the transform.
+        name: the name of the transform.
         target: the size, or its side.
-        size: of the image.
+        size: the size of the image.
 
     Raises:
         ValueError: if the image has another number of axes.
@@ -48,17 +48,14 @@ def in_axes(name: str, target: Target, size: Size) -> Size:
         return (target,) * len(size)
     if len(target) != len(size):
         raise ValueError(
-            f"{name}({target}) is for pictures of {len(target)} axes beside that of "
+            f"{name}({target}) is for images of {len(target)} axes beside that of "
             f"the channels, and was given one of {len(size)}: {size}."
         )
     return target
 
 
 def checked_fill(fill: Any) -> Fill:
-    """Returns what is seen outside of a picture.
-
-    Args:
-        fill: what was given.
+    """Returns what is seen outside of an image.
 
     Raises:
         ValueError: if there is no such fill.
@@ -67,7 +64,7 @@ def checked_fill(fill: Any) -> Fill:
         return fill
     if not is_real(fill):
         raise ValueError(
-            "Outside a picture is a brightness such as 0.5, or 'edge', 'reflect' or "
+            "Outside an image is a brightness such as 0.5, or 'edge', 'reflect' or "
             f"'random'; fill={fill!r} was given."
         )
     return float(fill)

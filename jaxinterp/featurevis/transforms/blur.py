@@ -9,21 +9,22 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
-from jaxinterp.featurevis.transforms.random_number import Chance, Distribution, chance
+from jaxinterp.featurevis.transforms.random_number import (
+    RandomNumber,
+    Sampler,
+    random_number,
+)
 from jaxinterp.featurevis.transforms.transform import Transform
+from jaxinterp.types import Key
 
 
 @dataclasses.dataclass(frozen=True)
 class Blur(Transform):
-    """A Gaussian blur along all axes but the last.
+    """A Gaussian blur along all axes but the last, of standard deviation `sigma`."""
 
-    Attributes:
-        sigma: its standard deviation in pixels.
-    """
+    sigma: RandomNumber
 
-    sigma: Chance
-
-    def __call__(self, key: Any, image: Any) -> Any:
+    def __call__(self, key: Key, image: Any) -> Any:
         """Returns the blurred image."""
         dtype = image.dtype if image.dtype.itemsize > 4 else jnp.float32
         sigma = self.sigma.draw(key, dtype)
@@ -44,21 +45,21 @@ def blur(
     high: float | None = None,
     *,
     choices: Iterable[float] | None = None,
-    distribution: Distribution | None = None,
+    distribution: Sampler | None = None,
 ) -> Transform:
     """Blurs with a Gaussian of random width, along all axes but the last.
 
     Near the border, the weights of the pixels that there are still add up to 1, so a
-    constant picture stays constant.
+    constant image stays constant.
 
     Args:
         low: the smallest standard deviation in pixels; without `high` the only one.
-        high: the largest.
-        choices: those to choose from instead.
-        distribution: as in `scale`, of the standard deviation.
+        high: the largest one.
+        choices: the standard deviations to choose from instead.
+        distribution: a function from a key to one, clipped to the range, as in `scale`.
 
     Returns:
-        A transform that keeps the size. Time grows with the side of the picture times
+        A transform that keeps the size. Time grows with the side of the image times
         the number of its pixels, whatever the width of the Gaussian.
 
     Raises:
@@ -72,7 +73,7 @@ def blur(
         >>> [f"{value:.2f}" for value in blurred]
         ['0.08', '0.32', '0.68', '0.92']
     """
-    sigma = chance("blur", low, high, choices, distribution)
+    sigma = random_number("blur", low, high, choices, distribution)
     if sigma.low < 0:
         raise ValueError(
             f"blur() takes standard deviations from 0: {sigma.low} is less."

@@ -1,4 +1,4 @@
-"""An affine transform: random boxes of a picture, magnified."""
+"""An affine transform: random boxes of an image, magnified."""
 
 from __future__ import annotations
 
@@ -12,22 +12,17 @@ from jaxinterp.checks import is_share
 from jaxinterp.featurevis.transforms.axes import Target, checked_target, in_axes
 from jaxinterp.featurevis.transforms.transform import Affine
 from jaxinterp.featurevis.transforms.warp import Move, Size
+from jaxinterp.types import Key
 
-# Up to which the sides of a random box may shrink, as a share of the picture's.
+# Up to which the sides of a random box may shrink, as a share of the image's.
 _SMALLEST_BOX = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
 class BoxCrop(Affine):
-    """A box of the picture anywhere, magnified or reduced to a fixed size.
+    """A box of the image anywhere, magnified or reduced to a size `target`.
 
-    Attributes:
-        target: that size, or its side.
-        sides: the mean side of the box at the first and at the last step, as shares of
-            the picture's.
-        deviation: standard deviation of the side.
-        spread: standard deviation of the middle of the box.
-        progress: the share of the steps that are done.
+    `progress` is the share of the steps that are done; other fields as in `box_crop`.
     """
 
     target: Target
@@ -40,18 +35,18 @@ class BoxCrop(Affine):
         """Returns it with the boxes of that time."""
         return dataclasses.replace(self, progress=progress)
 
-    def size(self, size: Size, own: Size) -> Size:
+    def size(self, size: Size, first_size: Size) -> Size:
         """Returns the fixed size."""
         return in_axes("box_crop", self.target, size)
 
-    def draw(self, key: Any, size: Size, out: Size, dtype: Any) -> Move:
+    def draw(self, key: Key, size: Size, out: Size, dtype: Any) -> Move:
         """Returns the box: its outermost pixels lie on those of the view."""
         place, width = jax.random.split(key)
         first, last = self.sides
         mean = first + (last - first) * jnp.asarray(self.progress, dtype)
         noise = jax.random.normal(width, (), jnp.float32).astype(dtype)
         side = jnp.clip(mean + self.deviation * noise, _SMALLEST_BOX, 1)
-        # Boxes lie within the picture, so that nothing has to be made up.
+        # Boxes lie within the image, so that nothing has to be made up.
         room = (1 - side) / 2
         noise = jax.random.normal(place, (len(size),), jnp.float32).astype(dtype)
         middle = jnp.clip(self.spread * noise, -room, room)
@@ -72,18 +67,18 @@ def box_crop(
     deviation: float = 0.05,
     spread: float = 0.15,
 ) -> Affine:
-    """Shows a random box of the picture, magnified or reduced to a fixed size.
+    """Shows a random box of the image, magnified or reduced to a fixed size.
 
-    The boxes have the proportions of the picture, and lie within it. Their mean side
-    goes linearly from one number to another while the picture is made.
+    The boxes have the proportions of the image, and lie within it. Their mean side
+    goes linearly from one number to another while the image is made.
 
     Args:
-        size: of the view, or its side.
+        size: the size of the view in pixels, or its side.
         sides: the mean side at the first and at the last step, as shares of the
-            picture's; drawn sides are clipped to [0.05, 1].
-        deviation: standard deviation of the side.
-        spread: standard deviation of the middle of the box, as a share of the
-            picture's sides.
+            image's; drawn sides are clipped to [0.05, 1].
+        deviation: the standard deviation of the side.
+        spread: the standard deviation of the middle of the box, as a share of the
+            image's sides.
 
     Returns:
         A transform to that size. What is reduced is not smoothed first.
@@ -99,7 +94,7 @@ def box_crop(
     is_pair = isinstance(sides, tuple | list) and len(sides) == 2
     if not is_pair or not all(map(is_share, (*sides, deviation, spread))):
         raise ValueError(
-            "box_crop() takes shares of the picture's side, in [0, 1]; sides="
+            "box_crop() takes shares of the image's side, in [0, 1]; sides="
             f"{sides!r}, deviation={deviation!r} and spread={spread!r} were given."
         )
     target = checked_target("box_crop", size)

@@ -1,60 +1,57 @@
 """Transforms that put an image with opacity on a background."""
 
-import dataclasses
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from jaxinterp.featurevis.parametrizations.color import Color
-from jaxinterp.featurevis.parametrizations.finish import checked_scale
 from jaxinterp.featurevis.parametrizations.fourier import fourier
 from jaxinterp.featurevis.parametrizations.parametrization import PerImage
+from jaxinterp.featurevis.parametrizations.to_image import checked_scale
 from jaxinterp.featurevis.pictures import check_range
 from jaxinterp.featurevis.transforms.transform import Transform
+from jaxinterp.pytree import pytree, static
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class CollapseAlpha(Transform):
-    """Lays a picture over a background, by its opacity.
+    """Lays an image over a background, by its opacity.
+
+    The other fields are the arguments of `collapse_alpha`.
 
     Attributes:
-        background: what lies behind; `None` for a new random picture each time.
-        matrix: of the random picture's colors, if one was given.
-        color: else the name of one, or `None`.
-        sd: standard deviation of the random picture's parameters.
-        decay: exponent of its frequencies.
+        matrix: the matrix of the random background's colors, or `None` if `color` names
+            one.
     """
 
     background: Any
     matrix: Any
-    color: str | None = dataclasses.field(metadata={"static": True})
-    sd: float = dataclasses.field(metadata={"static": True})
-    decay: float = dataclasses.field(metadata={"static": True})
+    color: str | None = static()
+    sd: float = static()
+    decay: float = static()
 
     def __call__(
         self, key: Array, image: Float[Array, "*axes with_alpha"]
     ) -> Float[Array, "*axes channels"]:
-        """Returns the picture without its last channel, laid over the background."""
-        picture, opacity = image[..., :-1], image[..., -1:]
-        behind = self.background
-        if behind is None:
-            behind = self._random(key, picture)
-        behind = jnp.broadcast_to(behind, picture.shape).astype(picture.dtype)
-        return behind + opacity * (picture - behind)
+        """Returns the image without its last channel, laid over the background."""
+        colors, opacity = image[..., :-1], image[..., -1:]
+        backdrop = self.background
+        if backdrop is None:
+            backdrop = self._random(key, colors)
+        backdrop = jnp.broadcast_to(backdrop, colors.shape).astype(colors.dtype)
+        return backdrop + opacity * (colors - backdrop)
 
-    def _random(self, key: Array, picture: Array) -> Array:
+    def _random(self, key: Array, colors: Array) -> Array:
         noise = fourier(
-            picture.shape,
+            colors.shape,
             decay=self.decay,
             color=self.color if self.matrix is None else self.matrix,  # pyright: ignore[reportArgumentType]  one of the names
             scale=self.sd,
-            dtype=picture.dtype,
+            dtype=colors.dtype,
         )
-        assert isinstance(noise, PerImage), "fourier pictures have nothing in common"
+        assert isinstance(noise, PerImage), "fourier images have nothing in common"
         return noise.image(noise.init_one(key))
 
 
@@ -65,24 +62,24 @@ def collapse_alpha(
     color: Color = "auto",
     background: Float[Array | np.ndarray, "..."] | float | None = None,
 ) -> Transform:
-    r"""Lays pictures over a background, random in every step or given.
+    r"""Lays images over a background, random in every step or given.
 
     $$x = \alpha\, p + (1 - \alpha)\, b$$
 
-    where $p$ is the picture, $\alpha$ its last channel and $b$ the background. If it
+    where $p$ is the image, $\alpha$ its last channel and $b$ the background. If it
     were always the same, the optimizer would make use of it. Values are mixed as they
     are stored, without undoing the gamma of screens.
 
     Args:
-        sd: standard deviation of the parameters of the random background, a picture of
-            `fourier`; 0 is gray.
-        decay: exponent of the background's frequencies.
-        color: of the background, as in `fourier`.
-        background: what lies behind instead of a random picture, in [0, 1]; broadcast
-            against the picture.
+        sd: the standard deviation of the parameters of the random background, an image
+            of `fourier`; 0 is gray.
+        decay: the exponent of the background's frequencies.
+        color: the decorrelation of the background's colors, as in `fourier`.
+        background: what lies behind instead of a random image, in [0, 1]; broadcast
+            against the image.
 
     Returns:
-        A transform from pictures with opacity to pictures without.
+        A transform from images with opacity to images without.
 
     Raises:
         ValueError: if `sd` is negative, or the background is not in [0, 1].

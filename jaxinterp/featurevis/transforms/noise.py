@@ -10,21 +10,17 @@ import jax.numpy as jnp
 
 from jaxinterp.checks import is_real
 from jaxinterp.featurevis.transforms.transform import Transform
+from jaxinterp.types import Key
 
 
 @dataclasses.dataclass(frozen=True)
 class Noise(Transform):
-    """Noise added to every entry.
-
-    Attributes:
-        normal: standard deviation of a Gaussian part.
-        uniform: width of a uniform part, which is centered at zero.
-    """
+    """Noise added to every entry; fields as in `noise`."""
 
     normal: float
     uniform: float
 
-    def __call__(self, key: Any, image: Any) -> Any:
+    def __call__(self, key: Key, image: Any) -> Any:
         """Returns the noisy image."""
         dtype = image.dtype if image.dtype.itemsize > 4 else jnp.float32
         bell, box = jax.random.split(key)
@@ -35,11 +31,11 @@ class Noise(Transform):
 
 
 def noise(normal: float = 0.0, *, uniform: float = 0.0) -> Transform:
-    """Adds noise to every entry of the picture, which may then leave [0, 1].
+    """Adds noise to every entry of the image, which may then leave [0, 1].
 
     Args:
-        normal: standard deviation of a Gaussian part.
-        uniform: width of a uniform part, from `-uniform / 2` to `uniform / 2`.
+        normal: the standard deviation of a Gaussian part.
+        uniform: the width of a uniform part, from `-uniform / 2` to `uniform / 2`.
 
     Returns:
         A transform that keeps the size.

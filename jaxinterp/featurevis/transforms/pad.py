@@ -12,17 +12,12 @@ from jaxinterp.featurevis.transforms.warp import Size
 
 @dataclasses.dataclass(frozen=True)
 class Pad(Affine):
-    """A border on all sides.
-
-    Attributes:
-        width: of the border.
-        fill: what is seen there.
-    """
+    """A border on all sides; fields as in `pad`."""
 
     width: int
     fill: Fill = 0.5
 
-    def size(self, size: Size, own: Size) -> Size:
+    def size(self, size: Size, first_size: Size) -> Size:
         """Returns the size with the border."""
         return tuple(n + 2 * self.width for n in size)
 
@@ -32,12 +27,12 @@ class Pad(Affine):
 
 
 def pad(width: int, *, fill: Fill = 0.5) -> Affine:
-    """Adds a border, so that what moves out of sight later was none of the picture.
+    """Adds a border, so that what moves out of sight later was none of the image.
 
     Args:
-        width: in pixels, on each side.
-        fill: a brightness, `"edge"`, `"reflect"` (the outermost pixels are not
-            repeated), or `"random"` for one color each time.
+        width: the width of the border on each side, in pixels.
+        fill: what the border shows: a brightness, `"edge"`, `"reflect"` (the outermost
+            pixels are not repeated), or `"random"` for one color each time.
 
     Returns:
         A transform to a larger size.

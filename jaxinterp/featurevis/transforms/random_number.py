@@ -1,4 +1,4 @@
-"""A number that is drawn anew for every picture: from a range, a list, a function."""
+"""A number that is drawn anew for every image: from a range, a list, a function."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ import jax.numpy as jnp
 
 from jaxinterp.checks import is_real
 from jaxinterp.loop.static import hashable
+from jaxinterp.types import Key
 
-Distribution = Callable[[Any], Any]
+# From a random key to one float.
+Sampler = Callable[[Key], Any]
 
 
 @dataclasses.dataclass(frozen=True)
-class Chance:
+class RandomNumber:
     """A random number.
 
     Attributes:
@@ -25,63 +27,58 @@ class Chance:
         high: the largest.
         choices: the numbers to choose from, each equally likely; if there are none,
             all between `low` and `high` are.
-        distribution: a function from a key to the number, which is clipped to the
-            range; `None` if all between `low` and `high` are equally likely.
+        sampler: a function from a key to the number, which is clipped to the range;
+            `None` if all between `low` and `high` are equally likely.
     """
 
     low: float
     high: float
     choices: tuple[float, ...] = ()
-    distribution: Distribution | None = None
+    sampler: Sampler | None = None
 
-    def draw(self, key: Any, dtype: Any) -> Any:
-        """Returns the number.
-
-        Args:
-            key: a key of `jax.random`.
-            dtype: of the number.
-        """
+    def draw(self, key: Key, dtype: Any) -> Any:
+        """Returns the number of a random key, in a dtype."""
         if self.choices:
             index = jax.random.randint(key, (), 0, len(self.choices), jnp.int32)
             return jnp.asarray(self.choices, dtype)[index]
-        if self.distribution is not None:
-            number = jnp.asarray(self.distribution(key))
+        if self.sampler is not None:
+            number = jnp.asarray(self.sampler(key))
             return jnp.clip(number.astype(dtype), self.low, self.high)
         # Drawn in float32 always: the same key is the same number in any precision.
         share = jax.random.uniform(key, (), jnp.float32).astype(dtype)
         return self.low + (self.high - self.low) * share
 
 
-def chance(
+def random_number(
     name: str,
     low: float | None,
     high: float | None,
     choices: Iterable[float] | None,
-    distribution: Distribution | None = None,
+    sampler: Sampler | None,
     *,
     above: float = -math.inf,
-) -> Chance:
-    """Returns the random number that a transform is asked for.
+) -> RandomNumber:
+    """Returns the random number that a transform draws, if its arguments say one.
 
     Args:
-        name: of the transform.
-        low: the smallest; without `high` the only one.
-        high: the largest.
+        name: the name of the transform.
+        low: the smallest number; without `high` the only one.
+        high: the largest number.
         choices: the numbers to choose from instead.
-        distribution: a function from a key to a number of that range.
-        above: all must be greater.
+        sampler: a function from a key to a number of that range.
+        above: what all numbers must exceed.
 
     Raises:
-        TypeError: if the distribution is no function from a key to one float.
+        TypeError: if the sampler is no function from a key to one float.
         ValueError: if it is said in neither way or in both, or if a number is not
-            finite, too small, or `low` above `high`; if the distribution has no range.
+            finite, too small, or `low` above `high`; if the sampler has no range.
     """
-    if distribution is not None and (high is None or choices is not None):
+    if sampler is not None and (high is None or choices is not None):
         raise ValueError(
             f"{name}(distribution=...) clips what is drawn to a range. Write its ends, "
             f"`{name}(1.0, 2.0, distribution=...)`, and no choices."
         )
-    values = _numbers(low, high, choices)
+    values = _values(low, high, choices)
     if values is None:
         raise ValueError(
             f"{name}() takes a range or a list, `{name}(1.0, 2.0)` or "
@@ -100,30 +97,30 @@ def chance(
             f"choices={choices!r}."
         )
     values = tuple(map(float, values))
-    if distribution is not None:
-        _check_distribution(name, distribution)
-    chosen = () if choices is None else values
-    return Chance(min(values), max(values), chosen, hashable(distribution))
+    if sampler is not None:
+        _check_sampler(name, sampler)
+    options = () if choices is None else values
+    return RandomNumber(min(values), max(values), options, hashable(sampler))
 
 
-def _check_distribution(name: str, distribution: Any) -> None:
-    wanted = (
+def _check_sampler(name: str, sampler: Any) -> None:
+    rule = (
         f"{name}(distribution=...) is a function from a key to one float, `lambda key: "
         "1 + 0.1 * jax.random.normal(key)`"
     )
-    if not callable(distribution):
-        raise TypeError(f"{wanted}; {distribution!r} was given.")
+    if not callable(sampler):
+        raise TypeError(f"{rule}; {sampler!r} was given.")
     try:
-        drawn = jax.eval_shape(distribution, jax.random.key(0))
+        number = jax.eval_shape(sampler, jax.random.key(0))
     except Exception as error:
-        raise TypeError(f"{wanted}; a call of it failed: {error}") from error
-    is_array = isinstance(drawn, jax.ShapeDtypeStruct)
-    if not is_array or drawn.shape or not jnp.isdtype(drawn.dtype, "real floating"):
-        found = jax.tree.map(lambda a: f"{a.dtype}{list(a.shape)}", drawn)
-        raise TypeError(f"{wanted}; one that returns {found} was given.")
+        raise TypeError(f"{rule}; a call of it failed: {error}") from error
+    is_array = isinstance(number, jax.ShapeDtypeStruct)
+    if not is_array or number.shape or not jnp.isdtype(number.dtype, "real floating"):
+        kind = jax.tree.map(lambda a: f"{a.dtype}{list(a.shape)}", number)
+        raise TypeError(f"{rule}; one that returns {kind} was given.")
 
 
-def _numbers(
+def _values(
     low: float | None, high: float | None, choices: Iterable[float] | None
 ) -> tuple[float, ...] | None:
     """Returns the ends of a range or the list; `None` if it is not clear which."""

@@ -10,19 +10,19 @@ import jax.numpy as jnp
 
 from jaxinterp.checks import checked_integer
 from jaxinterp.featurevis.transforms.transform import Transform
+from jaxinterp.types import Key
 
 
 @dataclasses.dataclass(frozen=True)
 class Roll(Transform):
     """A shift along all axes but the last; what leaves comes in on the other side.
 
-    Attributes:
-        pixels: the largest shift.
+    The fields are the arguments of `roll`.
     """
 
     pixels: int
 
-    def __call__(self, key: Any, image: Any) -> Any:
+    def __call__(self, key: Key, image: Any) -> Any:
         """Returns the shifted image."""
         axes = tuple(range(image.ndim - 1))
         bound = self.pixels + 1
@@ -31,10 +31,10 @@ class Roll(Transform):
 
 
 def roll(pixels: int) -> Transform:
-    """Shifts the picture at random; what leaves on one side comes in on the other.
+    """Shifts the image at random; what leaves on one side comes in on the other.
 
     Args:
-        pixels: the largest shift along each axis but the last, either way.
+        pixels: the largest shift in pixels along each axis but the last, either way.
 
     Returns:
         A transform that keeps the size.

@@ -1,4 +1,4 @@
-"""An affine transform: a turn, of a picture or of two axes of a volume."""
+"""An affine transform: a turn, of an image or of two axes of a volume."""
 
 from __future__ import annotations
 
@@ -11,26 +11,25 @@ import jax.numpy as jnp
 
 from jaxinterp.checks import is_integer
 from jaxinterp.featurevis.transforms.axes import checked_fill
-from jaxinterp.featurevis.transforms.random_number import Chance, Distribution, chance
+from jaxinterp.featurevis.transforms.random_number import (
+    RandomNumber,
+    Sampler,
+    random_number,
+)
 from jaxinterp.featurevis.transforms.transform import Affine, Fill
 from jaxinterp.featurevis.transforms.warp import Move, Size, stay
+from jaxinterp.types import Key
 
 
 @dataclasses.dataclass(frozen=True)
 class Rotate(Affine):
-    """A turn about the middle; the size stays.
+    """A turn by `angle` degrees, counterclockwise; the other fields as in `rotate`."""
 
-    Attributes:
-        angle: in degrees, counterclockwise.
-        fill: what is seen outside.
-        axes: that turn, of a volume.
-    """
-
-    angle: Chance
+    angle: RandomNumber
     fill: Fill = 0.5
     axes: tuple[int, int] | None = None
 
-    def draw(self, key: Any, size: Size, out: Size, dtype: Any) -> Move:
+    def draw(self, key: Key, size: Size, out: Size, dtype: Any) -> Move:
         """Returns the turn back, from the view to the image."""
         down, right = self._plane(size)
         angle = self.angle.draw(key, dtype)
@@ -42,11 +41,11 @@ class Rotate(Affine):
         index = quarters.astype(jnp.int32)
         cos, sin = around[jnp.mod(index, 4)], around[jnp.mod(index - 1, 4)]
         # Rows count downwards: as seen, this turns clockwise.
-        turned = {(down, down): cos, (right, right): cos}
-        turned |= {(down, right): sin, (right, down): -sin}
+        entries = {(down, down): cos, (right, right): cos}
+        entries |= {(down, right): sin, (right, down): -sin}
         zero, one = jnp.zeros((), dtype), jnp.ones((), dtype)
         n = range(len(size))
-        rows = ([turned.get((i, j), one if i == j else zero) for j in n] for i in n)
+        rows = ([entries.get((i, j), one if i == j else zero) for j in n] for i in n)
         linear = jnp.stack([jnp.stack(row) for row in rows])
         return stay(len(size), dtype)._replace(linear=linear)
 
@@ -70,15 +69,15 @@ class Rotate(Affine):
             return 0, 1
         if self.axes is None:
             raise ValueError(
-                "rotate() turns one picture, (height, width, channels), and was given "
+                "rotate() turns one image, (height, width, channels), and was given "
                 f"{len(size)} axes beside that of the channels: {size}.\nFor a batch "
                 "write `jax.vmap(transform)(keys, images)`; for a volume which axes "
                 "turn, `rotate(-5.0, 5.0, axes=(0, 1))`. A signal cannot turn, and "
-                "lucid's, Distill's and similar recipes turn pictures."
+                "lucid's, Distill's and similar recipes turn images."
             )
         if len(size) > 3:
             raise ValueError(
-                "rotate() turns pictures and volumes, of two axes or three beside that "
+                "rotate() turns images and volumes, of two axes or three beside that "
                 f"of the channels, and was given {len(size)}: {size}."
             )
         if max(self.axes) >= len(size):
@@ -94,21 +93,21 @@ def rotate(
     high: float | None = None,
     *,
     choices: Iterable[float] | None = None,
-    distribution: Distribution | None = None,
+    distribution: Sampler | None = None,
     fill: Fill = 0.5,
     axes: tuple[int, int] | None = None,
 ) -> Affine:
-    """Turns the picture about its middle at random.
+    """Turns the image about its middle at random.
 
     Args:
         low: the smallest angle in degrees, counterclockwise; without `high` the only.
         high: the largest angle.
         choices: the angles to choose from instead; one that stands there twice is twice
             as likely.
-        distribution: as in `scale`, of the angle.
+        distribution: a function from a key to an angle, as in `scale`.
         fill: what is seen outside, as in `pad`.
-        axes: the two that turn, of a volume, or of a picture: counterclockwise as seen
-            with the first downward and the second to the right. For pictures `(0, 1)`
+        axes: the two that turn, of a volume, or of an image: counterclockwise as seen
+            with the first downward and the second to the right. For images `(0, 1)`
             is meant without; `(1, 0)` turns the other way.
 
     Returns:
@@ -118,15 +117,15 @@ def rotate(
         TypeError: if the distribution is no function from a key to one float.
         ValueError: if the angles are said in neither or both ways, or there is no such
             fill; if a distribution has no range; if the axes are no two, or what is
-            turned does not have them, or more than three; if it is no picture, and none
+            turned does not have them, or more than three; if it is no image, and none
             are given.
 
     Example:
-        >>> picture = jnp.arange(9.0).reshape(3, 3, 1)
-        >>> rotate(90.0)(jax.random.key(0), picture)[:, :, 0].tolist()
+        >>> image = jnp.arange(9.0).reshape(3, 3, 1)
+        >>> rotate(90.0)(jax.random.key(0), image)[:, :, 0].tolist()
         [[2.0, 5.0, 8.0], [1.0, 4.0, 7.0], [0.0, 3.0, 6.0]]
     """
-    angle = chance("rotate", low, high, choices, distribution)
+    angle = random_number("rotate", low, high, choices, distribution)
     return Rotate(angle, checked_fill(fill), None if axes is None else _two(axes))
 
 

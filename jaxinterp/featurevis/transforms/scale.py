@@ -7,27 +7,27 @@ from collections.abc import Iterable
 from typing import Any
 
 from jaxinterp.featurevis.transforms.axes import checked_fill
-from jaxinterp.featurevis.transforms.random_number import Chance, Distribution, chance
+from jaxinterp.featurevis.transforms.random_number import (
+    RandomNumber,
+    Sampler,
+    random_number,
+)
 from jaxinterp.featurevis.transforms.transform import Affine, Fill
 from jaxinterp.featurevis.transforms.warp import Move, Size, stay
+from jaxinterp.types import Key
 
 
 @dataclasses.dataclass(frozen=True)
 class Scale(Affine):
-    """A zoom about the middle; the size stays.
+    """A zoom about the middle by `factor`, above 1 larger; the size stays."""
 
-    Attributes:
-        factor: above 1, things become larger.
-        fill: what is seen outside.
-    """
-
-    factor: Chance
+    factor: RandomNumber
     fill: Fill = 0.5
 
-    def draw(self, key: Any, size: Size, out: Size, dtype: Any) -> Move:
+    def draw(self, key: Key, size: Size, out: Size, dtype: Any) -> Move:
         """Returns the zoom, from the view to the image."""
-        still = stay(len(size), dtype)
-        return still._replace(linear=still.linear / self.factor.draw(key, dtype))
+        identity = stay(len(size), dtype)
+        return identity._replace(linear=identity.linear / self.factor.draw(key, dtype))
 
     def stretch(self, size: Size, out: Size) -> float:
         """Returns the largest factor."""
@@ -43,7 +43,7 @@ def scale(
     high: float | None = None,
     *,
     choices: Iterable[float] | None = None,
-    distribution: Distribution | None = None,
+    distribution: Sampler | None = None,
     fill: Fill = 0.5,
 ) -> Affine:
     """Zooms about the middle at random. The size stays, so that shapes are static.
@@ -66,10 +66,10 @@ def scale(
             there is no such fill; if a distribution has no range.
 
     Example:
-        >>> picture = jnp.ones((3, 3, 1))
-        >>> scale(0.5)(jax.random.key(0), picture)[1, :, 0].tolist()
+        >>> image = jnp.ones((3, 3, 1))
+        >>> scale(0.5)(jax.random.key(0), image)[1, :, 0].tolist()
         [0.5, 1.0, 0.5]
-        >>> scale(choices=[0.95, 1.0, 1.05])(jax.random.key(0), picture).shape
+        >>> scale(choices=[0.95, 1.0, 1.05])(jax.random.key(0), image).shape
         (3, 3, 1)
         >>> zoom = scale(
         ...     0.8, 1.25, distribution=lambda key: 1 + 0.1 * jax.random.normal(key))
@@ -78,5 +78,5 @@ def scale(
         Factors of any distribution are those of captum's branch for optimization,
         `RandomScale`.
     """
-    factor = chance("scale", low, high, choices, distribution, above=0.0)
+    factor = random_number("scale", low, high, choices, distribution, above=0.0)
     return Scale(factor, checked_fill(fill))

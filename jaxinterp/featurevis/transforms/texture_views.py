@@ -1,8 +1,7 @@
-"""The picture as the texture of an object in space, seen from a random side."""
+"""The image as the texture of an object in space, seen from a random side."""
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import jax
@@ -11,38 +10,36 @@ import numpy as np
 
 from jaxinterp.checks import is_traced
 from jaxinterp.featurevis.transforms.transform import Transform
+from jaxinterp.pytree import pytree, static
+from jaxinterp.types import Key
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class TextureViews(Transform):
-    """One of several views of an object, painted with the picture.
+    """One of several views of an object, painted with the image.
 
-    Attributes:
-        coordinates: where in the texture each pixel of each view lies, `(views, height,
-            width, 2)`; NaN beside the object.
-        fill: brightness there.
+    The fields are the arguments of `texture_views`.
     """
 
     coordinates: Any
-    fill: float = dataclasses.field(metadata={"static": True})
+    fill: float = static()
 
-    def __call__(self, key: Any, image: Any) -> Any:
+    def __call__(self, key: Key, image: Any) -> Any:
         """Returns the view."""
         if jnp.ndim(image) != 3 or not jnp.issubdtype(image.dtype, jnp.floating):
             raise ValueError(
-                "A texture is a picture of floats, (height, width, channels); "
+                "A texture is an image of floats, (height, width, channels); "
                 f"{image.dtype}{list(jnp.shape(image))} was given."
             )
         index = jax.random.randint(key, (), 0, self.coordinates.shape[0], jnp.int32)
         places = self.coordinates[index]
         is_object = ~jnp.isnan(places).any(axis=-1, keepdims=True)
-        painted = _sampled(image, jnp.where(is_object, places, 0))
-        return jnp.where(is_object, painted, self.fill).astype(image.dtype)
+        texture = _sampled(image, jnp.where(is_object, places, 0))
+        return jnp.where(is_object, texture, self.fill).astype(image.dtype)
 
 
 def texture_views(coordinates: Any, *, fill: float = 0.5) -> Transform:
-    r"""Shows the picture as the texture of an object, from one of several sides.
+    r"""Shows the image as the texture of an object, from one of several sides.
 
     $$z(p) = \sum_q \Lambda\big((w u_p - \tfrac12,\; h (1 - v_p) - \tfrac12) - q\big)
       \, x(q), \qquad \Lambda(d) = \prod_i \max(1 - |d_i|, 0)$$
@@ -55,7 +52,7 @@ def texture_views(coordinates: Any, *, fill: float = 0.5) -> Transform:
         coordinates: $(u, v)$ of each pixel, `(views, height, width, 2)`, with $u$ to
             the right and $v$ upwards, 1 being the length of the texture; NaN where a
             pixel shows no object.
-        fill: brightness where there is none.
+        fill: the brightness where there is no object.
 
     Returns:
         A transform from a texture to a view of the size of the coordinates. Put it

@@ -1,4 +1,4 @@
-"""Transforms: random views of a picture, so that it must please in all of them.
+"""Transforms: random views of an image, so that it must please in all of them.
 
 A transform is `(key, image) -> image`, for one image `(height, width, channels)`, or a
 signal or a volume, with any number of axes beside that of the channels. Its sizes are
@@ -19,8 +19,9 @@ import jax.numpy as jnp
 from jaxinterp.featurevis.transforms import warp
 from jaxinterp.featurevis.transforms.warp import Move, Size
 from jaxinterp.loop.static import hashable
+from jaxinterp.types import Key
 
-# What is seen outside a picture: a brightness, its nearest pixel, its mirror image, or
+# What is seen outside an image: a brightness, its nearest pixel, its mirror image, or
 # a random color.
 Fill = float | Literal["edge", "reflect", "random"]
 
@@ -34,12 +35,12 @@ class Transform:
     A transform of your own may be any function `(key, image) -> image` as well.
     """
 
-    def __call__(self, key: Any, image: Any) -> Any:
+    def __call__(self, key: Key, image: Any) -> Any:
         """Returns the view.
 
         Args:
-            key: a key of `jax.random`.
-            image: floats, `(*size, channels)`.
+            key: the random key of this view.
+            image: one image of floats, `(*size, channels)`.
         """
         raise NotImplementedError
 
@@ -56,7 +57,7 @@ class Affine(Transform):
     """A transform that moves pixels by an affine map, and adds what lies outside.
 
     Attributes:
-        fill: what is seen outside the picture.
+        fill: what is seen outside the image.
     """
 
     fill: Fill = 0.5
@@ -66,59 +67,45 @@ class Affine(Transform):
         """Whether the size is that of the image given to the composition."""
         return False
 
-    def size(self, size: Size, own: Size) -> Size:
+    def size(self, size: Size, first_size: Size) -> Size:
         """Returns the size of the view.
 
         Args:
-            size: of the image.
-            own: of the image that was given to the composition.
+            size: the size of the image.
+            first_size: the size of the image that was given to the composition.
 
         Raises:
             ValueError: if the image is too small.
         """
         return size
 
-    def draw(self, key: Any, size: Size, out: Size, dtype: Any) -> Move:
+    def draw(self, key: Key, size: Size, out: Size, dtype: Any) -> Move:
         """Returns where each place of the view lies in the image.
 
         Args:
-            key: a key of `jax.random`.
-            size: of the image.
-            out: of the view.
-            dtype: of the move.
+            key: the random key of this view.
+            size: the size of the image.
+            out: the size of the view.
+            dtype: the dtype of the move.
         """
         return warp.stay(len(size), dtype)
 
     def stretch(self, size: Size, out: Size) -> float:
-        """Returns a bound on how far apart neighboring pixels come to lie.
-
-        Args:
-            size: of the image.
-            out: of the view.
-        """
+        """Returns a bound on how far apart neighboring pixels come to lie."""
         return 1.0
 
     def leaves(self, size: Size, out: Size) -> bool:
-        """Returns whether the view may show what lies outside the image.
-
-        Args:
-            size: of the image.
-            out: of the view.
-        """
+        """Returns whether the view may show what lies outside the image."""
         return False
 
-    def __call__(self, key: Any, image: Any) -> Any:
+    def __call__(self, key: Key, image: Any) -> Any:
         """Returns the view."""
         return _warp(image, [(self, key)], image.shape[:-1])
 
 
 @dataclasses.dataclass(frozen=True)
 class Compose(Transform):
-    """Transforms one after another.
-
-    Attributes:
-        transforms: transforms or functions `(key, image) -> image`.
-    """
+    """Transforms one after another; fields as in `compose`."""
 
     transforms: tuple[Callable[[Any, Any], Any], ...]
 
@@ -131,18 +118,18 @@ class Compose(Transform):
             )
         )
 
-    def __call__(self, key: Any, image: Any) -> Any:
+    def __call__(self, key: Key, image: Any) -> Any:
         """Returns the view after the last transform."""
-        own = image.shape[:-1]
-        waiting: list[tuple[Affine, Any]] = []
+        first_size = image.shape[:-1]
+        steps: list[tuple[Affine, Any]] = []
         for i, transform in enumerate(self.transforms):
-            own_key = jax.random.fold_in(key, i)
+            step_key = jax.random.fold_in(key, i)
             if isinstance(transform, Affine):
-                waiting.append((transform, own_key))
+                steps.append((transform, step_key))
             else:
-                image = transform(own_key, _warp(image, waiting, own))
-                waiting = []
-        return _warp(image, waiting, own)
+                image = transform(step_key, _warp(image, steps, first_size))
+                steps = []
+        return _warp(image, steps, first_size)
 
 
 def compose(transforms: Iterable[Callable[[Any, Any], Any]]) -> Compose:
@@ -169,17 +156,17 @@ def compose(transforms: Iterable[Callable[[Any, Any], Any]]) -> Compose:
         >>> shaken(jax.random.key(0), jnp.zeros((9, 7, 3))).shape
         (9, 7, 3)
     """
-    flat = []
+    parts = []
     if not isinstance(transforms, Iterable):
         raise TypeError(
             "compose() takes a list of transforms, `compose([pad(4), jitter(8)])`; "
             f"{transforms!r} was given."
         )
     for transform in transforms:
-        if isinstance(transform, Compose) and not (flat and _is_relative(transform)):
-            flat += transform.transforms
+        if isinstance(transform, Compose) and not (parts and _is_relative(transform)):
+            parts += transform.transforms
         elif callable(transform) and not isinstance(transform, type):
-            flat.append(
+            parts.append(
                 transform if isinstance(transform, Transform) else hashable(transform)
             )
         else:
@@ -187,7 +174,7 @@ def compose(transforms: Iterable[Callable[[Any, Any], Any]]) -> Compose:
                 "compose() takes transforms, such as `jitter(4)`, or functions "
                 f"`(key, image) -> image`; {transform!r} was given."
             )
-    return Compose(tuple(flat))
+    return Compose(tuple(parts))
 
 
 def _is_relative(nested: Compose) -> bool:
@@ -195,12 +182,12 @@ def _is_relative(nested: Compose) -> bool:
     return any(isinstance(t, Affine) and t.is_relative for t in nested.transforms)
 
 
-class _Canvas(NamedTuple):
+class _Placement(NamedTuple):
     """What an affine transform is given, and what it makes of it.
 
     Attributes:
-        size: of what is given.
-        move: from places of what is seen to places of what is given.
+        size: the size of what is given.
+        move: the move from places of what is seen to places of what is given.
         fill: what is seen outside: `"edge"`, `"reflect"`, a brightness or color that
             broadcasts to the image, or `None` if nothing is.
     """
@@ -210,16 +197,16 @@ class _Canvas(NamedTuple):
     fill: Any
 
 
-def _warp(image: Any, steps: Sequence[tuple[Affine, Any]], own: Size) -> Any:
+def _warp(image: Any, steps: Sequence[tuple[Affine, Any]], first_size: Size) -> Any:
     """Returns the view of an image after affine transforms, each with its key."""
     if not steps:
         return image
     image = jnp.asarray(image)
     _check_image(image)
     dtype = image.dtype if image.dtype.itemsize > 4 else jnp.float32
-    size, stretch, canvases = image.shape[:-1], 1.0, []
+    size, stretch, placements = image.shape[:-1], 1.0, []
     for transform, key in steps:
-        out = transform.size(size, own)
+        out = transform.size(size, first_size)
         place, paint = jax.random.split(key)
         fill = transform.fill if transform.leaves(size, out) else None
         if fill == "random":
@@ -228,48 +215,48 @@ def _warp(image: Any, steps: Sequence[tuple[Affine, Any]], own: Size) -> Any:
         if fill is not None and not isinstance(fill, str):
             fill = jnp.asarray(fill, dtype)
         move = transform.draw(place, size, out, dtype)
-        canvases.append(_Canvas(size, move, fill))
+        placements.append(_Placement(size, move, fill))
         stretch *= transform.stretch(size, out)
         size = out
-    return _view(image.astype(dtype), canvases, size, stretch).astype(image.dtype)
+    return _view(image.astype(dtype), placements, size, stretch).astype(image.dtype)
 
 
-def _view(image: Any, canvases: list[_Canvas], size: Size, stretch: float) -> Any:
+def _view(image: Any, placements: list[_Placement], size: Size, stretch: float) -> Any:
     """Returns what is seen of an image, with one gather.
 
     From the view back to the image, the moves are joined to one. What lies outside a
-    canvas on the way is laid over the rest; only for edges and mirrors, the place is
+    image on the way is laid over the rest; only for edges and mirrors, the place is
     replaced by one inside, and the map is no longer affine.
     """
     dtype = image.dtype
-    places, still = warp.grid(size, dtype), warp.stay(len(size), dtype)
-    move, is_affine, layers = still, True, []
-    for canvas in reversed(canvases):
-        move = warp.after(canvas.move, move)
-        if isinstance(canvas.fill, str):
-            mode: Any = canvas.fill
-            places = warp.fold(warp.carry(move, places), canvas.size, mode)
-            move, is_affine = still, False
-        elif canvas.fill is not None:
-            cover = warp.coverage(warp.carry(move, places), canvas.size)[..., None]
-            layers.append((cover, canvas.fill))
+    places, identity = warp.grid(size, dtype), warp.stay(len(size), dtype)
+    move, is_affine, layers = identity, True, []
+    for placement in reversed(placements):
+        move = warp.after(placement.move, move)
+        if isinstance(placement.fill, str):
+            mode: Any = placement.fill
+            places = warp.fold(warp.carry(move, places), placement.size, mode)
+            move, is_affine = identity, False
+        elif placement.fill is not None:
+            cover = warp.coverage(warp.carry(move, places), placement.size)[..., None]
+            layers.append((cover, placement.fill))
     if is_affine:
-        seen = warp.resample(image, move, size, stretch)
+        view = warp.resample(image, move, size, stretch)
     else:
-        seen = warp.interpolate(image, warp.carry(move, places))
-    if canvases[0].fill is not None and not isinstance(canvases[0].fill, str):
+        view = warp.interpolate(image, warp.carry(move, places))
+    if placements[0].fill is not None and not isinstance(placements[0].fill, str):
         cover, fill = layers.pop()
-        seen = seen + (1 - cover) * fill  # the gather left it black already
+        view = view + (1 - cover) * fill  # the gather left it black already
     for cover, fill in reversed(layers):
-        seen = cover * seen + (1 - cover) * fill
-    return seen
+        view = cover * view + (1 - cover) * fill
+    return view
 
 
 def _check_image(image: Any) -> None:
     is_float = jnp.issubdtype(image.dtype, jnp.floating)
     if image.ndim < 2 or not is_float or not image.size:
         raise ValueError(
-            "Pictures are moved one at a time, floats of shape (height, width, "
+            "Images are moved one at a time, floats of shape (height, width, "
             "channels), or with another number of axes before that of the channels, "
             f"none of length 0; {image.dtype}{list(image.shape)} was given.\nWrite "
             "`jax.vmap(transform)(jax.random.split(key, len(images)), images)` for "

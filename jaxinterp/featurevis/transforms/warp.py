@@ -1,8 +1,8 @@
-r"""One affine view of a picture: a bilinear gather, whose transpose is one as well.
+r"""One affine view of an image: a bilinear gather, whose transpose is one as well.
 
-Places are a coordinate for each axis, row and column of a picture, counted from the
-middle of a canvas; what turns, zooms or flips about the middle is then a linear map. A
-`Move` says that at $p$ the picture $x$ is seen as it is at $Ap + t$, between its pixels
+Places are a coordinate for each axis, row and column of an image, counted from the
+middle of the image; what turns, zooms or flips about the middle is then a linear map. A
+`Move` says that at $p$ the image $x$ is seen as it is at $Ap + t$, between its pixels
 $q$:
 
 $$z(p) = \sum_q \Lambda(Ap + t - q)\, x(q), \qquad
@@ -35,11 +35,11 @@ _SCATTER_COST = 36
 
 
 class Move(NamedTuple):
-    """The map from a place of what is seen to the place of the picture seen there.
+    """The map from a place of what is seen to the place of the image seen there.
 
     Attributes:
         linear: the matrix, `(axes, axes)`; diagonal for more than three axes.
-        shift: in pixels, `(axes,)`.
+        shift: the shift in pixels, `(axes,)`.
     """
 
     linear: Any
@@ -47,34 +47,19 @@ class Move(NamedTuple):
 
 
 def stay(axes: int, dtype: Any) -> Move:
-    """Returns the move that changes nothing.
-
-    Args:
-        axes: how many there are.
-        dtype: of its numbers.
-    """
+    """Returns the move that changes nothing, of some number of axes."""
     return Move(jnp.eye(axes, dtype=dtype), jnp.zeros(axes, dtype))
 
 
 def after(second: Move, first: Move) -> Move:
-    """Returns one move that does what two do.
-
-    Args:
-        second: what is done to the places that the first leads to.
-        first: what is done first.
-    """
+    """Returns one move that does the first and then the second."""
     # Sums of products, since a matrix product may round its factors on an accelerator.
     product = (second.linear[:, :, None] * first.linear[None]).sum(1)
     return Move(product, _apply(second.linear, first.shift) + second.shift)
 
 
 def carry(move: Move, places: Places) -> Places:
-    """Returns where a move leads.
-
-    Args:
-        move: from places to places.
-        places: a coordinate for each axis.
-    """
+    """Returns where a move leads places: a coordinate for each axis."""
     return tuple(
         _sum(weight * place for weight, place in zip(row, places, strict=True)) + shift
         for row, shift in zip(move.linear, move.shift, strict=True)
@@ -82,12 +67,7 @@ def carry(move: Move, places: Places) -> Places:
 
 
 def grid(size: Size, dtype: Any) -> Places:
-    """Returns the places of all pixels: `(height, 1)` and `(1, width)` of a picture.
-
-    Args:
-        size: of the canvas.
-        dtype: of the coordinates.
-    """
+    """Returns the places of all pixels: `(height, 1)` and `(1, width)` of an image."""
     along = (jnp.arange(n, dtype=dtype) - (n - 1) / 2 for n in size)
     return tuple(
         line.reshape([-1 if other == axis else 1 for other in range(len(size))])
@@ -96,13 +76,9 @@ def grid(size: Size, dtype: Any) -> Places:
 
 
 def coverage(places: Places, size: Size) -> Any:
-    """Returns how much of a canvas is seen at each place: 1 inside, 0 outside.
+    """Returns how much of an image is seen at each place: 1 inside, 0 outside.
 
     It falls linearly within one pixel of the outermost ones, as bilinear weights do.
-
-    Args:
-        places: a coordinate for each axis.
-        size: of the canvas.
     """
     return _product(
         jnp.clip((n + 1) / 2 - jnp.abs(place), 0, 1)
@@ -111,12 +87,9 @@ def coverage(places: Places, size: Size) -> Any:
 
 
 def fold(places: Places, size: Size, mode: Literal["edge", "reflect"]) -> Places:
-    """Returns places within a canvas instead of those outside.
+    """Returns places within an image instead of those outside.
 
-    Args:
-        places: a coordinate for each axis.
-        size: of the canvas.
-        mode: the nearest place, or the mirror image at the outermost pixels.
+    They are the nearest ones, or the mirror image at the outermost pixels.
     """
 
     def one(place: Any, n: int) -> Any:
@@ -129,16 +102,16 @@ def fold(places: Places, size: Size, mode: Literal["edge", "reflect"]) -> Places
 
 
 def resample(image: Any, move: Move, size: Size, stretch: float) -> Any:
-    """Returns what is seen of a picture after a move; black where there is no picture.
+    """Returns what is seen of an image after a move; black where there is no image.
 
-    It can be differentiated in the picture, in reverse mode; not in the move.
+    It can be differentiated in the image, in reverse mode; not in the move.
 
     Args:
-        image: `(*size, channels)`.
-        move: from places of the outcome to places of the picture, in the picture's
-            dtype.
-        size: of the outcome.
-        stretch: at least the largest row sum of absolute values of the inverse of
+        image: the image, `(*size, channels)`.
+        move: the move from places of the outcome to places of the image, in the
+            image's dtype.
+        size: the size of the outcome.
+        stretch: a bound on the largest row sum of absolute values of the inverse of
             `move.linear`: how far apart neighboring pixels can come to lie.
     """
     source = image.shape[:-1]
@@ -151,11 +124,9 @@ def resample(image: Any, move: Move, size: Size, stretch: float) -> Any:
 
 
 def interpolate(image: Any, places: Places) -> Any:
-    """Returns a picture between its pixels, as a plain gather; black outside.
+    """Returns an image between its pixels, as a plain gather; black outside.
 
-    Args:
-        image: `(*size, channels)`.
-        places: a coordinate for each axis, which broadcast against each other.
+    The coordinates of each axis broadcast against each other.
     """
     exact = [
         place + (n - 1) / 2 for place, n in zip(places, image.shape[:-1], strict=True)
@@ -165,11 +136,11 @@ def interpolate(image: Any, places: Places) -> Any:
         ((low, 1 - (place - low)), (low + 1, place - low))
         for place, low in zip(exact, before, strict=True)
     ]
-    seen = []
+    terms = []
     for corner in itertools.product(*ends):
         pixel, weights = zip(*corner, strict=True)
-        seen.append(_weighted(image, pixel, _product(weights)))
-    return _sum(seen)
+        terms.append(_weighted(image, pixel, _product(weights)))
+    return _sum(terms)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
@@ -181,31 +152,31 @@ def _forward(image: Any, move: Move, source: Size, size: Size, taps: int) -> Any
     return _resample(image, move, source, size, taps), move
 
 
-def _backward(source: Size, size: Size, taps: int, move: Move, seen: Any) -> Any:
-    return _collect(seen, move, source, taps), jax.tree.map(jnp.zeros_like, move)
+def _backward(source: Size, size: Size, taps: int, move: Move, view: Any) -> Any:
+    return _collect(view, move, source, taps), jax.tree.map(jnp.zeros_like, move)
 
 
 _resample.defvjp(_forward, _backward)
 
 
-def _collect(seen: Any, move: Move, source: Size, taps: int) -> Any:
+def _collect(view: Any, move: Move, source: Size, taps: int) -> Any:
     """Returns the transpose of `resample`, each pixel looking for its own share.
 
     Args:
-        seen: the gradient of what is seen, `(*size, channels)`.
-        move: as in `resample`.
-        source: size of the picture.
-        taps: side of the box in which the places lie that see a pixel.
+        view: the gradient of the view, `(*size, channels)`.
+        move: the move, as in `resample`.
+        source: the size of the image.
+        taps: the side of the box in which the places lie that see a pixel.
     """
     inverse = _inverse(move)
-    size, dtype = seen.shape[:-1], seen.dtype
+    size, dtype = view.shape[:-1], view.dtype
     pixels = grid(source, dtype)
     reach = jnp.abs(inverse.linear).sum(1)
     first = [
         jnp.floor(middle - reach[axis] + (size[axis] - 1) / 2) + 1
         for axis, middle in enumerate(carry(inverse, pixels))
     ]
-    total = jnp.zeros((*source, seen.shape[-1]), dtype)
+    total = jnp.zeros((*source, view.shape[-1]), dtype)
     for box in itertools.product(range(taps), repeat=len(size)):
         index = [start + i for start, i in zip(first, box, strict=True)]
         there = tuple(i - (n - 1) / 2 for i, n in zip(index, size, strict=True))
@@ -215,7 +186,7 @@ def _collect(seen: Any, move: Move, source: Size, taps: int) -> Any:
             for place, n, pixel in zip(carry(move, there), source, pixels, strict=True)
         )
         weight = _product(jnp.maximum(1 - jnp.abs(distance), 0) for distance in away)
-        total = total + _weighted(seen, index, weight)
+        total = total + _weighted(view, index, weight)
     return total
 
 

@@ -1,4 +1,4 @@
-"""Objectives of groups, against loops over pairs of pictures."""
+"""Objectives of groups, against loops over pairs of images."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,7 @@ import pytest
 
 from jaxinterp.featurevis.comparisons.alignment import alignment
 from jaxinterp.featurevis.comparisons.diversity import diversity
-from jaxinterp.featurevis.comparisons.for_pictures import for_pictures
+from jaxinterp.featurevis.comparisons.for_images import for_images
 from jaxinterp.featurevis.comparisons.interpolate import interpolate
 from jaxinterp.objectives.evaluate import count_units, evaluate
 from jaxinterp.objectives.objective import Shapes, View, schedule
@@ -56,7 +56,7 @@ def test_a_single_picture_has_nothing_to_compare(make):
 
 
 def test_pictures_of_a_group_may_look_for_different_things():
-    objective = for_pictures("a:3", 0) + for_pictures(channel("a", [1, 2]), [4, -1])
+    objective = for_images("a:3", 0) + for_images(channel("a", [1, 2]), [4, -1])
     found = scores(objective + 0.1 * alignment("a"), {"a": MAPS})
     apart = scores(0.1 * alignment("a"), {"a": MAPS})[0]
     means = MAPS.mean(axis=(1, 2))
@@ -68,16 +68,16 @@ def test_pictures_of_a_group_may_look_for_different_things():
 
 
 def test_what_compares_pictures_compares_those_alone():
-    found = scores(for_pictures(diversity("a"), [1, 4, 5]), {"a": MAPS})[0]
+    found = scores(for_images(diversity("a"), [1, 4, 5]), {"a": MAPS})[0]
     few = scores(diversity("a"), {"a": MAPS[[1, 4, 5]]})[0]
     np.testing.assert_allclose(found[[1, 4, 5]], few, rtol=1e-12)
     np.testing.assert_array_equal(found[[0, 2, 3]], 0)
 
 
-def test_steps_and_outputs_are_seen_through_for_pictures():
+def test_steps_and_outputs_are_seen_through_for_images():
     late = schedule(lambda step: 1.0 * step) * output(1)
     outputs = RNG.normal(size=(3, 4))
-    found = scores(for_pictures(late, 2), {}, outputs, step=5)
+    found = scores(for_images(late, 2), {}, outputs, step=5)
     np.testing.assert_allclose(found, [[0, 0, 5 * outputs[2, 1]]], rtol=1e-6)
 
 
@@ -92,20 +92,20 @@ def test_steps_and_outputs_are_seen_through_for_pictures():
 )
 def test_pictures_that_cannot_be_named(pictures, error, message, unchecked):
     with pytest.raises(error, match=message):
-        for_pictures("a:0", pictures)
+        for_images("a:0", pictures)
 
 
 @pytest.mark.parametrize("number", [6, -7])
 def test_pictures_that_are_not_there(number):
     with pytest.raises(ValueError, match=r"are 6 of each unit.\nWrite `count=7`"):
-        scores(for_pictures("a:0", number), {"a": MAPS})
-    with pytest.raises(ValueError, match=r"of 6 pictures, \[0, -6\] names one twice"):
-        scores(for_pictures("a:0", [0, -6]), {"a": MAPS})
+        scores(for_images("a:0", number), {"a": MAPS})
+    with pytest.raises(ValueError, match=r"of 6 images, \[0, -6\] names one twice"):
+        scores(for_images("a:0", [0, -6]), {"a": MAPS})
 
 
 @pytest.mark.parametrize("pictures", [range(1, 3), np.array([2, 1]), jnp.array([1, 2])])
 def test_a_range_or_an_array_of_pictures(pictures):
-    found = scores(for_pictures("a:0", pictures), {"a": MAPS})[0]
+    found = scores(for_images("a:0", pictures), {"a": MAPS})[0]
     assert np.flatnonzero(found).tolist() == [1, 2]
 
 
@@ -116,7 +116,7 @@ def test_what_compares_says_so():
         alone - diversity("a"),
         alignment("a") / 2,
         interpolate("a:0", "a:1"),
-        for_pictures("a:0", 1),
+        for_images("a:0", 1),
     ):
         assert objective.compares
 

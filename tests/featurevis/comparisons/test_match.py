@@ -1,4 +1,4 @@
-"""Objectives that compare pictures, against sums written out."""
+"""Objectives that compare images, against sums written out."""
 
 import jax
 import jax.numpy as jnp

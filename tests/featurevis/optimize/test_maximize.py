@@ -126,8 +126,10 @@ OBJECTIVES = {
     "layer": fv.layer("second"),
     "direction": fv.direction("second", np.arange(5.0)),
     "cosine": fv.direction("second", np.arange(5.0), cosine_power=2.0),
-    "direction_neuron": fv.direction_neuron("second", np.arange(5.0)),
-    "tensor_direction": fv.tensor_direction("second", np.asarray(TARGET)),
+    "direction at the center": fv.direction(
+        "second", np.arange(5.0), position="center"
+    ),
+    "patch": fv.direction("second", np.asarray(TARGET)),
     "logit": fv.output(2),
     "probability": fv.output(2, score=ji.objectives.probability),
     "log_probability": fv.output(2, score=ji.objectives.log_probability),
@@ -135,8 +137,8 @@ OBJECTIVES = {
     "interpolate": fv.interpolate("second:1", "second:2"),
     "alignment": fv.channel("second", 1) + 0.1 * fv.alignment("second"),
     "style": fv.style("second", TARGET),
-    "penalty_at": fv.channel("second", 1)
-    - 0.1 * fv.penalty_at("second", fv.total_variation()),
+    "penalty_on": fv.channel("second", 1)
+    - 0.1 * fv.penalty_on(fv.total_variation(), site="second"),
     "match": fv.match("second", TARGET),
     "caricature": fv.caricature("second", TARGET),
     "penalized": fv.channel("second", 1) - 1e-4 * fv.total_variation(),
@@ -146,15 +148,16 @@ OBJECTIVES = {
         lambda view: view.activations["first"].mean((1, 2, 3)), "first"
     ),
     "facet": fv.facet("first", lambda a: a.mean((1, 2, 3)), np.arange(5.0)),
-    "for_pictures": fv.for_pictures("second:1", 0) + fv.for_pictures("second:2", 1),
-    "only the cosine": fv.cosine("second", np.arange(5.0)),
+    "for_images": fv.for_images("second:1", 0) + fv.for_images("second:2", 1),
+    "only the cosine": fv.direction("second", np.arange(5.0), keep_length=False),
     "clipped": abs(fv.channel("second", 1)).clip(-1.0, 9.0),
     "whitened": fv.direction("second", fv.whitened(np.arange(5.0), TARGET)),
     "lp": fv.channel("second", 1) - 1e-4 * fv.lp(4.0),
-    "l1 and l2": fv.channel("second", 1) - 1e-4 * (fv.l1() + fv.l2() + fv.linf()),
+    "norms": fv.channel("second", 1)
+    - 1e-4 * (fv.norm(1) + fv.norm(2) + fv.norm(np.inf)),
     "blurred": fv.channel("second", 1) - 1e-4 * fv.blur_penalty(),
     "soft in red": fv.channel("second", 1)
-    - 1e-4 * fv.for_channels(fv.blur_penalty(), 0),
+    - 1e-4 * fv.penalty_on(fv.blur_penalty(), channels=0),
     "low": fv.channel("second", 1) - 1e-4 * fv.frequency_penalty(),
     "inside": fv.channel("second", 1) - 1e-4 * fv.boundary_penalty(2),
     "in places": fv.channel("second", 1)
@@ -580,7 +583,7 @@ def test_tokens_have_channels_last():
         fv.channel(site, [0, 1, 2]),
         fv.channel(heads, [0, 1], position=(None, 1)),
         fv.direction(residual, np.eye(8, dtype=np.float32)[:2]),
-        fv.direction_neuron(residual, np.eye(8, dtype=np.float32)[3], position=(1,)),
+        fv.direction(residual, np.eye(8, dtype=np.float32)[3], position=(1,)),
     ):
         result = fv.maximize(
             net.apply,
@@ -797,10 +800,10 @@ def test_units_that_differ_in_number_are_an_error():
 
 
 def test_nan_of_one_unit_is_a_warning_and_of_all_an_error():
-    with pytest.warns(UserWarning, match="NaN at step 0, for picture 1"):
+    with pytest.warns(UserWarning, match="NaN at step 0, for image 1"):
         result = maximize(fv.channel("second", [0, 1]) * np.array([1.0, np.nan]))
     assert same(result.images[0], maximize(fv.channel("second", 0)).images[0])
-    with pytest.raises(FloatingPointError, match="The first picture has no score"):
+    with pytest.raises(FloatingPointError, match="The first image has no score"):
         maximize(fv.channel("second", 0) * np.nan)
 
 
@@ -808,7 +811,7 @@ def test_nan_of_the_last_step_is_an_error():
     def root_of_nothing(view):
         return jnp.sqrt(0 * jnp.abs(view.activations["second"]).sum((1, 2, 3)))
 
-    with pytest.raises(FloatingPointError, match="last step made 1 pictures NaN"):
+    with pytest.raises(FloatingPointError, match="last step made 1 images NaN"):
         maximize(fv.custom(root_of_nothing, "second"), steps=1)
 
 
@@ -889,7 +892,7 @@ def test_a_site_without_the_pictures_in_front_is_an_error():
 
 def test_an_objective_that_mixes_pictures_is_an_error():
     mixed = fv.custom(lambda view: view.images.mean(axis=(1, 2)))
-    with pytest.raises(ValueError, match="one number for each picture"):
+    with pytest.raises(ValueError, match="one number for each image"):
         maximize(mixed)
 
 

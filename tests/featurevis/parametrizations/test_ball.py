@@ -1,4 +1,4 @@
-"""Pictures within a radius of an image."""
+"""Images within a radius of an image."""
 
 import jax
 import jax.numpy as jnp

@@ -110,10 +110,10 @@ def test_photographs_have_the_published_colors(real_data):
 
 
 def test_recorrelating_is_a_matrix_times_each_pixel():
-    canvas, matrix = RNG.normal(size=(4, 3, 7)), RNG.normal(size=(7, 7))
-    expected = oracle.recorrelated(canvas, matrix)
-    np.testing.assert_allclose(recorrelate(canvas, matrix), expected, rtol=1e-10)
-    np.testing.assert_allclose(decorrelate(expected, matrix), canvas, rtol=1e-8)
+    values, matrix = RNG.normal(size=(4, 3, 7)), RNG.normal(size=(7, 7))
+    expected = oracle.recorrelated(values, matrix)
+    np.testing.assert_allclose(recorrelate(values, matrix), expected, rtol=1e-10)
+    np.testing.assert_allclose(decorrelate(expected, matrix), values, rtol=1e-8)
 
 
 # --- As an argument -------------------------------------------------------------------
@@ -144,8 +144,8 @@ def test_auto_is_imagenet_for_pictures_of_three_channels(shape, has_colors):
 @pytest.mark.parametrize(
     ("shape", "color", "message"),
     [
-        ((4, 4, 7), "imagenet", r"shape \(3, 3\) was given for pictures of 7 channels"),
-        ((4, 4, 3), np.eye(4), r"shape \(4, 4\) was given for pictures of 3 channels"),
+        ((4, 4, 7), "imagenet", r"shape \(3, 3\) was given for images of 7 channels"),
+        ((4, 4, 3), np.eye(4), r"shape \(4, 4\) was given for images of 3 channels"),
         ((4, 4, 3), "klt", "no color='klt'. There are 'auto', 'imagenet', 'i1i2i3'"),
     ],
 )

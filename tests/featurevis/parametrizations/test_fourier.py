@@ -23,9 +23,9 @@ def test_a_canvas_is_a_sum_of_waves(height, width, decay):
         (height, width, 2), decay=decay, scale=1.0, dtype=jnp.float64
     )
     params = np.random.default_rng(0).normal(size=(2, height, width // 2 + 1, 2))
-    canvas = parametrization.canvas(jnp.asarray(params))
+    values = parametrization.values(jnp.asarray(params))
     expected = oracle.fourier_canvas(params, height, width, decay)
-    np.testing.assert_allclose(canvas, expected, atol=1e-10)
+    np.testing.assert_allclose(values, expected, atol=1e-10)
 
 
 @pytest.mark.parametrize(
@@ -33,10 +33,10 @@ def test_a_canvas_is_a_sum_of_waves(height, width, decay):
 )
 def test_noise_at_the_start_is_that_of_the_published_code(size, deviation):
     parametrization = fourier((size, size, 3))
-    canvases = compiled(
-        lambda key: jax.vmap(parametrization.canvas)(parametrization.init(key, 4))
+    values = compiled(
+        lambda key: jax.vmap(parametrization.values)(parametrization.init(key, 4))
     )(KEY)
-    assert canvases.std() == pytest.approx(deviation, rel=0.03)
+    assert values.std() == pytest.approx(deviation, rel=0.03)
 
 
 @pytest.mark.parametrize("shape", [(9, 2), (8, 2), (5, 4, 3, 2), (4, 5, 6, 1)])
@@ -59,8 +59,8 @@ def test_a_signal_is_a_picture_of_height_1():
 @pytest.mark.parametrize("decay", [0.0, 1.0, 2.0])
 def test_amplitudes_fall_with_the_decay(decay):
     parametrization = fourier((32, 32, 1), decay=decay, dtype=jnp.float64)
-    canvases = compiled(
-        lambda key: jax.vmap(parametrization.canvas)(parametrization.init(key, 50))
+    values = compiled(
+        lambda key: jax.vmap(parametrization.values)(parametrization.init(key, 50))
     )(KEY)
-    amplitude = np.abs(np.fft.rfft2(canvases[..., 0])).mean(axis=0)
+    amplitude = np.abs(np.fft.rfft2(values[..., 0])).mean(axis=0)
     assert amplitude[0, 4] / amplitude[0, 8] == pytest.approx(2**decay, rel=0.25)

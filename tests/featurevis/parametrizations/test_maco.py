@@ -29,7 +29,7 @@ def test_a_canvas_is_a_sum_of_waves_of_given_magnitudes(height, width):
     parametrization = maco((height, width, 2), spectrum=spectrum, dtype=jnp.float64)
     phase = parametrization.init_one(KEY)
     expected = oracle.maco_canvas(spectrum, np.asarray(phase), height, width)
-    np.testing.assert_allclose(parametrization.canvas(phase), expected, atol=1e-10)
+    np.testing.assert_allclose(parametrization.values(phase), expected, atol=1e-10)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 7])
@@ -76,8 +76,8 @@ def test_no_step_changes_the_magnitudes(shape):
     parametrization = maco(shape, dtype=jnp.float64)
     phase = parametrization.init_one(KEY)
     axes = tuple(range(len(shape) - 1))
-    canvas = np.asarray(compiled(parametrization.canvas)(phase + 1.0))
-    spectrum = np.fft.rfftn(canvas, axes=axes, norm="ortho")
+    values = np.asarray(compiled(parametrization.values)(phase + 1.0))
+    spectrum = np.fft.rfftn(values, axes=axes, norm="ortho")
     kept = np.isclose(abs(spectrum), parametrization.magnitude, rtol=1e-9)
     has_phase = np.ones(spectrum.shape, bool)
     own_mirrors = ({0, n // 2} if n % 2 == 0 else {0} for n in shape[:-1])
@@ -93,17 +93,17 @@ def test_masks_lower_magnitudes_and_never_raise_them(shape):
     params = masked.init_one(KEY)
     np.testing.assert_array_equal(params["phase"], plain.init_one(KEY))
     np.testing.assert_allclose(
-        masked.canvas(params), 1 / (1 + np.exp(-5)) * plain.canvas(params["phase"])
+        masked.values(params), 1 / (1 + np.exp(-5)) * plain.values(params["phase"])
     )
     mask = jax.random.normal(KEY, params["mask"].shape[-1:], jnp.float64)
     params["mask"] = jnp.broadcast_to(mask, params["mask"].shape)
-    expected = np.asarray(plain.canvas(params["phase"])) / (1 + np.exp(-5 - mask))
-    np.testing.assert_allclose(masked.canvas(params), expected, atol=1e-12)
+    expected = np.asarray(plain.values(params["phase"])) / (1 + np.exp(-5 - mask))
+    np.testing.assert_allclose(masked.values(params), expected, atol=1e-12)
     axes = tuple(range(len(shape) - 1))
     rng = np.random.default_rng(0)
     params["mask"] = 5 * rng.standard_normal(params["mask"].shape)
-    canvas = np.asarray(masked.canvas(params))
-    spectrum = np.fft.rfftn(canvas, axes=axes, norm="ortho")
+    values = np.asarray(masked.values(params))
+    spectrum = np.fft.rfftn(values, axes=axes, norm="ortho")
     assert (abs(spectrum) <= masked.magnitude * (1 + 1e-9)).all()
 
 
@@ -134,10 +134,10 @@ def test_masks_take_magnitudes_from_an_image_as_far_as_they_reach(louder):
     image = uniform(1, 8, 7, 3)
     spectrum = louder * fit_spectrum(image)
     parametrization = maco((8, 7, 3), spectrum=spectrum, masked=True, dtype=jnp.float64)
-    canvas = parametrization.finish.canvas(jnp.asarray(image[0]))
-    found = parametrization.canvas(parametrization.canvas_inverse(canvas))
+    values = parametrization.to_image.inverse(jnp.asarray(image[0]))
+    found = parametrization.values(parametrization.params(values))
     reach = 1.0 if louder > 1 else louder / (1 + np.exp(-5))
-    np.testing.assert_allclose(found, reach * canvas, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found, reach * values, rtol=1e-4, atol=1e-5)
 
 
 def test_noise_on_an_image_opens_no_masks():
@@ -181,7 +181,7 @@ def test_photographs_have_the_default_contrast_and_decay(real_data):
     [
         ((8, 8, 3), np.ones((8, 4, 3)), r"\(8, 4, 3\).*\(8, 8, 3\) is \(8, 5, 3\)"),
         ((8, 8, 3), np.ones((8, 5)), "resize them with `jax.image.resize`"),
-        ((1, 1, 3), None, r"Pictures of one pixel, \(1, 1, 3\), have no phases"),
+        ((1, 1, 3), None, r"Images of one pixel, \(1, 1, 3\), have no phases"),
     ],
 )
 def test_spectra_that_do_not_fit(shape, spectrum, message):

@@ -1,4 +1,4 @@
-"""Layers of several resolutions, of one picture and of a whole group."""
+"""Layers of several resolutions, of one image and of a whole group."""
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ def test_a_canvas_is_the_sum_of_enlarged_layers():
     layers = compiled(parametrization.init_one)(KEY)
     assert [layer.shape for layer in layers] == [(9, 6, 2), (5, 3, 2), (2, 2, 2)]
     expected = sum(oracle.enlarged(np.asarray(layer), 9, 6) for layer in layers)
-    np.testing.assert_allclose(parametrization.canvas(layers), expected, rtol=1e-10)
+    np.testing.assert_allclose(parametrization.values(layers), expected, rtol=1e-10)
 
 
 def test_low_resolution_gives_back_what_is_smooth():
@@ -47,9 +47,9 @@ def test_a_shared_layer_moves_all_pictures_alike():
     parametrization = shared(pixels((8, 6, 2)), factors=(3,), scale=0.5)
     params = compiled(parametrization.init, static_argnums=1)(KEY, 4)
     images = compiled(parametrization.images)(params)
-    canvases = np.log(images / (1 - images)) - params["own"]
+    values = np.log(images / (1 - images)) - params["own"]
     layer = oracle.enlarged(np.asarray(params["shared"][0][0], np.float64), 8, 6)
-    np.testing.assert_allclose(canvases, np.stack([layer] * 4), atol=1e-5)
+    np.testing.assert_allclose(values, np.stack([layer] * 4), atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -66,9 +66,9 @@ def test_layers_change_linearly_from_anchor_to_anchor(anchors, count, weights):
     )
     params = compiled(parametrization.init, static_argnums=1)(KEY, count)
     images = compiled(parametrization.images)(params)
-    canvases = np.log(images / (1 - images))[:, 0, 0, 0]
+    values = np.log(images / (1 - images))[:, 0, 0, 0]
     expected = np.array(weights) @ params["shared"][0][:, 0, 0, 0]
-    np.testing.assert_allclose(canvases, expected, atol=1e-5)
+    np.testing.assert_allclose(values, expected, atol=1e-5)
 
 
 def test_shared_layers_have_a_key_of_their_own():

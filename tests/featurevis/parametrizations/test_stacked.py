@@ -1,4 +1,4 @@
-"""Pictures of one unit with a parametrization each."""
+"""Images of one unit with a parametrization each."""
 
 import jax
 import jax.numpy as jnp

@@ -10,6 +10,7 @@ import pytest
 
 from jaxinterp import featurevis as fv
 from jaxinterp.featurevis.responses.stimuli import (
+    Ground,
     bars,
     blobs,
     checkerboards,
@@ -32,7 +33,7 @@ def pixels(shape: tuple[int, ...]) -> Any:
 @pytest.mark.parametrize("width", [math.inf, 2.0])
 def test_a_grating_is_its_formula(width: float) -> None:
     found = gratings(
-        0.4, 0.2, 1.1, shape=SHAPE, contrast=0.7, width=width, dtype=jnp.float64
+        Ground(SHAPE, dtype=jnp.float64), 0.4, 0.2, 1.1, contrast=0.7, width=width
     )
     assert found.shape == SHAPE
     for row, column, x, y in pixels(SHAPE):
@@ -43,17 +44,29 @@ def test_a_grating_is_its_formula(width: float) -> None:
         np.testing.assert_allclose(found[row, column], expected, rtol=1e-12)
 
 
+def test_waves_and_boards_go_from_the_color_to_as_far_beyond_the_background() -> None:
+    ground = Ground((2, 4, 3), color=(0.9, 0.5, 0.1), background=(0.5, 0.5, 0.25))
+    color, beyond = np.array([0.9, 0.5, 0.1]), np.array([0.1, 0.5, 0.4])
+    wave = gratings(ground, 0.0, 0.5, -math.pi / 2)
+    board = checkerboards(ground, 1, contrast=0.5)
+    gray = np.array([0.5, 0.5, 0.25])
+    np.testing.assert_allclose(wave[0, 0], color, atol=1e-6)
+    np.testing.assert_allclose(wave[0, 1], beyond, atol=1e-6)
+    np.testing.assert_allclose(board[0, 0], (gray + color) / 2, atol=1e-6)
+    np.testing.assert_allclose(board[0, 1], (gray + beyond) / 2, atol=1e-6)
+
+
 def test_stripes_stand_upright_at_zero() -> None:
-    found = np.asarray(gratings(0.0, 0.1, shape=SHAPE))
+    found = np.asarray(gratings(Ground(SHAPE), 0.0, 0.1))
     assert np.ptp(found, axis=0).max() < 1e-6
     assert np.ptp(found, axis=1).min() > 0.5
 
 
 def test_parameters_broadcast_against_one_another() -> None:
     angles, frequencies = np.array([[0.0], [1.0]]), np.array([0.1, 0.2, 0.3])
-    found = gratings(angles, frequencies, shape=SHAPE)
+    found = gratings(Ground(SHAPE), angles, frequencies)
     assert found.shape == (2, 3, *SHAPE)
-    one = gratings(1.0, 0.2, shape=SHAPE)
+    one = gratings(Ground(SHAPE), 1.0, 0.2)
     np.testing.assert_allclose(found[1, 1], one, atol=1e-6)
 
 
@@ -83,26 +96,26 @@ def test_forms_cover_the_pixels_that_they_should() -> None:
     shape = (15, 18, 1)
     drawn = {
         "disc": (
-            dots(1.3, -2.0, 4.2, shape=shape, background=0.0),
+            dots(Ground(shape, background=0.0), 1.3, -2.0, 4.2),
             lambda u, v: np.hypot(u - 1.3, v + 2.0) <= 4.2,
         ),
         "bar": (
-            bars(0.5, 4.0, 9.0, x=0.6, y=1.0, shape=shape, background=0.0),
+            bars(Ground(shape, background=0.0), 0.5, 4.0, 9.0, x=0.6, y=1.0),
             lambda u, v: (
                 (abs((u - 0.6) * math.cos(0.5) + (v - 1) * math.sin(0.5)) <= 2)
                 & (abs((v - 1) * math.cos(0.5) - (u - 0.6) * math.sin(0.5)) <= 4.5)
             ),
         ),
         "corner": (
-            corners(0.5, 1.2, 2.5, x=-3.0, y=1.0, shape=shape, background=0.0),
+            corners(Ground(shape, background=0.0), 0.5, 1.2, 2.5, x=-3.0, y=1.0),
             lambda u, v: is_in_corner(u + 3.0, v - 1.0, 0.5, 1.2, 2.5),
         ),
         "sharp corner": (
-            corners(4.0, 2.0, shape=shape, background=0.0),
+            corners(Ground(shape, background=0.0), 4.0, 2.0),
             lambda u, v: is_in_corner(u, v, 4.0, 2.0, 0.0),
         ),
         "board": (
-            checkerboards(4.0, 0.3, shape=shape),
+            checkerboards(Ground(shape), 4.0, 0.3),
             lambda u, v: (
                 (
                     np.floor((u * math.cos(0.3) + v * math.sin(0.3)) / 4)
@@ -124,25 +137,25 @@ def test_forms_cover_the_pixels_that_they_should() -> None:
 
 def test_a_corner_of_two_right_angles_is_an_edge_whatever_its_radius() -> None:
     for radius in (0.0, 3.0):
-        found = corners(0.0, math.pi, radius, shape=(5, 6, 1), background=0.0)
+        found = corners(Ground((5, 6, 1), background=0.0), 0.0, math.pi, radius)
         np.testing.assert_allclose(found[:, :3], 0, atol=1e-6)
         np.testing.assert_allclose(found[:, 3:], 1, atol=1e-6)
-    slope = jax.grad(lambda x: corners(0.3, x=x, shape=(5, 5, 1)).sum())(0.0)
+    slope = jax.grad(lambda x: corners(Ground((5, 5, 1)), 0.3, x=x).sum())(0.0)
     assert -10 < slope < -0.5
 
 
 def test_a_bar_along_an_axis_is_exact() -> None:
-    found = np.asarray(bars(0.0, 3.0, 2.0, shape=(4, 5, 1), background=0.0))[..., 0]
+    found = np.asarray(bars(Ground((4, 5, 1), background=0.0), 0.0, 3.0, 2.0))[..., 0]
     expected = np.zeros((4, 5))
     expected[1:3, 1:4] = 1
     assert np.array_equal(found, expected)
-    across = np.asarray(bars(math.pi / 2, 1.0, shape=(5, 4, 1), background=0.0))
+    across = np.asarray(bars(Ground((5, 4, 1), background=0.0), math.pi / 2, 1.0))
     np.testing.assert_allclose(across[2], 1, atol=1e-6)
     np.testing.assert_allclose(across[[0, 1, 3, 4]], 0, atol=1e-6)
 
 
 def test_a_blob_is_its_formula() -> None:
-    found = blobs(1.0, -0.5, 2.0, shape=SHAPE, color=(1.0, 0.5, 0.0), background=0.5)
+    found = blobs(Ground(SHAPE, color=(1.0, 0.5, 0.0), background=0.5), 1.0, -0.5, 2.0)
     for row, column, x, y in pixels(SHAPE):
         share = math.exp(-((x - 1) ** 2 + (y + 0.5) ** 2) / 8)
         expected = [0.5 + 0.5 * share, 0.5, 0.5 - 0.5 * share]
@@ -156,12 +169,12 @@ def test_all_are_pictures_between_zero_and_one(
 ) -> None:
     angle = jnp.linspace(0, 3, 4)
     for found in (
-        gratings(angle, 0.3, shape=shape, dtype=dtype),
-        dots(angle, 0, 2, shape=shape, dtype=dtype),
-        blobs(angle, 0, 2, shape=shape, dtype=dtype),
-        bars(angle, 2, shape=shape, dtype=dtype),
-        checkerboards(2, angle, shape=shape, dtype=dtype),
-        corners(angle, 1.0, 2.0, shape=shape, dtype=dtype),
+        gratings(Ground(shape, dtype=dtype), angle, 0.3),
+        dots(Ground(shape, dtype=dtype), angle, 0, 2),
+        blobs(Ground(shape, dtype=dtype), angle, 0, 2),
+        bars(Ground(shape, dtype=dtype), angle, 2),
+        checkerboards(Ground(shape, dtype=dtype), 2, angle),
+        corners(Ground(shape, dtype=dtype), angle, 1.0, 2.0),
     ):
         assert found.shape == (4, *shape)
         assert found.dtype == dtype
@@ -171,13 +184,13 @@ def test_all_are_pictures_between_zero_and_one(
 def test_pictures_that_cannot_be_drawn() -> None:
     for angle in (0.0, -1.0, np.array([1.0, 2 * math.pi])):
         with pytest.raises(ValueError, match="angle of a corner lies between 0 and pi"):
-            corners(0.0, angle, shape=SHAPE)
+            corners(Ground(SHAPE), 0.0, angle)
     with pytest.raises(ValueError, match="its radius is not negative"):
-        corners(0.0, 1.0, -3.0, shape=SHAPE)
+        corners(Ground(SHAPE), 0.0, 1.0, -3.0)
     with pytest.raises(ValueError, match=r"\(height, width, channels\), and is \(0,"):
-        gratings(0.0, 0.1, shape=(0, 4, 3))
+        gratings(Ground((0, 4, 3)), 0.0, 0.1)
     with pytest.raises(ValueError, match=r"each of the 3 channels, and .* \(2,\)"):
-        dots(0, 0, 1, shape=SHAPE, color=(1.0, 0.0))
+        dots(Ground(SHAPE, color=(1.0, 0.0)), 0, 0, 1)
 
 
 # --- Tuning curves --------------------------------------------------------------------
@@ -213,11 +226,10 @@ def test_a_gabor_filter_prefers_its_own_grating() -> None:
         return jnp.maximum(x, 0)
 
     stimuli = gratings(
+        Ground((24, 24, 1), dtype=jnp.float64),
         ANGLES[:, None, None],
         FREQUENCIES[:, None],
         PHASES,
-        shape=(24, 24, 1),
-        dtype=jnp.float64,
     )
     curves = tuning_curve(model, "relu:*", w, stimuli, axes=3, batch_size=25)
     assert curves.shape == (24, 8, 3, 4)
@@ -263,9 +275,9 @@ def test_curves_that_cannot_be_drawn() -> None:
 @pytest.mark.parametrize(
     "draw",
     [
-        lambda **o: fv.gratings(0.3, 0.11, shape=(64, 64, 1), **o),
-        lambda **o: fv.checkerboards(3, shape=(40, 400, 1), **o),
-        lambda **o: fv.dots(100.3, 0.0, 5.0, shape=(9, 300, 1), **o),
+        lambda **o: fv.gratings(fv.Ground((64, 64, 1), **o), 0.3, 0.11),
+        lambda **o: fv.checkerboards(fv.Ground((40, 400, 1), **o), 3),
+        lambda **o: fv.dots(fv.Ground((9, 300, 1), **o), 100.3, 0.0, 5.0),
     ],
 )
 def test_half_precision_rounds_only_the_picture(draw):
@@ -275,7 +287,7 @@ def test_half_precision_rounds_only_the_picture(draw):
 
 
 def test_curves_under_transformations():
-    stimuli = gratings(jnp.linspace(0, 3, 4), 0.25, shape=(6, 6, 1))
+    stimuli = gratings(Ground((6, 6, 1)), jnp.linspace(0, 3, 4), 0.25)
 
     def curves(w):
         return tuning_curve(lambda w, x: jnp.tanh(w * x), "tanh:*", w, stimuli)

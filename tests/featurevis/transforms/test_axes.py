@@ -11,8 +11,10 @@ from jax import lax
 
 from jaxinterp import featurevis as fv
 from jaxinterp.featurevis.transforms.box_crop import box_crop
-from jaxinterp.featurevis.transforms.crop import crop, crop_or_pad, jitter
+from jaxinterp.featurevis.transforms.crop import crop
+from jaxinterp.featurevis.transforms.crop_or_pad import crop_or_pad
 from jaxinterp.featurevis.transforms.flip import flip
+from jaxinterp.featurevis.transforms.jitter import jitter
 from jaxinterp.featurevis.transforms.pad import pad
 from jaxinterp.featurevis.transforms.rotate import rotate
 from jaxinterp.featurevis.transforms.scale import scale

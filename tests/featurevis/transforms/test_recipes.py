@@ -1,4 +1,4 @@
-"""Recipes have the numbers that were published, and give pictures of the right size."""
+"""Recipes have the numbers that were published, and give images of the right size."""
 
 import jax
 import jax.numpy as jnp
@@ -9,16 +9,14 @@ import pytest
 from jaxinterp import featurevis as fv
 from jaxinterp.featurevis.transforms.blur import Blur
 from jaxinterp.featurevis.transforms.box_crop import BoxCrop, box_crop
-from jaxinterp.featurevis.transforms.crop import Crop, CropOrPad
+from jaxinterp.featurevis.transforms.crop import Crop
+from jaxinterp.featurevis.transforms.crop_or_pad import CropOrPad
 from jaxinterp.featurevis.transforms.flip import Flip
 from jaxinterp.featurevis.transforms.noise import Noise
 from jaxinterp.featurevis.transforms.pad import Pad
 from jaxinterp.featurevis.transforms.recipes import (
-    atlas_transforms,
-    captum_transforms,
-    distill_transforms,
-    lucid_transforms,
     maco_crops,
+    recipe,
     xplique_transforms,
 )
 from jaxinterp.featurevis.transforms.resize import Resize
@@ -28,74 +26,79 @@ from jaxinterp.featurevis.transforms.scale import Scale
 KEY = jax.random.key(0)
 
 
-def of(kind, recipe):
-    return [step for step in recipe.transforms if isinstance(step, kind)]
+def of(kind, steps):
+    return [step for step in steps.transforms if isinstance(step, kind)]
 
 
-def jitters(recipe):
-    return [step.margin for step in of(Crop, recipe)]
+def jitters(steps):
+    return [step.margin for step in of(Crop, steps)]
 
 
 def test_lucid():
-    recipe = lucid_transforms(keep_size=False)
-    assert [type(s) for s in recipe.transforms] == [Pad, Crop, Scale, Rotate, Crop]
-    assert of(Pad, recipe) == [Pad(12, 0.5)]
-    assert jitters(recipe) == [8, 4]
-    factors = of(Scale, recipe)[0].factor.choices
+    steps = recipe("lucid", keep_size=False)
+    assert [type(s) for s in steps.transforms] == [Pad, Crop, Scale, Rotate, Crop]
+    assert of(Pad, steps) == [Pad(12, 0.5)]
+    assert jitters(steps) == [8, 4]
+    factors = of(Scale, steps)[0].factor.choices
     np.testing.assert_allclose(factors, np.linspace(0.9, 1.1, 11))
-    angles = of(Rotate, recipe)[0].angle.choices
+    angles = of(Rotate, steps)[0].angle.choices
     assert sorted(angles) == sorted([*range(-10, 11), 0, 0, 0, 0, 0])
-    assert of(CropOrPad, lucid_transforms()) == [CropOrPad(None)]
+    assert of(CropOrPad, recipe("lucid")) == [CropOrPad(None)]
+
+
+def test_there_are_no_other_recipes():
+    with pytest.raises(ValueError, match=r"'deepdream'\. There are: 'lucid'"):
+        recipe("deepdream")
 
 
 def test_distill():
-    recipe = distill_transforms()
+    steps = recipe("distill")
     kinds = [Pad, Crop, Scale, Rotate, Crop, CropOrPad]
-    assert [type(step) for step in recipe.transforms] == kinds
-    assert of(Pad, recipe) == [Pad(16, 0.5)]
-    assert jitters(recipe) == [16, 8]
-    factors = of(Scale, recipe)[0].factor.choices
+    assert [type(step) for step in steps.transforms] == kinds
+    assert of(Pad, steps) == [Pad(16, 0.5)]
+    assert jitters(steps) == [16, 8]
+    factors = of(Scale, steps)[0].factor.choices
     np.testing.assert_allclose(sorted(factors), np.linspace(0.95, 1.05, 5))
-    assert of(Rotate, recipe)[0].angle.choices == tuple(range(-5, 6))
+    assert of(Rotate, steps)[0].angle.choices == tuple(range(-5, 6))
 
 
 def test_captum():
-    recipe = captum_transforms()
-    assert of(Pad, recipe) == [
+    steps = recipe("captum")
+    assert of(Pad, steps) == [
         Pad(2, 0.5),
         *[Pad(4, "reflect")] * 10,
         Pad(2, "reflect"),
     ]
-    assert jitters(recipe) == [8] * 10 + [4]  # up to 4 and 2 to either side
-    factors = of(Scale, recipe)[0].factor.choices
+    assert jitters(steps) == [8] * 10 + [4]  # up to 4 and 2 to either side
+    factors = of(Scale, steps)[0].factor.choices
     wanted = [0.995**i for i in range(-5, 80)] + 2 * [0.998**i for i in range(20, 40)]
     np.testing.assert_allclose(sorted(factors), sorted(wanted))
     angles = [*range(-20, 20), *range(-10, 10), *range(-5, 5), *[0] * 5]
-    assert sorted(of(Rotate, recipe)[0].angle.choices) == sorted(angles)
+    assert sorted(of(Rotate, steps)[0].angle.choices) == sorted(angles)
 
 
 def test_xplique():
-    recipe = xplique_transforms(64)
-    assert of(Pad, recipe) == [Pad(16, 0.0)]
-    assert jitters(recipe) == [8, 8, 16, 16, 16, 4, 4]
-    factor = of(Scale, recipe)[0].factor
+    steps = xplique_transforms(64)
+    assert of(Pad, steps) == [Pad(16, 0.0)]
+    assert jitters(steps) == [8, 8, 16, 16, 16, 4, 4]
+    factor = of(Scale, steps)[0].factor
     assert (factor.low, factor.high) == (0.92, 0.96)
-    sigma = of(Blur, recipe)[0].sigma
+    sigma = of(Blur, steps)[0].sigma
     assert (sigma.low, sigma.high) == (1.0, 1.1)
-    assert len(of(Flip, recipe)) == 1
-    assert recipe.transforms[-1] == Resize(64)
+    assert len(of(Flip, steps)) == 1
+    assert steps.transforms[-1] == Resize(64)
     with pytest.raises(ValueError, match="an integer of at least 16, and is 8"):
         xplique_transforms(8)
 
 
 def test_atlas():
-    recipe = atlas_transforms()
-    assert of(Pad, recipe) == [Pad(16, 0.5)]
-    assert jitters(recipe) == [4, 4, 8, 8, 8, 2]
-    factors = of(Scale, recipe)[0].factor.choices
+    steps = recipe("atlas")
+    assert of(Pad, steps) == [Pad(16, 0.5)]
+    assert jitters(steps) == [4, 4, 8, 8, 8, 2]
+    factors = of(Scale, steps)[0].factor.choices
     assert len(factors) == 20
     np.testing.assert_allclose([factors[0], factors[-1]], [0.998**20, 0.998**39])
-    angles = of(Rotate, recipe)[0].angle.choices
+    angles = of(Rotate, steps)[0].angle.choices
     assert len(angles) == 40 + 20 + 10 + 5
     assert [angles.count(a) for a in (-20, -10, -5, 0, 4, 9, 19)] == [
         1,
@@ -110,31 +113,29 @@ def test_atlas():
 
 @pytest.mark.parametrize("size", [(32, 24), (33, 47)])
 @pytest.mark.parametrize(
-    ("recipe", "grows"),
+    ("steps", "grows"),
     [
-        (lucid_transforms(), 0),
-        (lucid_transforms(keep_size=False), 12),
-        (distill_transforms(), 0),
-        (atlas_transforms(), 0),
+        (recipe("lucid"), 0),
+        (recipe("lucid", keep_size=False), 12),
+        (recipe("distill"), 0),
+        (recipe("atlas"), 0),
     ],
 )
-def test_the_size_is_kept(recipe, grows, size):
-    seen = jax.eval_shape(recipe, KEY, jax.ShapeDtypeStruct((*size, 3), jnp.float32))
+def test_the_size_is_kept(steps, grows, size):
+    seen = jax.eval_shape(steps, KEY, jax.ShapeDtypeStruct((*size, 3), jnp.float32))
     assert seen.shape == (size[0] + grows, size[1] + grows, 3)
 
 
-@pytest.mark.parametrize(
-    "make", [lucid_transforms, distill_transforms, atlas_transforms]
-)
-def test_a_gray_picture_stays_gray_whatever_happens(make):
+@pytest.mark.parametrize("name", ["lucid", "distill", "atlas"])
+def test_a_gray_picture_stays_gray_whatever_happens(name):
     image = jnp.full((32, 24, 3), 0.5, jnp.float32)
-    recipe = make()
-    seen = jax.jit(jax.vmap(lambda key: recipe(key, image)))(jax.random.split(KEY, 20))
+    gray = recipe(name)
+    seen = jax.jit(jax.vmap(lambda key: gray(key, image)))(jax.random.split(KEY, 20))
     np.testing.assert_allclose(seen, 0.5, atol=1e-6)
 
 
 def boxes(transform, size, count=400):
-    """Side, middle and reach of random boxes, as shares of the picture's sides."""
+    """Side, middle and reach of random boxes, as shares of the image's sides."""
     # A ramp, linear from 0 to 1 between the outermost pixels, says what place is seen.
     rows, columns = (jnp.linspace(0.0, 1.0, n) for n in size)
     ramp = jnp.stack(jnp.meshgrid(rows, columns, indexing="ij"), -1)
@@ -170,37 +171,37 @@ def test_drawn_sides_are_shares():
 
 
 def test_maco_is_boxes_with_noise():
-    recipe = maco_crops(16)
-    assert recipe.transforms == (
+    steps = maco_crops(16)
+    assert steps.transforms == (
         BoxCrop(16, (0.5, 0.05), 0.05, 0.15),
         Noise(0.08, 0.08),
     )
-    later = recipe.at(0.5)
+    later = steps.at(0.5)
     assert later.transforms[0].progress == 0.5
     image = jnp.full((48, 40, 3), 0.5, jnp.float32)
-    seen = jax.jit(lambda progress: recipe.at(progress)(KEY, image))(0.25)
+    seen = jax.jit(lambda progress: steps.at(progress)(KEY, image))(0.25)
     assert seen.shape == (16, 16, 3)
     np.testing.assert_allclose(seen.std(), np.sqrt(0.08**2 * (1 + 1 / 12)), rtol=0.1)
 
 
 def test_a_recipe_after_a_crop_keeps_the_size_of_the_crop():
     image = jax.random.uniform(KEY, (16, 16, 3), jnp.float32)
-    joined = fv.compose([fv.crop(8), lucid_transforms()])
+    joined = fv.compose([fv.crop(8), recipe("lucid")])
     seen = joined(KEY, image)
     assert seen.shape == (8, 8, 3)
     first = fv.crop(8)(jax.random.fold_in(KEY, 0), image)
-    both = lucid_transforms()(jax.random.fold_in(KEY, 1), first)
+    both = recipe("lucid")(jax.random.fold_in(KEY, 1), first)
     np.testing.assert_allclose(seen, both, atol=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("recipe", "most"),
-    [(captum_transforms(), 0.35), (xplique_transforms(64), 0.15)],
+    ("steps", "most"),
+    [(recipe("captum"), 0.35), (xplique_transforms(64), 0.15)],
     ids=["captum", "xplique"],
 )
-def test_what_the_model_sees_is_mostly_the_picture(recipe, most):
+def test_what_the_model_sees_is_mostly_the_picture(steps, most):
     keys = jax.random.split(KEY, 32)
-    seen = jax.vmap(recipe, (0, None))(keys, jnp.ones((64, 64, 3)))
+    seen = jax.vmap(steps, (0, None))(keys, jnp.ones((64, 64, 3)))
     assert seen.shape == (32, 64, 64, 3)
     assert float((seen < 0.6).mean()) < most
 
@@ -224,9 +225,7 @@ def test_resize_is_that_of_jax(size):
 def test_resize_of_a_signal_a_volume_and_what_does_not_fit():
     assert fv.resize(5)(KEY, jnp.zeros((8, 2))).shape == (5, 2)
     assert fv.resize((5, 6, 7))(KEY, jnp.zeros((4, 4, 4, 1))).shape == (5, 6, 7, 1)
-    with pytest.raises(
-        ValueError, match=r"resize\(\(5, 6\)\) is for pictures of 2 axes"
-    ):
+    with pytest.raises(ValueError, match=r"resize\(\(5, 6\)\) is for images of 2 axes"):
         fv.resize((5, 6))(KEY, jnp.zeros((8, 2)))
     with pytest.raises(ValueError, match=r"resize\(\) takes a size"):
         fv.resize(0)

@@ -1,4 +1,4 @@
-"""Views of a picture: each is what it says, alone and joined to one warp."""
+"""Views of an image: each is what it says, alone and joined to one warp."""
 
 import functools
 import itertools
@@ -12,8 +12,10 @@ from jax import lax
 from jaxinterp.featurevis.transforms import warp
 from jaxinterp.featurevis.transforms.blur import blur
 from jaxinterp.featurevis.transforms.box_crop import box_crop
-from jaxinterp.featurevis.transforms.crop import crop, crop_or_pad, jitter
+from jaxinterp.featurevis.transforms.crop import crop
+from jaxinterp.featurevis.transforms.crop_or_pad import crop_or_pad
 from jaxinterp.featurevis.transforms.flip import flip
+from jaxinterp.featurevis.transforms.jitter import jitter
 from jaxinterp.featurevis.transforms.noise import noise
 from jaxinterp.featurevis.transforms.pad import pad
 from jaxinterp.featurevis.transforms.roll import roll
@@ -370,8 +372,8 @@ def test_factors_and_angles_of_any_distribution(dtype):
     keys = jax.random.split(KEY, 200)
     for make in (scale, rotate):
         transform = make(0.9, 1.2, distribution=normal)
-        chance = transform.factor if make is scale else transform.angle
-        found = jax.vmap(lambda key: chance.draw(key, dtype))(keys)  # noqa: B023
+        number = transform.factor if make is scale else transform.angle
+        found = jax.vmap(lambda key: number.draw(key, dtype))(keys)  # noqa: B023
         assert found.dtype == dtype
         wanted = np.clip(jax.vmap(normal)(keys), 0.9, 1.2)
         atol = float(jnp.finfo(dtype).eps)
@@ -430,7 +432,7 @@ def test_distributions_that_are_none(distribution, message):
         (lambda: crop(0), r"crop\(\) takes a size in pixels, .* given 0"),
         (lambda: crop_or_pad((3, 0)), r"crop_or_pad\(\) takes a size in pixels"),
         (lambda: box_crop((3, 0)), r"box_crop\(\) takes a size in pixels"),
-        (lambda: box_crop(3, sides=(0.5, 1.5)), r"shares of the picture's side"),
+        (lambda: box_crop(3, sides=(0.5, 1.5)), r"shares of the image's side"),
         (lambda: box_crop(3, deviation=-0.1), r"deviation=-0.1"),
         (lambda: scale(0.0), r"scale\(\) takes finite numbers above 0, .* given 0.0"),
         (lambda: scale(choices=[1.0, -1.0]), r"finite numbers above 0, .* given -1.0"),
@@ -445,7 +447,7 @@ def test_distributions_that_are_none(distribution, message):
         (lambda: flip(2)(KEY, jnp.zeros((9, 6, 3))), r"flip\(2\) .* `flip\(1\)`"),
         (lambda: flip()(KEY, jnp.zeros((9, 3))), r"size \(9,\) .* `flip\(0\)`"),
         (lambda: crop((3, 3))(KEY, jnp.zeros((9, 3))), r"2 axes .* one of 1: \(9,\)"),
-        (lambda: rotate(5.0)(KEY, jnp.zeros((9, 3))), r"turns one picture"),
+        (lambda: rotate(5.0)(KEY, jnp.zeros((9, 3))), r"turns one image"),
         (
             lambda: rotate(5.0)(KEY, jnp.zeros((2, 9, 6, 3))),
             r"(?s)3 axes .*\(2, 9, 6\).*jax.vmap\(transform\)",
@@ -456,7 +458,7 @@ def test_distributions_that_are_none(distribution, message):
         ),
         (
             lambda: rotate(5.0, axes=(0, 1))(KEY, jnp.zeros((2, 9, 6, 3, 1))),
-            r"pictures and volumes, of two axes or three .* given 4",
+            r"images and volumes, of two axes or three .* given 4",
         ),
         (lambda: rotate(5.0, axes=(1, 1)), r"two axes, and not one"),
         (

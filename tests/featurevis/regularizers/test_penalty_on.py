@@ -15,10 +15,10 @@ MAPS = np.random.default_rng(0).normal(size=(3, 4, 7, 5))
 
 
 def test_an_activation_takes_the_place_of_the_picture():
-    found = scores(fv.penalty_at("a", fv.l1(0.25)), {"a": MAPS})
+    found = scores(fv.penalty_on(fv.norm(1, 0.25), site="a"), {"a": MAPS})
     np.testing.assert_allclose(found, [np.abs(MAPS - 0.25).sum((1, 2, 3))])
     down, right = (np.abs(np.diff(MAPS, axis=axis)).sum((1, 2, 3)) for axis in (1, 2))
-    found = scores(fv.penalty_at("a", fv.total_variation()), {"a": MAPS})
+    found = scores(fv.penalty_on(fv.total_variation(), site="a"), {"a": MAPS})
     np.testing.assert_allclose(found, [down + right])
 
 
@@ -28,7 +28,9 @@ def test_it_keeps_a_layer_smooth():
 
     def roughness(weight):
         objective = fv.neuron("sin", 0, position=(2, 2))
-        objective = objective - weight * fv.penalty_at("tanh", fv.total_variation())
+        objective = objective - weight * fv.penalty_on(
+            fv.total_variation(), site="tanh"
+        )
         image = fv.maximize(
             net,
             objective,
@@ -45,10 +47,15 @@ def test_it_keeps_a_layer_smooth():
 
 
 def test_it_compares_as_its_penalty():
-    assert fv.penalty_at("a", fv.diversity("b")).compares
-    assert fv.penalty_at("a", fv.l2(0.0) + fv.channel("b", 0)).sites == ("a", "b")
-    with pytest.raises(TypeError, match=r"penalty_at\(\) takes a site and an"):
-        fv.penalty_at("a", "b")
+    assert fv.penalty_on(fv.diversity("b"), site="a").compares
+    assert fv.penalty_on(fv.norm(2, 0.0) + fv.channel("b", 0), site="a").sites == (
+        "a",
+        "b",
+    )
+    with pytest.raises(TypeError, match=r"penalty_on\(\) takes an objective of"):
+        fv.penalty_on("b", site="a")
+    with pytest.raises(ValueError, match="takes a `site`, `channels`, or both"):
+        fv.penalty_on(fv.norm())
 
 
 PICTURES = np.random.default_rng(1).uniform(size=(2, 6, 5, 4))
@@ -68,16 +75,16 @@ PICTURES = np.random.default_rng(1).uniform(size=(2, 6, 5, 4))
 def test_a_penalty_of_some_channels_is_that_of_pictures_without_the_others(
     channels, kept
 ):
-    penalty = fv.blur_penalty() + fv.l2(0.25)
+    penalty = fv.blur_penalty() + fv.norm(2, 0.25)
     shapes = Shapes({}, None, PICTURES.shape[1:])
-    bound = fv.for_channels(penalty, channels).bound(shapes)
+    bound = fv.penalty_on(penalty, channels=channels).bound(shapes)
     found = evaluate(bound, View({}, None, jnp.asarray(PICTURES)[None], 0), 1)
     alone = jnp.asarray(PICTURES[..., list(kept)])[None]
     np.testing.assert_allclose(found, evaluate(penalty, View({}, None, alone, 0), 1))
 
 
 def test_a_penalty_of_some_channels_of_an_activation():
-    objective = fv.penalty_at("a", fv.for_channels(fv.l1(0.25), [1, -1]))
+    objective = fv.penalty_on(fv.norm(1, 0.25), site="a", channels=[1, -1])
     found = scores(objective, {"a": MAPS})
     wanted = np.abs(MAPS[..., [1, 4]] - 0.25).sum((1, 2, 3))
     np.testing.assert_allclose(found, [wanted])
@@ -85,7 +92,7 @@ def test_a_penalty_of_some_channels_of_an_activation():
 
 def test_only_the_opacity_is_drawn_to_its_blur():
     def cost(images):
-        objective = fv.for_channels(fv.blur_penalty(), -1)
+        objective = fv.penalty_on(fv.blur_penalty(), channels=-1)
         bound = objective.bound(Shapes({}, None, images.shape[1:]))
         return evaluate(bound, View({}, None, images[None], 0), 1).sum()
 
@@ -101,17 +108,21 @@ def test_only_the_opacity_is_drawn_to_its_blur():
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: fv.for_channels("a:3", 0), TypeError, "takes an objective of pict"),
-        (lambda: fv.for_channels(fv.l2(), 0.0), TypeError, r"0\.0 was given"),
-        (lambda: fv.for_channels(fv.l2(), "rgb"), TypeError, "'rgb' was given"),
-        (lambda: fv.for_channels(fv.l2(), []), ValueError, "at least one"),
-        (lambda: fv.for_channels(fv.l2(), np.ones(2)), TypeError, "was given"),
+        (lambda: fv.penalty_on("a:3", channels=0), TypeError, "an objective of images"),
+        (lambda: fv.penalty_on(fv.norm(), channels=0.0), TypeError, r"0\.0 was given"),
         (
-            lambda: fv.for_channels(fv.penalty_at("a", fv.l1()), 0),
-            ValueError,
-            r"(?s)reads 'a'\..*`penalty_at\(site, for_channels",
+            lambda: fv.penalty_on(fv.norm(), channels="rgb"),
+            TypeError,
+            "'rgb' was given",
         ),
-        (lambda: fv.for_channels(fv.l2(), [1, 1]), ValueError, "named once"),
+        (lambda: fv.penalty_on(fv.norm(), channels=[]), ValueError, "at least one"),
+        (lambda: fv.penalty_on(fv.norm(), channels=np.ones(2)), TypeError, "was given"),
+        (
+            lambda: fv.penalty_on(fv.penalty_on(fv.norm(1), site="a"), channels=0),
+            ValueError,
+            r"(?s)reads 'a'\..*`penalty_on\(penalty, site=site",
+        ),
+        (lambda: fv.penalty_on(fv.norm(), channels=[1, 1]), ValueError, "named once"),
     ],
 )
 def test_channels_that_are_none(make, error, message):
@@ -122,10 +133,10 @@ def test_channels_that_are_none(make, error, message):
 @pytest.mark.parametrize(
     ("channels", "message"),
     [
-        (4, r"no channel for for_channels\(\) 4: there are 4, 0..3"),
+        (4, r"no channel for penalty_on\(\) 4: there are 4, 0..3"),
         ([0, -4], "names one twice"),
     ],
 )
 def test_channels_that_pictures_do_not_have(channels, message):
     with pytest.raises(ValueError, match=message):
-        fv.for_channels(fv.l2(), channels).bound(Shapes({}, None, (6, 5, 4)))
+        fv.penalty_on(fv.norm(), channels=channels).bound(Shapes({}, None, (6, 5, 4)))

@@ -1,8 +1,8 @@
-"""From unbounded, decorrelated numbers to a picture, and back: the last two steps.
+"""From unbounded values to an image, and back: colors and a squash.
 
-What `fourier`, `pixels`, `pyramid` and `maco` describe is a *canvas*, an array of the
-shape of the picture with any values. A `Finish` makes a picture of it: it recorrelates
-the colors and squashes the values into [0, 1].
+What `fourier`, `pixels`, `pyramid` and `maco` describe are *unbounded values*: an array
+of the shape of the image with any entries, in decorrelated colors. `ToImage` makes an
+image of it: it recorrelates the colors and squashes the values into [0, 1].
 """
 
 import dataclasses
@@ -23,6 +23,7 @@ from jaxinterp.featurevis.parametrizations.color import (
 )
 from jaxinterp.featurevis.parametrizations.parametrization import PerImage
 from jaxinterp.featurevis.pictures import checked_dtype
+from jaxinterp.pytree import pytree, static
 
 SquashName = Literal["sigmoid", "clip", "stretch", "clip_stretch"]
 
@@ -36,13 +37,7 @@ _LEAST_RANGE = 1 / 255
 
 @jax.custom_jvp
 def clip_through(x: Float[Array, "*axes"], low: Any, high: Any) -> Any:
-    """Clips, but lets the gradient through, so that no entry is stuck at an edge.
-
-    Args:
-        x: values.
-        low: least value.
-        high: greatest value.
-    """
+    """Clips to [low, high], but lets the gradient through: nothing gets stuck."""
     return jnp.clip(x, low, high)
 
 
@@ -58,7 +53,7 @@ def _logit(image: Any) -> Any:
 
 def _stretch(image: Any) -> Any:
     low, high = image.min(), image.max()
-    # A picture of one gray must not become its rounding errors in full contrast.
+    # An image of one gray must not become its rounding errors in full contrast.
     full = 0.5 + (image - (low + high) / 2) / jnp.maximum(high - low, _LEAST_RANGE)
     return clip_through(full, 0.0, 1.0)  # rounding may leave the range
 
@@ -67,8 +62,8 @@ class Squash(NamedTuple):
     """A way to bring values into [0, 1].
 
     Attributes:
-        forward: from values to [0, 1].
-        inverse: the way back.
+        forward: the function from values to [0, 1].
+        inverse: the function back.
         is_centered: whether the values are differences from a mean color.
     """
 
@@ -87,110 +82,98 @@ SQUASHES: Mapping[str, Squash] = {
 }
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
-class Finish:
-    """Makes a picture of a canvas, and a canvas of a picture.
+@pytree
+class ToImage:
+    """Makes an image of unbounded values.
 
     Attributes:
         color: matrix of decorrelated colors, or `None`.
-        mean: color of a canvas that is zero, before the squash; `None` for 0.
+        mean: color of values that are zero, before the squash; `None` for 0.
         squash: the name of one of `SQUASHES`.
-        dtype: of the picture.
+        dtype: the dtype of the image.
     """
 
     color: Any
     mean: Any
-    squash: str = dataclasses.field(metadata={"static": True})
-    dtype: Any = dataclasses.field(metadata={"static": True})
+    squash: str = static()
+    dtype: Any = static()
 
     @property
     def computed(self) -> Any:
         """The dtype of what is computed: float32 at least."""
         return self.dtype if jnp.finfo(self.dtype).bits >= 32 else jnp.float32
 
-    def image(self, canvas: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-        """Returns the picture, in [0, 1]."""
-        canvas = canvas.astype(self.computed)
+    def __call__(self, values: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        """Returns the image, in [0, 1]."""
+        values = values.astype(self.computed)
         if self.color is not None:
-            canvas = recorrelate(canvas, self.color)
+            values = recorrelate(values, self.color)
         if self.mean is not None:
-            canvas += jnp.broadcast_to(self.mean, canvas.shape)
-        return SQUASHES[self.squash].forward(canvas).astype(self.dtype)
+            values += jnp.broadcast_to(self.mean, values.shape)
+        return SQUASHES[self.squash].forward(values).astype(self.dtype)
 
-    def canvas(self, image: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-        """Returns the canvas of a picture."""
-        canvas = SQUASHES[self.squash].inverse(image.astype(self.computed))
+    def inverse(self, image: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        """Returns the unbounded values of an image."""
+        values = SQUASHES[self.squash].inverse(image.astype(self.computed))
         if self.mean is not None:
-            canvas -= jnp.broadcast_to(self.mean, canvas.shape)
-        return canvas if self.color is None else decorrelate(canvas, self.color)
+            values -= jnp.broadcast_to(self.mean, values.shape)
+        return values if self.color is None else decorrelate(values, self.color)
 
 
-def finish(
+def unbounded_to_image(
     shape: tuple[int, ...], color: Color, squash: SquashName, dtype: Any
-) -> Finish:
-    """Returns how canvases of a shape are finished.
+) -> ToImage:
+    """Returns what makes images of a shape.
 
     Args:
-        shape: of a picture.
+        shape: the shape of an image.
         color: `"auto"`, the name of a matrix, a matrix, or `None`.
         squash: the name of one of `SQUASHES`.
-        dtype: of parameters and pictures.
+        dtype: the dtype of parameters and images.
 
     Raises:
         ValueError: if there is no such color or squash.
         TypeError: if the dtype is not one of floats.
     """
     check_choice("squash", squash, tuple(SQUASHES))
-    done = Finish(None, None, squash, checked_dtype(dtype))
+    plain = ToImage(None, None, squash, checked_dtype(dtype))
     matrix, mean = color_matrix(color, shape), None
     if matrix is not None:
-        matrix = jnp.asarray(matrix, done.computed)
+        matrix = jnp.asarray(matrix, plain.computed)
     if SQUASHES[squash].is_centered:
         mean = jnp.broadcast_to(mean_color(color, shape), shape[-1:])
-        mean = mean.astype(done.computed)
-    return dataclasses.replace(done, color=matrix, mean=mean)
+        mean = mean.astype(plain.computed)
+    return dataclasses.replace(plain, color=matrix, mean=mean)
 
 
-class Canvas(PerImage):
-    """A parametrization of a canvas, which is then finished.
+class Unbounded(PerImage):
+    """A parametrization of unbounded values, of which an image is then made.
 
     Attributes:
-        finish: how.
+        to_image: a `ToImage`.
     """
 
-    finish: Any
+    to_image: Any
 
-    def canvas(self, params: Any) -> Float[Array, "*shape"]:
-        """Returns the canvas of one picture.
-
-        Args:
-            params: of one picture.
-        """
+    def values(self, params: Any) -> Float[Array, "*shape"]:
+        """Returns the unbounded values of one image from its parameters."""
         raise NotImplementedError
 
-    def canvas_inverse(self, canvas: Float[Array, "*shape"]) -> Any:
-        """Returns the parameters of one canvas.
-
-        Args:
-            canvas: of one picture.
-        """
+    def params(self, values: Float[Array, "*shape"]) -> Any:
+        """Returns the parameters of one image from its unbounded values."""
         raise NotImplementedError
 
     def image(self, params: Any) -> Float[Array, "*shape"]:
-        """Returns one picture, in [0, 1]."""
-        return self.finish.image(self.canvas(params))
+        """Returns one image, in [0, 1]."""
+        return self.to_image(self.values(params))
 
     def inverse_one(self, image: Float[Array, "*shape"]) -> Any:
-        """Returns the parameters of one picture."""
-        return self.canvas_inverse(self.finish.canvas(image))
+        """Returns the parameters of one image."""
+        return self.params(self.to_image.inverse(image))
 
 
 def checked_scale(scale: float) -> float:
-    """Returns the size of the noise to start from.
-
-    Args:
-        scale: standard deviation.
+    """Returns the standard deviation of the noise to start from.
 
     Raises:
         ValueError: if it is negative or not finite.

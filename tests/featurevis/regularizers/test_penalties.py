@@ -1,22 +1,22 @@
-"""Penalties of pictures are what their formulas say, for any size and rank."""
+"""Penalties of images are what their formulas say, for any size and rank."""
+
+import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxinterp.featurevis.regularizers.blur_penalty import blur_penalty
 from jaxinterp.featurevis.regularizers.boundary_penalty import (
     boundary_penalty,
 )
-from jaxinterp.featurevis.regularizers.norms import l1, l2, linf
+from jaxinterp.featurevis.regularizers.frequency_penalty import frequency_penalty
+from jaxinterp.featurevis.regularizers.norm import norm
 from jaxinterp.featurevis.regularizers.prior_distance import (
     prior_distance,
 )
-from jaxinterp.featurevis.regularizers.smoothness import (
-    blur_penalty,
-    frequency_penalty,
-    total_variation,
-)
+from jaxinterp.featurevis.regularizers.total_variation import total_variation
 from jaxinterp.objectives.evaluate import evaluate
 from jaxinterp.objectives.objective import Shapes, View
 from tests.oracles import penalties
@@ -24,9 +24,9 @@ from tests.oracles import penalties
 RNG = np.random.default_rng(0)
 SHAPES = [(9, 12, 3), (13, 7, 1), (8, 8, 7)]
 ALL = {
-    "l1": l1(),
-    "l2": l2(),
-    "linf": linf(),
+    "norm 1": norm(1),
+    "norm 2": norm(2),
+    "norm infinity": norm(math.inf),
     "total_variation": total_variation(),
     "blur_penalty": blur_penalty(),
     "frequency_penalty": frequency_penalty(),
@@ -42,7 +42,7 @@ OF_NEIGHBORS = [
 
 
 def cost(regularizer, pictures):
-    """The penalty of each picture of one unit."""
+    """The penalty of each image of one unit."""
     view = View({}, None, jnp.asarray(pictures)[None], 0)
     return evaluate(regularizer, view, 1)[0]
 
@@ -55,12 +55,12 @@ def shapes(*image):
 @pytest.mark.parametrize(
     ("regularizer", "textbook"),
     [
-        (l1(), lambda x: np.abs(x - 0.5).sum()),
-        (l1(0.25), lambda x: np.abs(x - 0.25).sum()),
-        (l2(), lambda x: np.sqrt(1e-6 + ((x - 0.5) ** 2).sum())),
-        (l2(0.0, epsilon=1.0), lambda x: np.sqrt(1 + (x**2).sum())),
-        (linf(), lambda x: np.abs(x - 0.5).max()),
-        (linf(1.0), lambda x: np.abs(x - 1).max()),
+        (norm(1), lambda x: np.abs(x - 0.5).sum()),
+        (norm(1, 0.25), lambda x: np.abs(x - 0.25).sum()),
+        (norm(2), lambda x: np.sqrt(1e-6 + ((x - 0.5) ** 2).sum())),
+        (norm(2, 0.0, epsilon=1.0), lambda x: np.sqrt(1 + (x**2).sum())),
+        (norm(math.inf), lambda x: np.abs(x - 0.5).max()),
+        (norm(math.inf, 1.0), lambda x: np.abs(x - 1).max()),
         (total_variation(), penalties.total_variation),
         (
             blur_penalty(),
@@ -111,7 +111,7 @@ def test_a_penalty_of_low_precision_is_summed_in_single(name, dtype, strict_prom
     costs = cost(ALL[name], exact)
     assert costs.dtype == jnp.float32
     reference = cost(ALL[name], exact.astype(jnp.float64))
-    # The function of prior_distance halves in the precision of the pictures, exactly.
+    # The function of prior_distance halves in the precision of the images, exactly.
     np.testing.assert_allclose(costs, reference, rtol=1e-4)
 
 
@@ -135,7 +135,7 @@ def test_a_constant_picture_has_no_variation_anywhere():
 
 def test_the_gradient_of_a_norm_is_finite_where_the_norm_is_zero():
     pictures = jnp.full((1, 4, 4, 3), 0.5)
-    for regularizer in (l1(), l2(), linf()):
+    for regularizer in (norm(1), norm(2), norm(math.inf)):
         gradient = jax.grad(lambda x, r=regularizer: cost(r, x).sum())(pictures)
         assert jnp.isfinite(gradient).all()
 
@@ -156,7 +156,7 @@ def test_the_boundary_penalty_of_chosen_places():
     twice = cost(boundary_penalty(constant=0.1, where=2 * border), pictures)
     expected = 2 * cost(boundary_penalty(2, 0.1), pictures)
     np.testing.assert_allclose(twice, expected, rtol=1e-12)
-    with pytest.raises(ValueError, match=r"each place of a picture, \(9, 8\), and"):
+    with pytest.raises(ValueError, match=r"each place of a image, \(9, 8\), and"):
         boundary_penalty(where=np.ones((8, 9))).bound(shapes(9, 8, 3))
 
 
@@ -212,7 +212,7 @@ def test_a_penalty_is_subtracted_from_an_objective():
 
 @pytest.mark.parametrize("regularizer", OF_NEIGHBORS)
 def test_what_has_no_neighbors_is_an_error(regularizer):
-    with pytest.raises(ValueError, match="Give pictures an axis before them"):
+    with pytest.raises(ValueError, match="Give images an axis before them"):
         regularizer.bound(shapes(5))
 
 
@@ -223,33 +223,21 @@ def test_a_border_that_leaves_nothing_is_an_error():
 
 
 def test_a_prior_of_another_shape_is_an_error():
-    with pytest.raises(ValueError, match=r"Write `picture\[None\]`"):
+    with pytest.raises(ValueError, match=r"Write `image\[None\]`"):
         prior_distance(jnp.zeros((8, 8, 3))).bound(shapes(8, 8, 3))
     bound = prior_distance(jnp.zeros((1, 8, 8, 3))).bound(shapes(8, 8, 3))
     assert cost(bound, jnp.zeros((1, 8, 8, 3))) == 0
-    with pytest.raises(ValueError, match="goes from pictures"):
+    with pytest.raises(ValueError, match="goes from images"):
         cost(prior_distance(lambda x: x[:, :2]), jnp.zeros((1, 8, 8, 3)))
 
 
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (
-            lambda: l1(float("nan")),
-            ValueError,
-            "l1: `constant` must be a finite",
-        ),
-        (
-            lambda: l2(float("inf")),
-            ValueError,
-            "l2: `constant` must be a finite",
-        ),
-        (
-            lambda: linf(float("nan")),
-            ValueError,
-            "linf: `constant` must be a finite",
-        ),
-        (lambda: l2(epsilon=0.0), ValueError, "l2: `epsilon` is 0, and must be"),
+        (lambda: norm(1, math.nan), ValueError, "norm: `constant` must be a finite"),
+        (lambda: norm(2, math.inf), ValueError, "norm: `constant` must be a finite"),
+        (lambda: norm(math.nan), ValueError, "norm: `order` must be a finite"),
+        (lambda: norm(epsilon=0.0), ValueError, "norm: `epsilon` is 0, and must be"),
         (lambda: blur_penalty(4), ValueError, "an odd width from 3, not 4"),
         (lambda: blur_penalty(1), ValueError, "an odd width from 3, not 1"),
         (
