@@ -72,8 +72,6 @@ NO_MIRROR = {
     "models/test_transformers.py": "several architectures",
     "models/test_vision.py": "several architectures",
     "models/weights/test_shards.py": "weights in several files, through `load`",
-    "models/weights/test_text_maps.py": "`text` and `timm` against random weights",
-    "models/weights/test_vision_maps.py": "`vision` against random weights",
     "rules/test_affine_oracles.py": "all affine rules against oracles",
     "rules/test_golden_layers.py": "all rules against a peer's numbers",
     "rules/test_hyperparameters.py": "what every rule takes",

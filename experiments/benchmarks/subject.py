@@ -14,8 +14,8 @@ from jaxinterp import capture
 from jaxinterp import featurevis as fv
 from jaxinterp.models import GoogLeNet, Preprocess, with_preprocess
 from jaxinterp.models.architectures.googlenet import INCEPTIONS
-from jaxinterp.models.weights.names import fill
-from jaxinterp.models.weights.vision import GOOGLENET_TORCHVISION
+from jaxinterp.models.weights.name_map import fill
+from jaxinterp.models.weights.vision_maps import GOOGLENET_TORCHVISION
 from tests.architectures import as_dtype, randomize
 
 # Lucent's preprocessing for networks of torchvision.

@@ -34,8 +34,8 @@ Seed = Callable[[Score, Any, Any], Any]
 def explained_sites(graph: Graph, at: Sites) -> dict[str, Site]:
     """Returns the sites of `at` whose activation can be explained.
 
-    A single address may lie inside of a fused affine map, which is then split there.
-    Where several sites are asked for, those inside of a map are left out: they have no
+    A single address may lie inside of a fused affine map, which is then split there. If
+    `at` matches several sites, those inside of a map are left out: they have no
     relevance.
 
     Args:
@@ -46,22 +46,22 @@ def explained_sites(graph: Graph, at: Sites) -> dict[str, Site]:
         AddressError: if there is no such site.
         TypeError: if the only such site is not of real numbers.
     """
-    found = select(graph, at)
-    inexact = {a: s for a, s in found.items() if s.value.is_inexact}
+    sites = select(graph, at)
+    inexact = {a: s for a, s in sites.items() if s.value.is_inexact}
     if not inexact:
-        address, site = next(iter(found.items()))
+        address, site = next(iter(sites.items()))
         raise TypeError(
             f"The activation at {address!r} has dtype {site.value.dtype}, and only "
             "real numbers have a gradient."
         )
-    if len(found) == 1:
+    if len(sites) == 1:
         return inexact
     edges = {v for node in graph.nodes for v in node.outputs}
     return {a: s for a, s in inexact.items() if s.value in edges}
 
 
 def trace_to_sites(
-    apply_fn: ApplyFn, variables: Any, inputs: Any, at: Sites
+    apply_fn: ApplyFn, variables: Variables, inputs: Inputs, at: Sites
 ) -> tuple[Traced, dict[str, Site]]:
     """Returns a trace in which the sites of `at` can be explained, and these sites.
 
@@ -82,7 +82,7 @@ def trace_to_sites(
 
 
 def the_only_site(sites: dict[str, Site], at: Sites, name: str) -> Site:
-    """Returns the one site that was asked for.
+    """Returns the one site that `at` means.
 
     Args:
         sites: those that `at` matches.
@@ -141,8 +141,8 @@ class Backward:
     def __init__(
         self,
         apply_fn: ApplyFn,
-        variables: Any,
-        inputs: Any,
+        variables: Variables,
+        inputs: Inputs,
         composite: Composite | None,
         at: Sites | None,
     ):
@@ -166,7 +166,12 @@ class Backward:
         return outputs
 
     def _start_at_sites(
-        self, apply_fn: ApplyFn, variables: Any, inputs: Any, composite: Any, at: Any
+        self,
+        apply_fn: ApplyFn,
+        variables: Variables,
+        inputs: Inputs,
+        composite: Any,
+        at: Any,
     ) -> None:
         traced, sites = trace_to_sites(apply_fn, variables, inputs, at)
         self._single = is_single(at, sites)
@@ -198,7 +203,7 @@ class Backward:
         return received
 
     def shaped(self, result: Any) -> Any:
-        """Returns a dict of one asked-for site as the array alone.
+        """Returns the array alone if one site is explained, otherwise a dict of them.
 
         Args:
             result: something in the structure of `activations`.

@@ -35,14 +35,14 @@ class Attribution(Protocol):
 
 
 def check_inputs(inputs: Inputs, at: Sites | None) -> None:
-    """Raises if inputs cannot be differentiated and no site is given instead.
+    """Raises if inputs cannot be differentiated and no site is explained instead.
 
     Args:
         inputs: the batch to be explained.
         at: the site whose activation is explained, if any.
 
     Raises:
-        TypeError: if a leaf is not an array, or is of integers and `at` is not given.
+        TypeError: if a leaf is not an array, or is of integers and `at` is `None`.
         ValueError: if leaves disagree on the size of the batch.
     """
     check_arrays(inputs)
@@ -66,14 +66,14 @@ def check_inputs(inputs: Inputs, at: Sites | None) -> None:
                 "`inputs.astype(jnp.float32)`."
             )
     if len(set(sizes.values())) > 1:
-        raise ValueError(f"All inputs must have the same batch size; found {sizes}.")
+        raise ValueError(f"All inputs must have the same batch size, and have {sizes}.")
 
 
 def examples_in(inputs: Inputs) -> int:
     """Returns the number of examples.
 
     Args:
-        inputs: the batch to be explained, as `check_inputs` has found it right.
+        inputs: the batch to be explained, checked by `check_inputs`.
     """
     return jax.tree.leaves(inputs)[0].shape[0]
 

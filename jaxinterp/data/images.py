@@ -284,12 +284,12 @@ def _labels(
 ) -> tuple[tuple[int, ...] | None, tuple[str, ...]]:
     """Returns the label of each file, and the names of classes if they have names."""
     if label is None:
-        beside = [name for name in names if "/" not in name]
-        if len(beside) == len(names):
+        outside = [name for name in names if "/" not in name]
+        if len(outside) == len(names):
             return None, ()
-        if beside:
+        if outside:
             raise ValueError(
-                f"{beside[0]} lies beside the subfolders that name the classes of "
+                f"{outside[0]} lies beside the subfolders that name the classes of "
                 "other images. Move it, or write `label=lambda name: ...`."
             )
     values = [label(name) if label else name.split("/")[0] for name in names]

@@ -1,4 +1,11 @@
-"""Inputs that a unit responds to: made by gradient ascent, or found among real ones."""
+"""Inputs that a unit responds to: made by gradient ascent, or found among real ones.
+
+- `optimize/` makes images, `editing/` makes them from images.
+- `parametrizations/` turns numbers into images, `transforms/` varies them at each step,
+  `regularizers/` penalizes noise, `comparisons/` has objectives that compare images.
+- `responses/` finds what a unit responds to: examples, stimuli, receptive fields.
+- `quality/` measures how good optimized images are.
+"""
 
 from jaxinterp.featurevis.comparisons.alignment import alignment as alignment
 from jaxinterp.featurevis.comparisons.caricature import caricature as caricature

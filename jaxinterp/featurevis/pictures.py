@@ -1,6 +1,6 @@
-"""What measures of pictures share: pictures by unit, taken a few units at a time.
+"""Checks of images, and images by unit.
 
-Pictures come in the order of their units, as `maximize` returns them: with `count` for
+Images come in the order of their units, as `maximize` returns them: with `count` for
 each unit, the first `count` are the first unit's.
 """
 
@@ -16,15 +16,16 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxinterp.checks import checked_integer, is_integer, is_traced
+from jaxinterp.types import Images
 
 
-def by_unit(images: Any, count: int, many: int | None = None) -> Any:
-    """Returns pictures `(units * count, ...)` as `(units, count, ...)`.
+def by_unit(images: Images, count: int, n_units: int | None = None) -> Any:
+    """Returns images `(units * count, ...)` as `(units, count, ...)`.
 
     Args:
-        images: in the order of the units.
-        count: how many there are for each.
-        many: how many units there are; any number by default.
+        images: the images, in the order of the units.
+        count: the number of images of each unit.
+        n_units: the number of units; any number by default.
 
     Raises:
         TypeError: if they are not floats.
@@ -32,24 +33,24 @@ def by_unit(images: Any, count: int, many: int | None = None) -> Any:
     """
     count = checked_integer("count", count, 1)
     check_pictures(images, "`images`")
-    found = images.shape[0]
-    wanted = None if many is None else many * count
-    if not found or found % count or wanted not in (None, found):
-        units = "some units" if many is None else f"{many} units"
+    n_images = images.shape[0]
+    expected = None if n_units is None else n_units * count
+    if not n_images or n_images % count or expected not in (None, n_images):
+        units = "some units" if n_units is None else f"{n_units} units"
         raise ValueError(
-            f"There are {found} pictures, and count={count} for each of {units} was "
+            f"There are {n_images} pictures, and count={count} for each of {units} was "
             "asked for.\nGive the pictures of all units in their order, and the "
             "`count` that `maximize` had."
         )
-    return jnp.asarray(images).reshape(found // count, count, *images.shape[1:])
+    return jnp.asarray(images).reshape(n_images // count, count, *images.shape[1:])
 
 
 def check_pictures(images: Any, name: str) -> None:
     """Raises unless these are arrays of floats.
 
     Args:
-        images: one or more pictures.
-        name: what they are called.
+        images: one or more images.
+        name: the name of the argument, for the error.
 
     Raises:
         TypeError: if they are not.
@@ -74,12 +75,12 @@ _TOGETHER = 64
 def checked_shape(
     shape: Iterable[int], least: int, most: int | None = None
 ) -> tuple[int, ...]:
-    """Returns the shape of a picture as integers.
+    """Returns the shape of an image as integers.
 
     Args:
-        shape: spatial axes and channels.
-        least: number of axes it must have.
-        most: number of axes it may have; any by default.
+        shape: the sizes of the spatial axes, and the number of channels.
+        least: the smallest number of axes.
+        most: the largest number of axes; any by default.
 
     Raises:
         ValueError: if it has others, or one that is not positive.
@@ -96,10 +97,10 @@ def checked_shape(
 
 
 def checked_dtype(dtype: Any) -> np.dtype:
-    """Returns the dtype of parameters and pictures.
+    """Returns the dtype of parameters and images.
 
     Args:
-        dtype: of floats.
+        dtype: a dtype of floats.
 
     Raises:
         TypeError: if it is of something else.
@@ -117,8 +118,8 @@ def checked_images(images: Any, shape: tuple[int, ...]) -> Array:
     """Returns images as an array, if they are what a parametrization makes.
 
     Args:
-        images: with one axis more than a picture, in front.
-        shape: of a picture.
+        images: the images, `(images, *shape)`.
+        shape: the shape of one image.
 
     Raises:
         ValueError: if they have another shape, or are not in [0, 1].
@@ -138,7 +139,7 @@ def check_range(images: Any) -> None:
     """Raises if images are not floats in [0, 1]; what is traced cannot be looked at.
 
     Args:
-        images: of any shape.
+        images: the images, of any shape.
 
     Raises:
         ValueError: naming their range.
@@ -171,7 +172,8 @@ def image_batches(images: Any) -> Iterator[np.ndarray]:
     """Returns images in batches of float64, of which not too many are held at once.
 
     Args:
-        images: `(count, ..., channels)` in [0, 1], or an iterable of such arrays.
+        images: the images, `(images, ..., channels)` in [0, 1], or an iterable of such
+            arrays.
 
     Raises:
         TypeError: if an iterable yields something else.

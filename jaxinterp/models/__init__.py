@@ -1,4 +1,9 @@
-"""Models: adapters for any library, a small zoo, and trained weights for it."""
+"""Models: adapters for any library, common architectures, and trained weights.
+
+`adapters` makes the pair `(apply_fn, variables)` of a model of any library, `summary`
+prints a model, `architectures/` has one network a file, and `weights/` reads trained
+weights into them.
+"""
 
 from jaxinterp.models.adapters import from_equinox as from_equinox
 from jaxinterp.models.adapters import from_function as from_function

@@ -1,9 +1,9 @@
 """Models of any library as a pair `(apply_fn, variables)`.
 
-`apply_fn(variables, inputs, ...)` is what every method of this package takes. Linen and
+Every method of this package takes such an `apply_fn(variables, inputs, ...)`. Linen and
 Keras name their scopes themselves; NNX and Equinox do not, so their adapters trace each
-module under its path. The model that the user holds is never touched: scopes are added
-to the copy that each call makes anyway.
+module under its path. The user's model is never changed: scopes are added to the copy
+that each call makes anyway.
 """
 
 from __future__ import annotations
@@ -16,15 +16,14 @@ from typing import Any
 import jax
 
 from jaxinterp.tracing.recognition.addresses import WITHIN
-
-ApplyFn = Callable[..., Any]
+from jaxinterp.types import ApplyFn, Variables
 
 
 def from_function(function: Callable[..., Any]) -> tuple[ApplyFn, None]:
     """Adapts a function of the inputs alone.
 
     Args:
-        function: `function(inputs, ...) -> outputs`, batch first.
+        function: the model, `function(inputs, ...) -> outputs`, batch first.
 
     Returns:
         An apply function that takes and ignores `variables`, and `None`.
@@ -42,13 +41,16 @@ def from_function(function: Callable[..., Any]) -> tuple[ApplyFn, None]:
     return apply_fn, None
 
 
-def from_linen(module: Any, variables: Any, **settings: Any) -> tuple[ApplyFn, Any]:
+def from_linen(
+    module: Any, variables: Variables, **settings: Any
+) -> tuple[ApplyFn, Variables]:
     """Adapts a `flax.linen` module.
 
     Args:
-        module: the module.
+        module: the linen module.
         variables: what `module.init` returned, or trained weights in that structure.
-        **settings: arguments of every call, such as `train=False` or `method="encode"`.
+        **settings: arguments that every call of the module gets, such as `train=False`
+            or `method="encode"`.
 
     Returns:
         The apply function and the variables. Addresses are the module paths.
@@ -68,7 +70,7 @@ def from_linen(module: Any, variables: Any, **settings: Any) -> tuple[ApplyFn, A
     return apply_fn, variables
 
 
-def from_nnx(module: Any, **settings: Any) -> tuple[ApplyFn, Any]:
+def from_nnx(module: Any, **settings: Any) -> tuple[ApplyFn, Variables]:
     """Adapts a `flax.nnx` module.
 
     Dropout and batch norm must be told to be deterministic first:
@@ -76,8 +78,8 @@ def from_nnx(module: Any, **settings: Any) -> tuple[ApplyFn, Any]:
     in older Flax.
 
     Args:
-        module: the module, which is not changed.
-        **settings: arguments of every call.
+        module: the NNX module, which is not changed.
+        **settings: arguments that every call of the module gets.
 
     Returns:
         The apply function and the state of the module. Addresses are the paths of
@@ -107,13 +109,14 @@ def from_nnx(module: Any, **settings: Any) -> tuple[ApplyFn, Any]:
 
 def from_equinox(
     module: Any, *, is_batched: bool = False, **settings: Any
-) -> tuple[ApplyFn, Any]:
+) -> tuple[ApplyFn, Variables]:
     """Adapts an `equinox` module.
 
     Args:
-        module: the module, a function of one example.
+        module: the Equinox module, a function of one example.
         is_batched: whether the module takes batches itself.
-        **settings: arguments of every call, such as `inference=True`; not vmapped.
+        **settings: arguments that every call of the module gets, such as
+            `inference=True`; they are not vmapped.
 
     Returns:
         The apply function, vmapped over the batch, and the arrays of the module.
@@ -146,12 +149,13 @@ def from_equinox(
     return apply_fn, arrays
 
 
-def from_keras(model: Any, **settings: Any) -> tuple[ApplyFn, Any]:
+def from_keras(model: Any, **settings: Any) -> tuple[ApplyFn, Variables]:
     """Adapts a Keras 3 model that runs on JAX.
 
     Args:
-        model: a built model.
-        **settings: arguments of every call; `training=False` is set already.
+        model: a built Keras model.
+        **settings: arguments that every call of the model gets; `training=False` is one
+            by default.
 
     Returns:
         The apply function, and a dict of `"trainable"` and `"non_trainable"` arrays.
@@ -198,7 +202,13 @@ Path = tuple[Any, ...]
 
 
 class _Scopes:
-    """The paths of the modules of one copy of a model, and which one is running."""
+    """The paths of the modules of one copy of a model, and which are running.
+
+    Attributes:
+        paths: for the `id` of each module, its path.
+        root: the name of the model.
+        running: the paths of the modules that are running, outer first.
+    """
 
     def __init__(self, paths: dict[int, Path], root: str):
         self.paths = paths
@@ -211,7 +221,7 @@ class _Scopes:
         path = self.paths[id(module)]
         parent = self.running[-1] if self.running else ()
         start = len(parent) if path[: len(parent)] == parent else 0
-        # One scope for `layers/1`, as `layers` is no module that runs once for each.
+        # One scope for `layers/1`, since `layers` is a list and no module.
         name = WITHIN.join(map(str, path[start:])) or self.root
         if path and not self.running:
             name = f"{self.root}/{name}"
@@ -224,23 +234,23 @@ class _Scopes:
 
 
 class _Scoper:
-    """Gives the modules of a copied model a scope each, while the copy is called."""
+    """Gives each module of a copied model a scope while the copy is called."""
 
     def __init__(self) -> None:
         self.classes: dict[type, type] = {}
         self.scopes: dict[int, _Scopes] = {}
 
     def subclass(self, cls: type) -> type:
-        """Returns a class whose call enters the scope of the very instance."""
+        """Returns a subclass whose call enters the scope of its instance."""
         if cls not in self.classes:
             call, scopes = cls.__call__, self.scopes
 
             @functools.wraps(call)
             def __call__(module: Any, *args: Any, **kwargs: Any) -> Any:
-                known = scopes.get(id(module))
-                if known is None:
+                own = scopes.get(id(module))
+                if own is None:
                     return call(module, *args, **kwargs)
-                return known.call(call, module, *args, **kwargs)
+                return own.call(call, module, *args, **kwargs)
 
             body = {"__call__": __call__, "__module__": cls.__module__}
             self.classes[cls] = type(cls)(cls.__name__, (cls,), body)

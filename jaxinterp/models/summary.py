@@ -1,4 +1,4 @@
-"""Summary: a model as a table, without weights and without computing anything."""
+"""`summary`: a model as a table of its sites, from shapes alone."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import jax
 
 from jaxinterp.tracing.call import trace
 from jaxinterp.tracing.graph import Graph
+from jaxinterp.types import Inputs, Variables
 
-# The fields that a loaded model begins with, whose file imports this one.
-_LOADED = ("apply_fn", "variables")
+# The first fields of the tuple that `load` returns.
+_LOADED_FIELDS = ("apply_fn", "variables")
 
 
-def summary(model: Any, inputs: Any, *, variables: Any = None) -> Graph:
+def summary(model: Any, inputs: Inputs, *, variables: Variables = None) -> Graph:
     """Returns the graph of a model, which prints as a table of its sites.
 
     Only shapes are computed: a network of gigabytes takes no memory, and needs no
@@ -21,19 +22,20 @@ def summary(model: Any, inputs: Any, *, variables: Any = None) -> Graph:
 
     Args:
         model: a linen module, a pair `(apply_fn, variables)` as the adapters return it,
-            what `load` returned, or an apply function.
+            the result of `load`, or an apply function.
         inputs: a batch, or its shapes and dtypes as `jax.ShapeDtypeStruct`.
-        variables: weights or their shapes. A linen module makes the shapes itself; a
-            pair and a loaded model bring them along.
+        variables: the weights or their shapes, needed for an apply function. A linen
+            module computes the shapes itself; a pair and the result of `load` have
+            them.
 
     Returns:
         The same immutable graph as `trace` gives: address, role, output, FLOPs,
         parameters.
 
     Raises:
-        TypeError: if `model` is none of these, such as an NNX or Equinox module that
-            no adapter has seen.
-        ValueError: if variables are missing, or given twice.
+        TypeError: if `model` is none of these, such as an NNX or Equinox module without
+            an adapter.
+        ValueError: if variables are missing, or in the pair as well as in `variables`.
 
     Example:
         >>> import flax.linen as nn
@@ -47,7 +49,7 @@ def summary(model: Any, inputs: Any, *, variables: Any = None) -> Graph:
             raise ValueError(
                 "A pair `(apply_fn, variables)` has its variables already."
             )
-        if len(model) != 2 and getattr(model, "_fields", ())[:2] != _LOADED:
+        if len(model) != 2 and getattr(model, "_fields", ())[:2] != _LOADED_FIELDS:
             raise TypeError(
                 f"`model` is a tuple of {len(model)}, and a pair `(apply_fn, "
                 "variables)` was expected, or what `load` returned. Write "
@@ -60,7 +62,7 @@ def summary(model: Any, inputs: Any, *, variables: Any = None) -> Graph:
             variables = shapes(model, inputs)
         return trace(model.apply, variables, inputs)
     adapter = _adapter(model)
-    # What Equinox compiles is a module of it too, and may be an apply function.
+    # A function compiled by Equinox is a module too, and may be an apply function.
     if adapter == "from_nnx" or (adapter and variables is None):
         raise TypeError(
             f"`model` is a {type(model).__name__}, which holds its weights itself. "
@@ -89,15 +91,15 @@ def _adapter(model: Any) -> str:
     return "from_equinox" if is_equinox else ""
 
 
-def shapes(module: Any, inputs: Any) -> Any:
+def shapes(module: Any, inputs: Inputs) -> Variables:
     """Returns the shapes and dtypes of the variables of a linen module.
 
     Args:
-        module: the module.
-        inputs: a batch, or its shapes.
+        module: the linen module.
+        inputs: a batch, or its shapes and dtypes.
 
     Returns:
         What `module.init` returns, with a `jax.ShapeDtypeStruct` for each array.
     """
-    # Shapes do not depend on the key, so that nobody needs to give one.
+    # Shapes do not depend on the key.
     return jax.eval_shape(lambda x: module.init(jax.random.key(0), x), inputs)

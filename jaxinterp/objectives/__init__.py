@@ -1,4 +1,12 @@
-"""Which number is explained, maximized or measured: scores of outputs, objectives."""
+"""Which number is explained, maximized or measured: scores of outputs, objectives.
+
+- `score`: scores of the outputs, one for each example; `output`: objectives of outputs.
+- `objective`: what an objective is, and its algebra; `by_name`: objectives as strings.
+- `explained`: a score or an objective, for attribution methods.
+- `unit`, `direction`, `positions`, `whitening`: what an objective reads of activations.
+- `reader` runs a model for its objectives; `evaluate` and `scorer` compute the scores
+  of many units at once.
+"""
 
 from jaxinterp.objectives.by_name import as_objective as as_objective
 from jaxinterp.objectives.direction import direction as direction

@@ -61,10 +61,10 @@ def as_objective(value: Any) -> Objective:
 
 def _indices(text: str, value: str) -> int | list[int]:
     """The indices of `3`, `3,5`, `0-511` and what they combine to."""
-    found: list[int] = []
+    indices: list[int] = []
     for part in map(str.strip, text.split(",")):
         if _NUMBER.fullmatch(part):
-            found.append(int(part))
+            indices.append(int(part))
             continue
         match = _RANGE.fullmatch(part)
         if match is None or int(match[1]) > int(match[2]):
@@ -73,5 +73,5 @@ def _indices(text: str, value: str) -> int | list[int]:
                 "After the last colon write an index, '3', several, '3,5', a range "
                 "with both ends, '0-511', or '*' for all."
             )
-        found += range(int(match[1]), int(match[2]) + 1)
-    return found
+        indices += range(int(match[1]), int(match[2]) + 1)
+    return indices

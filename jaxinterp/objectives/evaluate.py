@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxinterp.keys import steady
+from jaxinterp.keys import folded, steady
 from jaxinterp.objectives.objective import Objective, View
 
 
@@ -51,18 +51,18 @@ def units(objective: Objective, chosen: Any) -> Objective:
 
 
 def evaluate(objective: Objective, view: View, count: int) -> Any:
-    """Returns the scores of pictures of several units.
+    """Returns the scores of the images of several units.
 
     Args:
-        objective: bound, of `count` units.
-        view: whose arrays have one more axis in front, the units.
-        count: number of units.
+        objective: a bound objective of `count` units.
+        view: what the objective sees, with one more axis in front: the units.
+        count: the number of units.
 
     Returns:
-        Scores `(units, pictures)`.
+        Scores `(units, images)`.
 
     Raises:
-        ValueError: if the objective does not give one number for each picture.
+        ValueError: if the objective does not give one number for each image.
     """
 
     def one(objective: Objective, view: View) -> Any:
@@ -75,7 +75,8 @@ def score_of_one_unit(objective: Objective, view: View, n_images: int) -> Any:
     """Returns the score of each image for one unit, `(images,)`.
 
     Args:
-        objective: bound; its arrays are those of one unit, without an axis in front.
+        objective: a bound objective; its arrays are those of one unit, without an
+            axis in front.
         view: what the objective sees of the images.
         n_images: the number of images, over which a single number is repeated.
 
@@ -85,7 +86,7 @@ def score_of_one_unit(objective: Objective, view: View, n_images: int) -> Any:
     scores = jnp.asarray(objective(view))
     if scores.ndim > 1 or scores.shape not in ((), (n_images,)):
         raise ValueError(
-            f"An objective gives one number for each picture, ({n_images},), and "
+            f"An objective gives one number for each image, ({n_images},), and "
             f"this one gave {scores.dtype}{list(scores.shape)}."
         )
     return jnp.broadcast_to(scores, (n_images,))
@@ -101,8 +102,8 @@ def _over_units(
     own = jax.tree.map(
         lambda leaf: leaf if leaf.shape[0] == count else leaf[0], objective
     )
-    seen = View(0, 0, 0, None)  # pyright: ignore[reportArgumentType]  axes of vmap
-    return jax.vmap(function, in_axes=(axes, seen))(own, view)
+    views = View(0, 0, 0, None)  # pyright: ignore[reportArgumentType]  axes of vmap
+    return jax.vmap(function, in_axes=(axes, views))(own, view)
 
 
 def unit_keys(key: Any, objective: Objective) -> Any:
@@ -121,5 +122,5 @@ def unit_keys(key: Any, objective: Objective) -> Any:
                 leaf.reshape(leaf.shape[0], -1), (number, leaf[0].size)
             )
             for column in numbers.T:
-                keys = jax.vmap(jax.random.fold_in)(keys, column)
+                keys = jax.vmap(folded)(keys, column)
     return keys

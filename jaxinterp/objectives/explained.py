@@ -19,7 +19,7 @@ import jax
 from jaxinterp.objectives.by_name import as_objective
 from jaxinterp.objectives.evaluate import count_units, score_of_one_unit
 from jaxinterp.objectives.objective import Objective, Shapes, View
-from jaxinterp.objectives.reader import examples_first, if_of_examples
+from jaxinterp.objectives.reader import if_of_images, images_first
 from jaxinterp.objectives.score import Score, need_score
 from jaxinterp.tracing.call import trace_call
 from jaxinterp.tracing.program.evaluate import Changes
@@ -56,7 +56,10 @@ def explained(
 
     A score function goes through unchanged, with its model. Of an objective the model
     also returns what the objective reads. Addresses are those of the whole network. A
-    weight that changes with the steps has its value at step 0.
+    weight that changes with the steps has its value at step 0. Relevance starts with
+    the product of what is read and the objective's slope there; so it does for
+    `output(3, score=log_probability)`, whereas the score `log_probability` places its
+    whole value on the target's output.
 
     Args:
         apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
@@ -84,6 +87,7 @@ def explained(
     is_name = isinstance(score, str) and ":" in score
     if not (is_name or isinstance(score, Objective)):
         need_score(score)
+        assert not isinstance(score, Objective | str), "an objective is no function"
         return apply_fn, score
     objective = as_objective(score)
     _check_alone(objective)
@@ -97,8 +101,8 @@ def explained(
     def observing(variables: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         traced = trace_call(apply_fn, variables, inputs, *args, **kwargs)
         sites = [select_one(traced.graph, name) for name in objective.sites]
-        wanted = frozenset(site.value for site in sites)
-        outputs, values = traced.run(Changes(captures=wanted))
+        changes = Changes(captures=frozenset(site.value for site in sites))
+        outputs, values = traced.run(changes)
         observed = Observed(
             tuple(values[site.value] for site in sites),
             outputs,
@@ -143,12 +147,12 @@ def _score(objective: Objective, observed: Observed) -> Any:
     """The score of each example."""
     count = observed.n_examples
     activations = OrderedDict(
-        (name, examples_first(address, activation, loops, count))
+        (name, images_first(address, activation, loops, count))
         for name, (address, loops), activation in zip(
             objective.sites, observed.addresses, observed.activations, strict=True
         )
     )
-    outputs = jax.tree.map(lambda y: if_of_examples(y, count), observed.outputs)
+    outputs = jax.tree.map(lambda y: if_of_images(y, count), observed.outputs)
     of_one = Shapes(
         {name: a.shape[1:] for name, a in activations.items()},
         jax.tree.map(lambda y: y.shape[1:], outputs),

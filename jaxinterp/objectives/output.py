@@ -52,7 +52,7 @@ class Output(Objective):
         return dataclasses.replace(self, index=index, position=position)
 
     def __call__(self, view: View) -> Any:
-        """Returns the score of the class for each picture."""
+        """Returns the score of the class for each image."""
         y = positions.at_position(_step_into(view.outputs, self.head), self.position)
         rows = y.reshape(-1, y.shape[-1])
         scores = self.score(rows, jnp.broadcast_to(self.index, rows.shape[:1]))

@@ -21,9 +21,9 @@ from jaxinterp.tracing.capture import capture
 from jaxinterp.tracing.facts.batch_axis import mixing_equation
 from jaxinterp.tracing.graph import Graph, Site
 from jaxinterp.tracing.select import select, select_one
-from jaxinterp.tracing.selectors import where
+from jaxinterp.tracing.selectors import Selector, where
 from jaxinterp.tracing.with_rules import with_rules
-from jaxinterp.types import ApplyFn, Images, Sites, Variables
+from jaxinterp.types import ApplyFn, Images, Variables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,10 +72,10 @@ class Reader:
         count = images.shape[0]
         # Ordered, since JAX sorts the keys of others, which may be of several kinds.
         activations = OrderedDict(
-            (name, examples_first(address, captured[address], loops, count))
+            (name, images_first(address, captured[address], loops, count))
             for name, address, loops in self.places
         )
-        return activations, jax.tree.map(lambda o: if_of_examples(o, count), outputs)
+        return activations, jax.tree.map(lambda o: if_of_images(o, count), outputs)
 
 
 def reader(
@@ -132,7 +132,7 @@ def site_reader(
     apply_fn: ApplyFn,
     variables: Variables,
     images: Images,
-    sites: Sites,
+    sites: Selector | str,
     *,
     one: bool = False,
 ) -> Reader:
@@ -228,7 +228,7 @@ def _warn_of_mixing(graph: Graph, sites: list[Site]) -> None:
             return
 
 
-def if_of_examples(output: Any, count: int) -> Any:
+def if_of_images(output: Any, count: int) -> Any:
     """Returns an output if its first axis is that of the examples, `None` otherwise.
 
     Args:
@@ -238,7 +238,7 @@ def if_of_examples(output: Any, count: int) -> Any:
     return output if np.shape(output)[:1] == (count,) else None
 
 
-def examples_first(address: str, activation: Any, loops: int, count: int) -> Any:
+def images_first(address: str, activation: Any, loops: int, count: int) -> Any:
     """Returns an activation with the examples on its first axis.
 
     Args:

@@ -226,7 +226,7 @@ def need_score(score: Any) -> None:
     """Raises unless a score is a function.
 
     Args:
-        score: what was given.
+        score: what is to be used as a score.
 
     Raises:
         TypeError: if it cannot be called.
@@ -248,7 +248,7 @@ def check_score(values: Any, batch: int, score: Score) -> None:
         score: the score.
 
     Raises:
-        ValueError: saying the shape that was found.
+        ValueError: if the shape is another; the message says which.
         TypeError: if the numbers are not real.
     """
     name = getattr(score, "__name__", str(score))
@@ -269,10 +269,11 @@ def check_score(values: Any, batch: int, score: Score) -> None:
 
 def _checked(outputs: Any, target: Any, name: str) -> Any:
     if not hasattr(outputs, "ndim") or outputs.ndim != 2:
-        found = jax.tree.map(jnp.shape, outputs)
+        shapes = jax.tree.map(jnp.shape, outputs)
         raise ValueError(
             f"score={name} needs outputs of shape (batch, classes), and the model "
-            f"returns {found}.\nPass a score that picks a number per example, such as\n"
+            f"returns {shapes}.\n"
+            "Pass a score that picks a number per example, such as\n"
             "`score=lambda outputs, target: outputs[:, -1, :].sum(axis=1)`."
         )
     batch, classes = outputs.shape
@@ -282,7 +283,7 @@ def _checked(outputs: Any, target: Any, name: str) -> Any:
             "Write `attribute(variables, inputs, target)`, or `score=total` for the "
             "sum of all outputs."
         )
-    given, target = target, jnp.asarray(target)  # a tracer already while tracing
+    values, target = target, jnp.asarray(target)  # a tracer already while tracing
     if not jnp.issubdtype(target.dtype, jnp.integer):
         raise TypeError(
             f"score={name} takes integer class indices as target, and was given "
@@ -293,8 +294,8 @@ def _checked(outputs: Any, target: Any, name: str) -> Any:
             f"score={name} needs a target of shape ({batch},), one class per example, "
             f"and was given shape {target.shape}.\n" + _advice(target, batch)
         )
-    if not is_traced(given):
-        wrong = np.asarray(given)
+    if not is_traced(values):
+        wrong = np.asarray(values)
         wrong = wrong[(wrong < 0) | (wrong >= classes)]
         if wrong.size:
             raise ValueError(

@@ -112,6 +112,41 @@ def scorer(
     return Scorer(model, count_units(bound), places), bound
 
 
+def scores_of_own_images(
+    model: Reader,
+    variables: Variables,
+    objective: Objective,
+    images: Images,
+    inputs: Images,
+    number: Any = 0,
+) -> Any:
+    """Returns the scores of each unit's own images in several samples.
+
+    Args:
+        model: the model as the objective sees it.
+        variables: the weights of the model.
+        objective: the objective, bound to the model.
+        images: the images of each unit, `(units, count, ...)`.
+        inputs: what the model is given: transformed images, `(samples, units, count,
+            ...)`.
+        number: the number of the optimization step.
+
+    Returns:
+        Scores `(samples, units, count)`.
+    """
+    front = inputs.shape[:3]
+    flat = inputs.reshape(-1, *inputs.shape[3:])
+    activations, outputs = jax.tree.map(
+        lambda a: a.reshape(*front, *a.shape[1:]), model(variables, flat)
+    )
+
+    def of_sample(activations: Any, outputs: Any) -> Any:
+        view = View(activations, outputs, images, number)
+        return evaluate(objective, view, front[1])
+
+    return jax.vmap(of_sample)(activations, outputs)
+
+
 def check_alone(bound: Objective, call: str) -> None:
     """Raises if an image's score depends on the images beside it.
 

@@ -86,8 +86,8 @@ class Epsilon(Rule):
         if self.keep_bias:
             return absorbed_by(layer, quotient, self.epsilon)
         z = layer.z - layer.bias
-        kept = jnp.sum((stabilizer(self.epsilon).at(layer)(z) - z) * quotient)
-        return Absorbed(jnp.zeros(()), kept)
+        in_stabilizer = jnp.sum((stabilizer(self.epsilon).at(layer)(z) - z) * quotient)
+        return Absorbed(jnp.zeros(()), in_stabilizer)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -210,9 +210,11 @@ class Gamma(Rule):
         b_p, b_n = self._biases(layer)
         (q_p, z_p), (q_n, z_n) = self._quotients(layer, relevance)
         bias = jnp.sum(q_p * b_p) + jnp.sum(q_n * b_n)
-        kept = jnp.sum(q_p * (safe(z_p) - z_p)) + jnp.sum(q_n * (safe(z_n) - z_n))
+        in_stabilizer = jnp.sum(q_p * (safe(z_p) - z_p)) + jnp.sum(
+            q_n * (safe(z_n) - z_n)
+        )
         lost = jnp.sum(jnp.where(layer.z == 0, relevance.astype(layer.dtype), 0))
-        return Absorbed(bias, kept + lost)
+        return Absorbed(bias, in_stabilizer + lost)
 
 
 def signed_linear(layer: Layer, for_positive: Any, for_negative: Any) -> Any:

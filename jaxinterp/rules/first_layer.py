@@ -82,8 +82,8 @@ class ZBox(Rule):
         """Returns what the stabilizer keeps."""
         need_affine(self, layer)
         quotient, z = self._quotient(layer, relevance)
-        kept = jnp.sum(quotient * (stabilizer(self.epsilon).at(layer)(z) - z))
-        return Absorbed(jnp.zeros(()), kept)
+        in_stabilizer = jnp.sum(quotient * (stabilizer(self.epsilon).at(layer)(z) - z))
+        return Absorbed(jnp.zeros(()), in_stabilizer)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,8 +131,8 @@ class WSquare(Rule):
         need_affine(self, layer)
         safe = default_stabilizer(self.epsilon, self.convention, "WSquare").at(layer)
         quotient, z, bias = self._quotient(layer, relevance)
-        kept = jnp.sum(quotient * (safe(z) - z))
-        return Absorbed(jnp.sum(quotient * bias), kept)
+        in_stabilizer = jnp.sum(quotient * (safe(z) - z))
+        return Absorbed(jnp.sum(quotient * bias), in_stabilizer)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,8 +173,8 @@ class Flat(Rule):
         """Returns what the stabilizer keeps."""
         need_affine(self, layer)
         quotient, z = self._quotient(layer, relevance)
-        kept = jnp.sum(quotient * (stabilizer(self.epsilon).at(layer)(z) - z))
-        return Absorbed(jnp.zeros(()), kept)
+        in_stabilizer = jnp.sum(quotient * (stabilizer(self.epsilon).at(layer)(z) - z))
+        return Absorbed(jnp.zeros(()), in_stabilizer)
 
 
 def _as_tuples(value: Any) -> Any:

@@ -62,10 +62,10 @@ class Uniform(Rule):
         if not self._contracts(layer):
             return super().absorbed(layer, relevance)
         quotient = self._quotient(layer, relevance)
-        kept = jnp.sum(
+        in_stabilizer = jnp.sum(
             (stabilizer(self.epsilon).at(layer)(layer.z) - layer.z) * quotient
         )
-        return Absorbed(jnp.zeros(()), kept)
+        return Absorbed(jnp.zeros(()), in_stabilizer)
 
 
 @dataclasses.dataclass(frozen=True)

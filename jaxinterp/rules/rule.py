@@ -118,8 +118,10 @@ def absorbed_by(layer: Layer, quotient: Any, epsilon: float | Stabilizer) -> Abs
     )
     _, linear = jax.jvp(layer, layer.inputs, tangents)
     bias = jnp.sum((layer.z - linear.astype(layer.dtype)) * quotient)
-    kept = jnp.sum((stabilizer(epsilon).at(layer)(layer.z) - layer.z) * quotient)
-    return Absorbed(bias, kept)
+    in_stabilizer = jnp.sum(
+        (stabilizer(epsilon).at(layer)(layer.z) - layer.z) * quotient
+    )
+    return Absorbed(bias, in_stabilizer)
 
 
 def to_shape(x: Any, shape: tuple[int, ...]) -> Any:

@@ -139,9 +139,9 @@ class AlphaBeta(Rule):
         (q_a, z_a), (q_b, z_b) = self._quotients(layer, relevance)
         b_a, b_b = self._biases(layer)
         bias = self.alpha * jnp.sum(q_a * b_a) - self.beta * jnp.sum(q_b * b_b)
-        kept = self.alpha * jnp.sum(q_a * (safe(z_a) - z_a))
-        kept -= self.beta * jnp.sum(q_b * (safe(z_b) - z_b))
-        return Absorbed(bias, kept)
+        in_stabilizer = self.alpha * jnp.sum(q_a * (safe(z_a) - z_a))
+        in_stabilizer -= self.beta * jnp.sum(q_b * (safe(z_b) - z_b))
+        return Absorbed(bias, in_stabilizer)
 
 
 @dataclasses.dataclass(frozen=True)

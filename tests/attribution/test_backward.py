@@ -147,7 +147,7 @@ def test_a_site_of_integers_cannot_be_explained():
 
 
 def test_at_must_be_an_address_or_a_selector(unchecked):
-    with pytest.raises(TypeError, match="address or a selector, and 3 was given"):
+    with pytest.raises(TypeError, match="address or a selector, and 3 is neither"):
         gradient(models.mlp, at=3)(LAYERS, X, TARGET)
 
 

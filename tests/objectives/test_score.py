@@ -14,7 +14,11 @@ from jaxinterp.objectives import (
     probability,
     total,
 )
-from jaxinterp.objectives.score import relevance_seed
+from jaxinterp.objectives.score import (
+    gradient_seed,
+    positive_relevance_seed,
+    relevance_seed,
+)
 from tests.attribution import models
 from tests.compiled import compiled
 
@@ -237,6 +241,24 @@ def test_there_is_no_total_of_a_scalar():
 def test_a_score_is_a_function(make, unchecked):
     with pytest.raises(TypeError, match=r"`score` must be a function .*\n.*'logit'\."):
         make(models.mlp, score="logit")
+
+
+def test_a_gradient_starts_with_the_slope_of_the_score():
+    def squared(y, target):
+        return logit(y, target) ** 2
+
+    seed = np.asarray(gradient_seed(squared, LOGITS, TARGET))
+    expected = np.zeros_like(LOGITS)
+    expected[np.arange(3), TARGET] = 2 * LOGITS[np.arange(3), TARGET]
+    np.testing.assert_allclose(seed, expected, rtol=1e-12)
+
+
+def test_a_score_that_is_not_positive_has_no_positive_relevance():
+    outputs = jnp.asarray([[1.0, -2.0], [3.0, 4.0], [jnp.nan, 1.0], [0.0, 5.0]])
+    target = np.array([1, 0, 0, 0])
+    seed = np.asarray(positive_relevance_seed(logit, outputs, target))
+    np.testing.assert_array_equal(seed[[0, 1, 3]], [[0, 0], [3, 0], [0, 0]])
+    assert np.isnan(seed[2, 0])
 
 
 def test_classes_that_are_ruled_out_get_no_relevance():

@@ -109,8 +109,8 @@ def integrated_gradients(
         apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
         baseline: the input that means "nothing here": a number, an array (or a pytree
             like `inputs`) that broadcasts against the inputs, or a function `(inputs,
-            key) -> baseline`. With `at`, that of the activation; a function is given
-            the activation.
+            key) -> baseline`. With `at`, that of the activation, which is also what a
+            function receives.
         steps: number of gradients along the path.
         method: quadrature of the integral, see `quadrature`.
         batch_size: how many points of the path to take at once; all of them by default.

@@ -18,11 +18,11 @@ from jaxinterp.featurevis.optimize.composite_schedule import Schedule, composite
 from jaxinterp.featurevis.optimize.result import Result, State
 from jaxinterp.featurevis.parametrizations.parametrization import Parametrization
 from jaxinterp.featurevis.transforms.transform import Compose
+from jaxinterp.keys import folded
 from jaxinterp.loop.steps import iterate
-from jaxinterp.objectives.evaluate import evaluate
-from jaxinterp.objectives.objective import Objective, View
 from jaxinterp.objectives.reader import Reader
-from jaxinterp.types import Images, Variables
+from jaxinterp.objectives.scorer import scores_of_own_images
+from jaxinterp.types import Images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,11 +89,11 @@ def step(ascent: Ascent, fixed: Any, state: State, number: Any) -> tuple[State, 
     variables, parametrization, objective, keys, steps = fixed
     progress = number / jnp.maximum(steps - 1, 1)  # 0 at the first, 1 at the last
     transform = ascent.transform.at(progress)
+    model = jax.checkpoint(ascent.model) if ascent.rematerialize else ascent.model
 
     def view_of(key: Any, sample: Any, picture: Any, image: Any) -> Any:
-        for part in (1, picture, number, sample):  # 0 is the key of the first images
-            key = jax.random.fold_in(key, part)
-        return transform(key, image)
+        # 0 is the key of the first images.
+        return transform(folded(key, 1, picture, number, sample), image)
 
     def total_score(images: Any) -> tuple[Any, Any]:
         samples, count = jnp.arange(ascent.samples), jnp.arange(ascent.count)
@@ -101,7 +101,9 @@ def step(ascent: Ascent, fixed: Any, state: State, number: Any) -> tuple[State, 
         views = jax.vmap(views, in_axes=(0, None, None, 0))
         views = jax.vmap(views, in_axes=(None, 0, None, None))
         inputs = views(keys, samples, count, images)
-        scores = _scores(ascent, variables, objective, images, inputs, number)
+        scores = scores_of_own_images(
+            model, variables, objective, images, inputs, number
+        ).mean(axis=0)
         return scores.sum(), scores
 
     images, to_params = jax.vjp(jax.vmap(parametrization.images), state.params)
@@ -116,38 +118,11 @@ def step(ascent: Ascent, fixed: Any, state: State, number: Any) -> tuple[State, 
     return State(params, optimizer_state, importance), scores
 
 
-def _scores(
-    ascent: Ascent,
-    variables: Variables,
-    objective: Objective,
-    images: Images,
-    inputs: Images,
-    number: Any,
-) -> Any:
-    """The mean score `(units, count)` over transformed images `(samples, units, ...)`.
-
-    Scores are those of `inputs`; `images` are what the objective sees beside them.
-    """
-    model = jax.checkpoint(ascent.model) if ascent.rematerialize else ascent.model
-    samples, n_units, count = inputs.shape[:3]
-    flat = inputs.reshape((samples * n_units * count, *inputs.shape[3:]))
-    activations, outputs = jax.tree.map(
-        lambda a: a.reshape((samples, n_units, count, *a.shape[1:])),
-        model(variables, flat),
-    )
-
-    def of_sample(activations: Any, outputs: Any) -> Any:
-        view = View(activations, outputs, images, number)
-        return evaluate(objective, view, n_units)
-
-    return jax.vmap(of_sample)(activations, outputs).mean(axis=0)
-
-
 def take_steps(
     ascent: Ascent,
     schedule: Schedule,
     fixed: Any,
-    state: State | None,
+    start: State | None,
     numbers: range,
     snapshots: tuple[int, ...],
     tick: Callable[[int], Any],
@@ -158,7 +133,7 @@ def take_steps(
         ascent: what is static.
         schedule: which rules of the backward pass hold from which step on.
         fixed: what all steps read, as in `step`.
-        state: the state to go on from; `None` at the beginning.
+        start: the state to go on from; `None` at the beginning.
         numbers: the numbers of the steps.
         snapshots: the numbers of steps after which the images are kept.
         tick: a function that is told how many steps have been done.
@@ -168,20 +143,21 @@ def take_steps(
         front: `(units, count, ...)`, and `(units, steps, count)` for the history.
     """
     parametrization, keys = fixed[1], fixed[3]
-    if state is None:
+    state: Any = start
+    if start is None:
         state = _first_state(ascent.optimizer, ascent.count, parametrization, keys)
     changes = {first for first, _ in schedule} | set(snapshots)
     inner = sorted(n for n in changes if numbers.start < n < numbers.stop)
     history, kept = [], {}
-    for start, stop in itertools.pairwise([numbers.start, *inner, numbers.stop]):
-        if start in snapshots:
-            kept[start] = _images(parametrization, state.params)
+    for first, stop in itertools.pairwise([numbers.start, *inner, numbers.stop]):
+        if first in snapshots:
+            kept[first] = _images(parametrization, state.params)
         model = dataclasses.replace(
-            ascent.model, composite=composite_at(schedule, start)
+            ascent.model, composite=composite_at(schedule, first)
         )
-        part = dataclasses.replace(ascent, model=model)
-        part_numbers = range(start, stop)
-        state, scores = iterate(step, part, fixed, state, part_numbers, tick=tick)
+        static = dataclasses.replace(ascent, model=model)
+        part = range(first, stop)
+        state, scores = iterate(step, static, fixed, state, part, tick=tick)
         history.append(jnp.moveaxis(scores, 0, 1))
     images = _images(parametrization, state.params)
     if numbers.stop in snapshots:

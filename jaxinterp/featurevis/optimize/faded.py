@@ -1,4 +1,4 @@
-"""Pictures in which only what the objective looked at can be seen."""
+"""Images faded to a background where the objective hardly depended on them."""
 
 from typing import Any
 
@@ -12,32 +12,33 @@ from jaxinterp.featurevis.pictures import check_range
 
 
 def faded(
-    images: Float[Array, "pictures *places channels"],
-    importance: Float[Array, "pictures *places"],
+    images: Float[Array, "images *places channels"],
+    importance: Float[Array, "images *places"],
     *,
     percentile: float = 80.0,
     background: float = 1.0,
     cut: float = 0.0,
-) -> Float[Array, "pictures *places channels"]:
-    r"""Fades pictures to a background where the objective hardly looked.
+) -> Float[Array, "images *places channels"]:
+    r"""Fades images to a background where the objective hardly depended on them.
 
     $$y = \alpha\, x + (1 - \alpha)\, b, \qquad \alpha = \min(i / q, 1)$$
 
     where $i$ is the importance of a place and $q$ a percentile of the places of the
-    picture. An objective has no use for the whole of a picture; what fills the rest is
+    image. An objective has no use for the whole of an image; what fills the rest is
     the parametrization's, and better not interpreted.
 
     Args:
-        images: in [0, 1], such as `maximize(...).images`.
-        importance: of each place, not negative, such as `maximize(...).importance`.
+        images: the images in [0, 1], such as `maximize(...).images`.
+        importance: how much the objective depends on each place, not negative, such as
+            `maximize(...).importance`.
         percentile: $q$; so many percent of the places fade.
         background: the brightness $b$, in [0, 1].
-        cut: so many percent of the values of each picture are cut off at the dark end,
+        cut: so many percent of the values of each image are cut off at the dark end,
             and as many at the bright end, and the rest is stretched to [0, 1]; 1 for
-            MACO's pictures in the published code. By default they stay as they are.
+            MACO's images in the published code. By default they stay as they are.
 
     Returns:
-        Pictures in the shape of `images`. One whose importance is zero everywhere is
+        Images in the shape of `images`. One whose importance is zero everywhere is
         all background; one that is NaN, or whose importance is, stays NaN.
 
     Raises:
@@ -56,7 +57,7 @@ def faded(
     images, importance = jnp.asarray(images), jnp.asarray(importance)
     if images.shape[:-1] != importance.shape or images.ndim < 2:
         raise ValueError(
-            f"faded: `importance` of pictures {images.shape} has shape "
+            f"faded: `importance` of images {images.shape} has shape "
             f"{images.shape[:-1]}, and the one that was given has {importance.shape}. "
             "Write `faded(result.images, result.importance)`."
         )
@@ -67,8 +68,8 @@ def faded(
             f"{cut!r}."
         )
     if not is_traced(images, importance):
-        shown, weights = np.asarray(images), np.asarray(importance)
-        check_range(shown[~np.isnan(shown).any(tuple(range(1, shown.ndim)))])
+        values, weights = np.asarray(images), np.asarray(importance)
+        check_range(values[~np.isnan(values).any(tuple(range(1, values.ndim)))])
         if (weights < 0).any():
             raise ValueError("faded: importance must not be negative.")
     is_nan = jnp.isnan(images).any(tuple(range(1, images.ndim)))
@@ -80,12 +81,12 @@ def faded(
             room = jnp.where(ends[1] > ends[0], ends[1] - ends[0], 1)
             image = jnp.clip((image - ends[0]) / room, 0, 1)
         level = jnp.percentile(weight, percentile)
-        # Where the level is zero, all that is looked at at all is opaque.
+        # Where the level is zero, every place of any importance is opaque.
         share = jnp.where(
             level > 0, weight / jnp.where(level > 0, level, 1), weight > 0
         )
         opacity = jnp.minimum(share, 1)[..., None]
         return (background + opacity * (image - background)).astype(image.dtype)
 
-    found = jax.vmap(one)(images, importance)
-    return jnp.where(is_nan.reshape(-1, *(1,) * (images.ndim - 1)), jnp.nan, found)
+    blends = jax.vmap(one)(images, importance)
+    return jnp.where(is_nan.reshape(-1, *(1,) * (images.ndim - 1)), jnp.nan, blends)

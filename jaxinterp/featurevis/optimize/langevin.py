@@ -1,4 +1,4 @@
-"""An optimizer that samples: gradient steps, a pull to what is plausible, and noise."""
+"""An optimizer that samples: gradient steps, a pull to the plausible, and noise."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class LangevinState(NamedTuple):
     """What a step of `langevin` changes.
 
     Attributes:
-        key: of the noise, as integers.
+        key: the random key of the noise, as integers.
     """
 
     key: Any
@@ -29,19 +29,20 @@ def langevin(
     prior_weight: float = 1e-5,
     noise: float = 1e-17,
 ) -> optax.GradientTransformation:
-    r"""Samples parameters instead of climbing to an optimum: plug-and-play generation.
+    r"""Samples parameters instead of ascending to an optimum: plug-and-play generation.
 
     $$h \leftarrow h + \epsilon_1 (R(h) - h)
       + \epsilon_2 \frac{g}{\mathrm{mean} |g|} + \epsilon_3 \eta,
       \qquad \eta \sim \mathcal N(0, 1)$$
 
-    with the parameters $h$ of a picture, such as the latent of a `generator`, and the
+    with the parameters $h$ of an image, such as the latent of a `generator`, and the
     gradient $g$ of its score. A denoising autoencoder $R$ of latents points to where
     these are more likely; without one it is a walk of steps of one mean length. The
-    noise of a picture is the same whatever is computed beside it.
+    noise of an image is the same whatever is computed beside it.
 
     Args:
-        denoise: $R$, from parameters `(pictures, ...)` to such; `None` for no prior.
+        denoise: $R$, a function from parameters `(images, ...)` to more likely ones;
+            `None` for no prior.
         step_size: $\epsilon_2$, in the units of the parameters.
         prior_weight: $\epsilon_1$.
         noise: $\epsilon_3$, a standard deviation in the units of the parameters.
@@ -86,11 +87,11 @@ def langevin(
         key = jax.random.wrap_key_data(state.key, impl="threefry2x32")
         key, now = jax.random.split(key)
         likely = params if denoise is None else denoise(params)
-        given, found = (jax.tree.map(jnp.shape, tree) for tree in (params, likely))
-        if given != found:
+        before, after = (jax.tree.map(jnp.shape, tree) for tree in (params, likely))
+        if before != after:
             raise ValueError(
-                f"langevin: `denoise` goes from parameters {given} to such, and gave "
-                f"{found}."
+                f"langevin: `denoise` goes from parameters {before} to such, and gave "
+                f"{after}."
             )
         leaves, treedef = jax.tree.flatten(updates)
         keys = treedef.unflatten(jax.random.split(now, len(leaves)))
@@ -99,9 +100,9 @@ def langevin(
             dtype = jnp.promote_types(param.dtype, jnp.float32)
             slope, param, target = (x.astype(dtype) for x in (slope, param, target))
             mean = jnp.abs(slope).mean(tuple(range(1, slope.ndim)), keepdims=True)
-            climb = -slope / jnp.where(mean > 0, mean, 1)
+            ascent = -slope / jnp.where(mean > 0, mean, 1)
             eta = jax.random.normal(key, slope.shape, dtype)
-            return sizes[0] * climb + sizes[1] * (target - param) + sizes[2] * eta
+            return sizes[0] * ascent + sizes[1] * (target - param) + sizes[2] * eta
 
         updates = jax.tree.map(one, updates, params, likely, keys)
         return updates, LangevinState(jax.random.key_data(key))

@@ -149,36 +149,37 @@ def resumed_state(resume: Result | None, first: State, count: int) -> State | No
 
 
 def _check_finite(history: Any, images: Images) -> None:
+    """Raises if the scores of all images are NaN, and warns if those of some are.
+
+    Of the last step there is no score: there the images themselves are checked.
+    """
     if is_traced(history):
         return
     steps, pictures = np.nonzero(np.isnan(np.asarray(history, np.float32)))
     if not steps.size:
-        _check_last(images)
+        is_bad = np.asarray(jnp.isnan(images).any(tuple(range(1, images.ndim))))
+        if is_bad.any():
+            raise FloatingPointError(
+                f"The last step made {int(is_bad.sum())} images NaN, the first being "
+                f"{int(is_bad.argmax())}. Look for a root or a logarithm of zero in "
+                "the model or the objective."
+            )
         return
     n_bad = len(set(pictures))
-    message = (
-        f"The objective became NaN at step {steps.min()}, for picture "
-        f"{pictures[steps.argmin()]} (and {n_bad - 1} others of {history.shape[1]}).\n"
+    advice = (
+        "Try a lower learning rate, `optimizer=optax.adam(0.01)`, or look for a root "
+        "or a logarithm of zero in the model or the objective."
     )
     if not steps.min():
-        message += "The first picture has no score: look for a root or a logarithm of "
-        message += "what is negative, or a quotient of zeros, in model, objective and "
-        message += "transforms."
-    else:
-        message += "Try a lower learning rate, `optimizer=optax.adam(0.01)`, or look "
-        message += "for a root or a logarithm of zero in the model or the objective."
+        advice = (
+            "The first image has no score: look for a root or a logarithm of what is "
+            "negative, or a quotient of zeros, in model, objective and transforms."
+        )
+    message = (
+        f"The objective became NaN at step {steps.min()}, for image "
+        f"{pictures[steps.argmin()]} (and {n_bad - 1} others of {history.shape[1]}).\n"
+        f"{advice}"
+    )
     if n_bad == history.shape[1]:
         raise FloatingPointError(message)
-    message += "\nThe others are as they should be; of these, look at `history`."
-    warnings.warn(message, stacklevel=4)
-
-
-def _check_last(images: Images) -> None:
-    """Raises if the last step, of which there is no score, made an image NaN."""
-    is_bad = np.asarray(jnp.isnan(images).any(tuple(range(1, images.ndim))))
-    if is_bad.any():
-        raise FloatingPointError(
-            f"The last step made {int(is_bad.sum())} pictures NaN, the first being "
-            f"{int(is_bad.argmax())}. Look for a root or a logarithm of zero in the "
-            "model or the objective."
-        )
+    warnings.warn(f"{message}\nThe others are in order.", stacklevel=4)

@@ -18,12 +18,13 @@ from jaxinterp.checks import checked_integer, is_traced
 from jaxinterp.featurevis.pictures import by_unit, check_pictures
 from jaxinterp.featurevis.responses.dataset_examples import DatasetExamples
 from jaxinterp.featurevis.transforms.transform import Compose, Transform, compose
-from jaxinterp.keys import check_key
+from jaxinterp.keys import check_key, folded
 from jaxinterp.loop.chunks import chunk_size, each_chunk, over_units
 from jaxinterp.objectives.by_name import as_objective
-from jaxinterp.objectives.evaluate import count_units, evaluate, unit_keys, units
-from jaxinterp.objectives.objective import Objective, View
+from jaxinterp.objectives.evaluate import count_units, unit_keys, units
+from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.reader import Reader, reader
+from jaxinterp.objectives.scorer import scores_of_own_images
 from jaxinterp.types import ApplyFn, Images, Key, Variables
 
 
@@ -125,23 +126,16 @@ def _scores(
     number: Any,
 ) -> Any:
     """The scores `(units, count)` of images `(units, count, ...)` in one sample."""
-    n_units, count = images.shape[:2]
     inputs = images
     if transform is not None:
 
         def view_of(key: Any, picture: Any, image: Any) -> Any:
-            for part in (picture, number):
-                key = jax.random.fold_in(key, part)
-            return transform(key, image)
+            return transform(folded(key, picture, number), image)
 
         views = jax.vmap(jax.vmap(view_of, in_axes=(None, 0, 0)), in_axes=(0, None, 0))
-        inputs = views(keys, jnp.arange(count), images)
-    flat = inputs.reshape(n_units * count, *inputs.shape[2:])
-    activations, outputs = jax.tree.map(
-        lambda a: a.reshape(n_units, count, *a.shape[1:]), model(variables, flat)
-    )
-    view = View(activations, outputs, images, 0)
-    scores = evaluate(objective, view, n_units)
+        inputs = views(keys, jnp.arange(images.shape[1]), images)
+    given = (model, variables, objective, images, inputs[None])
+    scores = scores_of_own_images(*given)[0]
     return scores.astype(jnp.promote_types(scores.dtype, jnp.float32))
 
 

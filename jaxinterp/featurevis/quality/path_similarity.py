@@ -26,7 +26,8 @@ from jaxinterp.loop.chunks import chunk_size, over_units
 from jaxinterp.loop.sums import summed
 from jaxinterp.objectives.reader import Reader, site_reader
 from jaxinterp.table import cell, format_table, html_table
-from jaxinterp.types import ApplyFn, Images, Sites, Variables
+from jaxinterp.tracing.selectors import Selector
+from jaxinterp.types import ApplyFn, Images, Variables
 
 _HEAD = ("site", "made", "natural", "arbitrary", "relative")
 
@@ -100,7 +101,7 @@ class PathSimilarity:
 
 def path_similarity(
     apply_fn: ApplyFn,
-    sites: Sites,
+    sites: Selector | str,
     variables: Variables,
     images: Images,
     natural: Images,

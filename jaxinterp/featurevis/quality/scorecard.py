@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from jaxinterp.checks import is_traced
-from jaxinterp.featurevis.pictures import by_unit, check_pictures
+from jaxinterp.featurevis.pictures import check_pictures
 from jaxinterp.featurevis.quality.achieved_scores import (
     achieved_scores,
     best_natural,
@@ -35,7 +35,8 @@ from jaxinterp.objectives.evaluate import count_units
 from jaxinterp.objectives.objective import Objective, Shapes, Where
 from jaxinterp.objectives.reader import reader
 from jaxinterp.table import cell, format_table, html_table
-from jaxinterp.types import ApplyFn, Images, Key, Sites, Variables
+from jaxinterp.tracing.selectors import Selector
+from jaxinterp.types import ApplyFn, Images, Key, Variables
 
 
 class SecondNetwork(NamedTuple):
@@ -227,7 +228,7 @@ def scorecard(
     diversity_site: Where | None = None,
     natural_images: Images | None = None,
     arbitrary_images: Images | None = None,
-    sites: Sites | None = None,
+    sites: Selector | str | None = None,
     names: Sequence[str] | None = None,
     batch_size: int | None = None,
 ) -> Scorecard:
@@ -311,7 +312,6 @@ def scorecard(
     _, shapes = reader(apply_fn, objective, variables, image)
     bound = objective.bound(shapes)
     n_units = count_units(bound)
-    by_unit(images, count, n_units)
     best = best_natural(natural, n_units)
     shared = {"count": count, "batch_size": batch_size}
     model = (apply_fn, objective, variables, images)
@@ -388,4 +388,4 @@ def _shown(head: str, value: Any) -> str:
 
 
 def _score(value: Any) -> str:
-    return "NaN" if np.isnan(value) else f"{float(value):.3g}"
+    return cell(value, ".3g", undefined="NaN")

@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxinterp.checks import check_index, checked_integer
+from jaxinterp.checks import check_index
 from jaxinterp.featurevis.responses.receptive_field import checked_place
+from jaxinterp.loop.chunks import chunk_size, over_units
 from jaxinterp.objectives.objective import Where
 from jaxinterp.tracing.call import trace_call
 from jaxinterp.tracing.graph import Site
@@ -21,7 +22,7 @@ from jaxinterp.types import ApplyFn
 
 
 class EffectiveField(NamedTuple):
-    """What pixels weigh in the activation of units.
+    """How much the pixels weigh in the activation of units.
 
     Attributes:
         weights: the mean magnitude of the gradient, summed over the colors,
@@ -33,9 +34,6 @@ class EffectiveField(NamedTuple):
     weights: Any
     start: np.ndarray
     size: np.ndarray
-
-
-# --- By its gradients -----------------------------------------------------------------
 
 
 def effective_receptive_field(
@@ -61,12 +59,14 @@ def effective_receptive_field(
 
     Args:
         apply_fn: the model.
-        site: whose activation is `(batch, *positions, channels)`.
-        variables: of the model.
-        inputs: pictures, `(batch, *positions, channels)`, floats.
-        channels: the units, integers; all of them by default.
+        site: the site whose activation is read, `(batch, *positions, channels)`.
+        variables: the weights of the model.
+        inputs: a batch of natural images as the model takes them, floats `(batch,
+            *positions, channels)`.
+        channels: the numbers of the channels; all of them by default.
         position: an integer for each axis of positions; the middle by default.
-        batch_size: how many channels to take at once; all of them by default.
+        batch_size: the largest number of channels that are computed at once; all of
+            them by default.
 
     Returns:
         For each unit the weight of each pixel, and the box of those that have one.
@@ -88,21 +88,18 @@ def effective_receptive_field(
     References:
         Luo et al., 2016, section 2 [luo2016understanding].
     """
-    if batch_size is not None:
-        checked_integer("batch_size", batch_size, 1, call="effective_receptive_field")
     if not jnp.issubdtype(inputs.dtype, jnp.inexact) or inputs.ndim < 3:
         raise TypeError(
             "A receptive field is measured by gradients in pictures, floats (batch, "
             f"height, width, channels); {inputs.dtype}{list(inputs.shape)} was given."
         )
-    found = checked_place(
-        select_one(trace_call(apply_fn, variables, inputs).graph, site)
-    )
-    at, units = _chosen_units(found, channels, position)
-    encode, _ = split(apply_fn, where(lambda place: place.address == found.address))
+    graph = trace_call(apply_fn, variables, inputs).graph
+    place = checked_place(select_one(graph, site))
+    at, units = _units_at(place, channels, position)
+    encode, _ = split(apply_fn, where(lambda other: other.address == place.address))
 
     @jax.jit
-    def measured(variables: Any, inputs: Any, units: Any) -> Any:
+    def magnitudes(variables: Any, inputs: Any, units: Any) -> Any:
         activation, pull = jax.vjp(lambda x: encode(variables, x), inputs)
 
         def one(unit: Any) -> Any:
@@ -112,17 +109,16 @@ def effective_receptive_field(
 
         return jax.vmap(one)(units)
 
-    size = min(batch_size or len(units), len(units))
-    parts = []
-    for start in range(0, len(units), size):
-        part = units[start : start + size]
-        full = np.pad(part, (0, size - len(part)), mode="edge")  # one compilation
-        parts.append(measured(variables, inputs, full)[: len(part)])
-    weights = jnp.concatenate(parts)
+    weights = over_units(
+        lambda index: magnitudes(variables, inputs, units[index]),
+        len(units),
+        chunk_size(batch_size, 1, len(units)),
+        is_inner=False,
+    )
     return EffectiveField(weights, *_box(np.asarray(weights) > 0))
 
 
-def _chosen_units(
+def _units_at(
     site: Site, channels: Any, position: Sequence[int] | None
 ) -> tuple[tuple[int, ...], np.ndarray]:
     *places, count = site.shape[1:]
@@ -139,12 +135,12 @@ def _chosen_units(
     return at, units
 
 
-def _box(is_seen: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Returns start and size of the box around what is seen, `(units, axes)`."""
+def _box(has_weight: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Start and size of the box around the pixels with a weight, `(units, axes)`."""
     starts, sizes = [], []
-    axes = range(1, is_seen.ndim)
+    axes = range(1, has_weight.ndim)
     for axis in axes:
-        along = is_seen.any(axis=tuple(other for other in axes if other != axis))
+        along = has_weight.any(axis=tuple(other for other in axes if other != axis))
         first = along.argmax(axis=1)
         last = along.shape[1] - along[:, ::-1].argmax(axis=1)
         starts.append(first)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxinterp.loop.chunks import chunk_indices, chunk_size
+from jaxinterp.checks import is_traced
+from jaxinterp.loop.chunks import chunk_size, over_units
 from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.scorer import check_alone, scorer
 from jaxinterp.types import ApplyFn, Images, Variables
@@ -28,12 +28,13 @@ def tuning_curve(
 
     Args:
         apply_fn: the model.
-        objective: the objective of one or many units, or a string: `channel("Conv_0")`,
-            or `"Conv_0:*"`, is all channels of a layer.
+        objective: an objective of one or many units, or a string for it:
+            `channel("Conv_0")`, or `"Conv_0:*"`, is all channels of a layer.
         variables: the weights of the model.
         stimuli: images, with an axis in front for each parameter that is varied.
-        axes: how many such axes there are.
-        batch_size: how many images to take at once; all of them by default.
+        axes: the number of such axes.
+        batch_size: the largest number of images that are computed at once; all of them
+            by default.
 
     Returns:
         Scores with the axes of the parameters, in the units of the objective.
@@ -59,14 +60,15 @@ def tuning_curve(
             f"`stimuli` has {axes} axes of parameters and then those of an image, and "
             f"its shape is {tuple(stimuli.shape)}. Write `axes=` for their number."
         )
-    grid, image_shape = stimuli.shape[:axes], stimuli.shape[axes:]
-    images_flat = stimuli.reshape(-1, *image_shape)
-    scores, bound = scorer(
-        apply_fn, objective, variables, images_flat, has_places=False
-    )
+    grid, shape = stimuli.shape[:axes], stimuli.shape[axes:]
+    flat = stimuli.reshape(-1, *shape)
+    scores, bound = scorer(apply_fn, objective, variables, flat, has_places=False)
     check_alone(bound, "tuning_curve")
-    score = jax.jit(lambda w, o, images: scores(w, o, images).pictures)
-    count = len(images_flat)
-    indices = chunk_indices(count, chunk_size(batch_size, 1, count))
-    parts = [score(variables, bound, images_flat[index]) for index in indices]
-    return jnp.concatenate(parts, axis=1)[:, :count].reshape(-1, *grid)
+    score = jax.jit(lambda w, o, images: scores(w, o, images).pictures.T)
+    curves = over_units(
+        lambda index: score(variables, bound, flat[index]),
+        len(flat),
+        chunk_size(batch_size, 1, len(flat)),
+        is_inner=is_traced(variables, bound, flat),
+    )
+    return curves.T.reshape(-1, *grid)

@@ -24,10 +24,11 @@ class AlexNet(nn.Module):
     `AlexNet/fc6` to `AlexNet/fc8`.
 
     Attributes:
-        classes: number of logits.
+        classes: how many classes, and so logits, there are.
         widths: channels of the convolutions `conv1` to `conv5`.
         dense_width: features of the dense layers `fc6` and `fc7`.
-        dropout_rate: share of features dropped before these two, in training.
+        dropout_rate: share of the features that are dropped before these two, in
+            training.
 
     References:
         Krizhevsky, 2014, section 5 [krizhevsky2014one]; the first AlexNet:

@@ -11,11 +11,11 @@ the address of the layer, `Transformer/blocks_0/attention` for the first of a mo
 | `/query`, `/key`, `/value` | (batch, position, head, head_width) | the projections |
 | `/scores` | (batch, head, query, key) | scaled products, before the mask |
 | `/softmax` | (batch, head, query, key) | the attention pattern |
-| `/heads` | (batch, position, head, head_width) | what each head has read |
+| `/heads` | (batch, position, head, head_width) | what each head reads |
 | `/out` | (batch, position, width) | the sum of what the heads write |
 
-Kernels keep heads on an axis of their own: `query/kernel` is (width, head, head_width)
-and `out/kernel` (head, head_width, width), so that those of head `h` are slices.
+Kernels have an axis of heads: `query/kernel` is (width, head, head_width) and
+`out/kernel` (head, head_width, width), so that the kernel of head `h` is a slice.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from jaxtyping import Array, Bool, Float
 # The features of every position, which blocks read and write.
 Stream = Float[Array, "batch position width"]
 
-# True where a query may see a key; broadcast over batch, heads and queries.
+# True where a query may attend to a key; broadcast over batch, heads and queries.
 Mask = Bool[Array, "_ 1 _ position"]
 
 
@@ -43,16 +43,16 @@ def rotate(
       \theta_j = \mathrm{base}^{-2j/d}$$
 
     The product of a rotated query and a rotated key then depends on their positions
-    $p$ through the difference alone. A pair is a feature of the first half and its
-    fellow of the second, as in the checkpoints of Hugging Face; where a checkpoint
-    pairs neighbours, the name map reorders the kernels.
+    $p$ through the difference alone. A pair is a feature of the first half and the
+    corresponding one of the second, as in the checkpoints of Hugging Face; if a
+    checkpoint pairs neighbors, the name map reorders the kernels.
 
     Args:
-        x: queries or keys, with an even number of features a head.
-        base: of the geometric sequence of frequencies.
+        x: queries or keys, with an even number of features in each head.
+        base: the base of the geometric sequence of frequencies.
 
     Raises:
-        ValueError: if the number of features a head is odd.
+        ValueError: if the number of features in a head is odd.
 
     Example:
         >>> rotate(jnp.ones((1, 2, 1, 2))).shape
@@ -68,11 +68,11 @@ def rotate(
     angles = np.arange(length)[:, None] * frequencies
     cosine, sine = np.cos(angles), np.sin(angles)
     own = np.concatenate([cosine, cosine], axis=-1)[None, :, None]
-    fellow = np.concatenate([-sine, sine], axis=-1)[None, :, None]
+    partner = np.concatenate([-sine, sine], axis=-1)[None, :, None]
     first, second = jnp.split(x, 2, axis=-1)
     swapped = jnp.concatenate([second, first], axis=-1)
     # A sum of two scaled copies of `x` is one linear map, and so one site of a trace.
-    return x * jnp.asarray(own, x.dtype) + swapped * jnp.asarray(fellow, x.dtype)
+    return x * jnp.asarray(own, x.dtype) + swapped * jnp.asarray(partner, x.dtype)
 
 
 def attend(
@@ -84,10 +84,11 @@ def attend(
     """Returns, for each head and position, the mean of the values it attends to.
 
     Args:
-        query: what each position asks for.
-        key: what each position offers.
-        value: what is read there.
-        mask: true where a query may see a key; broadcast over batch and queries.
+        query: the query of each position and head.
+        key: the key of each position and head.
+        value: the value of each position and head.
+        mask: true where a query may attend to a key; broadcast over batch, heads and
+            queries.
 
     Example:
         >>> x = jnp.ones((1, 3, 2, 4))
@@ -107,10 +108,10 @@ def attend(
 
 
 def causal_mask(length: int) -> Bool[Array, "1 1 query key"]:
-    """Returns the mask by which a position sees itself and those before it.
+    """Returns the mask by which a position attends to itself and earlier ones.
 
     Args:
-        length: number of positions.
+        length: how many positions there are.
 
     Example:
         >>> causal_mask(2)[0, 0].tolist()
@@ -123,12 +124,12 @@ class Attention(nn.Module):
     """Self-attention with several heads; keys and values may be shared by groups.
 
     Attributes:
-        heads: number of query heads.
-        head_width: features of a head; `width // heads` by default.
-        key_heads: number of key and value heads, each shared by `heads // key_heads`
-            neighbouring query heads; as many as queries by default.
+        heads: how many query heads there are.
+        head_width: how many features a head has; `width // heads` by default.
+        key_heads: how many key heads, and value heads, there are; each is shared by
+            `heads // key_heads` neighboring query heads. As many as `heads` by default.
         use_bias: whether the projections add a bias.
-        rotary_base: base of rotary positions, see `rotate`; none by default.
+        rotary_base: the base of rotary positions, see `rotate`; `None` for no rotation.
 
     Example:
         >>> model, x = Attention(heads=2), jnp.ones((1, 3, 4))
@@ -149,11 +150,12 @@ class Attention(nn.Module):
         """Returns what the heads write together.
 
         Args:
-            x: the stream that is read.
-            mask: which keys each query may see; by default all.
+            x: the features of every position.
+            mask: which keys each query may attend to; all of them by default.
 
         Raises:
-            ValueError: if the heads do not divide the width, or the groups the heads.
+            ValueError: if `heads` does not divide the width, or `key_heads` does not
+                divide `heads`.
         """
         width = x.shape[-1]
         key_heads = self.heads if self.key_heads is None else self.key_heads
@@ -185,6 +187,6 @@ class Attention(nn.Module):
                 key = jnp.repeat(key, self.heads // key_heads, axis=2)
             with jax.named_scope("value_shared"):
                 value = jnp.repeat(value, self.heads // key_heads, axis=2)
-        read = attend(query, key, value, mask)
+        heads = attend(query, key, value, mask)
         out = nn.DenseGeneral(width, axis=(-2, -1), use_bias=self.use_bias, name="out")
-        return out(read)
+        return out(heads)

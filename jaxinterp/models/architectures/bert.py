@@ -1,8 +1,8 @@
-"""BERT: an encoder that sees both sides of a token, with a classifier on the first.
+"""BERT: an encoder of tokens without a causal mask, and a classifier of the first.
 
-Norms stand after each sum, not before each layer. In the first block
+Norms come after each sum, not before each layer. In the first block
 `Bert/blocks_0/residual_mid` and `Bert/blocks_0/residual` are the sums, and
-`Bert/blocks_0/attention_norm` and `Bert/blocks_0/mlp_norm` what is read of them. The
+`Bert/blocks_0/attention_norm` and `Bert/blocks_0/mlp_norm` normalize them. The
 other addresses within blocks are those of `transformer.py`; after the last block come
 `Bert/pooler` and `Bert/head`.
 """
@@ -23,9 +23,9 @@ class PostNormBlock(nn.Module):
     """Adds attention, then an MLP, to the stream, and normalizes each sum.
 
     Attributes:
-        heads: number of heads.
-        mlp_width: neurons of the MLP.
-        norm_epsilon: added to the variance by the norms.
+        heads: how many heads the attention has.
+        mlp_width: how many neurons the MLP has.
+        norm_epsilon: the number that the norms add to the variance.
 
     Example:
         >>> model, x = PostNormBlock(heads=2, mlp_width=8), jnp.ones((1, 3, 4))
@@ -42,9 +42,9 @@ class PostNormBlock(nn.Module):
     @nn.compact
     def __call__(self, x: Stream, mask: Mask | None = None) -> Stream:
         """Returns the stream after the block."""
-        attended = Attention(self.heads, name="attention")(x, mask)
+        attention_output = Attention(self.heads, name="attention")(x, mask)
         with jax.named_scope("residual_mid"):
-            x = x + attended
+            x = x + attention_output
         x = layer_norm(x, self.norm_epsilon, "attention_norm")
         change = FeedForward(self.mlp_width, name="mlp")(x)
         with jax.named_scope("residual"):
@@ -58,17 +58,18 @@ class Bert(nn.Module):
     The defaults are BERT-base uncased, of 109,482,240 parameters without a head.
 
     Attributes:
-        classes: number of logits; without a head, `None`, the pooled features.
-        vocabulary: number of tokens.
-        width: features of a token.
-        depth: number of blocks.
-        heads: number of heads a block.
-        mlp_width: neurons of each MLP; `4 * width` by default.
-        max_length: number of learned positions.
-        token_types: number of kinds of text: a question and its answer are two.
-        pad_id: the token that only fills up a batch and is not to be seen; `None` if
-            there is none.
-        norm_epsilon: added to the variance by the norms.
+        classes: how many classes, and so logits, there are; with `None` the model has
+            no head and returns the pooled features.
+        vocabulary: how many different tokens there are.
+        width: how many features a token has.
+        depth: how many blocks the model has.
+        heads: how many heads each attention has.
+        mlp_width: how many neurons each MLP has; `4 * width` by default.
+        max_length: how many positions are learned.
+        token_types: how many kinds of text there are, such as question and answer.
+        pad_id: the token that only pads texts of a batch, and that no other token
+            attends to; `None` if there is no padding.
+        norm_epsilon: the number that the norms add to the variance.
 
     Example:
         >>> model = Bert(classes=2, vocabulary=11, width=8, depth=1, heads=2)
@@ -104,8 +105,9 @@ class Bert(nn.Module):
 
         Args:
             tokens: integers below `vocabulary`.
-            types: which text a token is of; all of the first by default.
-            mask: true where a token is seen; by default, where it is not `pad_id`.
+            types: the kind of text that each token belongs to; 0 by default.
+            mask: whether others attend to each token; by default, whether it is not
+                `pad_id`.
 
         Raises:
             ValueError: if there are more tokens than positions, or none.
@@ -126,7 +128,7 @@ class Bert(nn.Module):
         with jax.named_scope("mask"):
             if mask is None and self.pad_id is not None:
                 mask = tokens != self.pad_id
-            sees = None if mask is None else mask[:, None, None]
+            key_mask = None if mask is None else mask[:, None, None]
         embed = nn.Embed(self.vocabulary, self.width, name="token_embedding")
         positions = nn.Embed(self.max_length, self.width, name="position_embedding")
         kinds = nn.Embed(self.token_types, self.width, name="token_type_embedding")
@@ -140,7 +142,7 @@ class Bert(nn.Module):
             block = PostNormBlock(
                 self.heads, mlp_width, self.norm_epsilon, name=f"blocks_{i}"
             )
-            x = block(x, sees)
+            x = block(x, key_mask)
         pooled = nn.tanh(nn.Dense(self.width, name="pooler")(x[:, 0]))
         if self.classes is None:
             return pooled

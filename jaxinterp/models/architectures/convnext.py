@@ -9,17 +9,17 @@ from jaxtyping import Array, Float
 from jaxinterp.models.architectures.mlp import gelu
 from jaxinterp.models.architectures.norms import layer_norm
 
-# What every norm adds to the variance.
+# The number that every norm adds to the variance.
 NORM_EPSILON = 1e-6
 
 
 class ConvNeXtBlock(nn.Module):
-    """A depthwise convolution, then two dense layers over the channels, beside a sum.
+    """A depthwise convolution and two dense layers over the channels, with a shortcut.
 
     The output of the branch is multiplied by `scale`, one trained number per channel.
 
     Attributes:
-        initial_scale: value of `scale` before training.
+        initial_scale: the value of `scale` before training.
 
     References:
         Liu et al., 2022, figure 4 [liu2022convnet].
@@ -62,10 +62,10 @@ class ConvNeXt(nn.Module):
     `ConvNeXt/stage2_0/project`.
 
     Attributes:
-        classes: number of logits.
-        depths: number of blocks of each stage.
-        widths: channels of each stage.
-        initial_scale: that of the blocks.
+        classes: how many classes, and so logits, there are.
+        depths: how many blocks each stage has.
+        widths: how many channels each stage has.
+        initial_scale: the value of every `scale` before training.
 
     References:
         Liu et al., 2022, section 3 [liu2022convnet].
@@ -90,11 +90,11 @@ class ConvNeXt(nn.Module):
         """Returns logits.
 
         Args:
-            x: RGB images, at least 32 x 32 pixels where there are four stages. Rows
-                and columns that fill no patch of 4 x 4 are not seen.
+            x: RGB images, at least 32 x 32 pixels if there are four stages. Rows and
+                columns that fill no patch of 4 x 4 are ignored.
 
         Raises:
-            ValueError: if nothing would be left of an image.
+            ValueError: if the images are too small for the stages.
         """
         smallest = 4 * 2 ** (len(self.depths) - 1)
         if min(x.shape[1:3]) < smallest:

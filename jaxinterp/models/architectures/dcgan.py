@@ -1,9 +1,10 @@
 """DCGAN: a generator of images by strided convolutions, and its discriminator.
 
-An image of side 4 is doubled (or halved) until it has its size; features double where
-the side halves: `DCGANGenerator/project` makes the first, `DCGANGenerator/up_1` doubles
-it, and `DCGANDiscriminator/down_0` halves it first. Batch norms use the batch with
-`train=True` and then change the collection `batch_stats`; explanations run with
+The generator starts from 4 x 4 features, `DCGANGenerator/project`, and doubles their
+side until it is that of the image, first at `DCGANGenerator/up_1`. The discriminator
+halves the side until it is 4, first at `DCGANDiscriminator/down_0`. Whenever the side
+halves, the number of features doubles. With `train=True` batch norms use the statistics
+of the batch and change the collection `batch_stats`; explanations run with
 `train=False`, the default.
 """
 
@@ -24,14 +25,15 @@ _PADDING = ((1, 1), (1, 1))
 
 
 class DCGANGenerator(nn.Module):
-    """From a latent to an image in [-1, 1].
+    """Strided convolutions from a latent to an image in [-1, 1].
 
     The defaults are those of the paper's bedrooms.
 
     Attributes:
         size: height and width of the image, 4 times a power of 2.
-        channels: of the image.
-        width: features of the last hidden layer; they double with each layer before.
+        channels: how many channels the image has.
+        width: how many features the last hidden layer has; each layer before has twice
+            as many.
 
     Example:
         >>> model = DCGANGenerator(size=8, channels=1, width=4)
@@ -52,7 +54,7 @@ class DCGANGenerator(nn.Module):
     def __call__(
         self, x: Float[Array, "batch latent"], train: bool = False
     ) -> Float[Array, "batch height width channels"]:
-        """Returns one image a latent.
+        """Returns one image for each latent.
 
         Args:
             x: latents, standard normal or uniform in [-1, 1].
@@ -77,10 +79,11 @@ class DCGANGenerator(nn.Module):
 
 
 class DCGANDiscriminator(nn.Module):
-    """From an image to one logit, positive where it looks real.
+    """Strided convolutions from an image to one logit, positive if it looks real.
 
     Attributes:
-        width: features of the first layer; they double with each layer.
+        width: how many features the first layer has; each later layer has twice as
+            many.
 
     Example:
         >>> model = DCGANDiscriminator(width=4)
@@ -107,7 +110,7 @@ class DCGANDiscriminator(nn.Module):
             train: whether batch norms use the statistics of this batch.
 
         Raises:
-            ValueError: if the images are not of side 4 times a power of 2.
+            ValueError: if the side of the images is not 4 times a power of 2.
         """
         if x.shape[1] != x.shape[2]:
             raise ValueError(f"Images must be square, and are {x.shape[1:3]}.")
@@ -117,13 +120,14 @@ class DCGANDiscriminator(nn.Module):
                 width, _KERNEL, 2, _PADDING, use_bias=i == 0, name=f"down_{i}"
             )
             x = down(x)
-            if i:  # as in the paper, none where the image comes in
+            if i:  # as in the paper, the first layer has none
                 x = batch_norm(x, train, f"bn_{i}")
             x = nn.leaky_relu(x, 0.2)
         return nn.Dense(1, name="head")(jax.lax.collapse(x, 1))
 
 
 def _doublings(size: int) -> int:
+    """How often a side of 4 must double to be `size`."""
     steps = (size // _SMALLEST).bit_length() - 1
     if steps < 1 or size != _SMALLEST * 2**steps:
         raise ValueError(

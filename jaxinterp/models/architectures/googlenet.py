@@ -30,7 +30,7 @@ INCEPTIONS = (
 
 
 class LocalResponseNorm(nn.Module):
-    r"""Divides every feature by the energy of its neighboring channels.
+    r"""Divides every feature by a power of the energy of neighboring channels.
 
     $$y_c = x_c \left(1 + \frac{\alpha}{n} \sum_{|d - c| < n / 2} x_d^2
     \right)^{-\beta}$$
@@ -38,9 +38,10 @@ class LocalResponseNorm(nn.Module):
     Channels before the first and after the last count as zero.
 
     Attributes:
-        size: number $n$ of channels that are summed, odd.
-        alpha: strength; unlike in the paper it is divided by `size`, as Caffe does.
-        beta: exponent.
+        size: $n$, how many channels are summed, an odd number.
+        alpha: $\alpha$, the weight of the energy; unlike in the paper it is divided by
+            `size`, as in Caffe.
+        beta: $\beta$, the exponent.
 
     References:
         Krizhevsky et al., 2012, section 3.3 [krizhevsky2012imagenet].
@@ -69,13 +70,13 @@ class LocalResponseNorm(nn.Module):
 
 
 class ConvRelu(nn.Module):
-    """A convolution, in torchvision's variant its batch norm, and a relu.
+    """A convolution and a relu; in torchvision's variant with a batch norm between.
 
     Attributes:
-        width: number of channels.
-        size: side of the window.
-        stride: pixels from one window to the next.
-        variant: `caffe` has a bias, `torchvision` a batch norm.
+        width: how many channels the convolution has.
+        size: height and width of the window.
+        stride: how many pixels one window is from the next.
+        variant: `"caffe"` has a bias, `"torchvision"` a batch norm.
 
     Example:
         >>> x = jax.ShapeDtypeStruct((2, 8, 8, 3), "float32")
@@ -98,7 +99,7 @@ class ConvRelu(nn.Module):
 
         Args:
             x: images or features.
-            train: whether a batch norm uses the batch's own statistics.
+            train: whether a batch norm uses the statistics of the batch.
         """
         x = nn.Conv(
             self.width,
@@ -120,7 +121,7 @@ class Inception(nn.Module):
     Attributes:
         widths: channels of `1x1`, `3x3_reduce`, `3x3`, `5x5_reduce`, `5x5` and
             `pool_proj`.
-        variant: see `GoogLeNet`.
+        variant: `"caffe"` or `"torchvision"`, see `GoogLeNet`.
 
     References:
         Szegedy et al., 2015, figure 2b [szegedy2015going].
@@ -143,8 +144,8 @@ class Inception(nn.Module):
         """Returns the channels of the four branches, one after the other.
 
         Args:
-            x: features.
-            train: whether batch norms use the batch's own statistics.
+            x: the features that the module reads.
+            train: whether batch norms use the statistics of the batch.
         """
         one, reduce_three, three, reduce_five, five, pool = self.widths
         large = 5 if self.variant == "caffe" else 3
@@ -178,20 +179,21 @@ class GoogLeNet(nn.Module):
     | `GoogLeNet/inception_5b` | the same | mixed5b |
     | `GoogLeNet/classifier` | the logits | |
 
-    A selector may leave the class's name out: `"inception_4a"` is the same site.
+    A selector may omit the name of the class: `"inception_4a"` is the same site.
 
     Attributes:
-        classes: number of logits.
-        variant: whose weights fit. `"caffe"` is the network of the paper, with local
+        classes: how many classes, and so logits, there are.
+        variant: which weights fit. `"caffe"` is the network of the paper, with local
             response normalization, biases, and images of BGR minus (104, 117, 123).
             `"torchvision"` has batch norm instead of both, a window of 3 where the
             module is called `5x5`, one of 2 in the pooling before `inception_5a`, and
-            RGB images scaled to [-1, 1], which is what its `transform_input` makes of
-            ImageNet's normalization.
-        stem: channels of `conv1`, `conv2_reduce` and `conv2`.
-        inceptions: stage with letter and `Inception.widths` of each module; features
-            are pooled before stages 4 and 5.
-        dropout_rate: share of features dropped before `classifier`, in training.
+            RGB images scaled to [-1, 1], which is what its `transform_input` returns
+            for inputs normalized as for ImageNet.
+        stem: how many channels `conv1`, `conv2_reduce` and `conv2` have.
+        inceptions: for each module its name, such as `"3a"`, and its channels, see
+            `Inception.widths`; features are pooled before stages 4 and 5.
+        dropout_rate: share of the features that are dropped before `classifier`, in
+            training.
 
     References:
         Szegedy et al., 2015, table 1 [szegedy2015going].
@@ -218,7 +220,7 @@ class GoogLeNet(nn.Module):
 
         Args:
             x: images, at least 31 x 31 pixels; 15 x 15 in the variant of torchvision.
-            train: whether batch norms use the batch's own statistics, and features are
+            train: whether batch norms use the statistics of the batch, and features are
                 dropped, which needs a key named `dropout`.
 
         Raises:

@@ -14,12 +14,12 @@ class LeNet(nn.Module):
 
     So the addresses are `LeNet/c1`, `LeNet/c3`, `LeNet/c5`, `LeNet/f6` and `LeNet/f7`.
 
-    It departs from the paper as everyone does today: relu for tanh, max pooling for a
-    trained average pooling, every map connected to every other, and a dense last layer
-    for radial basis functions.
+    It departs from the paper as is usual today: relu instead of tanh, max pooling
+    instead of a trained average pooling, every map connected to every other, and a
+    dense last layer instead of radial basis functions.
 
     Attributes:
-        classes: number of logits.
+        classes: how many classes, and so logits, there are.
         widths: channels of `c1`, `c3` and `c5`, and features of `f6`.
 
     References:
@@ -46,7 +46,7 @@ class LeNet(nn.Module):
             x: images of 32 x 32 pixels.
 
         Raises:
-            ValueError: if they have another size.
+            ValueError: if the images have another size.
         """
         if x.shape[1:3] != (32, 32):
             raise ValueError(
@@ -59,7 +59,7 @@ class LeNet(nn.Module):
         x = max_pool(x, 2, 2)
         x = nn.relu(nn.Conv(w3, (5, 5), padding="VALID", name="c3")(x))
         x = max_pool(x, 2, 2)
-        # Features are 5 x 5 here, so each output of this convolution sees all of them.
+        # Features are 5 x 5 here, so each output of this convolution reads all of them.
         x = nn.relu(nn.Conv(w5, (5, 5), padding="VALID", name="c5")(x))
         x = jax.lax.collapse(x, 1)
         x = nn.relu(nn.Dense(w6, name="f6")(x))

@@ -25,7 +25,7 @@ class GatedFeedForward(nn.Module):
     """SwiGLU: `down(silu(gate(x)) * up(x))`, at each position alone.
 
     Attributes:
-        width: features between the layers, the neurons of the block.
+        width: how many features there are between the layers, the neurons.
 
     Example:
         >>> model, x = GatedFeedForward(width=8), jnp.ones((1, 3, 4))
@@ -42,7 +42,7 @@ class GatedFeedForward(nn.Module):
 
     @nn.compact
     def __call__(self, x: Stream) -> Stream:
-        """Returns as many features as it gets."""
+        """Returns as many features as `x` has."""
         gate = nn.silu(nn.Dense(self.width, use_bias=False, name="gate")(x))
         up = nn.Dense(self.width, use_bias=False, name="up")(x)
         with jax.named_scope("neurons"):
@@ -54,11 +54,11 @@ class LlamaBlock(nn.Module):
     """Adds attention, then a gated MLP, to the stream.
 
     Attributes:
-        heads: number of query heads.
-        key_heads: number of key and value heads.
-        mlp_width: neurons of the MLP.
-        rotary_base: base of the rotary positions.
-        norm_epsilon: added to the mean square by the norms.
+        heads: how many query heads there are.
+        key_heads: how many key heads, and value heads, there are.
+        mlp_width: how many neurons the MLP has.
+        rotary_base: the base of the frequencies of rotary positions.
+        norm_epsilon: the number that the norms add to the mean square.
 
     Example:
         >>> model = LlamaBlock(heads=2, key_heads=1, mlp_width=6)
@@ -86,9 +86,9 @@ class LlamaBlock(nn.Module):
             name="attention",
         )
         norm = nn.RMSNorm(epsilon=self.norm_epsilon, name="attention_norm")
-        attended = attention(norm(x), mask)
+        attention_output = attention(norm(x), mask)
         with jax.named_scope("residual_mid"):
-            x = x + attended
+            x = x + attention_output
         norm = nn.RMSNorm(epsilon=self.norm_epsilon, name="mlp_norm")
         change = GatedFeedForward(self.mlp_width, name="mlp")(norm(x))
         with jax.named_scope("residual"):
@@ -96,21 +96,22 @@ class LlamaBlock(nn.Module):
 
 
 class Llama(nn.Module):
-    """A decoder of tokens in the manner of Llama.
+    """The decoder of tokens of the Llama family.
 
-    The defaults are TinyLlama, of 1,100,048,384 parameters. The stretched frequencies
-    of Llama 3.1 and later are not among the options.
+    The defaults are TinyLlama, of 1,100,048,384 parameters. The rescaled frequencies
+    of Llama 3.1 and later are not supported.
 
     Attributes:
-        vocabulary: number of tokens.
-        width: features of the residual stream.
-        depth: number of blocks.
-        heads: number of query heads.
-        key_heads: number of key and value heads, each shared by a group of queries.
-        mlp_width: neurons of each MLP.
+        vocabulary: how many different tokens there are.
+        width: how many features the residual stream has.
+        depth: how many blocks the model has.
+        heads: how many query heads there are.
+        key_heads: how many key heads, and value heads, there are; each is shared by a
+            group of query heads.
+        mlp_width: how many neurons each MLP has.
         is_tied: whether the embedding is also the unembedding.
-        rotary_base: base of the rotary positions.
-        norm_epsilon: added to the mean square by the norms.
+        rotary_base: the base of the frequencies of rotary positions.
+        norm_epsilon: the number that the norms add to the mean square.
 
     Example:
         >>> model = Llama(11, width=8, depth=1, heads=2, key_heads=1, mlp_width=12)

@@ -1,7 +1,7 @@
 """Dense networks: a classifier, the MLP of a transformer, a generator of images.
 
-Layers are numbered in the order in which they run, and an activation stands under its
-own name beside them: `MLP/layers_0`, `MLP/relu`, `MLP/layers_1`, `MLP/relu_1`,
+Layers are numbered in the order in which they run, and activations have their own names
+beside them: `MLP/layers_0`, `MLP/relu`, `MLP/layers_1`, `MLP/relu_1`,
 `MLP/layers_2`, and so from `MLPGenerator/layers_0` to `MLPGenerator/tanh`.
 """
 
@@ -21,8 +21,8 @@ Activation = Callable[[Float[Array, "..."]], Float[Array, "..."]]
 def gelu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     r"""The exact GELU, $x \, \Phi(x)$ with the normal distribution function $\Phi$.
 
-    The same as `jax.nn.gelu(x, approximate=False)`, which copies its result: a site
-    `copy` would stand behind every `gelu`.
+    The same as `jax.nn.gelu(x, approximate=False)`, which copies its result, so that
+    every `gelu` would be followed by a site `copy`.
 
     Args:
         x: pre-activations.
@@ -52,7 +52,7 @@ def activation(name: str) -> Activation:
         name: a key of `ACTIVATIONS`; `gelu` is exact, `gelu_tanh` its approximation.
 
     Raises:
-        ValueError: if there is none of that name.
+        ValueError: if there is no activation of that name.
 
     Example:
         >>> activation("relu")(jnp.array([-1.0, 2.0])).tolist()
@@ -72,12 +72,12 @@ def hidden_layers(
 ) -> Float[Array, "batch hidden"]:
     """Applies dense layers `layers_0`, `layers_1`, ..., each with its activation.
 
-    Call it in a compact method, of which it makes submodules.
+    Call it in a compact method: the layers become submodules of its module.
 
     Args:
-        x: features.
-        widths: features of each layer.
-        activate: what follows each of them.
+        x: the features that the first layer reads.
+        widths: how many features each layer has.
+        activate: the activation that follows each layer.
 
     Example:
         >>> class Model(nn.Module):
@@ -97,8 +97,8 @@ class MLP(nn.Module):
     """Dense layers with an activation between them; inputs are flattened.
 
     Attributes:
-        outputs: number of logits or of regressed values.
-        widths: features of each hidden layer.
+        outputs: how many logits or regressed values there are.
+        widths: how many features each hidden layer has.
         activation: name of the activation, see `ACTIVATIONS`.
 
     Example:
@@ -125,7 +125,7 @@ class FeedForward(nn.Module):
     """The MLP of a transformer block: up, activation, down, at each position alone.
 
     Attributes:
-        width: features between the two layers, the neurons of the block.
+        width: how many features there are between the two layers, the neurons.
         activation: name of the activation, see `ACTIVATIONS`.
         use_bias: whether the layers add a bias.
 
@@ -145,7 +145,7 @@ class FeedForward(nn.Module):
     def __call__(
         self, x: Float[Array, "batch position width"]
     ) -> Float[Array, "batch position width"]:
-        """Returns as many features as it gets."""
+        """Returns as many features as `x` has."""
         hidden = nn.Dense(self.width, use_bias=self.use_bias, name="up")(x)
         hidden = activation(self.activation)(hidden)
         return nn.Dense(x.shape[-1], use_bias=self.use_bias, name="down")(hidden)
@@ -159,7 +159,7 @@ class MLPGenerator(nn.Module):
 
     Attributes:
         image_shape: height, width and channels of the image.
-        widths: features of each hidden layer.
+        widths: how many features each hidden layer has.
 
     Example:
         >>> model = MLPGenerator(image_shape=(8, 8, 1), widths=(16,))
@@ -176,7 +176,7 @@ class MLPGenerator(nn.Module):
     def __call__(
         self, x: Float[Array, "batch latent"]
     ) -> Float[Array, "batch height width channels"]:
-        """Returns one image a latent."""
+        """Returns one image for each latent."""
         x = hidden_layers(x, self.widths)
         size = math.prod(self.image_shape)
         x = nn.tanh(nn.Dense(size, name=f"layers_{len(self.widths)}")(x))

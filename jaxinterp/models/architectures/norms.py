@@ -1,7 +1,7 @@
-"""Norms as the code that trained the checkpoints has them, and not by Flax's defaults.
+"""Norms with the constants of the libraries that trained the checkpoints.
 
-A norm of other constants, or with a variance that is rounded otherwise, loads the same
-weights and loses accuracy without a word.
+Flax's defaults differ. With other constants, or a variance that is computed otherwise,
+the same weights load without an error and lose accuracy.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ class BatchNormSettings(NamedTuple):
     """The constants of a library's batch norm.
 
     Attributes:
-        momentum: share of the old average that is kept at each step of training.
-        epsilon: added to the variance.
+        momentum: the share of the old average that each step of training keeps.
+        epsilon: the number that is added to the variance.
 
     Example:
         >>> TORCH.momentum, KERAS.momentum
@@ -28,7 +28,7 @@ class BatchNormSettings(NamedTuple):
     epsilon: float
 
 
-# torch states the share of the new average instead, 0.1.
+# torch states the share of the new average, 0.1.
 TORCH = BatchNormSettings(momentum=0.9, epsilon=1e-5)
 
 KERAS = BatchNormSettings(momentum=0.99, epsilon=1e-3)
@@ -40,20 +40,20 @@ def batch_norm(
     name: str,
     settings: BatchNormSettings = TORCH,
 ) -> Float[Array, "batch ... channels"]:
-    """Normalizes each channel, by its running average or by the batch itself.
+    """Normalizes each channel, by running averages or by the batch.
 
-    Call it in a compact method, of which it makes a submodule.
+    Call it in a compact method: the norm becomes a submodule of its module.
 
     Args:
         x: features, channels last.
-        train: whether the statistics are the batch's own, which then change the
+        train: whether the statistics are those of the batch, which then change the
             averages in the collection `batch_stats`.
-        name: of the submodule.
-        settings: whose constants.
+        name: the name of the submodule.
+        settings: the constants of the library that trained the weights.
 
     Raises:
-        ValueError: if statistics are asked of a batch without examples, which would
-            make every average NaN.
+        ValueError: if a batch without examples is used to train, which would make every
+            average NaN.
 
     Example:
         >>> class Model(nn.Module):
@@ -77,13 +77,13 @@ def layer_norm(
 ) -> Float[Array, "*batch width"]:
     """Normalizes the features of each position, by the variance around their mean.
 
-    Call it in a compact method, of which it makes a submodule.
+    Call it in a compact method: the norm becomes a submodule of its module.
 
     Args:
-        x: features.
-        epsilon: added to the variance.
-        name: of the submodule.
-        use_bias: whether it adds a bias.
+        x: the features of every position.
+        epsilon: the number that is added to the variance.
+        name: the name of the submodule.
+        use_bias: whether the norm adds a bias.
 
     Example:
         >>> class Model(nn.Module):

@@ -1,11 +1,11 @@
-"""Pooling as Caffe and torch define it, where Flax's own differs.
+"""Pooling as Caffe and torch define it, since that of Flax differs.
 
-Flax drops the rows of an image that fill no whole window, or pads both ends until all
-do (`SAME`). Caffe, and torch's `ceil_mode`, begin at the first pixel and add a last
-window that reaches over the end. Windows of 3 at strides of 2 over 111 x 111 features
-then give 55 x 55, and `SAME` gives 56 x 56, the first of them half outside; over 112 x
-112 they give 56 x 56, and Flax's default 55 x 55. Weights trained with one of them lose
-accuracy with another.
+Flax drops the rows of an image that fill no whole window, or pads both ends until they
+fill one (`SAME`). Caffe, and torch's `ceil_mode`, begin at the first pixel and add a
+last window that reaches over the end. Windows of 3 at strides of 2 over 111 x 111
+features then give 55 x 55, and `SAME` gives 56 x 56, the first of them half outside;
+over 112 x 112 they give 56 x 56, and Flax's default 55 x 55. Weights trained with one
+of them lose accuracy with another.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ def max_pool(
     stride: int,
     padding: int = 0,
 ) -> Float[Array, "batch rows columns channels"]:
-    """Takes the maximum of every whole window, after padding all sides alike.
+    """Takes the maximum of every whole window, after padding all sides equally.
 
     Args:
         x: images or features.
-        window: side of a window, in pixels.
-        stride: pixels from one window to the next.
-        padding: pixels of minus infinity on each side.
+        window: height and width of a window, in pixels.
+        stride: how many pixels one window is from the next.
+        padding: how many pixels of minus infinity are added to each side.
 
     Example:
         >>> max_pool(jnp.arange(36.0).reshape(1, 6, 6, 1), 3, 2)[0, :, 0, 0].tolist()
@@ -44,12 +44,12 @@ def ceil_max_pool(
     r"""Takes the maximum of windows until the last one reaches the end of the image.
 
     There are $\lceil (n - \text{window}) / \text{stride} \rceil + 1$ windows along a
-    side of $n$ pixels. What lies beyond the end is never the maximum.
+    side of $n$ pixels. Pixels beyond the end are never the maximum.
 
     Args:
         x: images or features.
-        window: side of a window, in pixels.
-        stride: pixels from one window to the next, at most `window`.
+        window: height and width of a window, in pixels.
+        stride: how many pixels one window is from the next, at most `window`.
 
     Raises:
         ValueError: if the image is so small that there is no window.
@@ -59,7 +59,7 @@ def ceil_max_pool(
         ...     0, :, 0, 0].tolist()
         [14.0, 26.0, 32.0]
     """
-    beyond = []
+    padding = []
     for pixels in x.shape[1:3]:
         windows = -((window - pixels) // stride) + 1
         if windows < 1:
@@ -68,8 +68,8 @@ def ceil_max_pool(
                 f"{window} pixels at strides of {stride}.\n"
                 "Give the model larger images."
             )
-        beyond.append((0, (windows - 1) * stride + window - pixels))
-    return _max_pool(x, window, stride, tuple(beyond))
+        padding.append((0, (windows - 1) * stride + window - pixels))
+    return _max_pool(x, window, stride, tuple(padding))
 
 
 def adaptive_mean(
@@ -78,13 +78,13 @@ def adaptive_mean(
     r"""Averages an image of any size over a grid of `size` x `size` cells.
 
     Cell $i$ of a side of $n$ pixels averages the pixels from $\lfloor i n / s \rfloor$
-    to $\lceil (i + 1) n / s \rceil$, the latter not included. So cells overlap where
-    `size` does not divide $n$, and an image of `size` pixels comes back as it is. The
-    address of the result is `adaptive_mean`, within that of the model.
+    to $\lceil (i + 1) n / s \rceil$, the latter not included. So cells overlap if
+    `size` does not divide $n$, and an image of `size` pixels stays as it is. The
+    address of the result is `adaptive_mean`, below that of the model.
 
     Args:
         x: images or features.
-        size: cells along each side.
+        size: how many cells there are along each side.
 
     Raises:
         ValueError: if there is no pixel to average.
@@ -101,14 +101,14 @@ def adaptive_mean(
     for axis, name in ((1, "rows"), (2, "columns")):
         if x.shape[axis] != size:
             shares = jnp.asarray(_shares(x.shape[axis], size), x.dtype)
-            # Named, because it is a matrix product, and else looks like a layer.
+            # In a scope, because a matrix product looks like a layer in a trace.
             with jax.named_scope(f"adaptive_mean/{name}"):
                 x = jnp.moveaxis(jnp.tensordot(x, shares, (axis, 1)), -1, axis)
     return x
 
 
 def _shares(pixels: int, cells: int) -> np.ndarray:
-    """Returns how much every pixel counts in the mean of every cell, cells first."""
+    """Returns the weight of every pixel in the mean of every cell, cells first."""
     shares = np.zeros((cells, pixels))
     for cell in range(cells):
         start, stop = cell * pixels // cells, -(-(cell + 1) * pixels // cells)

@@ -3,8 +3,8 @@
 The loop over time is one site, `LSTMClassifier/lstm` or `GRUClassifier/gru`, whose
 activation is the state after every step. What happens within a step is interpreted in
 the body of the loop, at the addresses of its gates: `LSTMClassifier/lstm/cell/if` and
-`LSTMClassifier/lstm/cell/hf` are what the input and the last state say to the forget
-gate, `GRUClassifier/gru/cell/ir` and `GRUClassifier/gru/cell/hr` what they say to the
+`LSTMClassifier/lstm/cell/hf` are what the input and the last state add to the forget
+gate, `GRUClassifier/gru/cell/ir` and `GRUClassifier/gru/cell/hr` what they add to the
 reset gate. `LSTMClassifier/head` and `GRUClassifier/head` are the logits.
 """
 
@@ -42,8 +42,8 @@ class _Loop(nn.Module):
         )
         cell = over_time(self.width, name="cell")
         start = cell.initialize_carry(jax.random.key(0), (x.shape[0], x.shape[-1]))
-        # A step promotes the state like any sum of inputs and weights, but a loop
-        # wants it to have its last dtype from the start.
+        # A step promotes the dtype of the state, and in a loop the first state must
+        # have the dtype of the last.
         weights = jax.tree.leaves(self.get_variable("params", "cell", {}))
         dtype = jnp.result_type(x, *weights or [jnp.float32])
         _, states = cell(jax.tree.map(lambda state: state.astype(dtype), start), x)
@@ -51,7 +51,7 @@ class _Loop(nn.Module):
 
 
 class _Recurrent(nn.Module):
-    """What both classifiers share: all but the cell, which a subclass names."""
+    """Both classifiers but for the cell, which a subclass names."""
 
     classes: int
     width: int = 64
@@ -70,8 +70,8 @@ class _Recurrent(nn.Module):
                 features).
 
         Raises:
-            ValueError: if the inputs are of the other kind, or have no step, or if
-                `reads` is neither word.
+            ValueError: if the inputs are signals instead of tokens or tokens instead of
+                signals, or have no step, or if `reads` is neither "last" nor "mean".
         """
         self._check(x)
         if self.vocabulary is not None:
@@ -81,8 +81,8 @@ class _Recurrent(nn.Module):
             x = embed(x)
         name, cell = self._cell()
         states = _Loop(cell, self.width, name=name)(x)
-        read = states[:, -1] if self.reads == "last" else states.mean(axis=1)
-        return nn.Dense(self.classes, name="head")(read)
+        features = states[:, -1] if self.reads == "last" else states.mean(axis=1)
+        return nn.Dense(self.classes, name="head")(features)
 
     @nn.nowrap
     def _cell(self) -> tuple[str, Cell]:
@@ -91,15 +91,15 @@ class _Recurrent(nn.Module):
 
     @nn.nowrap
     def _check(self, x: Num[Array, "batch time ..."]) -> None:
-        """Raises a `ValueError` where the inputs or `reads` do not fit."""
+        """Raises `ValueError` if the inputs or `reads` do not fit."""
         is_tokens = jnp.issubdtype(x.dtype, jnp.integer)
-        wants_tokens = self.vocabulary is not None
-        if is_tokens != wants_tokens or x.ndim != (2 if is_tokens else 3):
-            wanted = "real signals of shape (batch, time, features)"
-            if wants_tokens:
-                wanted = "integer tokens of shape (batch, time)"
+        takes_tokens = self.vocabulary is not None
+        if is_tokens != takes_tokens or x.ndim != (2 if is_tokens else 3):
+            kind = "real signals of shape (batch, time, features)"
+            if takes_tokens:
+                kind = "integer tokens of shape (batch, time)"
             raise ValueError(
-                f"With `vocabulary={self.vocabulary}` the inputs are {wanted}; found "
+                f"With `vocabulary={self.vocabulary}` the inputs are {kind}, not "
                 f"{x.dtype} of shape {x.shape}."
             )
         if not x.shape[1]:
@@ -115,12 +115,11 @@ class LSTMClassifier(_Recurrent):
     """An LSTM whose last state, or the mean of its states, is classified.
 
     Attributes:
-        classes: number of logits.
-        width: features of the state.
-        vocabulary: number of tokens, which are embedded first; `None` for inputs that
-            are real-valued.
-        embedding_width: features of an embedded token.
-        reads: the states that are classified: the last, or the mean of all.
+        classes: how many classes, and so logits, there are.
+        width: how many features the state has.
+        vocabulary: how many different tokens there are; `None` for real-valued signals.
+        embedding_width: how many features an embedded token has.
+        reads: which state is classified: the `"last"`, or the `"mean"` of all.
 
     Example:
         >>> model = LSTMClassifier(classes=2, width=4, vocabulary=9)

@@ -19,7 +19,8 @@ STAGES = {
     101: (3, 4, 23, 3),
 }
 
-# From this depth on, blocks have three convolutions, the last of them four times wide.
+# From this depth on, blocks have three convolutions, the last with four times as many
+# channels.
 FIRST_WITH_BOTTLENECKS = 50
 
 EXPANSION = 4
@@ -32,9 +33,9 @@ class ResidualBlock(nn.Module):
     torchvision and all later work; in the paper the one before has it.
 
     Attributes:
-        width: channels of all convolutions, but for the last of a bottleneck, which has
-            four times more.
-        stride: that of the first convolution of size 3, and of the shortcut.
+        width: how many channels each convolution has, except the last of a bottleneck,
+            which has four times as many.
+        stride: the stride of the first convolution of size 3 and of the shortcut.
         is_bottleneck: whether there are three convolutions.
 
     References:
@@ -59,8 +60,8 @@ class ResidualBlock(nn.Module):
         """Returns `relu(branch + shortcut)`.
 
         Args:
-            x: features.
-            train: whether batch norms use the batch's own statistics.
+            x: the features that the block reads.
+            train: whether batch norms use the statistics of the batch.
         """
         # Channels, size and stride of each convolution.
         if self.is_bottleneck:
@@ -88,10 +89,11 @@ class ResNet(nn.Module):
     `ResNet/layer2_0/bn1` that convolution's batch norm, `ResNet/fc` the dense layer.
 
     Attributes:
-        depth: number of layers with weights: 18, 34, 50 or 101.
-        classes: number of logits.
-        width: channels of the first stage; each later one has twice those before it.
-        stages: number of blocks of each stage; those of `depth` by default.
+        depth: how many layers have weights: 18, 34, 50 or 101.
+        classes: how many classes, and so logits, there are.
+        width: how many channels the first stage has; each later stage has twice as
+            many.
+        stages: how many blocks each stage has; by default those of `depth`.
 
     References:
         He et al., 2016, table 1 [he2016deep].
@@ -117,7 +119,7 @@ class ResNet(nn.Module):
 
         Args:
             x: RGB images of any size.
-            train: whether batch norms use the batch's own statistics.
+            train: whether batch norms use the statistics of the batch.
 
         Raises:
             ValueError: if there is no ResNet of this depth.
@@ -126,7 +128,7 @@ class ResNet(nn.Module):
             raise ValueError(
                 f"There is no ResNet with depth={self.depth}. "
                 f"There are: {', '.join(map(str, STAGES))}.\n"
-                "`stages` gives one of them other numbers of blocks."
+                "Choose one of them; `stages` changes how many blocks it has."
             )
         is_bottleneck = self.depth >= FIRST_WITH_BOTTLENECKS
         x = _conv(self.width, 7, 2, "conv1")(x)
@@ -144,7 +146,7 @@ class ResNet(nn.Module):
 
 
 def _conv(width: int, size: int, stride: int, name: str) -> nn.Conv:
-    # torch pads both ends alike, where `SAME` at a stride of 2 pads only the last one.
+    # torch pads both ends equally; with a stride of 2, `SAME` pads the last end alone.
     return nn.Conv(
         width,
         (size, size),
@@ -156,7 +158,7 @@ def _conv(width: int, size: int, stride: int, name: str) -> nn.Conv:
 
 
 def _shortcut(x: jax.Array, y: jax.Array, stride: int, train: bool) -> jax.Array:
-    """Returns `x`, or where the branch changes its shape, a projection of it."""
+    """Returns `x`, or a projection of it if the branch changes the shape."""
     if x.shape == y.shape:
         return x
     x = _conv(y.shape[-1], 1, stride, "downsample_0")(x)
@@ -173,7 +175,7 @@ class ResNet8(nn.Module):
     convolution of size 1 without a batch norm. `ResNet8/fc` is the dense layer.
 
     Attributes:
-        classes: number of logits.
+        classes: how many classes, and so logits, there are.
         widths: channels of the three blocks.
 
     References:
@@ -198,8 +200,8 @@ class ResNet8(nn.Module):
         """Returns logits.
 
         Args:
-            x: RGB images; the benchmark's weights want values from 0 to 255.
-            train: whether batch norms use the batch's own statistics.
+            x: RGB images; the weights of the benchmark need values from 0 to 255.
+            train: whether batch norms use the statistics of the batch.
         """
         x = nn.Conv(self.widths[0], (3, 3), name="conv1")(x)
         x = nn.relu(batch_norm(x, train, "bn1", KERAS))
@@ -210,7 +212,7 @@ class ResNet8(nn.Module):
 
 
 class _CifarBlock(nn.Module):
-    """Two convolutions of size 3 beside a shortcut, the identity where it can be."""
+    """Two convolutions of size 3 beside a shortcut, the identity if shapes agree."""
 
     width: int
     stride: int

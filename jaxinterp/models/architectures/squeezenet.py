@@ -25,8 +25,9 @@ class Fire(nn.Module):
     """Squeezes channels, then expands them by convolutions of sizes 1 and 3.
 
     Attributes:
-        squeeze: channels in between.
-        expand: channels of each of the two convolutions, which are concatenated.
+        squeeze: how many channels the first convolution has.
+        expand: how many channels each of the two convolutions has; they are
+            concatenated.
 
     References:
         Iandola et al., 2016, section 3.2 [iandola2016squeezenet].
@@ -53,7 +54,7 @@ class Fire(nn.Module):
 
 
 class SqueezeNet(nn.Module):
-    """Version 1.1, which needs 2.4 times less time than the paper's and is as good.
+    """Version 1.1, as accurate as the network of the paper and 2.4 times faster.
 
     `SqueezeNet/conv1` comes first, then the modules `SqueezeNet/fire2` to
     `SqueezeNet/fire9`, in each of them `SqueezeNet/fire2/squeeze1x1` and the two
@@ -62,11 +63,12 @@ class SqueezeNet(nn.Module):
     mean.
 
     Attributes:
-        classes: number of logits.
+        classes: how many classes, and so logits, there are.
         width: channels of the first convolution.
         fires: name, squeezed and expanded channels of each `Fire` module. Features are
             pooled before the modules named `fire2`, `fire4` and `fire6`.
-        dropout_rate: share of features dropped before `conv10`, in training.
+        dropout_rate: share of the features that are dropped before `conv10`, in
+            training.
 
     References:
         Iandola et al., 2016, table 1 [iandola2016squeezenet]. Version 1.1 has 3 x 3

@@ -1,11 +1,11 @@
-"""The decoder transformer, in the manner of GPT-2, and the small ones of circuits.
+"""The decoder of GPT-2, and the small transformers of the literature on circuits.
 
 The sum that all blocks read from and write to is the *residual stream*. Its states are
 sites: `Transformer/residual` after the embedding, `Transformer/blocks_0/residual_mid`
 after the attention of the first block, `Transformer/blocks_0/residual` after its MLP.
 `Transformer/blocks_0/attention` and `Transformer/blocks_0/mlp` are what the block adds.
 The tokens' vectors are `Transformer/token_embedding`, the logits `Transformer/lm_head`.
-Every address begins with the model's class, which a selector may leave out:
+Every address begins with the class of the model, which a selector may omit:
 `"blocks_0/residual"` is the same site.
 """
 
@@ -29,16 +29,17 @@ from jaxinterp.models.architectures.norms import layer_norm
 
 
 class PreNormBlock(nn.Module):
-    """Adds attention, then an MLP, to the stream; each reads it through a norm.
+    """Adds attention, then an MLP, to the stream; each reads it normalized.
 
     Attributes:
-        heads: number of heads.
-        mlp_width: neurons of the MLP; `None` is a block with attention alone.
-        activation: name of the MLP's activation.
-        head_width: features of a head; `width // heads` by default.
+        heads: how many heads the attention has.
+        mlp_width: how many neurons the MLP has; with `None` the block has attention
+            alone.
+        activation: the name of the activation of the MLP, see `ACTIVATIONS`.
+        head_width: how many features a head has; `width // heads` by default.
         use_norm: whether there are layer norms.
         use_bias: whether dense layers and norms add a bias.
-        norm_epsilon: added to the variance by the norms.
+        norm_epsilon: the number that the norms add to the variance.
 
     Example:
         >>> model, x = PreNormBlock(heads=2, mlp_width=8), jnp.ones((1, 3, 4))
@@ -68,12 +69,12 @@ class PreNormBlock(nn.Module):
         attention = Attention(
             self.heads, self.head_width, use_bias=self.use_bias, name="attention"
         )
-        attended = attention(norm(x, "attention_norm"), mask)
+        attention_output = attention(norm(x, "attention_norm"), mask)
         if self.mlp_width is None:
             with jax.named_scope("residual"):
-                return x + attended
+                return x + attention_output
         with jax.named_scope("residual_mid"):
-            x = x + attended
+            x = x + attention_output
         mlp = FeedForward(self.mlp_width, self.activation, self.use_bias, name="mlp")
         change = mlp(norm(x, "mlp_norm"))
         with jax.named_scope("residual"):
@@ -88,21 +89,23 @@ class Transformer(nn.Module):
     "relu", is_tied=False, reads="last"` that of modular addition.
 
     Attributes:
-        vocabulary: number of tokens.
-        width: features of the residual stream.
-        depth: number of blocks.
-        heads: number of heads a block.
-        max_length: number of learned positions.
-        mlp_width: neurons of each MLP; `4 * width` by default.
-        head_width: features of a head; `width // heads` by default.
-        activation: name of the MLPs' activation.
+        vocabulary: how many different tokens there are.
+        width: how many features the residual stream has.
+        depth: how many blocks the model has.
+        heads: how many heads each attention has.
+        max_length: how many positions are learned.
+        mlp_width: how many neurons each MLP has; `4 * width` by default.
+        head_width: how many features a head has; `width // heads` by default.
+        activation: the name of the activation of the MLPs, see `ACTIVATIONS`.
         attention_only: whether blocks have no MLP.
         use_norm: whether there are layer norms, in the blocks and before the logits.
         use_bias: whether dense layers and norms add a bias.
         is_tied: whether the embedding is also the unembedding.
-        classes: number of logits of a classifier; a language model by default.
-        reads: the positions that have logits: every one, the last, or the mean of all.
-        norm_epsilon: added to the variance by the norms.
+        classes: for a classifier, how many classes there are; `None` for a language
+            model.
+        reads: which positions have logits: `"every"` one, the `"last"`, or the
+            `"mean"` of all.
+        norm_epsilon: the number that the norms add to the variance.
 
     Example:
         >>> model = Transformer(vocabulary=11, width=8, depth=1, heads=2, max_length=6)
@@ -143,16 +146,16 @@ class Transformer(nn.Module):
             tokens: integers below `vocabulary`.
 
         Raises:
-            ValueError: if there are more tokens than positions, or none to read; if a
-                classifier is to be tied to the embedding; or if `reads` is none of its
-                three words.
+            ValueError: if there are more tokens than positions, or none to read; if
+                there are `classes` and `is_tied`; or if `reads` has another value.
         """
         self._check(tokens.shape[1])
         embed = nn.Embed(self.vocabulary, self.width, name="token_embedding")
         positions = nn.Embed(self.max_length, self.width, name="position_embedding")
-        x, places = embed(tokens), positions(jnp.arange(tokens.shape[1])[None])
+        x = embed(tokens)
+        position = positions(jnp.arange(tokens.shape[1])[None])
         with jax.named_scope("residual"):
-            x = x + places
+            x = x + position
         mask = causal_mask(tokens.shape[1])
         for i in range(self.depth):
             x = self._block(f"blocks_{i}")(x, mask)

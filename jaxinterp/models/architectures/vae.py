@@ -3,9 +3,9 @@ r"""A variational autoencoder: images as points of a latent space, and back.
 $$q(z \mid x) = \mathcal{N}(\mu(x), \sigma^2(x)), \qquad
   p(x \mid z) = \mathrm{Bernoulli}(\mathrm{sigmoid}(\ell(z)))$$
 
-Either half is a module: `VAE/encoder/layers_0`, `VAE/encoder/mean` and
-`VAE/encoder/log_variance` are of the first, `VAE/decoder/layers_0` and
-`VAE/decoder/pixels` of the second.
+Each half is a module: `VAE/encoder/layers_0`, `VAE/encoder/mean` and
+`VAE/encoder/log_variance` belong to the first, `VAE/decoder/layers_0` and
+`VAE/decoder/pixels` to the second.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from jaxinterp.models.architectures.mlp import hidden_layers
 
 
 class Gaussian(NamedTuple):
-    r"""The posterior of a latent, independent normal variables.
+    r"""The posterior of the latents, independent normal variables.
 
     Attributes:
-        mean: $\mu$.
-        log_variance: $\log \sigma^2$.
+        mean: $\mu$, the mean of each latent variable.
+        log_variance: $\log \sigma^2$, the logarithm of the variance of each.
 
     Example:
         >>> Gaussian(jnp.zeros((1, 2)), jnp.zeros((1, 2))).mean.shape
@@ -38,11 +38,11 @@ class Gaussian(NamedTuple):
 
 
 class Reconstruction(NamedTuple):
-    """What a VAE makes of a batch.
+    """The output of a VAE.
 
     Attributes:
-        logits: of the pixels.
-        posterior: of the latents.
+        logits: the logits of the pixels; their sigmoid is the image.
+        posterior: the posterior of the latents.
 
     Example:
         >>> logits = jnp.zeros((1, 2, 2, 1))
@@ -58,8 +58,8 @@ class Encoder(nn.Module):
     """Dense layers from an image to the posterior of its latents.
 
     Attributes:
-        latent: number of latent variables.
-        widths: features of each hidden layer.
+        latent: how many latent variables there are.
+        widths: how many features each hidden layer has.
 
     Example:
         >>> model, images = Encoder(latent=2, widths=(8,)), jnp.ones((3, 4, 4, 1))
@@ -85,7 +85,7 @@ class Decoder(nn.Module):
 
     Attributes:
         image_shape: height, width and channels of the image.
-        widths: features of each hidden layer.
+        widths: how many features each hidden layer has.
 
     Example:
         >>> model, latents = Decoder((4, 4, 1), widths=(8,)), jnp.ones((3, 2))
@@ -111,12 +111,12 @@ class Decoder(nn.Module):
 class VAE(nn.Module):
     """Encodes images to a normal posterior, decodes latents to logits of pixels.
 
-    Either half is explained by itself with `method="encode"` or `method="decode"`; the
-    addresses then begin with that, `VAE.encode/encoder/mean`.
+    Each half is explained by itself with `method="encode"` or `method="decode"`; the
+    addresses then begin with the method, `VAE.encode/encoder/mean`.
 
     Attributes:
         image_shape: height, width and channels of the images.
-        latent: number of latent variables.
+        latent: how many latent variables there are.
         widths: features of the encoder's hidden layers; the decoder has them reversed.
 
     Example:
@@ -135,7 +135,7 @@ class VAE(nn.Module):
     widths: tuple[int, ...] = (256, 256)
 
     def setup(self) -> None:
-        """Makes both halves."""
+        """Creates the encoder and the decoder."""
         self.encoder = Encoder(self.latent, self.widths)
         self.decoder = Decoder(self.image_shape, self.widths[::-1])
 
@@ -144,17 +144,18 @@ class VAE(nn.Module):
         images: Float[Array, "batch height width channels"],
         key: Key[Array, ""] | None = None,
     ) -> Reconstruction:
-        """Returns the reconstruction from a latent drawn of the posterior.
+        """Returns the reconstruction from latents drawn from the posterior.
 
         Args:
-            images: with pixels in [0, 1].
-            key: of the draw; without it the latent is the posterior's mean.
+            images: images with pixels in [0, 1].
+            key: the random key of the latents; without it they are the mean of the
+                posterior.
 
         Raises:
-            ValueError: if the images are of another shape.
+            ValueError: if the shape of the images is not `image_shape`.
         """
         self._check(images)
-        # Not by the methods below, whose names would stand in every address.
+        # Not by the methods below, whose names would be part of every address.
         posterior = self.encoder(images)
         latents = posterior.mean
         if key is not None:
@@ -166,10 +167,10 @@ class VAE(nn.Module):
         """Returns the posterior of the latents.
 
         Args:
-            images: with pixels in [0, 1].
+            images: images with pixels in [0, 1].
 
         Raises:
-            ValueError: if the images are of another shape.
+            ValueError: if the shape of the images is not `image_shape`.
         """
         self._check(images)
         return self.encoder(images)
@@ -180,13 +181,13 @@ class VAE(nn.Module):
         """Returns logits of pixels; their sigmoid is the image.
 
         Args:
-            latents: standard normal by the prior.
+            latents: latent variables, standard normal under the prior.
         """
         return self.decoder(latents)
 
     @nn.nowrap
     def _check(self, images: Float[Array, "batch height width channels"]) -> None:
-        """Raises a `ValueError` where the images are of another shape."""
+        """Raises `ValueError` if the shape of the images is not `image_shape`."""
         if images.shape[1:] != self.image_shape:
             raise ValueError(
                 f"Images are {images.shape[1:]}, and the model takes "

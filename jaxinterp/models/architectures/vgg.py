@@ -32,13 +32,14 @@ class VGG(nn.Module):
     are averaged over a grid of that size, at `VGG/adaptive_mean`.
 
     Attributes:
-        depth: number of layers with weights: 11, 13, 16 or 19 (configurations A, B, D
+        depth: how many layers have weights: 11, 13, 16 or 19 (configurations A, B, D
             and E of the paper).
         use_batch_norm: whether a batch norm follows every convolution.
-        classes: number of logits.
+        classes: how many classes, and so logits, there are.
         widths: channels of the five stages.
         dense_width: features of the dense layers `fc6` and `fc7`.
-        dropout_rate: share of features dropped after these two, in training.
+        dropout_rate: share of the features that are dropped after these two, in
+            training.
 
     References:
         Simonyan and Zisserman, 2015, table 1 [simonyan2015very].
@@ -66,7 +67,7 @@ class VGG(nn.Module):
 
         Args:
             x: RGB images, at least 32 x 32 pixels.
-            train: whether batch norms use the batch's own statistics, and features are
+            train: whether batch norms use the statistics of the batch, and features are
                 dropped, which needs a key named `dropout`.
 
         Raises:

@@ -2,7 +2,7 @@
 
 Position 0 is the class token, position `1 + row * columns + column` a patch. Patches
 become features at `ViT/patch_embedding`; `ViT/residual` is the sum with the positions,
-`ViT/norm` what `ViT/head` reads. The addresses within blocks are those of
+and `ViT/head` reads `ViT/norm`. The addresses within blocks are those of
 `transformer.py`: `ViT/blocks_0/attention`, `ViT/blocks_0/residual`.
 """
 
@@ -25,13 +25,13 @@ class ViT(nn.Module):
     Attributes:
         image_size: height and width of the images.
         patch_size: height and width of a patch.
-        width: features of a token.
-        depth: number of blocks.
-        heads: number of heads a block.
-        mlp_width: neurons of each MLP; `4 * width` by default.
-        classes: number of logits.
-        norm_epsilon: added to the variance by the norms; `1e-6` in timm, `1e-12` in
-            the checkpoints of Hugging Face.
+        width: how many features a token has.
+        depth: how many blocks the model has.
+        heads: how many heads each attention has.
+        mlp_width: how many neurons each MLP has; `4 * width` by default.
+        classes: how many classes, and so logits, there are.
+        norm_epsilon: the number that the norms add to the variance; `1e-6` in timm,
+            `1e-12` in the checkpoints of Hugging Face.
 
     Example:
         >>> model = ViT(image_size=8, patch_size=4, width=8, heads=2, classes=3)
@@ -61,7 +61,7 @@ class ViT(nn.Module):
         """Returns logits.
 
         Args:
-            images: of `image_size` by `image_size`.
+            images: images of `image_size` x `image_size` pixels.
 
         Raises:
             ValueError: if the images are of another size, or patches do not tile them.
@@ -80,8 +80,8 @@ class ViT(nn.Module):
         x = jax.lax.collapse(x, 1, 3)
         normal = nn.initializers.normal(0.02)
         token = self.param("class_token", normal, (1, 1, self.width), jnp.float32)
-        places = (1, 1 + x.shape[1], self.width)
-        positions = self.param("position_embedding", normal, places, jnp.float32)
+        shape = (1, 1 + x.shape[1], self.width)
+        positions = self.param("position_embedding", normal, shape, jnp.float32)
         token = jnp.broadcast_to(token, (x.shape[0], 1, self.width))
         x = jnp.concatenate([token.astype(x.dtype), x], axis=1)
         with jax.named_scope("residual"):

@@ -1,11 +1,11 @@
-"""The catalog: every checkpoint that is known by name, one entry each.
+"""The catalog: every checkpoint that `load` knows by name, with one entry each.
 
-An entry says all that `load` must know: the network, where each tensor goes, how its
-inputs are made, what its outputs mean, and where the file is. No checksum is pinned: a
-file of the hub is verified against the hub's own, and `load(..., sha256=...)` takes
-yours. What of an entry was verified, and what is from memory, is said by `load`. The
-names of ImageNet's classes are not part of this package; `load(..., class_names=path)`
-reads them from a file.
+An entry has all that `load` needs: the network, where each tensor goes, how inputs are
+made, what outputs mean, and where the file is. No checksum is pinned: a file of the hub
+is verified against the checksum that the hub states, or against `load(...,
+sha256=...)`. The docstring of `load` says which entries were verified. The names of
+ImageNet's classes are not part of this package; `load(..., class_names=path)` reads
+them from a file.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from jaxinterp.models.architectures.squeezenet import SqueezeNet
 from jaxinterp.models.architectures.transformer import Transformer
 from jaxinterp.models.architectures.vgg import VGG
 from jaxinterp.models.architectures.vit import ViT
-from jaxinterp.models.weights import text, vision
+from jaxinterp.models.weights import transformer_maps, vision_maps
 from jaxinterp.models.weights.hub import HubFile
-from jaxinterp.models.weights.names import NameMap
+from jaxinterp.models.weights.name_map import NameMap
 from jaxinterp.models.weights.preprocess import (
     CAFFE,
     CIFAR_0_255,
@@ -40,7 +40,7 @@ from jaxinterp.models.weights.preprocess import (
     LENET,
     TokenIds,
 )
-from jaxinterp.models.weights.timm import CONVNEXT_TIMM, vgg_timm
+from jaxinterp.models.weights.timm_maps import CONVNEXT_TIMM, vgg_timm
 
 CIFAR10_CLASSES = (
     "airplane",
@@ -58,16 +58,16 @@ DIGITS = tuple("0123456789")
 
 
 class Architecture(NamedTuple):
-    """What belongs to the weights of a model.
+    """An entry of the catalog: a network, and how to use its weights.
 
     Attributes:
-        module: the linen module.
-        inputs: shape and dtype of a batch of one.
-        name_map: where each tensor goes, or a function from the module to that.
-        preprocess: from pictures or tokens to inputs, if they need any.
-        class_names: what each output stands for, if that is known.
-        hub: where on the hub the weights are.
-        origin: otherwise, what file has them.
+        module: the network as a linen module.
+        inputs: shape and dtype of a batch of one example.
+        name_map: where each tensor goes, or a function from the module to a name map.
+        preprocess: a function from images or tokens to inputs, if they need one.
+        class_names: the name of the class of each output, if that is known.
+        hub: the file of the weights on the hub, if they are there.
+        origin: if they are not on the hub, a description of the file that has them.
     """
 
     module: Any
@@ -92,7 +92,7 @@ def _resnets() -> dict[str, Architecture]:
         f"resnet{depth}": Architecture(
             ResNet(depth),
             _images(224),
-            vision.RESNET_TORCHVISION,
+            vision_maps.RESNET_TORCHVISION,
             IMAGENET,
             hub=HubFile(f"timm/resnet{depth}.tv_in1k"),
         )
@@ -120,42 +120,42 @@ CATALOG: Mapping[str, Architecture] = {
     "resnet50_hf": Architecture(
         ResNet(50),
         _images(224),
-        vision.RESNET_HUGGING_FACE,
+        vision_maps.RESNET_HUGGING_FACE,
         IMAGENET,
         hub=HubFile("microsoft/resnet-50"),
     ),
     "alexnet": Architecture(
         AlexNet(),
         _images(224),
-        vision.ALEXNET_TORCHVISION,
+        vision_maps.ALEXNET_TORCHVISION,
         IMAGENET,
         origin="torchvision's `alexnet`",
     ),
     "squeezenet1_1": Architecture(
         SqueezeNet(),
         _images(224),
-        vision.SQUEEZENET_TORCHVISION,
+        vision_maps.SQUEEZENET_TORCHVISION,
         IMAGENET,
         origin="torchvision's `squeezenet1_1`",
     ),
     "squeezenet_caffe": Architecture(
         SqueezeNet(),
         _images(227),
-        vision.SQUEEZENET_CAFFE,
+        vision_maps.SQUEEZENET_CAFFE,
         dataclasses.replace(CAFFE, size=(227, 227)),
         origin="its authors' SqueezeNet 1.1 in Caffe's names, kernels HWIO",
     ),
     "googlenet": Architecture(
         GoogLeNet(variant="torchvision"),
         _images(224),
-        vision.GOOGLENET_TORCHVISION,
+        vision_maps.GOOGLENET_TORCHVISION,
         HALF,
         origin="torchvision's `googlenet`",
     ),
     "googlenet_caffe": Architecture(
         GoogLeNet(),
         _images(224),
-        vision.GOOGLENET_CAFFE,
+        vision_maps.GOOGLENET_CAFFE,
         CAFFE,
         origin="BVLC's GoogLeNet in Caffe's names, kernels HWIO",
     ),
@@ -169,21 +169,21 @@ CATALOG: Mapping[str, Architecture] = {
     "vit_b16": Architecture(
         ViT(),
         _images(224),
-        text.timm_vit,
+        transformer_maps.timm_vit,
         HALF,
         hub=HubFile("timm/vit_base_patch16_224.augreg2_in21k_ft_in1k"),
     ),
     "vit_b16_hf": Architecture(
         ViT(norm_epsilon=1e-12),
         _images(224),
-        text.hf_vit,
+        transformer_maps.hf_vit,
         HALF,
         hub=HubFile("google/vit-base-patch16-224"),
     ),
     "resnet8_cifar10": Architecture(
         ResNet8(),
         _images(32),
-        vision.RESNET8_KERAS,
+        vision_maps.RESNET8_KERAS,
         CIFAR_0_255,
         CIFAR10_CLASSES,
         origin="ResNet-8 of MLPerf Tiny in Keras' names",
@@ -191,7 +191,7 @@ CATALOG: Mapping[str, Architecture] = {
     "lenet_mnist": Architecture(
         LeNet(),
         _images(32, channels=1),
-        vision.LENET_TORCH,
+        vision_maps.LENET_TORCH,
         LENET,
         DIGITS,
         origin="a LeNet-5 trained in PyTorch",
@@ -199,27 +199,27 @@ CATALOG: Mapping[str, Architecture] = {
     "mlp_gan_mnist": Architecture(
         MLPGenerator(),
         _LATENT,
-        text.MLP_GAN_MNIST,
+        transformer_maps.MLP_GAN_MNIST,
         origin="a generator trained in PyTorch, layers 0, 2 and 4 of a Sequential",
     ),
     "gpt2": Architecture(
         Transformer(),
         _TOKENS,
-        text.hf_gpt2,
+        transformer_maps.hf_gpt2,
         TokenIds(50_257, 1024),
         hub=HubFile("openai-community/gpt2"),
     ),
     "bert": Architecture(
         Bert(classes=None),
         _TOKENS,
-        text.hf_bert,
+        transformer_maps.hf_bert,
         TokenIds(30_522, 512),
         hub=HubFile("google-bert/bert-base-uncased"),
     ),
     "tinyllama": Architecture(
         Llama(),
         _TOKENS,
-        text.hf_llama,
+        transformer_maps.hf_llama,
         TokenIds(32_000, 2048),
         hub=HubFile("TinyLlama/TinyLlama-1.1B-Chat-v1.0"),
     ),
@@ -234,7 +234,7 @@ CATALOG: Mapping[str, Architecture] = {
             is_tied=True,
         ),
         _TOKENS,
-        text.llama2c,
+        transformer_maps.llama2c,
         TokenIds(512, 512),
         origin="llama2.c's stories260K.bin",
     ),

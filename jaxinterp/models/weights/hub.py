@@ -1,9 +1,9 @@
-"""Weights from the Hugging Face hub: only on request, verified, cached.
+"""Files of the Hugging Face hub: downloaded on request alone, verified, cached.
 
-The cache is the hub's own (`HF_HOME` moves it), so that a file which another library
-has downloaded is found. A file is verified against the SHA-256 that the caller gives,
+The cache is that of the hub (`HF_HOME` says where), so that a file which another
+library has downloaded is found. A file is verified against the SHA-256 of the caller,
 or else against the one that the hub states, under which its cache stores large files. A
-cache without links (Windows without developer mode) keeps no such record: give the
+cache without links (Windows without developer mode) does not record it: give the
 checksum there.
 """
 
@@ -14,7 +14,7 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxinterp.models.weights.names import WeightsError
+from jaxinterp.models.weights.name_map import WeightsError
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -23,9 +23,10 @@ class HubFile(NamedTuple):
     """A file on the hub.
 
     Attributes:
-        repository: owner and name, such as `"timm/resnet18.tv_in1k"`.
-        filename: path in the repository.
-        revision: commit, tag or branch; only a commit is always the same file.
+        repository: owner and name of the repository, `"timm/resnet18.tv_in1k"`.
+        filename: the path of the file in the repository.
+        revision: the commit, tag or branch of the repository; only a commit is always
+            the same file.
     """
 
     repository: str
@@ -37,20 +38,20 @@ def fetch(file: HubFile, *, download: bool, sha256: str | None = None) -> Path:
     """Returns a local copy of a file on the hub.
 
     Args:
-        file: which one.
-        download: whether to download it, if it is not in the cache; the network is not
-            touched otherwise.
+        file: the repository, path and revision of the file.
+        download: whether to download the file if it is not in the cache; otherwise the
+            network is not used.
         sha256: the checksum that the file must have.
 
     Returns:
-        The path in the hub's cache.
+        The path of the file in the cache of the hub.
 
     Raises:
         ValueError: if `sha256` is no checksum.
         ImportError: if `huggingface_hub` is not installed.
         FileNotFoundError: if the file is not in the cache and `download` is false.
         ConnectionError: if the hub cannot be reached, or refuses the file.
-        WeightsError: if the checksum is another one.
+        WeightsError: if the file has another checksum.
 
     Example:
         >>> fetch(HubFile("timm/resnet18.tv_in1k"), download=True)  # doctest: +SKIP
@@ -69,7 +70,7 @@ def fetch(file: HubFile, *, download: bool, sha256: str | None = None) -> Path:
         f"(revision {file.revision})"
     )
 
-    def ask(is_online: bool) -> Path:
+    def local_path(is_online: bool) -> Path:
         path = huggingface_hub.hf_hub_download(
             file.repository,
             file.filename,
@@ -78,10 +79,10 @@ def fetch(file: HubFile, *, download: bool, sha256: str | None = None) -> Path:
         )
         return Path(path)
 
-    # The network is used for nothing that is there already. All errors of the hub are
+    # The network is not used for a file that is in the cache. All errors of the hub are
     # OSErrors, whichever HTTP library it uses.
     try:
-        path = ask(is_online=False)
+        path = local_path(is_online=False)
     except OSError as missing:
         if not download:
             raise FileNotFoundError(
@@ -90,29 +91,29 @@ def fetch(file: HubFile, *, download: bool, sha256: str | None = None) -> Path:
                 "you have: `load(path, model=...)`."
             ) from missing
         try:
-            path = ask(is_online=True)
+            path = local_path(is_online=True)
         except OSError as error:
             raise ConnectionError(
                 f"{where} cannot be downloaded: {error}\n"
                 "Without a connection, download it elsewhere and give the file: "
                 "`load(path, model=...)`."
             ) from error
-    stated = path.resolve().name  # the cache links to a file named by its checksum
-    if sha256 is None and _SHA256.fullmatch(stated):
-        sha256 = stated
+    checksum = path.resolve().name  # the cache links to a file of that name
+    if sha256 is None and _SHA256.fullmatch(checksum):
+        sha256 = checksum
     if sha256 is not None:
         verify(path, sha256)
     return path
 
 
 def check_sha256(sha256: Any) -> None:
-    """Raises if something is no checksum.
+    """Raises if an argument is no checksum.
 
     Args:
         sha256: 64 hexadecimal digits, or `None` for no checksum.
 
     Raises:
-        ValueError: if it is neither.
+        ValueError: if the argument is neither.
     """
     is_text = isinstance(sha256, str)
     if sha256 is None or (is_text and _SHA256.fullmatch(sha256.lower())):
@@ -124,24 +125,24 @@ def check_sha256(sha256: Any) -> None:
 
 
 def verify(path: Path, sha256: str) -> None:
-    """Raises if the content of a file is not what a checksum says.
+    """Raises if a file has another checksum than it should have.
 
     Args:
-        path: the file.
-        sha256: its checksum, 64 hexadecimal digits.
+        path: the path of the file.
+        sha256: the checksum that the file should have, 64 hexadecimal digits.
 
     Raises:
-        ValueError: if `sha256` is no such checksum.
-        WeightsError: if the file has another one.
-        IsADirectoryError: if `path` is a folder, which has none.
+        ValueError: if `sha256` is no checksum.
+        WeightsError: if the file has another checksum.
+        IsADirectoryError: if `path` is a folder.
     """
     check_sha256(sha256)
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != sha256.lower():
+        actual = hashlib.file_digest(file, "sha256").hexdigest()
+    if actual != sha256.lower():
         raise WeightsError(
-            f"{path} is not the file that was asked for, or is damaged.\n"
+            f"{path} is another file than expected, or is damaged.\n"
             f"    expected SHA-256 {sha256.lower()}\n"
-            f"    found    SHA-256 {found}\n"
+            f"    found    SHA-256 {actual}\n"
             "Delete it and download it again."
         )

@@ -2,8 +2,8 @@
 
 The integers are `dim`, `hidden_dim`, `n_layers`, `n_heads`, `n_kv_heads`, `vocab_size`
 and `max_seq_len`; a negative `vocab_size` says that the output matrix is not the
-embedding. There is no magic number, so a file counts as one only if its header is
-plausible *and* its length is exactly the one that the header asks for.
+embedding. There is no magic number, so a file counts as llama2.c's only if its
+header is plausible *and* its length is exactly the one that follows from the header.
 
 The format is that of `export.py` in https://github.com/karpathy/llama2.c.
 """
@@ -24,13 +24,14 @@ class Header(NamedTuple):
     """The header of a file.
 
     Attributes:
-        dim: width of the residual stream.
-        hidden_dim: width inside the MLP.
-        n_layers: number of blocks.
-        n_heads: number of attention heads.
-        n_kv_heads: number of heads of keys and values.
-        vocab_size: number of tokens; negative if the output matrix is stored.
-        max_seq_len: longest text.
+        dim: how many features the residual stream has.
+        hidden_dim: how many neurons each MLP has.
+        n_layers: how many blocks there are.
+        n_heads: how many query heads there are.
+        n_kv_heads: how many key heads, and value heads, there are.
+        vocab_size: how many different tokens there are; negative if the output matrix
+            is stored.
+        max_seq_len: how many tokens a text may have.
     """
 
     dim: int
@@ -43,19 +44,27 @@ class Header(NamedTuple):
 
 
 def read_header(head: bytes) -> Header | None:
-    """Returns the header at the start of a file, if it can be one."""
+    """Returns the header at the start of a file, `None` if it is not plausible.
+
+    Args:
+        head: the first bytes of the file.
+    """
     if len(head) < _INTEGERS.size:
         return None
-    found = Header(*_INTEGERS.unpack_from(head))
-    if min(found._replace(vocab_size=abs(found.vocab_size))) < 1:
+    header = Header(*_INTEGERS.unpack_from(head))
+    if min(header._replace(vocab_size=abs(header.vocab_size))) < 1:
         return None
-    if found.dim % found.n_heads or found.n_heads % found.n_kv_heads:
+    if header.dim % header.n_heads or header.n_heads % header.n_kv_heads:
         return None
-    return found
+    return header
 
 
 def n_bytes(header: Header) -> int:
-    """Returns the length of a file with that header."""
+    """Returns how many bytes a file with a given header has.
+
+    Args:
+        header: the header of the file.
+    """
     numbers = sum(count * math.prod(shape) for _, count, shape in _kinds(header))
     return _INTEGERS.size + 4 * numbers
 
@@ -64,12 +73,12 @@ def read(path: Path, header: Header) -> dict[str, np.ndarray]:
     """Returns the tensors of a file by name, as they are stored.
 
     Args:
-        path: the file, of as many bytes as `n_bytes` says.
-        header: what its first bytes say.
+        path: the path of the file, of as many bytes as `n_bytes` returns.
+        header: the header of the file.
 
     Returns:
-        Vectors, and matrices of shape `(out, in)`, in float32. The tensors of a layer
-        have its number in their name, `layers.0.wq`.
+        Vectors, and matrices of shape `(out, in)`, in float32. The names of tensors of
+        a layer contain the number of the layer, `layers.0.wq`.
     """
     floats = np.fromfile(path, "<f4", offset=_INTEGERS.size)
     tensors, start = {}, 0
@@ -82,9 +91,9 @@ def read(path: Path, header: Header) -> dict[str, np.ndarray]:
 
 
 def _kinds(header: Header) -> list[tuple[str, int, tuple[int, ...]]]:
-    """Returns names, counts and shapes in the order of the file.
+    """Returns names, counts and shapes of tensors, in the order of the file.
 
-    All layers of a kind follow one another.
+    The tensors of all layers with one name are stored one after the other.
     """
     d, hidden, n = header.dim, header.hidden_dim, header.n_layers
     head = d // header.n_heads

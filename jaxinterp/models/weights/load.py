@@ -1,4 +1,4 @@
-"""Loading: a checkpoint, a model and a name map become something to be explained."""
+"""`load`: a model with trained weights, from the catalog or from a file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jaxinterp.models.adapters import from_linen
 from jaxinterp.models.summary import shapes
 from jaxinterp.models.weights.catalog import CATALOG, Architecture
 from jaxinterp.models.weights.hub import check_sha256, fetch, verify
-from jaxinterp.models.weights.names import (
+from jaxinterp.models.weights.name_map import (
     Entry,
     NameMap,
     check_dtype,
@@ -22,8 +22,9 @@ from jaxinterp.models.weights.names import (
     fill,
 )
 from jaxinterp.models.weights.readers import is_index, read_tensors
+from jaxinterp.types import ApplyFn, Inputs, Variables
 
-# What our own variables are called when they are saved: by their paths.
+# Variables of our own models are saved under their paths.
 _OWN_NAMES: NameMap = (Entry(r"(.+)", r"\1"),)
 
 
@@ -32,14 +33,14 @@ class Loaded(NamedTuple):
 
     Attributes:
         apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
-        variables: its weights.
-        preprocess: from pictures or tokens to inputs; `None` if inputs are given as
-            they are.
-        class_names: what each output stands for, if that is known.
+        variables: the trained weights of the model.
+        preprocess: a function from images or tokens to inputs of the model; `None` if
+            there is none.
+        class_names: the name of the class of each output, if that is known.
     """
 
-    apply_fn: Callable[..., Any]
-    variables: Any
+    apply_fn: ApplyFn
+    variables: Variables
     preprocess: Callable[[Any], Any] | None
     class_names: tuple[str, ...] | None
 
@@ -59,10 +60,10 @@ def load(
 ) -> Loaded:
     """Loads a model with trained weights.
 
-    `load("resnet18", download=True)` gets a known checkpoint from the Hugging Face hub;
-    without `download` only its cache is read. `load(path, model="resnet18")` reads a
-    file that you have, of any format of `read_tensors`. `load(path, model=module,
-    name_map=...)` reads it into a linen module of yours.
+    `load("resnet18", download=True)` gets a checkpoint of the catalog from the Hugging
+    Face hub; without `download` only the cache of the hub is read. `load(path,
+    model="resnet18")` reads a file of yours, in any format of `read_tensors`.
+    `load(path, model=module, name_map=...)` reads it into a linen module of yours.
 
     No file of the hub was read while this package was written. The name maps were
     compared with the networks of torchvision, timm and transformers, with random
@@ -75,36 +76,39 @@ def load(
     Args:
         name_or_path: a name of the catalog, or the path of a checkpoint.
         model: for a path, the architecture: a name of the catalog or a linen module.
-        name_map: where each tensor goes, or a function from the module to that, or the
-            name of an entry of the catalog, whose map is then used with your module. By
-            default that of the entry; for a module of yours, tensors are named as the
-            paths of its variables, joined with slashes.
+        name_map: where each tensor goes: a name map, a function from the module to one,
+            or the name of an entry of the catalog, whose map is then used with your
+            module. By default the map of the entry; for a module of yours, tensors are
+            named by the paths of its variables, joined with slashes.
         inputs: a batch or its `jax.ShapeDtypeStruct`, from which the shapes of the
-            variables follow; needed for a module of yours, as the catalog has its own.
-        preprocess: how inputs are made. By default that of the entry which the name or
-            `model` is; `None` for a module of yours, whose weights may have been
-            trained on other pictures than those of the entry that lends its `name_map`.
-        class_names: the names, or the path of a text file with one a line. Those of
-            ImageNet are not part of this package.
-        download: whether the hub may be asked; the network is not touched otherwise.
-        revision: for a file of the hub, which commit, tag or branch of its repository;
+            variables follow; needed for a module of yours, since an entry of the
+            catalog has its own.
+        preprocess: a function from images or tokens to inputs of the model. By default
+            that of the entry of the catalog; `None` for a module of yours, also if an
+            entry's `name_map` is used, since its weights may need other inputs.
+        class_names: the name of each class, or the path of a text file with one name in
+            each line. Those of ImageNet are not part of this package.
+        download: whether the file may be downloaded from the hub; otherwise the network
+            is not used.
+        revision: for a file of the hub, the commit, tag or branch of its repository;
             only a commit is always the same file.
         sha256: the checksum that the file must have; for a file of the hub, by default
             the one that the hub states. A checkpoint of several files has none.
-        dtype: of the weights; that of the model by default, whatever the file has.
+        dtype: the dtype of the weights; by default that of the model, whatever the
+            dtype of the file.
 
     Returns:
         Apply function, variables, preprocessing and names of classes.
 
     Raises:
         ValueError: if the name is empty or unknown, arguments contradict one another,
-            or the number of class names is not that of the outputs, or `dtype` is not
-            one of floating-point numbers that JAX has, or `sha256` is no checksum of a
-            single file.
+            or the number of class names is not that of the outputs, or `dtype` is no
+            floating-point dtype that JAX has, or `sha256` is no checksum of a single
+            file.
         TypeError: if `name_map` is no sequence of `Entry`.
         WeightsError: if the checkpoint cannot be read, does not fit the model (each
             tensor that does not fit is listed), or has another checksum, or if a line
-            of the name map is broken.
+            of the name map is invalid.
         FileNotFoundError: if there is no such file, or it is not in the cache.
         ConnectionError: if the download fails.
         ImportError: if the package that reads this format is not installed.
@@ -127,7 +131,7 @@ def load(
     if name_map is None:
         name_map = architecture.name_map
     elif isinstance(name_map, str):
-        name_map = _known(name_map).name_map
+        name_map = _entry(name_map).name_map
     if callable(name_map):
         name_map = name_map(architecture.module)
     check_lines(name_map)
@@ -152,7 +156,7 @@ def load(
 def _architecture(
     name_or_path: str | os.PathLike[str], model: Any, inputs: Any
 ) -> Architecture:
-    """Returns the entry of the catalog, or what is known of a module."""
+    """Returns the entry of the catalog, or one for a module of the user."""
     if not str(name_or_path):
         raise ValueError(
             "`name_or_path` is empty. Write a name of the catalog, "
@@ -167,8 +171,8 @@ def _architecture(
             )
         model = str(name_or_path)
     if isinstance(model, str):
-        known = _known(model)
-        return known if inputs is None else known._replace(inputs=inputs)
+        entry = _entry(model)
+        return entry if inputs is None else entry._replace(inputs=inputs)
     if inputs is None:
         raise ValueError(
             "With a module of your own, `inputs` must be given, from which the shapes "
@@ -200,7 +204,7 @@ def _downloaded(
 def _own_file(
     path: Path, download: bool, revision: str | None, sha256: str | None
 ) -> Path:
-    """Returns the path of a file that the user has, verified."""
+    """Returns the path of a file of the user, verified."""
     if download or revision is not None:
         raise ValueError(
             f"`download=True` and `revision` go with a name of the catalog, and {path} "
@@ -218,25 +222,25 @@ def _own_file(
     return path
 
 
-def _known(name: str) -> Architecture:
+def _entry(name: str) -> Architecture:
     if name in CATALOG:
         return CATALOG[name]
-    near = difflib.get_close_matches(name, CATALOG, n=3)
-    hint = f" Is it {' or '.join(map(repr, near))}?" if near else ""
+    nearest = difflib.get_close_matches(name, CATALOG, n=3)
+    hint = f" Is it {' or '.join(map(repr, nearest))}?" if nearest else ""
     raise ValueError(
         f"There is no file {name!r}, and no model of that name.{hint} The catalog "
         f"has: {', '.join(CATALOG)}."
     )
 
 
-def _names(given: Sequence[str] | os.PathLike[str]) -> tuple[str, ...]:
-    if isinstance(given, str | os.PathLike):
-        return tuple(Path(given).read_text("utf-8-sig").rstrip().splitlines())
-    return tuple(given)
+def _names(names: Sequence[str] | os.PathLike[str]) -> tuple[str, ...]:
+    if isinstance(names, str | os.PathLike):
+        return tuple(Path(names).read_text("utf-8-sig").rstrip().splitlines())
+    return tuple(names)
 
 
 def _check_names(
-    names: tuple[str, ...], apply_fn: Callable[..., Any], variables: Any, inputs: Any
+    names: tuple[str, ...], apply_fn: ApplyFn, variables: Variables, inputs: Inputs
 ) -> None:
     outputs = jax.eval_shape(apply_fn, variables, inputs)
     if getattr(outputs, "ndim", 0) != 2 or outputs.shape[-1] != len(names):

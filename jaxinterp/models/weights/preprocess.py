@@ -1,9 +1,8 @@
-"""Preprocessing: from pictures to the numbers that a network was trained on.
+"""Preprocessing: from images or tokens to the inputs that a network was trained on.
 
-A network that expects BGR gives no error for RGB, it is just worse; nor can anybody see
-from an array which of the two it is. So there is one convention on the outside, RGB in
-0..255 or 0..1, and `Preprocess` makes of it what the network expects, and says so when
-it is printed.
+A network that expects BGR raises no error for RGB, it is just worse; and an array does
+not say which of the two it is. So images always are RGB in 0..255 or 0..1, and
+`Preprocess` turns them into what the network expects, and says so when it is printed.
 """
 
 from __future__ import annotations
@@ -16,35 +15,37 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinterp.checks import is_traced
+from jaxinterp.types import Images, Inputs
 
 Channels = Literal["RGB", "BGR", "gray"]
 
-# How far outside of 0..1 pixels may lie: what a resize in float32 rounds, or two units
-# in the last place of a coarser dtype. Another scale or preprocessing is far more off.
+# How far outside of 0..1 pixels may lie by the rounding of a resize in float32; in a
+# coarser dtype, two units in the last place. Other scales differ far more.
 _ROUNDING = 1e-6
 
 
 @dataclasses.dataclass(frozen=True)
 class Preprocess:
-    r"""Turns pictures into inputs of a network: size, order of channels, scale.
+    r"""Turns images into inputs of a network: size, order of channels, scale.
 
     $$x = (\mathrm{scale} \cdot p - \mathrm{mean}) / \mathrm{std}$$
 
-    of the pixels $p \in [0, 1]$, after the picture was resized, its proportions kept,
-    until its shorter side fits, and its center was cut out. (Torchvision resizes to
-    256 before it cuts out 224; here a picture of the right size is left as it is.)
+    of the pixels $p \in [0, 1]$, after the image was resized, with its proportions
+    kept, until its shorter side fits, and its center was cut out. (Torchvision resizes
+    to 256 before it cuts out 224; here an image of the right size stays as it is.)
 
-    It is differentiable in pictures of floats, and may be jitted; the range of the
-    pixels is checked only outside of `jit`.
+    It is differentiable in images of floats, and may be jitted; the range of the pixels
+    is checked only outside of `jit`.
 
     Attributes:
-        size: height and width that the network takes; `None` keeps those of the
-            picture.
-        channels: order in which the network takes the channels. Pictures come as RGB
-            whatever it says, or with one channel for `"gray"`.
-        scale: what the network takes for the brightest pixel, 1 or 255.
-        mean: of each channel, in the order and scale of the network.
-        std: of each channel, likewise.
+        size: height and width that the network takes; `None` keeps those of the images.
+        channels: the order in which the network takes the channels. Images are RGB in
+            any case, or have one channel for `"gray"`.
+        scale: the number that is white for the network, 1 or 255.
+        mean: the mean of each channel, which is subtracted, in the order and scale of
+            the network.
+        std: the standard deviation of each channel, by which the difference is divided,
+            in the order and scale of the network.
 
     Example:
         >>> preprocess = Preprocess((2, 2), "BGR", 255.0, (104.0, 117.0, 123.0))
@@ -82,18 +83,18 @@ class Preprocess:
             )
         if not all(std > 0 for std in self.std):
             raise ValueError(f"`std` divides and must be positive; it is {self.std}.")
-        count = self._n_channels
-        if {len(self.mean), len(self.std)} - {1, count}:
+        n_channels = self._n_channels
+        if {len(self.mean), len(self.std)} - {1, n_channels}:
             raise ValueError(
-                f"`mean` and `std` have one entry or {count} for {self.channels}, and "
-                f"are {self.mean} and {self.std}."
+                f"`mean` and `std` have one entry or {n_channels} for {self.channels}, "
+                f"and are {self.mean} and {self.std}."
             )
 
     def __repr__(self) -> str:
-        given = "gray" if self.channels == "gray" else "RGB"
+        order = "gray" if self.channels == "gray" else "RGB"
         size = "any size" if self.size is None else f"{self.size[0]}x{self.size[1]}"
         return (
-            f"Preprocess(takes {given} as uint8 0..255 or floats 0..1 (batch, height, "
+            f"Preprocess(takes {order} as uint8 0..255 or floats 0..1 (batch, height, "
             f"width, {self._n_channels}); gives {self.channels} {size} in "
             f"0..{self.scale:g}, minus {self.mean}, divided by {self.std})"
         )
@@ -104,20 +105,20 @@ class Preprocess:
 
     @property
     def bounds(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Inputs of black and of white, per channel: the two ends of `rules.ZBox`."""
+        """The inputs of black and of white, per channel: the bounds of `rules.ZBox`."""
         mean, std = (
             np.broadcast_to(v, self._n_channels) for v in (self.mean, self.std)
         )
         black, white = (0 - mean) / std, (self.scale - mean) / std
         return tuple(black.tolist()), tuple(white.tolist())
 
-    def __call__(self, images: Any) -> jax.Array:
+    def __call__(self, images: Images) -> jax.Array:
         """Returns the inputs of the network.
 
         Args:
             images: `(batch, height, width, channels)`, RGB or gray; uint8 in 0..255, or
-                floats in 0..1, up to the rounding of a resize (1e-6, or twice the
-                machine epsilon of their dtype if that is more), which is left in.
+                floats in 0..1. They may exceed it by the rounding of a resize, 1e-6 or
+                twice the machine epsilon of their dtype if that is more.
 
         Returns:
             Inputs of the network's size; float32, or the dtype of the floats.
@@ -137,15 +138,15 @@ class Preprocess:
             self.std, images
         )
 
-    def inverse(self, inputs: Any) -> jax.Array:
-        """Returns pictures to look at: RGB or gray, cut off at 0 and 1.
+    def inverse(self, inputs: Inputs) -> jax.Array:
+        """Returns images to look at: RGB or gray, clipped to 0..1.
 
         Args:
             inputs: inputs of the network, `(batch, height, width, channels)`. Integers
-                are taken for the same numbers in float32.
+                are converted to float32.
 
         Returns:
-            Floats in the shape of the inputs. What was resized stays so.
+            Floats in the shape of the inputs: a resize is not undone.
 
         Raises:
             ValueError: if axes or channels are not as described.
@@ -162,14 +163,14 @@ class Preprocess:
     def _wide(self, values: tuple[float, ...], like: jax.Array) -> jax.Array:
         return jnp.asarray(values, like.dtype)[None, None, None]
 
-    def _checked(self, images: Any) -> jax.Array:
+    def _checked(self, images: Images) -> jax.Array:
         images = jnp.asarray(images)
         self._check_shape(images.shape, "images")
         if images.dtype == jnp.uint8:
             return images
         if not jnp.issubdtype(images.dtype, jnp.floating):
             raise TypeError(
-                f"Pictures are uint8 in 0..255 or floats in 0..1, and `images` has "
+                f"Images are uint8 in 0..255 or floats in 0..1, and `images` has "
                 f"dtype {images.dtype}. Write `images.astype(np.uint8)`."
             )
         if is_traced(images) or not images.size:
@@ -186,26 +187,26 @@ class Preprocess:
         return images
 
     def _check_shape(self, shape: tuple[int, ...], name: str) -> None:
-        wanted = f"(batch, height, width, {self._n_channels})"
+        expected = f"(batch, height, width, {self._n_channels})"
         if len(shape) == 4 and shape[-1] == self._n_channels:
             if 0 in shape[1:3]:
                 raise ValueError(
-                    f"`{name}` has shape {shape}, pictures of no pixels. Give at least "
+                    f"`{name}` has shape {shape}, images of no pixels. Give at least "
                     "one row and one column."
                 )
             return
         advice = ""
         if len(shape) == 3 and shape[-1] == self._n_channels:
-            advice = f" A single picture is `{name}[None]`."
+            advice = f" A single image is `{name}[None]`."
         elif len(shape) == 3 and self.channels == "gray":
-            advice = f" Pictures without an axis of channels are `{name}[..., None]`."
+            advice = f" Images without an axis of channels are `{name}[..., None]`."
         elif len(shape) == 4 and shape[1] == self._n_channels:
             advice = f" PyTorch's order of axes becomes `np.moveaxis({name}, 1, -1)`."
-        raise ValueError(f"`{name}` has shape {shape}, and needs {wanted}.{advice}")
+        raise ValueError(f"`{name}` has shape {shape}, and needs {expected}.{advice}")
 
 
 def _fit(images: jax.Array, height: int, width: int) -> jax.Array:
-    """Resizes bilinearly, proportions kept, and cuts out the center."""
+    """Resizes bilinearly, keeps the proportions, and cuts out the center."""
     batch, old_height, old_width, channels = images.shape
     if (old_height, old_width) == (height, width):
         return images
@@ -219,14 +220,13 @@ def _fit(images: jax.Array, height: int, width: int) -> jax.Array:
 
 @dataclasses.dataclass(frozen=True)
 class TokenIds:
-    """Checks token ids, which a language model takes as they are.
+    """Checks token ids, which a language model takes unchanged.
 
-    An id beyond the vocabulary would be no error in JAX, which makes NaN of it; it is
-    one here.
+    In JAX, an id beyond the vocabulary is no error and gives NaN; here it is an error.
 
     Attributes:
-        vocabulary_size: number of tokens.
-        max_length: longest text that the model takes; `None` is no limit.
+        vocabulary_size: how many different tokens there are.
+        max_length: how many tokens a text may have; `None` for no limit.
 
     Example:
         >>> TokenIds(512, 128)([[1, 403, 407]]).shape
@@ -240,17 +240,17 @@ class TokenIds:
         """Returns the token ids.
 
         Args:
-            tokens: integers, `(batch, length)`.
+            tokens: token ids, integers `(batch, length)`.
 
         Returns:
-            The same, as a JAX array.
+            The token ids as a JAX array.
 
         Raises:
-            TypeError: if they are no integers.
+            TypeError: if the token ids are no integers.
             ValueError: if axes, length or range are not as described.
         """
         if not isinstance(tokens, jax.Array):
-            tokens = np.asarray(tokens)  # 64 bits, which JAX may cut off, are looked at
+            tokens = np.asarray(tokens)  # JAX might cut off integers of 64 bits
         if not jnp.issubdtype(tokens.dtype, jnp.integer):
             raise TypeError(f"Token ids are integers, and `tokens` has {tokens.dtype}.")
         if tokens.ndim != 2:
@@ -273,8 +273,8 @@ class TokenIds:
             )
         return jnp.asarray(tokens)
 
-    def inverse(self, inputs: Any) -> jax.Array:
-        """Returns the token ids, which are what the model takes."""
+    def inverse(self, inputs: Inputs) -> jax.Array:
+        """Returns the token ids, which are the inputs of the model."""
         return jnp.asarray(inputs)
 
 

@@ -1,8 +1,8 @@
 """Readers: a checkpoint of any common format as a dict of named NumPy arrays.
 
-What a file is, is read from its content and never from its suffix: `.bin` is PyTorch's
-suffix and llama2.c's, `.h5` holds three layouts. Names are those in the file, parts of
-a nested name joined with slashes. Nothing here knows about models: name maps do.
+The format of a file is told by its content and never by its suffix: `.bin` is the
+suffix of PyTorch and of llama2.c, `.h5` has three layouts. Names are those in the file,
+parts of a nested name joined with slashes. Only name maps know about models.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinterp.models.weights import llama2c
-from jaxinterp.models.weights.names import WeightsError
+from jaxinterp.models.weights.name_map import WeightsError
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _ZIP = b"PK\x03\x04"
@@ -33,11 +33,11 @@ _TORCH_INDEX = "pytorch_model.bin.index.json"
 _TORCH_FILE = "pytorch_model.bin"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
-# Where a training script keeps the weights, beside its epoch and optimizer.
+# The keys under which training scripts keep the weights, beside epoch and optimizer.
 _STATE_KEYS = ("state_dict", "model_state_dict", "model")
 
-# The names of dtypes in safetensors. NumPy has no bfloat16 and float8 of its own; JAX
-# brings them along.
+# The names of dtypes in safetensors. JAX defines bfloat16 and float8, which NumPy
+# lacks.
 _SAFETENSORS_DTYPES: Mapping[str, Any] = {
     "BOOL": np.bool_,
     "U8": np.uint8,
@@ -56,7 +56,7 @@ _SAFETENSORS_DTYPES: Mapping[str, Any] = {
     "F8_E5M2": jnp.float8_e5m2,
 }
 
-# What NumPy does not have, and the integers of its size that it does.
+# Dtypes that NumPy lacks, with integers of the same size.
 _TORCH_DTYPES: Mapping[str, tuple[str, Any]] = {
     "torch.bfloat16": ("int16", jnp.bfloat16),
     "torch.float8_e4m3fn": ("uint8", jnp.float8_e4m3fn),
@@ -76,18 +76,18 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     `weights_only=True`, so that no code in it runs), either also as the index or folder
     of a sharded one; Keras' `.h5`, `.weights.h5` and `.keras` (need `h5py`; the state
     of the optimizer is left out), `.npz`, the folder of an Orbax checkpoint, and
-    llama2.c's version 0. A reader is imported when its format is met. The whole
-    checkpoint is held in memory. `module.` goes off if all names begin with it, as
-    those of PyTorch's `DataParallel` do.
+    llama2.c's version 0. The package for a format is imported when a file has that
+    format. The whole checkpoint is held in memory. If all names begin with `module.`,
+    as those of PyTorch's `DataParallel` do, it is removed.
 
     Args:
-        path: file or folder.
+        path: the path of a file or folder.
 
     Returns:
         The arrays by name, in the layout, order and dtype of the file.
 
     Raises:
-        FileNotFoundError: if there is nothing at `path`.
+        FileNotFoundError: if there is no file and no folder at `path`.
         WeightsError: if the file is truncated, damaged, or of no known format, or if an
             index and its shards disagree.
         ImportError: if the package that reads this format is not installed.
@@ -108,22 +108,22 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
 
 def is_index(path: Path) -> bool:
-    """Returns whether a file is JSON, the index of a sharded checkpoint.
+    """Whether a file is JSON, and so the index of a sharded checkpoint.
 
     Args:
-        path: a file or folder.
+        path: the path of a file or folder.
     """
     if not path.is_file():
         return False
     with path.open("rb") as file:
         head = file.read(32)
-    # The length that safetensors begin with, or the first size of llama2.c, may be the
-    # number of a brace; but both have zeros after it, and no JSON has.
+    # Safetensors and llama2.c begin with an integer, whose first byte may be a brace;
+    # but zeros follow it, and there are none in JSON.
     return head.removeprefix(_BYTE_ORDER_MARK).startswith(b"{") and b"\0" not in head
 
 
 def _without_prefix(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Takes off what DataParallel puts before all names."""
+    """Removes the prefix of PyTorch's `DataParallel`."""
     if not all(name.startswith("module.") for name in tensors):
         return tensors
     return {name.removeprefix("module."): array for name, array in tensors.items()}
@@ -142,7 +142,7 @@ def _read_file(path: Path) -> dict[str, np.ndarray]:
     header = llama2c.read_header(head)
     if header is not None and llama2c.n_bytes(header) == size:
         return llama2c.read(path, header)
-    # Safetensors begin with the length of their header, eight bytes, and JSON follows.
+    # Safetensors begin with eight bytes, the length of the JSON that follows.
     if head[8:9] == b"{":
         return _read_safetensors(path)
     raise WeightsError(
@@ -174,33 +174,34 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
 
 
 def _read_index(path: Path) -> dict[str, np.ndarray]:
-    """Reads a sharded checkpoint: the index says which file has which tensor."""
+    """Reads a sharded checkpoint, whose index says which file has which tensor."""
     shard_of = _weight_map(path)
     tensors: dict[str, np.ndarray] = {}
-    wrong: list[str] = []
+    problems: list[str] = []
     for shard in sorted(set(shard_of.values())):
         if not (path.parent / shard).is_file():
             raise FileNotFoundError(
                 f"{path} names the shard {shard}, which is not beside it."
             )
-        found = _read_file(path.parent / shard)
-        promised = {name for name, where in shard_of.items() if where == shard}
-        wrong += [f"{name} is not in {shard}" for name in promised - found.keys()]
-        for name in found.keys() - promised:
+        shard_tensors = _read_file(path.parent / shard)
+        listed = {name for name, where in shard_of.items() if where == shard}
+        missing = listed - shard_tensors.keys()
+        problems += [f"{name} is not in {shard}" for name in missing]
+        for name in shard_tensors.keys() - listed:
             other = shard_of.get(name)
-            belongs = f"belongs into {other}" if other else "is not in the index"
-            wrong.append(f"{name} is in {shard} and {belongs}")
-        tensors |= found
-    if wrong:
+            reason = f"belongs into {other}" if other else "is not in the index"
+            problems.append(f"{name} is in {shard} and {reason}")
+        tensors |= shard_tensors
+    if problems:
         raise WeightsError(
-            f"{path} and its shards disagree about {len(wrong)} tensors: "
-            f"{'; '.join(sorted(wrong)[:20])}. Download all of them again."
+            f"{path} and its shards disagree about {len(problems)} tensors: "
+            f"{'; '.join(sorted(problems)[:20])}. Download all of them again."
         )
     return tensors
 
 
 def _weight_map(path: Path) -> dict[str, str]:
-    """Returns which file has which tensor."""
+    """Returns, for each tensor, the file that has it."""
     with _reading(path, "index of a sharded checkpoint"):
         index = json.loads(path.read_text("utf-8-sig"))
         weight_map = index.get("weight_map")
@@ -281,8 +282,8 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
 
 
 def _named_dtype(path: Path, name: str, array: np.ndarray) -> np.ndarray:
-    """Returns an array with the dtype that it had, where NumPy stored only its size."""
-    if array.dtype == np.dtype("V2"):  # JAX has one such number of two bytes
+    """Returns an array in its own dtype, if NumPy stored only the size of an entry."""
+    if array.dtype == np.dtype("V2"):  # bfloat16 is the only such dtype of two bytes
         return array.view(jnp.bfloat16)
     if array.dtype.kind == "V":
         raise WeightsError(
@@ -303,11 +304,11 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
             f"{path} holds a {type(state).__name__}, not a state_dict. Write "
             "`torch.save(model.state_dict(), path)`."
         )
-    odd = [name for name, value in state.items() if not torch.is_tensor(value)]
-    if odd:
+    others = [name for name, value in state.items() if not torch.is_tensor(value)]
+    if others:
         raise WeightsError(
-            f"{path} is no state_dict: {', '.join(map(str, odd[:20]))} are no tensors. "
-            "Write `torch.save(model.state_dict(), path)`."
+            f"{path} is no state_dict: {', '.join(map(str, others[:20]))} are no "
+            "tensors. Write `torch.save(model.state_dict(), path)`."
         )
     unnamed = [name for name in state if not isinstance(name, str)]
     if unnamed:
@@ -320,7 +321,7 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
 
 
 def _unpacked(torch: Any, path: Path, state: Any) -> Any:
-    """Returns the state_dict that a training script has put beside other things."""
+    """Returns the state_dict in the checkpoint of a training script."""
     if not isinstance(state, Mapping):
         return state
     inner = {key: state[key] for key in _STATE_KEYS if key in state}
@@ -344,7 +345,7 @@ def _from_torch(torch: Any, path: Path, name: str, tensor: Any) -> np.ndarray:
             return tensor.numpy()
         integers, dtype = _TORCH_DTYPES[str(tensor.dtype)]
         return tensor.view(getattr(torch, integers)).numpy().view(dtype)
-    except Exception as error:  # sparse, quantized and such fail in ways of their own
+    except Exception as error:  # sparse or quantized tensors raise various errors
         raise WeightsError(
             f"{path}: the tensor {name!r} ({tensor.dtype}, {tensor.layout}) is no "
             f"plain array: {_cause(error)}. Save `tensor.to_dense()` or "
@@ -361,9 +362,9 @@ def _read_hdf5(path: Path, content: Path | io.BytesIO) -> dict[str, np.ndarray]:
 
     def visit(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset) and not _is_optimizer_state(name):
-            # A whole model keeps its weights one level down; TensorFlow counts them.
+            # A whole model has its weights one level down; TensorFlow appends a number.
             name = name.removeprefix("model_weights/").removesuffix(":0")
-            tensors[name] = np.asarray(item[()])  # a single text is no array yet
+            tensors[name] = np.asarray(item[()])  # a string is no array
 
     with _reading(path, "HDF5"), h5py.File(content, "r") as file:
         file.visititems(visit)
@@ -378,7 +379,7 @@ def _is_optimizer_state(name: str) -> bool:
 
 
 def _imported(module: str, path: Path, package: str = "") -> Any:
-    """Returns a module that only this format needs."""
+    """Imports a module that only one format needs."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
@@ -390,12 +391,12 @@ def _imported(module: str, path: Path, package: str = "") -> Any:
 
 @contextlib.contextmanager
 def _reading(path: Path, form: str) -> Iterator[None]:
-    """Makes of whatever a library raises an error that names the file."""
+    """Turns any error of a library into one that names the file."""
     try:
         yield
     except WeightsError:
         raise
-    except Exception as error:  # a damaged file makes a library raise anything at all
+    except Exception as error:  # on a damaged file, a library may raise anything
         raise WeightsError(
             f"{path} looks like {form}, and is truncated or broken: {_cause(error)}"
         ) from error

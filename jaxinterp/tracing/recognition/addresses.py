@@ -144,15 +144,15 @@ def short_names(addresses: Iterable[str]) -> dict[str, str]:
     Returns:
         For each address the short one, where that is not the address of something else.
     """
-    known = set(addresses)
-    roots = {address.partition("/")[0] for address in known if "/" in address}
+    distinct = set(addresses)
+    roots = {address.partition("/")[0] for address in distinct if "/" in address}
     roots -= {PREPROCESS}
     if len(roots) != 1:
         return {}
     (root,) = roots
-    inside = [address for address in known if address.startswith(f"{root}/")]
+    inside = [address for address in distinct if address.startswith(f"{root}/")]
     rests = {address: address.partition("/")[2] for address in inside}
-    return {a: rest for a, rest in rests.items() if rest and rest not in known}
+    return {a: rest for a, rest in rests.items() if rest and rest not in distinct}
 
 
 def _anchor(group: Group) -> int:

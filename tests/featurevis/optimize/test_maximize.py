@@ -800,10 +800,10 @@ def test_units_that_differ_in_number_are_an_error():
 
 
 def test_nan_of_one_unit_is_a_warning_and_of_all_an_error():
-    with pytest.warns(UserWarning, match="NaN at step 0, for picture 1"):
+    with pytest.warns(UserWarning, match="NaN at step 0, for image 1"):
         result = maximize(fv.channel("second", [0, 1]) * np.array([1.0, np.nan]))
     assert same(result.images[0], maximize(fv.channel("second", 0)).images[0])
-    with pytest.raises(FloatingPointError, match="The first picture has no score"):
+    with pytest.raises(FloatingPointError, match="The first image has no score"):
         maximize(fv.channel("second", 0) * np.nan)
 
 
@@ -811,7 +811,7 @@ def test_nan_of_the_last_step_is_an_error():
     def root_of_nothing(view):
         return jnp.sqrt(0 * jnp.abs(view.activations["second"]).sum((1, 2, 3)))
 
-    with pytest.raises(FloatingPointError, match="last step made 1 pictures NaN"):
+    with pytest.raises(FloatingPointError, match="last step made 1 images NaN"):
         maximize(fv.custom(root_of_nothing, "second"), steps=1)
 
 
@@ -892,7 +892,7 @@ def test_a_site_without_the_pictures_in_front_is_an_error():
 
 def test_an_objective_that_mixes_pictures_is_an_error():
     mixed = fv.custom(lambda view: view.images.mean(axis=(1, 2)))
-    with pytest.raises(ValueError, match="one number for each picture"):
+    with pytest.raises(ValueError, match="one number for each image"):
         maximize(mixed)
 
 

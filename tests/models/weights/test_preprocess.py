@@ -10,40 +10,40 @@ import jaxinterp as ji
 from jaxinterp.models.weights import preprocess as standard
 from jaxinterp.models.weights.preprocess import Preprocess, TokenIds
 
-PICTURES = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
+IMAGES = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
 SMALL = Preprocess(None, "BGR", 255.0, (104.0, 117.0, 123.0), (1.0, 2.0, 3.0))
 
 
 def test_channels_are_turned_around_before_the_mean_goes_off():
-    expected = np.empty(PICTURES.shape)
-    expected[..., 0] = (PICTURES[..., 2] - 104.0) / 1.0
-    expected[..., 1] = (PICTURES[..., 1] - 117.0) / 2.0
-    expected[..., 2] = (PICTURES[..., 0] - 123.0) / 3.0
-    np.testing.assert_allclose(SMALL(PICTURES), expected, atol=1e-4)
+    expected = np.empty(IMAGES.shape)
+    expected[..., 0] = (IMAGES[..., 2] - 104.0) / 1.0
+    expected[..., 1] = (IMAGES[..., 1] - 117.0) / 2.0
+    expected[..., 2] = (IMAGES[..., 0] - 123.0) / 3.0
+    np.testing.assert_allclose(SMALL(IMAGES), expected, atol=1e-4)
 
 
 def test_imagenet_follows_torchvisions_constants():
-    pictures = np.full((1, 224, 224, 3), [255, 0, 128], np.uint8)
+    images = np.full((1, 224, 224, 3), [255, 0, 128], np.uint8)
     expected = (np.array([1.0, 0.0, 128 / 255]) - [0.485, 0.456, 0.406]) / [
         0.229,
         0.224,
         0.225,
     ]
     np.testing.assert_allclose(
-        standard.IMAGENET(pictures)[0, 100, 7], expected, atol=1e-5
+        standard.IMAGENET(images)[0, 100, 7], expected, atol=1e-5
     )
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_floats_in_0_to_1_mean_the_same_as_bytes_and_keep_their_dtype(dtype):
-    given = jnp.asarray(PICTURES / 255, dtype)
+    given = jnp.asarray(IMAGES / 255, dtype)
     outputs = SMALL(given)
     assert outputs.dtype == given.dtype
-    np.testing.assert_allclose(outputs, SMALL(PICTURES), atol=1e-4)
+    np.testing.assert_allclose(outputs, SMALL(IMAGES), atol=1e-4)
 
 
 def test_bytes_become_float32():
-    assert SMALL(PICTURES).dtype == np.float32
+    assert SMALL(IMAGES).dtype == np.float32
 
 
 @pytest.mark.parametrize(
@@ -51,8 +51,8 @@ def test_bytes_become_float32():
     [SMALL, standard.CIFAR_0_255, Preprocess((32, 32), "RGB", 1.0, (0.5,), (0.5,))],
 )
 def test_inverse_gives_the_picture_back(preprocess):
-    pictures = preprocess.inverse(preprocess(PICTURES))
-    np.testing.assert_allclose(pictures, PICTURES / 255, atol=1e-6)
+    images = preprocess.inverse(preprocess(IMAGES))
+    np.testing.assert_allclose(images, IMAGES / 255, atol=1e-6)
 
 
 def test_inverse_of_integers_is_that_of_the_same_floats():
@@ -98,20 +98,20 @@ def test_resizing_is_bilinear():
 
 
 def test_proportions_are_kept_and_the_center_is_cut_out():
-    picture = np.zeros((1, 8, 24, 3), np.float32)
-    picture[:, :, 8:16] = 1
-    cut = Preprocess((4, 4))(picture)
+    image = np.zeros((1, 8, 24, 3), np.float32)
+    image[:, :, 8:16] = 1
+    cut = Preprocess((4, 4))(image)
     assert cut.shape == (1, 4, 4, 3)
     assert cut[:, :, 1:3].min() == 1
 
 
 def test_a_picture_of_the_right_size_is_left_as_it_is():
-    given = PICTURES / np.float32(255)
+    given = IMAGES / np.float32(255)
     np.testing.assert_array_equal(Preprocess((32, 32))(given), given)
 
 
 def test_it_can_be_jitted_and_differentiated():
-    given = jnp.asarray(PICTURES / 255, jnp.float32)
+    given = jnp.asarray(IMAGES / 255, jnp.float32)
     np.testing.assert_allclose(jax.jit(SMALL)(given), SMALL(given), atol=1e-4)
     slope = jax.grad(lambda x: SMALL(x).sum())(given)
     np.testing.assert_allclose(slope[0, 0, 0], [255 / 3, 255 / 2, 255], rtol=1e-6)
@@ -134,7 +134,7 @@ def test_wrong_axes_are_an_error_with_advice(shape, channels, advice):
 
 def test_floats_in_0_to_255_are_an_error():
     with pytest.raises(ValueError, match=r"are in 0\.\.255\. .*`images / 255`"):
-        SMALL(PICTURES.astype(np.float32) * 255 / PICTURES.max())
+        SMALL(IMAGES.astype(np.float32) * 255 / IMAGES.max())
 
 
 def test_pictures_that_were_resized_before_are_taken():
@@ -161,7 +161,7 @@ def test_nan_is_an_error():
 
 def test_other_integers_are_an_error():
     with pytest.raises(TypeError, match="has dtype int32"):
-        SMALL(PICTURES.astype(np.int32))
+        SMALL(IMAGES.astype(np.int32))
 
 
 def test_a_mean_for_another_number_of_channels_is_an_error():

@@ -20,7 +20,7 @@ from jaxinterp.models.architectures.lenet import LeNet
 from jaxinterp.models.architectures.resnet import ResNet, ResNet8
 from jaxinterp.models.architectures.squeezenet import SqueezeNet
 from jaxinterp.models.architectures.vgg import VGG
-from jaxinterp.models.weights import WeightsError, fill, vision
+from jaxinterp.models.weights import WeightsError, fill, vision_maps
 from jaxinterp.models.weights.readers import read_tensors
 from tests.architectures import randomize
 
@@ -75,73 +75,73 @@ TORCH = {
     "alexnet": (
         lambda: torchvision_model("alexnet"),
         AlexNet(7),
-        vision.ALEXNET_TORCHVISION,
+        vision_maps.ALEXNET_TORCHVISION,
         (224, 224),
     ),
     "vgg11": (
         lambda: small_vgg(11, False),
         VGG(11, False, 7, dense_width=32),
-        vision.vgg_torchvision(11),
+        vision_maps.vgg_torchvision(11),
         (224, 224),
     ),
     "vgg11_bn": (
         lambda: small_vgg(11, True),
         VGG(11, True, 7, dense_width=32),
-        vision.vgg_torchvision(11, use_batch_norm=True),
+        vision_maps.vgg_torchvision(11, use_batch_norm=True),
         (96, 70),
     ),
     "vgg19": (
         lambda: small_vgg(19, False),
         VGG(19, False, 7, dense_width=32),
-        vision.vgg_torchvision(19),
+        vision_maps.vgg_torchvision(19),
         (64, 96),
     ),
     "resnet18": (
         lambda: torchvision_model("resnet18"),
         ResNet(18, 7),
-        vision.RESNET_TORCHVISION,
+        vision_maps.RESNET_TORCHVISION,
         (65, 96),
     ),
     "resnet50": (
         lambda: torchvision_model("resnet50"),
         ResNet(50, 7),
-        vision.RESNET_TORCHVISION,
+        vision_maps.RESNET_TORCHVISION,
         (64, 51),
     ),
     "resnet18_hugging_face": (
         lambda: hugging_face_resnet(18),
         ResNet(18, 7, 16, (1, 2, 2, 1)),
-        vision.RESNET_HUGGING_FACE,
+        vision_maps.RESNET_HUGGING_FACE,
         (65, 96),
     ),
     "resnet50_hugging_face": (
         lambda: hugging_face_resnet(50),
         ResNet(50, 7, 16, (1, 2, 2, 1)),
-        vision.RESNET_HUGGING_FACE,
+        vision_maps.RESNET_HUGGING_FACE,
         (64, 51),
     ),
     "squeezenet": (
         lambda: torchvision_model("squeezenet1_1"),
         SqueezeNet(7),
-        vision.SQUEEZENET_TORCHVISION,
+        vision_maps.SQUEEZENET_TORCHVISION,
         (96, 81),
     ),
     "googlenet": (
         lambda: googlenet(has_heads=False),
         GoogLeNet(7, "torchvision"),
-        vision.GOOGLENET_TORCHVISION,
+        vision_maps.GOOGLENET_TORCHVISION,
         (96, 81),
     ),
     "googlenet_with_auxiliary_heads": (
         lambda: googlenet(has_heads=True),
         GoogLeNet(7, "torchvision"),
-        vision.GOOGLENET_TORCHVISION,
+        vision_maps.GOOGLENET_TORCHVISION,
         (64, 64),
     ),
     "convnext": (
         lambda: torchvision_model("convnext_tiny"),
         ConvNeXt(7),
-        vision.CONVNEXT_TORCHVISION,
+        vision_maps.CONVNEXT_TORCHVISION,
         (64, 96),
     ),
 }
@@ -239,7 +239,7 @@ def test_keras_resnet8_has_the_same_logits(keras_original):
         theirs = jax.jit(apply_fn)(weights, images)
     model = ResNet8()
     template = shapes_of(model, 32, 32, 3)
-    variables = fill(template, tensors, vision.RESNET8_KERAS, source="Keras")
+    variables = fill(template, tensors, vision_maps.RESNET8_KERAS, source="Keras")
     ours = jax.jit(model.apply)(variables, images)
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 
@@ -254,8 +254,8 @@ def test_files_that_keras_writes_fit_the_map(keras_original, tmp_path, name):
     found = read_tensors(tmp_path / name)
     assert found.keys().isdisjoint(tensors)  # each format has names of its own
     template = shapes_of(ResNet8(), 32, 32, 3)
-    ours = fill(template, found, vision.RESNET8_KERAS, source=name)
-    expected = fill(template, tensors, vision.RESNET8_KERAS, source="Keras")
+    ours = fill(template, found, vision_maps.RESNET8_KERAS, source=name)
+    expected = fill(template, tensors, vision_maps.RESNET8_KERAS, source="Keras")
     jax.tree.map(np.testing.assert_array_equal, ours, expected)
 
 
@@ -264,7 +264,7 @@ def test_files_that_keras_writes_fit_the_map(keras_original, tmp_path, name):
 
 @pytest.mark.parametrize(
     ("name_map", "side"),
-    [(vision.ALEXNET_TORCHVISION, 6), (vision.vgg_torchvision(16), 7)],
+    [(vision_maps.ALEXNET_TORCHVISION, 6), (vision_maps.vgg_torchvision(16), 7)],
 )
 def test_the_first_dense_kernel_reads_channels_last(name_map, side):
     (entry,) = (entry for entry in name_map if entry.path == "params/fc6/kernel")
@@ -283,7 +283,7 @@ def test_a_checkpoint_of_another_size_is_an_error_that_has_both_shapes():
     with pytest.raises(
         WeightsError, match=r"found \(1000, 4096\), needed \(9216, 4096"
     ):
-        fill(template, tensors, vision.ALEXNET_TORCHVISION, source="a file")
+        fill(template, tensors, vision_maps.ALEXNET_TORCHVISION, source="a file")
     tensors = {"loss3/classifier/kernel": np.zeros((3, 3, 1024, 9), np.float16)}
     with pytest.raises(
         WeightsError, match=r"found \(3, 3, 1024, 9\), needed \(1024, 10"
@@ -291,14 +291,14 @@ def test_a_checkpoint_of_another_size_is_an_error_that_has_both_shapes():
         fill(
             shapes_of(GoogLeNet(), 224, 224, 3),
             tensors,
-            vision.GOOGLENET_CAFFE,
+            vision_maps.GOOGLENET_CAFFE,
             source="a file",
         )
 
 
 def test_a_vgg_of_unknown_depth_has_no_name_map():
     with pytest.raises(ValueError, match=r"depth=12\. There are: 11, 13, 16, 19"):
-        vision.vgg_torchvision(12)
+        vision_maps.vgg_torchvision(12)
 
 
 def test_caffes_names_of_squeezenet_are_ours():
@@ -311,14 +311,14 @@ def test_caffes_names_of_squeezenet_are_ours():
     assert {"conv1/bias", "fire2/squeeze1x1/kernel", "fire9/expand3x3/bias"} <= set(
         tensors
     )
-    filled = fill(template, tensors, vision.SQUEEZENET_CAFFE, source="caffe")
+    filled = fill(template, tensors, vision_maps.SQUEEZENET_CAFFE, source="caffe")
     jax.tree.map(np.testing.assert_array_equal, filled, variables)
 
 
 def test_auxiliary_heads_are_known_and_left_out():
     for name, name_map in (
-        ("loss1/fc/kernel", vision.GOOGLENET_CAFFE),
-        ("aux2.conv.bn.num_batches_tracked", vision.GOOGLENET_TORCHVISION),
+        ("loss1/fc/kernel", vision_maps.GOOGLENET_CAFFE),
+        ("aux2.conv.bn.num_batches_tracked", vision_maps.GOOGLENET_TORCHVISION),
     ):
         tensors = {name: np.zeros(3, np.float32)}
         assert fill({}, tensors, name_map, source="heads") == {}
@@ -350,7 +350,7 @@ def predicted(model, variables, images, batch_size):
 def test_googlenet_knows_most_photographs(real_data):
     model = GoogLeNet()
     path = real_data / "googlenet.safetensors"
-    variables = loaded(model, vision.GOOGLENET_CAFFE, path, 224, 224, 3)
+    variables = loaded(model, vision_maps.GOOGLENET_CAFFE, path, 224, 224, 3)
     images, classes = photographs(real_data, 250)
     images = images[..., ::-1] - np.float32([104, 117, 123])
     accuracy = (predicted(model, variables, images, 25) == classes).mean()
@@ -368,7 +368,7 @@ def test_lenet_reads_digits(real_data):
     images = jax.image.resize(pixels, (len(pixels), 32, 32, 1), "bilinear")
     model = LeNet()
     path = real_data / "lenet_mnist.safetensors"
-    variables = loaded(model, vision.LENET_TORCH, path, 32, 32, 1)
+    variables = loaded(model, vision_maps.LENET_TORCH, path, 32, 32, 1)
     accuracy = (predicted(model, variables, np.asarray(images), 1000) == labels).mean()
     assert accuracy >= 0.989
 
@@ -376,7 +376,7 @@ def test_lenet_reads_digits(real_data):
 def test_resnet8_tells_birds_from_dogs(real_data):
     model = ResNet8()
     path = real_data / "resnet8_cifar10.safetensors"
-    variables = loaded(model, vision.RESNET8_KERAS, path, 32, 32, 3)
+    variables = loaded(model, vision_maps.RESNET8_KERAS, path, 32, 32, 3)
     images, classes = photographs(real_data)
     is_dog = (classes >= 151) & (classes <= 268)  # in ImageNet's order
     is_bird = (classes >= 8) & (classes <= 24) | (classes >= 80) & (classes <= 100)

@@ -6,7 +6,7 @@ import pytest
 
 import jaxinterp as ji
 from jaxinterp.models.weights import CATALOG
-from jaxinterp.models.weights.timm import CONVNEXT_TIMM, vgg_timm
+from jaxinterp.models.weights.timm_maps import CONVNEXT_TIMM, vgg_timm
 
 WIDTHS = (8, 8, 16, 16, 16)
 # How timm writes down VGG 11: the width of each layer, and M where features are pooled.

@@ -18,7 +18,7 @@ from jaxinterp.models.architectures.llama import Llama
 from jaxinterp.models.architectures.mlp import MLPGenerator
 from jaxinterp.models.architectures.transformer import Transformer
 from jaxinterp.models.architectures.vit import ViT
-from jaxinterp.models.weights import WeightsError, fill, text
+from jaxinterp.models.weights import WeightsError, fill, transformer_maps
 
 TOKENS = np.array([[3, 1, 4, 1, 5, 9], [2, 6, 5, 3, 5, 8]])
 IMAGES = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype(np.float32)
@@ -97,7 +97,9 @@ def test_gpt2_has_the_logits_of_transformers(peer, is_tied):
         tie_word_embeddings=is_tied,
     )
     model = Transformer(13, 12, 2, 3, max_length=8, is_tied=is_tied)
-    variables = filled(model, jnp.asarray(TOKENS), tensors, text.hf_gpt2(model))
+    variables = filled(
+        model, jnp.asarray(TOKENS), tensors, transformer_maps.hf_gpt2(model)
+    )
     assert_same(model.apply(variables, jnp.asarray(TOKENS)), logits_of(theirs, TOKENS))
 
 
@@ -118,7 +120,9 @@ def test_bert_has_the_logits_of_transformers(peer):
     tokens[1, 4:] = 0
     types = np.zeros_like(tokens)
     types[:, 3:] = 1
-    variables = filled(model, jnp.asarray(tokens), tensors, text.hf_bert(model))
+    variables = filled(
+        model, jnp.asarray(tokens), tensors, transformer_maps.hf_bert(model)
+    )
     expected = logits_of(
         theirs,
         tokens,
@@ -143,7 +147,9 @@ def test_llama_has_the_logits_of_transformers(peer, key_heads, is_tied):
         tie_word_embeddings=is_tied,
     )
     model = Llama(13, 16, 2, 4, key_heads, mlp_width=20, is_tied=is_tied)
-    variables = filled(model, jnp.asarray(TOKENS), tensors, text.hf_llama(model))
+    variables = filled(
+        model, jnp.asarray(TOKENS), tensors, transformer_maps.hf_llama(model)
+    )
     assert_same(model.apply(variables, jnp.asarray(TOKENS)), logits_of(theirs, TOKENS))
 
 
@@ -158,7 +164,9 @@ def test_vit_has_the_logits_of_transformers(peer):
         num_labels=5,
     )
     model = ViT(8, 4, 16, 2, 4, mlp_width=20, classes=5, norm_epsilon=1e-12)
-    variables = filled(model, jnp.asarray(IMAGES), tensors, text.hf_vit(model))
+    variables = filled(
+        model, jnp.asarray(IMAGES), tensors, transformer_maps.hf_vit(model)
+    )
     expected = logits_of(theirs, IMAGES.transpose(0, 3, 1, 2))
     assert_same(model.apply(variables, jnp.asarray(IMAGES)), expected)
 
@@ -173,7 +181,9 @@ def test_vit_has_the_logits_of_timm():
     )
     tensors = perturbed(theirs)
     model = ViT(8, 4, 12, 2, 3, mlp_width=24, classes=5)
-    variables = filled(model, jnp.asarray(IMAGES), tensors, text.timm_vit(model))
+    variables = filled(
+        model, jnp.asarray(IMAGES), tensors, transformer_maps.timm_vit(model)
+    )
     with torch.no_grad():
         expected = theirs(torch.tensor(IMAGES.transpose(0, 3, 1, 2))).numpy()
     assert_same(model.apply(variables, jnp.asarray(IMAGES)), expected)
@@ -208,7 +218,7 @@ def test_a_tiny_llama2c_model_equals_numpy():
     tensors = llama2c_tensors(np.random.default_rng(0), depth=2)
     model = Llama(5, 8, 2, 2, key_heads=1, mlp_width=6, is_tied=True)
     tokens = jnp.array([[1, 4, 2, 2]])
-    variables = filled(model, tokens, tensors, text.llama2c(model))
+    variables = filled(model, tokens, tensors, transformer_maps.llama2c(model))
     expected = numpy_llama2c(tensors, [1, 4, 2, 2], heads=2, key_heads=1)
     ours = model.apply(variables, tokens)[0]
     np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-4)
@@ -217,7 +227,7 @@ def test_a_tiny_llama2c_model_equals_numpy():
 def test_what_a_map_needs_not_is_passed_over_and_all_else_is_an_error():
     tensors = llama2c_tensors(np.random.default_rng(0))
     model = Llama(5, 8, 1, 2, key_heads=1, mlp_width=6, is_tied=True)
-    tokens, name_map = jnp.array([[1, 4]]), text.llama2c(model)
+    tokens, name_map = jnp.array([[1, 4]]), transformer_maps.llama2c(model)
     extra = {"freq_cis_real": np.zeros((4, 2)), "freq_cis_imag": np.zeros((4, 2))}
     filled(model, tokens, tensors | extra, name_map)
     with pytest.raises(WeightsError, match="output -> params/lm_head/kernel"):
@@ -232,7 +242,7 @@ def test_heads_that_divide_nothing_are_a_wrong_shape_and_no_crash():
     tensors["layers.0.wq"] = np.zeros((7, 8), np.float32)
     tensors["layers.0.wo"] = np.zeros((8, 7), np.float32)
     with pytest.raises(WeightsError) as error:
-        filled(model, jnp.array([[1, 4]]), tensors, text.llama2c(model))
+        filled(model, jnp.array([[1, 4]]), tensors, transformer_maps.llama2c(model))
     for line in ("wq .*found (8, 7), needed (8, 2, 4)", "wo .*found (7, 8), needed (2"):
         name, _, shapes = line.partition(" .*")
         assert name in str(error.value)
@@ -242,12 +252,12 @@ def test_heads_that_divide_nothing_are_a_wrong_shape_and_no_crash():
 def test_older_names_of_bert_and_gpt2_are_known():
     bert, gpt2 = Bert(depth=1), Transformer(depth=1)
     known = {
-        "bert.embeddings.LayerNorm.gamma": text.hf_bert(bert),
-        "embeddings.LayerNorm.beta": text.hf_bert(bert),
-        "cls.predictions.bias": text.hf_bert(bert),
-        "wte.weight": text.hf_gpt2(gpt2),
-        "h.0.attn.bias": text.hf_gpt2(gpt2),
-        "h.0.attn.masked_bias": text.hf_gpt2(gpt2),
+        "bert.embeddings.LayerNorm.gamma": transformer_maps.hf_bert(bert),
+        "embeddings.LayerNorm.beta": transformer_maps.hf_bert(bert),
+        "cls.predictions.bias": transformer_maps.hf_bert(bert),
+        "wte.weight": transformer_maps.hf_gpt2(gpt2),
+        "h.0.attn.bias": transformer_maps.hf_gpt2(gpt2),
+        "h.0.attn.masked_bias": transformer_maps.hf_gpt2(gpt2),
     }
     for name, name_map in known.items():
         assert any(re.fullmatch(entry.pattern, name) for entry in name_map), name
@@ -256,10 +266,10 @@ def test_older_names_of_bert_and_gpt2_are_known():
 @pytest.mark.parametrize(
     ("model", "name_map", "embedding"),
     [
-        (Transformer(5, 4, 1, 2, max_length=6), text.hf_gpt2, "wte.weight"),
+        (Transformer(5, 4, 1, 2, max_length=6), transformer_maps.hf_gpt2, "wte.weight"),
         (
             Llama(5, 4, 1, 2, 2, is_tied=True),
-            text.hf_llama,
+            transformer_maps.hf_llama,
             "model.embed_tokens.weight",
         ),
     ],
@@ -396,7 +406,7 @@ def test_the_tiny_llama_tells_a_story_and_equals_numpy(real_data):
     tokens = encode("Once upon a time", pieces, scores)
     length = len(tokens) + 24
     padded = jnp.array([tokens + [0] * 24], jnp.int32)
-    variables = filled(STORIES, padded, tensors, text.llama2c(STORIES))
+    variables = filled(STORIES, padded, tensors, transformer_maps.llama2c(STORIES))
     apply_fn = jax.jit(STORIES.apply)
     for t in range(len(tokens), length):
         best = apply_fn(variables, padded)[0, t - 1].argmax()
@@ -419,7 +429,7 @@ def test_the_generator_draws_digits(real_data):
     tensors = numpy_reader.load_file(real_data / "mlp_gan_mnist.safetensors")
     model = MLPGenerator()
     latents = jax.random.normal(jax.random.key(0), (64, 64), jnp.float32)
-    variables = filled(model, latents, tensors, text.MLP_GAN_MNIST)
+    variables = filled(model, latents, tensors, transformer_maps.MLP_GAN_MNIST)
     images = np.asarray(model.apply(variables, latents))
     assert images.shape == (64, 28, 28, 1)
     ink = (images + 1) / 2

@@ -1,14 +1,14 @@
-"""Layers of torch: the lines that the name maps of torch's checkpoints are made of.
+"""Lines of name maps for single layers of torch: convolution, dense and norms.
 
 Torch has kernels `(out, in, height, width)` and dense kernels `(out, in)`; ours are
 `(height, width, in, out)` and `(in, out)`. What torch calls the weight of a norm is our
-scale. Every function here takes the pattern of the layer's name and the layer's path
-without its collection, and puts the names of the layer's tensors after both.
+scale. Every function here takes a pattern of the name of the layer and the path of
+the layer in our model, and appends the names of the tensors of the layer to both.
 """
 
 from __future__ import annotations
 
-from jaxinterp.models.weights.names import Convert, Entry, NameMap
+from jaxinterp.models.weights.name_map import Convert, Entry, NameMap
 
 
 def convolution(
@@ -17,9 +17,10 @@ def convolution(
     r"""Returns the lines of a convolution.
 
     Args:
-        pattern: regular expression of the layer's name.
-        path: template of the layer's path.
-        convert_kernel: any other change of the kernel, once it has our layout.
+        pattern: a regular expression for the name of the layer in the checkpoint.
+        path: the path of the layer in the model, without the collection; groups of the
+            pattern are written `\1`.
+        convert_kernel: a function that changes the kernel further, in our layout.
 
     Example:
         >>> [entry.path for entry in convolution(r"stem\.(\d)", r"stem_\1")]
@@ -46,11 +47,13 @@ def dense(
     r"""Returns the lines of a linear layer.
 
     Args:
-        pattern: regular expression of the layer's name.
-        path: template of the layer's path.
-        convert_kernel: any other change of the kernel, once it has our layout.
-        convert_bias: any change of the bias.
-        layout: of the kernel; `""` where it is stored as `(in, out)`.
+        pattern: a regular expression for the name of the layer in the checkpoint.
+        path: the path of the layer in the model, without the collection; groups of the
+            pattern are written `\1`.
+        convert_kernel: a function that changes the kernel further, in our layout.
+        convert_bias: a function that changes the bias.
+        layout: how the axes of the kernel are permuted; `""` if it is stored as
+            `(in, out)`.
 
     Example:
         >>> [entry.pattern for entry in dense("fc", "head")]
@@ -63,11 +66,12 @@ def dense(
 
 
 def layer_norm(pattern: str, path: str) -> NameMap:
-    r"""Returns the lines of a layer norm; old files say gamma and beta.
+    r"""Returns the lines of a layer norm; old files name them gamma and beta.
 
     Args:
-        pattern: regular expression of the layer's name.
-        path: template of the layer's path.
+        pattern: a regular expression for the name of the layer in the checkpoint.
+        path: the path of the layer in the model, without the collection; groups of the
+            pattern are written `\1`.
 
     Example:
         >>> [entry.path for entry in layer_norm("norm", "norm")]
@@ -80,11 +84,12 @@ def layer_norm(pattern: str, path: str) -> NameMap:
 
 
 def batch_norm(pattern: str, path: str) -> NameMap:
-    r"""Returns the lines of a batch norm, its running statistics included.
+    r"""Returns the lines of a batch norm, with its running statistics.
 
     Args:
-        pattern: regular expression of the layer's name.
-        path: template of the layer's path.
+        pattern: a regular expression for the name of the layer in the checkpoint.
+        path: the path of the layer in the model, without the collection; groups of the
+            pattern are written `\1`.
 
     Example:
         >>> [entry.path for entry in batch_norm("bn1", "bn1")][2:]

@@ -1,9 +1,8 @@
 """Name maps of transformers: GPT-2, BERT, Llama and ViT, and a generator of digits.
 
-Each map is a function of the model, which has the sizes of the checkpoint, because a
-checkpoint stores the kernels of all heads as one matrix and only the model knows how
-many heads that is. Torch's linear layers are (out, in), so `"oi->io"` stands wherever a
-kernel is read.
+Each map is a function of the model, because a checkpoint stores the kernels of all
+heads as one matrix and only the model knows how many heads there are. Kernels of
+torch's linear layers are (out, in), so their layout is `"oi->io"`.
 """
 
 from __future__ import annotations
@@ -16,14 +15,14 @@ from jaxinterp.models.architectures.bert import Bert
 from jaxinterp.models.architectures.llama import Llama
 from jaxinterp.models.architectures.transformer import Transformer
 from jaxinterp.models.architectures.vit import ViT
-from jaxinterp.models.weights.names import Convert, Entry, NameMap
-from jaxinterp.models.weights.torch_lines import convolution, dense, layer_norm
+from jaxinterp.models.weights.name_map import Convert, Entry, NameMap
+from jaxinterp.models.weights.torch_layers import convolution, dense, layer_norm
 
 Reshape = Callable[[np.ndarray], np.ndarray]
 
 _EMBEDDING = "params/token_embedding/embedding"
 
-# Torch numbers the activations too, so every other layer has weights.
+# Torch numbers activations too, so only every other number has weights.
 MLP_GAN_MNIST: NameMap = (
     *dense("0", "layers_0"),
     *dense("2", "layers_1"),
@@ -34,7 +33,10 @@ MLP_GAN_MNIST: NameMap = (
 def hf_gpt2(model: Transformer) -> NameMap:
     """Returns the name map of Hugging Face's GPT-2.
 
-    Its layers are `Conv1D`, stored as (in, out); query, key and value are one.
+    Its layers are `Conv1D`, stored as (in, out); query, key and value are one matrix.
+
+    Args:
+        model: the model whose weights are read.
 
     Example:
         >>> hf_gpt2(Transformer())[0].path
@@ -62,7 +64,10 @@ def hf_gpt2(model: Transformer) -> NameMap:
 def hf_bert(model: Bert) -> NameMap:
     """Returns the name map of Hugging Face's BERT, with its classifier if there is one.
 
-    The heads of pre-training (`cls.*`) are not needed.
+    The heads of pre-training (`cls.*`) are not read.
+
+    Args:
+        model: the model whose weights are read.
 
     Example:
         >>> hf_bert(Bert())[0].path
@@ -103,6 +108,9 @@ def hf_llama(model: Llama) -> NameMap:
 
     Its pairs of rotated features are those of `Llama`, so no kernel is reordered.
 
+    Args:
+        model: the model whose weights are read.
+
     Example:
         >>> hf_llama(Llama())[0].path
         'params/token_embedding/embedding'
@@ -134,10 +142,13 @@ def hf_llama(model: Llama) -> NameMap:
 
 
 def llama2c(model: Llama) -> NameMap:
-    """Returns the name map of llama2.c's files, one tensor a layer.
+    """Returns the name map of the files of llama2.c.
 
-    There a rotated pair is two neighbouring features, here a feature of the first half
-    and its fellow of the second; kernels of queries and keys are reordered.
+    There a rotated pair is two neighboring features, here a feature of the first half
+    and the corresponding one of the second; kernels of queries and keys are reordered.
+
+    Args:
+        model: the model whose weights are read.
 
     Example:
         >>> llama2c(Llama())[0].path
@@ -150,7 +161,7 @@ def llama2c(model: Llama) -> NameMap:
         *_llama_attention(
             model,
             {name: rf"{block}w{name[0]}" for name in ("query", "key", "value", "out")},
-            has_neighbours=True,
+            has_neighbors=True,
         ),
         Entry(block + "w1", f"{ours}/mlp/gate/kernel", "oi->io"),
         Entry(block + "w2", f"{ours}/mlp/down/kernel", "oi->io"),
@@ -166,9 +177,11 @@ def llama2c(model: Llama) -> NameMap:
 def hf_vit(model: ViT) -> NameMap:
     """Returns the name map of Hugging Face's ViT for classification.
 
-    Files on the hub say `encoder.layer.0.attention.attention.query`, the models of
-    transformers 5 `layers.0.attention.q_proj`; either is read. The model has
-    `norm_epsilon=1e-12`.
+    Files on the hub have names such as `encoder.layer.0.attention.attention.query`, the
+    models of transformers 5 such as `layers.0.attention.q_proj`; both are read.
+
+    Args:
+        model: the model whose weights are read, with `norm_epsilon=1e-12`.
 
     Example:
         >>> hf_vit(ViT())[0].path
@@ -204,6 +217,9 @@ def hf_vit(model: ViT) -> NameMap:
 def timm_vit(model: ViT) -> NameMap:
     """Returns the name map of timm's `vit_*` with a class token.
 
+    Args:
+        model: the model whose weights are read.
+
     Example:
         >>> timm_vit(ViT())[0].path
         'params/class_token'
@@ -229,7 +245,7 @@ def timm_vit(model: ViT) -> NameMap:
 
 
 def _fused(pattern: str, split_heads: Reshape, layout: str = "oi->io") -> NameMap:
-    """Returns the lines of a linear layer that is queries, keys and values at once."""
+    """Returns the lines of a linear layer for queries, keys and values together."""
     path = r"params/blocks_\1/attention"
     return (
         Entry(rf"{pattern}\.weight", path, layout, _cut(split_heads, "kernel")),
@@ -238,19 +254,19 @@ def _fused(pattern: str, split_heads: Reshape, layout: str = "oi->io") -> NameMa
 
 
 def _lm_head(is_tied: bool) -> Entry:
-    """Returns the line of the unembedding; where it is tied, files may have a copy."""
+    """Returns the line of the unembedding; if it is tied, files may have a copy."""
     if is_tied:
         return Entry(r"lm_head\.weight", _EMBEDDING, is_copy=True)
     return Entry(r"lm_head\.weight", "params/lm_head/kernel", "oi->io")
 
 
 def _llama_attention(
-    model: Llama, patterns: Mapping[str, str], has_neighbours: bool = False
+    model: Llama, patterns: Mapping[str, str], has_neighbors: bool = False
 ) -> NameMap:
     """Returns the lines of the four kernels of Llama's attention."""
     converts = {
-        "query": _split_heads(model.heads, has_neighbours),
-        "key": _split_heads(model.key_heads, has_neighbours),
+        "query": _split_heads(model.heads, has_neighbors),
+        "key": _split_heads(model.key_heads, has_neighbors),
         "value": _split_heads(model.key_heads),
         "out": _merge_heads(model.heads),
     }
@@ -266,17 +282,17 @@ def _llama_attention(
 
 
 # --- Arrays by head -------------------------------------------------------------------
-# What the heads do not divide stays as it is, and `fill` reports the wrong shape.
+# An array that the heads do not divide is left as it is, and `fill` reports its shape.
 
 
-def _split_heads(heads: int, has_neighbours: bool = False) -> Reshape:
-    """Returns what gives the last axis of a kernel or bias an axis of heads."""
+def _split_heads(heads: int, has_neighbors: bool = False) -> Reshape:
+    """Returns a function that splits the last axis of an array into heads."""
 
     def convert(array: np.ndarray) -> np.ndarray:
         rows, width = array.shape[:-1], array.shape[-1]
-        if width % (2 * heads if has_neighbours else heads):
+        if width % (2 * heads if has_neighbors else heads):
             return array
-        if has_neighbours:  # feature 2 j + s of a head becomes s * d / 2 + j
+        if has_neighbors:  # feature 2 j + s of a head becomes s * d / 2 + j
             array = array.reshape(*rows, heads, -1, 2).swapaxes(-1, -2)
         return array.reshape(*rows, heads, width // heads)
 
@@ -284,7 +300,7 @@ def _split_heads(heads: int, has_neighbours: bool = False) -> Reshape:
 
 
 def _merge_heads(heads: int) -> Reshape:
-    """Returns what gives the first axis of an output kernel an axis of heads."""
+    """Returns a function that splits the first axis of an output kernel into heads."""
 
     def convert(array: np.ndarray) -> np.ndarray:
         if array.shape[0] % heads:
@@ -295,7 +311,7 @@ def _merge_heads(heads: int) -> Reshape:
 
 
 def _cut(split_heads: Reshape, leaf: str) -> Convert:
-    """Returns what cuts queries, keys and values apart along the last axis."""
+    """Returns a function that splits an array into queries, keys and values."""
 
     def convert(array: np.ndarray) -> Mapping[str, np.ndarray]:
         parts = np.array_split(array, 3, axis=-1)

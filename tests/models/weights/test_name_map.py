@@ -324,7 +324,7 @@ def test_a_copy_is_compared_with_what_it_copies(order):
     np.testing.assert_array_equal(filled["embedding"], EMBEDDING)
     tensors["head"] = EMBEDDING.T + 1e-3
     message = message_for(tensors, TIED, {"embedding": shape(3, 2)})
-    assert "Different, and the model has one place for both" in message
+    assert "Different, and the model has one variable for both" in message
     assert f"{order[0]} and {order[1]} -> embedding" in message
 
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxinterp.models.weights import fill, torch_lines
+from jaxinterp.models.weights import fill, torch_layers
 
 RNG = np.random.default_rng(0)
 
@@ -27,7 +27,7 @@ def test_a_linear_layer(layout):
     ours = outputs(
         nn.Dense(2, param_dtype=jnp.float64),
         x,
-        torch_lines.dense(r"(\d)", r"x_\1", layout=layout),
+        torch_layers.dense(r"(\d)", r"x_\1", layout=layout),
         {"weight": stored, "bias": bias},
     )
     np.testing.assert_allclose(ours, x @ kernel.T + bias[None])
@@ -38,7 +38,7 @@ def test_kernel_and_bias_of_a_linear_layer_may_be_changed():
     ours = outputs(
         nn.Dense(2, param_dtype=jnp.float64),
         x,
-        torch_lines.dense(r"(\d)", r"x_\1", lambda k: k[::-1], lambda b: 2 * b),
+        torch_layers.dense(r"(\d)", r"x_\1", lambda k: k[::-1], lambda b: 2 * b),
         {"weight": kernel, "bias": bias},
     )
     np.testing.assert_allclose(ours, x @ kernel[:, ::-1].T + 2 * bias[None])
@@ -50,7 +50,7 @@ def test_a_convolution():
     ours = outputs(
         nn.Conv(2, (2, 4), padding="VALID", param_dtype=jnp.float64),
         window,
-        torch_lines.convolution(r"(\d)", r"x_\1", lambda k: 2 * k),
+        torch_layers.convolution(r"(\d)", r"x_\1", lambda k: 2 * k),
         {"weight": kernel, "bias": bias},
     )
     channels_first = window[0].transpose(2, 0, 1)
@@ -66,7 +66,7 @@ def test_a_layer_norm_by_its_names_of_now_and_then(names):
     ours = outputs(
         nn.LayerNorm(epsilon=1e-5, param_dtype=jnp.float64),
         x,
-        torch_lines.layer_norm(r"(\d)", r"x_\1"),
+        torch_layers.layer_norm(r"(\d)", r"x_\1"),
         dict(zip(names, (scale[0], bias[0]), strict=True)),
     )
     expected = (x - x.mean()) / np.sqrt(x.var() + 1e-5) * scale + bias
@@ -79,7 +79,7 @@ def test_a_batch_norm():
     ours = outputs(
         nn.BatchNorm(use_running_average=True, epsilon=1e-5, param_dtype=jnp.float64),
         x,
-        torch_lines.batch_norm(r"(\d)", r"x_\1"),
+        torch_layers.batch_norm(r"(\d)", r"x_\1"),
         {
             "weight": scale[0],
             "bias": bias[0],

@@ -1,31 +1,31 @@
-"""Name maps of timm's image networks, whose weights the Hugging Face hub has.
+"""Name maps of image networks of timm, whose weights are on the Hugging Face hub.
 
-timm's ResNets have torchvision's names. Its VGG and ConvNeXt have others; both maps
-read torchvision's files as well, since no name means two things.
+The ResNets of timm have the names of torchvision. Its VGG and ConvNeXt have others;
+both maps read the files of torchvision as well, since no name means two things.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from jaxinterp.models.weights.names import Entry, NameMap
-from jaxinterp.models.weights.torch_lines import convolution, dense, layer_norm
-from jaxinterp.models.weights.vision import CONVNEXT_TORCHVISION, vgg_torchvision
+from jaxinterp.models.weights.name_map import Entry, NameMap
+from jaxinterp.models.weights.torch_layers import convolution, dense, layer_norm
+from jaxinterp.models.weights.vision_maps import CONVNEXT_TORCHVISION, vgg_torchvision
 
 
 def _dense_of_window(kernel: np.ndarray) -> np.ndarray:
-    """Returns the dense kernel that reads what a convolution's window sees at once."""
+    """Returns the dense kernel that reads the window of a convolution, flattened."""
     return kernel.reshape(-1, kernel.shape[-1])
 
 
 def vgg_timm(depth: int, use_batch_norm: bool = False) -> NameMap:
     r"""Returns the name map of a VGG of timm or torchvision.
 
-    timm has the first two dense layers as convolutions over the whole grid.
+    In timm the first two dense layers are convolutions over the whole grid.
 
     Args:
-        depth: as in `vgg_torchvision`.
-        use_batch_norm: likewise.
+        depth: how many layers have weights.
+        use_batch_norm: whether a batch norm follows every convolution.
 
     Raises:
         ValueError: if there is no VGG of this depth.

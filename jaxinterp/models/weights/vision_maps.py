@@ -1,11 +1,10 @@
-"""Name maps of image networks: torchvision's checkpoints, Caffe's and Keras's.
+"""Name maps of image networks: checkpoints of torchvision, Caffe and Keras.
 
-A map is a value that `fill` takes beside the shapes of the model's variables. Torch
-flattens features channels first and ours are flattened channels last, so the first
-dense kernel after a flattening is permuted here, and the network itself needs no
-transposition that an explanation had to pass.
+Torch flattens features channels first, and our networks channels last. The first dense
+kernel after a flattening is therefore permuted here, so that the network itself needs
+no transposition.
 
-Files in Caffe's and Keras's names have our layout already.
+Files with the names of Caffe and Keras have our layout already.
 """
 
 from __future__ import annotations
@@ -13,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 
 from jaxinterp.models.architectures import alexnet, vgg
-from jaxinterp.models.weights.names import Convert, Entry, NameMap
-from jaxinterp.models.weights.torch_lines import (
+from jaxinterp.models.weights.name_map import Convert, Entry, NameMap
+from jaxinterp.models.weights.torch_layers import (
     batch_norm,
     convolution,
     dense,
@@ -25,20 +24,20 @@ from jaxinterp.models.weights.torch_lines import (
 
 
 def _dense_after_grid(pattern: str, path: str, side: int) -> NameMap:
-    """A dense layer that reads flattened features of `side` x `side` positions."""
+    """The lines of a dense layer that reads a flattened grid of `side` x `side`."""
     return dense(pattern, path, _channels_last(side))
 
 
 def _channels_last(side: int) -> Convert:
-    """Returns what reorders the rows of a kernel that reads a flattened grid.
+    """Returns a function that permutes the rows of a kernel that reads a grid.
 
-    Its input is `(channels * side * side, out)`, its output `(side * side * channels,
+    The kernel is `(channels * side * side, out)`, and becomes `(side * side * channels,
     out)`.
     """
 
     def convert(kernel: np.ndarray) -> np.ndarray:
         if kernel.shape[0] % side**2:
-            return kernel  # `fill` says which shape was needed
+            return kernel  # `fill` reports the shape
         grid = kernel.reshape(-1, side, side, kernel.shape[1])
         return grid.transpose(1, 2, 0, 3).reshape(kernel.shape)
 
@@ -58,10 +57,10 @@ ALEXNET_TORCHVISION: NameMap = (
 
 
 def vgg_torchvision(depth: int, use_batch_norm: bool = False) -> NameMap:
-    """Returns the name map of a VGG of torchvision, whose layers are only counted.
+    """Returns the name map of a VGG of torchvision, whose layers are numbered.
 
     Args:
-        depth: number of layers with weights.
+        depth: how many layers have weights.
         use_batch_norm: whether a batch norm follows every convolution.
 
     Raises:
@@ -73,8 +72,8 @@ def vgg_torchvision(depth: int, use_batch_norm: bool = False) -> NameMap:
          'params/conv5_2/kernel', 'params/conv5_2/bias']
     """
     if depth not in vgg.STAGES:
-        known = ", ".join(map(str, vgg.STAGES))
-        raise ValueError(f"There is no VGG with depth={depth}. There are: {known}.")
+        depths = ", ".join(map(str, vgg.STAGES))
+        raise ValueError(f"There is no VGG with depth={depth}. There are: {depths}.")
     entries: list[Entry] = []
     position = 0
     for stage, layers in enumerate(vgg.STAGES[depth], start=1):
@@ -83,8 +82,8 @@ def vgg_torchvision(depth: int, use_batch_norm: bool = False) -> NameMap:
             entries += convolution(rf"features\.{position}", f"conv{name}")
             if use_batch_norm:
                 entries += batch_norm(rf"features\.{position + 1}", f"bn{name}")
-            position += 3 if use_batch_norm else 2  # a relu counts too
-        position += 1  # and so does a pooling
+            position += 3 if use_batch_norm else 2  # a relu has a number too
+        position += 1  # and so has a pooling
     return (
         *entries,
         *_dense_after_grid(r"classifier\.0", "fc6", vgg.GRID),
@@ -137,9 +136,9 @@ RESNET_HUGGING_FACE: NameMap = (
 )
 
 
-def _keras_layers(kind: str, places: tuple[str, ...]) -> dict[str, str]:
-    """Keras numbers layers of a kind in the order in which they were made."""
-    return {f"{kind}_{i}" if i else kind: place for i, place in enumerate(places)}
+def _keras_layers(kind: str, paths: tuple[str, ...]) -> dict[str, str]:
+    """The path of each layer by its name in Keras, which numbers layers of a kind."""
+    return {f"{kind}_{i}" if i else kind: path for i, path in enumerate(paths)}
 
 
 _RESNET8_CONVOLUTIONS = _keras_layers(
@@ -173,7 +172,9 @@ _RESNET8_BATCH_NORMS = _keras_layers(
 def _keras_layer(
     layer: str, path: str, variables: tuple[tuple[str, str, str], ...]
 ) -> NameMap:
-    """Returns the lines of a layer: names in Keras and here, and the collection.
+    """Returns the lines of a layer of Keras.
+
+    `variables` has, for each variable, its name in Keras, our collection and our name.
 
     Keras itself calls a variable `layer/kernel`, `.h5` files `layer/layer/kernel`, and
     `.weights.h5` and `.keras` files `layers/layer/vars/0`, numbered in its order.
@@ -222,7 +223,7 @@ SQUEEZENET_CAFFE: NameMap = (
     Entry(r"(fire\d)/(squeeze1x1|expand\dx\d)/(kernel|bias)", r"params/\1/\2/\3"),
 )
 
-# Where the modules `fire2` to `fire9` stand in torchvision's list of layers.
+# The numbers of the modules `fire2` to `fire9` in torchvision's list of layers.
 _FIRE_POSITIONS = (3, 4, 6, 7, 9, 10, 11, 12)
 SQUEEZENET_TORCHVISION: NameMap = (
     *convolution(r"features\.0", "conv1"),
@@ -241,7 +242,7 @@ SQUEEZENET_TORCHVISION: NameMap = (
 
 
 def _without_window(kernel: np.ndarray) -> np.ndarray:
-    """Returns the dense kernel that a convolution of size 1 is."""
+    """Returns the kernel of a convolution of size 1 as a dense kernel."""
     return kernel[0, 0] if kernel.shape[:2] == (1, 1) else kernel
 
 
@@ -281,7 +282,7 @@ GOOGLENET_TORCHVISION: NameMap = (
 
 
 def _convnext_stage(stage: int) -> NameMap:
-    """Blocks, and before them the layers that halve the image, alternate."""
+    """The lines of a stage: layers that halve the image, and then blocks."""
     block, path = rf"features\.{2 * stage - 1}\.(\d+)", rf"stage{stage}_\1"
     halving = rf"features\.{2 * stage - 2}"
     return (
