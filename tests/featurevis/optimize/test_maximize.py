@@ -152,7 +152,7 @@ OBJECTIVES = {
     "only the cosine": fv.direction("second", np.arange(5.0), keep_length=False),
     "clipped": abs(fv.channel("second", 1)).clip(-1.0, 9.0),
     "whitened": fv.direction("second", fv.whitened(np.arange(5.0), TARGET)),
-    "lp": fv.channel("second", 1) - 1e-4 * fv.lp(4.0),
+    "norm of order 4": fv.channel("second", 1) - 1e-4 * fv.norm(4),
     "norms": fv.channel("second", 1)
     - 1e-4 * (fv.norm(1) + fv.norm(2) + fv.norm(np.inf)),
     "blurred": fv.channel("second", 1) - 1e-4 * fv.blur_penalty(),
