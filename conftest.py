@@ -39,6 +39,7 @@ jax.config.update(
 )
 
 program_cache.switch_on()
+pytest_plugins = ["tests.durations"]
 
 # The hook sees only what is imported after it, so the package is imported here, and not
 # by whichever test happens to come first. It wraps every function of a module, and
@@ -58,7 +59,7 @@ ji = importlib.import_module("jaxinterp")
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Deletes the programs that have not been read for longest, if there are many."""
     if not hasattr(session.config, "workerinput"):  # in one process of all
-        program_cache.prune()
+        program_cache.prune(program_cache.own_folder())
 
 
 @pytest.fixture(autouse=True)

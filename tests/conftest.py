@@ -1,5 +1,6 @@
 """Fixtures, and which tests are collected; the switches are in the root's file."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -86,16 +87,27 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> None:
-    """Marks what reads real data, and leaves peers out unless `-m` names them.
+    """Marks what reads real data, and leaves out what `-m` has to name.
 
     A default `-m "not peers"` would do the latter only until another `-m` is given.
     """
     for item in items:
         if "real_data" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.real_data)
-    if "peers" in config.getoption("markexpr"):
-        return
-    peers = [item for item in items if item.get_closest_marker("peers")]
-    if peers:
-        config.hook.pytest_deselected(items=peers)
-        items[:] = [item for item in items if not item.get_closest_marker("peers")]
+    unexplained = [item.nodeid for item in items if lacks_a_reason(item)]
+    if unexplained:
+        message = "Write `@pytest.mark.slow(reason=...)`, and why it has to be, at\n  "
+        raise pytest.UsageError(message + "\n  ".join(unexplained))
+    absent = {"peers", "slow"} - set(re.findall(r"\w+", config.getoption("markexpr")))
+    left_out = [
+        item for item in items if absent & {m.name for m in item.iter_markers()}
+    ]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
+
+
+def lacks_a_reason(item: pytest.Item) -> bool:
+    """Whether a test is slow and does not say why."""
+    markers = item.iter_markers("slow")
+    return any(not marker.kwargs.get("reason") or marker.args for marker in markers)

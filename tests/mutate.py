@@ -3,8 +3,8 @@
     python -m tests.mutate --seed 0 --count 80 --jobs 2
 
 A change flips a sign or a comparison, moves a constant or drops a statement. It is made
-in a copy of the checkout, and judged by the tests of the room that it lies in: first the
-file's own tests, then the rest of the room's, its examples included, until one fails or
+in a copy of the checkout, and judged by the tests of the room that it lies in: first
+the file's own tests, then the rest of the room's, its examples included, until one fails or
 they take much longer than they do unchanged. What no test notices is printed with its
 difference: either a test is missing, or the change does not change what is computed.
 
@@ -176,7 +176,9 @@ class File:
             operands = itertools.pairwise((node.left, *node.comparators))
             for operator, (left, right) in zip(node.ops, operands, strict=True):
                 ends = self.end(left), self.start(right)
-                yield from self.between("comparison", *ends, *COMPARISONS[type(operator)])
+                yield from self.between(
+                    "comparison", *ends, *COMPARISONS[type(operator)]
+                )
         elif isinstance(node, ast.BoolOp):
             words = ("and", "or") if isinstance(node.op, ast.And) else ("or", "and")
             if len(node.values) == 2:  # of more, one operator alone binds otherwise
@@ -187,7 +189,9 @@ class File:
             yield from self.between("comparison", *ends, r"not\s+", "")
 
     def constants(self, node: ast.AST) -> Iterator[Change]:
-        if isinstance(node, ast.Constant) and isinstance(node.value, bool | int | float):
+        if isinstance(node, ast.Constant) and isinstance(
+            node.value, bool | int | float
+        ):
             value = node.value
             moved = repr(not value if isinstance(value, bool) else value + 1)
             yield self.change("constant", self.start(node), self.end(node), moved)
@@ -196,7 +200,9 @@ class File:
         for scope in ast.walk(tree):
             if not isinstance(scope, ast.FunctionDef):
                 continue
-            names = {argument.arg for argument in ast.walk(scope.args) if is_arg(argument)}
+            names = {
+                argument.arg for argument in ast.walk(scope.args) if is_arg(argument)
+            }
             for node in own_statements(scope):
                 if can_be_dropped(node, names):
                     yield self.change(
@@ -277,8 +283,9 @@ def limit_memory() -> None:
 
 def run(copy: Path, paths: Sequence[str], seconds: float | None) -> tuple[str, str]:
     """Returns `passed`, `failed` or `timed out`, and the end of what pytest printed."""
-    options = "-x -q -n 0 -p no:randomly -p no:cacheprovider --tb=line".split()
-    command = [sys.executable, "-m", "pytest", *options, "-m", "slow or not slow"]
+    plugins = ["-n", "0", "-p", "no:randomly", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "--tb=line", *plugins]
+    command += ["-m", "slow or not slow"]
     environment = {k: v for k, v in os.environ.items() if k != "PYTEST_ADDOPTS"}
     # A file that was changed twice in a second would be read from its stale bytecode.
     environment |= {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(copy)}
@@ -310,7 +317,9 @@ def read_room(text: str, root: Path) -> Room:
     path, _, tests = text.partition("=")
     inside = Path(path)
     if not (root / PACKAGE / path).exists():
-        raise SystemExit(f"There is no {root / PACKAGE / path}: give the rooms by --rooms.")
+        raise SystemExit(
+            f"There is no {root / PACKAGE / path}: give the rooms by --rooms."
+        )
     mirror = inside.parent / f"test_{inside.name}" if inside.suffix else inside
     return Room(path, tuple(tests.split(",")) if tests else (f"tests/{mirror}",))
 
@@ -408,7 +417,11 @@ def main() -> int:
             for number in range(options.jobs)
         ]
         survives = Judge(root, copies, rooms).survives
-        survivors = [c for c, alive in zip(drawn, pool.map(survives, drawn)) if alive]
+        survivors = [
+            c
+            for c, alive in zip(drawn, pool.map(survives, drawn), strict=True)
+            if alive
+        ]
     share = len(survivors) / max(len(drawn), 1)
     print(f"\n{len(survivors)} of {len(drawn)} survived: {share:.1%}")
     for change in survivors:

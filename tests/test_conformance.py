@@ -290,7 +290,7 @@ SHARDED = """
 """
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="compiles every method for eight devices")
 def test_sharded_inputs_give_the_same_result():
     """In a process of its own, which has eight devices."""
     flags = (

@@ -15,12 +15,10 @@ from tests.compiled import compiled
 
 SLOW = {"resnet18", "resnet50", "densenet", "googlenet", "mobilenet", "mixer", "vit"}
 NAMES = {entry.name: entry for entry in TABLE}
+large = pytest.mark.slow(reason="many layers of kinds that smaller networks have too")
 every_architecture = pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else [])
-        for name in NAMES
-    ],
+    [pytest.param(name, marks=[large] if name in SLOW else []) for name in NAMES],
 )
 PRESETS = {
     "epsilon_plus": rules.epsilon_plus,

@@ -426,7 +426,7 @@ def test_samples_are_laid_out_in_rows() -> None:
     np.testing.assert_allclose(sheet.tiled(images, 3), expected)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="trains two networks against each other")
 def test_the_two_networks_of_a_game_both_move(empty_cache: Path) -> None:
     dcgan = shelf.RECIPES["dcgan"]
     assert isinstance(dcgan, generative.Adversarial)
@@ -448,7 +448,7 @@ def test_the_two_networks_of_a_game_both_move(empty_cache: Path) -> None:
         shelf.obtain(dataclasses.replace(small, schedule=never))
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="trains a network on each table")
 @pytest.mark.parametrize(
     "name", [name for name in zoo.names() if name.startswith("tabular_")]
 )
@@ -462,7 +462,7 @@ def test_functions_are_learned(empty_cache: Path, name: str) -> None:
         assert float((outputs.argmax(axis=1) == data.labels).mean()) > 0.9
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="trains a network until it solves its task")
 def test_the_evidence_is_found(empty_cache: Path) -> None:
     network = zoo.load("evidence_lstm")
     data = network.held_out(500)

@@ -78,10 +78,13 @@ def test_every_site_gets_a_rule(name, preset):
     assert not [row for row in plan.rows if row.role == "unknown"]
 
 
+large = pytest.mark.slow(reason="compiles a gradient through many convolutions")
+
+
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=[pytest.mark.slow] if name in CONVOLUTIONAL else [])
+        pytest.param(name, marks=[large] if name in CONVOLUTIONAL else [])
         for name in FAMILIES
     ],
 )

@@ -167,12 +167,13 @@ def test_errors_are_those_of_attribution():
 
 
 LARGE = {"resnet18", "resnet50", "densenet", "googlenet", "mobilenet", "vit"}
+large = pytest.mark.slow(reason="many layers of kinds that smaller networks have too")
 
 
 @pytest.mark.parametrize(
     "entry",
     [
-        pytest.param(e, marks=[pytest.mark.slow] if e.name in LARGE else [], id=str(e))
+        pytest.param(e, marks=[large] if e.name in LARGE else [], id=str(e))
         for e in TABLE
         if "tokens" not in e.tags  # these are in `test_models.py`, from their embedding
     ],

@@ -230,7 +230,7 @@ def keras_original():
     return original, {w.path: np.asarray(w.value) for w in original.weights}
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="imports Keras and builds its ResNet")
 def test_keras_resnet8_has_the_same_logits(keras_original):
     original, tensors = keras_original
     images = np.random.default_rng(1).normal(size=(2, 32, 32, 3)).astype(np.float32)
@@ -346,7 +346,7 @@ def predicted(model, variables, images, batch_size):
     return np.concatenate([apply(variables, b).argmax(axis=1) for b in batches])
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="GoogLeNet on 250 photographs")
 def test_googlenet_knows_most_photographs(real_data):
     model = GoogLeNet()
     path = real_data / "googlenet.safetensors"
