@@ -99,12 +99,13 @@ def pytest_collection_modifyitems(
         message = "Write `@pytest.mark.slow(reason=...)`, and why it has to be, at\n  "
         raise pytest.UsageError(message + "\n  ".join(unexplained))
     absent = {"peers", "slow"} - set(re.findall(r"\w+", config.getoption("markexpr")))
-    left_out = [
-        item for item in items if absent & {m.name for m in item.iter_markers()}
-    ]
+    kept, left_out = [], []
+    for item in items:
+        is_absent = any(marker.name in absent for marker in item.iter_markers())
+        (left_out if is_absent else kept).append(item)
     if left_out:
         config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in set(left_out)]
+        items[:] = kept
 
 
 def lacks_a_reason(item: pytest.Item) -> bool:

@@ -4,9 +4,9 @@
 
 A change flips a sign or a comparison, moves a constant or drops a statement. It is made
 in a copy of the checkout, and judged by the tests of the room that it lies in: first
-the file's own tests, then the rest of the room's, its examples included, until one fails or
-they take much longer than they do unchanged. What no test notices is printed with its
-difference: either a test is missing, or the change does not change what is computed.
+the file's own tests, then the rest of the room's, its examples included, until one
+fails or they take much longer than they do unchanged. What no test notices is printed
+with its difference: a test is missing, or the change changes nothing that is computed.
 
 `--rooms` names other rooms, each by its path in the package and, where its tests do not
 lie in the folder or file of the same name, the paths of these:

@@ -10,8 +10,8 @@ import jaxinterp as ji
 from jaxinterp import rules
 from jaxinterp.attribution import gradient, lrp
 from jaxinterp.objectives import logit
-from tests.architectures import TABLE, as_dtype
 from tests.compiled import compiled
+from tests.networks.architectures import TABLE, as_dtype
 
 SLOW = {"resnet18", "resnet50", "densenet", "googlenet", "mobilenet", "mixer", "vit"}
 NAMES = {entry.name: entry for entry in TABLE}

@@ -12,7 +12,7 @@ import jaxinterp as ji
 from jaxinterp import models
 from jaxinterp.objectives import total
 from tests.compiled import compiled
-from tests.models.families import (
+from tests.networks.families import (
     CONVOLUTIONAL,
     FAMILIES,
     apply_fn,

@@ -15,8 +15,8 @@ from jaxinterp.objectives import (
     total,
 )
 from jaxinterp.objectives.score import relevance_seed
-from tests.attribution import models
 from tests.compiled import compiled
+from tests.networks import functions as models
 
 LOGITS = models.normal(0, 3, models.CLASSES) * 2
 TARGET = models.targets()

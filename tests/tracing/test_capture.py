@@ -11,10 +11,10 @@ from jaxinterp import at, capture, of_role, where
 from jaxinterp.tracing import AddressError
 from jaxinterp.tracing.call import trace_call
 from jaxinterp.tracing.program.evaluate import Changes
-from tests.architectures import TABLE, Architecture
 from tests.compiled import compiled
+from tests.networks.architectures import TABLE, Architecture
+from tests.networks.blocks import FOUR_STEPS, Block, mlp, step, unrolled
 from tests.tracing.arrays import normal, weights
-from tests.tracing.networks import FOUR_STEPS, Block, mlp, step, unrolled
 
 X = normal(2, 4)
 W = normal(4, 4) / 3

@@ -11,8 +11,8 @@ import jaxinterp as ji
 from jaxinterp import rules
 from jaxinterp.attribution import lrp
 from jaxinterp.objectives import contrastive, total
-from tests.architectures import TABLE, as_dtype
-from tests.attribution import models
+from tests.networks import functions as models
+from tests.networks.architectures import TABLE, as_dtype
 from tests.rules.replay import NETWORKS, below, golden
 from tests.tracing.arrays import normal
 

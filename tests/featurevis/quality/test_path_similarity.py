@@ -11,7 +11,7 @@ import pytest
 from jaxinterp import featurevis as fv
 from jaxinterp.featurevis.quality.path_similarity import PathSimilarity, path_similarity
 from jaxinterp.tracing.errors import AddressError
-from tests.featurevis.pictures import NET, VARIABLES, pictures, tanh_model
+from tests.networks.pictures import NET, VARIABLES, pictures, tanh_model
 
 KEY = jax.random.key(5)
 

@@ -22,7 +22,7 @@ from jaxinterp.models.architectures.squeezenet import SqueezeNet
 from jaxinterp.models.architectures.vgg import VGG
 from jaxinterp.models.weights import WeightsError, fill, vision
 from jaxinterp.models.weights.readers import read_tensors
-from tests.architectures import randomize
+from tests.networks.architectures import randomize
 
 
 def shapes_of(model, *image):

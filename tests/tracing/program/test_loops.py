@@ -11,8 +11,8 @@ from jaxinterp import capture, trace
 from jaxinterp.tracing.program.evaluate import evaluate
 from jaxinterp.tracing.program.flatten import flatten
 from jaxinterp.tracing.program.loops import loop_bindings, loop_length
+from tests.networks.blocks import FOUR_STEPS, counted, nested, scanned, unrolled
 from tests.tracing.arrays import normal, roles
-from tests.tracing.networks import FOUR_STEPS, counted, nested, scanned, unrolled
 
 X = normal(2, 4)
 W = normal(4, 4) / 3
