@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import chex
 import jax
 import jaxtyping
 import numpy as np
@@ -44,6 +45,12 @@ def the_same_draws_in_any_order(generators: Generators) -> None:
     """Lets a test draw the same numbers alone, after others or in another process."""
     for generator, state in generators:
         generator.bit_generator.state = state
+
+
+@pytest.fixture(autouse=True)
+def traces_are_counted_from_zero() -> None:
+    """Lets `chex.assert_max_traces` count in each test, not in all that look alike."""
+    chex.clear_trace_counter()
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ scales included, so that two tensors in each other's place change the logits.
 import gzip
 import math
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -256,7 +257,7 @@ def test_files_that_keras_writes_fit_the_map(keras_original, tmp_path, name):
     template = shapes_of(ResNet8(), 32, 32, 3)
     ours = fill(template, found, vision.RESNET8_KERAS, source=name)
     expected = fill(template, tensors, vision.RESNET8_KERAS, source="Keras")
-    jax.tree.map(np.testing.assert_array_equal, ours, expected)
+    chex.assert_trees_all_equal(ours, expected)
 
 
 # --- Without torch --------------------------------------------------------------------
@@ -312,7 +313,7 @@ def test_caffes_names_of_squeezenet_are_ours():
         tensors
     )
     filled = fill(template, tensors, vision.SQUEEZENET_CAFFE, source="caffe")
-    jax.tree.map(np.testing.assert_array_equal, filled, variables)
+    chex.assert_trees_all_equal(filled, variables)
 
 
 def test_auxiliary_heads_are_known_and_left_out():
