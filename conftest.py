@@ -13,6 +13,7 @@ This file lies at the root because pytest then reads it for the tests and for th
 package alike, whichever of them is asked for.
 """
 
+import gc
 import importlib
 import importlib.util
 import os
@@ -39,6 +40,7 @@ jax.config.update(
 )
 
 program_cache.switch_on()
+pytest_plugins = ["tests.durations"]
 
 # The hook sees only what is imported after it, so the package is imported here, and not
 # by whichever test happens to come first. It wraps every function of a module, and
@@ -54,11 +56,16 @@ if importlib.util.find_spec("beartype") is not None:
     jaxtyping.install_import_hook(annotated, "beartype.beartype")
 ji = importlib.import_module("jaxinterp")
 
+# Tracing makes many objects that live; looking for garbage among them took an eighth of
+# the time.
+gc.freeze()
+gc.set_threshold(100_000, 20, 100)
+
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Deletes the programs that have not been read for longest, if there are many."""
     if not hasattr(session.config, "workerinput"):  # in one process of all
-        program_cache.prune()
+        program_cache.prune(program_cache.own_folder())
 
 
 @pytest.fixture(autouse=True)

@@ -1,9 +1,11 @@
 """Fixtures, and which tests are collected; the switches are in the root's file."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import chex
 import jax
 import jaxtyping
 import numpy as np
@@ -43,6 +45,12 @@ def the_same_draws_in_any_order(generators: Generators) -> None:
     """Lets a test draw the same numbers alone, after others or in another process."""
     for generator, state in generators:
         generator.bit_generator.state = state
+
+
+@pytest.fixture(autouse=True)
+def traces_are_counted_from_zero() -> None:
+    """Lets `chex.assert_max_traces` count in each test, not in all that look alike."""
+    chex.clear_trace_counter()
 
 
 @pytest.fixture
@@ -86,16 +94,28 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> None:
-    """Marks what reads real data, and leaves peers out unless `-m` names them.
+    """Marks what reads real data, and leaves out what `-m` has to name.
 
     A default `-m "not peers"` would do the latter only until another `-m` is given.
     """
     for item in items:
         if "real_data" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.real_data)
-    if "peers" in config.getoption("markexpr"):
-        return
-    peers = [item for item in items if item.get_closest_marker("peers")]
-    if peers:
-        config.hook.pytest_deselected(items=peers)
-        items[:] = [item for item in items if not item.get_closest_marker("peers")]
+    unexplained = [item.nodeid for item in items if lacks_a_reason(item)]
+    if unexplained:
+        message = "Write `@pytest.mark.slow(reason=...)`, and why it has to be, at\n  "
+        raise pytest.UsageError(message + "\n  ".join(unexplained))
+    absent = {"peers", "slow"} - set(re.findall(r"\w+", config.getoption("markexpr")))
+    kept, left_out = [], []
+    for item in items:
+        is_absent = any(marker.name in absent for marker in item.iter_markers())
+        (left_out if is_absent else kept).append(item)
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = kept
+
+
+def lacks_a_reason(item: pytest.Item) -> bool:
+    """Whether a test is slow and does not say why."""
+    markers = item.iter_markers("slow")
+    return any(not marker.kwargs.get("reason") or marker.args for marker in markers)

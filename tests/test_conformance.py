@@ -34,9 +34,9 @@ from jaxinterp.attribution import (
     saliency,
     smooth,
 )
-from tests.architectures import as_dtype
-from tests.attribution import models
 from tests.compiled import compiled, compiled_once
+from tests.networks import functions as models
+from tests.networks.architectures import as_dtype
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -267,7 +267,7 @@ SHARDED = """
     from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
     jax.config.update("jax_enable_x64", True)
-    from tests.attribution import models
+    from tests.networks import functions as models
     from tests.test_conformance import KEY, METHODS, assert_alike
 
     assert jax.device_count() == 8
@@ -290,7 +290,7 @@ SHARDED = """
 """
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="compiles every method for eight devices")
 def test_sharded_inputs_give_the_same_result():
     """In a process of its own, which has eight devices."""
     flags = (

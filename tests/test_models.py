@@ -10,17 +10,15 @@ import jaxinterp as ji
 from jaxinterp import rules
 from jaxinterp.attribution import gradient, lrp
 from jaxinterp.objectives import logit
-from tests.architectures import TABLE, as_dtype
 from tests.compiled import compiled
+from tests.networks.architectures import TABLE, as_dtype
 
 SLOW = {"resnet18", "resnet50", "densenet", "googlenet", "mobilenet", "mixer", "vit"}
 NAMES = {entry.name: entry for entry in TABLE}
+large = pytest.mark.slow(reason="many layers of kinds that smaller networks have too")
 every_architecture = pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else [])
-        for name in NAMES
-    ],
+    [pytest.param(name, marks=[large] if name in SLOW else []) for name in NAMES],
 )
 PRESETS = {
     "epsilon_plus": rules.epsilon_plus,

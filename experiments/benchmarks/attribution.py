@@ -21,7 +21,7 @@ from experiments.benchmarks import peers, timing
 from experiments.quickstart.network import CNN
 from experiments.zoo import vision
 from jaxinterp.models import GoogLeNet
-from tests.architectures import as_dtype, randomize, resnet18, vgg16
+from tests.networks.architectures import as_dtype, randomize, resnet18, vgg16
 
 RESULTS = Path(__file__).resolve().parent / "results"
 FUSION = "--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_DOT"

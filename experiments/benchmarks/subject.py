@@ -16,7 +16,7 @@ from jaxinterp.models import GoogLeNet, Preprocess, with_preprocess
 from jaxinterp.models.architectures.googlenet import INCEPTIONS
 from jaxinterp.models.weights.name_map import fill
 from jaxinterp.models.weights.vision_maps import GOOGLENET_TORCHVISION
-from tests.architectures import as_dtype, randomize
+from tests.networks.architectures import as_dtype, randomize
 
 # Lucent's preprocessing for networks of torchvision.
 IMAGENET = Preprocess(None, "RGB", 1.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

@@ -22,8 +22,8 @@ from jaxinterp.attribution import (
 )
 from jaxinterp.objectives import total
 from jaxinterp.tracing import AddressError
-from tests.attribution import models
 from tests.compiled import compiled
+from tests.networks import functions as models
 
 LAYERS, X, TARGET = models.mlp_weights(), models.vectors(), models.targets()
 CNN, IMAGES = models.cnn_weights(), models.images()

@@ -21,8 +21,8 @@ from jaxinterp.attribution import (
     lrp,
     smooth,
 )
-from tests.attribution import models
 from tests.compiled import compiled
+from tests.networks import functions as models
 
 X, TARGET = models.images(), models.targets()
 WANTED = models.normal(30, *X.shape)

@@ -12,7 +12,7 @@ from experiments.quickstart.config import Config
 SMALL = Config(epochs=2, explained=40, samples=4, at_once=2)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="trains a network and explains it with every method")
 def test_it_prints_every_method_and_draws_a_picture(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -82,7 +83,7 @@ def test_what_is_saved_is_read_again(empty_cache: Path) -> None:
     stored = cache.read(path)
     assert stored is not None
     assert stored.figures == {"accuracy": 0.5, "steps": 3}
-    jax.tree.map(np.testing.assert_array_equal, stored.variables, VARIABLES)
+    chex.assert_trees_all_equal(stored.variables, VARIABLES)
     assert stored.variables["params"]["a"]["kernel"].dtype == jnp.float32
 
 
@@ -247,14 +248,14 @@ def test_a_network_is_trained_once(
     monkeypatch.setattr(Supervised, "train", lambda _: pytest.fail("trained again"))
     second = shelf.obtain(recipe())
     assert second.figures == first.figures
-    jax.tree.map(np.testing.assert_array_equal, second.variables, first.variables)
+    chex.assert_trees_all_equal(second.variables, first.variables)
     assert second.config == first.config
 
 
 def test_retraining_gives_the_same_network(empty_cache: Path) -> None:
     first = shelf.obtain(recipe())
     second = shelf.obtain(recipe(), retrain=True)
-    jax.tree.map(np.testing.assert_array_equal, second.variables, first.variables)
+    chex.assert_trees_all_equal(second.variables, first.variables)
     assert second.figures["accuracy"] == first.figures["accuracy"]
     assert len(list(empty_cache.iterdir())) == 1
 
@@ -263,7 +264,7 @@ def test_training_does_not_depend_on_the_precision_of_the_session() -> None:
     trained = recipe().train().variables
     with jax.enable_x64(False):
         again = recipe().train().variables
-    jax.tree.map(np.testing.assert_array_equal, trained, again)
+    chex.assert_trees_all_equal(trained, again)
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(trained))
 
 
@@ -426,7 +427,7 @@ def test_samples_are_laid_out_in_rows() -> None:
     np.testing.assert_allclose(sheet.tiled(images, 3), expected)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="trains two networks against each other")
 def test_the_two_networks_of_a_game_both_move(empty_cache: Path) -> None:
     dcgan = shelf.RECIPES["dcgan"]
     assert isinstance(dcgan, generative.Adversarial)
@@ -448,7 +449,7 @@ def test_the_two_networks_of_a_game_both_move(empty_cache: Path) -> None:
         shelf.obtain(dataclasses.replace(small, schedule=never))
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="trains a network on each table")
 @pytest.mark.parametrize(
     "name", [name for name in zoo.names() if name.startswith("tabular_")]
 )
@@ -462,7 +463,7 @@ def test_functions_are_learned(empty_cache: Path, name: str) -> None:
         assert float((outputs.argmax(axis=1) == data.labels).mean()) > 0.9
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="trains a network until it solves its task")
 def test_the_evidence_is_found(empty_cache: Path) -> None:
     network = zoo.load("evidence_lstm")
     data = network.held_out(500)

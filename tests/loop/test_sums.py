@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -70,19 +71,14 @@ def test_few_iterations_are_written_out_and_many_are_a_scan_under_jit():
 
 
 def test_called_eagerly_it_is_a_host_loop_over_one_compiled_step():
-    traces = 0
-
-    def counted(context, point):
-        nonlocal traces
-        traces += 1
+    @chex.assert_max_traces(n=1)
+    def compiled_step(context, point):
+        assert isinstance(point["weight"], jax.core.Tracer)
         return step(context, point)
 
-    sum_over = summed(counted, batch_size=2)
-    sum_over(CONTEXT, points(30))
-    assert traces == 1
-    sum_over(CONTEXT, points(30))
-    sum_over(CONTEXT, points(28))
-    assert traces == 1
+    sum_over = summed(compiled_step, batch_size=2)
+    for n_points in (30, 30, 28):
+        sum_over(CONTEXT, points(n_points))
 
 
 def test_what_fills_the_last_chunk_does_not_count():

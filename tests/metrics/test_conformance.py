@@ -20,8 +20,8 @@ import pytest
 from jaxinterp import metrics
 from jaxinterp.metrics import convergence_delta
 from tests.architectures import as_dtype
-from tests.attribution import models
 from tests.compiled import compiled, compiled_once
+from tests.networks import functions as models
 
 EXAMPLES = models.BATCH
 KEY = jax.random.key(5)

@@ -8,7 +8,7 @@ import pytest
 from jaxinterp.attribution import integrated_gradients
 from jaxinterp.metrics import convergence_delta
 from jaxinterp.objectives import channel, total
-from tests.attribution import models
+from tests.networks import functions as models
 
 LAYERS, X, TARGET = models.mlp_weights(), models.vectors(), models.targets()
 

@@ -12,7 +12,7 @@ import jaxinterp as ji
 from jaxinterp import models
 from jaxinterp.objectives import total
 from tests.compiled import compiled
-from tests.models.families import (
+from tests.networks.families import (
     CONVOLUTIONAL,
     FAMILIES,
     apply_fn,
@@ -78,10 +78,13 @@ def test_every_site_gets_a_rule(name, preset):
     assert not [row for row in plan.rows if row.role == "unknown"]
 
 
+large = pytest.mark.slow(reason="compiles a gradient through many convolutions")
+
+
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=[pytest.mark.slow] if name in CONVOLUTIONAL else [])
+        pytest.param(name, marks=[large] if name in CONVOLUTIONAL else [])
         for name in FAMILIES
     ],
 )

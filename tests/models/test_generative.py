@@ -12,8 +12,8 @@ from jaxinterp.models.architectures.dcgan import DCGANDiscriminator, DCGANGenera
 from jaxinterp.models.architectures.mlp import ACTIVATIONS, MLP, gelu
 from jaxinterp.models.architectures.vae import VAE
 from jaxinterp.objectives import total
-from tests.models.families import FAMILIES, built
-from tests.models.random_variables import random_variables
+from tests.networks.families import FAMILIES, built
+from tests.networks.random_variables import random_variables
 
 LATENTS = FAMILIES["generator"].inputs
 DISCRIMINATOR = FAMILIES["discriminator"].model

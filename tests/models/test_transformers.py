@@ -14,8 +14,8 @@ from jaxinterp.models.architectures.llama import Llama
 from jaxinterp.models.architectures.transformer import Transformer
 from jaxinterp.models.architectures.vit import ViT
 from tests.compiled import compiled
-from tests.models.families import TOKENS, TRANSFORMERS, built
-from tests.models.random_variables import random_variables
+from tests.networks.families import TOKENS, TRANSFORMERS, built
+from tests.networks.random_variables import random_variables
 
 GPT2, LLAMA, BERT, VIT = (
     TRANSFORMERS[name].model for name in ("gpt2", "llama", "bert", "vit")

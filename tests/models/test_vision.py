@@ -24,7 +24,7 @@ from jaxinterp.models.architectures.pooling import (
 from jaxinterp.models.architectures.resnet import ResNet, ResNet8
 from jaxinterp.models.architectures.squeezenet import SqueezeNet
 from jaxinterp.models.architectures.vgg import VGG
-from tests.models.families import CONVOLUTIONAL, built
+from tests.networks.families import CONVOLUTIONAL, built
 
 every_family = pytest.mark.parametrize("name", CONVOLUTIONAL)
 

@@ -14,8 +14,8 @@ from jaxinterp.attribution import gradient, integrated_gradients, ledger, lrp, s
 from jaxinterp.featurevis import diversity, total_variation
 from jaxinterp.objectives import channel, custom, direction, neuron, output, schedule
 from jaxinterp.tracing import AddressError, AmbiguousAddressError
-from tests.attribution import models
 from tests.compiled import compiled
+from tests.networks import functions as models
 from tests.test_conformance import METHODS
 
 KEY = jax.random.key(3)

@@ -19,8 +19,8 @@ from jaxinterp.objectives.score import (
     positive_relevance_seed,
     relevance_seed,
 )
-from tests.attribution import models
 from tests.compiled import compiled
+from tests.networks import functions as models
 
 LOGITS = models.normal(0, 3, models.CLASSES) * 2
 TARGET = models.targets()

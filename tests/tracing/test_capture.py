@@ -1,5 +1,6 @@
 """`capture` returns activations as they are, and leaves the model as it is."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,10 +12,10 @@ from jaxinterp import at, capture, of_role, where
 from jaxinterp.tracing import AddressError
 from jaxinterp.tracing.call import trace_call
 from jaxinterp.tracing.program.evaluate import Changes
-from tests.architectures import TABLE, Architecture
 from tests.compiled import compiled
+from tests.networks.architectures import TABLE, Architecture
+from tests.networks.blocks import FOUR_STEPS, Block, mlp, step, unrolled
 from tests.tracing.arrays import normal, weights
-from tests.tracing.networks import FOUR_STEPS, Block, mlp, step, unrolled
 
 X = normal(2, 4)
 W = normal(4, 4) / 3
@@ -98,7 +99,7 @@ def test_structures_of_inputs_and_outputs_are_kept():
 
     x = {"a": X, "b": [X + 1]}
     outputs, found = capture(model, "*")(W, x)
-    jax.tree.map(np.testing.assert_array_equal, outputs, model(W, x))
+    chex.assert_trees_all_equal(outputs, model(W, x))
     assert list(found) == ["dense", "tanh", "mul"]
 
 

@@ -11,8 +11,8 @@ from jax import lax
 
 from jaxinterp import capture, of_role, trace
 from jaxinterp.tracing import Graph
+from tests.networks.blocks import Block, Scanned, mlp, scanned
 from tests.tracing.arrays import normal, weights
-from tests.tracing.networks import Block, Scanned, mlp, scanned
 
 X = normal(2, 4)
 W = normal(4, 4)

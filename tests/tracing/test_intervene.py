@@ -8,8 +8,8 @@ import pytest
 from jaxinterp import intervene, of_role, trace
 from jaxinterp.tracing import EditError
 from tests.compiled import compiled
+from tests.networks.blocks import FOUR_STEPS, Block, unrolled
 from tests.tracing.arrays import normal, weights
-from tests.tracing.networks import FOUR_STEPS, Block, unrolled
 
 X = normal(2, 4)
 W = normal(4, 4) / 3

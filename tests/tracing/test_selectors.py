@@ -11,8 +11,8 @@ from jaxinterp import at, first, last, of_primitive, of_role, trace, where
 from jaxinterp.rules import Composite, Epsilon, Pass, ZPlus
 from jaxinterp.tracing import AddressError, Role
 from jaxinterp.tracing.selectors import as_selector
+from tests.networks.blocks import Block
 from tests.tracing.arrays import normal, weights
-from tests.tracing.networks import Block
 
 X = normal(2, 4)
 

@@ -8,8 +8,8 @@ from flax import linen as nn
 
 from jaxinterp import split, trace
 from jaxinterp.tracing import AddressError, EditError
+from tests.networks.blocks import Block, Reused, Scanned, scanned
 from tests.tracing.arrays import normal, weights
-from tests.tracing.networks import Block, Reused, Scanned, scanned
 
 X = normal(2, 4)
 

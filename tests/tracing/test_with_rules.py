@@ -10,8 +10,7 @@ from jax.extend.core import primitives as p
 import jaxinterp as ji
 from jaxinterp import with_rules
 from tests.compiled import compiled
-from tests.tracing.arrays import normal
-from tests.tracing.networks import (
+from tests.networks.blocks import (
     FOUR_STEPS,
     checkpointed,
     counted,
@@ -20,6 +19,7 @@ from tests.tracing.networks import (
     scanned,
     unrolled,
 )
+from tests.tracing.arrays import normal
 
 X = normal(2, 4)
 W = normal(4, 4) / 3

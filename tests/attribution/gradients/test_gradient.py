@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jaxinterp import attribution
-from tests.attribution import models
+from tests.networks import functions as models
 
 CASES = {
     "mlp": (models.mlp, models.mlp_weights(), models.vectors()),

@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,8 +16,8 @@ from jaxinterp.attribution import (
 )
 from jaxinterp.loop.sums import UNROLLED
 from jaxinterp.objectives import logit, total
-from tests.attribution import models
 from tests.compiled import compiled, compiled_once
+from tests.networks import functions as models
 from tests.oracles import paths as oracle
 from tests.rules.replay import below, distance, golden
 
@@ -170,7 +171,7 @@ def test_a_baseline_may_be_a_pytree():
         for b in (0.5, whole, per_leaf)
     ]
     for other in results[1:]:
-        jax.tree.map(np.testing.assert_array_equal, results[0], other)
+        chex.assert_trees_all_equal(results[0], other)
 
 
 @pytest.mark.parametrize(

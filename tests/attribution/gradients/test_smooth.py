@@ -19,8 +19,8 @@ from jaxinterp.attribution import (
 )
 from jaxinterp.loop.sums import UNROLLED
 from jaxinterp.objectives import total
-from tests.attribution import models
 from tests.compiled import compiled
+from tests.networks import functions as models
 from tests.oracles import paths as oracle
 
 LAYERS, X, TARGET = models.mlp_weights(), models.vectors(), models.targets()

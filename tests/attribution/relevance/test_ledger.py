@@ -11,8 +11,8 @@ import jaxinterp as ji
 from jaxinterp import rules
 from jaxinterp.attribution import lrp
 from jaxinterp.objectives import contrastive, total
-from tests.architectures import TABLE, as_dtype
-from tests.attribution import models
+from tests.networks import functions as models
+from tests.networks.architectures import TABLE, as_dtype
 from tests.rules.replay import NETWORKS, below, golden
 from tests.tracing.arrays import normal
 
@@ -167,12 +167,13 @@ def test_errors_are_those_of_attribution():
 
 
 LARGE = {"resnet18", "resnet50", "densenet", "googlenet", "mobilenet", "vit"}
+large = pytest.mark.slow(reason="many layers of kinds that smaller networks have too")
 
 
 @pytest.mark.parametrize(
     "entry",
     [
-        pytest.param(e, marks=[pytest.mark.slow] if e.name in LARGE else [], id=str(e))
+        pytest.param(e, marks=[large] if e.name in LARGE else [], id=str(e))
         for e in TABLE
         if "tokens" not in e.tags  # these are in `test_models.py`, from their embedding
     ],

@@ -16,8 +16,8 @@ from jaxinterp.attribution import (
     lrp,
 )
 from jaxinterp.objectives import logit
-from tests.attribution import models
 from tests.compiled import compiled
+from tests.networks import functions as models
 from tests.oracles import networks as oracle_networks
 from tests.oracles import relu_rules as oracle_relu
 from tests.oracles import rules as oracle

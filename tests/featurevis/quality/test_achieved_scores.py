@@ -15,7 +15,7 @@ from jaxinterp.featurevis.quality.achieved_scores import (
     natural_ratio,
     success_rate,
 )
-from tests.featurevis.pictures import NET, VARIABLES, pictures, tanh_model
+from tests.networks.pictures import NET, VARIABLES, pictures, tanh_model
 
 KEY = jax.random.key(5)
 

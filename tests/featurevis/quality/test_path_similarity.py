@@ -12,7 +12,7 @@ from jaxinterp import featurevis as fv
 from jaxinterp.featurevis.quality.path_similarity import PathSimilarity, path_similarity
 from jaxinterp.models import with_preprocess
 from jaxinterp.tracing.errors import AddressError
-from tests.featurevis.pictures import NET, VARIABLES, pictures, tanh_model
+from tests.networks.pictures import NET, VARIABLES, pictures, tanh_model
 
 KEY = jax.random.key(5)
 

@@ -7,7 +7,7 @@ import pytest
 
 from jaxinterp.featurevis.quality.picture_diversity import picture_diversity
 from jaxinterp.tracing.errors import AmbiguousAddressError
-from tests.featurevis.pictures import NET, SHAPE, VARIABLES, pictures, tanh_model
+from tests.networks.pictures import NET, SHAPE, VARIABLES, pictures, tanh_model
 
 KEY = jax.random.key(5)
 

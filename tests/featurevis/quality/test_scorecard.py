@@ -17,7 +17,7 @@ from jaxinterp.featurevis.quality.achieved_scores import (
 from jaxinterp.featurevis.quality.picture_diversity import picture_diversity
 from jaxinterp.featurevis.quality.scorecard import SecondNetwork, scorecard
 from jaxinterp.featurevis.quality.spectrum_slope import spectrum_slope
-from tests.featurevis.pictures import NET, SHAPE, VARIABLES, pictures, tanh_model
+from tests.networks.pictures import NET, SHAPE, VARIABLES, pictures, tanh_model
 
 KEY = jax.random.key(5)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxinterp.featurevis.quality.spectrum_slope import spectrum_slope
-from tests.featurevis.pictures import SHAPE, pictures
+from tests.networks.pictures import SHAPE, pictures
 
 
 def textbook_slope(image: np.ndarray) -> float:

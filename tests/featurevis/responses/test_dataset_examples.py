@@ -322,7 +322,7 @@ print("same")
 """
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="compiles in a process with eight devices")
 def test_spread_over_devices_it_is_the_same() -> None:
     environment = {
         **os.environ,

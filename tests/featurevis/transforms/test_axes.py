@@ -184,6 +184,7 @@ def test_however_many_are_composed_there_is_one_gather_of_all_corners(shape, cor
     assert lax.gather_p.name == "gather"
 
 
+@pytest.mark.slow(reason="150 steps of an optimization through every kind of view")
 @pytest.mark.parametrize("shape", [(32, 1), (7, 9, 8, 1)])
 def test_a_shaken_picture_finds_the_template_that_is_looked_for(shape):
     axes = len(shape) - 1

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jaxinterp.models.architectures.norms import KERAS, TORCH, batch_norm, layer_norm
-from tests.models.random_variables import random_variables
+from tests.networks.random_variables import random_variables
 
 X = jnp.asarray(np.random.default_rng(0).normal(2.0, 0.1, size=(5, 3, 4)))
 

@@ -7,7 +7,7 @@ import pytest
 
 import jaxinterp as ji
 from jaxinterp.models.architectures.recurrent import GRUClassifier, LSTMClassifier
-from tests.models.random_variables import random_variables
+from tests.networks.random_variables import random_variables
 
 TOKENS = jnp.array([[3, 1, 4, 1, 5], [2, 6, 5, 3, 5]], jnp.int32)
 SIGNALS = jax.random.normal(jax.random.key(0), (2, 5, 3), jnp.float64)

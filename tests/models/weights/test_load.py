@@ -2,6 +2,7 @@
 
 import gzip
 
+import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -122,7 +123,7 @@ def test_variables_saved_under_their_own_paths_need_no_map(tmp_path):
     }
     np.savez(tmp_path / "own.npz", **by_path)
     loaded = ji.models.load(tmp_path / "own.npz", model=module, inputs=INPUTS)
-    jax.tree.map(np.testing.assert_array_equal, loaded.variables, variables)
+    chex.assert_trees_all_equal(loaded.variables, variables)
 
 
 def test_the_dtype_may_be_chosen(lenet):

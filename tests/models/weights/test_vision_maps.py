@@ -7,6 +7,7 @@ scales included, so that two tensors in each other's place change the logits.
 import gzip
 import math
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,7 +23,7 @@ from jaxinterp.models.architectures.squeezenet import SqueezeNet
 from jaxinterp.models.architectures.vgg import VGG
 from jaxinterp.models.weights import WeightsError, fill, vision_maps
 from jaxinterp.models.weights.readers import read_tensors
-from tests.architectures import randomize
+from tests.networks.architectures import randomize
 
 
 def shapes_of(model, *image):
@@ -230,7 +231,7 @@ def keras_original():
     return original, {w.path: np.asarray(w.value) for w in original.weights}
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="imports Keras and builds its ResNet")
 def test_keras_resnet8_has_the_same_logits(keras_original):
     original, tensors = keras_original
     images = np.random.default_rng(1).normal(size=(2, 32, 32, 3)).astype(np.float32)
@@ -256,7 +257,7 @@ def test_files_that_keras_writes_fit_the_map(keras_original, tmp_path, name):
     template = shapes_of(ResNet8(), 32, 32, 3)
     ours = fill(template, found, vision_maps.RESNET8_KERAS, source=name)
     expected = fill(template, tensors, vision_maps.RESNET8_KERAS, source="Keras")
-    jax.tree.map(np.testing.assert_array_equal, ours, expected)
+    chex.assert_trees_all_equal(ours, expected)
 
 
 # --- Without torch --------------------------------------------------------------------
@@ -312,7 +313,7 @@ def test_caffes_names_of_squeezenet_are_ours():
         tensors
     )
     filled = fill(template, tensors, vision_maps.SQUEEZENET_CAFFE, source="caffe")
-    jax.tree.map(np.testing.assert_array_equal, filled, variables)
+    chex.assert_trees_all_equal(filled, variables)
 
 
 def test_auxiliary_heads_are_known_and_left_out():
@@ -346,7 +347,7 @@ def predicted(model, variables, images, batch_size):
     return np.concatenate([apply(variables, b).argmax(axis=1) for b in batches])
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="GoogLeNet on 250 photographs")
 def test_googlenet_knows_most_photographs(real_data):
     model = GoogLeNet()
     path = real_data / "googlenet.safetensors"

@@ -8,8 +8,8 @@ from jax.extend.core import primitives as p
 
 from jaxinterp.tracing.program.evaluate import Changes, evaluate, evaluate_part
 from jaxinterp.tracing.program.flatten import flatten
+from tests.networks.blocks import FOUR_STEPS, scanned
 from tests.tracing.arrays import normal
-from tests.tracing.networks import FOUR_STEPS, scanned
 
 X = normal(2, 4)
 W = normal(4, 4) / 3

@@ -1,5 +1,6 @@
 """Calls are seen through, loops entered, and what is neither is left alone."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,8 +12,8 @@ from jaxinterp import capture, trace
 from jaxinterp.tracing.program.evaluate import evaluate
 from jaxinterp.tracing.program.flatten import flatten
 from jaxinterp.tracing.program.loops import loop_bindings, loop_length
+from tests.networks.blocks import FOUR_STEPS, counted, nested, scanned, unrolled
 from tests.tracing.arrays import normal, roles
-from tests.tracing.networks import FOUR_STEPS, counted, nested, scanned, unrolled
 
 X = normal(2, 4)
 W = normal(4, 4) / 3
@@ -142,7 +143,7 @@ def test_a_reversed_and_unrolled_scan_stays_so():
         return lax.scan(body, x[:1], x, reverse=True, unroll=2)
 
     outputs, found = capture(model, "tanh")(W, X)
-    jax.tree.map(np.testing.assert_allclose, outputs, model(W, X))
+    chex.assert_trees_all_close(outputs, model(W, X), rtol=1e-7)
     np.testing.assert_allclose(found["tanh"][0], outputs[0])
 
 

@@ -10,8 +10,8 @@ from jax.ad_checkpoint import checkpoint_name
 
 from jaxinterp import capture, intervene, split, trace
 from jaxinterp.tracing import AddressError, AmbiguousAddressError
+from tests.networks.blocks import Block, Rematerialized, Reused, Scanned, mlp
 from tests.tracing.arrays import normal, weights
-from tests.tracing.networks import Block, Rematerialized, Reused, Scanned, mlp
 
 X = normal(2, 4)
 W = normal(4, 4)

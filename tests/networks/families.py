@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinterp import models
-from tests.models.random_variables import random_variables
+from tests.networks.random_variables import random_variables
 
 VOCABULARY = 11
 TOKENS = jnp.array([[3, 1, 4, 1, 5, 9], [2, 6, 5, 3, 5, 8]], jnp.int32)

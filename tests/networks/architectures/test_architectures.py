@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -47,7 +48,7 @@ def test_outputs_are_finite_logits_of_ordinary_size(entry: Architecture):
 @every_architecture
 def test_weights_are_random_and_always_the_same(entry: Architecture):
     (apply_fn, variables), (_, again) = entry.build(), entry.build()
-    jax.tree.map(np.testing.assert_array_equal, variables, again)
+    chex.assert_trees_all_equal(variables, again)
     for path, leaf in jax.tree_util.tree_leaves_with_path(variables):
         assert leaf.dtype == jnp.float32, path
         assert leaf.size == 1 or np.std(leaf) > 0.01, path

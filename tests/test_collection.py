@@ -1,0 +1,73 @@
+"""What the tests' own `conftest.py` leaves out, and what it prints in the end."""
+
+from collections import Counter
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests import conftest, durations
+
+
+def item(name: str, *marks: pytest.MarkDecorator) -> Any:
+    """A test as the hook sees it."""
+
+    def iter_markers(name: str | None = None) -> list[pytest.Mark]:
+        return [m.mark for m in marks if name in (None, m.mark.name)]
+
+    return SimpleNamespace(nodeid=name, iter_markers=iter_markers)
+
+
+SLOW = pytest.mark.slow(reason="trains a network")
+
+
+@pytest.mark.parametrize(
+    ("expression", "names"),
+    [
+        ("", ["quick"]),
+        ("slow", ["quick", "slow"]),
+        ("not slowest", ["quick"]),
+        ("slow or not slow", ["quick", "slow"]),
+        ("peers and not slow", ["quick", "slow", "peer"]),
+    ],
+)
+def test_what_is_not_named_is_left_out(expression: str, names: list[str]) -> None:
+    left_out: list[Any] = []
+    config: Any = SimpleNamespace(
+        getoption=lambda _: expression,
+        hook=SimpleNamespace(pytest_deselected=lambda items: left_out.extend(items)),
+    )
+    items = [item("quick"), item("slow", SLOW), item("peer", pytest.mark.peers)]
+    conftest.pytest_collection_modifyitems(config, items)
+    assert [one.nodeid for one in items] == names
+    assert len(items) + len(left_out) == 3
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [pytest.mark.slow, pytest.mark.slow(reason=""), pytest.mark.slow("a reason")],
+)
+def test_a_slow_test_says_why(mark: pytest.MarkDecorator) -> None:
+    with pytest.raises(pytest.UsageError, match=r"(?s)slow\(reason=.*tests/a.py::b"):
+        conftest.pytest_collection_modifyitems(
+            SimpleNamespace(), [item("tests/a.py::b", mark)]
+        )
+
+
+def test_the_table_has_the_slowest_tests_and_every_folder() -> None:
+    seconds = Counter(
+        {
+            "tests/rules/test_a.py::one": 2.0,
+            "tests/rules/test_a.py::two[a/b]": 0.5,
+            "tests/featurevis/optimize/deeper/test_b.py::three": 3.0,
+        }
+    )
+    assert list(durations.lines(seconds)) == [
+        "seconds  the slowest 2 of 3 tests",
+        "    3.0  tests/featurevis/optimize/deeper/test_b.py::three",
+        "    2.0  tests/rules/test_a.py::one",
+        "seconds  tests  folder",
+        "    3.0      1  tests/featurevis/optimize",
+        "    2.5      2  tests/rules",
+    ]
+    assert not list(durations.lines(Counter({"tests/test_c.py::four": 0.1})))
