@@ -19,9 +19,9 @@ import pytest
 
 from jaxinterp import metrics
 from jaxinterp.metrics import convergence_delta
-from tests.architectures import as_dtype
 from tests.compiled import compiled, compiled_once
 from tests.networks import functions as models
+from tests.networks.architectures import as_dtype
 
 EXAMPLES = models.BATCH
 KEY = jax.random.key(5)
