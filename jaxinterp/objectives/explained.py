@@ -19,8 +19,9 @@ import jax
 from jaxinterp.objectives.by_name import as_objective
 from jaxinterp.objectives.evaluate import count_units, score_of_one_unit
 from jaxinterp.objectives.objective import Objective, Shapes, View
+from jaxinterp.objectives.output import Output
 from jaxinterp.objectives.reader import if_of_images, images_first
-from jaxinterp.objectives.score import Score, need_score
+from jaxinterp.objectives.score import AtClass, Score, need_score
 from jaxinterp.pytree import pytree, static
 from jaxinterp.tracing.call import trace_call
 from jaxinterp.tracing.program.evaluate import Changes
@@ -54,10 +55,9 @@ def explained(
 
     A score function goes through unchanged, with its model. Of an objective the model
     also returns what the objective reads. Addresses are those of the whole network. A
-    weight that changes with the steps has its value at step 0. Relevance starts with
-    the product of what is read and the objective's slope there; so it does for
-    `output(3, score=log_probability)`, whereas the score `log_probability` places its
-    whole value on the target's output.
+    weight that changes with the steps has its value at step 0. `output(3, score=s)`
+    alone is the score `s` at the target 3, also where relevance starts; otherwise
+    relevance starts with the product of what is read and the objective's slope there.
 
     Args:
         apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
@@ -88,6 +88,10 @@ def explained(
         assert not isinstance(score, Objective | str), "an objective is no function"
         return apply_fn, score
     objective = as_objective(score)
+    if isinstance(objective, Output):
+        return apply_fn, AtClass(
+            objective.score, objective.index, lambda y: _score_of_outputs(objective, y)
+        )
     _check_alone(objective)
 
     def score_fn(observed: Observed, target: Any) -> Any:
@@ -120,6 +124,12 @@ def explained(
         return dataclasses.replace(observed, outputs=outputs, inputs=images)
 
     return observing, score_fn
+
+
+def _score_of_outputs(objective: Objective, outputs: Any) -> Any:
+    """The score of each example, of an objective that reads outputs alone."""
+    n_examples = jax.tree.leaves(outputs)[0].shape[0]
+    return _score(objective, Observed((), outputs, None, (), n_examples))
 
 
 def _reads(score_fn: Callable[[Observed], Any], observed: Observed) -> Observed:

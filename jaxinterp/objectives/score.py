@@ -8,6 +8,7 @@ out of range cannot be an error: it gives NaN.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -149,6 +150,25 @@ def total(outputs: Any, target: Any = None) -> Float[Array, " batch"]:
     return functools.reduce(jnp.add, sums)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class AtClass:
+    """A score at a fixed class, which needs no target.
+
+    Attributes:
+        score: a score of outputs `(batch, classes)` at a target.
+        index: the class, an array `(1,)`.
+        values: the function from the outputs to the score of each example.
+    """
+
+    score: Score
+    index: Any
+    values: Callable[[Any], Array]
+
+    def __call__(self, outputs: Any, target: Target = None) -> Array:
+        """Returns the score of each example; the target is not used."""
+        return self.values(outputs)
+
+
 def gradient_seed(score: Score, outputs: Any, target: Target) -> Any:
     r"""Returns the gradient of the score, $\partial\,\mathrm{score} / \partial y$.
 
@@ -172,8 +192,9 @@ def relevance_seed(
 
     $R_y = y \odot \partial\,\mathrm{score} / \partial y$, which adds up to the score if
     it is linear in the outputs (or homogeneous of degree one, as `margin`).
-    `probability` and `log_probability` place their value on the target's output. An
-    output that the score does not depend on gets nothing, even if it is infinite.
+    `probability` and `log_probability` of outputs `(batch, classes)` place their value
+    on the target's output. An output that the score does not depend on gets nothing,
+    even if it is infinite.
 
     Args:
         score: which number per example is explained.
@@ -184,6 +205,9 @@ def relevance_seed(
     Returns:
         The relevance of the outputs, in units of the score.
     """
+    if isinstance(score, AtClass) and jnp.ndim(outputs) == 2:
+        target = jnp.broadcast_to(score.index, outputs.shape[:1])
+        score = score.score
     values, pull = jax.vjp(lambda y: score(y, target), outputs)
     weights = jnp.broadcast_to(jnp.asarray(weight, values.dtype), values.shape)
     if score in (probability, log_probability):

@@ -32,10 +32,6 @@ def model(v, x):
     return hidden(v, x).mean((1, 2)) @ v["head"]["w"] + v["head"]["b"]
 
 
-def probability_of_1(y, _):
-    return jax.nn.softmax(y, axis=1)[:, 1]
-
-
 # Of each objective: the model by hand, and which number of what it returns.
 BY_HAND = {
     "channel": (channel("softplus", 2), hidden, lambda a, _: a[..., 2].mean((1, 2))),
@@ -51,12 +47,28 @@ BY_HAND = {
         lambda a, _: (a @ VECTOR).mean((1, 2)),
     ),
     "output": (output(1), model, lambda y, _: y[:, 1]),
-    "probability": (
-        output(1, score=objectives.probability),
-        model,
-        probability_of_1,
-    ),
 }
+
+
+@pytest.mark.parametrize("name", ["gradient", "lrp", "deep_taylor", "smooth lrp"])
+def test_an_output_is_its_score_at_that_class(name):
+    method, target = METHODS[name].make, jnp.ones(len(X), int)
+    scores = [
+        *(objectives.logit, objectives.probability, objectives.log_probability),
+        *(objectives.margin, objectives.contrastive),
+    ]
+
+    def received(variables, x):
+        return [
+            (
+                method(model, score=output(1, score=score))(variables, x, None, KEY),
+                method(model, score=score)(variables, x, target, KEY),
+            )
+            for score in scores
+        ]
+
+    for actual, expected in compiled(received)(VARIABLES, X):
+        np.testing.assert_allclose(actual, expected, rtol=1e-12, atol=1e-15)
 
 
 @pytest.mark.parametrize("name", METHODS)
