@@ -47,6 +47,12 @@ def test_it_prints_as_a_table(graph):
     assert repr(graph) == str(graph)
 
 
+def test_the_table_leaves_out_what_only_moves_entries():
+    graph = trace(lambda w, x: jnp.tanh((x.T @ w).reshape(-1)), normal(2, 3), X)
+    assert [row[0] for row in graph.table()] == ["dense", "tanh"]
+    assert str(graph).splitlines()[-1].startswith("2 nodes and 2 of indexing, ")
+
+
 def test_it_counts_operations_and_parameters(graph):
     pixels = 2 * 8 * 8
     counted = {row[0]: row[3:] for row in graph.table()}
