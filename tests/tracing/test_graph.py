@@ -146,7 +146,7 @@ def test_nodes_know_their_module_weights_and_line():
     assert sorted(w.shape for w in by_address["Block/Dense_0"].weights) == [
         *((1, 4), (4, 4))
     ]
-    assert "networks.py" in by_address["Block/relu"].line
+    assert "blocks.py" in by_address["Block/relu"].line
     assert repr(by_address["Block/relu"]) == "<activation Block/relu float64[2, 4]>"
 
 
