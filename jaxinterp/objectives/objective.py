@@ -1,7 +1,7 @@
-"""What an objective is: a score of pictures, to be maximized, with an algebra.
+"""What an objective is: a score of images, to be maximized, with an algebra.
 
-An objective describes what one *unit* looks for, and scores a group of pictures made
-for that unit: from what a model computes of them, a number for each picture. Its arrays
+An objective describes what one *unit* looks for, and scores a group of images made
+for that unit: from what a model computes of them, a number for each image. Its arrays
 (an index, a direction, a weight) have the units on their first axis, of length 1 if all
 units share them; so `channel("mixed4a", jnp.arange(512))` is 512 units, each of which
 is evaluated on its own. Since the arrays are traced, one compiled program serves all
@@ -22,12 +22,12 @@ from jaxinterp.types import Sites
 
 
 class View(NamedTuple):
-    """What an objective sees: the pictures of one unit, and what a model makes of them.
+    """What an objective sees: the images of one unit, and what a model makes of them.
 
     Attributes:
-        activations: for each site of the objective, `(pictures, ...)`.
-        outputs: of the model, each leaf `(pictures, ...)`.
-        images: the pictures themselves, untransformed, `(pictures, ...)`.
+        activations: for each site of the objective, `(images, ...)`.
+        outputs: of the model, each leaf `(images, ...)`.
+        images: the images themselves, untransformed, `(images, ...)`.
         step: the number of the optimization step, from 0.
     """
 
@@ -38,12 +38,12 @@ class View(NamedTuple):
 
 
 class Shapes(NamedTuple):
-    """Shapes of what an objective will see, of one picture, without leading axes.
+    """Shapes of what an objective will see, of one image, without leading axes.
 
     Attributes:
         activations: for each site of the objective, the shape of its activation.
         outputs: the shapes of the model's outputs.
-        image: that of the picture.
+        image: that of the image.
         size: of all activations up to the sites, in bytes.
     """
 
@@ -54,7 +54,7 @@ class Shapes(NamedTuple):
 
 
 class Objective:
-    """A score of pictures: add, multiply, negate and clip it as you would a number.
+    """A score of images: add, multiply, negate and clip it as you would a number.
 
     An objective of your own is a frozen dataclass with this base, registered with
     `jax.tree_util.register_dataclass`: its arrays have the units first, everything else
@@ -71,7 +71,7 @@ class Objective:
 
     @property
     def compares(self) -> bool:
-        """Whether a picture's score depends on the others of its unit, or its place."""
+        """Whether an image's score depends on the others of its unit, or its place."""
         return False
 
     def bound(self, shapes: Shapes) -> Objective:
@@ -86,10 +86,10 @@ class Objective:
         return self
 
     def __call__(self, view: View) -> Any:
-        """Returns the score of each picture, `(pictures,)`.
+        """Returns the score of each image, `(images,)`.
 
         Args:
-            view: the pictures of one unit. The arrays of the objective are those of
+            view: the images of one unit. The arrays of the objective are those of
                 that unit, without an axis in front.
         """
         raise NotImplementedError
@@ -142,7 +142,7 @@ class Objective:
 
 @pytree
 class Combined(Objective):
-    """Objectives combined, picture by picture.
+    """Objectives combined, image by image.
 
     Attributes:
         operation: of their scores.
@@ -174,7 +174,7 @@ class Combined(Objective):
 
 @pytree
 class Number(Objective):
-    """The same number for every picture: a weight.
+    """The same number for every image: a weight.
 
     Attributes:
         value: of each unit, `(units,)`.
@@ -207,7 +207,7 @@ class Custom(Objective):
     """A function of what is seen.
 
     Attributes:
-        function: `(view) -> (pictures,)`.
+        function: `(view) -> (images,)`.
         reads: the sites whose activations it reads.
     """
 
@@ -248,8 +248,8 @@ def custom(function: Callable[[View], Any], *sites: Sites) -> Objective:
     """Makes an objective of a function.
 
     Args:
-        function: from a `View` of the pictures of one unit to a score of each,
-            `(pictures,)`.
+        function: from a `View` of the images of one unit to a score of each,
+            `(images,)`.
         *sites: whose activations the function reads, as `view.activations[site]`.
 
     Raises:

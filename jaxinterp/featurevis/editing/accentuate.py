@@ -133,4 +133,4 @@ def _scores(
             "accentuate() takes an objective of one unit, and this one has "
             f"{score.count}. Call it for each of them."
         )
-    return jax.jit(score)(variables, bound, images).pictures[0]
+    return jax.jit(score)(variables, bound, images).images[0]

@@ -14,11 +14,11 @@ import jax.numpy as jnp
 import optax
 
 from jaxinterp.checks import checked_integer
+from jaxinterp.featurevis.images import checked_images
 from jaxinterp.featurevis.optimize.composite_schedule import DERIVATIVE
 from jaxinterp.featurevis.optimize.maximize import maximize
 from jaxinterp.featurevis.parametrizations.from_image import from_image
 from jaxinterp.featurevis.parametrizations.pixels import pixels
-from jaxinterp.featurevis.pictures import checked_images
 from jaxinterp.featurevis.transforms.roll import roll
 from jaxinterp.objectives.objective import Objective
 from jaxinterp.rules.composite import Composite

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxinterp.featurevis.images import check_range
 from jaxinterp.featurevis.parametrizations.parametrization import Parametrization
-from jaxinterp.featurevis.pictures import check_range
 from jaxinterp.objectives.objective import Objective, custom
 from jaxinterp.objectives.reader import reader
 from jaxinterp.types import ApplyFn, Images, Sites, Variables

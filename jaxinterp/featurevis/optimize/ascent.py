@@ -91,9 +91,9 @@ def step(ascent: Ascent, fixed: Any, state: State, number: Any) -> tuple[State, 
     transform = ascent.transform.at(progress)
     model = jax.checkpoint(ascent.model) if ascent.rematerialize else ascent.model
 
-    def view_of(key: Any, sample: Any, picture: Any, image: Any) -> Any:
+    def view_of(key: Any, sample: Any, index: Any, image: Any) -> Any:
         # 0 is the key of the first images.
-        return transform(folded(key, 1, picture, number, sample), image)
+        return transform(folded(key, 1, index, number, sample), image)
 
     def total_score(images: Any) -> tuple[Any, Any]:
         samples, count = jnp.arange(ascent.samples), jnp.arange(ascent.count)

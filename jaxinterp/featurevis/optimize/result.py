@@ -112,7 +112,7 @@ def steps_taken(resume: Any, steps: int, snapshots: Sequence[int]) -> int:
     if missing:
         raise ValueError(
             f"maximize: the result to resume has taken {taken} steps and kept no "
-            f"pictures after {missing[0]} of them. Leave that snapshot out."
+            f"images after {missing[0]} of them. Leave that snapshot out."
         )
     return taken
 
@@ -142,7 +142,7 @@ def resumed_state(resume: Result | None, first: State, count: int) -> State | No
     if described(state) != described(first):
         raise ValueError(
             "maximize: the result to resume is of a call with another parametrization, "
-            "another optimizer, or another number of units or pictures.\nGive the same "
+            "another optimizer, or another number of units or images.\nGive the same "
             "arguments; only `steps` may be larger."
         )
     return state
@@ -155,7 +155,7 @@ def _check_finite(history: Any, images: Images) -> None:
     """
     if is_traced(history):
         return
-    steps, pictures = np.nonzero(np.isnan(np.asarray(history, np.float32)))
+    steps, columns = np.nonzero(np.isnan(np.asarray(history, np.float32)))
     if not steps.size:
         is_bad = np.asarray(jnp.isnan(images).any(tuple(range(1, images.ndim))))
         if is_bad.any():
@@ -165,7 +165,7 @@ def _check_finite(history: Any, images: Images) -> None:
                 "the model or the objective."
             )
         return
-    n_bad = len(set(pictures))
+    n_bad = len(set(columns))
     advice = (
         "Try a lower learning rate, `optimizer=optax.adam(0.01)`, or look for a root "
         "or a logarithm of zero in the model or the objective."
@@ -177,7 +177,7 @@ def _check_finite(history: Any, images: Images) -> None:
         )
     message = (
         f"The objective became NaN at step {steps.min()}, for image "
-        f"{pictures[steps.argmin()]} (and {n_bad - 1} others of {history.shape[1]}).\n"
+        f"{columns[steps.argmin()]} (and {n_bad - 1} others of {history.shape[1]}).\n"
         f"{advice}"
     )
     if n_bad == history.shape[1]:

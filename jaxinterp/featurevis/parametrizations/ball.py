@@ -13,12 +13,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxinterp.checks import check_choice, is_traced
+from jaxinterp.featurevis.images import check_range, checked_dtype
 from jaxinterp.featurevis.parametrizations.parametrization import (
     Parametrization,
     PerImage,
 )
 from jaxinterp.featurevis.parametrizations.to_image import checked_scale, clip_through
-from jaxinterp.featurevis.pictures import check_range, checked_dtype
 from jaxinterp.pytree import pytree, static
 
 Norm = Literal["l2", "linf"]

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxinterp.featurevis.pictures import image_batches
+from jaxinterp.featurevis.images import image_batches
 
 Color = Literal["auto", "imagenet", "i1i2i3"] | Float[Array | np.ndarray, "..."] | None
 

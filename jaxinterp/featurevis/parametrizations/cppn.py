@@ -14,12 +14,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxinterp.checks import checked_integer
+from jaxinterp.featurevis.images import checked_dtype, checked_shape
 from jaxinterp.featurevis.parametrizations.parametrization import (
     Parametrization,
     PerImage,
 )
 from jaxinterp.featurevis.parametrizations.to_image import SQUASHES
-from jaxinterp.featurevis.pictures import checked_dtype, checked_shape
 from jaxinterp.pytree import pytree, static
 
 

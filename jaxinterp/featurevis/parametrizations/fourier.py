@@ -15,6 +15,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from jaxinterp.featurevis.images import checked_shape
 from jaxinterp.featurevis.parametrizations.color import Color
 from jaxinterp.featurevis.parametrizations.parametrization import Parametrization
 from jaxinterp.featurevis.parametrizations.to_image import (
@@ -23,7 +24,6 @@ from jaxinterp.featurevis.parametrizations.to_image import (
     checked_scale,
     unbounded_to_image,
 )
-from jaxinterp.featurevis.pictures import checked_shape
 from jaxinterp.pytree import pytree, static
 
 # A factor of lucid's that makes a learning rate of 0.05 a good one.

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxinterp.featurevis.images import checked_images
 from jaxinterp.featurevis.parametrizations.parametrization import Parametrization
-from jaxinterp.featurevis.pictures import checked_images
 from jaxinterp.pytree import pytree, static
 
 

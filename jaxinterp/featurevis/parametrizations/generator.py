@@ -13,12 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxinterp.featurevis.images import checked_dtype
 from jaxinterp.featurevis.parametrizations.parametrization import (
     Parametrization,
     image_keys,
 )
 from jaxinterp.featurevis.parametrizations.to_image import checked_scale, clip_through
-from jaxinterp.featurevis.pictures import checked_dtype
 from jaxinterp.pytree import pytree, static
 from jaxinterp.types import ApplyFn
 

@@ -15,6 +15,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from jaxinterp.featurevis.images import checked_shape, image_batches
 from jaxinterp.featurevis.parametrizations.color import Color
 from jaxinterp.featurevis.parametrizations.fourier import (
     falling,
@@ -29,7 +30,6 @@ from jaxinterp.featurevis.parametrizations.to_image import (
     Unbounded,
     unbounded_to_image,
 )
-from jaxinterp.featurevis.pictures import checked_shape, image_batches
 from jaxinterp.pytree import pytree, static
 
 # Where all parameters of masks are zero they are almost open: the logistic of 5 is

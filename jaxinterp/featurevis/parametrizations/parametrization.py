@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxinterp.featurevis.pictures import checked_images
+from jaxinterp.featurevis.images import checked_images
 from jaxinterp.keys import each_folded
 
 

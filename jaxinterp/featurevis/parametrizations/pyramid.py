@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxinterp.checks import is_integer
+from jaxinterp.featurevis.images import checked_shape
 from jaxinterp.featurevis.parametrizations.color import Color
 from jaxinterp.featurevis.parametrizations.parametrization import Parametrization
 from jaxinterp.featurevis.parametrizations.to_image import (
@@ -21,7 +22,6 @@ from jaxinterp.featurevis.parametrizations.to_image import (
     checked_scale,
     unbounded_to_image,
 )
-from jaxinterp.featurevis.pictures import checked_shape
 from jaxinterp.pytree import pytree, static
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxinterp.checks import checked_integer
+from jaxinterp.featurevis.images import checked_images
 from jaxinterp.featurevis.parametrizations.parametrization import Parametrization
 from jaxinterp.featurevis.parametrizations.pyramid import (
     checked_factors,
@@ -17,7 +18,6 @@ from jaxinterp.featurevis.parametrizations.pyramid import (
     smaller_shape,
 )
 from jaxinterp.featurevis.parametrizations.to_image import Unbounded, checked_scale
-from jaxinterp.featurevis.pictures import checked_images
 from jaxinterp.pytree import pytree, static
 
 # Folded into the key of a unit for what its images share; no image has this number.

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxinterp.featurevis.images import checked_images
 from jaxinterp.featurevis.parametrizations.parametrization import Parametrization
-from jaxinterp.featurevis.pictures import checked_images
 from jaxinterp.pytree import pytree, static
 
 

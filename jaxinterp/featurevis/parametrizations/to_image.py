@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxinterp.checks import check_choice, checked_real
+from jaxinterp.featurevis.images import checked_dtype
 from jaxinterp.featurevis.parametrizations.color import (
     Color,
     color_matrix,
@@ -22,7 +23,6 @@ from jaxinterp.featurevis.parametrizations.color import (
     recorrelate,
 )
 from jaxinterp.featurevis.parametrizations.parametrization import PerImage
-from jaxinterp.featurevis.pictures import checked_dtype
 from jaxinterp.pytree import pytree, static
 
 SquashName = Literal["sigmoid", "clip", "stretch", "clip_stretch"]

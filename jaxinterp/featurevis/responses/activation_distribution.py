@@ -78,14 +78,14 @@ def activation_distribution(
     variables: Any,
     batches: Iterable[Any],
     *,
-    by: By = "picture",
+    by: By = "image",
     accuracy: float = 0.01,
     resume: Distribution | None = None,
     progress: bool = True,
 ) -> Distribution:
-    r"""Counts how often units are how active on a stream of pictures.
+    r"""Counts how often units are how active on a stream of images.
 
-    All units are served by one pass of the model over each picture, in memory that does
+    All units are served by one pass of the model over each image, in memory that does
     not grow with the stream: $41 / \alpha$ counts for a unit. Mean and variance are
     merged batch by batch and exact but for rounding; extremes are exact; quantiles have
     the relative error $\alpha$ for magnitudes between 1e-9 and 1e9, of which smaller
@@ -96,8 +96,8 @@ def activation_distribution(
         objective: an objective of one or many units, or a string for it:
             `channel("Conv_0")`, or `"Conv_0:*"`, is all channels of a layer.
         variables: the weights of the model.
-        batches: arrays of pictures, with the pictures on the first axis.
-        by: whether the score of each picture is counted, or that of every place of the
+        batches: arrays of images, with the images on the first axis.
+        by: whether the score of each image is counted, or that of every place of the
             map on its own, as for a threshold on activations.
         accuracy: $\alpha$, the relative error of a quantile.
         resume: what an earlier call with the same arguments returned, to go on.
@@ -110,7 +110,7 @@ def activation_distribution(
         FloatingPointError: if a score is not finite; names the batch.
         OverflowError: if there are more values for a unit than 32 bits can count.
         TypeError: if a batch is not an array.
-        ValueError: if a hyperparameter is out of range, pictures differ in shape, or
+        ValueError: if a hyperparameter is out of range, images differ in shape, or
             there are none; if `resume` is of another call; if `by="place"` and the
             objective is not a mean over places.
         AddressError: if the model has no such site.
@@ -150,7 +150,7 @@ def activation_distribution(
             if total > histogram.MOST:
                 raise OverflowError(
                     f"There are {total} values for a unit, and a bin counts to "
-                    f"{histogram.MOST}.\nTake fewer images, or by='picture'."
+                    f"{histogram.MOST}.\nTake fewer images, or by='image'."
                 )
             values, invalid = score(variables, bound, images, added)
             before = np.asarray(count, values.dtype)
@@ -175,7 +175,7 @@ def _values(
 ) -> tuple[Any, Any]:
     """What is counted, `(units, images, values)`, and what of it is invalid."""
     scores = found(variables, bound, images)
-    values = scores.places if by == "place" else scores.pictures[..., None]
+    values = scores.places if by == "place" else scores.images[..., None]
     return values, first_invalid(~jnp.isfinite(values).all(axis=-1), count)
 
 

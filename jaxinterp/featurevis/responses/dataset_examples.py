@@ -1,6 +1,6 @@
-"""The pictures of a data set that excite units most, least, hardly, and as usual.
+"""The images of a data set that excite units most, least, hardly, and as usual.
 
-A picture that was optimized says what a unit can be driven by; these say what does
+An image that was optimized says what a unit can be driven by; these say what does
 drive it. People learn more from them (Borowski et al., 2021), so show both.
 """
 
@@ -31,15 +31,15 @@ from jaxinterp.types import ApplyFn
 
 
 class Examples(NamedTuple):
-    """Example pictures of one sort for each unit, `(units, ...)`.
+    """Example images of one sort for each unit, `(units, ...)`.
 
     Attributes:
-        indices: the numbers of the pictures in the stream; -1 where there were too few.
+        indices: the numbers of the images in the stream; -1 where there were too few.
         scores: their scores, in the units of the objective; NaN where there were too
             few.
         positions: the place, such as a row and a column, on the last axis, that scores
             highest; of `bottom` the one that scores lowest, of `near_zero` the one
-            nearest to zero, unless a picture's score is that of its best place; -1
+            nearest to zero, unless an image's score is that of its best place; -1
             where there were too few. That axis has length 0 if the objective is not
             the mean over the places of one site.
     """
@@ -85,7 +85,7 @@ class DatasetExamples:
         top: the highest scores first, `(units, k)`.
         bottom: the lowest first.
         near_zero: the smallest magnitudes first.
-        quantiles: for each quantile, pictures around it by rising score,
+        quantiles: for each quantile, images around it by rising score,
             `(units, quantiles, k)`.
         state: to go on with further batches, `resume=`.
     """
@@ -98,7 +98,7 @@ class DatasetExamples:
 
     @property
     def by(self) -> By:
-        """What a picture was scored by, as in `dataset_examples`."""
+        """What an image was scored by, as in `dataset_examples`."""
         return self.state.by
 
 
@@ -109,25 +109,25 @@ def dataset_examples(
     batches: Iterable[Any],
     *,
     k: int = 9,
-    by: By = "picture",
+    by: By = "image",
     quantiles: Sequence[float] | float = (),
     sample_size: int = 2048,
     key: Any = None,
     resume: State | None = None,
     progress: bool = True,
 ) -> DatasetExamples:
-    r"""Finds the pictures of a stream that units respond to, and those they do not.
+    r"""Finds the images of a stream that units respond to, and those they do not.
 
-    All units are served by one pass of the model over each picture. Of equal scores the
-    earlier picture comes first, and no result but that of rounding depends on how the
-    stream is cut into batches. Time grows with the pictures; memory with the units
-    times `k`, `sample_size` and, for one batch, the places, and not with the pictures.
-    The first batch says how many pictures are taken at once. Batches spread over
+    All units are served by one pass of the model over each image. Of equal scores the
+    earlier image comes first, and no result but that of rounding depends on how the
+    stream is cut into batches. Time grows with the images; memory with the units
+    times `k`, `sample_size` and, for one batch, the places, and not with the images.
+    The first batch says how many images are taken at once. Batches spread over
     several devices are scored there.
 
-    The quantile $q$ is that of a uniform random sample: its rank among all pictures is
+    The quantile $q$ is that of a uniform random sample: its rank among all images is
     $q$ with a standard error of $\sqrt{q(1 - q) / \text{sample size}}$; without one if
-    the sample holds every picture.
+    the sample holds every image.
 
     Args:
         apply_fn: the model.
@@ -135,25 +135,25 @@ def dataset_examples(
             `channel("Conv_0")`, or `"Conv_0:*"`, is all channels of a layer. Schedules
             stand at step 0.
         variables: the weights of the model.
-        batches: arrays of pictures, with the pictures on the first axis.
-        k: the number of pictures of each sort that a unit gets.
-        by: whether a picture has the score of the objective, or that of its best place,
+        batches: arrays of images, with the images on the first axis.
+        k: the number of images of each sort that a unit gets.
+        by: whether an image has the score of the objective, or that of its best place,
             as if that place were all there is of the activation.
         quantiles: the quantiles of the scores to show, between 0 and 1.
-        sample_size: the number of pictures that the quantiles are taken from.
+        sample_size: the number of images that the quantiles are taken from.
         key: the random key of that sample, if there are quantiles.
         resume: the `state` of an earlier call with the same arguments, which cannot all
-            be told from it: weights, directions and the key are up to you. Its pictures
+            be told from it: weights, directions and the key are up to you. Its images
             come before those of `batches`. One long call gives the same.
         progress: whether to show a progress bar, if `batches` has a length.
 
     Returns:
-        Pictures and scores for each unit, in the units of the objective.
+        Images and scores for each unit, in the units of the objective.
 
     Raises:
         FloatingPointError: if a score is not a number; names the batch.
         TypeError: if a batch is not an array.
-        ValueError: if a hyperparameter is out of range, pictures differ in shape, or
+        ValueError: if a hyperparameter is out of range, images differ in shape, or
             there are none; if `resume` is of another call; if `by="place"` and the
             objective is not a mean over places.
         AddressError: if the model has no such site.
@@ -161,8 +161,8 @@ def dataset_examples(
     Example:
         >>> from jaxinterp.objectives.unit import channel
         >>> model = lambda w, x: jnp.tanh(w * x)
-        >>> pictures = jnp.array([[[1.0]], [[-3.0]], [[2.0]]])
-        >>> found = dataset_examples(model, channel("tanh"), 1.0, [pictures], k=2)
+        >>> images = jnp.array([[[1.0]], [[-3.0]], [[2.0]]])
+        >>> found = dataset_examples(model, channel("tanh"), 1.0, [images], k=2)
         >>> found.top.indices.tolist(), found.bottom.indices.tolist()
         ([[2, 0]], [[1, 0]])
 
@@ -220,11 +220,11 @@ def _nothing(
 def _scores(
     found: Scorer, by: By, variables: Any, bound: Objective, images: Any, count: Any
 ) -> tuple[Any, Any, Any]:
-    """Scores `(units, pictures)`, for each sort the best place, and what is invalid."""
+    """Scores `(units, images)`, for each sort the best place, and what is invalid."""
     scores, places = found(variables, bound, images)
     best = jnp.full((3, *scores.shape), -1, jnp.int32)
     if places is not None:
-        orders = _ORDERS if by == "picture" else 3 * (top_k.highest,)
+        orders = _ORDERS if by == "image" else 3 * (top_k.highest,)
         best = jnp.stack([order(places).argmax(axis=-1) for order in orders])
         best = best.astype(jnp.int32)
         scores = places.max(axis=-1) if by == "place" else scores

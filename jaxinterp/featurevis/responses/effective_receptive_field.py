@@ -50,11 +50,11 @@ def effective_receptive_field(
     $$w_c(x) = \frac1n \sum_{i=1}^n \sum_k
     \left| \frac{\partial a_{i p c}}{\partial x_{i x k}} \right|$$
 
-    for the activation $a$ of picture $i$ at position $p$ and channel $c$. It is a small
+    for the activation $a$ of image $i$ at position $p$ and channel $c$. It is a small
     part of the theoretical field, strong in its middle. A position whose gradient is
-    zero for all pictures, as behind a dead relu, is not seen: give natural pictures.
-    Time grows with the channels, each a backward pass of all pictures; memory with
-    `batch_size` times the pictures.
+    zero for all images, as behind a dead relu, is not seen: give natural images.
+    Time grows with the channels, each a backward pass of all images; memory with
+    `batch_size` times the images.
 
     Args:
         apply_fn: the model.
@@ -72,15 +72,15 @@ def effective_receptive_field(
 
     Raises:
         AddressError: if the model has no such site.
-        TypeError: if the pictures are no floats.
+        TypeError: if the images are no floats.
         ValueError: if the site has no positions, or not this position or channel; if
             `batch_size` is not positive.
 
     Example:
-        >>> picture = jnp.arange(25.0).reshape(1, 5, 5, 1)
+        >>> image = jnp.arange(25.0).reshape(1, 5, 5, 1)
         >>> def model(w, x):
         ...     return jnp.sin(w * x[:, 1:, :-1] * x[:, :-1, 1:])
-        >>> found = effective_receptive_field(model, "mul", 1.0, picture)
+        >>> found = effective_receptive_field(model, "mul", 1.0, image)
         >>> found.start.tolist(), found.size.tolist(), found.weights[0, 2, 3].item()
         ([[2, 2]], [[2, 2]], 17.0)
 
@@ -89,7 +89,7 @@ def effective_receptive_field(
     """
     if not jnp.issubdtype(inputs.dtype, jnp.inexact) or inputs.ndim < 3:
         raise TypeError(
-            "A receptive field is measured by gradients in pictures, floats (batch, "
+            "A receptive field is measured by gradients in images, floats (batch, "
             f"height, width, channels); {inputs.dtype}{list(inputs.shape)} was given."
         )
     graph = trace_call(apply_fn, variables, inputs).graph

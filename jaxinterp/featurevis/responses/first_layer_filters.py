@@ -1,4 +1,4 @@
-"""The first convolution's kernels as pictures: what a network looks for first."""
+"""The first convolution's kernels as images: what a network looks for first."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def first_layer_filters(
     *,
     site: Sites | None = None,
 ) -> Float[Array, "filters *window channels"]:
-    r"""Returns the kernels of the first convolution as pictures.
+    r"""Returns the kernels of the first convolution as images.
 
     $$\tfrac12 + \frac{w}{2 \max |w|}$$
 
@@ -42,7 +42,7 @@ def first_layer_filters(
         site: of the convolution, if several come first, or another is meant.
 
     Returns:
-        Pictures in [0, 1], with the axes of the convolution's window and then its
+        Images in [0, 1], with the axes of the convolution's window and then its
         channels; three of them are the colors that the filter likes. Where features
         are convolved in groups, the channels are those of a group. A filter of zeros is
         gray.

@@ -1,4 +1,4 @@
-"""What part of a picture a unit sees: in theory, and by its gradients."""
+"""What part of an image a unit sees: in theory, and by its gradients."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MEASURE = (
 
 
 class ReceptiveField(NamedTuple):
-    """The pixels that the positions of a map read; an entry for each axis of a picture.
+    """The pixels that the positions of a map read; an entry for each axis of an image.
 
     Attributes:
         size: pixels along the axis.
@@ -35,7 +35,7 @@ class ReceptiveField(NamedTuple):
         """Returns the first pixel that a position reads, and one past the last.
 
         Args:
-            position: such as a row and a column; both may lie outside of the picture.
+            position: such as a row and a column; both may lie outside of the image.
         """
         first = [
             start + stride * at
@@ -50,18 +50,18 @@ def receptive_field(
     """Returns the pixels that can matter to each position of a site, whatever weights.
 
     It is read off the traced graph: windows, strides, dilation and padding along all
-    ways from the picture to the site. Nothing is computed; `jax.ShapeDtypeStruct`s
+    ways from the image to the site. Nothing is computed; `jax.ShapeDtypeStruct`s
     serve as well as arrays.
 
     Args:
         apply_fn: the model.
         site: whose activation is `(batch, *positions, channels)`.
         variables: of the model.
-        inputs: pictures, `(batch, *positions, channels)`.
+        inputs: images, `(batch, *positions, channels)`.
 
     Returns:
-        Size, stride and start for each axis of a picture. Where a position reads
-        everything, the size is that of the picture and the stride 0. Near a border,
+        Size, stride and start for each axis of an image. Where a position reads
+        everything, the size is that of the image and the stride 0. Near a border,
         where padding stands for a part of the window, a position sees less.
 
     Raises:
@@ -86,12 +86,12 @@ def receptive_field(
     if len(traced.inputs) != 1 or len(traced.inputs[0].shape) < 3:
         shapes = [list(v.shape) for v in traced.inputs]
         raise ValueError(
-            "A receptive field is that in one array of pictures, (batch, height, "
+            "A receptive field is that in one array of images, (batch, height, "
             f"width, channels), and the inputs have the shapes {shapes}."
         )
-    (picture,) = traced.inputs
-    extent = _extent_in(found, picture)
-    sizes = picture.shape[1:-1]
+    (image,) = traced.inputs
+    extent = _extent_in(found, image)
+    sizes = image.shape[1:-1]
     fields = []
     for axis, (reads, size) in enumerate(zip(extent[1:-1], sizes, strict=True), 1):
         if reads is None:
@@ -101,8 +101,8 @@ def receptive_field(
         else:
             raise ValueError(
                 f"Axis {reads.axis} of {found.address!r}, whose shape is "
-                f"{found.shape}, runs along axis {axis} of the pictures.\n"
-                "Channels come last, in the site as in the pictures."
+                f"{found.shape}, runs along axis {axis} of the images.\n"
+                "Channels come last, in the site as in the images."
             )
     return ReceptiveField(*zip(*fields, strict=True))
 
@@ -125,7 +125,7 @@ def checked_place(site: Site) -> Site:
         raise ValueError(
             f"{site.address!r} has no positions: its shape is {site.shape}, and not "
             "(batch, height, width, channels).\nEach unit there has one score for the "
-            "whole picture."
+            "whole image."
         )
     return site
 
@@ -133,7 +133,7 @@ def checked_place(site: Site) -> Site:
 # --- In theory ------------------------------------------------------------------------
 
 
-def _extent_in(site: Site, picture: Value) -> Extent:
+def _extent_in(site: Site, image: Value) -> Extent:
     flow = site.node.flow
     rank = len(site.shape)
     own = tuple(
@@ -160,8 +160,8 @@ def _extent_in(site: Site, picture: Value) -> Extent:
                     f"{equation.line}. {MEASURE}"
                 ) from None
             extents[operand] = extent
-    if picture not in extents:
+    if image not in extents:
         raise ValueError(
             f"{site.address!r} does not depend on the inputs as the graph has it."
         )
-    return extents[picture]
+    return extents[image]

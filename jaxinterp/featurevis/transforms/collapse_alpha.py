@@ -6,11 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxinterp.featurevis.images import check_range
 from jaxinterp.featurevis.parametrizations.color import Color
 from jaxinterp.featurevis.parametrizations.fourier import fourier
 from jaxinterp.featurevis.parametrizations.parametrization import PerImage
 from jaxinterp.featurevis.parametrizations.to_image import checked_scale
-from jaxinterp.featurevis.pictures import check_range
 from jaxinterp.featurevis.transforms.transform import Transform
 from jaxinterp.pytree import pytree, static
 
