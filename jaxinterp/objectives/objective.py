@@ -1,6 +1,6 @@
 """What an objective is: a score of images, to be maximized, with an algebra.
 
-An objective describes what one *unit* looks for, and scores a group of images made
+An objective describes what one *unit* responds to, and scores a group of images made
 for that unit: from what a model computes of them, a number for each image. Its arrays
 (an index, a direction, a weight) have the units on their first axis, of length 1 if all
 units share them; so `channel("mixed4a", jnp.arange(512))` is 512 units, each of which
@@ -22,11 +22,11 @@ from jaxinterp.types import Sites
 
 
 class View(NamedTuple):
-    """What an objective sees: the images of one unit, and what a model makes of them.
+    """What an objective reads: the images of one unit, and what a model makes of them.
 
     Attributes:
-        activations: for each site of the objective, `(images, ...)`.
-        outputs: of the model, each leaf `(images, ...)`.
+        activations: the activation at each site of the objective, `(images, ...)`.
+        outputs: the outputs of the model, each leaf `(images, ...)`.
         images: the images themselves, untransformed, `(images, ...)`.
         step: the number of the optimization step, from 0.
     """
@@ -38,13 +38,13 @@ class View(NamedTuple):
 
 
 class Shapes(NamedTuple):
-    """Shapes of what an objective will see, of one image, without leading axes.
+    """Shapes of what an objective will read, of one image, without leading axes.
 
     Attributes:
-        activations: for each site of the objective, the shape of its activation.
+        activations: the shape of the activation at each site of the objective.
         outputs: the shapes of the model's outputs.
-        image: that of the image.
-        size: of all activations up to the sites, in bytes.
+        image: the shape of the image.
+        size: the size of all activations up to the sites, in bytes.
     """
 
     activations: Mapping[Sites, tuple[int, ...]]
@@ -78,7 +78,7 @@ class Objective:
         """Returns the objective with what was left open filled in from the shapes.
 
         Args:
-            shapes: of what it will see.
+            shapes: the shapes of what the objective will read.
 
         Raises:
             ValueError: if the model has no such unit.
@@ -134,8 +134,8 @@ class Objective:
         """Returns the objective between bounds, beyond which it has no slope.
 
         Args:
-            low: the least score.
-            high: the greatest.
+            low: the smallest score.
+            high: the largest score.
         """
         return _combined(jnp.clip, self, low, high)
 
@@ -145,8 +145,8 @@ class Combined(Objective):
     """Objectives combined, image by image.
 
     Attributes:
-        operation: of their scores.
-        operands: objectives.
+        operation: the function of the operands' scores.
+        operands: the objectives that are combined.
     """
 
     operation: Callable[..., Any] = static()
@@ -159,7 +159,7 @@ class Combined(Objective):
 
     @property
     def compares(self) -> bool:
-        """Whether one of the operands does."""
+        """Whether one of the operands compares images."""
         return any(o.compares for o in self.operands)
 
     def bound(self, shapes: Shapes) -> Objective:
@@ -177,7 +177,7 @@ class Number(Objective):
     """The same number for every image: a weight.
 
     Attributes:
-        value: of each unit, `(units,)`.
+        value: the number of each unit, `(units,)`.
     """
 
     value: Any
@@ -192,7 +192,7 @@ class Schedule(Objective):
     """A number that depends on the step alone.
 
     Attributes:
-        function: from the step to the number, such as an optax schedule.
+        function: the function from the step to the number, such as an optax schedule.
     """
 
     function: Callable[[Any], Any] = static()
@@ -204,10 +204,10 @@ class Schedule(Objective):
 
 @pytree
 class Custom(Objective):
-    """A function of what is seen.
+    """A function of what the objective reads.
 
     Attributes:
-        function: `(view) -> (images,)`.
+        function: the function from a `View` to scores `(images,)`.
         reads: the sites whose activations it reads.
     """
 
@@ -216,7 +216,7 @@ class Custom(Objective):
 
     @property
     def sites(self) -> tuple[Sites, ...]:
-        """The sites that were named."""
+        """The sites whose activations the function reads."""
         return self.reads
 
     def __call__(self, view: View) -> Any:
@@ -228,8 +228,8 @@ def schedule(function: Callable[[Any], Any]) -> Objective:
     """Returns a weight that changes with the steps.
 
     Args:
-        function: from the number of the step, an integer array from 0, to the weight.
-            Every optax schedule is one.
+        function: a function from the number of the step, an integer array from 0, to
+            the weight. Every optax schedule is one.
 
     Raises:
         TypeError: if it is no function.
@@ -248,9 +248,10 @@ def custom(function: Callable[[View], Any], *sites: Sites) -> Objective:
     """Makes an objective of a function.
 
     Args:
-        function: from a `View` of the images of one unit to a score of each,
-            `(images,)`.
-        *sites: whose activations the function reads, as `view.activations[site]`.
+        function: a function from a `View` of the images of one unit to a score of
+            each, `(images,)`.
+        *sites: the sites whose activations the function reads, as
+            `view.activations[site]`.
 
     Raises:
         TypeError: if it is no function.

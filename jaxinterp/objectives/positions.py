@@ -22,7 +22,7 @@ def as_index(index: Any, call: str) -> Any:
     """Returns channels as an array `(units,)`; `None`, for all of them, stays.
 
     Args:
-        index: integers.
+        index: the numbers of channels: one integer, or several.
         call: how the call is written, for the error.
 
     Raises:
@@ -96,7 +96,8 @@ def bound_position(
         name: the name of the activation.
 
     Raises:
-        ValueError: naming the axis, or how many there are.
+        ValueError: if there is no such place; the message names the axis, or the number
+            of axes.
     """
     if position is None:
         return None

@@ -47,7 +47,7 @@ class Scorer:
     """Scores images for all units.
 
     Attributes:
-        model: the model as the objective sees it.
+        model: the model as the objective reads it.
         count: the number of units.
         places: the shape of the places; `None` if the objective does not look at them.
     """
@@ -74,7 +74,7 @@ class Scorer:
         return Scores(of_images, _of_each_place(objective, view, self.count))
 
     def dtype(self, variables: Variables, objective: Objective, images: Images) -> Any:
-        """Returns the dtype of the scores; takes what a call takes."""
+        """Returns the dtype of the scores, for the arguments of a call."""
         return jax.eval_shape(self, variables, objective, images).images.dtype
 
 

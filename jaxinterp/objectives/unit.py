@@ -56,7 +56,7 @@ class LayerPower(Objective):
 
     Attributes:
         site: the layer whose activation is read.
-        power: the exponent.
+        power: the exponent $p$.
         position: arrays `(units,)`, `None` for all of an axis; `None` for everything.
     """
 
@@ -82,7 +82,7 @@ class LayerPower(Objective):
 def channel(
     site: Sites, index: Any = None, *, position: Sequence[Any] | None = None
 ) -> Objective:
-    r"""Looks for what excites a channel, wherever it is: $\frac{1}{|X|}\sum_x a_{xc}$.
+    r"""Looks for what excites a channel, at any place: $\frac{1}{|X|}\sum_x a_{xc}$.
 
     Args:
         site: the layer whose activation is read.

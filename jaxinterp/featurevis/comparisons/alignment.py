@@ -54,7 +54,7 @@ def alignment(site: Sites, *, decay: float = 2.0, reach: int = 4) -> Objective:
     Args:
         site: the layer whose activation is read.
         decay: the factor by which a neighbor one step further away counts less.
-        reach: how many steps away a neighbor may be.
+        reach: the largest number of steps from an image to a neighbor.
 
     Returns:
         An objective, at most 0, in the units of the activation, squared. For `count=1`

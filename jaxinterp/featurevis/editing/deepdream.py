@@ -60,8 +60,8 @@ def deepdream(
         octave_scale: the ratio of one size to the next smaller one.
         steps: the number of steps at each size.
         step_size: $\eta$, the mean change of an entry in a step.
-        jitter: before each step an image is rolled by up to so many pixels along both
-            axes, and back after it, so that no grid shows.
+        jitter: the largest number of pixels by which an image is rolled along both axes
+            before each step, and back after it, so that no grid shows.
         composite: the rules of the backward pass; the derivative by default.
         progress: whether to show progress bars.
 

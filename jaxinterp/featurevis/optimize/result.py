@@ -24,7 +24,7 @@ class Result(NamedTuple):
         images: the images, `(units * count, ...)`, in [0, 1].
         history: the objective at each step, before the step is taken and under its
             transforms, `(steps, units * count)`.
-        snapshots: a dictionary from a number of steps to the images after so many.
+        snapshots: a dictionary from a number of steps to the images after these steps.
         importance: how much the objective depends on each place of an image,
             $\sum_t \sum_c |\partial s / \partial x_c|$ over the steps $t$ and the
             channels $c$: `(units * count, ...)` without the axis of the channels;
@@ -47,8 +47,8 @@ class State(NamedTuple):
     Attributes:
         params: the parameters of the parametrization.
         optimizer_state: the state of each unit's optimizer.
-        importance: for each place of each image, `(units, count, ...)`, the absolute
-            derivatives of the score, summed over channels and steps.
+        importance: the absolute derivatives of the score at each place of each image,
+            summed over channels and steps, `(units, count, ...)`.
     """
 
     params: Any
@@ -94,7 +94,7 @@ def steps_taken(resume: Any, steps: int, snapshots: Sequence[int]) -> int:
 
     Raises:
         TypeError: if it is no `Result`.
-        ValueError: if it has taken more steps, or lacks a snapshot.
+        ValueError: if the result has taken more steps, or lacks a snapshot.
     """
     if resume is None:
         return 0

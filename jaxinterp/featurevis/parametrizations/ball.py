@@ -31,7 +31,7 @@ class Ball(PerImage):
     The other fields are the arguments of `ball`.
 
     Attributes:
-        center: the image.
+        center: the image $x_0$ in the middle of the ball.
     """
 
     center: Any
@@ -81,7 +81,7 @@ def ball(
         image: $x_0$, in [0, 1], of any shape.
         radius: the greatest norm of the change, in units of the image's values; for
             `"l2"` that of the change of a whole image.
-        norm: `"l2"` or `"linf"`.
+        norm: the norm of the change, `"l2"` or `"linf"`.
         scale: the standard deviation of $z$ at the start; without noise it is the
             image.
         dtype: the dtype of parameters and images.

@@ -1,7 +1,7 @@
 """An image as a function of place: a small network from coordinates to colors.
 
 Its parameters are the network's weights. It has no resolution of its own: weights that
-were found at one size draw the same image at any other.
+were optimized at one size draw the same image at any other.
 """
 
 import math

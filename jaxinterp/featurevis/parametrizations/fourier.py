@@ -88,7 +88,7 @@ def fourier(
         color: `"imagenet"`, `"i1i2i3"` or a matrix for decorrelated colors, see
             `fit_color_matrix`; `None` for the channels as they are. `"auto"`, the
             default, is `"imagenet"` for `(height, width, 3)` and `None` for all others.
-        squash: what brings values into [0, 1], as in `pixels`.
+        squash: the function that brings values into [0, 1], as in `pixels`.
         scale: the standard deviation of $z$ at the start.
         dtype: the dtype of parameters and images. The transform runs in float32 at
             least.

@@ -56,7 +56,7 @@ def pixels(
         shape: the shape of one image, `(..., channels)`.
         color: `None` for the channels themselves; `"imagenet"`, `"i1i2i3"` or a matrix
             for decorrelated colors, see `fit_color_matrix`.
-        squash: what brings values into [0, 1]. `"sigmoid"`; `"clip"` about 1/2, or with
+        squash: the function to [0, 1]: `"sigmoid"`; `"clip"` about 1/2, or with
             `color="imagenet"`, which `"auto"` may be, about the mean color of ImageNet,
             (0.48, 0.46, 0.41); it passes the gradient through where it clips. Or
             `"stretch"`, a sigmoid and then the whole range, from the darkest value of

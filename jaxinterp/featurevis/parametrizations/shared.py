@@ -108,11 +108,12 @@ def shared(
 
     Args:
         parametrization: `fourier`, `pixels` or `pyramid`.
-        factors: how much smaller each shared layer is along each spatial axis.
-        anchors: the number of places along the group for which a layer is given.
-        is_offset: whether shared layers are moved by half an entry of theirs, in whole
-            pixels, so that their grids do not begin where those of the images' own
-            layers do.
+        factors: the factor by which each shared layer is smaller along each spatial
+            axis.
+        anchors: the number of places along the group that have a layer of their own.
+        is_offset: whether shared layers are shifted by half an entry of theirs, in
+            whole pixels, so that their grids do not begin where those of the images'
+            own layers do.
         scale: the standard deviation of the shared layers at the start.
 
     Returns:

@@ -63,7 +63,7 @@ class Squash(NamedTuple):
 
     Attributes:
         forward: the function from values to [0, 1].
-        inverse: the function back.
+        inverse: the function back, from [0, 1] to values.
         is_centered: whether the values are differences from a mean color.
     """
 
@@ -150,7 +150,7 @@ class Unbounded(PerImage):
     """A parametrization of unbounded values, of which an image is then made.
 
     Attributes:
-        to_image: a `ToImage`.
+        to_image: the step from values to an image, a `ToImage`.
     """
 
     to_image: Any

@@ -1,7 +1,7 @@
 """Images with a channel of opacity: what of an image matters to the unit.
 
 The image is laid over a background that is new in every step. What the unit does
-not need may then be transparent, and an objective that also asks for little opacity
+not need may then be transparent, and an objective that also rewards little opacity
 makes it so.
 """
 

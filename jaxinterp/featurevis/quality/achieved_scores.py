@@ -134,8 +134,8 @@ def _scores(
 
         views = jax.vmap(jax.vmap(view_of, in_axes=(None, 0, 0)), in_axes=(0, None, 0))
         inputs = views(keys, jnp.arange(images.shape[1]), images)
-    given = (model, variables, objective, images, inputs[None])
-    scores = scores_of_own_images(*given)[0]
+    arguments = (model, variables, objective, images, inputs[None])
+    scores = scores_of_own_images(*arguments)[0]
     return scores.astype(jnp.promote_types(scores.dtype, jnp.float32))
 
 

@@ -44,9 +44,9 @@ class PathSimilarity:
         sites: addresses, in network order.
         made: the correlations of the made images with the natural ones of the unit,
             `(sites, units)`.
-        natural: those of the natural images of the unit with each other.
-        arbitrary: those of the natural images of the unit with arbitrary natural
-            ones; `None` if there were none.
+        natural: the correlations of the natural images of the unit with each other.
+        arbitrary: the correlations of the natural images of the unit with arbitrary
+            natural ones; `None` if there were none.
     """
 
     sites: tuple[str, ...] = dataclasses.field(metadata={"static": True})
@@ -157,15 +157,16 @@ def path_similarity(
         AddressError: if no site matches.
         TypeError: if images are not floats.
         ValueError: if shapes or the number of images do not fit, a unit has less than
-            two natural ones, or one of these is also arbitrary (not seen under `jit`).
+            two natural ones, or one of these is also arbitrary (not checked under
+            `jit`).
 
     Example:
         >>> model = lambda w, x: jnp.tanh(x @ w)
         >>> images = jax.random.uniform(jax.random.key(0), (2, 1, 3, 4))
         >>> w = jax.random.normal(jax.random.key(1), (4, 5))
         >>> made, natural = images[:, 0], jnp.repeat(images, 2, axis=1)
-        >>> found = path_similarity(model, "*", w, made, natural)
-        >>> found.made.round(3).tolist()  # the same images
+        >>> paths = path_similarity(model, "*", w, made, natural)
+        >>> paths.made.round(3).tolist()  # the same images
         [[1.0, 1.0], [1.0, 1.0]]
 
     References:

@@ -43,9 +43,9 @@ class SecondNetwork(NamedTuple):
     """Another network, in which images are scored: do they transfer?
 
     Attributes:
-        apply_fn: the other model.
-        objective: its own units, as many as the images were made for and in the same
-            order: the same classes.
+        apply_fn: the other model, which scores the images as well.
+        objective: the units of that model, as many as the images were made for and in
+            the same order: the same classes.
         variables: the weights of the other model.
         natural: the scores of natural examples in it, as `scorecard` takes them.
     """
@@ -245,7 +245,7 @@ def scorecard(
     | diversity | how much images of one unit differ | `image_diversity` |
     | path | rank correlation of activations with natural ones | `path_similarity` |
 
-    What needs an argument that is not given is left out. An image that is not a number
+    What needs an argument that is `None` is left out. An image that is not a number
     has no score, and the table says so; its unit is not above any example. Time is that
     of `samples` + 1 passes of the model over the images and one for each further
     column; memory grows with `batch_size`.

@@ -87,7 +87,7 @@ def has_spectrum(images: Any) -> bool:
     """Returns whether images are large enough for a slope.
 
     Args:
-        images: `(images, *sizes, channels)`.
+        images: the images, `(images, *sizes, channels)`.
     """
     sizes = images.shape[1:-1]
     is_some = images.ndim > 0 and images.shape[0] > 0

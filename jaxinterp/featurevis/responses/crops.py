@@ -23,18 +23,18 @@ def crops(
     """Returns the example images, or what of them a unit sees at its best place.
 
     The stream is read once more and no model is run; memory is that of the result. At a
-    border, the window is moved inside the image. Take only some units with
+    border, the window is shifted into the image. Take only some units with
     `jax.tree.map(lambda leaf: leaf[:16], examples.top)`.
 
     Args:
         batches: the same images as before, in the same order.
-        examples: one sort of examples, such as `dataset_examples(...).top`.
+        examples: examples of one sort, such as `dataset_examples(...).top`.
         field: the receptive field of the site, from `receptive_field`; the whole
             image by default.
-        resize: from images `(batch, ...)` to those of the size that the model takes,
+        resize: a function from images `(batch, ...)` to ones of the model's input size,
             if its preprocessing changes that: the field is in pixels of the model's
             input. Crops are cut from what it returns.
-        fill: brightness where there were too few images, of which 1 is the largest
+        fill: the brightness where there were too few images, of which 1 is the largest
             value that integers can have.
 
     Returns:

@@ -59,16 +59,17 @@ class State:
     """What a stream left behind; it does not grow with it.
 
     Attributes:
-        seen: the number of images so far.
+        n_images: the number of images so far.
         kept: the top, the bottom and those near zero, `(units, k)` each; the detail is
             the number of the place, -1 where there is none.
         sample: the random sample that quantiles are taken from, with the same detail.
-        by: what an image is scored by, as in `dataset_examples`.
+        by: the argument `by` of `dataset_examples`.
         shape: the shape of the places, which their numbers count.
-        units: what tells the units apart: their integers, and what is read.
+        units: a text that tells the units from others: the sites that are read, and a
+            digest of the units' integers.
     """
 
-    seen: Any
+    n_images: Any
     kept: tuple[top_k.Kept, top_k.Kept, top_k.Kept]
     sample: top_k.Sample
     by: By = dataclasses.field(metadata={"static": True})
@@ -82,12 +83,13 @@ class DatasetExamples:
     """Examples of each unit.
 
     Attributes:
-        top: the highest scores first, `(units, k)`.
-        bottom: the lowest first.
-        near_zero: the smallest magnitudes first.
-        quantiles: for each quantile, images around it by rising score,
+        top: the images with the highest scores, highest first, `(units, k)`.
+        bottom: the images with the lowest scores, lowest first, `(units, k)`.
+        near_zero: the images whose scores have the smallest magnitudes, smallest first,
+            `(units, k)`.
+        quantiles: the images around each quantile by rising score,
             `(units, quantiles, k)`.
-        state: to go on with further batches, `resume=`.
+        state: the state to go on from with further batches, `resume=`.
     """
 
     top: Examples
@@ -162,8 +164,8 @@ def dataset_examples(
         >>> from jaxinterp.objectives.unit import channel
         >>> model = lambda w, x: jnp.tanh(w * x)
         >>> images = jnp.array([[[1.0]], [[-3.0]], [[2.0]]])
-        >>> found = dataset_examples(model, channel("tanh"), 1.0, [images], k=2)
-        >>> found.top.indices.tolist(), found.bottom.indices.tolist()
+        >>> examples = dataset_examples(model, channel("tanh"), 1.0, [images], k=2)
+        >>> examples.top.indices.tolist(), examples.bottom.indices.tolist()
         ([[2, 0]], [[1, 0]])
 
     References:
@@ -176,18 +178,20 @@ def dataset_examples(
     places: list[tuple[int, ...]] = []
 
     def start(images: Any) -> tuple[Any, State]:
-        found, bound = scorer(apply_fn, objective, variables, images)
+        unit_scorer, bound = scorer(apply_fn, objective, variables, images)
         check_alone(bound, "dataset_examples")
-        check_places(found, by)
-        places.append(found.places or ())
+        check_places(unit_scorer, by)
+        places.append(unit_scorer.places or ())
         size = sample_size if quantiles else 0
-        dtype = found.dtype(variables, bound, images)
-        state = _nothing(found, k, size, dtype, by, described_units(bound))
+        dtype = unit_scorer.dtype(variables, bound, images)
+        state = _nothing(unit_scorer, k, size, dtype, by, described_units(bound))
         if resume is not None:
             _check_resume(resume, state)
             state = resume
         placed = everywhere(images)
-        score = jax.jit(lambda *given: _scores(found, by, *given), out_shardings=placed)
+        score = jax.jit(
+            lambda *arrays: _scores(unit_scorer, by, *arrays), out_shardings=placed
+        )
 
         def update(state: State, images: Any, count: Any) -> tuple[State, Any]:
             scores, best, invalid = score(variables, bound, images, count)
@@ -201,27 +205,32 @@ def dataset_examples(
         invalid="not a number",
         name="dataset examples" if progress else "",
     )
-    return _found(state, places[0], k, quantiles)
+    return _examples(state, places[0], k, quantiles)
 
 
 # --- One piece of the stream ----------------------------------------------------------
 
 
 def _nothing(
-    found: Scorer, k: int, size: int, dtype: Any, by: By, called: str
+    unit_scorer: Scorer, k: int, size: int, dtype: Any, by: By, called: str
 ) -> State:
     missing = np.int32(-1)
-    nothing = top_k.nothing_kept(found.count, k, dtype, missing)
-    sample = top_k.nothing_sampled(found.count, size, dtype, missing)
-    kept, seen = (nothing, nothing, nothing), jnp.zeros((), jnp.int32)
-    return State(seen, kept, sample, by, found.places, called)
+    nothing = top_k.nothing_kept(unit_scorer.count, k, dtype, missing)
+    sample = top_k.nothing_sampled(unit_scorer.count, size, dtype, missing)
+    kept, n_images = (nothing, nothing, nothing), jnp.zeros((), jnp.int32)
+    return State(n_images, kept, sample, by, unit_scorer.places, called)
 
 
 def _scores(
-    found: Scorer, by: By, variables: Any, bound: Objective, images: Any, count: Any
+    unit_scorer: Scorer,
+    by: By,
+    variables: Any,
+    bound: Objective,
+    images: Any,
+    count: Any,
 ) -> tuple[Any, Any, Any]:
     """Scores `(units, images)`, for each sort the best place, and what is invalid."""
-    scores, places = found(variables, bound, images)
+    scores, places = unit_scorer(variables, bound, images)
     best = jnp.full((3, *scores.shape), -1, jnp.int32)
     if places is not None:
         orders = _ORDERS if by == "image" else 3 * (top_k.highest,)
@@ -235,7 +244,7 @@ def _scores(
 
 @jax.jit
 def _merged(state: State, scores: Any, best: Any, count: Any, key: Any) -> State:
-    indices = top_k.numbers_in_stream(state.seen, scores.shape[1], count)
+    indices = top_k.numbers_in_stream(state.n_images, scores.shape[1], count)
     kept = tuple(
         top_k.best_of(before, top_k.all_of_batch(indices, scores, place), order)
         for before, place, order in zip(state.kept, best, _ORDERS, strict=True)
@@ -244,16 +253,18 @@ def _merged(state: State, scores: Any, best: Any, count: Any, key: Any) -> State
     if sample.indices.size:
         batch = top_k.drawn(key, indices, scores, best[0])
         sample = top_k.sample_of(sample, batch)
-    return dataclasses.replace(state, seen=state.seen + count, kept=kept, sample=sample)
+    return dataclasses.replace(
+        state, n_images=state.n_images + count, kept=kept, sample=sample
+    )
 
 
 # --- From the state to the result -----------------------------------------------------
 
 
-def _found(
+def _examples(
     state: State, places: tuple[int, ...], k: int, quantiles: Sequence[float]
 ) -> DatasetExamples:
-    around = top_k.around_quantiles(state.sample, int(state.seen), quantiles, k)
+    around = top_k.around_quantiles(state.sample, int(state.n_images), quantiles, k)
     top, bottom, near_zero = (_chosen(kept, places) for kept in state.kept)
     return DatasetExamples(top, bottom, near_zero, _chosen(around, places), state)
 

@@ -22,9 +22,10 @@ class ReceptiveField(NamedTuple):
     """The pixels that the positions of a map read; an entry for each axis of an image.
 
     Attributes:
-        size: pixels along the axis.
-        stride: pixels from one position to the next; 0 if all positions see the same.
-        start: the first pixel of position 0, negative in the padding.
+        size: the number of pixels along the axis.
+        stride: the number of pixels from one position to the next; 0 if all positions
+            read the same.
+        start: the number of the first pixel of position 0, negative in the padding.
     """
 
     size: tuple[int, ...]
@@ -35,7 +36,8 @@ class ReceptiveField(NamedTuple):
         """Returns the first pixel that a position reads, and one past the last.
 
         Args:
-            position: such as a row and a column; both may lie outside of the image.
+            position: the numbers of the position, such as a row and a column. The
+                pixels may lie outside of the image.
         """
         first = [
             start + stride * at
@@ -55,9 +57,10 @@ def receptive_field(
 
     Args:
         apply_fn: the model.
-        site: whose activation is `(batch, *positions, channels)`.
-        variables: of the model.
-        inputs: images, `(batch, *positions, channels)`.
+        site: the site, whose activation is `(batch, *positions, channels)`.
+        variables: the weights of the model.
+        inputs: a batch of images as the model takes them, `(batch, *positions,
+            channels)`.
 
     Returns:
         Size, stride and start for each axis of an image. Where a position reads
@@ -82,7 +85,7 @@ def receptive_field(
         Araujo et al., 2019, "Problem Setup" [araujo2019computing].
     """
     traced = trace_call(apply_fn, variables, inputs)
-    found = checked_place(select_one(traced.graph, site))
+    place = checked_place(select_one(traced.graph, site))
     if len(traced.inputs) != 1 or len(traced.inputs[0].shape) < 3:
         shapes = [list(v.shape) for v in traced.inputs]
         raise ValueError(
@@ -90,7 +93,7 @@ def receptive_field(
             f"width, channels), and the inputs have the shapes {shapes}."
         )
     (image,) = traced.inputs
-    extent = _extent_in(found, image)
+    extent = _extent_in(place, image)
     sizes = image.shape[1:-1]
     fields = []
     for axis, (reads, size) in enumerate(zip(extent[1:-1], sizes, strict=True), 1):
@@ -100,8 +103,8 @@ def receptive_field(
             fields.append((reads.high - reads.low + 1, reads.stride, reads.low))
         else:
             raise ValueError(
-                f"Axis {reads.axis} of {found.address!r}, whose shape is "
-                f"{found.shape}, runs along axis {axis} of the images.\n"
+                f"Axis {reads.axis} of {place.address!r}, whose shape is "
+                f"{place.shape}, runs along axis {axis} of the images.\n"
                 "Channels come last, in the site as in the images."
             )
     return ReceptiveField(*zip(*fields, strict=True))
@@ -111,7 +114,7 @@ def checked_place(site: Site) -> Site:
     """Returns a site, if its units have positions.
 
     Args:
-        site: of a traced model.
+        site: a site of a traced model.
 
     Raises:
         ValueError: if it is inside a loop, or has no axes of positions.
@@ -142,15 +145,15 @@ def _extent_in(site: Site, image: Value) -> Extent:
     extents: dict[Value, Extent] = {site.value: own}
     for index in reversed(range(len(flow.program.equations))):
         equation = flow.program.equations[index]
-        found = [extents[o] for o in equation.outputs if o in extents]
-        if not found or not flow.is_active(index):
+        read = [extents[o] for o in equation.outputs if o in extents]
+        if not read or not flow.is_active(index):
             continue
         for position, operand in enumerate(equation.inputs):
             if not isinstance(operand, Value) or operand not in flow.active:
                 continue
             try:
-                extent = read_by(equation, position, found[0])
-                for other in found[1:]:
+                extent = read_by(equation, position, read[0])
+                for other in read[1:]:
                     extent = both(extent, read_by(equation, position, other))
                 if operand in extents:
                     extent = both(extents[operand], extent)

@@ -55,7 +55,7 @@ def in_axes(name: str, target: Target, size: Size) -> Size:
 
 
 def checked_fill(fill: Any) -> Fill:
-    """Returns what is seen outside of an image.
+    """Returns what a view shows outside of an image.
 
     Raises:
         ValueError: if there is no such fill.

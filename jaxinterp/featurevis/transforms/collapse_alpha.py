@@ -75,7 +75,7 @@ def collapse_alpha(
             of `fourier`; 0 is gray.
         decay: the exponent of the background's frequencies.
         color: the decorrelation of the background's colors, as in `fourier`.
-        background: what lies behind instead of a random image, in [0, 1]; broadcast
+        background: the image behind, in [0, 1], instead of a random one; broadcast
             against the image.
 
     Returns:
