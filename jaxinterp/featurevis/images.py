@@ -38,8 +38,8 @@ def by_unit(images: Images, count: int, n_units: int | None = None) -> Any:
     if not n_images or n_images % count or expected not in (None, n_images):
         units = "some units" if n_units is None else f"{n_units} units"
         raise ValueError(
-            f"There are {n_images} images, and count={count} for each of {units} was "
-            "asked for.\nGive the images of all units in their order, and the "
+            f"There are {n_images} images, and count={count} for each of {units} "
+            "does not fit that.\nGive the images of all units in their order, and the "
             "`count` that `maximize` had."
         )
     return jnp.asarray(images).reshape(n_images // count, count, *images.shape[1:])

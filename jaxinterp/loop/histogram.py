@@ -106,8 +106,8 @@ def with_batch(
     is_real = jnp.broadcast_to(
         (jnp.arange(examples) < count)[None, :, None], values.shape
     )
-    added = jnp.asarray(count * places, values.dtype)
-    mean = jnp.where(is_real, values, 0).sum((1, 2)) / added
+    n_new = jnp.asarray(count * places, values.dtype)
+    mean = jnp.where(is_real, values, 0).sum((1, 2)) / n_new
     distance = jnp.where(is_real, values - mean[:, None, None], 0)
     bin_of = _bin_of(values, accuracy).reshape(units, -1)
     ones = is_real.reshape(units, -1).astype(jnp.uint32)
@@ -121,7 +121,7 @@ def with_batch(
         jnp.where(is_real, values, -jnp.inf).max((1, 2)),
         counts,
     )
-    return merged(histogram, before, batch, added)
+    return merged(histogram, before, batch, n_new)
 
 
 def merged(one: Histogram, n_one: Any, other: Histogram, n_other: Any) -> Histogram:

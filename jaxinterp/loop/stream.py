@@ -122,8 +122,8 @@ def _filled_up(part: Any, first: Any) -> Any:
     if part.shape[0] == size:
         return part
     whole = part[chunk_indices(part.shape[0], size)[0]]
-    placed = everywhere(first)  # what is not spread is committed to no device
-    return whole if placed is None else jax.device_put(whole, first.sharding)
+    sharding = everywhere(first)  # what is not spread is committed to no device
+    return whole if sharding is None else jax.device_put(whole, first.sharding)
 
 
 # --- A state over a stream ------------------------------------------------------------

@@ -101,7 +101,7 @@ class Direction(Objective):
         if not self.keep_length:
             length = _inverse_length(self.vector.astype(a.dtype))
             agreement = agreement * _inverse_length(a) * length
-        return positions.mean_of_places(agreement, kept=0)
+        return positions.mean_of_places(agreement, n_last=0)
 
 
 def direction(

@@ -37,16 +37,16 @@ def count_units(objective: Objective) -> int:
     return max(sizes, default=1)
 
 
-def units(objective: Objective, chosen: Any) -> Objective:
+def units(objective: Objective, index: Any) -> Objective:
     """Returns an objective of some of the units only.
 
     Args:
         objective: an objective of several units.
-        chosen: a slice or indices of units.
+        index: a slice, or the indices, of these units.
     """
     size = count_units(objective)
     return jax.tree.map(
-        lambda leaf: leaf[chosen] if leaf.shape[0] == size else leaf, objective
+        lambda leaf: leaf[index] if leaf.shape[0] == size else leaf, objective
     )
 
 

@@ -126,8 +126,8 @@ def from_start(index: Any, size: int) -> Any:
             range as well.
         size: the number of entries.
     """
-    counted = jnp.where(index < 0, index + size, index)
-    return jnp.where(counted < 0, size, counted)
+    index = jnp.where(index < 0, index + size, index)
+    return jnp.where(index < 0, size, index)
 
 
 def check_channels(shape: tuple[int, ...], name: str) -> int:
@@ -189,6 +189,6 @@ def pick(x: Any, index: Any, axis: int) -> Any:
     return jnp.take(x, index, axis=axis, mode="fill", fill_value=jnp.nan)
 
 
-def mean_of_places(x: Any, kept: int) -> Any:
-    """Returns the mean over the axes between the images and the last `kept` axes."""
-    return x.mean(axis=tuple(range(1, x.ndim - kept)))
+def mean_of_places(x: Any, n_last: int) -> Any:
+    """Returns the mean over the axes between the images and the last `n_last` axes."""
+    return x.mean(axis=tuple(range(1, x.ndim - n_last)))

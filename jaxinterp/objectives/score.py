@@ -45,10 +45,10 @@ def logit(
     classes = outputs.shape[1]
     is_class = (target >= 0) & (target < classes)
     index = jnp.clip(target, 0, classes - 1)[:, None]
-    chosen = jnp.take_along_axis(outputs, index, axis=1)[:, 0]
+    value = jnp.take_along_axis(outputs, index, axis=1)[:, 0]
     # Where there is no such class every output has the slope NaN, not the slope 0.
     rest = jnp.where(is_class[:, None], 0, outputs).sum(axis=1)
-    return chosen + rest * jnp.where(is_class, 0, jnp.nan).astype(outputs.dtype)
+    return value + rest * jnp.where(is_class, 0, jnp.nan).astype(outputs.dtype)
 
 
 def probability(
@@ -120,8 +120,8 @@ def contrastive(
         >>> contrastive(jnp.array([[1.0, 5.0, 3.0]]), jnp.array([1])).tolist()
         [3.0]
     """
-    chosen = logit(outputs, target)
-    return chosen - (outputs.sum(axis=1) - chosen) / (outputs.shape[1] - 1)
+    value = logit(outputs, target)
+    return value - (outputs.sum(axis=1) - value) / (outputs.shape[1] - 1)
 
 
 def total(outputs: Any, target: Any = None) -> Float[Array, " batch"]:

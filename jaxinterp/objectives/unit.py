@@ -47,7 +47,7 @@ class Channel(Objective):
         """Returns the activation of the unit in each image."""
         a = positions.at_position(view.activations[self.site], self.position)
         # The mean first: its derivative is a broadcast, that of a choice a scatter.
-        return positions.pick(positions.mean_of_places(a, kept=1), self.index, axis=1)
+        return positions.pick(positions.mean_of_places(a, n_last=1), self.index, axis=1)
 
 
 @pytree
@@ -76,7 +76,7 @@ class LayerPower(Objective):
     def __call__(self, view: View) -> Any:
         """Returns the mean power of each image."""
         a = positions.at_position(view.activations[self.site], self.position)
-        return positions.mean_of_places(a**self.power, kept=0)
+        return positions.mean_of_places(a**self.power, n_last=0)
 
 
 def channel(

@@ -254,13 +254,14 @@ def _gauge(rule: Any, layer: Layer, relevance: Any, received: tuple[Any, ...]) -
     if rule is None and layer.node.role is Role.INDEXING:
         bias = _to_constants(layer, relevance)
     dtype = _widest()
-    out = jnp.sum(relevance.astype(dtype))
-    handed = sum(
+    total = jnp.sum(relevance.astype(dtype))
+    to_inputs = sum(
         jnp.sum(r.astype(dtype))
         for r, x in zip(received, layer.inputs, strict=True)
         if jnp.issubdtype(x.dtype, jnp.inexact)
     )
-    return jnp.stack([jnp.asarray(v, dtype) for v in (out, handed, bias, stabilizer)])
+    sums = (total, to_inputs, bias, stabilizer)
+    return jnp.stack([jnp.asarray(value, dtype) for value in sums])
 
 
 def _to_constants(layer: Layer, relevance: Any) -> Any:

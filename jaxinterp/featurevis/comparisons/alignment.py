@@ -35,7 +35,7 @@ class Alignment(Objective):
         scores = jnp.zeros(count, a.dtype)
         for step in range(1, min(self.reach, count - 1) + 1):
             distance = positions.mean_of_places(
-                jnp.square(a[step:] - a[:-step]), kept=0
+                jnp.square(a[step:] - a[:-step]), n_last=0
             )
             share = distance / (2 * self.decay**step)  # half for each of the two
             scores = scores.at[step:].add(-share).at[:-step].add(-share)

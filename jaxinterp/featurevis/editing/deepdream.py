@@ -91,10 +91,10 @@ def deepdream(
             f"{images.shape}. A single image is `images[None]`."
         )
     images = checked_images(images, images.shape[1:])
-    added = jnp.zeros_like(images)
+    change = jnp.zeros_like(images)
     for size in _sizes(images.shape[1:3], octaves, octave_scale):
         small = _resized(images, size)
-        start = jnp.clip(small + _resized(added, size), 0, 1)
+        start = jnp.clip(small + _resized(change, size), 0, 1)
         shape = (*size, images.shape[-1])
         dreamt = maximize(
             apply_fn,
@@ -115,7 +115,7 @@ def deepdream(
                 f"{len(dreamt) // len(images)}. Call it for each of them, or add their "
                 "objectives up."
             )
-        added = dreamt - small
+        change = dreamt - small
     return dreamt
 
 

@@ -149,10 +149,10 @@ def take_steps(
         state = _first_state(ascent.optimizer, ascent.count, parametrization, keys)
     changes = {first for first, _ in schedule} | set(snapshots)
     inner = sorted(n for n in changes if numbers.start < n < numbers.stop)
-    history, kept = [], {}
+    history, kept_images = [], {}
     for first, stop in itertools.pairwise([numbers.start, *inner, numbers.stop]):
         if first in snapshots:
-            kept[first] = _images(parametrization, state.params)
+            kept_images[first] = _images(parametrization, state.params)
         model = dataclasses.replace(
             ascent.model, composite=composite_at(schedule, first)
         )
@@ -162,9 +162,10 @@ def take_steps(
         history.append(jnp.moveaxis(scores, 0, 1))
     images = _images(parametrization, state.params)
     if numbers.stop in snapshots:
-        kept[numbers.stop] = images
+        kept_images[numbers.stop] = images
     importance, rest = state.importance, (state.params, state.optimizer_state)
-    return Result(images, jnp.concatenate(history, axis=1), kept, importance, *rest)
+    whole = jnp.concatenate(history, axis=1)
+    return Result(images, whole, kept_images, importance, *rest)
 
 
 @jax.jit

@@ -102,19 +102,19 @@ def steps_taken(resume: Any, steps: int, snapshots: Sequence[int]) -> int:
         raise TypeError(
             f"maximize: `resume` is an earlier `Result`, and is {type(resume)}."
         )
-    taken = resume.history.shape[0]
-    if taken > steps:
+    n_steps = resume.history.shape[0]
+    if n_steps > steps:
         raise ValueError(
-            f"maximize: the result to resume has taken {taken} steps, and "
+            f"maximize: the result to resume has taken {n_steps} steps, and "
             f"`steps={steps}` counts them too. Write more."
         )
-    missing = [n for n in snapshots if n < taken and n not in resume.snapshots]
+    missing = [n for n in snapshots if n < n_steps and n not in resume.snapshots]
     if missing:
         raise ValueError(
-            f"maximize: the result to resume has taken {taken} steps and kept no "
+            f"maximize: the result to resume has taken {n_steps} steps and kept no "
             f"images after {missing[0]} of them. Leave that snapshot out."
         )
-    return taken
+    return n_steps
 
 
 def resumed_state(resume: Result | None, first: State, count: int) -> State | None:

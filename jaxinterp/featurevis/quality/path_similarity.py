@@ -270,8 +270,8 @@ def _check_natural(grouped: Any, natural: Any, arbitrary: Any) -> None:
         )
     if is_traced(natural, arbitrary):
         return
-    known = {x.tobytes() for unit in np.asarray(natural) for x in unit}
-    twice = [i for i, x in enumerate(np.asarray(arbitrary)) if x.tobytes() in known]
+    contents = {x.tobytes() for unit in np.asarray(natural) for x in unit}
+    twice = [i for i, x in enumerate(np.asarray(arbitrary)) if x.tobytes() in contents]
     if twice:
         raise ValueError(
             f"Image {twice[0]} of `arbitrary` (and {len(twice) - 1} others) is among "

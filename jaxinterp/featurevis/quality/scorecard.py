@@ -172,12 +172,12 @@ class Scorecard:
         what += " best natural example"
         kinds = {"": self.plain, " under transforms": self.transformed}
         kinds[" in the second network"] = self.transferred
-        beaten = [
+        shares = [
             f"{int(kind.is_success.sum())} ({kind.success_rate:.0%}){where or what}"
             for where, kind in kinds.items()
             if kind is not None
         ]
-        lines = [f"Of {number} unit{'' if is_one else 's'}, {', '.join(beaten)}."]
+        lines = [f"Of {number} unit{'' if is_one else 's'}, {', '.join(shares)}."]
         medians = [
             f"{head} {_shown(head, np.nanmedian(values))}"
             for head, values in self._columns()[2:]

@@ -142,22 +142,22 @@ def activation_distribution(
         if resume is not None:
             _check_resume(resume, sums, accuracy, by)
             count, sums = resume.count, resume._histogram
-        placed = everywhere(images)
+        sharding = everywhere(images)
         score = jax.jit(
-            lambda *arrays: _values(unit_scorer, by, *arrays), out_shardings=placed
+            lambda *arrays: _values(unit_scorer, by, *arrays), out_shardings=sharding
         )
 
-        def update(state: tuple[int, Histogram], images: Any, added: Any) -> Any:
+        def update(state: tuple[int, Histogram], images: Any, n_new: Any) -> Any:
             count, sums = state
-            total = count + int(added) * each
+            total = count + int(n_new) * each
             if total > histogram.MOST:
                 raise OverflowError(
                     f"There are {total} values for a unit, and a bin counts to "
                     f"{histogram.MOST}.\nTake fewer images, or by='image'."
                 )
-            values, invalid = score(variables, bound, images, added)
+            values, invalid = score(variables, bound, images, n_new)
             before = np.asarray(count, values.dtype)
-            return (total, _with_batch(sums, before, values, added, accuracy)), invalid
+            return (total, _with_batch(sums, before, values, n_new, accuracy)), invalid
 
         return update, (count, sums)
 

@@ -32,7 +32,7 @@ def crops(
         field: the receptive field of the site, from `receptive_field`; the whole
             image by default.
         resize: a function from images `(batch, ...)` to ones of the model's input size,
-            if its preprocessing changes that: the field is in pixels of the model's
+            if its preprocessing changes the size: the field is in pixels of the model's
             input. Crops are cut from what it returns.
         fill: the brightness where there were too few images, of which 1 is the largest
             value that integers can have.
@@ -68,18 +68,18 @@ def crops(
             "over places, as `channel` is; without them write "
             "`crops(batches, examples.top)`."
         )
-    resized = resize or (lambda images: images)
+    resize = resize or (lambda images: images)
     result, start, missing = None, 0, {int(i) for i in indices.ravel() if i >= 0}
     for batch in batches:
         stop = start + len(batch)
         where = np.argwhere((indices >= start) & (indices < stop))
         if result is None:
-            one = np.asarray(resized(batch[:1]))
+            one = np.asarray(resize(batch[:1]))
             sizes = _window_sizes(one.shape[1:], field)
             result = np.full((*indices.shape, *sizes), _level(fill, one.dtype))
         for at in map(tuple, where):
             number = int(indices[at]) - start
-            image = np.asarray(resized(batch[number : number + 1])[0])
+            image = np.asarray(resize(batch[number : number + 1])[0])
             result[at] = _cropped(image, field, positions[at])
         missing -= set(range(start, stop))
         start = stop

@@ -188,9 +188,9 @@ def dataset_examples(
         if resume is not None:
             _check_resume(resume, state)
             state = resume
-        placed = everywhere(images)
+        sharding = everywhere(images)
         score = jax.jit(
-            lambda *arrays: _scores(unit_scorer, by, *arrays), out_shardings=placed
+            lambda *arrays: _scores(unit_scorer, by, *arrays), out_shardings=sharding
         )
 
         def update(state: State, images: Any, count: Any) -> tuple[State, Any]:
@@ -212,13 +212,13 @@ def dataset_examples(
 
 
 def _nothing(
-    unit_scorer: Scorer, k: int, size: int, dtype: Any, by: By, called: str
+    unit_scorer: Scorer, k: int, size: int, dtype: Any, by: By, units: str
 ) -> State:
     missing = np.int32(-1)
     nothing = top_k.nothing_kept(unit_scorer.count, k, dtype, missing)
     sample = top_k.nothing_sampled(unit_scorer.count, size, dtype, missing)
     kept, n_images = (nothing, nothing, nothing), jnp.zeros((), jnp.int32)
-    return State(n_images, kept, sample, by, unit_scorer.places, called)
+    return State(n_images, kept, sample, by, unit_scorer.places, units)
 
 
 def _scores(

@@ -145,15 +145,15 @@ def _extent_in(site: Site, image: Value) -> Extent:
     extents: dict[Value, Extent] = {site.value: own}
     for index in reversed(range(len(flow.program.equations))):
         equation = flow.program.equations[index]
-        read = [extents[o] for o in equation.outputs if o in extents]
-        if not read or not flow.is_active(index):
+        output_extents = [extents[o] for o in equation.outputs if o in extents]
+        if not output_extents or not flow.is_active(index):
             continue
         for position, operand in enumerate(equation.inputs):
             if not isinstance(operand, Value) or operand not in flow.active:
                 continue
             try:
-                extent = read_by(equation, position, read[0])
-                for other in read[1:]:
+                extent = read_by(equation, position, output_extents[0])
+                for other in output_extents[1:]:
                     extent = both(extent, read_by(equation, position, other))
                 if operand in extents:
                     extent = both(extents[operand], extent)

@@ -1,4 +1,4 @@
-"""Which axes a transform works on, and how sizes and fills are given."""
+"""Which axes a transform works on, and the sizes and fills that they take."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def collapse_alpha(
     color: Color = "auto",
     background: Float[Array | np.ndarray, "..."] | float | None = None,
 ) -> Transform:
-    r"""Lays images over a background, random in every step or given.
+    r"""Lays images over a background, random in every step or fixed.
 
     $$x = \alpha\, p + (1 - \alpha)\, b$$
 

@@ -189,7 +189,7 @@ def test_signals_and_volumes_have_as_many_axes() -> None:
         (lambda x: x.reshape(1, -1, 2), "joins positions with something else"),
         (lambda x: jnp.roll(x, 1, axis=1), "positions are taken apart or joined"),
         (lambda x: jnp.sort(x, axis=1), "`sort` may take its entries from anywhere"),
-        (lambda x: x[:, ::2] + x[:, :6], "ways of different strides meet"),
+        (lambda x: x[:, ::2] + x[:, :6], "paths of different strides meet"),
         (lambda x: x.transpose(0, 2, 1, 3), "runs along axis 1 of the images"),
     ],
 )
