@@ -58,7 +58,7 @@ def is_integer(value: Any) -> bool:
     """Returns whether a value is one integer, of Python or of NumPy.
 
     Args:
-        value: anything.
+        value: any object.
 
     Example:
         >>> is_integer(3), is_integer(np.int8(3)), is_integer(True), is_integer(3.0)
@@ -72,7 +72,7 @@ def checked_integer(name: str, value: Any, smallest: int, *, call: str = "") -> 
 
     Args:
         name: the name of the argument.
-        value: the argument.
+        value: the argument that is checked.
         smallest: the smallest integer that makes sense.
         call: the name of the function that was called, for the message.
 
@@ -100,7 +100,7 @@ def checked_integers(
         call: the name of the function that was called.
         what: the word for one of the things, such as `"channel"`.
         integers: one integer, or several of them in a list, a range or an array.
-        example: how to write the call, for the message.
+        example: the correct call, for the error.
 
     Raises:
         TypeError: if one of them is no integer.
@@ -131,7 +131,7 @@ def check_index(index: Any, size: int, what: str) -> None:
 
     Args:
         index: one integer, or an array of them; what is traced cannot be looked at.
-        size: how many things there are to choose from.
+        size: the number of things to choose from.
         what: the word for one of these things, such as `"channel"`.
 
     Raises:
@@ -154,7 +154,7 @@ def is_real(value: Any) -> bool:
     """Returns whether a value is one finite real number, of Python or of NumPy.
 
     Args:
-        value: anything.
+        value: any object.
 
     Example:
         >>> is_real(0.5), is_real(np.float32(2)), is_real(float("nan")), is_real(True)
@@ -168,7 +168,7 @@ def is_share(value: Any) -> bool:
     """Returns whether a value is one number between 0 and 1, both included.
 
     Args:
-        value: anything.
+        value: any object.
 
     Example:
         >>> is_share(0.5), is_share(1), is_share(1.5), is_share(True)
@@ -189,7 +189,7 @@ def checked_real(
 
     Args:
         name: the name of the argument.
-        value: the argument.
+        value: the argument that is checked.
         smallest: the smallest number that makes sense; any number by default.
         largest: the largest number that makes sense; any number by default.
         call: the name of the function that was called, for the message.
@@ -216,7 +216,7 @@ def checked_share(name: str, value: Any, *, call: str = "") -> float:
 
     Args:
         name: the name of the argument.
-        value: the argument.
+        value: the argument that is checked.
         call: the name of the function that was called, for the message.
 
     Raises:
@@ -239,7 +239,7 @@ def check_choice(
 
     Args:
         name: the name of the argument.
-        value: the argument.
+        value: the argument that is checked.
         choices: the words that there are.
         call: the name of the function that was called, for the message.
 

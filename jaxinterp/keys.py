@@ -2,7 +2,7 @@
 
 No result may depend on how the work was divided. So the random numbers of a sample come
 from a key into which the integers that identify this sample were folded, and never from
-a key that is handed on from one sample to the next.
+a key that goes from one sample to the next.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def check_key(call: str, key: Any) -> None:
 
     Args:
         call: the name of the function that was called.
-        key: the argument.
+        key: the argument that is checked.
 
     Raises:
         TypeError: if the argument is no such key.
@@ -56,8 +56,8 @@ def folded(key: Any, *integers: Any) -> Any:
 
     Args:
         key: the key of all samples.
-        *integers: what identifies the sample, such as the number of the example and
-            that of the step; their order matters.
+        *integers: the numbers that identify the sample, such as the number of the
+            example and that of the step; their order matters.
 
     Example:
         >>> key = jax.random.key(0)

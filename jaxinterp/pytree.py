@@ -14,7 +14,8 @@ def static(*, default: Any = dataclasses.MISSING) -> Any:
     """Declares a static field, which is hashed and part of the program.
 
     Args:
-        default: the value of the field where none is given; by default it is needed.
+        default: the value of the field where the caller names none; by default the
+            caller has to.
     """
     return dataclasses.field(default=default, metadata={"static": True})
 

@@ -61,9 +61,9 @@ def cell(value: Any, form: str = ".2f", *, undefined: str = "none") -> str:
 
     Args:
         value: a number; NaN if it does not exist, `None` if there is nothing to show.
-        form: how the number is written, as in an f-string: `".2f"`, or `","` for large
+        form: the format of the number, as in an f-string: `".2f"`, or `","` for large
             integers.
-        undefined: what is written for NaN.
+        undefined: the text for NaN.
 
     Example:
         >>> cell(1.234), cell(1234567, ","), cell(None), cell(float("nan"))

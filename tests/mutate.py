@@ -11,7 +11,7 @@ with its difference: a test is missing, or the change changes nothing that is co
 `--rooms` names other rooms, each by its path in the package and, where its tests do not
 lie in the folder or file of the same name, the paths of these:
 
-    python -m tests.mutate --rooms rules loop featurevis/pictures.py=tests/featurevis
+    python -m tests.mutate --rooms rules loop featurevis/images.py=tests/featurevis
 """
 
 import argparse

@@ -46,7 +46,7 @@ FLOORS: Mapping[str, tuple[str, ...]] = {
         "gradients relevance masking maps",
     ),
     "featurevis": (
-        "pictures",
+        "images",
         "comparisons regularizers responses parametrizations",
         "transforms",
         "optimize quality",

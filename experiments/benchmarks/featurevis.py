@@ -108,7 +108,7 @@ class Pace(NamedTuple):
     Attributes:
         images: that are optimized in a call.
         step: seconds of one step of all of them.
-        start: seconds of what is not a step: tracing, and making the pictures.
+        start: seconds of what is not a step: tracing, and making the images.
     """
 
     images: int
@@ -227,12 +227,12 @@ def step_program(subject: Subject, objective: fv.Objective, **options: Any) -> A
         **options: of `maximize`.
     """
 
-    def pictures(variables: Any, key: Any) -> Any:
+    def images_of(variables: Any, key: Any) -> Any:
         settings = {"variables": variables, "key": key, "composite": DERIVATIVE}
         settings |= options
         return maximized(subject, objective, 1, **settings).images
 
-    lowered = jax.jit(pictures).lower(subject.variables, jax.random.key(0))
+    lowered = jax.jit(images_of).lower(subject.variables, jax.random.key(0))
     return lowered.compile()
 
 

@@ -142,20 +142,20 @@ def lucent_images(
     side: int,
     shown: int | None = None,
 ) -> np.ndarray:
-    """Returns one picture of lucent's for each channel, all optimized at once.
+    """Returns one image of lucent's for each channel, all optimized at once.
 
     All is lucent's default but the number of steps and the side: Fourier parameters,
     decorrelated colors, its transforms, Adam. It leaves hooks in the model, which is
-    therefore copied, to the device where lucent's pictures are.
+    therefore copied, to the device where lucent's images are.
 
     Args:
         model: of torchvision.
         layer: lucent's name of a module.
         channels: of the layer.
         steps: how many.
-        side: of the pictures, in pixels.
+        side: the side of the images, in pixels.
         shown: side of what the model is shown; by default lucent's own choice, 224 for
-            pictures that are smaller.
+            images that are smaller.
     """
     from lucent.optvis import objectives, param, render, transform
 

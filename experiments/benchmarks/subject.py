@@ -32,8 +32,8 @@ class Subject(NamedTuple):
         site: of the layer whose channels are visualized.
         channels: how many it has.
         sites: layers whose costs are compared, from the first to the last.
-        side: of the pictures, in pixels.
-        transforms: what pictures have to withstand.
+        side: the side of the images, in pixels.
+        transforms: what images have to withstand.
         peer: the same network of torch, with the same weights; `None` without torch.
         layer: torch's name of the site.
     """

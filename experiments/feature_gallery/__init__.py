@@ -1,1 +1,1 @@
-"""What the units of a network look for: optimized pictures beside real examples."""
+"""What the units of a network look for: optimized images beside real examples."""

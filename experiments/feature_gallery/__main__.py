@@ -4,7 +4,7 @@
     python -m experiments.feature_gallery --weights googlenet.safetensors \
         --images FOLDER --classes imagenet_classes.txt --output gallery
 
-Without weights it looks at all channels of the zoo's network of shapes. The pictures of
+Without weights it looks at all channels of the zoo's network of shapes. The images of
 GoogLeNet that show photographs are named `..._examples.jpg` and `..._examples.html`.
 """
 
@@ -26,11 +26,11 @@ COLUMNS = (
     "layer",
     "units",
     "live",
-    "beat every real picture",
+    "beat every real image",
     "median ratio",
     "ratio under transforms",
     "spectrum slope",
-    "seconds a picture",
+    "seconds an image",
 )
 # Networks of the zoo that name shapes, and have channels.
 NETWORKS = ("shapes_cnn", "shapes_resnet")
@@ -60,7 +60,7 @@ def row(layer: Layer) -> str:
 
 
 def draw(subject: Subject, layer: Layer, config: Config, folder: Path) -> None:
-    """Writes the pictures of a layer, and beside the examples if there are any.
+    """Writes the figures of a layer: its images, and these beside examples if any.
 
     Args:
         subject: the network.
@@ -91,7 +91,7 @@ def draw(subject: Subject, layer: Layer, config: Config, folder: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Reads the command line, and writes pictures and a table.
+    """Reads the command line, and writes figures and a table.
 
     Args:
         arguments: of the command line.
@@ -109,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--classes", type=Path, help="names of the classes, a line each"
     )
     parser.add_argument("--steps", type=int, help="of the optimization")
-    parser.add_argument("--size", type=int, help="side of the pictures")
+    parser.add_argument("--size", type=int, help="side of the images")
     parser.add_argument("--layers", nargs="+", help="some of the layers")
     parser.add_argument("--output", type=Path, default=Path("feature_gallery"))
     options = parser.parse_args(arguments)

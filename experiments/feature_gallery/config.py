@@ -10,14 +10,14 @@ class Config:
     """The settings of a run.
 
     Attributes:
-        seed: of the noise that pictures start from and of their transforms.
-        size: height and width of the optimized pictures.
+        seed: the seed of the noise that images start from and of their transforms.
+        size: height and width of the optimized images.
         steps: of the optimization.
-        natural: number of real pictures that the optimized ones are compared with; of
+        natural: number of real images that the optimized ones are compared with; of
             a folder the first so many, in whole batches.
-        together: how many pictures are looked at at once, when they are scored.
-        shown: number of units in a picture of a layer.
-        examples: real pictures beside each unit.
+        together: how many images are looked at at once, when they are scored.
+        shown: number of units in the figure of a layer.
+        examples: real images beside each unit.
     """
 
     seed: int = 0

@@ -1,4 +1,4 @@
-"""Looking at a layer: optimized pictures of its units, real examples, a scorecard."""
+"""Looking at a layer: optimized images of its units, real examples, a scorecard."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Layer(NamedTuple):
     Attributes:
         name: of the layer.
         units: their numbers.
-        images: optimized pictures.
-        card: what was measured of them; `None` without real pictures.
-        examples: of the real pictures that score highest, what the best place sees,
+        images: optimized images.
+        card: what was measured of them; `None` without real images.
+        examples: of the real images that score highest, what the best place sees,
             `(units, k, ...)`; or `None`.
-        slope: of the power spectrum of the optimized pictures.
-        seconds: of the optimization, for each picture, compilation included.
+        slope: the slope of the power spectrum of the optimized images.
+        seconds: the seconds of the optimization for each image, compilation included.
     """
 
     name: str
@@ -37,12 +37,12 @@ class Layer(NamedTuple):
 
     @property
     def is_alive(self) -> np.ndarray:
-        """Which units some real picture excites."""
+        """Which units some real image excites."""
         return np.asarray(self.card.plain.natural) > 0
 
     @property
     def ratio(self) -> np.ndarray:
-        """Score of each picture over that of the best real one, of live units."""
+        """Score of each image over that of the best real one, of live units."""
         return np.asarray(self.card.plain.ratio)[self.is_alive]
 
 
@@ -59,7 +59,7 @@ def spread(units: np.ndarray, count: int | None) -> np.ndarray:
 
 
 def look(subject: Subject, layer: str, config: Config, units: np.ndarray) -> Layer:
-    """Optimizes pictures for units of a layer, and finds their examples.
+    """Optimizes images for units of a layer, and finds their examples.
 
     Args:
         subject: the network.
@@ -109,9 +109,9 @@ def look(subject: Subject, layer: str, config: Config, units: np.ndarray) -> Lay
 
 
 def _field(
-    subject: Subject, layer: str, pictures: np.ndarray
+    subject: Subject, layer: str, images: np.ndarray
 ) -> fv.ReceptiveField | None:
-    """What of a picture one place of a layer sees; everything, for classes."""
+    """What of an image one place of a layer sees; everything, for classes."""
     if layer == CLASSES:
         return None
-    return fv.receptive_field(subject.apply_fn, layer, subject.variables, pictures)
+    return fv.receptive_field(subject.apply_fn, layer, subject.variables, images)

@@ -27,18 +27,18 @@ from jaxinterp.plot import image_grid
 COUNT = 2
 STEPS = 256
 HEAD = (
-    "| pictures | probability of the class | nearest real digit is of the class "
+    "| images | probability of the class | nearest real digit is of the class "
     "| distance to it, 1 for real digits |\n|---|--:|--:|--:|"
 )
 
 
 class Drawn(NamedTuple):
-    """Pictures of the ten classes.
+    """Images of the ten classes.
 
     Attributes:
         name: how they were made.
         images: `(10 * COUNT, 8, 8, 1)` in [0, 1], as the network sees them.
-        probability: of the class, median over the pictures.
+        probability: the probability of the class, median over the images.
         is_class: share of those whose nearest real digit is of the class.
         distance: to that digit, in units of that of a real digit; median.
     """
@@ -59,7 +59,7 @@ class Drawn(NamedTuple):
 
 
 def halved(images: Any) -> Any:
-    """Returns pictures of half the size: the mean of each square of four pixels.
+    """Returns images of half the size: the mean of each square of four pixels.
 
     Args:
         images: `(batch, height, width, channels)`.
@@ -69,7 +69,7 @@ def halved(images: Any) -> Any:
 
 
 def draw(steps: int = STEPS) -> list[Drawn]:
-    """Optimizes pictures of all classes, in each parametrization.
+    """Optimizes images of all classes, in each parametrization.
 
     Args:
         steps: of the optimization.
@@ -118,7 +118,7 @@ def _nearest(images: Any, others: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Reads the command line, prints a table and writes a picture.
+    """Reads the command line, prints a table and writes a figure.
 
     Args:
         arguments: of the command line.

@@ -1,4 +1,4 @@
-"""What is looked at: a network, its layers, and real pictures to compare with."""
+"""What is looked at: a network, its layers, and real images to compare with."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class Subject:
         apply_fn: the model of images in [0, 1].
         variables: its weights.
         layers: the numbers of the units by the name of the layer.
-        batches: gives the stream of real pictures, in [0, 1]; empty without any.
+        batches: gives the stream of real images, in [0, 1]; empty without any.
         class_names: of the logits; may be empty.
-        transforms: what pictures have to withstand.
+        transforms: what images have to withstand.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Subject:
         return fv.output(units) if layer == CLASSES else fv.channel(layer, units)
 
     def title(self, layer: str, unit: int) -> str:
-        """Returns what is written above the picture of a unit.
+        """Returns what is written above the image of a unit.
 
         Args:
             layer: its name.
@@ -113,8 +113,8 @@ def googlenet(
     network = ji.models.load(weights, model="googlenet_caffe", class_names=class_names)
     preprocess = dataclasses.replace(network.preprocess, size=None)
     apply_fn = ji.models.with_preprocess(network.apply_fn, preprocess)
-    picture = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
-    sites = ji.trace(network.apply_fn, network.variables, picture).sites
+    image = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
+    sites = ji.trace(network.apply_fn, network.variables, image).sites
     layers = {}
     for site in GOOGLENET_SITES:
         channels = sites[f"GoogLeNet/{site}"].shape[-1]

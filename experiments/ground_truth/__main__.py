@@ -26,7 +26,7 @@ NETWORKS = (
 def run(
     output: Path, count: int = COUNT, networks: Sequence[str] = NETWORKS
 ) -> dict[str, dict[str, Located]]:
-    """Explains, measures, and writes the tables and pictures.
+    """Explains, measures, and writes the tables and figures.
 
     Args:
         output: the folder for them; it is made if it does not exist.

@@ -25,12 +25,12 @@ from jaxinterp.data import ImageBatches, image_batches
 from jaxinterp.models import Preprocess
 from jaxinterp.plot import gallery
 
-# Side of the pictures for a network that takes any.
+# Side of the images for a network that takes any.
 SIDE = 224
 
 
 def choose(folder: Path, count: int) -> ImageBatches:
-    """Returns one batch with some of the pictures of a folder, evenly spread.
+    """Returns one batch with some of the images of a folder, evenly spread.
 
     Args:
         folder: where they lie; subfolders count too.
@@ -38,7 +38,7 @@ def choose(folder: Path, count: int) -> ImageBatches:
 
     Raises:
         NotADirectoryError: if there is no such folder.
-        ValueError: if it holds no picture.
+        ValueError: if it holds no image.
     """
     every = image_batches(folder, label=lambda name: 0, show_progress=False)
     count = min(count, len(every.names))
@@ -49,7 +49,7 @@ def choose(folder: Path, count: int) -> ImageBatches:
 
 
 def read(chosen: ImageBatches, preprocess: Preprocess) -> np.ndarray:
-    """Returns pictures in [0, 1], cropped to a square that the network takes.
+    """Returns images in [0, 1], cropped to a square that the network takes.
 
     Args:
         chosen: one batch of them.
@@ -69,7 +69,7 @@ def explain(
 
     Args:
         model: a trained network.
-        inputs: preprocessed pictures, of shape `(count, height, width, channels)`.
+        inputs: preprocessed images, of shape `(count, height, width, channels)`.
         bounds: black and white, as inputs.
     """
     target = jnp.argmax(jax.jit(model.apply_fn)(model.variables, inputs), axis=1)
@@ -98,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--model", default="googlenet_caffe", help="name of the model")
-    parser.add_argument("--images", type=Path, required=True, help="folder of pictures")
+    parser.add_argument("--images", type=Path, required=True, help="folder of images")
     parser.add_argument("--count", type=int, default=6)
     parser.add_argument("--output", type=Path, default=Path("gallery.png"))
     options = parser.parse_args(arguments)
@@ -111,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     model = ji.models.load(options.weights, model=options.model)
     preprocess = model.preprocess
     if not isinstance(preprocess, Preprocess):
-        parser.error(f"--model: {options.model} does not take pictures.")
+        parser.error(f"--model: {options.model} does not take images.")
     try:
         inputs = preprocess(read(chosen, preprocess))
     except ValueError as error:

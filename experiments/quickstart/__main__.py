@@ -26,7 +26,7 @@ def run(config: Config, output: Path) -> float:
 
     Args:
         config: the settings.
-        output: the folder for the picture; it is made if it does not exist.
+        output: the folder for the figure; it is made if it does not exist.
 
     Returns:
         The accuracy of the network on test digits.
@@ -57,7 +57,7 @@ def run(config: Config, output: Path) -> float:
     print(f"\n{LEGEND}\n")
 
     composite = ji.rules.epsilon_plus_flat()
-    print("The plan of the composite epsilon_plus_flat, and its books:\n")
+    print("The plan of the composite epsilon_plus_flat, and its ledger:\n")
     print(ji.plan(apply_fn, composite, variables, images), "\n")
     print(ji.ledger(apply_fn, composite, variables, images, target), "\n")
 

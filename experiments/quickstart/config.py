@@ -22,7 +22,7 @@ class Config:
         samples: noisy copies of SmoothGrad and its relatives, and steps of the path of
             integrated gradients.
         at_once: how many of them are computed at once.
-        shown: the classes in the picture, of each the first test digit.
+        shown: the classes in the figure, of each the first test digit.
     """
 
     seed: int = 0

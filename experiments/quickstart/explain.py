@@ -43,7 +43,7 @@ class Explanation(NamedTuple):
 
 
 def methods(apply_fn: ApplyFn, config: Config) -> dict[str, Method]:
-    """Returns the methods by name, in the order of the picture.
+    """Returns the methods by name, in the order of the figure.
 
     Args:
         apply_fn: the network.

@@ -1,4 +1,4 @@
-"""Samples of the generator beside real digits, as one picture."""
+"""Samples of the generator beside real digits, as one image."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jaxinterp.data.sets import digits
 
 COLUMNS = 20
 ROWS = 5
-# Pixels of the picture for one of a sample, and between two samples.
+# Pixels of the image for one of a sample, and between two samples.
 SCALE = 3
 GAP = 2
 
@@ -32,9 +32,9 @@ def draw(generator: Trained, path: Path) -> None:
     keys = jax.random.split(jax.random.key(seed), 3)
     real = enlarged(digits(keys[0]).test_inputs[:COLUMNS])
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture = tiled(np.concatenate([samples, real]), COLUMNS)
+    image = tiled(np.concatenate([samples, real]), COLUMNS)
     enlarge = np.ones((SCALE, SCALE))
-    plt.imsave(path, np.kron(picture, enlarge), cmap="gray", vmin=-1, vmax=1)
+    plt.imsave(path, np.kron(image, enlarge), cmap="gray", vmin=-1, vmax=1)
 
 
 def tiled(images: np.ndarray, columns: int) -> np.ndarray:

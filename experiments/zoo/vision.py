@@ -24,7 +24,7 @@ from jaxinterp.models.architectures.vit import ViT
 
 SIZE = 64
 CLASSES = len(SHAPES) * len(TEXTURES) * len(COLORS)
-# So many images are drawn at once, of which only the pictures are kept, as bytes.
+# So many examples are drawn at once, of which only the images are kept, as bytes.
 DRAWN = 512
 
 

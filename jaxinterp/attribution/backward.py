@@ -67,8 +67,8 @@ def trace_to_sites(
 
     Args:
         apply_fn: the model.
-        variables: its weights.
-        inputs: a batch.
+        variables: the weights of the model.
+        inputs: a batch of the model's inputs.
         at: an address, a glob or a selector.
     """
 
@@ -85,9 +85,9 @@ def the_only_site(sites: dict[str, Site], at: Sites, name: str) -> Site:
     """Returns the one site that `at` means.
 
     Args:
-        sites: those that `at` matches.
+        sites: the sites that `at` matches, by address.
         at: an address, a glob or a selector.
-        name: what needs a single site.
+        name: the name of the method that needs a single site, for the error.
 
     Raises:
         ValueError: if there are several.
@@ -105,7 +105,7 @@ def is_single(at: Sites, sites: dict[str, Site]) -> bool:
 
     Args:
         at: an address, a glob or a selector.
-        sites: what it matched.
+        sites: the sites that `at` matches, by address.
     """
     return isinstance(at, str) and list(sites) == [at]
 
@@ -232,7 +232,8 @@ def attribution_by_backward(
             objective.
         at: the site whose activation is explained; the inputs by default.
         composite: the rules of the backward pass; plain derivatives by default.
-        seed: what the outputs start with; by default the gradient of the score.
+        seed: the function that makes what the backward pass starts with; by default
+            the gradient of the score.
         finish: a function of what reaches an array and of that array, which returns
             the attribution.
 
@@ -257,10 +258,10 @@ def checked_seed(
     """Returns what a backward pass starts with, of a score that was checked.
 
     Args:
-        seed: makes it.
+        seed: the function that makes what the backward pass starts with.
         score: which number per example is explained.
         outputs: what the model returns.
-        target: as the score takes it.
+        target: what the score needs beside the outputs, such as class indices.
         n_examples: the number of examples in the batch.
 
     Raises:

@@ -49,14 +49,14 @@ from jaxinterp.featurevis.quality.achieved_scores import (
 )
 from jaxinterp.featurevis.quality.achieved_scores import natural_ratio as natural_ratio
 from jaxinterp.featurevis.quality.achieved_scores import success_rate as success_rate
+from jaxinterp.featurevis.quality.image_diversity import (
+    image_diversity as image_diversity,
+)
 from jaxinterp.featurevis.quality.path_similarity import (
     PathSimilarity as PathSimilarity,
 )
 from jaxinterp.featurevis.quality.path_similarity import (
     path_similarity as path_similarity,
-)
-from jaxinterp.featurevis.quality.picture_diversity import (
-    picture_diversity as picture_diversity,
 )
 from jaxinterp.featurevis.quality.scorecard import Scorecard as Scorecard
 from jaxinterp.featurevis.quality.scorecard import SecondNetwork as SecondNetwork

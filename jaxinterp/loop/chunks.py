@@ -47,9 +47,9 @@ def chunk_size(batch_size: int | None, each: int, count: int) -> int:
     """Returns how many units are taken at once.
 
     Args:
-        batch_size: how many images may be taken at once; `None` for all of them.
-        each: how many images each unit has.
-        count: how many units there are.
+        batch_size: the largest number of images taken at once; `None` for all of them.
+        each: the number of images of each unit.
+        count: the number of units.
 
     Raises:
         ValueError: if one unit has more images than that.
@@ -73,8 +73,9 @@ def chunk_indices(count: int, size: int) -> np.ndarray:
     """Returns which things each chunk holds, `(chunks, size)`.
 
     Args:
-        count: how many things there are.
-        size: how many a chunk holds; the last chunk is filled up with the last thing.
+        count: the number of things.
+        size: the number of things in a chunk; the last chunk is filled up with the last
+            thing.
 
     Example:
         >>> chunk_indices(5, 2).tolist()
@@ -89,7 +90,8 @@ def in_chunks(things: Any, size: int) -> Any:
 
     Args:
         things: a pytree of arrays with the things on their first axis.
-        size: how many a chunk holds; the last chunk is filled up with the last thing.
+        size: the number of things in a chunk; the last chunk is filled up with the last
+            thing.
 
     Example:
         >>> in_chunks(jnp.arange(3), 2).tolist()
@@ -133,8 +135,8 @@ def over_units(
     Args:
         function: a function from the numbers of some units, `(size,)`, to arrays with
             these units on their first axis.
-        count: how many units there are.
-        size: how many are taken at once.
+        count: the number of units.
+        size: the number of units taken at once.
         is_inner: whether this is called inside of a transformation such as `jax.jit`.
 
     Returns:

@@ -31,7 +31,7 @@ class Histogram(NamedTuple):
         squares: the sum of the squared distances from the mean, `(units,)`.
         minimum: the smallest value, `(units,)`.
         maximum: the largest value, `(units,)`.
-        counts: how many values each bin holds, from the most negative bin up,
+        counts: the number of values in each bin, from the most negative bin up,
             `(units, bins)`.
     """
 
@@ -91,9 +91,9 @@ def with_batch(
 
     Args:
         histogram: the histogram of the values so far.
-        before: how many values of each unit it holds, as a float.
+        before: the number of values of each unit in it, as a float.
         values: the values of the batch, `(units, examples, values)`.
-        count: how many of the examples are real, at least one.
+        count: the number of real examples, at least one.
         accuracy: the relative error of a quantile.
 
     Example:
@@ -106,8 +106,8 @@ def with_batch(
     is_real = jnp.broadcast_to(
         (jnp.arange(examples) < count)[None, :, None], values.shape
     )
-    added = jnp.asarray(count * places, values.dtype)
-    mean = jnp.where(is_real, values, 0).sum((1, 2)) / added
+    n_new = jnp.asarray(count * places, values.dtype)
+    mean = jnp.where(is_real, values, 0).sum((1, 2)) / n_new
     distance = jnp.where(is_real, values - mean[:, None, None], 0)
     bin_of = _bin_of(values, accuracy).reshape(units, -1)
     ones = is_real.reshape(units, -1).astype(jnp.uint32)
@@ -121,7 +121,7 @@ def with_batch(
         jnp.where(is_real, values, -jnp.inf).max((1, 2)),
         counts,
     )
-    return merged(histogram, before, batch, added)
+    return merged(histogram, before, batch, n_new)
 
 
 def merged(one: Histogram, n_one: Any, other: Histogram, n_other: Any) -> Histogram:
@@ -129,9 +129,9 @@ def merged(one: Histogram, n_one: Any, other: Histogram, n_other: Any) -> Histog
 
     Args:
         one: the histogram of the first set.
-        n_one: how many values of each unit it holds, as a float.
+        n_one: the number of values of each unit in it, as a float.
         other: the histogram of the second set, of the same accuracy.
-        n_other: how many values of each unit that holds, as a float.
+        n_other: the number of values of each unit in that one, as a float.
 
     References:
         Chan et al., 1983 (moments of two samples together) [chan1983algorithms].
@@ -152,8 +152,8 @@ def quantile(histogram: Histogram, count: int, q: float, accuracy: float) -> np.
     It is that of rank `floor(q (count - 1))`, up to the relative error `accuracy`.
 
     Args:
-        histogram: the values.
-        count: how many values of each unit it holds.
+        histogram: the histogram of the values.
+        count: the number of values of each unit in it.
         q: the share, between 0 and 1.
         accuracy: the relative error that the histogram was made for.
 

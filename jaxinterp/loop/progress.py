@@ -12,7 +12,7 @@ def progress_bar(total: int, name: str, *, is_shown: bool = True) -> tqdm:
     """Returns a progress bar, to be used in a `with` statement.
 
     Args:
-        total: how many steps the loop has; a loop of few steps shows no bar.
+        total: the number of steps of the loop; a loop of few steps shows no bar.
         name: the text beside the bar; a loop without a name shows no bar.
         is_shown: whether the caller wants a bar at all.
     """

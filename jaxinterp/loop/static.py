@@ -19,7 +19,7 @@ class Fixed:
 
     Attributes:
         tree: the structure of the context.
-        leaves: its leaves, with a mark where an array belongs.
+        leaves: the leaves of the context, with a mark where an array belongs.
     """
 
     tree: Any

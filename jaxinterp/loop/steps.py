@@ -32,13 +32,13 @@ def iterate(
 
     Args:
         step: a function `step(static, fixed, state, number) -> (state, record)`.
-        static: what of its arguments is known at compilation: anything that can be
-            hashed.
+        static: the part of its arguments that is known at compilation: anything that
+            can be hashed.
         fixed: a pytree of arrays that all steps read.
         state: a pytree of arrays; their memory is reused when called eagerly.
         numbers: the numbers of the steps, which follow one another.
-        tick: a function that is told how many steps have been done since it was last
-            called, such as `progress_bar(...).update`.
+        tick: a function that is called with the number of steps since its last call,
+            such as `progress_bar(...).update`.
 
     Returns:
         The last state, and the records of all steps, stacked on a new first axis.

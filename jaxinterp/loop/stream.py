@@ -27,7 +27,7 @@ class Piece(NamedTuple):
 
     Attributes:
         examples: an array, filled up with copies of its last real example.
-        count: how many of the examples are real.
+        count: the number of real examples.
         batch: the number of the batch that the piece is a part of.
         start: the number of the first example of the piece in this stream.
     """
@@ -122,8 +122,8 @@ def _filled_up(part: Any, first: Any) -> Any:
     if part.shape[0] == size:
         return part
     whole = part[chunk_indices(part.shape[0], size)[0]]
-    placed = everywhere(first)  # what is not spread is committed to no device
-    return whole if placed is None else jax.device_put(whole, first.sharding)
+    sharding = everywhere(first)  # what is not spread is committed to no device
+    return whole if sharding is None else jax.device_put(whole, first.sharding)
 
 
 # --- A state over a stream ------------------------------------------------------------
@@ -153,7 +153,8 @@ def over_stream(
             devices that the examples are spread on.
         known: a pytree of the arrays that `update` reads besides, such as the
             variables of the model; they must not be traced.
-        invalid: what an invalid score is, such as `"not a number"`.
+        invalid: the description of an invalid score for the error, such as `"not a
+            number"`.
         name: the text beside the progress bar; none is shown for `""`.
 
     Raises:
@@ -201,7 +202,7 @@ def first_invalid(is_invalid: Any, count: Any) -> Any:
     Args:
         is_invalid: whether the score of each unit for each example is invalid,
             `(units, examples)`.
-        count: how many of the examples are real.
+        count: the number of real examples.
 
     Example:
         >>> first_invalid(jnp.array([[False, True, True]]), 2).tolist()

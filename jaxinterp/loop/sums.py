@@ -33,9 +33,9 @@ def summed(
 
     Args:
         step: `step(context, point) -> pytree of arrays`, for one point.
-        batch_size: how many points to evaluate at once; all of them by default. Memory
-            grows with it and not with the number of points.
-        name: what the progress bar and the message of an error call the sum.
+        batch_size: the number of points evaluated at once; all of them by default.
+            Memory grows with it and not with the number of points.
+        name: the name of the sum, for the progress bar and errors.
 
     Returns:
         `sum_over(context, points)`, where the leaves of `points` have one more axis in

@@ -62,7 +62,7 @@ def highest(scores: Any) -> Any:
     """Returns the rank of scores if the highest is the best.
 
     Args:
-        scores: any numbers.
+        scores: the scores, in any shape.
     """
     return scores
 
@@ -71,7 +71,7 @@ def lowest(scores: Any) -> Any:
     """Returns the rank of scores if the lowest is the best.
 
     Args:
-        scores: any numbers.
+        scores: the scores, in any shape.
     """
     return -scores
 
@@ -80,7 +80,7 @@ def nearest_zero(scores: Any) -> Any:
     """Returns the rank of scores if the one of the smallest magnitude is the best.
 
     Args:
-        scores: any numbers.
+        scores: the scores, in any shape.
     """
     return -jnp.abs(scores)
 
@@ -90,9 +90,10 @@ def nothing_kept(units: int, k: int, dtype: Any, details: Any = ()) -> Kept:
 
     Args:
         units: the number of units.
-        k: how many examples are kept for each unit.
+        k: the number of examples kept for each unit.
         dtype: the dtype of the scores.
-        details: for each detail a scalar that stands where there are too few examples.
+        details: a scalar for each detail, which stands where there are too few
+            examples.
     """
     shape = (units, k)
     return Kept(
@@ -106,9 +107,9 @@ def numbers_in_stream(before: Any, size: int, count: Any) -> Any:
     """Returns the numbers of the examples of a batch in the stream, `(size,)`.
 
     Args:
-        before: how many examples came before this batch.
+        before: the number of examples before this batch.
         size: the size of the batch.
-        count: how many of its examples are real; the others get -1.
+        count: the number of its real examples; the others get -1.
 
     Example:
         >>> numbers_in_stream(10, 4, 3).tolist()
@@ -161,9 +162,10 @@ def nothing_sampled(units: int, size: int, dtype: Any, details: Any = ()) -> Sam
 
     Args:
         units: the number of units.
-        size: how many examples the sample will hold.
+        size: the number of examples that the sample will hold.
         dtype: the dtype of the scores.
-        details: for each detail a scalar that stands where there are too few examples.
+        details: a scalar for each detail, which stands where there are too few
+            examples.
     """
     _, scores, details = nothing_kept(units, size, dtype, details)
     missing = jnp.full(size, -1, jnp.int32)
@@ -195,7 +197,8 @@ def sample_of(sample: Sample, later: Sample) -> Sample:
 
     Args:
         sample: the sample of the first part.
-        later: that of the part after it, such as what `drawn` returns for a batch.
+        later: the sample of the part after it, such as what `drawn` returns for a
+            batch.
     """
     both = jax.tree.map(lambda *a: jnp.concatenate(a, axis=-1), sample, later)
     _, largest = lax.top_k(both.priorities, sample.indices.shape[0])
@@ -209,9 +212,9 @@ def around_quantiles(
 
     Args:
         sample: the sample of a whole stream.
-        count: how many examples the stream had.
+        count: the number of examples in the stream.
         quantiles: the shares of the examples that score lower, between 0 and 1.
-        k: how many examples are returned for each quantile.
+        k: the number of examples returned for each quantile.
 
     Returns:
         Examples by rising score and, of equal scores, in the order of the stream. All

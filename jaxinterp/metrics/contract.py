@@ -36,7 +36,7 @@ def check_attributions(attributions: Any, inputs: Inputs) -> None:
     """Raises unless attributions are those of a batch.
 
     Args:
-        attributions: what an attribution function returned, an array or a pytree.
+        attributions: the result of an attribution function, an array or a pytree.
         inputs: the batch that was explained.
 
     Raises:

@@ -48,7 +48,7 @@ def from_linen(
 
     Args:
         module: the linen module.
-        variables: what `module.init` returned, or trained weights in that structure.
+        variables: the result of `module.init`, or trained weights in that structure.
         **settings: arguments that every call of the module gets, such as `train=False`
             or `method="encode"`.
 
@@ -205,7 +205,7 @@ class _Scopes:
     """The paths of the modules of one copy of a model, and which are running.
 
     Attributes:
-        paths: for the `id` of each module, its path.
+        paths: the path of each module, by its `id`.
         root: the name of the model.
         running: the paths of the modules that are running, outer first.
     """

@@ -101,7 +101,7 @@ class Direction(Objective):
         if not self.keep_length:
             length = _inverse_length(self.vector.astype(a.dtype))
             agreement = agreement * _inverse_length(a) * length
-        return positions.mean_of_places(agreement, kept=0)
+        return positions.mean_of_places(agreement, n_last=0)
 
 
 def direction(
@@ -132,10 +132,10 @@ def direction(
         cosine_power: the exponent $p$; 0 is the dot product.
         keep_length: whether the lengths of activation and vector count; without, the
             score is divided by both, and 0 where one is zero.
-        position: of a vector, the places of the mean: an entry for each axis in front
+        position: for a vector, the places of the mean: an entry for each axis in front
             of the channels, an integer or `None` for all of the axis; `"center"` is the
             middle, of an even number of places the later one; by default everywhere.
-            Of a patch, where its first entry lies, counted among the places where the
+            For a patch, where its first entry lies, counted among the places where the
             patch fits, so that `(0, -1)` is at the top right: integers, or `None` for
             the middle of that axis; by default the middle of all. Integers may be
             arrays, one for each unit.
@@ -244,7 +244,7 @@ def as_floats(value: Any, what: str) -> Any:
 
     Args:
         value: an array, or what `jnp.asarray` makes one of.
-        what: how errors call it.
+        what: the name of the array, for the error.
 
     Raises:
         TypeError: if it is not of real numbers.

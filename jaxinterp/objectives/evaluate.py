@@ -16,10 +16,10 @@ def count_units(objective: Objective) -> int:
     """Returns how many units an objective has.
 
     Args:
-        objective: whose arrays have the units on their first axis.
+        objective: an objective, whose arrays have the units on their first axis.
 
     Raises:
-        ValueError: if its arrays disagree.
+        ValueError: if its arrays are for different numbers of units.
 
     Example:
         >>> from jaxinterp.featurevis import channel
@@ -37,16 +37,16 @@ def count_units(objective: Objective) -> int:
     return max(sizes, default=1)
 
 
-def units(objective: Objective, chosen: Any) -> Objective:
+def units(objective: Objective, index: Any) -> Objective:
     """Returns an objective of some of the units only.
 
     Args:
-        objective: of several units.
-        chosen: a slice or indices of units.
+        objective: an objective of several units.
+        index: a slice, or the indices, of these units.
     """
     size = count_units(objective)
     return jax.tree.map(
-        lambda leaf: leaf[chosen] if leaf.shape[0] == size else leaf, objective
+        lambda leaf: leaf[index] if leaf.shape[0] == size else leaf, objective
     )
 
 
@@ -55,7 +55,7 @@ def evaluate(objective: Objective, view: View, count: int) -> Any:
 
     Args:
         objective: a bound objective of `count` units.
-        view: what the objective sees, with one more axis in front: the units.
+        view: what the objective reads, with one more axis in front: the units.
         count: the number of units.
 
     Returns:
@@ -77,7 +77,7 @@ def score_of_one_unit(objective: Objective, view: View, n_images: int) -> Any:
     Args:
         objective: a bound objective; its arrays are those of one unit, without an
             axis in front.
-        view: what the objective sees of the images.
+        view: what the objective reads of the images.
         n_images: the number of images, over which a single number is repeated.
 
     Raises:
@@ -111,7 +111,7 @@ def unit_keys(key: Any, objective: Objective) -> Any:
 
     Args:
         key: the random key from which each unit's key is derived.
-        objective: bound; its integer arrays are channels and positions.
+        objective: a bound objective, whose integer arrays are channels and positions.
     """
     key = steady(key)
     number = count_units(objective)

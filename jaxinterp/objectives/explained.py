@@ -37,7 +37,7 @@ class Observed:
         activations: the activation at each site of the objective, as it was captured.
         outputs: what the model itself returns.
         inputs: the inputs of the model; `None` if the objective does not read them.
-        addresses: for each site its address, and in how many loops it lies.
+        addresses: the address of each site, and the number of loops around it.
         n_examples: the number of examples in the batch.
     """
 

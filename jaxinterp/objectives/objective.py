@@ -1,7 +1,7 @@
-"""What an objective is: a score of pictures, to be maximized, with an algebra.
+"""What an objective is: a score of images, to be maximized, with an algebra.
 
-An objective describes what one *unit* looks for, and scores a group of pictures made
-for that unit: from what a model computes of them, a number for each picture. Its arrays
+An objective describes what one *unit* responds to, and scores a group of images made
+for that unit: from what a model computes of them, a number for each image. Its arrays
 (an index, a direction, a weight) have the units on their first axis, of length 1 if all
 units share them; so `channel("mixed4a", jnp.arange(512))` is 512 units, each of which
 is evaluated on its own. Since the arrays are traced, one compiled program serves all
@@ -22,12 +22,12 @@ from jaxinterp.types import Sites
 
 
 class View(NamedTuple):
-    """What an objective sees: the pictures of one unit, and what a model makes of them.
+    """What an objective reads: the images of one unit, and what a model makes of them.
 
     Attributes:
-        activations: for each site of the objective, `(pictures, ...)`.
-        outputs: of the model, each leaf `(pictures, ...)`.
-        images: the pictures themselves, untransformed, `(pictures, ...)`.
+        activations: the activation at each site of the objective, `(images, ...)`.
+        outputs: the outputs of the model, each leaf `(images, ...)`.
+        images: the images themselves, untransformed, `(images, ...)`.
         step: the number of the optimization step, from 0.
     """
 
@@ -38,13 +38,13 @@ class View(NamedTuple):
 
 
 class Shapes(NamedTuple):
-    """Shapes of what an objective will see, of one picture, without leading axes.
+    """Shapes of what an objective will read, of one image, without leading axes.
 
     Attributes:
-        activations: for each site of the objective, the shape of its activation.
+        activations: the shape of the activation at each site of the objective.
         outputs: the shapes of the model's outputs.
-        image: that of the picture.
-        size: of all activations up to the sites, in bytes.
+        image: the shape of the image.
+        size: the size of all activations up to the sites, in bytes.
     """
 
     activations: Mapping[Sites, tuple[int, ...]]
@@ -54,7 +54,7 @@ class Shapes(NamedTuple):
 
 
 class Objective:
-    """A score of pictures: add, multiply, negate and clip it as you would a number.
+    """A score of images: add, multiply, negate and clip it as you would a number.
 
     An objective of your own is a frozen dataclass with this base, registered with
     `jax.tree_util.register_dataclass`: its arrays have the units first, everything else
@@ -71,14 +71,14 @@ class Objective:
 
     @property
     def compares(self) -> bool:
-        """Whether a picture's score depends on the others of its unit, or its place."""
+        """Whether an image's score depends on the others of its unit, or its place."""
         return False
 
     def bound(self, shapes: Shapes) -> Objective:
         """Returns the objective with what was left open filled in from the shapes.
 
         Args:
-            shapes: of what it will see.
+            shapes: the shapes of what the objective will read.
 
         Raises:
             ValueError: if the model has no such unit.
@@ -86,10 +86,10 @@ class Objective:
         return self
 
     def __call__(self, view: View) -> Any:
-        """Returns the score of each picture, `(pictures,)`.
+        """Returns the score of each image, `(images,)`.
 
         Args:
-            view: the pictures of one unit. The arrays of the objective are those of
+            view: the images of one unit. The arrays of the objective are those of
                 that unit, without an axis in front.
         """
         raise NotImplementedError
@@ -134,19 +134,19 @@ class Objective:
         """Returns the objective between bounds, beyond which it has no slope.
 
         Args:
-            low: the least score.
-            high: the greatest.
+            low: the smallest score.
+            high: the largest score.
         """
         return _combined(jnp.clip, self, low, high)
 
 
 @pytree
 class Combined(Objective):
-    """Objectives combined, picture by picture.
+    """Objectives combined, image by image.
 
     Attributes:
-        operation: of their scores.
-        operands: objectives.
+        operation: the function of the operands' scores.
+        operands: the objectives that are combined.
     """
 
     operation: Callable[..., Any] = static()
@@ -159,7 +159,7 @@ class Combined(Objective):
 
     @property
     def compares(self) -> bool:
-        """Whether one of the operands does."""
+        """Whether one of the operands compares images."""
         return any(o.compares for o in self.operands)
 
     def bound(self, shapes: Shapes) -> Objective:
@@ -174,10 +174,10 @@ class Combined(Objective):
 
 @pytree
 class Number(Objective):
-    """The same number for every picture: a weight.
+    """The same number for every image: a weight.
 
     Attributes:
-        value: of each unit, `(units,)`.
+        value: the number of each unit, `(units,)`.
     """
 
     value: Any
@@ -192,7 +192,7 @@ class Schedule(Objective):
     """A number that depends on the step alone.
 
     Attributes:
-        function: from the step to the number, such as an optax schedule.
+        function: the function from the step to the number, such as an optax schedule.
     """
 
     function: Callable[[Any], Any] = static()
@@ -204,10 +204,10 @@ class Schedule(Objective):
 
 @pytree
 class Custom(Objective):
-    """A function of what is seen.
+    """A function of what the objective reads.
 
     Attributes:
-        function: `(view) -> (pictures,)`.
+        function: the function from a `View` to scores `(images,)`.
         reads: the sites whose activations it reads.
     """
 
@@ -216,7 +216,7 @@ class Custom(Objective):
 
     @property
     def sites(self) -> tuple[Sites, ...]:
-        """The sites that were named."""
+        """The sites whose activations the function reads."""
         return self.reads
 
     def __call__(self, view: View) -> Any:
@@ -228,8 +228,8 @@ def schedule(function: Callable[[Any], Any]) -> Objective:
     """Returns a weight that changes with the steps.
 
     Args:
-        function: from the number of the step, an integer array from 0, to the weight.
-            Every optax schedule is one.
+        function: a function from the number of the step, an integer array from 0, to
+            the weight. Every optax schedule is one.
 
     Raises:
         TypeError: if it is no function.
@@ -248,9 +248,10 @@ def custom(function: Callable[[View], Any], *sites: Sites) -> Objective:
     """Makes an objective of a function.
 
     Args:
-        function: from a `View` of the pictures of one unit to a score of each,
-            `(pictures,)`.
-        *sites: whose activations the function reads, as `view.activations[site]`.
+        function: a function from a `View` of the images of one unit to a score of
+            each, `(images,)`.
+        *sites: the sites whose activations the function reads, as
+            `view.activations[site]`.
 
     Raises:
         TypeError: if it is no function.

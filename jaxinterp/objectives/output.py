@@ -56,7 +56,7 @@ class Output(Objective):
         y = positions.at_position(_step_into(view.outputs, self.head), self.position)
         rows = y.reshape(-1, y.shape[-1])
         scores = self.score(rows, jnp.broadcast_to(self.index, rows.shape[:1]))
-        return positions.mean_of_places(scores.reshape(y.shape[:-1]), kept=0)
+        return positions.mean_of_places(scores.reshape(y.shape[:-1]), n_last=0)
 
 
 def output(

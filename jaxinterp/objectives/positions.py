@@ -22,7 +22,7 @@ def as_index(index: Any, call: str) -> Any:
     """Returns channels as an array `(units,)`; `None`, for all of them, stays.
 
     Args:
-        index: integers.
+        index: the numbers of channels: one integer, or several.
         call: how the call is written, for the error.
 
     Raises:
@@ -96,7 +96,8 @@ def bound_position(
         name: the name of the activation.
 
     Raises:
-        ValueError: naming the axis, or how many there are.
+        ValueError: if there is no such place; the message names the axis, or the number
+            of axes.
     """
     if position is None:
         return None
@@ -125,8 +126,8 @@ def from_start(index: Any, size: int) -> Any:
             range as well.
         size: the number of entries.
     """
-    counted = jnp.where(index < 0, index + size, index)
-    return jnp.where(counted < 0, size, counted)
+    index = jnp.where(index < 0, index + size, index)
+    return jnp.where(index < 0, size, index)
 
 
 def check_channels(shape: tuple[int, ...], name: str) -> int:
@@ -188,6 +189,6 @@ def pick(x: Any, index: Any, axis: int) -> Any:
     return jnp.take(x, index, axis=axis, mode="fill", fill_value=jnp.nan)
 
 
-def mean_of_places(x: Any, kept: int) -> Any:
-    """Returns the mean over the axes between the images and the last `kept` axes."""
-    return x.mean(axis=tuple(range(1, x.ndim - kept)))
+def mean_of_places(x: Any, n_last: int) -> Any:
+    """Returns the mean over the axes between the images and the last `n_last` axes."""
+    return x.mean(axis=tuple(range(1, x.ndim - n_last)))

@@ -32,8 +32,9 @@ class Reader:
 
     Attributes:
         apply_fn: the model.
-        places: for each site that is read: what the objective calls it, its address,
-            and in how many loops it lies, whose steps `capture` stacks in front.
+        places: three entries for each site that is read: what the objective calls it,
+            its address, and the number of loops around it, whose steps `capture`
+            stacks in front.
         has_derivative: whether anything that is read depends on the images through
             floats alone, so that a gradient goes back to them.
         composite: the rules of the backward pass; `None` is the derivative.
@@ -99,8 +100,7 @@ def reader(
         AmbiguousAddressError: if a name fits several sites.
         TypeError: if `variables` has something that is no array.
         ValueError: if a site does not have the images on its first axis.
-        Exception: what the model raises, with a note that says which images it was
-            shown.
+        Exception: what the model raises, with a note that says which images it got.
     """
     apply_fn = hashable(apply_fn)
     check_variables(variables)
@@ -110,7 +110,7 @@ def reader(
         graph = trace(apply_fn, variables, images)
     except Exception as error:
         error.add_note(
-            f"The model was shown {images.dtype}{list(images.shape)}: two images of "
+            f"The model got {images.dtype}{list(images.shape)}: two images of "
             f"shape {tuple(image.shape)}. If it takes others, give the parametrization "
             "their shape; images have the batch in front, and "
             "`jaxinterp.models.with_preprocess(apply_fn, preprocess)` makes a model of "
@@ -142,8 +142,8 @@ def site_reader(
         apply_fn: the model.
         variables: the weights of the model.
         images: images, whose number does not matter.
-        sites: an address, a glob or a selector.
-        one: whether it has to be a single site.
+        sites: an address, a glob or a selector of the sites.
+        one: whether there has to be a single site.
 
     Raises:
         AddressError: if no site matches.
@@ -163,7 +163,7 @@ def check_variables(variables: Variables) -> None:
         variables: the weights of the model.
 
     Raises:
-        TypeError: naming the first that is none.
+        TypeError: if one is none; the message names the first.
     """
     for path, leaf in jax.tree_util.tree_leaves_with_path(variables):
         if not isinstance(leaf, jax.Array | np.ndarray | np.generic | int | float):
@@ -244,7 +244,7 @@ def images_first(address: str, activation: Any, loops: int, count: int) -> Any:
     Args:
         address: the site's address, for the error.
         activation: what `capture` returns of the site.
-        loops: how many loops the site lies in, whose steps are stacked in front.
+        loops: the number of loops around the site, whose steps are stacked in front.
         count: the number of examples.
 
     Raises:

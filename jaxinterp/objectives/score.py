@@ -31,7 +31,7 @@ def logit(
 
     Args:
         outputs: what the model returns.
-        target: class indices.
+        target: class indices, `(batch,)`.
 
     Raises:
         ValueError: if the target is missing, of another shape, or out of range.
@@ -45,10 +45,10 @@ def logit(
     classes = outputs.shape[1]
     is_class = (target >= 0) & (target < classes)
     index = jnp.clip(target, 0, classes - 1)[:, None]
-    chosen = jnp.take_along_axis(outputs, index, axis=1)[:, 0]
+    value = jnp.take_along_axis(outputs, index, axis=1)[:, 0]
     # Where there is no such class every output has the slope NaN, not the slope 0.
     rest = jnp.where(is_class[:, None], 0, outputs).sum(axis=1)
-    return chosen + rest * jnp.where(is_class, 0, jnp.nan).astype(outputs.dtype)
+    return value + rest * jnp.where(is_class, 0, jnp.nan).astype(outputs.dtype)
 
 
 def probability(
@@ -57,8 +57,8 @@ def probability(
     """Returns the softmax probability of the target class.
 
     Args:
-        outputs: the logits.
-        target: class indices.
+        outputs: the logits, `(batch, classes)`.
+        target: class indices, `(batch,)`.
 
     Example:
         >>> probability(jnp.zeros((1, 4)), jnp.array([1])).tolist()
@@ -74,8 +74,8 @@ def log_probability(
     """Returns the logarithm of the target's softmax probability, in nats.
 
     Args:
-        outputs: the logits.
-        target: class indices.
+        outputs: the logits, `(batch, classes)`.
+        target: class indices, `(batch,)`.
 
     Example:
         >>> round(float(log_probability(jnp.zeros((1, 4)), jnp.array([1]))[0]), 4)
@@ -91,8 +91,8 @@ def margin(
     """Returns by how much the target exceeds the best other class.
 
     Args:
-        outputs: the logits.
-        target: class indices.
+        outputs: the logits, `(batch, classes)`.
+        target: class indices, `(batch,)`.
 
     Example:
         >>> margin(jnp.array([[1.0, 5.0, 3.0]]), jnp.array([1])).tolist()
@@ -110,8 +110,8 @@ def contrastive(
     """Returns by how much the target exceeds the mean of the other classes.
 
     Args:
-        outputs: the logits.
-        target: class indices.
+        outputs: the logits, `(batch, classes)`.
+        target: class indices, `(batch,)`.
 
     References:
         Gu et al., 2018, section 3.2 [gu2018understanding].
@@ -120,8 +120,8 @@ def contrastive(
         >>> contrastive(jnp.array([[1.0, 5.0, 3.0]]), jnp.array([1])).tolist()
         [3.0]
     """
-    chosen = logit(outputs, target)
-    return chosen - (outputs.sum(axis=1) - chosen) / (outputs.shape[1] - 1)
+    value = logit(outputs, target)
+    return value - (outputs.sum(axis=1) - value) / (outputs.shape[1] - 1)
 
 
 def total(outputs: Any, target: Any = None) -> Float[Array, " batch"]:
@@ -129,7 +129,7 @@ def total(outputs: Any, target: Any = None) -> Float[Array, " batch"]:
 
     Args:
         outputs: an array or a pytree of arrays, batch first.
-        target: not used.
+        target: what other scores need; it is not used.
 
     Raises:
         ValueError: if an output is a scalar.
@@ -175,7 +175,7 @@ def gradient_seed(score: Score, outputs: Any, target: Target) -> Any:
     Args:
         score: which number per example is explained.
         outputs: what the model returns, $y$.
-        target: as the score takes it.
+        target: what the score needs beside the outputs, such as class indices.
 
     Returns:
         A cotangent of the outputs, in units of the score per unit of output.
@@ -199,7 +199,7 @@ def relevance_seed(
     Args:
         score: which number per example is explained.
         outputs: what the model returns, $y$.
-        target: as the score takes it.
+        target: what the score needs beside the outputs, such as class indices.
         weight: a number by which the score of each example is multiplied.
 
     Returns:
@@ -237,7 +237,7 @@ def positive_relevance_seed(score: Score, outputs: Any, target: Target) -> Any:
     Args:
         score: which number per example is explained.
         outputs: what the model returns, $y$.
-        target: as the score takes it.
+        target: what the score needs beside the outputs, such as class indices.
 
     Returns:
         The relevance of the outputs, in units of the score. A score of NaN gives NaN.
@@ -269,7 +269,7 @@ def check_score(values: Any, batch: int, score: Score) -> None:
     Args:
         values: what the score returned.
         batch: the number of examples.
-        score: the score.
+        score: the function that returned them.
 
     Raises:
         ValueError: if the shape is another; the message says which.

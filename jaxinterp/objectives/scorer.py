@@ -26,19 +26,19 @@ from jaxinterp.objectives.reader import Reader, reader
 from jaxinterp.types import ApplyFn, Images, Variables
 
 # What has a score: an image as a whole, or its best place.
-By = Literal["picture", "place"]
+By = Literal["image", "place"]
 
 
 class Scores(NamedTuple):
     """Scores of some images, float32 at least.
 
     Attributes:
-        pictures: the scores of whole images, `(units, images)`.
+        images: the scores of whole images, `(units, images)`.
         places: the scores of each place on its own, `(units, images, places)`; `None`
             if the objective does not look at places.
     """
 
-    pictures: Any
+    images: Any
     places: Any
 
 
@@ -47,7 +47,7 @@ class Scorer:
     """Scores images for all units.
 
     Attributes:
-        model: the model as the objective sees it.
+        model: the model as the objective reads it.
         count: the number of units.
         places: the shape of the places; `None` if the objective does not look at them.
     """
@@ -68,14 +68,14 @@ class Scorer:
         """
         activations, outputs = self.model(variables, images)
         view = View(activations, outputs, images, 0)
-        pictures = _of_all_units(objective, view, self.count)
+        of_images = _of_all_units(objective, view, self.count)
         if self.places is None:
-            return Scores(pictures, None)
-        return Scores(pictures, _of_each_place(objective, view, self.count))
+            return Scores(of_images, None)
+        return Scores(of_images, _of_each_place(objective, view, self.count))
 
     def dtype(self, variables: Variables, objective: Objective, images: Images) -> Any:
-        """Returns the dtype of the scores; takes what a call takes."""
-        return jax.eval_shape(self, variables, objective, images).pictures.dtype
+        """Returns the dtype of the scores, for the arguments of a call."""
+        return jax.eval_shape(self, variables, objective, images).images.dtype
 
 
 def scorer(
@@ -90,7 +90,7 @@ def scorer(
 
     Args:
         apply_fn: the model.
-        objective: the objective whose scores are asked for.
+        objective: the objective whose scores are computed.
         variables: the weights of the model.
         images: a batch of images like those that will be scored.
         has_places: whether places are scored too, if the objective looks at them.
@@ -129,8 +129,8 @@ def scores_of_own_images(
         variables: the weights of the model.
         objective: the objective, bound to the model.
         images: the images of each unit, `(units, count, ...)`.
-        inputs: what the model is given: transformed images, `(samples, units, count,
-            ...)`.
+        inputs: what the model gets, which are the transformed images, `(samples,
+            units, count, ...)`.
         number: the number of the optimization step.
 
     Returns:
@@ -154,15 +154,15 @@ def check_alone(bound: Objective, call: str) -> None:
 
     Args:
         bound: the objective, bound to the model.
-        call: the name of the function that it was given to.
+        call: the name of the function whose argument the objective is, for the error.
 
     Raises:
         ValueError: if it does.
     """
     if bound.compares:
         raise ValueError(
-            f"{call}: the objective compares the pictures of a unit with one another, "
-            "or tells them by their number, and these pictures are looked at one by "
+            f"{call}: the objective compares the images of a unit with one another, "
+            "or tells them by their number, and these images are looked at one by "
             "one.\nLeave out `diversity`, `alignment`, `interpolate` and "
             "`for_images`."
         )
@@ -182,24 +182,24 @@ def described_units(bound: Objective) -> str:
 
 
 def check_places(score: Scorer, by: Any) -> None:
-    """Raises unless images can be scored in the way that is asked for.
+    """Raises unless images can be scored as `by` says.
 
     Args:
-        score: the scorer.
-        by: what has a score, `"picture"` or `"place"`.
+        score: the scorer of the images.
+        by: what has a score, `"image"` or `"place"`.
 
     Raises:
         ValueError: if there is no such way, or the objective does not look at places.
     """
-    if by not in ("picture", "place"):
-        raise ValueError(f"`by` is 'picture' or 'place', and is {by!r}.")
+    if by not in ("image", "place"):
+        raise ValueError(f"`by` is 'image' or 'place', and is {by!r}.")
     if by == "place" and score.places is None:
         names = [repr(name) for name, _, _ in score.model.places]
         raise ValueError(
             "by='place' needs an objective that is the mean over the places of one "
             "site, such as `channel('Conv_0')`.\nThis one reads "
             f"{', '.join(names) or 'no site'}, and is no such mean. Write "
-            "by='picture'."
+            "by='image'."
         )
 
 
@@ -225,11 +225,11 @@ def _of_all_units(objective: Objective, view: View, count: int) -> Any:
 def _of_each_place(objective: Objective, view: View, count: int) -> Any:
     """Scores `(units, images, places)`, of each place as if it were all there is."""
     ((site, activation),) = view.activations.items()
-    pictures, *places, channels = activation.shape
-    flat = activation.reshape(pictures, math.prod(places), channels)
+    n_images, *places, channels = activation.shape
+    flat = activation.reshape(n_images, math.prod(places), channels)
 
     def one(place: Any) -> Any:
-        alone = place.reshape(pictures, *(1 for _ in places), channels)
+        alone = place.reshape(n_images, *(1 for _ in places), channels)
         view_of_one = view._replace(activations=OrderedDict({site: alone}))
         return _of_all_units(objective, view_of_one, count)
 

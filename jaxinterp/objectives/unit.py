@@ -47,7 +47,7 @@ class Channel(Objective):
         """Returns the activation of the unit in each image."""
         a = positions.at_position(view.activations[self.site], self.position)
         # The mean first: its derivative is a broadcast, that of a choice a scatter.
-        return positions.pick(positions.mean_of_places(a, kept=1), self.index, axis=1)
+        return positions.pick(positions.mean_of_places(a, n_last=1), self.index, axis=1)
 
 
 @pytree
@@ -56,7 +56,7 @@ class LayerPower(Objective):
 
     Attributes:
         site: the layer whose activation is read.
-        power: the exponent.
+        power: the exponent $p$.
         position: arrays `(units,)`, `None` for all of an axis; `None` for everything.
     """
 
@@ -76,13 +76,13 @@ class LayerPower(Objective):
     def __call__(self, view: View) -> Any:
         """Returns the mean power of each image."""
         a = positions.at_position(view.activations[self.site], self.position)
-        return positions.mean_of_places(a**self.power, kept=0)
+        return positions.mean_of_places(a**self.power, n_last=0)
 
 
 def channel(
     site: Sites, index: Any = None, *, position: Sequence[Any] | None = None
 ) -> Objective:
-    r"""Looks for what excites a channel, wherever it is: $\frac{1}{|X|}\sum_x a_{xc}$.
+    r"""Looks for what excites a channel, at any place: $\frac{1}{|X|}\sum_x a_{xc}$.
 
     Args:
         site: the layer whose activation is read.

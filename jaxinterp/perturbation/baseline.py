@@ -18,7 +18,7 @@ def fill_baseline(
     Args:
         baseline: a number, an array, a pytree like the inputs, or a function
             `(inputs, key) -> baseline`.
-        inputs: what is explained.
+        inputs: the inputs that are explained.
         key: passed on to the function.
 
     Raises:
@@ -34,10 +34,10 @@ def fill_baseline(
     is_leaf = jax.tree.structure(baseline) == jax.tree.structure(0)
     if is_leaf:
         baseline = jax.tree.map(lambda _: baseline, inputs)
-    found, needed = map(jax.tree.structure, (baseline, inputs))
-    if found != needed:
+    structure, expected = map(jax.tree.structure, (baseline, inputs))
+    if structure != expected:
         raise ValueError(
-            f"The baseline has the structure {found}, and the inputs {needed}.\n"
+            f"The baseline has the structure {structure}, and the inputs {expected}.\n"
             "Give a number, an array, or a pytree with the structure of the inputs."
         )
 

@@ -13,9 +13,9 @@ def with_noise(key: Any, inputs: Any, noise_level: float, scale: Scale) -> Any:
     """Returns inputs with normal noise, the same for all examples of the batch.
 
     Args:
-        key: the random key.
+        key: the random key of the noise.
         inputs: an array, or a pytree of arrays, batch first.
-        noise_level: standard deviation.
+        noise_level: the standard deviation of the noise.
         scale: whether it is a fraction of the range of each example, `"range"`, or in
             the units of the inputs, `"absolute"`.
     """

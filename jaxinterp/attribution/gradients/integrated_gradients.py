@@ -56,7 +56,7 @@ def quadrature(method: Quadrature, steps: int) -> tuple[np.ndarray, np.ndarray]:
     Args:
         method: `gausslegendre` is exact for polynomials up to degree `2 * steps - 1`;
             the Riemann sums and the trapezoid have equidistant nodes.
-        steps: number of nodes.
+        steps: the number of nodes.
 
     Returns:
         Two arrays of shape `(steps,)`; the weights add up to 1.
@@ -191,9 +191,9 @@ class _Path(NamedTuple):
 
     Attributes:
         variables: the weights of the model.
-        start: the baseline.
-        difference: what is explained less the baseline.
-        target: as the score takes it.
+        start: the baseline, where the path starts.
+        difference: the explained array minus the baseline.
+        target: what the score needs beside the outputs, such as class indices.
         rest: the model from the explained site on; `None` if the inputs are explained.
     """
 

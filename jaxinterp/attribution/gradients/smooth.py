@@ -44,7 +44,7 @@ def smooth(
         noise_level: $\sigma$; with `scale="range"` as a fraction of the range (maximum
             minus minimum) of each example, with `scale="absolute"` in the units of the
             inputs.
-        scale: what `noise_level` is relative to.
+        scale: the unit of `noise_level`, `"range"` or `"absolute"`.
         statistic: what is taken over the samples.
         batch_size: how many samples to take at once; all of them by default.
 

@@ -37,12 +37,13 @@ class Entry:
     """One site of a ledger. All sums are over the batch, in units of the score.
 
     Attributes:
-        site: its address.
-        rule: its rule, or its derivative where it has none.
-        received: relevance of its output.
-        handed_on: relevance that its inputs got from it.
-        bias: relevance that its bias kept, or a constant that it joins to its inputs.
-        stabilizer: relevance that the stabilizer of its denominator kept.
+        site: the address of the site.
+        rule: the rule of the site, or its derivative where it has none.
+        received: the relevance of its output.
+        handed_on: the relevance that its inputs got from it.
+        bias: the relevance that its bias kept, or a constant that it joins to its
+            inputs.
+        stabilizer: the relevance that the stabilizer of its denominator kept.
     """
 
     site: str
@@ -60,7 +61,7 @@ class Entry:
 
 @dataclasses.dataclass(frozen=True)
 class Ledger:
-    """The books of one backward pass.
+    """What every site received, handed on and kept in one backward pass.
 
     Attributes:
         entries: the sites, in network order.
@@ -84,14 +85,14 @@ class Ledger:
 
     @property
     def error(self) -> float:
-        """By how much the books do not close, relative to the relevance that moved.
+        """How much of the sum is missing, relative to the largest sum at any site.
 
-        That is what of the score has reached neither the inputs nor the formulas of
+        Missing is what of the score has reached neither the inputs nor the formulas of
         biases and stabilizers. `unexplained` says which sites it was lost or made at.
         """
         rest = self.score - self.attributed - self.absorbed
-        moved = max([abs(self.score), *(abs(e.received) for e in self.entries)])
-        return abs(rest) / moved if moved else abs(rest)
+        largest = max([abs(self.score), *(abs(e.received) for e in self.entries)])
+        return abs(rest) / largest if largest else abs(rest)
 
     def _cells(self) -> list[tuple[str, ...]]:
         return [
@@ -117,7 +118,7 @@ class Ledger:
         return (
             f"{table}\nscore {self.score:.6g} = inputs {self.attributed:.6g} "
             f"+ kept {self.absorbed:.6g} + unexplained {self.unexplained:.6g}; "
-            f"the books close to {self.error:.1e}"
+            f"error {self.error:.1e}"
         )
 
     __repr__ = __str__
@@ -142,21 +143,21 @@ def ledger(
     score: Score | Objective | str = logit,
     at: Sites | None = None,
 ) -> Ledger:
-    """Keeps the books of a relevance pass: per site received, handed on and kept.
+    """Measures a relevance pass: what each site received, handed on and kept.
 
     What a bias or stabilizer keeps is computed by a formula of its own, not as what is
-    missing; so the books close only if the rules do what they say.
+    missing; so the sums agree only if the rules do what they say.
 
     Args:
         apply_fn: the model.
         composite: which site gets which rule.
-        variables: its weights.
-        inputs: a batch.
-        target: as the score takes it.
+        variables: the weights of the model.
+        inputs: a batch of the model's inputs.
+        target: what the score needs beside the outputs, such as class indices.
         score: which number per example is explained: a score of the outputs, or an
             objective (`channel("Conv_1", 3)`, or `"Conv_1:3"`), which needs no target.
-        at: one site; the books then are of the way from the outputs to its activation,
-            such as the embedding of tokens. The inputs by default.
+        at: one site, such as the embedding of tokens; the ledger is then that of the
+            way from the outputs to its activation. The inputs by default.
 
     Returns:
         A printable `Ledger`, summed over the batch.
@@ -168,9 +169,9 @@ def ledger(
     Example:
         >>> from jaxinterp.rules import epsilon_plus
         >>> w = {"w": jnp.array([[1.0], [2.0]]), "b": jnp.array([[3.0]])}
-        >>> books = ledger(lambda w, x: x @ w["w"] + w["b"], epsilon_plus(0.0), w,
-        ...                jnp.ones((1, 2)), jnp.array([0]))
-        >>> [round(v, 4) for v in (books.score, books.attributed, books.absorbed)]
+        >>> sums = ledger(lambda w, x: x @ w["w"] + w["b"], epsilon_plus(0.0), w,
+        ...               jnp.ones((1, 2)), jnp.array([0]))
+        >>> [round(v, 4) for v in (sums.score, sums.attributed, sums.absorbed)]
         [6.0, 3.0, 3.0]
     """
     call = "ledger(apply_fn, jaxinterp.rules.epsilon_plus(), variables, inputs, target)"
@@ -199,7 +200,7 @@ def ledger(
     # Here the target is still concrete, and what is wrong with it is an error.
     checked_seed(relevance_seed, score_fn, outputs, target, batch)
 
-    @jax.jit  # for the books alone: compiling every operation apart takes longer
+    @jax.jit  # for the sums alone: compiling every operation apart takes longer
     def measure(operands: tuple[Any, ...], target: Any) -> tuple[Any, Any, Any]:
         def run(probes: list[Any]) -> Any:
             call = dataclasses.replace(traced, operands=operands)
@@ -223,12 +224,12 @@ def _total(tree: Any) -> Any:
 
 
 def _widest() -> Any:
-    """The dtype of the books: float64 where it is enabled, float32 otherwise."""
+    """The dtype of the sums: float64 where it is enabled, float32 otherwise."""
     return jnp.result_type(float)
 
 
 def _measurable(graph: Graph, active: frozenset[Value]) -> list[Node]:
-    """The nodes with books, among those that what is explained goes through."""
+    """The nodes with an entry, among those after what is explained."""
     return [
         n
         for n in graph.nodes
@@ -253,26 +254,27 @@ def _gauge(rule: Any, layer: Layer, relevance: Any, received: tuple[Any, ...]) -
     if rule is None and layer.node.role is Role.INDEXING:
         bias = _to_constants(layer, relevance)
     dtype = _widest()
-    out = jnp.sum(relevance.astype(dtype))
-    handed = sum(
+    total = jnp.sum(relevance.astype(dtype))
+    to_inputs = sum(
         jnp.sum(r.astype(dtype))
         for r, x in zip(received, layer.inputs, strict=True)
         if jnp.issubdtype(x.dtype, jnp.inexact)
     )
-    return jnp.stack([jnp.asarray(v, dtype) for v in (out, handed, bias, stabilizer)])
+    sums = (total, to_inputs, bias, stabilizer)
+    return jnp.stack([jnp.asarray(value, dtype) for value in sums])
 
 
 def _to_constants(layer: Layer, relevance: Any) -> Any:
     """The relevance of what a move joins to its inputs: padding, a class token."""
 
-    def moved(number: float) -> Any:
+    def output_of(number: float) -> Any:
         inputs = [
             jnp.full_like(x, number) if jnp.issubdtype(x.dtype, jnp.inexact) else x
             for x in layer.inputs
         ]
         return layer(*inputs)
 
-    is_constant = 1 - (moved(1.0) - moved(0.0))
+    is_constant = 1 - (output_of(1.0) - output_of(0.0))
     return jnp.sum((relevance * is_constant).astype(_widest()))
 
 

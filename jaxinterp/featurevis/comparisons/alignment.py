@@ -35,7 +35,7 @@ class Alignment(Objective):
         scores = jnp.zeros(count, a.dtype)
         for step in range(1, min(self.reach, count - 1) + 1):
             distance = positions.mean_of_places(
-                jnp.square(a[step:] - a[:-step]), kept=0
+                jnp.square(a[step:] - a[:-step]), n_last=0
             )
             share = distance / (2 * self.decay**step)  # half for each of the two
             scores = scores.at[step:].add(-share).at[:-step].add(-share)
@@ -54,7 +54,7 @@ def alignment(site: Sites, *, decay: float = 2.0, reach: int = 4) -> Objective:
     Args:
         site: the layer whose activation is read.
         decay: the factor by which a neighbor one step further away counts less.
-        reach: how many steps away a neighbor may be.
+        reach: the largest number of steps from an image to a neighbor.
 
     Returns:
         An objective, at most 0, in the units of the activation, squared. For `count=1`

@@ -65,7 +65,7 @@ def facet(site: Sites, tail: Callable[[Any], Any], probe: Any) -> Objective:
 
     $$f(a) + w \cdot (a \odot \nabla f(a))$$
 
-    A unit that responds to faces, text and drawings is shown the one among them that
+    Of faces, text and drawings, to all of which a unit responds, it finds the one that
     the probe $w$ was trained for, on activations of an earlier layer: what these
     contribute to the unit is weighed by $w$. The derivative is held constant, so that
     nothing is gained by changing how the later layers go on.

@@ -51,7 +51,7 @@ class ForImages(Objective):
         count, numbers = view.images.shape[0], self.images
         if max(numbers) >= count or min(numbers) < -count:
             raise ValueError(
-                f"for_images: the images {list(numbers)} are asked for, and there "
+                f"for_images: the images {list(numbers)} are meant, and there "
                 f"are {count} of each unit.\nWrite `count="
                 f"{max(max(numbers) + 1, -min(numbers))}`."
             )

@@ -74,8 +74,8 @@ def style(site: Sites, target: Any, *, power: int = 2) -> Objective:
     Example:
         >>> apply_fn = lambda variables, x: jnp.tanh(x)
         >>> painting = jnp.ones((1, 8, 6, 3))
-        >>> _, found = ji.capture(apply_fn, "tanh")(None, painting)
-        >>> objective = style("tanh", found["tanh"])
+        >>> _, activations = ji.capture(apply_fn, "tanh")(None, painting)
+        >>> objective = style("tanh", activations["tanh"])
 
     References:
         Gatys et al., 2016, eqs. 3 and 4 [gatys2016image].
@@ -88,7 +88,7 @@ def gram(activation: Any) -> Any:
     r"""Returns $\frac{1}{|X|} \sum_x a_x a_x^\top$ of each image.
 
     Args:
-        activation: `(images, *positions, channels)`.
+        activation: the activation of some images, `(images, *positions, channels)`.
 
     Returns:
         Matrices `(images, channels, channels)`, in float32 at least.

@@ -48,13 +48,13 @@ def accentuate(
         images: the images $x_0$, `(batch, ...)` in [0, 1].
         site: an earlier layer $a$ where the images must stay alike; by default the
             pixels.
-        weight: $\lambda$, how much they must.
-        parametrization: what the edited images are made of; `fourier` in the shape of
-            the images by default.
+        weight: $\lambda$, the weight of what changes at `site`.
+        parametrization: the parametrization of the edited images; `fourier` in the
+            shape of the images by default.
 
     Returns:
-        A `Problem` for `maximize`, of one unit with one image for each given one. Under
-        transforms the activation at `site` has to keep its shape.
+        A `Problem` for `maximize`, of one unit with an image for each of `images`.
+        Under transforms the activation at `site` has to keep its shape.
 
     Raises:
         AddressError: if the site does not exist.
@@ -133,4 +133,4 @@ def _scores(
             "accentuate() takes an objective of one unit, and this one has "
             f"{score.count}. Call it for each of them."
         )
-    return jax.jit(score)(variables, bound, images).pictures[0]
+    return jax.jit(score)(variables, bound, images).images[0]

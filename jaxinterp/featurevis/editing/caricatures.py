@@ -28,11 +28,11 @@ def caricatures(
 
     Args:
         apply_fn: the model.
-        site: the layer $a$.
+        site: the layer whose activation $a$ is read.
         variables: the weights of the model.
         images: the images $x_0$, `(batch, ...)` in [0, 1].
-        parametrization: what the caricatures are made of; `fourier` in the shape of
-            the images by default.
+        parametrization: the parametrization of the caricatures; `fourier` in the shape
+            of the images by default.
         cosine_power: the exponent $p$; without it, large activations count for more
             than similar ones.
 

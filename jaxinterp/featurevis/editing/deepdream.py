@@ -14,11 +14,11 @@ import jax.numpy as jnp
 import optax
 
 from jaxinterp.checks import checked_integer
+from jaxinterp.featurevis.images import checked_images
 from jaxinterp.featurevis.optimize.composite_schedule import DERIVATIVE
 from jaxinterp.featurevis.optimize.maximize import maximize
 from jaxinterp.featurevis.parametrizations.from_image import from_image
 from jaxinterp.featurevis.parametrizations.pixels import pixels
-from jaxinterp.featurevis.pictures import checked_images
 from jaxinterp.featurevis.transforms.roll import roll
 from jaxinterp.objectives.objective import Objective
 from jaxinterp.rules.composite import Composite
@@ -60,8 +60,8 @@ def deepdream(
         octave_scale: the ratio of one size to the next smaller one.
         steps: the number of steps at each size.
         step_size: $\eta$, the mean change of an entry in a step.
-        jitter: before each step an image is rolled by up to so many pixels along both
-            axes, and back after it, so that no grid shows.
+        jitter: the largest number of pixels by which an image is rolled along both axes
+            before each step, and back after it, so that no grid shows.
         composite: the rules of the backward pass; the derivative by default.
         progress: whether to show progress bars.
 
@@ -91,10 +91,10 @@ def deepdream(
             f"{images.shape}. A single image is `images[None]`."
         )
     images = checked_images(images, images.shape[1:])
-    added = jnp.zeros_like(images)
+    change = jnp.zeros_like(images)
     for size in _sizes(images.shape[1:3], octaves, octave_scale):
         small = _resized(images, size)
-        start = jnp.clip(small + _resized(added, size), 0, 1)
+        start = jnp.clip(small + _resized(change, size), 0, 1)
         shape = (*size, images.shape[-1])
         dreamt = maximize(
             apply_fn,
@@ -115,7 +115,7 @@ def deepdream(
                 f"{len(dreamt) // len(images)}. Call it for each of them, or add their "
                 "objectives up."
             )
-        added = dreamt - small
+        change = dreamt - small
     return dreamt
 
 

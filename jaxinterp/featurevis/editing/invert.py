@@ -28,16 +28,16 @@ def invert(
 
     $$\max_x -\|a(x) - a(x_0)\|^2 / \|a(x_0)\|^2 - \lambda\, \mathrm{TV}(x)$$
 
-    What the optimized images and the given ones do not share is what the layer has
-    forgotten.
+    What the optimized images and the given ones do not share is what the activation
+    does not tell.
 
     Args:
         apply_fn: the model.
-        site: the layer $a$.
+        site: the layer whose activation $a$ is read.
         variables: the weights of the model.
         images: the images $x_0$, `(batch, ...)` in [0, 1].
-        parametrization: what the optimized images are made of; `fourier` in the shape
-            of the images by default.
+        parametrization: the parametrization of the optimized images; `fourier` in the
+            shape of the images by default.
         smoothness: the weight $\lambda$ of the total variation.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What `maximize` is given to make images of other images."""
+"""Arguments of `maximize` that make images of other images."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxinterp.featurevis.images import check_range
 from jaxinterp.featurevis.parametrizations.parametrization import Parametrization
-from jaxinterp.featurevis.pictures import check_range
 from jaxinterp.objectives.objective import Objective, custom
 from jaxinterp.objectives.reader import reader
 from jaxinterp.types import ApplyFn, Images, Sites, Variables
@@ -22,8 +22,8 @@ class Problem(NamedTuple):
     can be combined: `problem._replace(objective=problem.objective - l2())`.
 
     Attributes:
-        objective: the objective.
-        parametrization: what the images are made of, and which they start from.
+        objective: the objective to maximize.
+        parametrization: the parametrization of the images, which says where they start.
         count: the number of images of each unit of the objective.
     """
 

@@ -41,15 +41,15 @@ def style_transfer(
 
     Args:
         apply_fn: the model.
-        content_site: the layer $a$.
-        style_sites: the layers $l$.
+        content_site: the layer whose activation $a$ keeps the content.
+        style_sites: the layers $l$ whose Gram matrices are the style.
         variables: the weights of the model.
         content: the image $c$, `(1, height, width, channels)` in [0, 1].
         styles: the image $s$, `(1, height, width, channels)` in [0, 1], of any size
             that the model takes.
-        style_weight: $w$, how much the style counts beside the content.
-        parametrization: what the new image is made of; `fourier` in the shape of the
-            content by default.
+        style_weight: $w$, the weight of the style beside the content.
+        parametrization: the parametrization of the new image; `fourier` in the shape
+            of the content by default.
 
     Returns:
         A `Problem` for `maximize`, of one image. Under transforms the activation at

@@ -30,7 +30,7 @@ class Ascent:
     """What is static in a step.
 
     Attributes:
-        model: the model as the objective sees it, with the rules of its backward pass.
+        model: the model as the objective reads it, with the rules of its backward pass.
         transform: the random transform of each image.
         optimizer: the optimizer that each unit has of its own.
         count: the number of images of each unit.
@@ -57,7 +57,7 @@ def first_state(
     Args:
         optimizer: the optimizer of each unit.
         count: the number of images of each unit.
-        parametrization: what is optimized, and how it becomes images.
+        parametrization: the parametrization of the images.
         keys: the random key of each unit, `(units,)`.
     """
 
@@ -77,7 +77,7 @@ def step(ascent: Ascent, fixed: Any, state: State, number: Any) -> tuple[State, 
     """Takes one step.
 
     Args:
-        ascent: what is static.
+        ascent: the static part of a step.
         fixed: the variables of the model, the parametrization, the objective and the
             keys of the units, and the number of all steps.
         state: the state before the step.
@@ -91,9 +91,9 @@ def step(ascent: Ascent, fixed: Any, state: State, number: Any) -> tuple[State, 
     transform = ascent.transform.at(progress)
     model = jax.checkpoint(ascent.model) if ascent.rematerialize else ascent.model
 
-    def view_of(key: Any, sample: Any, picture: Any, image: Any) -> Any:
+    def view_of(key: Any, sample: Any, index: Any, image: Any) -> Any:
         # 0 is the key of the first images.
-        return transform(folded(key, 1, picture, number, sample), image)
+        return transform(folded(key, 1, index, number, sample), image)
 
     def total_score(images: Any) -> tuple[Any, Any]:
         samples, count = jnp.arange(ascent.samples), jnp.arange(ascent.count)
@@ -130,13 +130,14 @@ def take_steps(
     """Takes all steps of the units of one chunk.
 
     Args:
-        ascent: what is static.
-        schedule: which rules of the backward pass hold from which step on.
+        ascent: the static part of a step.
+        schedule: the rules of the backward pass, by the number of the step from which
+            on they hold.
         fixed: what all steps read, as in `step`.
         start: the state to go on from; `None` at the beginning.
         numbers: the numbers of the steps.
         snapshots: the numbers of steps after which the images are kept.
-        tick: a function that is told how many steps have been done.
+        tick: a function that is called with the number of steps that have been done.
 
     Returns:
         A `Result` whose arrays have axes for the units and for the images of each in
@@ -148,10 +149,10 @@ def take_steps(
         state = _first_state(ascent.optimizer, ascent.count, parametrization, keys)
     changes = {first for first, _ in schedule} | set(snapshots)
     inner = sorted(n for n in changes if numbers.start < n < numbers.stop)
-    history, kept = [], {}
+    history, kept_images = [], {}
     for first, stop in itertools.pairwise([numbers.start, *inner, numbers.stop]):
         if first in snapshots:
-            kept[first] = _images(parametrization, state.params)
+            kept_images[first] = _images(parametrization, state.params)
         model = dataclasses.replace(
             ascent.model, composite=composite_at(schedule, first)
         )
@@ -161,9 +162,10 @@ def take_steps(
         history.append(jnp.moveaxis(scores, 0, 1))
     images = _images(parametrization, state.params)
     if numbers.stop in snapshots:
-        kept[numbers.stop] = images
+        kept_images[numbers.stop] = images
     importance, rest = state.importance, (state.params, state.optimizer_state)
-    return Result(images, jnp.concatenate(history, axis=1), kept, importance, *rest)
+    whole = jnp.concatenate(history, axis=1)
+    return Result(images, whole, kept_images, importance, *rest)
 
 
 @jax.jit

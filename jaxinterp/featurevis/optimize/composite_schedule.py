@@ -61,7 +61,7 @@ def composite_at(schedule: Schedule, number: int) -> Composite:
     """Returns the rules that hold in a step.
 
     Args:
-        schedule: a sorted schedule.
+        schedule: a sorted schedule of composites.
         number: the number of the step, from 0.
     """
     return [composite for first, composite in schedule if first <= number][-1]

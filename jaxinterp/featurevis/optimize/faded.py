@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxinterp.checks import is_traced
-from jaxinterp.featurevis.pictures import check_range
+from jaxinterp.featurevis.images import check_range
 
 
 def faded(

@@ -44,7 +44,7 @@ def langevin(
         denoise: $R$, a function from parameters `(images, ...)` to more likely ones;
             `None` for no prior.
         step_size: $\epsilon_2$, in the units of the parameters.
-        prior_weight: $\epsilon_1$.
+        prior_weight: $\epsilon_1$, the share of the way to the more likely parameters.
         noise: $\epsilon_3$, a standard deviation in the units of the parameters.
 
     Returns:
@@ -71,8 +71,8 @@ def langevin(
         raise TypeError(
             f"langevin() takes a function of parameters, and was given {denoise!r}."
         )
-    given = {"step_size": step_size, "prior_weight": prior_weight, "noise": noise}
-    sizes = [checked_real(name, n, call="langevin") for name, n in given.items()]
+    numbers = {"step_size": step_size, "prior_weight": prior_weight, "noise": noise}
+    sizes = [checked_real(name, n, call="langevin") for name, n in numbers.items()]
 
     def init(params: Any) -> LangevinState:
         # Every unit starts elsewhere, and so do its random numbers.

@@ -86,14 +86,15 @@ def maximize(
             are those of the first call, and are kept as long as the program, till
             `jax.clear_caches()`: what changes goes in `variables`. So it is for
             functions of the objective.
-        objective: what to maximize: `channel(...)` and others, combined; or a string
+        objective: the objective: `channel(...)` and others, combined; or a string
             such as `"inception_4a:476"`, `"inception_4a:0-15"`, `"inception_4a:*"`.
         variables: the weights of the model.
         key: the random key of the first images and of the transforms. A unit's own key
             is derived from it and from the unit's integers (channel, position): the
             same for a channel alone as for it among others. Units without integers
             (directions, images to match) start from the same noise.
-        parametrization: what images are made of: `fourier((128, 128, 3))` and others.
+        parametrization: the parametrization of the images, such as
+            `fourier((128, 128, 3))`.
         transforms: the transforms that images have to withstand, in this order.
         steps: the number of steps; those of `resume` included.
         count: the number of images for each unit.

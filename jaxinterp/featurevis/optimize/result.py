@@ -24,7 +24,7 @@ class Result(NamedTuple):
         images: the images, `(units * count, ...)`, in [0, 1].
         history: the objective at each step, before the step is taken and under its
             transforms, `(steps, units * count)`.
-        snapshots: a dictionary from a number of steps to the images after so many.
+        snapshots: a dictionary from a number of steps to the images after these steps.
         importance: how much the objective depends on each place of an image,
             $\sum_t \sum_c |\partial s / \partial x_c|$ over the steps $t$ and the
             channels $c$: `(units * count, ...)` without the axis of the channels;
@@ -47,8 +47,8 @@ class State(NamedTuple):
     Attributes:
         params: the parameters of the parametrization.
         optimizer_state: the state of each unit's optimizer.
-        importance: for each place of each image, `(units, count, ...)`, the absolute
-            derivatives of the score, summed over channels and steps.
+        importance: the absolute derivatives of the score at each place of each image,
+            summed over channels and steps, `(units, count, ...)`.
     """
 
     params: Any
@@ -94,7 +94,7 @@ def steps_taken(resume: Any, steps: int, snapshots: Sequence[int]) -> int:
 
     Raises:
         TypeError: if it is no `Result`.
-        ValueError: if it has taken more steps, or lacks a snapshot.
+        ValueError: if the result has taken more steps, or lacks a snapshot.
     """
     if resume is None:
         return 0
@@ -102,19 +102,19 @@ def steps_taken(resume: Any, steps: int, snapshots: Sequence[int]) -> int:
         raise TypeError(
             f"maximize: `resume` is an earlier `Result`, and is {type(resume)}."
         )
-    taken = resume.history.shape[0]
-    if taken > steps:
+    n_steps = resume.history.shape[0]
+    if n_steps > steps:
         raise ValueError(
-            f"maximize: the result to resume has taken {taken} steps, and "
+            f"maximize: the result to resume has taken {n_steps} steps, and "
             f"`steps={steps}` counts them too. Write more."
         )
-    missing = [n for n in snapshots if n < taken and n not in resume.snapshots]
+    missing = [n for n in snapshots if n < n_steps and n not in resume.snapshots]
     if missing:
         raise ValueError(
-            f"maximize: the result to resume has taken {taken} steps and kept no "
-            f"pictures after {missing[0]} of them. Leave that snapshot out."
+            f"maximize: the result to resume has taken {n_steps} steps and kept no "
+            f"images after {missing[0]} of them. Leave that snapshot out."
         )
-    return taken
+    return n_steps
 
 
 def resumed_state(resume: Result | None, first: State, count: int) -> State | None:
@@ -142,7 +142,7 @@ def resumed_state(resume: Result | None, first: State, count: int) -> State | No
     if described(state) != described(first):
         raise ValueError(
             "maximize: the result to resume is of a call with another parametrization, "
-            "another optimizer, or another number of units or pictures.\nGive the same "
+            "another optimizer, or another number of units or images.\nGive the same "
             "arguments; only `steps` may be larger."
         )
     return state
@@ -155,7 +155,7 @@ def _check_finite(history: Any, images: Images) -> None:
     """
     if is_traced(history):
         return
-    steps, pictures = np.nonzero(np.isnan(np.asarray(history, np.float32)))
+    steps, columns = np.nonzero(np.isnan(np.asarray(history, np.float32)))
     if not steps.size:
         is_bad = np.asarray(jnp.isnan(images).any(tuple(range(1, images.ndim))))
         if is_bad.any():
@@ -165,7 +165,7 @@ def _check_finite(history: Any, images: Images) -> None:
                 "the model or the objective."
             )
         return
-    n_bad = len(set(pictures))
+    n_bad = len(set(columns))
     advice = (
         "Try a lower learning rate, `optimizer=optax.adam(0.01)`, or look for a root "
         "or a logarithm of zero in the model or the objective."
@@ -177,7 +177,7 @@ def _check_finite(history: Any, images: Images) -> None:
         )
     message = (
         f"The objective became NaN at step {steps.min()}, for image "
-        f"{pictures[steps.argmin()]} (and {n_bad - 1} others of {history.shape[1]}).\n"
+        f"{columns[steps.argmin()]} (and {n_bad - 1} others of {history.shape[1]}).\n"
         f"{advice}"
     )
     if n_bad == history.shape[1]:

@@ -13,12 +13,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxinterp.checks import check_choice, is_traced
+from jaxinterp.featurevis.images import check_range, checked_dtype
 from jaxinterp.featurevis.parametrizations.parametrization import (
     Parametrization,
     PerImage,
 )
 from jaxinterp.featurevis.parametrizations.to_image import checked_scale, clip_through
-from jaxinterp.featurevis.pictures import check_range, checked_dtype
 from jaxinterp.pytree import pytree, static
 
 Norm = Literal["l2", "linf"]
@@ -31,7 +31,7 @@ class Ball(PerImage):
     The other fields are the arguments of `ball`.
 
     Attributes:
-        center: the image.
+        center: the image $x_0$ in the middle of the ball.
     """
 
     center: Any
@@ -81,7 +81,7 @@ def ball(
         image: $x_0$, in [0, 1], of any shape.
         radius: the greatest norm of the change, in units of the image's values; for
             `"l2"` that of the change of a whole image.
-        norm: `"l2"` or `"linf"`.
+        norm: the norm of the change, `"l2"` or `"linf"`.
         scale: the standard deviation of $z$ at the start; without noise it is the
             image.
         dtype: the dtype of parameters and images.

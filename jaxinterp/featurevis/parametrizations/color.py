@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxinterp.featurevis.pictures import image_batches
+from jaxinterp.featurevis.images import image_batches
 
 Color = Literal["auto", "imagenet", "i1i2i3"] | Float[Array | np.ndarray, "..."] | None
 
@@ -55,8 +55,8 @@ def fit_color_matrix(
     $$M = U \sqrt{S} / \max_j \lVert (U \sqrt{S})_{\cdot j} \rVert,
     \quad U S U^\top = \mathrm{cov}(x)$$
 
-    where $x$ are the pixels of all images. Computed in float64, in one pass; given an
-    iterable, memory does not grow with the number of images.
+    where $x$ are the pixels of all images. Computed in float64, in one pass, in which
+    the memory does not grow with the number of images of an iterable.
 
     Args:
         images: `(count, ..., channels)` in [0, 1], or an iterable of such arrays.

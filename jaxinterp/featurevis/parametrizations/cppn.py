@@ -1,7 +1,7 @@
 """An image as a function of place: a small network from coordinates to colors.
 
 Its parameters are the network's weights. It has no resolution of its own: weights that
-were found at one size draw the same image at any other.
+were optimized at one size draw the same image at any other.
 """
 
 import math
@@ -14,12 +14,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxinterp.checks import checked_integer
+from jaxinterp.featurevis.images import checked_dtype, checked_shape
 from jaxinterp.featurevis.parametrizations.parametrization import (
     Parametrization,
     PerImage,
 )
 from jaxinterp.featurevis.parametrizations.to_image import SQUASHES
-from jaxinterp.featurevis.pictures import checked_dtype, checked_shape
 from jaxinterp.pytree import pytree, static
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from jaxinterp.featurevis.images import checked_shape
 from jaxinterp.featurevis.parametrizations.color import Color
 from jaxinterp.featurevis.parametrizations.parametrization import Parametrization
 from jaxinterp.featurevis.parametrizations.to_image import (
@@ -23,7 +24,6 @@ from jaxinterp.featurevis.parametrizations.to_image import (
     checked_scale,
     unbounded_to_image,
 )
-from jaxinterp.featurevis.pictures import checked_shape
 from jaxinterp.pytree import pytree, static
 
 # A factor of lucid's that makes a learning rate of 0.05 a good one.
@@ -88,7 +88,7 @@ def fourier(
         color: `"imagenet"`, `"i1i2i3"` or a matrix for decorrelated colors, see
             `fit_color_matrix`; `None` for the channels as they are. `"auto"`, the
             default, is `"imagenet"` for `(height, width, 3)` and `None` for all others.
-        squash: what brings values into [0, 1], as in `pixels`.
+        squash: the function that brings values into [0, 1], as in `pixels`.
         scale: the standard deviation of $z$ at the start.
         dtype: the dtype of parameters and images. The transform runs in float32 at
             least.

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxinterp.featurevis.images import checked_images
 from jaxinterp.featurevis.parametrizations.parametrization import Parametrization
-from jaxinterp.featurevis.pictures import checked_images
 from jaxinterp.pytree import pytree, static
 
 
@@ -19,7 +19,7 @@ class FromImage(Parametrization):
     The other fields are the arguments of `from_image`.
 
     Attributes:
-        inner: the parametrization.
+        inner: the parametrization that is changed.
     """
 
     inner: Any
@@ -58,11 +58,11 @@ def from_image(
     """Starts a parametrization from an image rather than from noise.
 
     Args:
-        parametrization: one that has an inverse, such as `fourier`.
+        parametrization: a parametrization that has an inverse, such as `fourier`.
         image: an image in [0, 1], of the parametrization's shape; or with one more axis
             in front, an image for each image of a unit.
-        noise: how much of the usual random start is added, in units of it. Without, all
-            images of a unit start the same.
+        noise: the share of the usual random start that is added. Without, all images
+            of a unit start the same.
 
     Returns:
         A parametrization with the same parameters. With a sigmoid, black and white

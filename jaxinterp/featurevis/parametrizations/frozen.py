@@ -6,19 +6,19 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Shaped
 
+from jaxinterp.featurevis.images import check_range
 from jaxinterp.featurevis.parametrizations.parametrization import Parametrization
-from jaxinterp.featurevis.pictures import check_range
 from jaxinterp.pytree import pytree, static
 
 
 @pytree
 class Frozen(Parametrization):
-    """A parametrization of which a part is given.
+    """A parametrization of which a part is fixed.
 
     The other fields are the arguments of `frozen`.
 
     Attributes:
-        inner: the parametrization.
+        inner: the parametrization that is changed.
     """
 
     inner: Any
@@ -37,7 +37,7 @@ class Frozen(Parametrization):
         return jnp.where(jnp.broadcast_to(self.where, free.shape), image, free)
 
     def inverse(self, images: Float[Array, "count *shape"]) -> Any:
-        """Returns parameters whose images, where they are free, are the given."""
+        """Returns parameters whose images are the given ones, where they are free."""
         return self.inner.inverse(images)
 
 
@@ -50,7 +50,8 @@ def frozen(
 
     Args:
         parametrization: the parametrization of the whole images.
-        image: what the fixed part shows, in [0, 1]; broadcast against the images.
+        image: the image that the fixed part shows, in [0, 1]; broadcast against the
+            images.
         where: booleans, true where the images are fixed; broadcast against them, so
             one boolean for each channel fixes channels.
 

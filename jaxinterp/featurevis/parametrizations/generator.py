@@ -1,8 +1,8 @@
 """A learned prior: images are those that a generator draws.
 
-Nothing that the generator cannot draw is found, so the images look like what it was
-trained on, whatever the unit wants: the stronger the prior, the less an image tells of
-the unit alone.
+The optimum is one of the images that the generator draws, so it looks like what that
+was trained on, whatever the unit responds to: the stronger the prior, the less an image
+tells of the unit alone.
 """
 
 from collections.abc import Iterable
@@ -13,12 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxinterp.featurevis.images import checked_dtype
 from jaxinterp.featurevis.parametrizations.parametrization import (
     Parametrization,
     image_keys,
 )
 from jaxinterp.featurevis.parametrizations.to_image import checked_scale, clip_through
-from jaxinterp.featurevis.pictures import checked_dtype
 from jaxinterp.pytree import pytree, static
 from jaxinterp.types import ApplyFn
 
@@ -81,8 +81,8 @@ def generator(
             statistics, else an image depends on those beside it.
         variables: the weights of the generator; they are not optimized.
         latent_shape: the shape of the latent of one image.
-        output_range: what the generator draws for black and for white: `(-1, 1)` after
-            a tanh, `(0, 1)` after a sigmoid.
+        output_range: the values that the generator draws for black and for white,
+            `(-1, 1)` after a tanh, `(0, 1)` after a sigmoid.
         clip: the bounds of each latent, in which the generator was trained: one number
             for both sides or `(low, high)`; `None` for none. Each may be an array of
             the shape of a latent. The gradient passes through where it clips.

@@ -1,7 +1,7 @@
 """Images with the spectrum of photographs, of which only the phases are optimized.
 
 What makes an optimized image look unlike a photograph is mostly in the magnitudes of
-its frequencies: the optimizer puts all it can into few of them. If they are given, no
+its frequencies: the optimizer puts all it can into few of them. If they are fixed, no
 step can. Phases hold where things are, so there is still everything to choose.
 """
 
@@ -15,6 +15,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from jaxinterp.featurevis.images import checked_shape, image_batches
 from jaxinterp.featurevis.parametrizations.color import Color
 from jaxinterp.featurevis.parametrizations.fourier import (
     falling,
@@ -29,7 +30,6 @@ from jaxinterp.featurevis.parametrizations.to_image import (
     Unbounded,
     unbounded_to_image,
 )
-from jaxinterp.featurevis.pictures import checked_shape, image_batches
 from jaxinterp.pytree import pytree, static
 
 # Where all parameters of masks are zero they are almost open: the logistic of 5 is
@@ -116,7 +116,7 @@ def maco(
             first. A unit can then leave out waves that it does not look for. The
             parameters are `{"phase": ..., "mask": ...}`.
         color: the decorrelation of colors, as in `fourier`.
-        squash: what brings values into [0, 1], as in `pixels`.
+        squash: the function that brings values into [0, 1], as in `pixels`.
         dtype: the dtype of parameters and images. The transform runs in float32 at
             least.
 
@@ -183,7 +183,7 @@ def fit_spectrum(
 
     $$r_f = \frac1N \sum_x |\mathcal F[M^{-1} \sigma^{-1}(x)]_f|$$
 
-    Memory does not grow with the number of images, given an iterable.
+    Memory does not grow with the number of images, if they come as an iterable.
 
     Args:
         images: `(count, *shape)` in [0, 1], or an iterable of such arrays.

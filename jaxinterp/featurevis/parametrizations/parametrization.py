@@ -2,8 +2,8 @@
 
 The pixels themselves are a poor thing to optimize: their gradient is mostly high
 frequency. A parametrization is another description of the same image in which steps
-of one size are sensible everywhere. It is asked for a *group*, the `count` images of
-one unit. Image $j$ of a group gets its own key, the key of the unit folded with $j$,
+of one size are sensible everywhere. It makes a *group*, the `count` images of one
+unit. Image $j$ of a group gets its own key, the key of the unit folded with $j$,
 so it does not depend on how many images are made beside it.
 
 `from_image` and `frozen` change a parametrization: where it starts, and what of it
@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxinterp.featurevis.pictures import checked_images
+from jaxinterp.featurevis.images import checked_images
 from jaxinterp.keys import each_folded
 
 

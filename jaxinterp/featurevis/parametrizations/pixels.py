@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxinterp.featurevis.images import checked_shape
 from jaxinterp.featurevis.parametrizations.color import Color
 from jaxinterp.featurevis.parametrizations.parametrization import Parametrization
 from jaxinterp.featurevis.parametrizations.to_image import (
@@ -15,7 +16,6 @@ from jaxinterp.featurevis.parametrizations.to_image import (
     checked_scale,
     unbounded_to_image,
 )
-from jaxinterp.featurevis.pictures import checked_shape
 from jaxinterp.pytree import pytree, static
 
 
@@ -56,7 +56,7 @@ def pixels(
         shape: the shape of one image, `(..., channels)`.
         color: `None` for the channels themselves; `"imagenet"`, `"i1i2i3"` or a matrix
             for decorrelated colors, see `fit_color_matrix`.
-        squash: what brings values into [0, 1]. `"sigmoid"`; `"clip"` about 1/2, or with
+        squash: the function to [0, 1]: `"sigmoid"`; `"clip"` about 1/2, or with
             `color="imagenet"`, which `"auto"` may be, about the mean color of ImageNet,
             (0.48, 0.46, 0.41); it passes the gradient through where it clips. Or
             `"stretch"`, a sigmoid and then the whole range, from the darkest value of

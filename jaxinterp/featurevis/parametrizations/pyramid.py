@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxinterp.checks import is_integer
+from jaxinterp.featurevis.images import checked_shape
 from jaxinterp.featurevis.parametrizations.color import Color
 from jaxinterp.featurevis.parametrizations.parametrization import Parametrization
 from jaxinterp.featurevis.parametrizations.to_image import (
@@ -21,7 +22,6 @@ from jaxinterp.featurevis.parametrizations.to_image import (
     checked_scale,
     unbounded_to_image,
 )
-from jaxinterp.featurevis.pictures import checked_shape
 from jaxinterp.pytree import pytree, static
 
 
@@ -80,10 +80,10 @@ def pyramid(
 
     Args:
         shape: the shape of one image, `(height, width, channels)`, or of any rank.
-        factors: how much smaller each layer is. `(8,)` alone is an image of low
-            resolution, which cannot show anything finer.
+        factors: the factor by which each layer is smaller. `(8,)` alone is an image of
+            low resolution, which cannot show anything finer.
         color: the decorrelation of colors, as in `fourier`.
-        squash: what brings values into [0, 1], as in `pixels`.
+        squash: the function that brings values into [0, 1], as in `pixels`.
         scale: the standard deviation of the parameters at the start.
         dtype: the dtype of parameters and images. Layers are added in float32 at least.
 

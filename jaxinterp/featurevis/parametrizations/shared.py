@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxinterp.checks import checked_integer
+from jaxinterp.featurevis.images import checked_images
 from jaxinterp.featurevis.parametrizations.parametrization import Parametrization
 from jaxinterp.featurevis.parametrizations.pyramid import (
     checked_factors,
@@ -17,7 +18,6 @@ from jaxinterp.featurevis.parametrizations.pyramid import (
     smaller_shape,
 )
 from jaxinterp.featurevis.parametrizations.to_image import Unbounded, checked_scale
-from jaxinterp.featurevis.pictures import checked_images
 from jaxinterp.pytree import pytree, static
 
 # Folded into the key of a unit for what its images share; no image has this number.
@@ -108,11 +108,12 @@ def shared(
 
     Args:
         parametrization: `fourier`, `pixels` or `pyramid`.
-        factors: how much smaller each shared layer is along each spatial axis.
-        anchors: the number of places along the group for which a layer is given.
-        is_offset: whether shared layers are moved by half an entry of theirs, in whole
-            pixels, so that their grids do not begin where those of the images' own
-            layers do.
+        factors: the factor by which each shared layer is smaller along each spatial
+            axis.
+        anchors: the number of places along the group that have a layer of their own.
+        is_offset: whether shared layers are shifted by half an entry of theirs, in
+            whole pixels, so that their grids do not begin where those of the images'
+            own layers do.
         scale: the standard deviation of the shared layers at the start.
 
     Returns:

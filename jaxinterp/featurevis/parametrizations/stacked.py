@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxinterp.featurevis.images import checked_images
 from jaxinterp.featurevis.parametrizations.parametrization import Parametrization
-from jaxinterp.featurevis.pictures import checked_images
 from jaxinterp.pytree import pytree, static
 
 
@@ -47,15 +47,16 @@ def stacked(parametrizations: Iterable[Parametrization]) -> Parametrization:
     """Parametrizes each image of a unit in a way of its own, to compare the ways.
 
     Args:
-        parametrizations: those of the first, the second, ... image of each unit, of one
-            shape and dtype. If there are more images, it begins again.
+        parametrizations: the parametrizations of the first, the second, ... image of
+            each unit, of one shape and dtype. If there are more images, it begins
+            again.
 
     Returns:
         A parametrization; give as many images as there are parts, `count=`. It has an
         inverse if all have.
 
     Raises:
-        TypeError: if something else is given.
+        TypeError: if one is no parametrization.
         ValueError: if there are none, or their images differ in shape or dtype.
 
     Example:

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxinterp.checks import check_choice, checked_real
+from jaxinterp.featurevis.images import checked_dtype
 from jaxinterp.featurevis.parametrizations.color import (
     Color,
     color_matrix,
@@ -22,7 +23,6 @@ from jaxinterp.featurevis.parametrizations.color import (
     recorrelate,
 )
 from jaxinterp.featurevis.parametrizations.parametrization import PerImage
-from jaxinterp.featurevis.pictures import checked_dtype
 from jaxinterp.pytree import pytree, static
 
 SquashName = Literal["sigmoid", "clip", "stretch", "clip_stretch"]
@@ -63,7 +63,7 @@ class Squash(NamedTuple):
 
     Attributes:
         forward: the function from values to [0, 1].
-        inverse: the function back.
+        inverse: the function back, from [0, 1] to values.
         is_centered: whether the values are differences from a mean color.
     """
 
@@ -150,7 +150,7 @@ class Unbounded(PerImage):
     """A parametrization of unbounded values, of which an image is then made.
 
     Attributes:
-        to_image: a `ToImage`.
+        to_image: the step from values to an image, a `ToImage`.
     """
 
     to_image: Any

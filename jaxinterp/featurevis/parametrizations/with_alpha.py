@@ -1,7 +1,7 @@
 """Images with a channel of opacity: what of an image matters to the unit.
 
 The image is laid over a background that is new in every step. What the unit does
-not need may then be transparent, and an objective that also asks for little opacity
+not need may then be transparent, and an objective that also rewards little opacity
 makes it so.
 """
 
@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxinterp.featurevis.images import checked_images
 from jaxinterp.featurevis.parametrizations.fourier import fourier
 from jaxinterp.featurevis.parametrizations.parametrization import Parametrization
-from jaxinterp.featurevis.pictures import checked_images
 from jaxinterp.pytree import pytree, static
 
 
@@ -22,34 +22,34 @@ class WithAlpha(Parametrization):
     """An image and its opacity, each with a parametrization.
 
     Attributes:
-        picture: the parametrization of the channels of color.
+        color: the parametrization of the channels of color.
         opacity: the parametrization of one channel.
         shape: the shape of one image with its opacity.
     """
 
-    picture: Any
+    color: Any
     opacity: Any
     shape: tuple[int, ...] = static()
 
     def init(self, key: Array, count: int) -> Any:
-        """Returns the parameters of `picture` and of `opacity`."""
+        """Returns the parameters of `color` and of `opacity`."""
         colors_key, opacity_key = jax.random.split(key)
         return {
-            "picture": self.picture.init(colors_key, count),
+            "color": self.color.init(colors_key, count),
             "opacity": self.opacity.init(opacity_key, count),
         }
 
     def images(self, params: Any) -> Float[Array, "count *shape"]:
         """Returns the images, the opacity in the last channel."""
-        picture = self.picture.images(params["picture"])
+        color = self.color.images(params["color"])
         opacity = self.opacity.images(params["opacity"])
-        return jnp.concatenate([picture, opacity.astype(picture.dtype)], axis=-1)
+        return jnp.concatenate([color, opacity.astype(color.dtype)], axis=-1)
 
     def inverse(self, images: Float[Array, "count *shape"]) -> Any:
         """Returns parameters whose images are the given ones."""
         images = checked_images(images, self.shape)
         return {
-            "picture": self.picture.inverse(images[..., :-1]),
+            "color": self.color.inverse(images[..., :-1]),
             "opacity": self.opacity.inverse(images[..., -1:]),
         }
 

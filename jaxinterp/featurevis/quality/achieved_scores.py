@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinterp.checks import checked_integer, is_traced
-from jaxinterp.featurevis.pictures import by_unit, check_pictures
+from jaxinterp.featurevis.images import by_unit, check_float_images
 from jaxinterp.featurevis.responses.dataset_examples import DatasetExamples
 from jaxinterp.featurevis.transforms.transform import Compose, Transform, compose
 from jaxinterp.keys import check_key, folded
@@ -90,7 +90,7 @@ def achieved_scores(
         transform = compose([transforms] if callable(transforms) else transforms)
         transform = transform.at(1.0)
     objective = as_objective(objective)
-    check_pictures(images, "`images`")
+    check_float_images(images, "`images`")
     image = inputs = jax.ShapeDtypeStruct(images.shape[1:], images.dtype)
     if transform is not None:
         inputs = jax.eval_shape(transform, jax.random.key(0), image)
@@ -129,13 +129,13 @@ def _scores(
     inputs = images
     if transform is not None:
 
-        def view_of(key: Any, picture: Any, image: Any) -> Any:
-            return transform(folded(key, picture, number), image)
+        def view_of(key: Any, index: Any, image: Any) -> Any:
+            return transform(folded(key, index, number), image)
 
         views = jax.vmap(jax.vmap(view_of, in_axes=(None, 0, 0)), in_axes=(0, None, 0))
         inputs = views(keys, jnp.arange(images.shape[1]), images)
-    given = (model, variables, objective, images, inputs[None])
-    scores = scores_of_own_images(*given)[0]
+    arguments = (model, variables, objective, images, inputs[None])
+    scores = scores_of_own_images(*arguments)[0]
     return scores.astype(jnp.promote_types(scores.dtype, jnp.float32))
 
 
@@ -154,11 +154,11 @@ def best_natural(natural: DatasetExamples | Any, n_units: int) -> Any:
     scores = natural
     if isinstance(natural, DatasetExamples):
         scores = natural.top.scores
-        if natural.by != "picture":
+        if natural.by != "image":
             raise ValueError(
-                f"The natural examples are scored by={natural.by!r}, and pictures that "
+                f"The natural examples are scored by={natural.by!r}, and images that "
                 "were made as a whole: their numbers cannot be compared.\nWrite "
-                "`dataset_examples(..., by='picture')`."
+                "`dataset_examples(..., by='image')`."
             )
     scores = jnp.asarray(scores)
     if scores.ndim not in (1, 2) or scores.shape[0] != n_units or not scores.size:
@@ -166,14 +166,14 @@ def best_natural(natural: DatasetExamples | Any, n_units: int) -> Any:
             "`natural` has the scores of natural examples, of shape (units,) or (units,"
             f" k) for {n_units} units, and its shape is {scores.shape}.\nWrite "
             "`natural=dataset_examples(apply_fn, objective, variables, batches)` for "
-            "the objective of the pictures."
+            "the objective of the images."
         )
     best = scores if scores.ndim == 1 else jnp.nanmax(scores, axis=1)
     missing = [] if is_traced(best) else np.flatnonzero(np.isnan(np.asarray(best)))
     if len(missing):
         raise ValueError(
             f"Unit {missing[0]} (and {len(missing) - 1} others) has no natural score "
-            "that is a number.\nLeave these units out, or look at more pictures."
+            "that is a number.\nLeave these units out, or look at more images."
         )
     return best
 
@@ -189,7 +189,7 @@ def natural_ratio(achieved: Any, natural: DatasetExamples | Any) -> Any:
 
     Args:
         achieved: the scores of the images of each unit, `(units, count)` or `(units,)`.
-        natural: what `dataset_examples` returned with `by="picture"` for the same
+        natural: what `dataset_examples` returned with `by="image"` for the same
             objective; or scores, `(units,)` or `(units, k)`.
 
     Returns:

@@ -1,9 +1,9 @@
-r"""Is an optimized picture processed like a natural one, or on a path of its own?
+r"""Is an optimized image processed like a natural one, or on a path of its own?
 
-A picture can drive a unit through other units than photographs do; then it says little
+An image can drive a unit through other units than photographs do; then it says little
 about how the network sees photographs.
 
-Notation: $a_\ell(x)$ is the activation of site $\ell$ for picture $x$, all its entries
+Notation: $a_\ell(x)$ is the activation of site $\ell$ for image $x$, all its entries
 in a row, and $\rho_\ell(x, y)$ the rank correlation of $a_\ell(x)$ and $a_\ell(y)$,
 that of Spearman: the correlation of the ranks of the entries, where equal ones share
 their mean rank.
@@ -21,7 +21,7 @@ import numpy as np
 from jax.scipy.stats import rankdata
 
 from jaxinterp.checks import is_traced
-from jaxinterp.featurevis.pictures import by_unit, check_pictures
+from jaxinterp.featurevis.images import by_unit, check_float_images
 from jaxinterp.loop.chunks import chunk_size, over_units
 from jaxinterp.loop.sums import summed
 from jaxinterp.objectives.reader import Reader, site_reader
@@ -42,11 +42,11 @@ class PathSimilarity:
 
     Attributes:
         sites: addresses, in network order.
-        made: the correlations of the made pictures with the natural ones of the unit,
+        made: the correlations of the made images with the natural ones of the unit,
             `(sites, units)`.
-        natural: those of the natural pictures of the unit with each other.
-        arbitrary: those of the natural pictures of the unit with arbitrary natural
-            ones; `None` if there were none.
+        natural: the correlations of the natural images of the unit with each other.
+        arbitrary: the correlations of the natural images of the unit with arbitrary
+            natural ones; `None` if there were none.
     """
 
     sites: tuple[str, ...] = dataclasses.field(metadata={"static": True})
@@ -58,7 +58,7 @@ class PathSimilarity:
     def relative(self) -> Any:
         """Where `made` lies from `arbitrary`, 0, to `natural`, 1; `None` without these.
 
-        NaN where natural pictures of the unit are no more alike than arbitrary ones.
+        NaN where natural images of the unit are no more alike than arbitrary ones.
         """
         if self.arbitrary is None:
             return None
@@ -110,10 +110,10 @@ def path_similarity(
     count: int = 1,
     batch_size: int | None = None,
 ) -> PathSimilarity:
-    r"""Compares activations of made pictures, site by site, with those of natural ones.
+    r"""Compares activations of made images, site by site, with those of natural ones.
 
-    For the pictures $x \in X_u$ that were made for unit $u$, natural pictures $N_u$
-    that drive it, and arbitrary natural pictures $A$
+    For the images $x \in X_u$ that were made for unit $u$, natural images $N_u$
+    that drive it, and arbitrary natural images $A$
 
     $$\mathrm{made} = \operatorname{mean}_{x \in X_u,\, y \in N_u} \rho_\ell(x, y),
       \quad
@@ -124,30 +124,30 @@ def path_similarity(
     $$\mathrm{relative} = \frac{\mathrm{made} - \mathrm{arbitrary}}
       {\mathrm{natural} - \mathrm{arbitrary}}$$
 
-    A relative similarity of 1 says that at this site a made picture is as like natural
-    pictures of the unit as these are like one another; 0, that it is no more like them
+    A relative similarity of 1 says that at this site a made image is as like natural
+    images of the unit as these are like one another; 0, that it is no more like them
     than any photograph is. The paper does this for classes, with $N_u$ photographs of
-    the class and $A$ those of other classes; its finding is that last-layer pictures
+    the class and $A$ those of other classes; its finding is that last-layer images
     are close to 0 on the first two thirds of the way.
 
     The examples of a unit in an early layer may be hardly more alike than any; look at
     the three columns before you trust the relative one.
 
     A mean over pairs is a product of means of standardized ranks, so that no pair is
-    visited: time grows with the pictures and the entries of all sites, for sorting
+    visited: time grows with the images and the entries of all sites, for sorting
     these; memory with `batch_size` times those.
 
     Args:
         apply_fn: the model; of arrays that it holds itself, see `maximize`.
         sites: a glob on addresses or a selector: `"inception_*"`.
         variables: the weights of the model.
-        images: the made pictures, `(units * count, ...)`, in the order of the units.
-        natural: the natural pictures of each unit, `(units, k, ...)`, such as
+        images: the made images, `(units * count, ...)`, in the order of the units.
+        natural: the natural images of each unit, `(units, k, ...)`, such as
             `crops(batches, examples.top)` gives, in the same size and range.
-        arbitrary: natural pictures `(m, ...)` of which nothing is known, without those
-            in `natural`: a picture is more like itself than like any other.
-        count: the number of made pictures of each unit.
-        batch_size: the largest number of pictures, made and natural ones, that are
+        arbitrary: natural images `(m, ...)` of which nothing is known, without those
+            in `natural`: an image is more like itself than like any other.
+        count: the number of made images of each unit.
+        batch_size: the largest number of images, made and natural ones, that are
             computed at once; all by default. Those of one unit are not divided.
 
     Returns:
@@ -155,17 +155,18 @@ def path_similarity(
 
     Raises:
         AddressError: if no site matches.
-        TypeError: if pictures are not floats.
-        ValueError: if shapes or the number of pictures do not fit, a unit has less than
-            two natural ones, or one of these is also arbitrary (not seen under `jit`).
+        TypeError: if images are not floats.
+        ValueError: if shapes or the number of images do not fit, a unit has less than
+            two natural ones, or one of these is also arbitrary (not checked under
+            `jit`).
 
     Example:
         >>> model = lambda w, x: jnp.tanh(x @ w)
-        >>> pictures = jax.random.uniform(jax.random.key(0), (2, 1, 3, 4))
+        >>> images = jax.random.uniform(jax.random.key(0), (2, 1, 3, 4))
         >>> w = jax.random.normal(jax.random.key(1), (4, 5))
-        >>> made, natural = pictures[:, 0], jnp.repeat(pictures, 2, axis=1)
-        >>> found = path_similarity(model, "*", w, made, natural)
-        >>> found.made.round(3).tolist()  # the same pictures
+        >>> made, natural = images[:, 0], jnp.repeat(images, 2, axis=1)
+        >>> paths = path_similarity(model, "*", w, made, natural)
+        >>> paths.made.round(3).tolist()  # the same images
         [[1.0, 1.0], [1.0, 1.0]]
 
     References:
@@ -202,13 +203,13 @@ def _relative(made: Any, natural: Any, arbitrary: Any) -> Any:
 def _mean_ranks(
     model: Reader, variables: Variables, images: Images, batch_size: int | None
 ) -> Any:
-    """The mean over pictures of their standardized ranks, of each site."""
+    """The mean over images of their standardized ranks, of each site."""
 
     def one(variables: Any, image: Any) -> Any:
         activations, _ = model(variables, image[None])
         return [_standardized_ranks(a)[0] for a in activations.values()]
 
-    add_up = summed(one, batch_size=batch_size, name="arbitrary pictures")
+    add_up = summed(one, batch_size=batch_size, name="arbitrary images")
     return [total / images.shape[0] for total in add_up(variables, images)]
 
 
@@ -219,8 +220,8 @@ def _similarities(
     """The three similarities of some units, each `(units, sites)`."""
     n_units, count = images.shape[:2]
     k = natural.shape[1]
-    pictures = jnp.concatenate([images, natural.astype(images.dtype)], axis=1)
-    flat = pictures.reshape(n_units * (count + k), *pictures.shape[2:])
+    all_images = jnp.concatenate([images, natural.astype(images.dtype)], axis=1)
+    flat = all_images.reshape(n_units * (count + k), *all_images.shape[2:])
     activations, _ = model(variables, flat)
     made, same, other = [], [], []
     for site, activation in enumerate(activations.values()):
@@ -235,7 +236,7 @@ def _similarities(
 
 
 def _standardized_ranks(activation: Any) -> Any:
-    """Ranks of the entries of each picture, with mean 0 and length 1.
+    """Ranks of the entries of each image, with mean 0 and length 1.
 
     A product of two such rows is Spearman's correlation; NaN where all are equal.
     """
@@ -247,33 +248,33 @@ def _standardized_ranks(activation: Any) -> Any:
 
 
 def _check_natural(grouped: Any, natural: Any, arbitrary: Any) -> None:
-    check_pictures(natural, "`natural`")
+    check_float_images(natural, "`natural`")
     n_units, shape = grouped.shape[0], grouped.shape[2:]
     if (
         natural.shape[:1] + natural.shape[2:] != (n_units, *shape)
         or natural.shape[1] < 2
     ):
         raise ValueError(
-            f"`natural` has at least two natural pictures (units, k, ...) for each of "
+            f"`natural` has at least two natural images (units, k, ...) for each of "
             f"{n_units} units, of the shape {shape} of the made ones; its shape is "
             f"{natural.shape}.\nWrite `crops(batches, examples.top)`; or, for the same "
             "ones for all units, `jnp.broadcast_to(natural, (units, *natural.shape))`."
         )
     if arbitrary is None:
         return
-    check_pictures(arbitrary, "`arbitrary`")
+    check_float_images(arbitrary, "`arbitrary`")
     if arbitrary.shape[1:] != shape or not arbitrary.shape[0]:
         raise ValueError(
-            f"`arbitrary` has natural pictures of the shape {shape} of the made ones; "
+            f"`arbitrary` has natural images of the shape {shape} of the made ones; "
             f"its shape is {arbitrary.shape}."
         )
     if is_traced(natural, arbitrary):
         return
-    known = {x.tobytes() for unit in np.asarray(natural) for x in unit}
-    twice = [i for i, x in enumerate(np.asarray(arbitrary)) if x.tobytes() in known]
+    contents = {x.tobytes() for unit in np.asarray(natural) for x in unit}
+    twice = [i for i, x in enumerate(np.asarray(arbitrary)) if x.tobytes() in contents]
     if twice:
         raise ValueError(
-            f"Picture {twice[0]} of `arbitrary` (and {len(twice) - 1} others) is among "
+            f"Image {twice[0]} of `arbitrary` (and {len(twice) - 1} others) is among "
             "`natural`, and is entirely like itself.\nLeave these out: "
-            "`np.delete(pictures, np.unique(examples.top.indices), axis=0)`."
+            "`np.delete(images, np.unique(examples.top.indices), axis=0)`."
         )

@@ -15,18 +15,18 @@ import jax
 import numpy as np
 
 from jaxinterp.checks import is_traced
-from jaxinterp.featurevis.pictures import check_pictures
+from jaxinterp.featurevis.images import check_float_images
 from jaxinterp.featurevis.quality.achieved_scores import (
     achieved_scores,
     best_natural,
     is_success,
     natural_ratio,
 )
+from jaxinterp.featurevis.quality.image_diversity import image_diversity
 from jaxinterp.featurevis.quality.path_similarity import (
     PathSimilarity,
     path_similarity,
 )
-from jaxinterp.featurevis.quality.picture_diversity import picture_diversity
 from jaxinterp.featurevis.quality.spectrum_slope import has_spectrum, spectrum_slope
 from jaxinterp.featurevis.responses.dataset_examples import DatasetExamples
 from jaxinterp.featurevis.transforms.transform import Transform
@@ -43,9 +43,9 @@ class SecondNetwork(NamedTuple):
     """Another network, in which images are scored: do they transfer?
 
     Attributes:
-        apply_fn: the other model.
-        objective: its own units, as many as the images were made for and in the same
-            order: the same classes.
+        apply_fn: the other model, which scores the images as well.
+        objective: the units of that model, as many as the images were made for and in
+            the same order: the same classes.
         variables: the weights of the other model.
         natural: the scores of natural examples in it, as `scorecard` takes them.
     """
@@ -104,7 +104,7 @@ class Scorecard:
             for images that are too small.
         diversity: how much the images of each unit differ, `(units,)`; `None` also for
             `count=1`.
-        paths: the rank correlations with natural pictures.
+        paths: the rank correlations with natural images.
     """
 
     names: tuple[str, ...]
@@ -172,12 +172,12 @@ class Scorecard:
         what += " best natural example"
         kinds = {"": self.plain, " under transforms": self.transformed}
         kinds[" in the second network"] = self.transferred
-        beaten = [
+        shares = [
             f"{int(kind.is_success.sum())} ({kind.success_rate:.0%}){where or what}"
             for where, kind in kinds.items()
             if kind is not None
         ]
-        lines = [f"Of {number} unit{'' if is_one else 's'}, {', '.join(beaten)}."]
+        lines = [f"Of {number} unit{'' if is_one else 's'}, {', '.join(shares)}."]
         medians = [
             f"{head} {_shown(head, np.nanmedian(values))}"
             for head, values in self._columns()[2:]
@@ -242,10 +242,10 @@ def scorecard(
     | transformed | the same ratio, mean over `transforms` | `achieved_scores` |
     | transferred | the same ratio in `other` | `achieved_scores` |
     | slope | of the power spectrum; -2 to -3 for photographs | `spectrum_slope` |
-    | diversity | how much images of one unit differ | `picture_diversity` |
+    | diversity | how much images of one unit differ | `image_diversity` |
     | path | rank correlation of activations with natural ones | `path_similarity` |
 
-    What needs an argument that is not given is left out. An image that is not a number
+    What needs an argument that is `None` is left out. An image that is not a number
     has no score, and the table says so; its unit is not above any example. Time is that
     of `samples` + 1 passes of the model over the images and one for each further
     column; memory grows with `batch_size`.
@@ -255,7 +255,7 @@ def scorecard(
         objective: the objective that the images were made for, without regularizers.
         variables: the weights of the model.
         images: the images, `(units * count, ...)`, such as `maximize(...).images`.
-        natural: what `dataset_examples` returned with `by="picture"` for the same
+        natural: what `dataset_examples` returned with `by="image"` for the same
             objective, or scores `(units,)` or `(units, k)`.
         count: the number of images of each unit, as in `maximize`.
         transforms: random transforms that the score has to withstand.
@@ -264,9 +264,9 @@ def scorecard(
         other: a second network in which the images are scored.
         diversity_site: the site where images of one unit are compared; by default the
             one that the objective reads, if that is one.
-        natural_images: natural pictures that drive each unit, `(units, k, ...)`, such
+        natural_images: natural images that drive each unit, `(units, k, ...)`, such
             as `crops(batches, examples.top)`, to compare paths with.
-        arbitrary_images: natural pictures `(m, ...)` of which nothing is known, other
+        arbitrary_images: natural images `(m, ...)` of which nothing is known, other
             than `natural_images`, for the lower end of path similarity.
         sites: the sites where paths are compared, a glob such as `"inception_*"`.
         names: the names of the units; by default the channels or classes that the
@@ -325,10 +325,10 @@ def scorecard(
         transferred = _transferred(other, images, count, batch_size)
     site = diversity_site or _only_map(shapes)
     if count > 1 and site is not None:
-        diversity = picture_diversity(apply_fn, site, variables, images, **shared)
+        diversity = image_diversity(apply_fn, site, variables, images, **shared)
     if sites is not None:
-        pictures = (apply_fn, sites, variables, images, natural_images)
-        paths = path_similarity(*pictures, arbitrary=arbitrary_images, **shared)
+        arguments = (apply_fn, sites, variables, images, natural_images)
+        paths = path_similarity(*arguments, arbitrary=arbitrary_images, **shared)
     if has_spectrum(images):
         slope = spectrum_slope(images, batch_size=batch_size).reshape(n_units, count)
     columns = (plain, transformed, transferred, slope, diversity, paths)
@@ -373,11 +373,11 @@ def _names(
 
 
 def _check(images: Any, natural: Any, arbitrary: Any, sites: Any) -> None:
-    check_pictures(images, "`images`")
+    check_float_images(images, "`images`")
     lacks_natural = natural is None
     if lacks_natural != (sites is None) or (lacks_natural and arbitrary is not None):
         raise ValueError(
-            "Path similarity needs natural pictures and sites to compare them at.\n"
+            "Path similarity needs natural images and sites to compare them at.\n"
             "Write `natural_images=crops(batches, examples.top), sites='*'`, or "
             "neither of these and no `arbitrary_images`."
         )

@@ -1,4 +1,4 @@
-"""How fast the power of a picture falls off with frequency.
+"""How fast the power of an image falls off with frequency.
 
 Photographs have power spectra close to $1 / f^2$, whatever they show; noise has a flat
 one, and checkerboards and other artifacts of ascent are bumps at high frequencies.
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinterp.checks import is_traced
-from jaxinterp.featurevis.pictures import check_pictures
+from jaxinterp.featurevis.images import check_float_images
 from jaxinterp.loop.chunks import chunk_size, over_units
 from jaxinterp.types import Images
 
@@ -33,23 +33,23 @@ def spectrum_slope(images: Images, *, batch_size: int | None = None) -> Any:
     own), $\bar x$ the mean of a channel under the window, and $f(r)$ the mean frequency
     of a ring, in cycles per pixel. With $n$ the shortest side, ring $r$ holds the
     frequencies up to 1/2 that round to $r / n$, from $r = 2$ on; all rings weigh the
-    same. A picture that is not square has square frequencies.
+    same. An image that is not square has square frequencies.
 
     Time and memory grow as those of a Fourier transform; memory with `batch_size`.
 
     Args:
-        images: floats `(pictures, *sizes, channels)` with one to three axes of sizes.
+        images: floats `(images, *sizes, channels)` with one to three axes of sizes.
             The scale does not matter; sums of squares over channels do.
         batch_size: the largest number of images that are transformed at once; all by
             default.
 
     Returns:
-        `(pictures,)`, float32 at least: about -2 for photographs, down to -3 for ones
-        that are out of focus or were made smaller; 0 for white noise. NaN for a picture
+        `(images,)`, float32 at least: about -2 for photographs, down to -3 for ones
+        that are out of focus or were made smaller; 0 for white noise. NaN for an image
         of a single color.
 
     Raises:
-        TypeError: if the pictures are not floats.
+        TypeError: if the images are not floats.
         ValueError: if they have no such axes, or one is shorter than 8.
 
     Example:
@@ -63,11 +63,11 @@ def spectrum_slope(images: Images, *, batch_size: int | None = None) -> Any:
     References:
         Field, 1987, fig. 7 (natural images) [field1987relations].
     """
-    check_pictures(images, "`images`")
+    check_float_images(images, "`images`")
     sizes = images.shape[1:-1]
     if not has_spectrum(images):
         raise ValueError(
-            "The slope of a spectrum needs pictures (pictures, *sizes, channels) with "
+            "The slope of a spectrum needs images (images, *sizes, channels) with "
             f"one to three sizes of at least {SMALLEST}, and `images` are "
             f"{images.dtype}{list(images.shape)}."
         )
@@ -84,10 +84,10 @@ def spectrum_slope(images: Images, *, batch_size: int | None = None) -> Any:
 
 
 def has_spectrum(images: Any) -> bool:
-    """Returns whether pictures are large enough for a slope.
+    """Returns whether images are large enough for a slope.
 
     Args:
-        images: `(pictures, *sizes, channels)`.
+        images: the images, `(images, *sizes, channels)`.
     """
     sizes = images.shape[1:-1]
     is_some = images.ndim > 0 and images.shape[0] > 0

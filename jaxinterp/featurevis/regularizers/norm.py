@@ -57,7 +57,8 @@ def norm(
     Args:
         order: $p$, from 1 to `math.inf`.
         constant: the brightness $c$ that costs nothing.
-        epsilon: at order 2, keeps the gradient finite where the distance is zero.
+        epsilon: the number $\epsilon$ that at order 2 keeps the gradient finite where
+            the distance is zero.
 
     Returns:
         A penalty in units of brightness, at order 1 times pixels; lucid's weight there

@@ -19,7 +19,8 @@ class PriorDistance(Objective):
 
     Attributes:
         images: the plausible image of each unit, `(units, ...)`; or `None`.
-        function: what gives plausible images instead, from the images that are made.
+        function: a function from the images that are made to plausible ones; or
+            `None`.
     """
 
     images: Any

@@ -25,14 +25,15 @@ class Distribution:
     """Activations of each unit, counted.
 
     Attributes:
-        count: of values, the same for each unit.
-        mean: `(units,)`.
+        count: the number of values, the same for each unit.
+        mean: the mean of the values, `(units,)`.
         squares: the sum of the squared distances from the mean, `(units,)`.
-        minimum: `(units,)`.
-        maximum: `(units,)`.
-        counts: of each bin, from the most negative up, `(units, bins)`.
+        minimum: the smallest value, `(units,)`.
+        maximum: the largest value, `(units,)`.
+        counts: the number of values in each bin, from the most negative bin up,
+            `(units, bins)`.
         accuracy: the relative error of a quantile.
-        by: what was counted, as in `activation_distribution`.
+        by: the argument `by` of `activation_distribution`.
     """
 
     count: int
@@ -78,14 +79,14 @@ def activation_distribution(
     variables: Any,
     batches: Iterable[Any],
     *,
-    by: By = "picture",
+    by: By = "image",
     accuracy: float = 0.01,
     resume: Distribution | None = None,
     progress: bool = True,
 ) -> Distribution:
-    r"""Counts how often units are how active on a stream of pictures.
+    r"""Counts how often units are how active on a stream of images.
 
-    All units are served by one pass of the model over each picture, in memory that does
+    All units are served by one pass of the model over each image, in memory that does
     not grow with the stream: $41 / \alpha$ counts for a unit. Mean and variance are
     merged batch by batch and exact but for rounding; extremes are exact; quantiles have
     the relative error $\alpha$ for magnitudes between 1e-9 and 1e9, of which smaller
@@ -96,11 +97,11 @@ def activation_distribution(
         objective: an objective of one or many units, or a string for it:
             `channel("Conv_0")`, or `"Conv_0:*"`, is all channels of a layer.
         variables: the weights of the model.
-        batches: arrays of pictures, with the pictures on the first axis.
-        by: whether the score of each picture is counted, or that of every place of the
+        batches: arrays of images, with the images on the first axis.
+        by: whether the score of each image is counted, or that of every place of the
             map on its own, as for a threshold on activations.
         accuracy: $\alpha$, the relative error of a quantile.
-        resume: what an earlier call with the same arguments returned, to go on.
+        resume: the result of an earlier call with the same arguments, to go on from.
         progress: whether to show a progress bar, if `batches` has a length.
 
     Returns:
@@ -110,17 +111,17 @@ def activation_distribution(
         FloatingPointError: if a score is not finite; names the batch.
         OverflowError: if there are more values for a unit than 32 bits can count.
         TypeError: if a batch is not an array.
-        ValueError: if a hyperparameter is out of range, pictures differ in shape, or
+        ValueError: if a hyperparameter is out of range, images differ in shape, or
             there are none; if `resume` is of another call; if `by="place"` and the
             objective is not a mean over places.
         AddressError: if the model has no such site.
 
     Example:
         >>> from jaxinterp.objectives.unit import channel
-        >>> found = activation_distribution(
+        >>> values = activation_distribution(
         ...     lambda w, x: jnp.tanh(w * x), channel("tanh"), 1.0,
         ...     [jnp.zeros((3, 1, 2)), jnp.ones((1, 1, 2))])
-        >>> found.count, found.quantile(0.5).tolist(), round(float(found.mean[0]), 3)
+        >>> values.count, values.quantile(0.5).tolist(), round(float(values.mean[0]), 3)
         (4, [0.0, 0.0], 0.19)
 
     References:
@@ -132,29 +133,31 @@ def activation_distribution(
         raise ValueError(f"`accuracy` lies between 1e-5 and 1, and is {accuracy}.")
 
     def start(images: Any) -> tuple[Any, Any]:
-        found, bound = scorer(apply_fn, objective, variables, images)
+        unit_scorer, bound = scorer(apply_fn, objective, variables, images)
         check_alone(bound, "activation_distribution")
-        check_places(found, by)
-        each = math.prod(found.places or ()) if by == "place" else 1
-        dtype = found.dtype(variables, bound, images)
-        count, sums = 0, histogram.nothing_counted(found.count, accuracy, dtype)
+        check_places(unit_scorer, by)
+        each = math.prod(unit_scorer.places or ()) if by == "place" else 1
+        dtype = unit_scorer.dtype(variables, bound, images)
+        count, sums = 0, histogram.nothing_counted(unit_scorer.count, accuracy, dtype)
         if resume is not None:
             _check_resume(resume, sums, accuracy, by)
             count, sums = resume.count, resume._histogram
-        placed = everywhere(images)
-        score = jax.jit(lambda *given: _values(found, by, *given), out_shardings=placed)
+        sharding = everywhere(images)
+        score = jax.jit(
+            lambda *arrays: _values(unit_scorer, by, *arrays), out_shardings=sharding
+        )
 
-        def update(state: tuple[int, Histogram], images: Any, added: Any) -> Any:
+        def update(state: tuple[int, Histogram], images: Any, n_new: Any) -> Any:
             count, sums = state
-            total = count + int(added) * each
+            total = count + int(n_new) * each
             if total > histogram.MOST:
                 raise OverflowError(
                     f"There are {total} values for a unit, and a bin counts to "
-                    f"{histogram.MOST}.\nTake fewer images, or by='picture'."
+                    f"{histogram.MOST}.\nTake fewer images, or by='image'."
                 )
-            values, invalid = score(variables, bound, images, added)
+            values, invalid = score(variables, bound, images, n_new)
             before = np.asarray(count, values.dtype)
-            return (total, _with_batch(sums, before, values, added, accuracy)), invalid
+            return (total, _with_batch(sums, before, values, n_new, accuracy)), invalid
 
         return update, (count, sums)
 
@@ -171,11 +174,16 @@ _with_batch = jax.jit(histogram.with_batch, static_argnames="accuracy")
 
 
 def _values(
-    found: Scorer, by: By, variables: Any, bound: Objective, images: Any, count: Any
+    unit_scorer: Scorer,
+    by: By,
+    variables: Any,
+    bound: Objective,
+    images: Any,
+    count: Any,
 ) -> tuple[Any, Any]:
     """What is counted, `(units, images, values)`, and what of it is invalid."""
-    scores = found(variables, bound, images)
-    values = scores.places if by == "place" else scores.pictures[..., None]
+    scores = unit_scorer(variables, bound, images)
+    values = scores.places if by == "place" else scores.images[..., None]
     return values, first_invalid(~jnp.isfinite(values).all(axis=-1), count)
 
 

@@ -1,4 +1,4 @@
-"""What of a data set's pictures lies in the receptive field of a unit."""
+"""What of a data set's images lies in the receptive field of a unit."""
 
 from __future__ import annotations
 
@@ -20,38 +20,38 @@ def crops(
     resize: Callable[[Any], Any] | None = None,
     fill: float = 0.5,
 ) -> np.ndarray:
-    """Returns the example pictures, or what of them a unit sees at its best place.
+    """Returns the example images, or what of them a unit sees at its best place.
 
     The stream is read once more and no model is run; memory is that of the result. At a
-    border, the window is moved inside the picture. Take only some units with
+    border, the window is shifted into the image. Take only some units with
     `jax.tree.map(lambda leaf: leaf[:16], examples.top)`.
 
     Args:
-        batches: the same pictures as before, in the same order.
-        examples: one sort of examples, such as `dataset_examples(...).top`.
+        batches: the same images as before, in the same order.
+        examples: examples of one sort, such as `dataset_examples(...).top`.
         field: the receptive field of the site, from `receptive_field`; the whole
-            picture by default.
-        resize: from pictures `(batch, ...)` to those of the size that the model takes,
-            if its preprocessing changes that: the field is in pixels of the model's
+            image by default.
+        resize: a function from images `(batch, ...)` to ones of the model's input size,
+            if its preprocessing changes the size: the field is in pixels of the model's
             input. Crops are cut from what it returns.
-        fill: brightness where there were too few pictures, of which 1 is the largest
+        fill: the brightness where there were too few images, of which 1 is the largest
             value that integers can have.
 
     Returns:
-        Pictures in their own dtype, or that of `resize`, `(*examples.indices.shape,
-        height, width, channels)` with the size of the field, or of the picture where
+        Images in their own dtype, or that of `resize`, `(*examples.indices.shape,
+        height, width, channels)` with the size of the field, or of the image where
         that is smaller.
 
     Raises:
         TypeError: if `examples` is not one sort of examples, or `batches` is one array.
-        ValueError: if `examples` has no positions for the field, or pictures that the
+        ValueError: if `examples` has no positions for the field, or images that the
             stream has not.
 
     Example:
         >>> from jaxinterp.featurevis import Examples, ReceptiveField
-        >>> pictures = jnp.arange(8.0).reshape(2, 4, 1)
+        >>> images = jnp.arange(8.0).reshape(2, 4, 1)
         >>> second = Examples(np.array([[1]]), np.array([[3.0]]), np.array([[[2]]]))
-        >>> crops([pictures], second, ReceptiveField((2,), (1,), (0,))).tolist()
+        >>> crops([images], second, ReceptiveField((2,), (1,), (0,))).tolist()
         [[[[6.0], [7.0]]]]
     """
     check_stream(batches)
@@ -68,24 +68,24 @@ def crops(
             "over places, as `channel` is; without them write "
             "`crops(batches, examples.top)`."
         )
-    resized = resize or (lambda pictures: pictures)
+    resize = resize or (lambda images: images)
     result, start, missing = None, 0, {int(i) for i in indices.ravel() if i >= 0}
     for batch in batches:
         stop = start + len(batch)
         where = np.argwhere((indices >= start) & (indices < stop))
         if result is None:
-            one = np.asarray(resized(batch[:1]))
+            one = np.asarray(resize(batch[:1]))
             sizes = _window_sizes(one.shape[1:], field)
             result = np.full((*indices.shape, *sizes), _level(fill, one.dtype))
         for at in map(tuple, where):
             number = int(indices[at]) - start
-            picture = np.asarray(resized(batch[number : number + 1])[0])
-            result[at] = _cropped(picture, field, positions[at])
+            image = np.asarray(resize(batch[number : number + 1])[0])
+            result[at] = _cropped(image, field, positions[at])
         missing -= set(range(start, stop))
         start = stop
     if result is None or missing:
         raise ValueError(
-            f"The stream has {start} pictures, and {len(missing)} of the examples "
+            f"The stream has {start} images, and {len(missing)} of the examples "
             f"are not among them: {sorted(missing)[:5]}.\n"
             "Give the same batches as to `dataset_examples`; a generator is empty "
             "after it was read once."
@@ -110,13 +110,13 @@ def _window_sizes(
 
 
 def _cropped(
-    picture: np.ndarray, field: ReceptiveField | None, position: np.ndarray
+    image: np.ndarray, field: ReceptiveField | None, position: np.ndarray
 ) -> np.ndarray:
     if field is None:
-        return picture
+        return image
     window = []
     for axis, (low, stop) in enumerate(field.window(position.tolist())):
-        size = min(stop - low, picture.shape[axis])
-        low = min(max(low, 0), picture.shape[axis] - size)
+        size = min(stop - low, image.shape[axis])
+        low = min(max(low, 0), image.shape[axis] - size)
         window.append(slice(low, low + size))
-    return picture[tuple(window)]
+    return image[tuple(window)]

@@ -1,6 +1,6 @@
-"""The pictures of a data set that excite units most, least, hardly, and as usual.
+"""The images of a data set that excite units most, least, hardly, and as usual.
 
-A picture that was optimized says what a unit can be driven by; these say what does
+An image that was optimized says what a unit can be driven by; these say what does
 drive it. People learn more from them (Borowski et al., 2021), so show both.
 """
 
@@ -31,15 +31,15 @@ from jaxinterp.types import ApplyFn
 
 
 class Examples(NamedTuple):
-    """Example pictures of one sort for each unit, `(units, ...)`.
+    """Example images of one sort for each unit, `(units, ...)`.
 
     Attributes:
-        indices: the numbers of the pictures in the stream; -1 where there were too few.
+        indices: the numbers of the images in the stream; -1 where there were too few.
         scores: their scores, in the units of the objective; NaN where there were too
             few.
         positions: the place, such as a row and a column, on the last axis, that scores
             highest; of `bottom` the one that scores lowest, of `near_zero` the one
-            nearest to zero, unless a picture's score is that of its best place; -1
+            nearest to zero, unless an image's score is that of its best place; -1
             where there were too few. That axis has length 0 if the objective is not
             the mean over the places of one site.
     """
@@ -59,16 +59,17 @@ class State:
     """What a stream left behind; it does not grow with it.
 
     Attributes:
-        seen: the number of images so far.
+        n_images: the number of images so far.
         kept: the top, the bottom and those near zero, `(units, k)` each; the detail is
             the number of the place, -1 where there is none.
         sample: the random sample that quantiles are taken from, with the same detail.
-        by: what an image is scored by, as in `dataset_examples`.
+        by: the argument `by` of `dataset_examples`.
         shape: the shape of the places, which their numbers count.
-        units: what tells the units apart: their integers, and what is read.
+        units: a text that tells the units from others: the sites that are read, and a
+            digest of the units' integers.
     """
 
-    seen: Any
+    n_images: Any
     kept: tuple[top_k.Kept, top_k.Kept, top_k.Kept]
     sample: top_k.Sample
     by: By = dataclasses.field(metadata={"static": True})
@@ -82,12 +83,13 @@ class DatasetExamples:
     """Examples of each unit.
 
     Attributes:
-        top: the highest scores first, `(units, k)`.
-        bottom: the lowest first.
-        near_zero: the smallest magnitudes first.
-        quantiles: for each quantile, pictures around it by rising score,
+        top: the images with the highest scores, highest first, `(units, k)`.
+        bottom: the images with the lowest scores, lowest first, `(units, k)`.
+        near_zero: the images whose scores have the smallest magnitudes, smallest first,
+            `(units, k)`.
+        quantiles: the images around each quantile by rising score,
             `(units, quantiles, k)`.
-        state: to go on with further batches, `resume=`.
+        state: the state to go on from with further batches, `resume=`.
     """
 
     top: Examples
@@ -98,7 +100,7 @@ class DatasetExamples:
 
     @property
     def by(self) -> By:
-        """What a picture was scored by, as in `dataset_examples`."""
+        """What an image was scored by, as in `dataset_examples`."""
         return self.state.by
 
 
@@ -109,25 +111,25 @@ def dataset_examples(
     batches: Iterable[Any],
     *,
     k: int = 9,
-    by: By = "picture",
+    by: By = "image",
     quantiles: Sequence[float] | float = (),
     sample_size: int = 2048,
     key: Any = None,
     resume: State | None = None,
     progress: bool = True,
 ) -> DatasetExamples:
-    r"""Finds the pictures of a stream that units respond to, and those they do not.
+    r"""Finds the images of a stream that units respond to, and those they do not.
 
-    All units are served by one pass of the model over each picture. Of equal scores the
-    earlier picture comes first, and no result but that of rounding depends on how the
-    stream is cut into batches. Time grows with the pictures; memory with the units
-    times `k`, `sample_size` and, for one batch, the places, and not with the pictures.
-    The first batch says how many pictures are taken at once. Batches spread over
+    All units are served by one pass of the model over each image. Of equal scores the
+    earlier image comes first, and no result but that of rounding depends on how the
+    stream is cut into batches. Time grows with the images; memory with the units
+    times `k`, `sample_size` and, for one batch, the places, and not with the images.
+    The first batch says how many images are taken at once. Batches spread over
     several devices are scored there.
 
-    The quantile $q$ is that of a uniform random sample: its rank among all pictures is
+    The quantile $q$ is that of a uniform random sample: its rank among all images is
     $q$ with a standard error of $\sqrt{q(1 - q) / \text{sample size}}$; without one if
-    the sample holds every picture.
+    the sample holds every image.
 
     Args:
         apply_fn: the model.
@@ -135,25 +137,25 @@ def dataset_examples(
             `channel("Conv_0")`, or `"Conv_0:*"`, is all channels of a layer. Schedules
             stand at step 0.
         variables: the weights of the model.
-        batches: arrays of pictures, with the pictures on the first axis.
-        k: the number of pictures of each sort that a unit gets.
-        by: whether a picture has the score of the objective, or that of its best place,
+        batches: arrays of images, with the images on the first axis.
+        k: the number of images of each sort that a unit gets.
+        by: whether an image has the score of the objective, or that of its best place,
             as if that place were all there is of the activation.
         quantiles: the quantiles of the scores to show, between 0 and 1.
-        sample_size: the number of pictures that the quantiles are taken from.
+        sample_size: the number of images that the quantiles are taken from.
         key: the random key of that sample, if there are quantiles.
         resume: the `state` of an earlier call with the same arguments, which cannot all
-            be told from it: weights, directions and the key are up to you. Its pictures
+            be told from it: weights, directions and the key are up to you. Its images
             come before those of `batches`. One long call gives the same.
         progress: whether to show a progress bar, if `batches` has a length.
 
     Returns:
-        Pictures and scores for each unit, in the units of the objective.
+        Images and scores for each unit, in the units of the objective.
 
     Raises:
         FloatingPointError: if a score is not a number; names the batch.
         TypeError: if a batch is not an array.
-        ValueError: if a hyperparameter is out of range, pictures differ in shape, or
+        ValueError: if a hyperparameter is out of range, images differ in shape, or
             there are none; if `resume` is of another call; if `by="place"` and the
             objective is not a mean over places.
         AddressError: if the model has no such site.
@@ -161,9 +163,9 @@ def dataset_examples(
     Example:
         >>> from jaxinterp.objectives.unit import channel
         >>> model = lambda w, x: jnp.tanh(w * x)
-        >>> pictures = jnp.array([[[1.0]], [[-3.0]], [[2.0]]])
-        >>> found = dataset_examples(model, channel("tanh"), 1.0, [pictures], k=2)
-        >>> found.top.indices.tolist(), found.bottom.indices.tolist()
+        >>> images = jnp.array([[[1.0]], [[-3.0]], [[2.0]]])
+        >>> examples = dataset_examples(model, channel("tanh"), 1.0, [images], k=2)
+        >>> examples.top.indices.tolist(), examples.bottom.indices.tolist()
         ([[2, 0]], [[1, 0]])
 
     References:
@@ -176,18 +178,20 @@ def dataset_examples(
     places: list[tuple[int, ...]] = []
 
     def start(images: Any) -> tuple[Any, State]:
-        found, bound = scorer(apply_fn, objective, variables, images)
+        unit_scorer, bound = scorer(apply_fn, objective, variables, images)
         check_alone(bound, "dataset_examples")
-        check_places(found, by)
-        places.append(found.places or ())
+        check_places(unit_scorer, by)
+        places.append(unit_scorer.places or ())
         size = sample_size if quantiles else 0
-        dtype = found.dtype(variables, bound, images)
-        state = _nothing(found, k, size, dtype, by, described_units(bound))
+        dtype = unit_scorer.dtype(variables, bound, images)
+        state = _nothing(unit_scorer, k, size, dtype, by, described_units(bound))
         if resume is not None:
             _check_resume(resume, state)
             state = resume
-        placed = everywhere(images)
-        score = jax.jit(lambda *given: _scores(found, by, *given), out_shardings=placed)
+        sharding = everywhere(images)
+        score = jax.jit(
+            lambda *arrays: _scores(unit_scorer, by, *arrays), out_shardings=sharding
+        )
 
         def update(state: State, images: Any, count: Any) -> tuple[State, Any]:
             scores, best, invalid = score(variables, bound, images, count)
@@ -201,30 +205,35 @@ def dataset_examples(
         invalid="not a number",
         name="dataset examples" if progress else "",
     )
-    return _found(state, places[0], k, quantiles)
+    return _examples(state, places[0], k, quantiles)
 
 
 # --- One piece of the stream ----------------------------------------------------------
 
 
 def _nothing(
-    found: Scorer, k: int, size: int, dtype: Any, by: By, called: str
+    unit_scorer: Scorer, k: int, size: int, dtype: Any, by: By, units: str
 ) -> State:
     missing = np.int32(-1)
-    nothing = top_k.nothing_kept(found.count, k, dtype, missing)
-    sample = top_k.nothing_sampled(found.count, size, dtype, missing)
-    kept, seen = (nothing, nothing, nothing), jnp.zeros((), jnp.int32)
-    return State(seen, kept, sample, by, found.places, called)
+    nothing = top_k.nothing_kept(unit_scorer.count, k, dtype, missing)
+    sample = top_k.nothing_sampled(unit_scorer.count, size, dtype, missing)
+    kept, n_images = (nothing, nothing, nothing), jnp.zeros((), jnp.int32)
+    return State(n_images, kept, sample, by, unit_scorer.places, units)
 
 
 def _scores(
-    found: Scorer, by: By, variables: Any, bound: Objective, images: Any, count: Any
+    unit_scorer: Scorer,
+    by: By,
+    variables: Any,
+    bound: Objective,
+    images: Any,
+    count: Any,
 ) -> tuple[Any, Any, Any]:
-    """Scores `(units, pictures)`, for each sort the best place, and what is invalid."""
-    scores, places = found(variables, bound, images)
+    """Scores `(units, images)`, for each sort the best place, and what is invalid."""
+    scores, places = unit_scorer(variables, bound, images)
     best = jnp.full((3, *scores.shape), -1, jnp.int32)
     if places is not None:
-        orders = _ORDERS if by == "picture" else 3 * (top_k.highest,)
+        orders = _ORDERS if by == "image" else 3 * (top_k.highest,)
         best = jnp.stack([order(places).argmax(axis=-1) for order in orders])
         best = best.astype(jnp.int32)
         scores = places.max(axis=-1) if by == "place" else scores
@@ -235,7 +244,7 @@ def _scores(
 
 @jax.jit
 def _merged(state: State, scores: Any, best: Any, count: Any, key: Any) -> State:
-    indices = top_k.numbers_in_stream(state.seen, scores.shape[1], count)
+    indices = top_k.numbers_in_stream(state.n_images, scores.shape[1], count)
     kept = tuple(
         top_k.best_of(before, top_k.all_of_batch(indices, scores, place), order)
         for before, place, order in zip(state.kept, best, _ORDERS, strict=True)
@@ -244,16 +253,18 @@ def _merged(state: State, scores: Any, best: Any, count: Any, key: Any) -> State
     if sample.indices.size:
         batch = top_k.drawn(key, indices, scores, best[0])
         sample = top_k.sample_of(sample, batch)
-    return dataclasses.replace(state, seen=state.seen + count, kept=kept, sample=sample)
+    return dataclasses.replace(
+        state, n_images=state.n_images + count, kept=kept, sample=sample
+    )
 
 
 # --- From the state to the result -----------------------------------------------------
 
 
-def _found(
+def _examples(
     state: State, places: tuple[int, ...], k: int, quantiles: Sequence[float]
 ) -> DatasetExamples:
-    around = top_k.around_quantiles(state.sample, int(state.seen), quantiles, k)
+    around = top_k.around_quantiles(state.sample, int(state.n_images), quantiles, k)
     top, bottom, near_zero = (_chosen(kept, places) for kept in state.kept)
     return DatasetExamples(top, bottom, near_zero, _chosen(around, places), state)
 

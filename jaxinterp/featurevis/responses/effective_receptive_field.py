@@ -27,7 +27,8 @@ class EffectiveField(NamedTuple):
         weights: the mean magnitude of the gradient, summed over the colors,
             `(units, height, width)`; in units of the activation, for a pixel.
         start: the first row and column with a weight, `(units, 2)`.
-        size: from there to the last ones; 0 for a unit without a gradient.
+        size: the number of rows and of columns from there to the last ones with a
+            weight, `(units, 2)`; 0 for a unit without a gradient.
     """
 
     weights: Any
@@ -45,16 +46,16 @@ def effective_receptive_field(
     position: Sequence[int] | None = None,
     batch_size: int | None = None,
 ) -> EffectiveField:
-    r"""Measures which pixels the units at one position of a site listen to.
+    r"""Measures which pixels the units at one position of a site depend on.
 
     $$w_c(x) = \frac1n \sum_{i=1}^n \sum_k
     \left| \frac{\partial a_{i p c}}{\partial x_{i x k}} \right|$$
 
-    for the activation $a$ of picture $i$ at position $p$ and channel $c$. It is a small
+    for the activation $a$ of image $i$ at position $p$ and channel $c$. It is a small
     part of the theoretical field, strong in its middle. A position whose gradient is
-    zero for all pictures, as behind a dead relu, is not seen: give natural pictures.
-    Time grows with the channels, each a backward pass of all pictures; memory with
-    `batch_size` times the pictures.
+    zero for all images, as behind a dead relu, is not measured: give natural images.
+    Time grows with the channels, each a backward pass of all images; memory with
+    `batch_size` times the images.
 
     Args:
         apply_fn: the model.
@@ -72,16 +73,16 @@ def effective_receptive_field(
 
     Raises:
         AddressError: if the model has no such site.
-        TypeError: if the pictures are no floats.
+        TypeError: if the images are no floats.
         ValueError: if the site has no positions, or not this position or channel; if
             `batch_size` is not positive.
 
     Example:
-        >>> picture = jnp.arange(25.0).reshape(1, 5, 5, 1)
+        >>> image = jnp.arange(25.0).reshape(1, 5, 5, 1)
         >>> def model(w, x):
         ...     return jnp.sin(w * x[:, 1:, :-1] * x[:, :-1, 1:])
-        >>> found = effective_receptive_field(model, "mul", 1.0, picture)
-        >>> found.start.tolist(), found.size.tolist(), found.weights[0, 2, 3].item()
+        >>> field = effective_receptive_field(model, "mul", 1.0, image)
+        >>> field.start.tolist(), field.size.tolist(), field.weights[0, 2, 3].item()
         ([[2, 2]], [[2, 2]], 17.0)
 
     References:
@@ -89,7 +90,7 @@ def effective_receptive_field(
     """
     if not jnp.issubdtype(inputs.dtype, jnp.inexact) or inputs.ndim < 3:
         raise TypeError(
-            "A receptive field is measured by gradients in pictures, floats (batch, "
+            "A receptive field is measured by gradients in images, floats (batch, "
             f"height, width, channels); {inputs.dtype}{list(inputs.shape)} was given."
         )
     graph = trace_call(apply_fn, variables, inputs).graph

@@ -1,4 +1,4 @@
-"""The first convolution's kernels as pictures: what a network looks for first."""
+"""The first convolution's kernels as images: what its filters respond to."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def first_layer_filters(
     *,
     site: Sites | None = None,
 ) -> Float[Array, "filters *window channels"]:
-    r"""Returns the kernels of the first convolution as pictures.
+    r"""Returns the kernels of the first convolution as images.
 
     $$\tfrac12 + \frac{w}{2 \max |w|}$$
 
@@ -36,16 +36,16 @@ def first_layer_filters(
 
     Args:
         apply_fn: the model.
-        variables: its weights.
+        variables: the weights of the model.
         inputs: a batch; `jax.ShapeDtypeStruct`s serve as well as arrays, as the model
             is not run.
-        site: of the convolution, if several come first, or another is meant.
+        site: the site of the convolution, if several come first, or another is meant.
 
     Returns:
-        Pictures in [0, 1], with the axes of the convolution's window and then its
-        channels; three of them are the colors that the filter likes. Where features
-        are convolved in groups, the channels are those of a group. A filter of zeros is
-        gray.
+        Images in [0, 1], with the axes of the convolution's window and then its
+        channels; three of them are the color to which the filter responds. Where
+        features are convolved in groups, the channels are those of a group. A filter of
+        zeros is gray.
 
     Raises:
         ValueError: if there is no such convolution, or several.
@@ -87,13 +87,13 @@ def _value(apply_fn: ApplyFn, variables: Any, inputs: Any, address: str) -> Any:
         assert node.kernel is not None, "the graph is the same"
         value = node.flow.program.equations[node.kernel].inputs[1]
         assert isinstance(value, Value), "a constant was taken before"
-        given = dict(zip(traced.graph.program.inputs, traced.operands, strict=True))
-        if value in given:
-            return given[value]
+        arrays = dict(zip(traced.graph.program.inputs, traced.operands, strict=True))
+        if value in arrays:
+            return arrays[value]
         if value in traced.graph.program.constants:
             return traced.graph.program.constants[value]
-        _, found = traced.run(Changes(captures=frozenset({value})))
-        return found[value]
+        _, captured = traced.run(Changes(captures=frozenset({value})))
+        return captured[value]
 
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), inputs)
     return kernel(variables, zeros)
@@ -101,26 +101,26 @@ def _value(apply_fn: ApplyFn, variables: Any, inputs: Any, address: str) -> Any:
 
 def _first(graph: Graph, site: Sites | None) -> Node:
     convolutions = [n for n in graph.nodes if _has_filters(n)]
-    found = [n for n in convolutions if n.is_first]
-    asked = "first"
+    matches = [n for n in convolutions if n.is_first]
+    place = "first"
     if site is not None:
         selector = as_selector(site)
-        found = [n for n in convolutions if selector(n)]
-        asked = f"at {site!s}"
-    if len(found) == 1:
-        return found[0]
-    if found:
-        names = ", ".join(repr(node.address) for node in found)
+        matches = [n for n in convolutions if selector(n)]
+        place = f"at {site!s}"
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        names = ", ".join(repr(node.address) for node in matches)
         raise ValueError(
-            f"Several convolutions are {asked}: {names}.\n"
-            f"Write `first_layer_filters(..., site={found[0].address!r})`."
+            f"Several convolutions are {place}: {names}.\n"
+            f"Write `first_layer_filters(..., site={matches[0].address!r})`."
         )
     names = ", ".join(repr(node.address) for node in convolutions[:8]) or "none"
     others = ", ".join(
         f"{node.address!r}, {node.role}" for node in graph.nodes if node.is_first
     )
     raise ValueError(
-        f"No convolution is {asked}. The convolutions are: {names}; what comes first: "
+        f"No convolution is {place}. The convolutions are: {names}; what comes first: "
         f"{others or 'no affine map'}."
     )
 

@@ -1,4 +1,4 @@
-"""What part of a picture a unit sees: in theory, and by its gradients."""
+"""What part of an image a unit sees: in theory, and by its gradients."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ MEASURE = (
 
 
 class ReceptiveField(NamedTuple):
-    """The pixels that the positions of a map read; an entry for each axis of a picture.
+    """The pixels that the positions of a map read; an entry for each axis of an image.
 
     Attributes:
-        size: pixels along the axis.
-        stride: pixels from one position to the next; 0 if all positions see the same.
-        start: the first pixel of position 0, negative in the padding.
+        size: the number of pixels along the axis.
+        stride: the number of pixels from one position to the next; 0 if all positions
+            read the same.
+        start: the number of the first pixel of position 0, negative in the padding.
     """
 
     size: tuple[int, ...]
@@ -35,7 +36,8 @@ class ReceptiveField(NamedTuple):
         """Returns the first pixel that a position reads, and one past the last.
 
         Args:
-            position: such as a row and a column; both may lie outside of the picture.
+            position: the numbers of the position, such as a row and a column. The
+                pixels may lie outside of the image.
         """
         first = [
             start + stride * at
@@ -50,18 +52,19 @@ def receptive_field(
     """Returns the pixels that can matter to each position of a site, whatever weights.
 
     It is read off the traced graph: windows, strides, dilation and padding along all
-    ways from the picture to the site. Nothing is computed; `jax.ShapeDtypeStruct`s
+    ways from the image to the site. Nothing is computed; `jax.ShapeDtypeStruct`s
     serve as well as arrays.
 
     Args:
         apply_fn: the model.
-        site: whose activation is `(batch, *positions, channels)`.
-        variables: of the model.
-        inputs: pictures, `(batch, *positions, channels)`.
+        site: the site, whose activation is `(batch, *positions, channels)`.
+        variables: the weights of the model.
+        inputs: a batch of images as the model takes them, `(batch, *positions,
+            channels)`.
 
     Returns:
-        Size, stride and start for each axis of a picture. Where a position reads
-        everything, the size is that of the picture and the stride 0. Near a border,
+        Size, stride and start for each axis of an image. Where a position reads
+        everything, the size is that of the image and the stride 0. Near a border,
         where padding stands for a part of the window, a position sees less.
 
     Raises:
@@ -82,16 +85,16 @@ def receptive_field(
         Araujo et al., 2019, "Problem Setup" [araujo2019computing].
     """
     traced = trace_call(apply_fn, variables, inputs)
-    found = checked_place(select_one(traced.graph, site))
+    place = checked_place(select_one(traced.graph, site))
     if len(traced.inputs) != 1 or len(traced.inputs[0].shape) < 3:
         shapes = [list(v.shape) for v in traced.inputs]
         raise ValueError(
-            "A receptive field is that in one array of pictures, (batch, height, "
+            "A receptive field is that in one array of images, (batch, height, "
             f"width, channels), and the inputs have the shapes {shapes}."
         )
-    (picture,) = traced.inputs
-    extent = _extent_in(found, picture)
-    sizes = picture.shape[1:-1]
+    (image,) = traced.inputs
+    extent = _extent_in(place, image)
+    sizes = image.shape[1:-1]
     fields = []
     for axis, (reads, size) in enumerate(zip(extent[1:-1], sizes, strict=True), 1):
         if reads is None:
@@ -100,9 +103,9 @@ def receptive_field(
             fields.append((reads.high - reads.low + 1, reads.stride, reads.low))
         else:
             raise ValueError(
-                f"Axis {reads.axis} of {found.address!r}, whose shape is "
-                f"{found.shape}, runs along axis {axis} of the pictures.\n"
-                "Channels come last, in the site as in the pictures."
+                f"Axis {reads.axis} of {place.address!r}, whose shape is "
+                f"{place.shape}, runs along axis {axis} of the images.\n"
+                "Channels come last, in the site as in the images."
             )
     return ReceptiveField(*zip(*fields, strict=True))
 
@@ -111,7 +114,7 @@ def checked_place(site: Site) -> Site:
     """Returns a site, if its units have positions.
 
     Args:
-        site: of a traced model.
+        site: a site of a traced model.
 
     Raises:
         ValueError: if it is inside a loop, or has no axes of positions.
@@ -125,7 +128,7 @@ def checked_place(site: Site) -> Site:
         raise ValueError(
             f"{site.address!r} has no positions: its shape is {site.shape}, and not "
             "(batch, height, width, channels).\nEach unit there has one score for the "
-            "whole picture."
+            "whole image."
         )
     return site
 
@@ -133,7 +136,7 @@ def checked_place(site: Site) -> Site:
 # --- In theory ------------------------------------------------------------------------
 
 
-def _extent_in(site: Site, picture: Value) -> Extent:
+def _extent_in(site: Site, image: Value) -> Extent:
     flow = site.node.flow
     rank = len(site.shape)
     own = tuple(
@@ -142,15 +145,15 @@ def _extent_in(site: Site, picture: Value) -> Extent:
     extents: dict[Value, Extent] = {site.value: own}
     for index in reversed(range(len(flow.program.equations))):
         equation = flow.program.equations[index]
-        found = [extents[o] for o in equation.outputs if o in extents]
-        if not found or not flow.is_active(index):
+        output_extents = [extents[o] for o in equation.outputs if o in extents]
+        if not output_extents or not flow.is_active(index):
             continue
         for position, operand in enumerate(equation.inputs):
             if not isinstance(operand, Value) or operand not in flow.active:
                 continue
             try:
-                extent = read_by(equation, position, found[0])
-                for other in found[1:]:
+                extent = read_by(equation, position, output_extents[0])
+                for other in output_extents[1:]:
                     extent = both(extent, read_by(equation, position, other))
                 if operand in extents:
                     extent = both(extents[operand], extent)
@@ -160,8 +163,8 @@ def _extent_in(site: Site, picture: Value) -> Extent:
                     f"{equation.line}. {MEASURE}"
                 ) from None
             extents[operand] = extent
-    if picture not in extents:
+    if image not in extents:
         raise ValueError(
             f"{site.address!r} does not depend on the inputs as the graph has it."
         )
-    return extents[picture]
+    return extents[image]

@@ -100,7 +100,7 @@ def gratings(
     contrast: Number = 1.0,
     width: Number = math.inf,
 ) -> Float[Array, "*stimuli height width channels"]:
-    r"""Draws waves of light, in a Gaussian window if a width is given (Gabor patches).
+    r"""Draws waves of light, in a Gaussian window if there is a width (Gabor patches).
 
     $$b + (a - b)\, c\, e^{-(x^2 + y^2) / 2 \sigma^2}
     \cos(2 \pi f (x \cos\theta + y \sin\theta) + \varphi)$$

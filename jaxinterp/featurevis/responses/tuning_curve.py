@@ -64,7 +64,7 @@ def tuning_curve(
     flat = stimuli.reshape(-1, *shape)
     scores, bound = scorer(apply_fn, objective, variables, flat, has_places=False)
     check_alone(bound, "tuning_curve")
-    score = jax.jit(lambda w, o, images: scores(w, o, images).pictures.T)
+    score = jax.jit(lambda w, o, images: scores(w, o, images).images.T)
     curves = over_units(
         lambda index: score(variables, bound, flat[index]),
         len(flat),

@@ -1,4 +1,4 @@
-"""Which axes a transform works on, and how sizes and fills are given."""
+"""Which axes a transform works on, and the sizes and fills that they take."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def in_axes(name: str, target: Target, size: Size) -> Size:
 
 
 def checked_fill(fill: Any) -> Fill:
-    """Returns what is seen outside of an image.
+    """Returns what a view shows outside of an image.
 
     Raises:
         ValueError: if there is no such fill.

@@ -54,7 +54,7 @@ def blur(
 
     Args:
         low: the smallest standard deviation in pixels; without `high` the only one.
-        high: the largest one.
+        high: the largest standard deviation.
         choices: the standard deviations to choose from instead.
         distribution: a function from a key to one, clipped to the range, as in `scale`.
 

@@ -6,11 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxinterp.featurevis.images import check_range
 from jaxinterp.featurevis.parametrizations.color import Color
 from jaxinterp.featurevis.parametrizations.fourier import fourier
 from jaxinterp.featurevis.parametrizations.parametrization import PerImage
 from jaxinterp.featurevis.parametrizations.to_image import checked_scale
-from jaxinterp.featurevis.pictures import check_range
 from jaxinterp.featurevis.transforms.transform import Transform
 from jaxinterp.pytree import pytree, static
 
@@ -62,7 +62,7 @@ def collapse_alpha(
     color: Color = "auto",
     background: Float[Array | np.ndarray, "..."] | float | None = None,
 ) -> Transform:
-    r"""Lays images over a background, random in every step or given.
+    r"""Lays images over a background, random in every step or fixed.
 
     $$x = \alpha\, p + (1 - \alpha)\, b$$
 
@@ -75,7 +75,7 @@ def collapse_alpha(
             of `fourier`; 0 is gray.
         decay: the exponent of the background's frequencies.
         color: the decorrelation of the background's colors, as in `fourier`.
-        background: what lies behind instead of a random image, in [0, 1]; broadcast
+        background: the image behind, in [0, 1], instead of a random one; broadcast
             against the image.
 
     Returns:

@@ -22,7 +22,7 @@ class Crop(Affine):
     Attributes:
         target: the size of the window, or its side; `None` is that of the image less
             `margin`.
-        margin: how many pixels are lost along each axis.
+        margin: the number of pixels that are lost along each axis.
         name: the name of the transform, for errors.
     """
 

@@ -61,7 +61,7 @@ def crop_or_pad(size: int | Size | None = None, *, fill: Fill = 0.5) -> Affine:
     Args:
         size: the size of the view in pixels, or its side; by default that of the image
             that was given to the composition.
-        fill: what is seen outside, as in `pad`.
+        fill: what the view shows outside of the image, as in `pad`.
 
     Returns:
         A transform to that size.

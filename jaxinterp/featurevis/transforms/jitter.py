@@ -14,7 +14,7 @@ def jitter(pixels: int) -> Affine:
     of an image.
 
     Args:
-        pixels: by how many pixels the size shrinks.
+        pixels: the number of pixels by which the size shrinks along each axis.
 
     Returns:
         A transform to a smaller size.

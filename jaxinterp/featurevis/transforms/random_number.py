@@ -23,8 +23,8 @@ class RandomNumber:
     """A random number.
 
     Attributes:
-        low: the smallest.
-        high: the largest.
+        low: the smallest number.
+        high: the largest number.
         choices: the numbers to choose from, each equally likely; if there are none,
             all between `low` and `high` are.
         sampler: a function from a key to the number, which is clipped to the range;
@@ -66,7 +66,7 @@ def random_number(
         high: the largest number.
         choices: the numbers to choose from instead.
         sampler: a function from a key to a number of that range.
-        above: what all numbers must exceed.
+        above: the number that all numbers must exceed.
 
     Raises:
         TypeError: if the sampler is no function from a key to one float.

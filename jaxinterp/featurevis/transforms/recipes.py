@@ -82,15 +82,15 @@ def recipe(name: str, *, keep_size: bool = True) -> Transform:
     Args:
         name: the name of the recipe.
         keep_size: whether the view has the size of the image. Lucid's own is 12 pixels
-            larger, all of them border, which is cut off so that a model of one size can
-            be shown it.
+            larger, all of them border, which is cut off so that it fits a model of one
+            size.
 
     Returns:
         A transform.
 
     Raises:
-        ValueError: if there is no such recipe; if it is given what is no image: a
-            volume has three planes to turn in, and a signal none.
+        ValueError: if there is no such recipe; when called, if the argument is no
+            image: a volume has three planes to turn in, and a signal none.
 
     Example:
         >>> recipe("lucid")(jax.random.key(0), jnp.zeros((32, 24, 3))).shape
@@ -112,7 +112,7 @@ def xplique_transforms(size: int) -> Transform:
     """Returns the transforms of Xplique: boxes of 40 % of the sides, magnified.
 
     Args:
-        size: the side of the image in pixels, by sixteenths of which it is moved.
+        size: the side of the image in pixels; moves go by sixteenths of it.
 
     Returns:
         A transform that keeps the size of the image.
@@ -156,7 +156,7 @@ def maco_crops(
     `samples`. Departing from the published code, boxes do not reach out of the image.
 
     Args:
-        size: the size of what the model is shown, or its side, in pixels.
+        size: the size of the model's input, or its side, in pixels.
         sides: the mean side of the boxes at the first and at the last step, as shares
             of the image's.
         noise_level: the standard deviation of the Gaussian, and the width of the

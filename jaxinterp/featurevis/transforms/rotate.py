@@ -40,7 +40,7 @@ class Rotate(Affine):
         around = jnp.stack([cos, -sin, -cos, sin])
         index = quarters.astype(jnp.int32)
         cos, sin = around[jnp.mod(index, 4)], around[jnp.mod(index - 1, 4)]
-        # Rows count downwards: as seen, this turns clockwise.
+        # Rows count downwards, so this turns clockwise.
         entries = {(down, down): cos, (right, right): cos}
         entries |= {(down, right): sin, (right, down): -sin}
         zero, one = jnp.zeros((), dtype), jnp.ones((), dtype)
@@ -100,15 +100,16 @@ def rotate(
     """Turns the image about its middle at random.
 
     Args:
-        low: the smallest angle in degrees, counterclockwise; without `high` the only.
-        high: the largest angle.
+        low: the smallest angle in degrees, counterclockwise; without `high` the only
+            one.
+        high: the largest angle in degrees.
         choices: the angles to choose from instead; one that stands there twice is twice
             as likely.
         distribution: a function from a key to an angle, as in `scale`.
-        fill: what is seen outside, as in `pad`.
-        axes: the two that turn, of a volume, or of an image: counterclockwise as seen
+        fill: what the view shows outside of the image, as in `pad`.
+        axes: the two axes that turn, of a volume, or of an image: counterclockwise
             with the first downward and the second to the right. For images `(0, 1)`
-            is meant without; `(1, 0)` turns the other way.
+            is the default; `(1, 0)` turns the other way.
 
     Returns:
         A transform that keeps the size.

@@ -55,7 +55,7 @@ def scale(
         distribution: a function from a key to a factor, which is clipped to the range
             from `low` to `high`, where by default all are equally likely. Make it once:
             a new function is a new program.
-        fill: what is seen outside, as in `pad`.
+        fill: what the view shows outside of the image, as in `pad`.
 
     Returns:
         A transform that keeps the size.

@@ -1,4 +1,4 @@
-"""The image as the texture of an object in space, seen from a random side."""
+"""The image as the texture of an object in space, from a random side."""
 
 from __future__ import annotations
 

@@ -21,8 +21,8 @@ from jaxinterp.featurevis.transforms.warp import Move, Size
 from jaxinterp.loop.static import hashable
 from jaxinterp.types import Key
 
-# What is seen outside an image: a brightness, its nearest pixel, its mirror image, or
-# a random color.
+# What a view shows outside an image: a brightness, its nearest pixel, its mirror image,
+# or a random color.
 Fill = float | Literal["edge", "reflect", "random"]
 
 
@@ -57,7 +57,7 @@ class Affine(Transform):
     """A transform that moves pixels by an affine map, and adds what lies outside.
 
     Attributes:
-        fill: what is seen outside the image.
+        fill: what the view shows outside the image.
     """
 
     fill: Fill = 0.5
@@ -183,13 +183,13 @@ def _is_relative(nested: Compose) -> bool:
 
 
 class _Placement(NamedTuple):
-    """What an affine transform is given, and what it makes of it.
+    """The size before an affine transform, and the move and the fill that it draws.
 
     Attributes:
-        size: the size of what is given.
-        move: the move from places of what is seen to places of what is given.
-        fill: what is seen outside: `"edge"`, `"reflect"`, a brightness or color that
-            broadcasts to the image, or `None` if nothing is.
+        size: the size of the image before the transform.
+        move: the move from places of the view to places of that image.
+        fill: what the view shows outside: `"edge"`, `"reflect"`, a brightness or color
+            that broadcasts to the image, or `None` if nothing is.
     """
 
     size: Size
@@ -222,9 +222,9 @@ def _warp(image: Any, steps: Sequence[tuple[Affine, Any]], first_size: Size) -> 
 
 
 def _view(image: Any, placements: list[_Placement], size: Size, stretch: float) -> Any:
-    """Returns what is seen of an image, with one gather.
+    """Returns the view of an image, with one gather.
 
-    From the view back to the image, the moves are joined to one. What lies outside a
+    From the view back to the image, the moves are joined to one. What lies outside an
     image on the way is laid over the rest; only for edges and mirrors, the place is
     replaced by one inside, and the map is no longer affine.
     """

@@ -2,8 +2,8 @@ r"""One affine view of an image: a bilinear gather, whose transpose is one as we
 
 Places are a coordinate for each axis, row and column of an image, counted from the
 middle of the image; what turns, zooms or flips about the middle is then a linear map. A
-`Move` says that at $p$ the image $x$ is seen as it is at $Ap + t$, between its pixels
-$q$:
+`Move` says that the view shows at $p$ what the image $x$ has at $Ap + t$, between its
+pixels $q$:
 
 $$z(p) = \sum_q \Lambda(Ap + t - q)\, x(q), \qquad
 \Lambda(d) = \prod_i \max(1 - |d_i|, 0)$$
@@ -35,7 +35,7 @@ _SCATTER_COST = 36
 
 
 class Move(NamedTuple):
-    """The map from a place of what is seen to the place of the image seen there.
+    """The map from a place of the view to the place of the image that it shows.
 
     Attributes:
         linear: the matrix, `(axes, axes)`; diagonal for more than three axes.
@@ -76,7 +76,7 @@ def grid(size: Size, dtype: Any) -> Places:
 
 
 def coverage(places: Places, size: Size) -> Any:
-    """Returns how much of an image is seen at each place: 1 inside, 0 outside.
+    """Returns the share of the image at each place of a view: 1 inside, 0 outside.
 
     It falls linearly within one pixel of the outermost ones, as bilinear weights do.
     """
@@ -102,7 +102,7 @@ def fold(places: Places, size: Size, mode: Literal["edge", "reflect"]) -> Places
 
 
 def resample(image: Any, move: Move, size: Size, stretch: float) -> Any:
-    """Returns what is seen of an image after a move; black where there is no image.
+    """Returns the view of an image after a move; black where there is no image.
 
     It can be differentiated in the image, in reverse mode; not in the move.
 

@@ -29,7 +29,7 @@ def batch_axis(flow: Flow, value: Value, size: int) -> int | None:
 
     Args:
         flow: the program of the value, which must not be the body of a loop.
-        value: the value whose axis is asked for.
+        value: the value whose axis is returned.
         size: how many examples the batch holds.
 
     Returns:

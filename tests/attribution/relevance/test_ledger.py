@@ -124,7 +124,7 @@ def test_a_ledger_prints_as_a_table_and_as_html():
         "unexplained",
     ]
     assert [row.split()[0] for row in rows] == [entry.site for entry in books.entries]
-    assert "the books close to" in last
+    assert "; error " in last
     assert f"score {books.score:.6g} = inputs {books.attributed:.6g}" in last
     assert repr(books) == str(books)
     assert books._repr_html_().count("<tr>") == len(books.entries) + 1

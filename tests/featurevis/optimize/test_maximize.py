@@ -722,7 +722,7 @@ def test_a_relu_in_a_loop_asks_for_the_derivative():
 def test_a_result_with_more_steps_cannot_be_resumed():
     with pytest.raises(ValueError, match="has taken 5 steps"):
         maximize("second:1", steps=3, resume=maximize("second:1"))
-    with pytest.raises(ValueError, match="kept no pictures after 2 of them"):
+    with pytest.raises(ValueError, match="kept no images after 2 of them"):
         maximize("second:1", steps=8, snapshots=(2,), resume=maximize("second:1"))
 
 

@@ -21,14 +21,14 @@ def test_opacity_is_the_last_channel():
     params = parametrization.init(KEY, 2)
     images = parametrization.images({**params, "opacity": jnp.ones((2, 5, 4, 1))})
     assert (images[..., 3] == 1).all()
-    picture = fourier((5, 4, 3)).images(params["picture"])
+    picture = fourier((5, 4, 3)).images(params["color"])
     np.testing.assert_array_equal(images[..., :3], picture)
 
 
 def test_picture_and_opacity_start_independently():
     parametrization = with_alpha(pixels((5, 4, 1)), opacity=pixels((5, 4, 1)))
     params = parametrization.init(KEY, 2)
-    assert (params["picture"] != params["opacity"]).all()
+    assert (params["color"] != params["opacity"]).all()
 
 
 @pytest.mark.parametrize(

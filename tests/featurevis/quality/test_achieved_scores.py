@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxinterp import featurevis as fv
-from jaxinterp.featurevis.pictures import check_pictures
+from jaxinterp.featurevis.images import check_float_images
 from jaxinterp.featurevis.quality.achieved_scores import (
     achieved_scores,
     natural_ratio,
@@ -169,7 +169,7 @@ def test_scores_of_places_are_no_scores_of_pictures():
     model, batches = (lambda w, x: jnp.tanh(x)), [jnp.zeros((4, 3, 3, 1))]
     found = fv.dataset_examples(model, "tanh:*", None, batches, by="place", k=1)
     assert found.by == "place"
-    with pytest.raises(ValueError, match="by='picture'"):
+    with pytest.raises(ValueError, match="by='image'"):
         natural_ratio(jnp.ones(1), found)
 
 
@@ -194,7 +194,7 @@ def test_transforms_need_a_key():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"count": 2}, "There are 5 pictures, and count=2 for each of 5 units"),
+        ({"count": 2}, "There are 5 images, and count=2 for each of 5 units"),
         ({"count": 0}, "`count` must be an integer of at least 1, and is 0"),
         ({"samples": 0}, "achieved_scores: `samples` must be an integer"),
         ({"batch_size": 0}, "`batch_size` must be an integer"),
@@ -226,7 +226,7 @@ def test_a_model_that_cannot_be_hashed_will_do():
 
 def test_pictures_are_arrays_of_floats():
     with pytest.raises(TypeError, match=r"result\.images"):
-        check_pictures([[1.0]], "`images`")
+        check_float_images([[1.0]], "`images`")
 
 
 def test_numpy_pictures_under_transformations():

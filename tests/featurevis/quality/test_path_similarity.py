@@ -175,7 +175,7 @@ def test_natural_pictures_fit_the_made_ones(shape):
 
 @pytest.mark.parametrize("shape", [(2, 5, 4, 3), (0, *SMALL)])
 def test_arbitrary_pictures_fit_the_made_ones(shape):
-    with pytest.raises(ValueError, match="`arbitrary` has natural pictures"):
+    with pytest.raises(ValueError, match="`arbitrary` has natural images"):
         path_similarity(
             *(tanh_model, "tanh", jnp.eye(3), pictures(1, shape=SMALL)),
             pictures(1, 2, shape=SMALL),
@@ -189,7 +189,7 @@ def test_arbitrary_pictures_are_others():
     compare = functools.partial(
         path_similarity, tanh_model, "tanh", jnp.eye(3), pictures(2, shape=SMALL)
     )
-    with pytest.raises(ValueError, match=r"Picture 2 of `arbitrary` \(and 1 others\)"):
+    with pytest.raises(ValueError, match=r"Image 2 of `arbitrary` \(and 1 others\)"):
         compare(natural, arbitrary=arbitrary)
     found = fv.dataset_examples(
         tanh_model, "tanh:0,1", jnp.eye(3), [arbitrary], k=2, progress=False

@@ -14,7 +14,7 @@ from jaxinterp.featurevis.quality.achieved_scores import (
     natural_ratio,
     success_rate,
 )
-from jaxinterp.featurevis.quality.picture_diversity import picture_diversity
+from jaxinterp.featurevis.quality.image_diversity import image_diversity
 from jaxinterp.featurevis.quality.scorecard import SecondNetwork, scorecard
 from jaxinterp.featurevis.quality.spectrum_slope import spectrum_slope
 from tests.networks.pictures import NET, SHAPE, VARIABLES, pictures, tanh_model
@@ -73,7 +73,7 @@ def test_the_card_has_what_the_functions_say(made, card):
     assert card.success_rate == float(success_rate(scores, examples))
     slopes = spectrum_slope(images).reshape(3, 2)
     np.testing.assert_array_equal(card.slope, slopes)
-    diversity = picture_diversity(NET.apply, "second", VARIABLES, images, count=2)
+    diversity = image_diversity(NET.apply, "second", VARIABLES, images, count=2)
     np.testing.assert_array_equal(card.diversity, diversity)
     assert card.names == ("0", "3", "4")
     assert len(card.paths.sites) == 2
@@ -160,13 +160,13 @@ def test_logits_are_compared_where_it_is_said():
 
 
 ERRORS = [
-    ({"sites": "*"}, ValueError, "needs natural pictures and sites"),
-    ({"natural_images": 1}, ValueError, "needs natural pictures and sites"),
-    ({"arbitrary_images": 1}, ValueError, "needs natural pictures and sites"),
+    ({"sites": "*"}, ValueError, "needs natural images and sites"),
+    ({"natural_images": 1}, ValueError, "needs natural images and sites"),
+    ({"arbitrary_images": 1}, ValueError, "needs natural images and sites"),
     ({"names": ["a", "b"]}, ValueError, "one for each of 1 units"),
     ({"names": "a"}, ValueError, "one for each of 1 units"),
     ({"natural": jnp.ones(2)}, ValueError, "for 1 units, and its shape is"),
-    ({"count": 2}, ValueError, "There are 1 pictures, and count=2 for each of 1"),
+    ({"count": 2}, ValueError, "There are 1 images, and count=2 for each of 1"),
     (
         {"transforms": [fv.jitter(1)]},
         TypeError,

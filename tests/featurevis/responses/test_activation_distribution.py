@@ -39,10 +39,10 @@ SITE = "scale:*"
 
 
 @pytest.mark.parametrize("size", [1, 5, 50])
-@pytest.mark.parametrize("by", ["picture", "place"])
+@pytest.mark.parametrize("by", ["image", "place"])
 def test_it_is_what_all_values_at_once_say(size: int, by: str) -> None:
     found = count(IMAGES, size, by=by)
-    values = IMAGES.mean(axis=(1, 2)) if by == "picture" else IMAGES.reshape(-1, 4)
+    values = IMAGES.mean(axis=(1, 2)) if by == "image" else IMAGES.reshape(-1, 4)
     assert found.count == len(values)
     np.testing.assert_allclose(found.mean, values.mean(axis=0), rtol=1e-12)
     np.testing.assert_allclose(found.variance, values.var(axis=0), rtol=1e-9)
@@ -97,10 +97,10 @@ def test_arguments_out_of_range() -> None:
     found = count(IMAGES, 37)
     with pytest.raises(ValueError, match=r"accuracy=0.01, .*\n?.*accuracy=0.1"):
         count(IMAGES, 37, accuracy=0.1, resume=found)
-    with pytest.raises(ValueError, match=r"(?s)by='place'.*by='picture'"):
-        count(IMAGES, 37, by="picture", resume=found)
+    with pytest.raises(ValueError, match=r"(?s)by='place'.*by='image'"):
+        count(IMAGES, 37, by="image", resume=found)
     with pytest.raises(TypeError, match="what an earlier call returned, and is dict"):
-        _check_resume({}, nothing_counted(4, 0.01, float), 0.01, "picture")
+        _check_resume({}, nothing_counted(4, 0.01, float), 0.01, "image")
     with pytest.raises(ValueError, match="mean over the places of one"):
         activation_distribution(
             lambda w, x: w * x, neuron("scale", 0), 1.0, [IMAGES], by="place"

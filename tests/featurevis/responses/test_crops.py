@@ -99,10 +99,10 @@ def test_crops_that_cannot_be_cut() -> None:
     without = chosen_at([[3]], [[[]]])
     with pytest.raises(ValueError, match="has 2 axes, and the positions 0"):
         crops([IMAGES], without, ReceptiveField((1, 1), (1, 1), (0, 0)))
-    with pytest.raises(ValueError, match=r"has 23 pictures, and 1 .*: \[99\]"):
+    with pytest.raises(ValueError, match=r"has 23 images, and 1 .*: \[99\]"):
         crops([IMAGES], chosen_at([[3, 99]], [[[0, 0]] * 2]))
     empty: Iterator[Any] = iter([])
-    with pytest.raises(ValueError, match="has 0 pictures"):
+    with pytest.raises(ValueError, match="has 0 images"):
         crops(empty, without)
 
 

@@ -75,11 +75,11 @@ def close(one: Any, other: Any) -> bool:
 
 
 @pytest.mark.parametrize("size", [1, 4, 50])
-@pytest.mark.parametrize("by", ["picture", "place"])
+@pytest.mark.parametrize("by", ["image", "place"])
 def test_it_is_a_full_sort(size: int, by: str) -> None:
     found = find(cut(IMAGES, size), k=4, by=by)
     maps = activations(IMAGES).reshape(23, -1, 5)
-    scores = (maps.mean(axis=1) if by == "picture" else maps.max(axis=1)).T
+    scores = (maps.mean(axis=1) if by == "image" else maps.max(axis=1)).T
     is_place = by == "place"  # then it is the best place that has the score
     for chosen, keys, ranks in (
         (found.top, scores, maps),
@@ -269,7 +269,7 @@ def test_what_was_kept_must_be_a_state() -> None:
 
 def test_there_are_two_ways_to_score_a_picture() -> None:
     found, _ = scorer(model, "tanh:*", W, IMAGES)
-    with pytest.raises(ValueError, match="'picture' or 'place', and is 'places'"):
+    with pytest.raises(ValueError, match="'image' or 'place', and is 'places'"):
         check_places(found, "places")
 
 
@@ -341,8 +341,8 @@ def test_spread_over_devices_it_is_the_same() -> None:
 
 
 def test_another_score_is_not_gone_on_with() -> None:
-    before = find(cut(IMAGES, 8), "tanh:*", by="picture")
-    with pytest.raises(ValueError, match=r"(?s)by='picture'.*this call .* by='place'"):
+    before = find(cut(IMAGES, 8), "tanh:*", by="image")
+    with pytest.raises(ValueError, match=r"(?s)by='image'.*this call .* by='place'"):
         find(cut(IMAGES, 8), "tanh:*", by="place", resume=before.state)
 
 

@@ -189,8 +189,8 @@ def test_signals_and_volumes_have_as_many_axes() -> None:
         (lambda x: x.reshape(1, -1, 2), "joins positions with something else"),
         (lambda x: jnp.roll(x, 1, axis=1), "positions are taken apart or joined"),
         (lambda x: jnp.sort(x, axis=1), "`sort` may take its entries from anywhere"),
-        (lambda x: x[:, ::2] + x[:, :6], "ways of different strides meet"),
-        (lambda x: x.transpose(0, 2, 1, 3), "runs along axis 1 of the pictures"),
+        (lambda x: x[:, ::2] + x[:, :6], "paths of different strides meet"),
+        (lambda x: x.transpose(0, 2, 1, 3), "runs along axis 1 of the images"),
     ],
 )
 def test_what_has_no_one_window_is_refused(layer: Any, message: str) -> None:
@@ -214,7 +214,7 @@ def test_sites_without_positions_are_refused() -> None:
 
     with pytest.raises(ValueError, match="inside a loop"):
         receptive_field(looped, "*sin", 1.0, x)
-    with pytest.raises(ValueError, match=r"one array of pictures.*\[\[1, 4\]\]"):
+    with pytest.raises(ValueError, match=r"one array of images.*\[\[1, 4\]\]"):
         receptive_field(lambda w, x: w * x[None], "scale", 1.0, jnp.ones((1, 4)))
 
 

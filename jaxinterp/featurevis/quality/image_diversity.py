@@ -13,13 +13,13 @@ import jax.numpy as jnp
 
 from jaxinterp.checks import is_traced
 from jaxinterp.featurevis.comparisons.style import gram
-from jaxinterp.featurevis.pictures import by_unit
+from jaxinterp.featurevis.images import by_unit
 from jaxinterp.loop.chunks import chunk_size, over_units
 from jaxinterp.objectives.reader import Reader, site_reader
 from jaxinterp.types import ApplyFn, Images, Sites, Variables
 
 
-def picture_diversity(
+def image_diversity(
     apply_fn: ApplyFn,
     site: Sites,
     variables: Variables,
@@ -57,9 +57,9 @@ def picture_diversity(
         ValueError: if the number of images does not fit, or the site has no channels.
 
     Example:
-        >>> images = jnp.eye(3)[:, None]  # a red, a green and a blue picture
+        >>> images = jnp.eye(3)[:, None]  # a red, a green and a blue image
         >>> model = lambda variables, x: jnp.tanh(x)
-        >>> picture_diversity(model, "tanh", None, images, count=3).tolist()
+        >>> image_diversity(model, "tanh", None, images, count=3).tolist()
         [1.0]
 
     References:
@@ -85,7 +85,7 @@ def _diversities(model: Reader, variables: Variables, images: Images) -> Any:
     ((address, activation),) = activations.items()
     if activation.ndim < 2:
         raise ValueError(
-            f"{address!r} is one number for each picture and has no channels, whose "
+            f"{address!r} is one number for each image and has no channels, whose "
             "Gram matrix could be compared. Take another site."
         )
     g = gram(activation).reshape(n_units, count, -1)

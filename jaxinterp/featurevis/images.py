@@ -32,20 +32,20 @@ def by_unit(images: Images, count: int, n_units: int | None = None) -> Any:
         ValueError: if their number does not fit.
     """
     count = checked_integer("count", count, 1)
-    check_pictures(images, "`images`")
+    check_float_images(images, "`images`")
     n_images = images.shape[0]
     expected = None if n_units is None else n_units * count
     if not n_images or n_images % count or expected not in (None, n_images):
         units = "some units" if n_units is None else f"{n_units} units"
         raise ValueError(
-            f"There are {n_images} pictures, and count={count} for each of {units} was "
-            "asked for.\nGive the pictures of all units in their order, and the "
+            f"There are {n_images} images, and count={count} for each of {units} "
+            "does not fit that.\nGive the images of all units in their order, and the "
             "`count` that `maximize` had."
         )
     return jnp.asarray(images).reshape(n_images // count, count, *images.shape[1:])
 
 
-def check_pictures(images: Any, name: str) -> None:
+def check_float_images(images: Any, name: str) -> None:
     """Raises unless these are arrays of floats.
 
     Args:
@@ -63,7 +63,7 @@ def check_pictures(images: Any, name: str) -> None:
     ):
         kind = f"{images.dtype}{list(images.shape)}" if is_array else repr(type(images))
         raise TypeError(
-            f"{name} are an array of floats in [0, 1], with the pictures first, and "
+            f"{name} are an array of floats in [0, 1], with the images first, and "
             f"are {kind}.\nWrite `result.images`, or `jnp.asarray(images) / 255`."
         )
 
@@ -90,7 +90,7 @@ def checked_shape(
     if not are_sizes or not least <= len(sizes) <= (most or len(sizes)):
         axes = f"{least} to {most} axes" if most else f"at least {least} of them"
         raise ValueError(
-            "The shape of a picture has positive integers, such as (128, 128, 3) with "
+            "The shape of an image has positive integers, such as (128, 128, 3) with "
             f"the channels last, and {axes}; it was {sizes}."
         )
     return tuple(int(n) for n in sizes)
@@ -128,7 +128,7 @@ def checked_images(images: Any, shape: tuple[int, ...]) -> Array:
     if images.shape[1:] != shape or not images.ndim:
         raise ValueError(
             f"The images have shape {images.shape}, and this parametrization makes "
-            f"pictures of shape {shape}: give {('count', *shape)}. "
+            f"images of shape {shape}: give {('count', *shape)}. "
             "`jax.image.resize` brings an image to another size."
         )
     check_range(images)

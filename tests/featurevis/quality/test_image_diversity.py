@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxinterp.featurevis.quality.picture_diversity import picture_diversity
+from jaxinterp.featurevis.quality.image_diversity import image_diversity
 from jaxinterp.tracing.errors import AmbiguousAddressError
 from tests.networks.pictures import NET, SHAPE, VARIABLES, pictures, tanh_model
 
@@ -33,7 +33,7 @@ def test_diversity_is_that_of_all_pairs(batch_size):
     images = jnp.concatenate([images, jnp.stack([images[0]] * 3)])
     w = jax.random.normal(KEY, (3, 4), jnp.float32)
     activations = np.tanh(np.asarray(images) @ np.asarray(w)).reshape(3, 3, 9, 12, 4)
-    found = picture_diversity(
+    found = image_diversity(
         tanh_model, "tanh", w, images, count=3, batch_size=batch_size
     )
     expected = [textbook_diversity(unit) for unit in activations]
@@ -43,23 +43,23 @@ def test_diversity_is_that_of_all_pairs(batch_size):
 
 def test_one_picture_or_none_that_is_active_has_no_diversity():
     images = jnp.concatenate([pictures(2), jnp.zeros((2, *SHAPE), jnp.float32)])
-    one = picture_diversity(tanh_model, "tanh", jnp.eye(3), images, count=1)
+    one = image_diversity(tanh_model, "tanh", jnp.eye(3), images, count=1)
     assert np.isnan(one).all()
     assert one.shape == (4,)
-    two = picture_diversity(tanh_model, "tanh", jnp.eye(3), images, count=2)
+    two = image_diversity(tanh_model, "tanh", jnp.eye(3), images, count=2)
     np.testing.assert_array_equal(np.isnan(two), [False, True])
 
 
 def test_the_site_of_diversity_is_one_with_channels():
     with pytest.raises(AmbiguousAddressError):
-        picture_diversity(NET.apply, "*", VARIABLES, pictures(2), count=2)
+        image_diversity(NET.apply, "*", VARIABLES, pictures(2), count=2)
     with pytest.raises(ValueError, match="has no channels"):
-        picture_diversity(
+        image_diversity(
             *(lambda w, x: jnp.tanh(x).sum((1, 2, 3)), "sum", None, pictures(2)),
             count=2,
         )
 
 
 def test_pictures_of_all_units_are_given():
-    with pytest.raises(ValueError, match="There are 3 pictures, and count=2"):
-        picture_diversity(tanh_model, "tanh", jnp.eye(3), pictures(3), count=2)
+    with pytest.raises(ValueError, match="There are 3 images, and count=2"):
+        image_diversity(tanh_model, "tanh", jnp.eye(3), pictures(3), count=2)
