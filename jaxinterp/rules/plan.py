@@ -134,8 +134,6 @@ def plan(
 
 
 def _fused(node: Node) -> list[str]:
-    """The modules that are fused into an affine map, such as a batch norm."""
-    if node.kernel is None:
-        return []
+    """The modules that are fused into a node, such as a batch norm."""
     own = [m for m in node.modules if not node.address.startswith(f"{m}/")]
-    return [module.rsplit("/", 1)[-1] for module in own]
+    return [module.rpartition("/")[2] for module in own]

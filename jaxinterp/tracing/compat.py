@@ -177,8 +177,7 @@ def source_line(eqn: core.JaxprEqn) -> str | None:
         name = frame.file_name
         if name.startswith((_PACKAGE, "<")) or any(p in name for p in _FRAMEWORK_PATHS):
             continue
-        line = getattr(frame, "line_num", None) or getattr(frame, "start_line", 0)
-        return f"{name}:{line} ({frame.function_name})"
+        return f"{name}:{frame.line_num} ({frame.function_name})"
     return None
 
 

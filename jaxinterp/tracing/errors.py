@@ -14,7 +14,7 @@ class AddressError(ValueError):
         addresses = list(addresses)
         pattern = getattr(selector, "pattern", str(selector))
         nearest = difflib.get_close_matches(pattern, addresses, n=5, cutoff=0.3)
-        tail = pattern.rsplit("/", 1)[-1].strip("*")
+        tail = pattern.rpartition("/")[2].strip("*")
         nearest += [a for a in addresses if tail and tail in a and a not in nearest][:3]
         lines = "\n".join(f"    {a}" for a in (nearest or addresses[:8]))
         lines = lines or "    (the model computes nothing from its inputs)"

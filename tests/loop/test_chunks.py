@@ -49,6 +49,11 @@ def test_units_come_in_order_however_they_are_taken(size, is_inner):
     assert is_inner or len(sizes) == -(-5 // size)
 
 
+def test_things_that_fill_their_chunks_are_not_gathered():
+    program = jax.make_jaxpr(lambda a: in_chunks(a, 2))(jnp.zeros((4, 3)))
+    assert [e.primitive.name for e in program.jaxpr.eqns] == ["reshape"]
+
+
 def test_units_are_not_divided():
     assert chunk_size(None, 4, 9) == 9
     assert chunk_size(np.int64(11), 4, 9) == 2

@@ -55,6 +55,12 @@ def test_later_batches_may_be_larger_or_empty() -> None:
     np.testing.assert_array_equal(real(batches), IMAGES)
 
 
+def test_a_batch_that_is_a_whole_piece_is_not_copied() -> None:
+    batches = cut(IMAGES[:12], 4)
+    for piece, batch in zip(pieces(batches), batches, strict=True):
+        assert piece.examples is batch
+
+
 def test_a_state_is_carried_over_the_stream_and_gone_on_with() -> None:
     for size in (4, 23):
         assert total(cut(IMAGES, size)) == pytest.approx(IMAGES.sum())

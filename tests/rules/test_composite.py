@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 from jax.extend.core import primitives as p
 
 import jaxinterp as ji
@@ -211,6 +212,20 @@ def test_a_plan_says_which_line_chose_each_rule():
     ]
     assert plan.coverage == 0.5
     assert [row.site for row in plan.uncovered] == ["relu", "tanh", "add"]
+
+
+def test_a_plan_names_the_modules_that_are_fused_into_a_node():
+    class Normalized(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            x = nn.relu(nn.Dense(3, name="dense")(x))
+            return nn.BatchNorm(True, name="norm")(nn.Dense(2, name="head")(x))
+
+    variables = Normalized().init(jax.random.key(0), X)
+    plan = ji.plan(Normalized().apply, rules.epsilon_plus(), variables, X)
+    assert [row.site for row in plan.rows] == [
+        *("Normalized/dense", "Normalized/relu", "Normalized/head + norm")
+    ]
 
 
 def test_a_plan_prints_as_a_table_and_as_html():

@@ -47,6 +47,12 @@ def test_it_prints_as_a_table(graph):
     assert repr(graph) == str(graph)
 
 
+def test_the_table_leaves_out_what_only_moves_entries():
+    graph = trace(lambda w, x: jnp.tanh((x.T @ w).reshape(-1)), normal(2, 3), X)
+    assert [row[0] for row in graph.table()] == ["dense", "tanh"]
+    assert str(graph).splitlines()[-1].startswith("2 nodes and 2 of indexing, ")
+
+
 def test_it_counts_operations_and_parameters(graph):
     pixels = 2 * 8 * 8
     counted = {row[0]: row[3:] for row in graph.table()}
@@ -140,7 +146,7 @@ def test_nodes_know_their_module_weights_and_line():
     assert sorted(w.shape for w in by_address["Block/Dense_0"].weights) == [
         *((1, 4), (4, 4))
     ]
-    assert "networks.py" in by_address["Block/relu"].line
+    assert "blocks.py" in by_address["Block/relu"].line
     assert repr(by_address["Block/relu"]) == "<activation Block/relu float64[2, 4]>"
 
 

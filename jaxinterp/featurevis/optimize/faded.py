@@ -77,9 +77,10 @@ def faded(
 
     def one(image: Any, weight: Any) -> Any:
         if cut:
-            ends = jnp.percentile(image, jnp.array([cut, 100 - cut], image.dtype))
-            room = jnp.where(ends[1] > ends[0], ends[1] - ends[0], 1)
-            image = jnp.clip((image - ends[0]) / room, 0, 1)
+            ends = jnp.array([cut, 100 - cut], image.dtype)
+            dark, bright = jnp.percentile(image, ends)
+            room = jnp.where(bright > dark, bright - dark, 1)
+            image = jnp.clip((image - dark) / room, 0, 1)
         level = jnp.percentile(weight, percentile)
         # Where the level is zero, every place of any importance is opaque.
         share = jnp.where(

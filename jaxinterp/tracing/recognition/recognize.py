@@ -291,8 +291,7 @@ def _single_role(grouping: Grouping, index: int) -> Role:
     if kind is Kind.PICK:
         windowed = equation.primitive is p.reduce_window_max_p
         return Role.MAX_POOL if windowed else Role.SELECTION
-    several = len(grouping.flow.active_inputs(index)) > 1
-    if kind is None or (kind is Kind.ELEMENTWISE and several):  # such as atan2(x, y)
+    if kind is None:
         return Role.UNKNOWN
     return _SINGLE_ROLES.get(kind, Role.INDEXING)
 
@@ -310,5 +309,5 @@ _SINGLE_ROLES = {
     Kind.DIVISION: Role.QUOTIENT,
     Kind.KERNEL: Role.MATMUL,
     Kind.EXTREMUM: Role.SELECTION,
-    Kind.ELEMENTWISE: Role.ACTIVATION,
+    Kind.ELEMENTWISE: Role.UNKNOWN,  # of two activations, such as atan2(x, y)
 }

@@ -111,3 +111,47 @@ def test_signs_are_known_inside_of_a_loop():
     graph = trace(scanned, normal(6, 6), X)
     (dense,) = (node for node in graph if node.role == "dense")
     assert dense.inputs[0] in dense.flow.nonnegative
+
+
+GATES = {
+    "sigmoid": jax.nn.sigmoid,
+    "sigmoid by hand": lambda x: 1 / (1 + jnp.exp(-x)),
+    "half a sigmoid": lambda x: 0.5 / (jnp.exp(-x) + 1.0),
+    "hard sigmoid": lambda x: lax.clamp(0.0, x, 1.0),
+    "one minus a gate": lambda x: 1 - jax.nn.sigmoid(x),
+    "product of gates": lambda x: jax.nn.sigmoid(x) * lax.clamp(0.2, x, 0.8),
+    "a gate in another shape": lambda x: jax.nn.sigmoid(x).reshape(3, 4).T[1:],
+}
+NO_GATES = {
+    "tanh": jnp.tanh,
+    "sum": lambda x: jax.nn.sigmoid(x) + jax.nn.sigmoid(x[::-1]),
+    "twice a sigmoid": lambda x: 2 / (1 + jnp.exp(-x)),
+    "divisor below one": lambda x: 1 / (0.5 + jnp.exp(-x)),
+    "divisor of any sign": lambda x: 1 / (1 + jnp.sin(x)),
+    "negative dividend": lambda x: -1 / (1 + jnp.exp(-x)),
+    "clip up to two": lambda x: lax.clamp(0.0, x, 2.0),
+    "clip from below zero": lambda x: lax.clamp(-1.0, x, 1.0),
+    "two minus a gate": lambda x: 2 - jax.nn.sigmoid(x),
+    "a gate minus one": lambda x: jax.nn.sigmoid(x) - 1,
+    "one minus anything": lambda x: 1 - x,
+    "product with x": lambda x: jax.nn.sigmoid(x) * x,
+    "another's shape": lambda x: x.reshape(3, 4),
+}
+
+
+def is_gate(fn):
+    """Whether the result of a function is proven to lie between zero and one."""
+    graph = trace(lambda w, x: fn(x), None, X)
+    (output,) = graph.program.outputs
+    return output in graph.flows[graph.program].gates
+
+
+@pytest.mark.parametrize("fn", GATES.values(), ids=GATES.keys())
+def test_what_lies_between_zero_and_one_is_a_gate(fn):
+    assert is_gate(fn)
+    assert ((fn(X) >= 0) & (fn(X) <= 1)).all()
+
+
+@pytest.mark.parametrize("fn", NO_GATES.values(), ids=NO_GATES.keys())
+def test_what_may_leave_zero_to_one_is_no_gate(fn):
+    assert not is_gate(fn)

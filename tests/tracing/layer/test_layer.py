@@ -187,6 +187,17 @@ def test_a_layer_knows_that_its_input_is_nonnegative(fn, is_nonnegative):
     assert found == {"dense": np.array([is_nonnegative])}
 
 
+def test_a_map_without_a_shift_has_one_zero_as_its_bias():
+    sizes = measure(
+        lambda w, x: (x @ w) * 2,
+        normal(8, 3),
+        VECTOR,
+        lambda layer, *_: jnp.array([layer.bias.size, jnp.sum(layer.bias**2)]),
+        2,
+    )
+    np.testing.assert_array_equal(sizes["dense"], [1, 0])
+
+
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32])
 def test_folding_is_done_in_float32_at_least(dtype):
     module = Normalized(functools.partial(nn.Conv, features=8, kernel_size=(3, 3)))

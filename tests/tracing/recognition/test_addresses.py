@@ -10,6 +10,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 from jaxinterp import capture, intervene, split, trace
 from jaxinterp.tracing import AddressError, AmbiguousAddressError
+from jaxinterp.tracing.recognition.addresses import short_names
 from tests.networks.blocks import Block, Rematerialized, Reused, Scanned, mlp
 from tests.tracing.arrays import normal, weights
 
@@ -48,6 +49,14 @@ ATTENTION = {
     "attention": dict.fromkeys(("q", "k", "v", "out"), W),
     "norm": {"scale": normal(1, 4), "bias": normal(1, 4)},
 }
+
+
+def tied(v, x):
+    with jax.named_scope("tied"):
+        x = jnp.tanh(x @ v) @ v
+    return jax.nn.relu(x)
+
+
 TABLE = {
     "modules": (Block(), under("Block", BLOCK)),
     "scan": (
@@ -102,6 +111,10 @@ TABLE = {
             *("encoder/layer_1/dense", "encoder/layer_1/tanh", "encoder/layer_1"),
             "encoder",
         ],
+    ),
+    "one run of a module that uses its kernel twice": (
+        (tied, W),
+        ["tied/dense", "tied/tanh", "tied/dense_1", "tied", "relu"],
     ),
     "tags": ((tagged, W), ["dense", "pre", "tanh", "post", "mul"]),
 }
@@ -218,6 +231,20 @@ def test_an_address_of_several_sites_is_ambiguous_where_one_is_needed():
         split(module.apply, "Block/Dense_*")[0](weights(module, X), X)
     assert "Block/Dense_0\n    Block/Dense_1" in str(error.value)
     assert "such as 'Block/Dense_0'" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("addresses", "expected"),
+    [
+        (["net/a", "net/b/c", "add"], {"net/a": "a", "net/b/c": "b/c"}),
+        (["preprocess/cast", "net/a", "net"], {"net/a": "a"}),
+        (["net/a", "net/b", "a"], {"net/b": "b"}),
+        (["net/a", "other/a"], {}),
+        (["conv", "relu"], {}),
+    ],
+)
+def test_the_name_of_the_model_may_be_left_out(addresses, expected):
+    assert short_names(addresses) == expected
 
 
 def test_a_bare_weight_names_the_whole_affine_map():

@@ -14,6 +14,7 @@ from tests.tracing.arrays import computing, names, normal, roles, weights
 X = normal(2, 5)
 IMAGE = normal(2, 8, 8, 4)
 SEQUENCE = normal(2, 7, 8)
+W = normal(5, 3)
 TOKENS = jnp.array([[0, 3, 1], [2, 2, 4]])
 
 FROM_JAX_NN = (
@@ -196,6 +197,13 @@ def test_batch_norm_before_a_wrapped_padding_is_a_site_of_its_own():
     ]
 
 
+def test_an_affine_region_begins_behind_the_cast_of_integers():
+    pixels = jnp.arange(12, dtype=jnp.uint8).reshape(3, 4)
+    (node,) = computing(lambda w, x: (x.astype(w.dtype) / 255) @ w, W[:4], pixels)
+    assert node.before  # the division
+    assert node.inputs[0].dtype == W.dtype
+
+
 def test_nnx_batch_norm_folds_too():
     class Model(nnx.Module):
         def __init__(self, rngs):
@@ -236,6 +244,10 @@ REST = {
     "reshape": (lambda w, x: x.reshape(2, -1).T, []),
     "pad and crop": (lambda w, x: jnp.pad(x, 1)[:, 1:-2, ::2, None], []),
     "resize": (lambda w, x: jax.image.resize(x, (2, 4, 4, 4), "nearest"), []),
+    "patches": (
+        lambda w, x: lax.conv_general_dilated_patches(x, (2, 2), (1, 1), "VALID"),
+        [],
+    ),
     "stop_gradient": (lambda w, x: lax.stop_gradient(x), []),
     "unknown": (lambda w, x: x.prod(1), ["unknown"]),
 }
