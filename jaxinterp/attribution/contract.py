@@ -84,7 +84,8 @@ def check_target(run: Callable[[Any], Any], inputs: Inputs, target: Target) -> N
     Args:
         run: a function of the inputs that looks at the target; it is only traced.
         inputs: the batch to be explained.
-        target: as the score takes it; nothing is checked under an outer `jit`.
+        target: what the score needs beside the outputs, such as class indices; nothing
+            is checked under an outer `jit`.
     """
     if not is_traced(inputs, target):
         jax.eval_shape(run, inputs)

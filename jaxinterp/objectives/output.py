@@ -26,7 +26,7 @@ class Output(Objective):
     """A score of the outputs, at a class.
 
     Attributes:
-        score: which number of the outputs, from the last axis.
+        score: the function from outputs `(batch, classes)` and classes to the scores.
         head: the steps to the array of logits in the outputs.
         index: classes, `(units,)`, or `None` for all that there are.
         position: arrays `(units,)`, `None` for all of an axis or for everything.
@@ -74,13 +74,13 @@ def output(
 
     Args:
         index: the class $k$; several are several units, `None` is every class.
-        score: which number of the outputs, a function `(outputs, target) -> (batch,)`
+        score: the score of the outputs, a function `(outputs, target) -> (batch,)`
             such as `logit`, `log_probability` or `margin`.
-        head: where the logits are, if the outputs are a pytree of arrays: a key, an
+        head: the place of the logits, if the outputs are a pytree of arrays: a key, an
             index or the name of a field, or a tuple of these.
-        position: where, if the outputs are more than a number for each class: an entry
-            for each further axis, an integer or `None` for the mean over it; by default
-            the mean over all.
+        position: the place, if the outputs are more than a number for each class: an
+            entry for each further axis, an integer or `None` for the mean over it; by
+            default the mean over all.
 
     Returns:
         An objective, in the units of the score.

@@ -19,7 +19,7 @@ def fill_baseline(
         baseline: a number, an array, a pytree like the inputs, or a function
             `(inputs, key) -> baseline`.
         inputs: the inputs that are explained.
-        key: passed on to the function.
+        key: the random key that such a function gets.
 
     Raises:
         ValueError: if the baseline does not broadcast against the inputs, or is a

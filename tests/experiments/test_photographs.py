@@ -99,7 +99,7 @@ def test_a_damaged_picture_and_a_model_of_texts_are_named(
     options = ["--weights", "w.npz", "--images", str(folder)]
     for preprocess, said in (
         (Preprocess((8, 8)), "a.png cannot be read"),
-        (None, "googlenet_caffe does not take pictures"),
+        (None, "googlenet_caffe does not take images"),
     ):
         monkeypatch.setattr(ji.models, "load", always(preprocess))
         with pytest.raises(SystemExit, match="2"):

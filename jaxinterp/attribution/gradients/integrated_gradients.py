@@ -112,9 +112,9 @@ def integrated_gradients(
             like `inputs`) that broadcasts against the inputs, or a function `(inputs,
             key) -> baseline`. With `at`, that of the activation, which is also what a
             function receives.
-        steps: number of gradients along the path.
-        method: quadrature of the integral, see `quadrature`.
-        batch_size: how many points of the path to take at once; all of them by default.
+        steps: the number of gradients along the path.
+        method: the quadrature of the integral, see `quadrature`.
+        batch_size: the number of points of the path computed at once; all by default.
         score: which number per example is explained: a score of the outputs, or an
             objective (`channel("Conv_1", 3)`, or `"Conv_1:3"`), which needs no target.
         at: a site, whose activation is explained instead of the inputs; one site only.

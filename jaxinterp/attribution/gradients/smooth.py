@@ -40,13 +40,14 @@ def smooth(
 
     Args:
         attribution_fn: any attribution function of real-valued inputs.
-        samples: number $n$ of noisy copies.
+        samples: the number $n$ of noisy copies.
         noise_level: $\sigma$; with `scale="range"` as a fraction of the range (maximum
             minus minimum) of each example, with `scale="absolute"` in the units of the
             inputs.
         scale: the unit of `noise_level`, `"range"` or `"absolute"`.
-        statistic: what is taken over the samples.
-        batch_size: how many samples to take at once; all of them by default.
+        statistic: the statistic over the samples, `"mean"`, `"square"` or
+            `"variance"`.
+        batch_size: the number of samples computed at once; all of them by default.
 
     Returns:
         An attribution function that needs a `key`; its values have the units of

@@ -29,8 +29,8 @@ def deep_taylor(
 
     Args:
         apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
-        low: smallest possible input: a number, or one per channel.
-        high: largest possible input.
+        low: the smallest possible input: a number, or one per channel.
+        high: the largest possible input: a number, or one per channel.
         score: which number per example is explained: a score of the outputs, or an
             objective (`channel("Conv_1", 3)`, or `"Conv_1:3"`), which needs no target.
         at: a site, whose relevance is returned instead of that of the inputs.

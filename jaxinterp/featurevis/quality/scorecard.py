@@ -102,8 +102,8 @@ class Scorecard:
         transferred: their scores in a second network.
         slope: the slope of each image's power spectrum, `(units, count)`; `None` also
             for images that are too small.
-        diversity: how much the images of each unit differ, `(units,)`; `None` also for
-            `count=1`.
+        diversity: the difference between the images of each unit, `(units,)`; `None`
+            also for `count=1`.
         paths: the rank correlations with natural images.
     """
 
