@@ -61,7 +61,7 @@ class Objective:
     is static. `custom` makes one of a function.
     """
 
-    __array_ufunc__ = None  # an array of weights times it is its own business
+    __array_ufunc__ = None  # so that an array of weights times it calls `__rmul__`
 
     @property
     def sites(self) -> tuple[Sites, ...]:

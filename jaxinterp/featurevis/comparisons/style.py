@@ -62,7 +62,7 @@ def style(site: Sites, target: Any, *, power: int = 2) -> Objective:
         target: the activation $t$ there, the units first, as `capture` returns it for a
             batch: `(units, *positions, channels)`. Only its Gram matrix is kept.
         power: $p$, an integer from 1. With absolute differences, 1, as lucid has them,
-            a few channels with large activations have less of a say.
+            a few channels with large activations weigh less.
 
     Returns:
         An objective, at most 0, in the units of the activation, to the power $2p$.

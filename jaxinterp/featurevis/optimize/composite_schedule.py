@@ -18,7 +18,7 @@ from jaxinterp.rules.presets import redirected
 # The derivative itself, through the engine for its faster max pooling.
 DERIVATIVE = Composite([("*", Gradient())])
 
-# What wakes dead relus in the first steps, and then the derivative.
+# In the first steps, rules that let gradients through dead relus; then the derivative.
 REDIRECTED_FIRST: Mapping[int, Composite] = types.MappingProxyType(
     {0: redirected(), 16: DERIVATIVE}
 )

@@ -71,8 +71,8 @@ def cppn(
 
     The images are smooth, with lines as sharp as the weights allow. They start gray.
     Coordinates are 0 in the middle of the image and $\pm\sqrt3$ at the ends of its
-    longest side, so pixels are square. It wants a small learning rate, 0.005, that
-    falls to 0: at a constant one the weights keep jittering.
+    longest side, so pixels are square. It needs a small learning rate, 0.005, that
+    falls to 0: at a constant one the weights do not settle.
 
     Args:
         shape: the shape of one image, `(height, width, channels)`, or of any rank.

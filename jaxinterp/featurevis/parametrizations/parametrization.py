@@ -1,10 +1,10 @@
 """What a parametrization is: how the numbers that are optimized become images.
 
-The pixels themselves are a poor thing to optimize: their gradient is mostly high
-frequency. A parametrization is another description of the same image in which steps
-of one size are sensible everywhere. It makes a *group*, the `count` images of one
-unit. Image $j$ of a group gets its own key, the key of the unit folded with $j$,
-so it does not depend on how many images are made beside it.
+Pixels are hard to optimize directly, since their gradient is mostly high frequency. A
+parametrization is another description of the same image in which steps of one size are
+sensible everywhere. It makes a *group*, the `count` images of one unit. Image $j$ of a
+group gets its own key, the key of the unit folded with $j$, so it does not depend on
+how many images are made beside it.
 
 `from_image` and `frozen` change a parametrization: where it starts, and what of it
 stays as it is.

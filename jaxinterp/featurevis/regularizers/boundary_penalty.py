@@ -71,7 +71,7 @@ class BoundaryPenalty(Objective):
 def boundary_penalty(
     width: int = 20, constant: float = 0.5, *, where: Any = None
 ) -> Objective:
-    r"""Keeps the border $B$ of an image calm.
+    r"""Penalizes edges and departures from a constant at the border $B$ of an image.
 
     $$\sum_{i \in B} (\mathrm{blur}(x) - x)_i^2 + 0.8\,(x_i - c)^2$$
 

@@ -144,9 +144,9 @@ def dataset_examples(
         quantiles: the quantiles of the scores to show, between 0 and 1.
         sample_size: the number of images that the quantiles are taken from.
         key: the random key of that sample, if there are quantiles.
-        resume: the `state` of an earlier call with the same arguments, which cannot all
-            be told from it: weights, directions and the key are up to you. Its images
-            come before those of `batches`. One long call gives the same.
+        resume: the `state` of an earlier call with the same arguments, of which the
+            weights, directions and the key cannot be checked. Its images come before
+            those of `batches`. One long call gives the same.
         progress: whether to show a progress bar, if `batches` has a length.
 
     Returns:

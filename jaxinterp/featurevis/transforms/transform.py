@@ -1,4 +1,4 @@
-"""Transforms: random views of an image, so that it must please in all of them.
+"""Transforms: random views of an image, so that it must score highly in all of them.
 
 A transform is `(key, image) -> image`, for one image `(height, width, channels)`, or a
 signal or a volume, with any number of axes beside that of the channels. Its sizes are
