@@ -125,3 +125,10 @@ def test_states_go_through_jit() -> None:
     indices, scores = jnp.arange(3), jnp.array([[2.0, -1.0, 0.5]])
     kept = update(top_k.nothing_kept(1, 2, float), top_k.all_of_batch(indices, scores))
     assert kept.indices.tolist() == [[1, 2]]
+
+
+def test_examples_that_fill_up_a_batch_have_no_priority() -> None:
+    indices = top_k.numbers_in_stream(7, 4, 2)
+    batch = top_k.drawn(KEY, indices, jnp.zeros((3, 4)))
+    assert (batch.priorities[:2] >= 0).all()
+    assert batch.priorities[2:].tolist() == [-1, -1]

@@ -186,6 +186,29 @@ def test_the_exponential_of_a_softmax_is_taken_once():
     assert roles(lambda v, x: x / last(jnp.sum, jnp.exp(x)), None, X) != ["softmax"]
 
 
+@pytest.mark.parametrize(
+    ("power", "role"),
+    [
+        (lambda s: lax.integer_pow(s, -1), "normalization"),
+        (lambda s: lax.pow(s, -0.5), "normalization"),
+        (lambda s: lax.integer_pow(s, 2), "product"),
+        (lambda s: lax.pow(s, 0.5), "product"),
+        (lambda s: lax.pow(s, 0.0), "product"),
+        (lambda s: lax.pow(s, G), "product"),
+    ],
+)
+def test_a_norm_divides(power, role):
+    found = roles(lambda v, x: x * power(mean_square(x) + 1e-5 + 0 * G), None, X)
+    assert found[-1] == role
+
+
+def test_a_norm_of_what_a_kernel_makes_of_the_input_is_several_nodes():
+    def model(w, x):
+        return x * lax.rsqrt(mean_square(x @ w) + 1e-5)
+
+    assert "dense" in roles(model, normal(5, 5), X)
+
+
 def test_a_mean_over_a_deviation_is_no_norm_since_it_changes_the_shape():
     found = roles(lambda v, x: x.mean(-1) / x.std(-1), None, X)
     assert "normalization" not in found
