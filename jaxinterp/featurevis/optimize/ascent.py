@@ -147,7 +147,7 @@ def take_steps(
     if start is None:
         state = _first_state(ascent.optimizer, ascent.count, parametrization, keys)
     changes = {first for first, _ in schedule} | set(snapshots)
-    inner = sorted(n for n in changes if numbers.start < n < numbers.stop)
+    inner = sorted(changes.intersection(numbers[1:]))
     history, kept = [], {}
     for first, stop in itertools.pairwise([numbers.start, *inner, numbers.stop]):
         if first in snapshots:
