@@ -38,7 +38,6 @@ def test_half_precision_is_near_single_precision(dtype):
 def test_without_negative_parts_nothing_is_divided_by_them():
     weights, x = jnp.ones((3, 1)), jnp.array([[1.0, 2.0, 5.0]])
     composite = Composite([("*", ZPlus(epsilon=0.0))])
-    books = ji.attribution.ledger(lambda w, x: x @ w, composite=composite)(
-        weights, x, jnp.zeros(1, int)
-    )
+    target = jnp.zeros(1, int)
+    books = ji.attribution.ledger(lambda w, x: x @ w, composite, weights, x, target)
     assert (books.attributed, books.absorbed) == (8.0, 0.0)
