@@ -65,8 +65,8 @@ COMPARISONS: Mapping[type[ast.cmpop], tuple[str, str]] = {
     ast.In: ("in", "not in"),
     ast.NotIn: (r"not\s+in", "in"),
 }
-# They only say what is never done: to assign to a field, to zip what differs in length.
-DECLARATIONS = {"frozen", "strict"}
+# They only say what is never done: to compare or assign fields, to zip unlike lengths.
+DECLARATIONS = {"eq", "frozen", "strict"}
 
 
 class Change(NamedTuple):
@@ -193,8 +193,9 @@ class File:
             node.value, bool | int | float
         ):
             value = node.value
-            moved = repr(not value if isinstance(value, bool) else value + 1)
-            yield self.change("constant", self.start(node), self.end(node), moved)
+            moved = 2 * value + 1 if isinstance(value, float) else value + 1
+            text = repr(not value if isinstance(value, bool) else moved)
+            yield self.change("constant", self.start(node), self.end(node), text)
 
     def statements(self, tree: ast.AST) -> Iterator[Change]:
         for scope in ast.walk(tree):
@@ -225,7 +226,9 @@ def is_program(source: bytes) -> bool:
 
 def stored_names(statement: ast.stmt) -> Iterator[ast.Name]:
     if isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign | ast.For):
-        for node in ast.walk(statement):
+        # Of a loop its own names alone: those in its body come after it.
+        whole = statement.target if isinstance(statement, ast.For) else statement
+        for node in ast.walk(whole):
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                 yield node
 

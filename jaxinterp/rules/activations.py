@@ -85,8 +85,8 @@ class BetaSmooth(Rule):
         Dombrowski et al., 2019, section 4 [dombrowski2019explanations].
 
     Example:
-        >>> BetaSmooth(5.0)
-        BetaSmooth(beta=5.0)
+        >>> BetaSmooth()
+        BetaSmooth(beta=10.0)
     """
 
     beta: float = 10.0

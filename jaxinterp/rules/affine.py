@@ -205,7 +205,6 @@ class Gamma(Rule):
 
     def absorbed(self, layer: Layer, relevance: Any) -> Absorbed:
         """Returns what the biases and the stabilizer keep, and what is lost at zero."""
-        need_affine(self, layer)
         safe = stabilizer(self.epsilon).at(layer)
         b_p, b_n = self._biases(layer)
         (q_p, z_p), (q_n, z_n) = self._quotients(layer, relevance)

@@ -80,7 +80,6 @@ class ZBox(Rule):
 
     def absorbed(self, layer: Layer, relevance: Any) -> Absorbed:
         """Returns what the stabilizer keeps."""
-        need_affine(self, layer)
         quotient, z = self._quotient(layer, relevance)
         in_stabilizer = jnp.sum(quotient * (stabilizer(self.epsilon).at(layer)(z) - z))
         return Absorbed(jnp.zeros(()), in_stabilizer)
@@ -128,7 +127,6 @@ class WSquare(Rule):
 
     def absorbed(self, layer: Layer, relevance: Any) -> Absorbed:
         """Returns what the squared bias and the stabilizer keep."""
-        need_affine(self, layer)
         safe = default_stabilizer(self.epsilon, self.convention, "WSquare").at(layer)
         quotient, z, bias = self._quotient(layer, relevance)
         in_stabilizer = jnp.sum(quotient * (safe(z) - z))
@@ -171,7 +169,6 @@ class Flat(Rule):
 
     def absorbed(self, layer: Layer, relevance: Any) -> Absorbed:
         """Returns what the stabilizer keeps."""
-        need_affine(self, layer)
         quotient, z = self._quotient(layer, relevance)
         in_stabilizer = jnp.sum(quotient * (stabilizer(self.epsilon).at(layer)(z) - z))
         return Absorbed(jnp.zeros(()), in_stabilizer)

@@ -191,8 +191,8 @@ def beta_smooth(beta: float = 10.0) -> Composite:
         beta: sharpness of the smoothed kinks.
 
     Example:
-        >>> beta_smooth(5.0).lines[0][1]
-        BetaSmooth(beta=5.0)
+        >>> beta_smooth().lines[0][1]
+        BetaSmooth(beta=10.0)
     """
     return _of_activations(BetaSmooth(beta))
 

@@ -80,6 +80,8 @@ class Rule:
     def absorbed(self, layer: Layer, relevance: Any) -> Absorbed:
         """Returns the relevance that goes to no input, for the ledger.
 
+        It is called after the rule itself, which has checked that it fits the site.
+
         Args:
             layer: the site in this pass.
             relevance: the relevance of the output of the site.

@@ -134,7 +134,6 @@ class AlphaBeta(Rule):
 
     def absorbed(self, layer: Layer, relevance: Any) -> Absorbed:
         """Returns what the biases, the stabilizer and a missing sign keep."""
-        need_affine(self, layer)
         safe = default_stabilizer(self.epsilon, self.convention, "AlphaBeta").at(layer)
         (q_a, z_a), (q_b, z_b) = self._quotients(layer, relevance)
         b_a, b_b = self._biases(layer)
@@ -188,5 +187,4 @@ class ZPlus(Rule):
 
     def absorbed(self, layer: Layer, relevance: Any) -> Absorbed:
         """Returns what the bias and the stabilizer keep."""
-        need_affine(self, layer)
         return self._as_alpha_beta.absorbed(layer, relevance)

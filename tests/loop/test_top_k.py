@@ -125,3 +125,17 @@ def test_states_go_through_jit() -> None:
     indices, scores = jnp.arange(3), jnp.array([[2.0, -1.0, 0.5]])
     kept = update(top_k.nothing_kept(1, 2, float), top_k.all_of_batch(indices, scores))
     assert kept.indices.tolist() == [[1, 2]]
+
+
+def test_examples_that_fill_up_a_batch_have_no_priority() -> None:
+    indices = top_k.numbers_in_stream(7, 4, 2)
+    batch = top_k.drawn(KEY, indices, jnp.zeros((3, 4)))
+    assert (batch.priorities[:2] >= 0).all()
+    assert batch.priorities[2:].tolist() == [-1, -1]
+
+
+def test_quantiles_are_those_of_the_examples_that_there_are() -> None:
+    missing = jnp.array([5, 2, -1])
+    whole = Sample(missing, missing, jnp.array([[4.0, 1.0, 2.0]]), ())
+    around = top_k.around_quantiles(whole, 2, (0.0, 1.0), 1)
+    assert around.indices.tolist() == [[[2], [5]]]

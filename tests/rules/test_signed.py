@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxinterp as ji
-from jaxinterp.rules import AlphaBeta, Composite
+from jaxinterp.rules import AlphaBeta, Composite, ZPlus
 
 ALPHA_BETA = Composite([("*", AlphaBeta(2.0, 1.0))])
 
@@ -33,3 +33,11 @@ def test_half_precision_is_near_single_precision(dtype):
     exact = relevance(low.astype(jnp.float32), high.astype(jnp.float32))
     found = relevance(low, high).astype(jnp.float32)
     assert float(jnp.abs(found - exact).max() / jnp.abs(exact).max()) < 0.05
+
+
+def test_without_negative_parts_nothing_is_divided_by_them():
+    weights, x = jnp.ones((3, 1)), jnp.array([[1.0, 2.0, 5.0]])
+    composite = Composite([("*", ZPlus(epsilon=0.0))])
+    target = jnp.zeros(1, int)
+    books = ji.attribution.ledger(lambda w, x: x @ w, composite, weights, x, target)
+    assert (books.attributed, books.absorbed) == (8.0, 0.0)

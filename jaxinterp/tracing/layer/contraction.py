@@ -169,11 +169,9 @@ class Contraction:
             }
         bound = {*contracting[theirs], *batch[theirs]}
         free = [i for i in range(len(self.kernel.shape)) if i not in bound]
-        own = sorted(axes - set(range(len(batch[0]))))
-        return {
-            **dict(zip(own, free, strict=True)),
-            **dict(zip(range(len(batch[0])), batch[theirs], strict=True)),
-        }
+        in_front = dict(enumerate(batch[theirs]))
+        own = sorted(axes - in_front.keys())
+        return {**dict(zip(own, free, strict=True)), **in_front}
 
     def _along_convolution(self, factor: Any, incoming: bool) -> Any:
         kernel, (out_axis, in_axis, *_) = self.kernel.shape, self._rhs_spec

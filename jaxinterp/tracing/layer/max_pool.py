@@ -50,7 +50,7 @@ def max_pool_transpose(equation: Equation, x: Any, z: Any, cotangent: Any) -> An
     # What is at `offset` in window `n` is pixel `offset % stride` of block
     # `n + offset // stride`; pixels that no window reaches need blocks too.
     blocks = [
-        max(n + -(-w // s) - 1, -(-(low + size) // s))
+        max(n + (w - 1) // s, -(-(low + size) // s))
         for n, w, s, (low, _), size in zip(
             z.shape, window, strides, padding, x.shape, strict=True
         )

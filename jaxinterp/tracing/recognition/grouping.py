@@ -180,8 +180,6 @@ class Grouping:
 
     def is_equal(self, first: int, second: int) -> bool:
         """Whether two equations are one, or the same one written twice."""
-        if first == second:
-            return True
         a, b = self.equations[first], self.equations[second]
         if (a.primitive, len(a.inputs)) != (b.primitive, len(b.inputs)):
             return False

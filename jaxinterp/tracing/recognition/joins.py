@@ -136,12 +136,11 @@ def _is_over_sum_of_exponentials(
             continue
         if steps <= inside:
             return True
-        steps = _exponential(grouping, source)
-        if steps is None or source in grouping.cuts:
-            continue
+        before = steps - inside  # from the exponential to the source
         is_alone = inside.issuperset(grouping.flow.readers[source])
-        is_whole = grouping.is_in_one_checkpoint(steps | inside)
-        if is_alone and is_whole and all(map(grouping.is_free, steps)):
+        is_whole = grouping.is_in_one_checkpoint(before | inside)
+        is_free = source not in grouping.cuts and all(map(grouping.is_free, before))
+        if is_alone and is_whole and is_free:
             return True
     return False
 

@@ -45,3 +45,26 @@ def test_a_carry_becomes_active_when_the_input_reaches_it():
 )
 def test_reshape_groups_say_which_axes_become_which(old, new, groups):
     assert reshape_groups(old, new) == groups
+
+
+@pytest.mark.parametrize(
+    ("make", "axes"),
+    [
+        (lambda w: w, {0, 1}),
+        (lambda w: w[:1], {1}),
+        (lambda w: jnp.broadcast_to(w[0, 0], (2, 6)), set()),
+        (lambda w: jnp.broadcast_to(w[0], (2, 6)), {1}),
+        (lambda w: jnp.broadcast_to(w[:, :1], (2, 6)), {0}),
+        (lambda w: jnp.broadcast_to(w[0, :2], (6, 2)).T, {0}),
+        (lambda w: jnp.broadcast_to(w[0, :2, None], (2, 6)) + w[:, :1], {0}),
+        (lambda w: jnp.tanh(jnp.broadcast_to(w[0], (2, 6))) * w[:1], {1}),
+        (lambda w: jnp.broadcast_to(w[0, :3], (2, 2, 3)).reshape(2, 6), {1}),
+        (lambda w: jnp.broadcast_to(w[:, 0], (3, 2)).T.reshape(2, 3)[:, :1], {0}),
+        (lambda w: jnp.broadcast_to(w, (1, 2, 6)).reshape(2, 6), {0, 1}),
+        (lambda w: jnp.cumsum(jnp.broadcast_to(w[0], (2, 6)), 0), {0, 1}),
+    ],
+)
+def test_a_weight_varies_along_the_axes_that_are_not_repeats(make, axes):
+    graph = trace(lambda w, x: make(w), X, jnp.zeros(1))
+    flow = graph.flows[graph.program]
+    assert flow.varying_axes(graph.program.outputs[0]) == axes

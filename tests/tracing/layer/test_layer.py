@@ -9,11 +9,13 @@ import pytest
 from flax import linen as nn
 from jax import lax
 
+from jaxinterp import trace
 from jaxinterp.tracing.layer.layer import Layer
 from tests.tracing.arrays import normal, weights
 from tests.tracing.measure import measure
 
 IMAGE, SEQUENCE, VECTOR = normal(2, 8, 8, 4), normal(2, 7, 8), normal(2, 8)
+W = normal(8, 8)
 S, B = normal(1, 1, 8, seed=1), normal(1, 1, 8, seed=2)
 
 
@@ -185,6 +187,14 @@ def test_a_layer_knows_that_its_input_is_nonnegative(fn, is_nonnegative):
         fn, normal(8, 3), VECTOR, lambda layer, *_: jnp.full(1, layer.nonnegative), 1
     )
     assert found == {"dense": np.array([is_nonnegative])}
+
+
+def test_a_layer_knows_which_of_its_inputs_are_gates():
+    graph = trace(lambda w, x: jax.nn.sigmoid(x @ w) * jnp.tanh(x), W, VECTOR)
+    (product,) = (node for node in graph if node.role == "product")
+    layer = Layer(product, (VECTOR, VECTOR), {}, VECTOR)
+    assert layer.gates == (True, False)
+    assert not layer.nonnegative
 
 
 def test_a_map_without_a_shift_has_one_zero_as_its_bias():

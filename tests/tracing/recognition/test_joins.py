@@ -8,6 +8,7 @@ from flax import nnx
 from jax import lax
 
 from jaxinterp import capture, trace
+from jaxinterp.tracing.recognition.recognize import recognize
 from tests.tracing.arrays import names, normal, roles, weights
 
 X = normal(2, 3, 5)
@@ -25,6 +26,10 @@ def shifted(x, axis=-1):
 
 def over_sum(e):
     return e / last(jnp.sum, e)
+
+
+def over_sum_of_exp(x):
+    return over_sum(jnp.exp(x))
 
 
 SOFTMAXES = {
@@ -178,12 +183,66 @@ def test_what_only_looks_like_a_softmax_is_none():
 
     assert roles(leaky, None, X) == ["activation", "normalization"]
     assert roles(lambda v, x: x + jax.nn.logsumexp(x), None, X)[-1] == "add"
+    other = lambda v, x: jnp.exp(x - 2) / last(jnp.sum, jnp.exp(x + 2))  # noqa: E731
+    assert "softmax" not in roles(other, None, X)
 
 
 def test_the_exponential_of_a_softmax_is_taken_once():
     found = roles(lambda v, x: jax.nn.softmax(jnp.exp(x)), None, X)
     assert found == ["activation", "softmax"]
     assert roles(lambda v, x: x / last(jnp.sum, jnp.exp(x)), None, X) != ["softmax"]
+
+
+@pytest.mark.parametrize(
+    "fn",
+    [
+        *(over_sum_of_exp, shifted, jax.nn.log_softmax, jax.nn.logsumexp, jax.nn.gelu),
+        *(NORMS["two passes"], NORMS["gain inside"], NORMS["local response"]),
+    ],
+)
+def test_a_value_that_must_stay_visible_is_never_inside_a_node(fn):
+    graph = trace(lambda w, x: fn(x), None, X)
+    flow = graph.flows[graph.program]
+    for index, equation in enumerate(graph.program.equations):
+        if not flow.is_active(index):
+            continue
+        groups = recognize(flow, frozenset(equation.outputs))
+        (owner,) = (group for group in groups if index in group.equations)
+        readers = {i for v in equation.outputs for i in flow.readers.get(v, ())}
+        assert owner.last == index or not readers & owner.equations
+
+
+def test_a_softmax_that_may_not_have_its_exponential_is_a_norm():
+    graph = trace(lambda w, x: over_sum(jnp.exp(x) * G), None, X)
+    exponential, product, *_ = graph.program.equations
+    for equation in (exponential, product):
+        cuts = frozenset(equation.outputs)
+        groups = recognize(graph.flows[graph.program], cuts)
+        assert [str(g.role) for g in groups][-1] == "normalization"
+        assert groups[0].last == graph.program.equations.index(exponential)
+
+
+@pytest.mark.parametrize(
+    ("power", "role"),
+    [
+        (lambda s: lax.integer_pow(s, -1), "normalization"),
+        (lambda s: lax.pow(s, -0.5), "normalization"),
+        (lambda s: lax.integer_pow(s, 2), "product"),
+        (lambda s: lax.pow(s, 0.5), "product"),
+        (lambda s: lax.pow(s, 0.0), "product"),
+        (lambda s: lax.pow(s, G), "product"),
+    ],
+)
+def test_a_norm_divides(power, role):
+    found = roles(lambda v, x: x * power(mean_square(x) + 1e-5 + 0 * G), None, X)
+    assert found[-1] == role
+
+
+def test_a_norm_of_what_a_kernel_makes_of_the_input_is_several_nodes():
+    def model(w, x):
+        return x * lax.rsqrt(mean_square(x @ w) + 1e-5)
+
+    assert "dense" in roles(model, normal(5, 5), X)
 
 
 def test_a_mean_over_a_deviation_is_no_norm_since_it_changes_the_shape():

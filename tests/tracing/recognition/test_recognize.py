@@ -248,6 +248,12 @@ REST = {
         lambda w, x: lax.conv_general_dilated_patches(x, (2, 2), (1, 1), "VALID"),
         [],
     ),
+    "added to some entries": (lambda w, x: x.at[:, 0].add(w[0]), ["scale"]),
+    "added to constants": (
+        lambda w, x: jnp.ones((2, 9, 8, 4)).at[:, 1:].add(x),
+        ["linear"],
+    ),
+    "added to one another": (lambda w, x: x.at[:, 1:].add(x[:, 1:]), ["add"]),
     "stop_gradient": (lambda w, x: lax.stop_gradient(x), []),
     "unknown": (lambda w, x: x.prod(1), ["unknown"]),
 }
