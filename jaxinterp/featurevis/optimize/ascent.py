@@ -148,13 +148,8 @@ def take_steps(
     if start is None:
         state = _first_state(ascent.optimizer, ascent.count, parametrization, keys)
     changes = {first for first, _ in schedule} | set(snapshots)
-<<<<<<< HEAD
-    inner = sorted(n for n in changes if numbers.start < n < numbers.stop)
-    history, kept_images = [], {}
-=======
     inner = sorted(changes.intersection(numbers[1:]))
-    history, kept = [], {}
->>>>>>> bite
+    history, kept_images = [], {}
     for first, stop in itertools.pairwise([numbers.start, *inner, numbers.stop]):
         if first in snapshots:
             kept_images[first] = _images(parametrization, state.params)
