@@ -75,8 +75,12 @@ class _Identified:
 
     function: Callable[..., Any]
 
-    def __call__(self, *args: Any) -> Any:
-        return self.function(*args)
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.function(*args, **kwargs)
+
+    @property
+    def __name__(self) -> str:
+        return getattr(self.function, "__name__", type(self.function).__name__)
 
     def __hash__(self) -> int:
         return id(self.function)

@@ -65,7 +65,7 @@ def convergence_delta(
         after = score_fn(model(variables, inputs), target)
         before = score_fn(model(variables, start), target)
         leaves = jax.tree.leaves(attributions)
-        total = sum(leaf.reshape(leaf.shape[0], -1).sum(axis=1) for leaf in leaves)
+        total = sum(leaf.sum(axis=tuple(range(1, leaf.ndim))) for leaf in leaves)
         return total - (after - before)
 
     return measure

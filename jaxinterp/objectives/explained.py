@@ -10,18 +10,21 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from jaxinterp.objectives.by_name import as_objective
 from jaxinterp.objectives.evaluate import count_units, score_of_one_unit
 from jaxinterp.objectives.objective import Objective, Shapes, View
-from jaxinterp.objectives.output import Output
+from jaxinterp.objectives.output import Output, step_into
 from jaxinterp.objectives.reader import if_of_images, images_first
-from jaxinterp.objectives.score import AtClass, Score, need_score
+from jaxinterp.objectives.score import AtClass, Score, logit, need_score
 from jaxinterp.pytree import pytree, static
 from jaxinterp.tracing.call import trace_call
 from jaxinterp.tracing.program.evaluate import Changes
@@ -89,8 +92,11 @@ def explained(
         return apply_fn, score
     objective = as_objective(score)
     if isinstance(objective, Output):
+        at_logit = dataclasses.replace(objective, score=logit)
         return apply_fn, AtClass(
-            objective.score, objective.index, lambda y: _score_of_outputs(objective, y)
+            objective.score,
+            functools.partial(_score_of_outputs, objective),
+            functools.partial(_score_of_outputs, at_logit),
         )
     _check_alone(objective)
 
@@ -126,10 +132,17 @@ def explained(
     return observing, score_fn
 
 
-def _score_of_outputs(objective: Objective, outputs: Any) -> Any:
+def _score_of_outputs(objective: Output, outputs: Any) -> Any:
     """The score of each example, of an objective that reads outputs alone."""
-    n_examples = jax.tree.leaves(outputs)[0].shape[0]
-    return _score(objective, Observed((), outputs, None, (), n_examples))
+    leaves = jax.tree.leaves(step_into(outputs, objective.head))
+    if not leaves or not np.ndim(leaves[0]):
+        raise ValueError(
+            "`score` is an objective of an output with the examples on its first axis, "
+            f"and the model returns {jax.tree.map(np.shape, outputs)}.\n"
+            "Return one row per example, or say which output is meant: "
+            "`output(3, head='logits')`."
+        )
+    return _score(objective, Observed((), outputs, None, (), leaves[0].shape[0]))
 
 
 def _reads(score_fn: Callable[[Observed], Any], observed: Observed) -> Observed:
@@ -175,8 +188,25 @@ def _score(objective: Objective, observed: Observed) -> Any:
             "Say which unit is meant, `channel('Conv_1', 3)`; add units up, "
             "`channel('Conv_1', 3) + channel('Conv_1', 5)`; or explain each,\n"
             "`jax.vmap(lambda i: method(apply_fn, score=channel('Conv_1', i))"
-            "(variables, inputs))(jnp.arange(16))`."
+            f"(variables, inputs))(jnp.arange({n_units}))`."
         )
     view = View(activations, outputs, observed.inputs, 0)
     alone = jax.tree.map(lambda leaf: leaf[0], bound)
-    return score_of_one_unit(alone, view, count)
+    scores = score_of_one_unit(alone, view, count)
+    return _with_undefined_slopes(scores, dict(activations) or outputs)
+
+
+def _with_undefined_slopes(scores: Any, read: Any) -> Any:
+    """The scores; where one is NaN so is its slope in all that may have been read.
+
+    A traced index out of range reads NaN, whose derivative would be 0: an explanation
+    that nothing matters.
+    """
+    is_undefined = jnp.isnan(scores)
+    for leaf in jax.tree.leaves(read):
+        if jnp.issubdtype(leaf.dtype, jnp.floating):
+            rows = leaf.reshape(leaf.shape[0], math.prod(leaf.shape[1:]))
+            rest = jnp.where(is_undefined[:, None], rows, 0).sum(axis=1)
+            undefined = jnp.where(is_undefined, jnp.nan, 0).astype(scores.dtype)
+            scores = scores + undefined * rest.astype(scores.dtype)
+    return scores

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
+from jaxinterp.checks import is_real
 from jaxinterp.pytree import pytree, static
 from jaxinterp.types import Sites
 
@@ -282,11 +283,16 @@ def _as_objective(value: Any) -> Objective:
             "Of a string, `as_objective('Conv_0:3')` makes an objective."
         )
     number = jnp.asarray(value)
-    is_real = jnp.issubdtype(number.dtype, jnp.number) and not jnp.iscomplexobj(number)
-    if number.ndim > 1 or not is_real:
+    is_numeric = jnp.issubdtype(number.dtype, jnp.number) and not jnp.iscomplexobj(
+        number
+    )
+    if number.ndim > 1 or not is_numeric:
         raise TypeError(
             "Objectives combine with objectives, numbers, or one number for each unit, "
             f"`(units,)`; {number.dtype}{list(number.shape)} was given."
         )
-    # A float, since integers tell units apart, and a weight is none.
+    # A float, since integers tell units apart, and a weight is none. Python's numbers
+    # stay of weak type, so that scores keep their precision.
+    if is_real(value):
+        return Number(jnp.atleast_1d(jnp.asarray(float(value))))
     return Number(jnp.atleast_1d(number.astype(jnp.result_type(number, jnp.float32))))

@@ -39,7 +39,7 @@ class Output(Objective):
 
     def bound(self, shapes: Shapes) -> Objective:
         """Returns it with all classes filled in."""
-        shape = _step_into(shapes.outputs, self.head)
+        shape = step_into(shapes.outputs, self.head)
         name = f"output {'/'.join(map(str, self.head))}" if self.head else "the output"
         if not (isinstance(shape, tuple) and all(isinstance(n, int) for n in shape)):
             raise ValueError(
@@ -53,7 +53,7 @@ class Output(Objective):
 
     def __call__(self, view: View) -> Any:
         """Returns the score of the class for each image."""
-        y = positions.at_position(_step_into(view.outputs, self.head), self.position)
+        y = positions.at_position(step_into(view.outputs, self.head), self.position)
         rows = y.reshape(-1, y.shape[-1])
         scores = self.score(rows, jnp.broadcast_to(self.index, rows.shape[:1]))
         return positions.mean_of_places(scores.reshape(y.shape[:-1]), n_last=0)
@@ -107,8 +107,12 @@ def output(
     )
 
 
-def _step_into(outputs: Any, head: tuple[str | int, ...]) -> Any:
+def step_into(outputs: Any, head: tuple[str | int, ...]) -> Any:
     """Returns what is inside a pytree of outputs.
+
+    Args:
+        outputs: what a model returns, or the shapes of that.
+        head: the steps into it: keys, indices or names of fields.
 
     Raises:
         ValueError: if a step leads nowhere.

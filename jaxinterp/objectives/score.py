@@ -146,7 +146,7 @@ def total(outputs: Any, target: Any = None) -> Float[Array, " batch"]:
             "Return one number per example, or pick an output that has the batch:\n"
             "`score=lambda outputs, target: outputs['logits'].sum(axis=1)`."
         )
-    sums = [leaf.reshape(leaf.shape[0], -1).sum(axis=1) for leaf in leaves]
+    sums = [leaf.sum(axis=tuple(range(1, leaf.ndim))) for leaf in leaves]
     return functools.reduce(jnp.add, sums)
 
 
@@ -156,13 +156,17 @@ class AtClass:
 
     Attributes:
         score: a score of outputs `(batch, classes)` at a target.
-        index: the class, an array `(1,)`.
         values: the function from the outputs to the score of each example.
+        logits: the function from the outputs to the logit of that class.
     """
 
     score: Score
-    index: Any
     values: Callable[[Any], Array]
+    logits: Callable[[Any], Array]
+
+    @property
+    def __name__(self) -> str:
+        return f"output(..., score={getattr(self.score, '__name__', self.score)})"
 
     def __call__(self, outputs: Any, target: Target = None) -> Array:
         """Returns the score of each example; the target is not used."""
@@ -192,9 +196,8 @@ def relevance_seed(
 
     $R_y = y \odot \partial\,\mathrm{score} / \partial y$, which adds up to the score if
     it is linear in the outputs (or homogeneous of degree one, as `margin`).
-    `probability` and `log_probability` of outputs `(batch, classes)` place their value
-    on the target's output. An output that the score does not depend on gets nothing,
-    even if it is infinite.
+    `probability` and `log_probability` place their value on the target's output. An
+    output that the score does not depend on gets nothing, even if it is infinite.
 
     Args:
         score: which number per example is explained.
@@ -205,11 +208,11 @@ def relevance_seed(
     Returns:
         The relevance of the outputs, in units of the score.
     """
-    if isinstance(score, AtClass) and jnp.ndim(outputs) == 2:
-        target = jnp.broadcast_to(score.index, outputs.shape[:1])
-        score = score.score
     values, pull = jax.vjp(lambda y: score(y, target), outputs)
     weights = jnp.broadcast_to(jnp.asarray(weight, values.dtype), values.shape)
+    if isinstance(score, AtClass) and score.score in (probability, log_probability):
+        (at_class,) = jax.vjp(score.logits, outputs)[1](values * weights)
+        return at_class
     if score in (probability, log_probability):
         value = values * weights
         is_target = (

@@ -88,3 +88,15 @@ def test_equal_models_share_a_program():
 def test_what_is_no_function_is_an_error(wrong):
     with pytest.raises(TypeError, match=r"is a function, and is (3|None)"):
         with_preprocess(*wrong)
+
+
+def test_a_model_that_cannot_be_hashed_keeps_its_name_and_arguments():
+    class Model:
+        __hash__ = None
+
+        def __call__(self, variables, x, shift=0.0):
+            return variables * x + shift
+
+    model = with_preprocess(Model(), lambda images: 2 * images)
+    assert float(model(3.0, jnp.ones(()), shift=1.0)) == 7
+    assert model.__name__ == "Model"

@@ -288,3 +288,57 @@ def test_a_site_without_examples_is_an_error_that_says_what_it_is():
 def test_a_string_names_an_index():
     with pytest.raises(ValueError, match=r"'x' in 'softplus:x' is no index"):
         gradient(model, score="softplus:x")
+
+
+@pytest.mark.parametrize("index", [-3, 1])
+@pytest.mark.parametrize("score", ["log_probability", "probability", "margin"])
+def test_an_output_is_explained_alike_wherever_it_stands(score, index):
+    score = getattr(objectives, score)
+    models_and_objectives = {
+        "alone": (model, output(index, score=score)),
+        "with a head": (
+            lambda v, x: {"aux": jnp.zeros(()), "logits": model(v, x)},
+            output(index, score=score, head="logits"),
+        ),
+        "beside another axis": (
+            lambda v, x: (jnp.ones((7, 2)), model(v, x)),
+            output(index, score=score, head=1),
+        ),
+        "at a position": (
+            lambda v, x: model(v, x)[:, None],
+            output(index, score=score, position=(0,)),
+        ),
+    }
+    target = jnp.full(len(X), index % models.CLASSES)
+    for method in (gradient, lrp):
+        expected = method(model, score=score)(VARIABLES, X, target)
+        for name, (apply_fn, objective) in models_and_objectives.items():
+            actual = compiled(method(apply_fn, score=objective))(VARIABLES, X)
+            np.testing.assert_allclose(
+                actual, expected, rtol=1e-10, atol=1e-15, err_msg=name
+            )
+
+
+@pytest.mark.parametrize("method", [gradient, lrp], ids=["gradient", "lrp"])
+def test_what_is_out_of_range_explains_nothing_and_says_so(method):
+    def of(i):
+        return method(model, score=channel("softplus", i))(VARIABLES, X)
+
+    assert np.isnan(compiled(of)(99)).all()
+    assert np.isfinite(compiled(of)(1)).all()
+
+
+def test_an_output_without_examples_is_an_error():
+    with pytest.raises(ValueError, match="the examples on its first axis"):
+        gradient(lambda v, x: model(v, x).sum(), score=":1")(VARIABLES, X)
+
+
+def test_weights_keep_their_precision():
+    weighted = gradient(model, score=0.1 * output(1))(VARIABLES, X)
+    by_hand = gradient(model, score=lambda y, _: 0.1 * y[:, 1])(VARIABLES, X)
+    np.testing.assert_allclose(weighted, by_hand, rtol=1e-14)
+
+
+def test_an_empty_batch_has_no_delta():
+    measure = ji.metrics.convergence_delta(model, score=":1")
+    assert measure(VARIABLES, X[:0], X[:0]).shape == (0,)

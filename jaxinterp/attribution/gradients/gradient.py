@@ -34,7 +34,7 @@ def gradient(
 
     Returns:
         An attribution function, in units of the score per unit of input; a positive
-        entry raises the score if the input grows. NaN in an input gives NaN.
+        entry raises the score if the input grows.
 
     References:
         Baehrens et al., 2010, eq. 1 [baehrens2010explain].
