@@ -182,5 +182,5 @@ def _bin_of(values: Any, accuracy: float) -> Any:
     within = jnp.clip(size, SMALLEST, LARGEST)
     power = jnp.ceil(jnp.log(within) / math.log(base)).astype(jnp.int32)
     offset = jnp.clip(power, first, last) - first + 1
-    signed = jnp.where(values < 0, -offset, offset)
+    signed = jnp.sign(values).astype(jnp.int32) * offset
     return jnp.where(size < SMALLEST, 0, signed) + (last - first + 1)

@@ -93,3 +93,12 @@ def test_memory_is_41_counts_over_the_accuracy() -> None:
     for accuracy in (0.01, 0.001):
         bins = histogram.nothing_counted(1, accuracy, float).counts.shape[1]
         assert abs(bins * accuracy / 41.5 - 1) < 0.02
+
+
+def test_the_smallest_magnitude_is_no_zero() -> None:
+    smallest = histogram.SMALLEST
+    values = np.array([[[0.9 * smallest, 0.0, smallest, -smallest]]])
+    (counts,) = np.asarray(count(values, 1).counts)
+    zero = len(counts) // 2
+    assert counts[zero] == 2
+    assert counts[:zero].sum() == counts[zero + 1 :].sum() == 1

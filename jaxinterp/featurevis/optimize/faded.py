@@ -83,10 +83,8 @@ def faded(
             image = jnp.clip((image - dark) / room, 0, 1)
         level = jnp.percentile(weight, percentile)
         # Where the level is zero, every place of any importance is opaque.
-        share = jnp.where(
-            level > 0, weight / jnp.where(level > 0, level, 1), weight > 0
-        )
-        opacity = jnp.minimum(share, 1)[..., None]
+        level = jnp.maximum(level, jnp.finfo(level.dtype).tiny)
+        opacity = jnp.minimum(weight / level, 1)[..., None]
         return (background + opacity * (image - background)).astype(image.dtype)
 
     blends = jax.vmap(one)(images, importance)

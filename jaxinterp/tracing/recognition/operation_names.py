@@ -150,10 +150,12 @@ def _meets_softmax(
         neighbors = [index for index in neighbors if index in owners]
         if any(owners[index].role is Role.SOFTMAX for index in neighbors):
             return True
-        equations = [flow.program.equations[index] for index in neighbors[:1]]
-        if not equations or KINDS.get(equations[0].primitive) not in _TO_SOFTMAX:
+        if not neighbors:
             return False
-        values = flow.active_inputs(neighbors[0]) if back else equations[0].outputs
+        equation = flow.program.equations[neighbors[0]]
+        if KINDS.get(equation.primitive) not in _TO_SOFTMAX:
+            return False
+        values = flow.active_inputs(neighbors[0]) if back else equation.outputs
         if len(values) != 1:
             return False
         (value,) = values

@@ -95,8 +95,8 @@ def _is_activation(grouping: Grouping, index: int) -> bool:
     operands = grouping.flow.active_inputs(index)
     if len(operands) != 1 or not operands[0].is_inexact:
         return False
-    (x,), (output, *more) = operands, equation.outputs
-    if more or output.shape != x.shape or not output.is_inexact:
+    (x,) = operands
+    if equation.outputs[0].shape != x.shape:  # as of a scalar bound of a clip
         return False
     if kind is Kind.DIVISION:
         return equation.inputs[0] is not x

@@ -307,3 +307,14 @@ def test_the_length_of_a_loop_is_a_number():
     assert np.isfinite(attribute(variables, X, TARGET)).all()
     with pytest.raises(ValueError, match="fori_loop with static start/stop"):
         attribute(variables | {"steps": jnp.array(3)}, X, TARGET)
+
+
+def test_fifty_gradients_are_the_default():
+    x = jnp.array([[30.0]])  # so far that no number of gradients is exact
+    values = [
+        integrated_gradients(lambda w, x: jnp.sin(w * x), score=total, **options)(
+            3.0, x
+        )
+        for options in ({}, {"steps": 50}, {"steps": 51})
+    ]
+    assert values[0] == values[1] != values[2]

@@ -228,6 +228,7 @@ def test_a_softmax_that_may_not_have_its_exponential_is_a_norm():
         (lambda s: lax.integer_pow(s, -1), "normalization"),
         (lambda s: lax.pow(s, -0.5), "normalization"),
         (lambda s: lax.integer_pow(s, 2), "product"),
+        (lambda s: jnp.tanh(lax.rsqrt(s)), "product"),
         (lambda s: lax.pow(s, 0.5), "product"),
         (lambda s: lax.pow(s, 0.0), "product"),
         (lambda s: lax.pow(s, G), "product"),

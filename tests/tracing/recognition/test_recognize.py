@@ -248,6 +248,10 @@ REST = {
         lambda w, x: lax.conv_general_dilated_patches(x, (2, 2), (1, 1), "VALID"),
         [],
     ),
+    "clip of weights": (
+        lambda w, x: lax.clamp(x[0, 0, 0, 0], w, 9.0),
+        ["selection"],
+    ),
     "added to some entries": (lambda w, x: x.at[:, 0].add(w[0]), ["scale"]),
     "added to constants": (
         lambda w, x: jnp.ones((2, 9, 8, 4)).at[:, 1:].add(x),
