@@ -81,8 +81,13 @@ def check_stream(batches: Any) -> None:
         batches: the stream, which is to be an iterable of arrays.
 
     Raises:
-        TypeError: if it is an array; the message says what to write.
+        TypeError: if it is an array, or no iterable; the message says what to write.
     """
+    if not isinstance(batches, Iterable):
+        raise TypeError(
+            f"`batches` are several arrays, and {batches!r} was given. Of one batch of "
+            "images write `[images]`."
+        )
     if isinstance(batches, jax.Array | np.ndarray):
         raise TypeError(
             f"`batches` are several arrays, and were one, {batches.dtype}"

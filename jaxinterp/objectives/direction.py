@@ -19,6 +19,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
+from jaxinterp.checks import checked_real
 from jaxinterp.objectives import positions
 from jaxinterp.objectives.objective import Objective, Shapes, View
 from jaxinterp.pytree import pytree, static
@@ -170,7 +171,7 @@ def direction(
     call = "direction('Conv_0', vector, position=(None, 5))"
     return Direction(
         site,
-        check_power(cosine_power),
+        checked_real("cosine_power", cosine_power, 0, call="direction"),
         bool(keep_length),
         is_at_center,
         jnp.atleast_2d(array),
@@ -199,23 +200,6 @@ def dot_cosine(x: Any, y: Any, power: float) -> Any:
 def _inverse_length(x: Any) -> Any:
     square = jnp.sum(x * x, axis=-1)
     return jax.lax.rsqrt(jnp.where(square == 0, 1, square))
-
-
-def check_power(power: Any) -> float:
-    """Returns the exponent of a cosine as a float.
-
-    Args:
-        power: the exponent as the user gave it.
-
-    Raises:
-        ValueError: if it is negative.
-    """
-    if not power >= 0:
-        raise ValueError(
-            f"`cosine_power` must not be negative, and is {power}.\n"
-            "Write 0 for the dot product, or 1 to 4 to weigh agreement in direction."
-        )
-    return float(power)
 
 
 def as_target(target: Any, name: str) -> Any:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxinterp.loop.stream import over_stream, pieces
+from jaxinterp.loop.stream import check_stream, over_stream, pieces
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.normal(size=(23, 4, 6, 3))
@@ -125,3 +125,9 @@ def test_a_named_stream_of_many_batches_has_a_progress_bar(capsys: Any) -> None:
     total(cut(IMAGES, 12), name="a short pass")
     total(iter(cut(IMAGES, 1)), name="of unknown length")
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("batches", [None, 3])
+def test_a_stream_is_an_iterable(batches):
+    with pytest.raises(TypeError, match="`batches` are several arrays, and "):
+        check_stream(batches)

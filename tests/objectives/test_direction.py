@@ -192,7 +192,12 @@ def test_precision_is_that_of_the_activation_or_float32(strict_promotion):
         (
             lambda: direction("a", V, cosine_power=-1.0),
             ValueError,
-            "must not be negative, and is -1",
+            "at least 0, and is -1",
+        ),
+        (
+            lambda: direction("a", V, cosine_power="2"),
+            ValueError,
+            "direction: `cosine_power` must be a finite number .* is '2'",
         ),
         (lambda: direction("a", None), TypeError, "direction is an array"),
         (

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from jaxinterp.checks import checked_integer
+from jaxinterp.checks import checked_integer, checked_real
 from jaxinterp.featurevis.comparisons.diversity import check_several
 from jaxinterp.objectives import positions
 from jaxinterp.objectives.objective import Objective, View
@@ -70,6 +70,7 @@ def alignment(site: Sites, *, decay: float = 2.0, reach: int = 4) -> Objective:
         Olah et al., 2017, "Interaction between Neurons" [olah2017feature].
     """
     reach = checked_integer("reach", reach, 1, call="alignment")
-    if not decay > 0:
+    decay = checked_real("decay", decay, call="alignment")
+    if decay <= 0:
         raise ValueError(f"alignment: `decay` must be positive, and is {decay!r}.")
-    return Alignment(site, decay=float(decay), reach=reach)
+    return Alignment(site, decay=decay, reach=reach)

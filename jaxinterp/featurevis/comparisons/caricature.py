@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from jaxinterp.checks import checked_real
 from jaxinterp.featurevis.comparisons.match import check_same_shape, entries
-from jaxinterp.objectives.direction import as_target, check_power, dot_cosine
+from jaxinterp.objectives.direction import as_target, dot_cosine
 from jaxinterp.objectives.objective import Objective, Shapes, View
 from jaxinterp.pytree import pytree, static
 from jaxinterp.types import Sites
@@ -56,5 +57,5 @@ def caricature(site: Sites, target: Any, *, cosine_power: float = 1.0) -> Object
     References:
         Olah et al., 2018, "What Does the Network See?" [olah2018building].
     """
-    power = check_power(cosine_power)
+    power = checked_real("cosine_power", cosine_power, 0, call="caricature")
     return Caricature(site, power, as_target(target, "caricature"))

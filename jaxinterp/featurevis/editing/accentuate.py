@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxinterp.checks import checked_real, is_traced
 from jaxinterp.featurevis.editing.problem import (
     Problem,
     activations_of,
@@ -77,6 +78,8 @@ def accentuate(
         True
     """
     images, objective = checked_batch(images), as_objective(objective)
+    if not is_traced(weight) and not np.ndim(weight):
+        weight = checked_real("weight", weight, call="accentuate")
     if np.ndim(weight):
         raise ValueError(
             "accentuate: `weight` is one number for all images, and has shape "

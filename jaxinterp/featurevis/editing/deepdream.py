@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxinterp.checks import checked_integer
+from jaxinterp.checks import checked_integer, checked_real
 from jaxinterp.featurevis.images import checked_images
 from jaxinterp.featurevis.optimize.composite_schedule import DERIVATIVE
 from jaxinterp.featurevis.optimize.maximize import maximize
@@ -124,10 +124,7 @@ def _sizes(
 ) -> list[tuple[int, int]]:
     """The sizes of all octaves, the smallest first."""
     octaves = checked_integer("octaves", octaves, 1, call="deepdream")
-    if not octave_scale >= 1:
-        raise ValueError(
-            f"deepdream: `octave_scale` is at least 1, and is {octave_scale!r}."
-        )
+    octave_scale = checked_real("octave_scale", octave_scale, 1, call="deepdream")
     factors = [octave_scale**-i for i in reversed(range(octaves))]
     sizes = [(round(size[0] * f), round(size[1] * f)) for f in factors]
     if min(sizes[0]) < 1:

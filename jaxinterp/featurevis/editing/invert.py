@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jaxinterp.checks import is_traced
+from jaxinterp.checks import checked_real, is_traced
 from jaxinterp.featurevis.comparisons.match import match
 from jaxinterp.featurevis.editing.problem import (
     Problem,
@@ -64,6 +64,8 @@ def invert(
     """
     images = checked_batch(images)
     objective = match(site, activations_of(apply_fn, (site,), variables, images)[site])
+    if not is_traced(smoothness):
+        smoothness = checked_real("smoothness", smoothness, 0, call="invert")
     if is_traced(smoothness) or smoothness:
         objective = objective - smoothness * total_variation()
     return Problem(objective, parametrization or fourier(images.shape[1:]), 1)

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxinterp.checks import checked_real
 from jaxinterp.loop import histogram
 from jaxinterp.loop.histogram import Histogram
 from jaxinterp.loop.stream import everywhere, first_invalid, over_stream
@@ -129,8 +130,9 @@ def activation_distribution(
         (moments of two samples together) [chan1983algorithms]; Bau et al., 2017,
         section 2.2 (quantiles of all places) [bau2017network].
     """
-    if not 1e-5 <= accuracy < 1:
-        raise ValueError(f"`accuracy` lies between 1e-5 and 1, and is {accuracy}.")
+    accuracy = checked_real(
+        "accuracy", accuracy, 1e-5, 0.99, call="activation_distribution"
+    )
 
     def start(images: Any) -> tuple[Any, Any]:
         unit_scorer, bound = scorer(apply_fn, objective, variables, images)

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxinterp.checks import is_traced
+from jaxinterp.checks import checked_share, is_integer, is_traced
 
 # One number for each image, or one for all.
 Number = Any
@@ -52,18 +52,24 @@ class Ground:
     dtype: Any = jnp.float32
 
     def __post_init__(self) -> None:
-        if len(self.shape) != 3 or min(self.shape) < 1:
+        is_shape = isinstance(self.shape, tuple | list) and len(self.shape) == 3
+        if not is_shape or not all(is_integer(n) and n >= 1 for n in self.shape):
             raise ValueError(
-                "`shape` is that of an image, (height, width, channels), and is "
-                f"{self.shape}."
+                "Ground: `shape` is that of an image, (height, width, channels), and "
+                f"is {self.shape!r}."
             )
+        if not jnp.issubdtype(jnp.dtype(self.dtype), jnp.floating):
+            raise TypeError(f"Ground: `dtype` is one of floats, and is {self.dtype!r}.")
         channels = self.shape[-1]
         for name, value in (("color", self.color), ("background", self.background)):
             if np.shape(value) not in ((), (channels,)):
                 raise ValueError(
-                    f"`{name}` is one number, or one for each of the {channels} "
-                    f"channels, and has the shape {np.shape(value)}."
+                    f"Ground: `{name}` is one number, or one for each of the {channels}"
+                    f" channels, and has the shape {np.shape(value)}."
                 )
+            if not is_traced(value):
+                for number in np.asarray(value).ravel().tolist():
+                    checked_share(name, number, call="Ground")
 
     def _with_places(self, *parameters: Number) -> list[Any]:
         """Returns x and y of the pixels, and parameters, broadcast to the images.

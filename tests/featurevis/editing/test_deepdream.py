@@ -65,6 +65,7 @@ def test_octaves_keep_the_detail_of_the_image():
         (IMAGES * 255, {}, "divide by 255"),
         (IMAGES, {"octaves": 0}, "at least 1"),
         (IMAGES, {"octave_scale": 0.5}, "at least 1"),
+        (IMAGES, {"octave_scale": "2"}, "deepdream: `octave_scale` .* is '2'"),
         (IMAGES, {"octaves": 12}, "Take fewer"),
         (IMAGES, {"objective": "tanh:0-1"}, "of one unit, and this one has 2"),
     ],

@@ -92,7 +92,7 @@ def test_a_score_that_is_not_finite_names_its_batch(value: float) -> None:
 
 
 def test_arguments_out_of_range() -> None:
-    with pytest.raises(ValueError, match="between 1e-5 and 1, and is 1"):
+    with pytest.raises(ValueError, match=r"between 1e-05 and 0\.99, and is 1"):
         count(IMAGES, 37, accuracy=1.0)
     found = count(IMAGES, 37)
     with pytest.raises(ValueError, match=r"accuracy=0.01, .*\n?.*accuracy=0.1"):

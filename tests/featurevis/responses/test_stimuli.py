@@ -294,3 +294,19 @@ def test_curves_under_transformations():
 
     np.testing.assert_allclose(jax.jit(curves)(1.5), curves(1.5), rtol=1e-6)
     assert np.isfinite(jax.grad(lambda w: curves(w).sum())(1.5))
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"shape": 8}, ValueError, r"Ground: `shape` .* is 8"),
+        ({"shape": (8.0, 8, 1)}, ValueError, "Ground: `shape`"),
+        ({"color": "red"}, ValueError, "Ground: `color` must lie .* is 'red'"),
+        ({"color": 255}, ValueError, "Ground: `color` must lie .* is 255"),
+        ({"background": float("nan")}, ValueError, "Ground: `background`"),
+        ({"dtype": jnp.uint8}, TypeError, "Ground: `dtype` is one of floats"),
+    ],
+)
+def test_a_ground_is_one(options, error, message, unchecked):
+    with pytest.raises(error, match=message):
+        fv.Ground(**({"shape": (8, 8, 1)} | options))
