@@ -56,7 +56,7 @@ class Public:
 def packages() -> Iterator[ModuleType]:
     """The package and its subpackages.
 
-    They are found by name: `jaxinterp.trace` is a function and hides its module.
+    They are found by name, since a function may hide a module that is called like it.
     """
     yield jaxinterp
     for module in pkgutil.walk_packages(

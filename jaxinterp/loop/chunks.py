@@ -69,6 +69,20 @@ def chunk_size(batch_size: int | None, each: int, count: int) -> int:
     return min(batch_size // each, count)
 
 
+def even_size(count: int, most: int) -> int:
+    """Returns how many things are taken at once, so that chunks are as equal as can be.
+
+    Args:
+        count: the number of things.
+        most: the largest number of things in a chunk.
+
+    Example:
+        >>> even_size(10, 8)
+        5
+    """
+    return -(-count // -(-count // min(count, most)))
+
+
 def chunk_indices(count: int, size: int) -> np.ndarray:
     """Returns which things each chunk holds, `(chunks, size)`.
 

@@ -222,7 +222,7 @@ def around_quantiles(
     """
     units, size = sample.scores.shape
     count = min(count, size)
-    # Examples at hand come first, as they have priorities.
+    # Real examples come before empty slots, as their priorities are not negative.
     shared = np.broadcast_to(np.asarray(sample.indices)[None], (units, size))
     parts = Kept(shared, *jax.tree.map(np.asarray, (sample.scores, sample.details)))
     parts = jax.tree.map(lambda part: part[:, :count], parts)

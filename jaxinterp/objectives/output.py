@@ -17,7 +17,7 @@ from jaxinterp.objectives.objective import Objective, Shapes, View
 from jaxinterp.objectives.score import Score, logit, need_score
 from jaxinterp.pytree import pytree, static
 
-# One step into a pytree of outputs, or several.
+# The path into a pytree of outputs: one step, or several.
 Head = str | int | tuple[str | int, ...] | None
 
 
@@ -66,7 +66,7 @@ def output(
     head: Head = None,
     position: Sequence[Any] | None = None,
 ) -> Objective:
-    r"""Looks for what a class looks like to the model: a score of the outputs there.
+    r"""Looks for what a class looks like to the model: a score of the outputs at it.
 
     The score is the logit $y_k$ by default. `score=log_probability` looks for what
     tells the class from the others; so does `score=probability`, whose derivative

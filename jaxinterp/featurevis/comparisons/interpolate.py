@@ -33,11 +33,11 @@ class Interpolation(Objective):
 
     @property
     def compares(self) -> bool:
-        """The weights are those of a place in a row."""
+        """True: the weights of an image depend on its number."""
         return True
 
     def bound(self, shapes: Shapes) -> Objective:
-        """Returns it with both bound."""
+        """Returns it with both objectives bound."""
         return Interpolation(self.start.bound(shapes), self.end.bound(shapes))
 
     def __call__(self, view: View) -> Any:
@@ -54,7 +54,7 @@ def interpolate(start: Objective | str, end: Objective | str) -> Objective:
 
     $$\left(1 - \tfrac{i}{n - 1}\right) s_i + \tfrac{i}{n - 1}\, e_i$$
 
-    A single image is a first one.
+    Of a single image only `start` counts.
 
     Args:
         start: objective $s$ of the first image.

@@ -1,4 +1,4 @@
-"""Arguments of `maximize` that make images of other images."""
+"""What `maximize` is to do in order to edit given images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Problem(NamedTuple):
 
     Write `maximize(apply_fn, variables=variables, key=key, **problem._asdict())`.
     Steps, transforms and optimizer are further arguments of `maximize`; the objective
-    can be combined: `problem._replace(objective=problem.objective - l2())`.
+    can be combined: `problem._replace(objective=problem.objective - norm(2))`.
 
     Attributes:
         objective: the objective to maximize.

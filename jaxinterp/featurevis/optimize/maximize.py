@@ -36,7 +36,7 @@ from jaxinterp.featurevis.optimize.result import (
 from jaxinterp.featurevis.parametrizations.parametrization import Parametrization
 from jaxinterp.featurevis.transforms.transform import Transform, compose
 from jaxinterp.keys import check_key
-from jaxinterp.loop.chunks import at_once, over_units
+from jaxinterp.loop.chunks import at_once, even_size, over_units
 from jaxinterp.loop.progress import progress_bar
 from jaxinterp.objectives.by_name import as_objective
 from jaxinterp.objectives.evaluate import count_units, unit_keys, units
@@ -173,7 +173,7 @@ def maximize(
     is_inner = is_traced(variables, parametrization, objective, keys, state)
     if batch_size is None and not is_inner:
         batch_size = at_once(shapes.size * samples)
-    size = _chunk_size(n_units, batch_size, count)
+    size = even_size(n_units, max((batch_size or n_units * count) // count, 1))
     total, is_shown = -(-n_units // size) * len(numbers), progress and not is_inner
 
     with (
@@ -213,12 +213,6 @@ def _advice_on_rules(schedule: Schedule) -> Iterator[None]:
 def _images(parametrization: Parametrization, count: int) -> Any:
     """The first images, of which only the shape matters."""
     return parametrization.images(parametrization.init(jax.random.key(0), count))
-
-
-def _chunk_size(n_units: int, batch_size: int | None, count: int) -> int:
-    """How many units are computed at once: as equal parts as can be."""
-    largest = n_units if batch_size is None else max(batch_size // count, 1)
-    return -(-n_units // -(-n_units // min(n_units, largest)))
 
 
 def _shapes_of_state(

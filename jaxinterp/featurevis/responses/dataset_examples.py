@@ -1,4 +1,4 @@
-"""The images of a data set that excite units most, least, hardly, and as usual.
+"""The images of a data set that excite units most, least, hardly or in between.
 
 An image that was optimized says what a unit can be driven by; these say what does
 drive it. People learn more from them (Borowski et al., 2021), so show both.
