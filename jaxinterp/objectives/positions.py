@@ -76,7 +76,12 @@ def as_array(value: Any) -> Any | None:
 
 
 def described(array: Any | None, value: Any) -> str:
-    """Returns how errors call an array, or, where it is `None`, the value."""
+    """Returns how errors call an array, or, where it is `None`, the value.
+
+    Args:
+        array: the value as an array, or `None` if it is not one of numbers.
+        value: the value as the user gave it.
+    """
     return repr(value) if array is None else f"{array.dtype}{list(array.shape)}"
 
 
@@ -133,6 +138,10 @@ def from_start(index: Any, size: int) -> Any:
 def check_channels(shape: tuple[int, ...], name: str) -> int:
     """Returns the number of channels of an activation of one image.
 
+    Args:
+        shape: the shape of the activation of one image.
+        name: the name of the activation, for the message.
+
     Raises:
         ValueError: if it has no axis; the name of the activation is in the message.
     """
@@ -185,10 +194,20 @@ def pick(x: Any, index: Any, axis: int) -> Any:
     """Returns some entries along an axis: NaN if a traced index is out of range.
 
     With a single index the axis disappears; negative ones count from the end.
+
+    Args:
+        x: the array to pick from.
+        index: one integer, with which the axis disappears, or several.
+        axis: the axis along which entries are picked.
     """
     return jnp.take(x, index, axis=axis, mode="fill", fill_value=jnp.nan)
 
 
 def mean_of_places(x: Any, n_last: int) -> Any:
-    """Returns the mean over the axes between the images and the last `n_last` axes."""
+    """Returns the mean over the axes between the images and the last `n_last` axes.
+
+    Args:
+        x: an array with the images on the first axis.
+        n_last: how many of the last axes are kept.
+    """
     return x.mean(axis=tuple(range(1, x.ndim - n_last)))

@@ -109,6 +109,10 @@ def recorrelate(
 ) -> Float[Array, "*axes channels"]:
     r"""Returns the colors of decorrelated coordinates, $x = M t$ at each pixel.
 
+    Args:
+        x: the decorrelated coordinates $t$, with the channels on the last axis.
+        matrix: the matrix $M$, whose columns are the decorrelated directions.
+
     Example:
         >>> matrix = jnp.array([[1.0, 0.5], [1.0, -0.5]])
         >>> recorrelate(jnp.array([2.0, 1.0]), matrix).tolist()
@@ -123,6 +127,10 @@ def decorrelate(
 ) -> Float[Array, "*axes channels"]:
     r"""Returns the decorrelated coordinates of colors, $t = M^{-1} x$ at each pixel.
 
+    Args:
+        x: the colors $x$, with the channels on the last axis.
+        matrix: the matrix $M$, whose columns are the decorrelated directions.
+
     Example:
         >>> matrix = jnp.array([[1.0, 0.5], [1.0, -0.5]])
         >>> decorrelate(jnp.array([2.5, 1.5]), matrix).tolist()
@@ -132,7 +140,12 @@ def decorrelate(
 
 
 def mean_color(color: Color, shape: tuple[int, ...]) -> np.ndarray | float:
-    """Returns the color of values that are zero: gray, or a mean that is known."""
+    """Returns the color of values that are zero: gray, or a mean that is known.
+
+    Args:
+        color: `"auto"`, the name of a matrix, a matrix, or `None`.
+        shape: the shape of an image, with the channels last.
+    """
     name = _name(color, shape)
     return MEAN_COLORS.get(name, 0.5) if isinstance(name, str) else 0.5
 
@@ -147,6 +160,10 @@ def _name(color: Color, shape: tuple[int, ...]) -> Color:
 
 def color_matrix(color: Color, shape: tuple[int, ...]) -> np.ndarray | Array | None:
     """Returns the matrix that is meant, or `None` for colors as they are.
+
+    Args:
+        color: `"auto"`, the name of a matrix, a matrix, or `None`.
+        shape: the shape of an image, with the channels last.
 
     Raises:
         ValueError: if there is no such name, or the matrix does not fit the channels.

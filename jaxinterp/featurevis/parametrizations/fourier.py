@@ -128,6 +128,10 @@ def falling(spatial: tuple[int, ...], decay: float) -> np.ndarray:
     """Returns amplitudes that fall as the power `decay` of the frequency.
 
     The mean has that of the wave that is as long as the longest side.
+
+    Args:
+        spatial: the shape of an image without its channels.
+        decay: the exponent by which amplitudes fall with frequency.
     """
     return 1 / np.maximum(frequencies(spatial), 1 / max(spatial)) ** decay
 
@@ -139,7 +143,12 @@ def half_spectrum(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def from_spectrum(spectrum: Any, shape: tuple[int, ...]) -> Any:
-    """Returns the real array, of a shape with channels, of a unitary half spectrum."""
+    """Returns the real array, of a shape with channels, of a unitary half spectrum.
+
+    Args:
+        spectrum: the half spectrum, in the shape that `half_spectrum` gives.
+        shape: the shape of the array, with the channels last.
+    """
     axes = tuple(range(len(shape) - 1))
     return jnp.fft.irfftn(spectrum, s=shape[:-1], axes=axes, norm="ortho")
 
@@ -153,6 +162,10 @@ def total_power(magnitude: np.ndarray, width: int) -> float:
     """Returns the sum of squares over the whole spectrum of an image of some width.
 
     The magnitudes are those of its half, `(..., width // 2 + 1)`.
+
+    Args:
+        magnitude: the magnitudes of the half spectrum, `(..., width // 2 + 1)`.
+        width: the width of the image in pixels.
     """
     multiplicity = np.full(magnitude.shape[-1], 2.0)
     multiplicity[0] = 1

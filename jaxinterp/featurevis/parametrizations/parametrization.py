@@ -103,5 +103,10 @@ class PerImage(Parametrization):
 
 
 def image_keys(key: Array, count: int) -> Array:
-    """Returns the keys of `count` images of a group, from the key of its unit."""
+    """Returns the keys of `count` images of a group, from the key of its unit.
+
+    Args:
+        key: the random key of the unit.
+        count: the number of images in the group.
+    """
     return each_folded(key, jnp.arange(count, dtype=jnp.uint32))

@@ -111,13 +111,23 @@ def pyramid(
 
 
 def smaller_shape(shape: tuple[int, ...], factor: int) -> tuple[int, ...]:
-    """Returns the shape of a layer that is coarser by a factor, but not in channels."""
+    """Returns the shape of a layer that is coarser by a factor, but not in channels.
+
+    Args:
+        shape: the shape of the image, with the channels last.
+        factor: how many pixels of the image one entry of the layer spans along an axis.
+    """
     *spatial, channels = shape
     return (*(-(-n // factor) for n in spatial), channels)
 
 
 def resized_layer(layer: Any, whole: Unbounded) -> Any:
-    """Returns a layer in the size of the whole parametrization's images."""
+    """Returns a layer in the size of the whole parametrization's images.
+
+    Args:
+        layer: the entries of the layer, with the channels last.
+        whole: the parametrization whose shape of images the layer gets.
+    """
     layer = layer.astype(whole.to_image.computed)
     return jax.image.resize(layer, whole.shape, "linear")
 

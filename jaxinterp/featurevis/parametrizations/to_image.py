@@ -37,7 +37,13 @@ _LEAST_RANGE = 1 / 255
 
 @jax.custom_jvp
 def clip_through(x: Float[Array, "*axes"], low: Any, high: Any) -> Any:
-    """Clips to [low, high], but lets the gradient through: nothing gets stuck."""
+    """Clips to [low, high], but lets the gradient through: nothing gets stuck.
+
+    Args:
+        x: the values to clip.
+        low: the smallest value of the result.
+        high: the largest value of the result.
+    """
     return jnp.clip(x, low, high)
 
 

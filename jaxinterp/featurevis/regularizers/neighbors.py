@@ -25,6 +25,10 @@ def total(cost: Any) -> Any:
 def check_spatial(name: str, shapes: Shapes) -> None:
     """Raises unless pixels have neighbors, as the penalty of this name needs.
 
+    Args:
+        name: the name of the penalty, for the message.
+        shapes: the shapes of what the penalty will see.
+
     Raises:
         ValueError: if images have no axis but that of the channels.
     """
@@ -41,7 +45,13 @@ def spatial_axes(images: Any) -> tuple[int, ...]:
 
 
 def along(values: np.ndarray, axis: int, ndim: int) -> np.ndarray:
-    """Returns the values of one axis, so that they broadcast to `ndim` axes."""
+    """Returns the values of one axis, so that they broadcast to `ndim` axes.
+
+    Args:
+        values: one number for each entry of the axis.
+        axis: the axis that the values belong to.
+        ndim: the number of axes of the array they are to broadcast to.
+    """
     return values.reshape([-1 if i == axis else 1 for i in range(ndim)])
 
 
@@ -50,6 +60,10 @@ def blurred(images: Any, width: int) -> Any:
 
     It is the sum of two boxes, the larger of which reaches the rim. Near the border, it
     is the mean of the pixels that there are. The width of the kernel is in pixels.
+
+    Args:
+        images: the images, `(images, ..., channels)`.
+        width: the width of the kernel in pixels.
     """
     ones = jnp.ones((1, *images.shape[1:-1], 1), images.dtype)
     weight = _box_sum(ones, width) + _box_sum(ones, width - 2)

@@ -47,19 +47,34 @@ class Move(NamedTuple):
 
 
 def stay(axes: int, dtype: Any) -> Move:
-    """Returns the move that changes nothing, of some number of axes."""
+    """Returns the move that changes nothing, of some number of axes.
+
+    Args:
+        axes: the number of axes that are moved along.
+        dtype: the dtype of the matrix and the shift.
+    """
     return Move(jnp.eye(axes, dtype=dtype), jnp.zeros(axes, dtype))
 
 
 def after(second: Move, first: Move) -> Move:
-    """Returns one move that does the first and then the second."""
+    """Returns one move that does the first and then the second.
+
+    Args:
+        second: the move that is done last.
+        first: the move that is done first.
+    """
     # Sums of products, since a matrix product may round its factors on an accelerator.
     product = (second.linear[:, :, None] * first.linear[None]).sum(1)
     return Move(product, _apply(second.linear, first.shift) + second.shift)
 
 
 def carry(move: Move, places: Places) -> Places:
-    """Returns where a move leads places: a coordinate for each axis."""
+    """Returns where a move leads places: a coordinate for each axis.
+
+    Args:
+        move: the map from places to places.
+        places: a coordinate for each axis, in pixels from the center.
+    """
     return tuple(
         _sum(weight * place for weight, place in zip(row, places, strict=True)) + shift
         for row, shift in zip(move.linear, move.shift, strict=True)
@@ -67,7 +82,12 @@ def carry(move: Move, places: Places) -> Places:
 
 
 def grid(size: Size, dtype: Any) -> Places:
-    """Returns the places of all pixels: `(height, 1)` and `(1, width)` of an image."""
+    """Returns the places of all pixels: `(height, 1)` and `(1, width)` of an image.
+
+    Args:
+        size: the number of pixels along each axis.
+        dtype: the dtype of the coordinates.
+    """
     along = (jnp.arange(n, dtype=dtype) - (n - 1) / 2 for n in size)
     return tuple(
         line.reshape([-1 if other == axis else 1 for other in range(len(size))])
@@ -79,6 +99,10 @@ def coverage(places: Places, size: Size) -> Any:
     """Returns the share of the image at each place of a view: 1 inside, 0 outside.
 
     It falls linearly within one pixel of the outermost ones, as bilinear weights do.
+
+    Args:
+        places: a coordinate for each axis, in pixels from the center.
+        size: the number of pixels of the image along each axis.
     """
     return _product(
         jnp.clip((n + 1) / 2 - jnp.abs(place), 0, 1)
@@ -90,6 +114,11 @@ def fold(places: Places, size: Size, mode: Literal["edge", "reflect"]) -> Places
     """Returns places within an image instead of those outside.
 
     They are the nearest ones, or the mirror image at the outermost pixels.
+
+    Args:
+        places: a coordinate for each axis, in pixels from the center.
+        size: the number of pixels of the image along each axis.
+        mode: `"edge"` for the nearest place inside, `"reflect"` for the mirror image.
     """
 
     def one(place: Any, n: int) -> Any:
@@ -127,6 +156,10 @@ def interpolate(image: Any, places: Places) -> Any:
     """Returns an image between its pixels, as a plain gather; black outside.
 
     The coordinates of each axis broadcast against each other.
+
+    Args:
+        image: the image, `(*size, channels)`.
+        places: a coordinate for each axis, in pixels from the center.
     """
     exact = [
         place + (n - 1) / 2 for place, n in zip(places, image.shape[:-1], strict=True)
