@@ -127,7 +127,7 @@ class Composite:
             SeveralResultsError: if a line gives a rule to a site of several results.
         """
         lines = {node: self.choose(node) for node in graph.nodes}
-        self._check_addresses(graph)
+        self.check_addresses(graph)
         unmatched = [n for n, i in lines.items() if i is None and needs_rule(n)]
         if unmatched:
             raise UnmatchedSiteError(unmatched, self)
@@ -141,7 +141,15 @@ class Composite:
                 raise SeveralResultsError(node, rule)
         return rules
 
-    def _check_addresses(self, graph: Graph) -> None:
+    def check_addresses(self, graph: Graph) -> None:
+        """Raises if a line names an address that does not exist.
+
+        Args:
+            graph: a traced model.
+
+        Raises:
+            AddressError: with the nearest addresses of the model.
+        """
         for selector in (a for line, _ in self.lines for a in _globs(line)):
             if selector.pattern != "*" and not any(map(selector, graph.nodes)):
                 addresses = [a for n in graph.nodes for a in (n.address, *n.modules)]

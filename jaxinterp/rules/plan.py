@@ -104,6 +104,7 @@ def plan(
 
     Raises:
         CompositeError: if `composite` is something else than a composite.
+        AddressError: if a line names an address that does not exist.
 
     Example:
         >>> from jaxinterp.rules import epsilon_plus
@@ -118,6 +119,7 @@ def plan(
         composite, "plan(apply_fn, jaxinterp.rules.epsilon_plus(), variables, inputs)"
     )
     graph = trace_call(apply_fn, variables, inputs, *args, **kwargs).graph
+    composite.check_addresses(graph)
     rows = []
     for node in graph.nodes:
         if not needs_rule(node):

@@ -12,7 +12,7 @@ from flax import linen as nn
 from jax.extend.core import primitives as p
 
 import jaxinterp as ji
-from jaxinterp import rules
+from jaxinterp import at, rules
 from jaxinterp.rules import Composite, Epsilon, Flat, Gradient, Norm, ZPlus
 from jaxinterp.tracing import AddressError
 
@@ -137,6 +137,19 @@ def test_an_address_that_matches_nothing_lists_the_nearest():
     assert "No site matches 'boddy'" in message
     assert message.index("    body") < message.index("print(jaxinterp.trace(")
     print(ji.trace(mlp, W, X))  # what it recommends
+
+
+@pytest.mark.parametrize(
+    "selector",
+    [
+        at("body") & at("boddy"),
+        at("boddy") | ji.of_role("dense"),
+        ji.of_role("dense") & ~at("boddy"),
+    ],
+)
+def test_an_address_inside_a_selector_has_to_match_too(selector):
+    with pytest.raises(AddressError, match="No site matches 'boddy'"):
+        ji.plan(mlp, Composite([(selector, Flat()), ("*", Epsilon())]), W, X)
 
 
 def line_of(function, text):

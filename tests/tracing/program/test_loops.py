@@ -9,6 +9,7 @@ from jax import lax
 from jax.extend.core import primitives as p
 
 from jaxinterp import capture, trace
+from jaxinterp.attribution import gradient
 from jaxinterp.tracing.program.evaluate import evaluate
 from jaxinterp.tracing.program.flatten import flatten
 from jaxinterp.tracing.program.loops import loop_bindings, loop_length
@@ -168,3 +169,14 @@ def test_a_branch_in_a_loop_shows_the_steps_that_took_it():
         "sin": [False, False, True, True],
         "tanh": [True, True, False, False],
     }
+
+
+def test_two_loops_have_sites_of_their_own_lengths():
+    def model(w, x):
+        for length in (3, 2):
+            x, _ = lax.scan(lambda c, _: (jnp.sin(c), None), x, length=length)
+        return x
+
+    relevance = gradient(model, score=lambda y, _: y.sum(1), at="*sin*")(W, X)
+    assert [v.shape for v in relevance.values()] == [(3, 2, 4), (2, 2, 4)]
+    assert np.all(np.asarray(list(relevance.values())[1][-1]) == 1)

@@ -187,6 +187,22 @@ def test_what_only_looks_like_a_softmax_is_none():
     assert "softmax" not in roles(other, None, X)
 
 
+def test_a_softmax_may_share_its_input_with_others():
+    assert roles(lambda v, x: x * jax.nn.softmax(x), None, X) == ["softmax", "product"]
+
+
+@pytest.mark.parametrize(
+    "fn",
+    [
+        lambda x: x + lax.stop_gradient(2 * x),
+        lambda x: x - 2 * x.astype(jnp.int32).astype(x.dtype),
+    ],
+)
+def test_a_sum_with_what_has_no_derivative_is_not_linear(fn):
+    assert roles(lambda v, x: fn(x), None, X) == ["activation"]
+    assert roles(lambda v, x: x - 2 * x, None, X) == ["scale"]
+
+
 def test_the_exponential_of_a_softmax_is_taken_once():
     found = roles(lambda v, x: jax.nn.softmax(jnp.exp(x)), None, X)
     assert found == ["activation", "softmax"]
