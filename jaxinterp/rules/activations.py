@@ -15,12 +15,13 @@ from jax.extend.core import primitives as p
 
 from jaxinterp.rules.rule import Rule, RuleSiteError
 from jaxinterp.tracing import compat
+from jaxinterp.tracing.facts.roles import Role
 from jaxinterp.tracing.layer.layer import Layer
 from jaxinterp.tracing.program.program import Constant
 
 
 def _need_activation(rule: Rule, layer: Layer) -> None:
-    if layer.node.role != "activation":
+    if layer.node.role not in (Role.ACTIVATION, Role.POINTWISE):
         raise RuleSiteError(rule, layer, "an activation")
 
 
@@ -28,7 +29,10 @@ def _need_activation(rule: Rule, layer: Layer) -> None:
 class DeconvReLU(Rule):
     r"""Deconvnet: rectifies the gradient instead of the activation, $\max(g, 0)$.
 
-    The forward sign of the activation plays no part, so any activation will do.
+    The forward sign of the activation plays no part, so any activation will do. It
+    counts as $f(x) = a\,c\,\varphi(b x)$ with signs $a, b$ and a size $c$ such that
+    $\varphi$ rises on the right with slope one, as a relu does; then the rule returns
+    $b\,c\,\max(a g, 0)$, however $f$ is spelled.
 
     References:
         Zeiler & Fergus, 2014, section 2.1 [zeiler2014visualizing].
@@ -41,7 +45,8 @@ class DeconvReLU(Rule):
     def __call__(self, layer: Layer, relevance: Any) -> Any:
         """Returns the rectified gradient."""
         _need_activation(self, layer)
-        return jnp.maximum(relevance, 0)
+        a, b, size = layer.orientation
+        return b * size * jnp.maximum(a * relevance, 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +54,9 @@ class GuidedReLU(Rule):
     r"""Guided backpropagation: $f'(x) \odot \max(g, 0)$.
 
     Only positive gradients go on, scaled by the slope of the activation; for a relu
-    that is where both the gradient and the input are positive.
+    that is where both the gradient and the input are positive. An activation that is a
+    relu with its sign turned, such as $\min(x, 0)$, is taken as one:
+    $f'(x) \odot a \max(a g, 0)$ with the sign $a$ of `DeconvReLU`.
 
     References:
         Springenberg et al., 2014, section 3.4 [springenberg2014striving].
@@ -62,7 +69,8 @@ class GuidedReLU(Rule):
     def __call__(self, layer: Layer, relevance: Any) -> Any:
         """Returns the guided gradient."""
         _need_activation(self, layer)
-        return layer.pull_back(jnp.maximum(relevance, 0))
+        a, _, _ = layer.orientation
+        return layer.pull_back(a * jnp.maximum(a * relevance, 0))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,6 +17,7 @@ from jaxinterp.rules.rule import (
     to_shape,
 )
 from jaxinterp.rules.stabilize import Stabilizer, stabilizer
+from jaxinterp.tracing.facts.roles import Role
 from jaxinterp.tracing.layer.layer import Layer
 
 
@@ -51,6 +52,8 @@ class Pass(Rule):
 
     def __call__(self, layer: Layer, relevance: Any) -> Any:
         """Returns the relevance of the output."""
+        if len(layer.inputs) == 1 and layer.node.role is Role.NORMALIZATION:
+            relevance = layer.before_layout(relevance)
         if len(layer.inputs) != 1 or layer.inputs[0].shape != relevance.shape:
             raise RuleSiteError(self, layer, "one input in the shape of the output")
         return relevance

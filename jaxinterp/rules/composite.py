@@ -7,7 +7,11 @@ from collections.abc import Iterable
 
 from jaxinterp.rules.any_site import Gradient
 from jaxinterp.rules.rule import Rule
-from jaxinterp.tracing.errors import AddressError, CompositeError
+from jaxinterp.tracing.errors import (
+    AddressError,
+    CompositeError,
+    NoDerivativeError,
+)
 from jaxinterp.tracing.facts.roles import Role
 from jaxinterp.tracing.graph import Graph, Node
 from jaxinterp.tracing.selectors import And, At, Not, Or, Selector, as_selector
@@ -125,7 +129,9 @@ class Composite:
             UnmatchedSiteError: if relevance reaches a site that no line matches.
             AddressError: if a line names an address that does not exist.
             SeveralResultsError: if a line gives a rule to a site of several results.
+            NoDerivativeError: if no output has a derivative with respect to the input.
         """
+        _check_derivative(graph)
         lines = {node: self.choose(node) for node in graph.nodes}
         self.check_addresses(graph)
         unmatched = [n for n, i in lines.items() if i is None and needs_rule(n)]
@@ -154,6 +160,21 @@ class Composite:
             if selector.pattern != "*" and not any(map(selector, graph.nodes)):
                 addresses = [a for n in graph.nodes for a in (n.address, *n.modules)]
                 raise AddressError(selector, addresses)
+
+
+def _check_derivative(graph: Graph) -> None:
+    """Raises if all that the input does to the outputs goes through rounded steps."""
+    flow = graph.flows[graph.program]
+    carrying = flow.active if flow.carrying is None else flow.carrying
+    active = [v for v in graph.program.outputs if v in flow.active]
+    if not active or not carrying.isdisjoint(active):
+        return
+    for _, _, equation in graph.program.walk():
+        reads = any(v in carrying for v in equation.values)
+        is_end = carrying.isdisjoint(equation.outputs) and equation.outputs
+        if reads and is_end and not equation.bodies:
+            last = equation
+    raise NoDerivativeError(last.primitive.name, last.line)
 
 
 def check_composite(composite: object, call: str) -> None:

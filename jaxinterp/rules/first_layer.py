@@ -206,4 +206,4 @@ def _fill(bound: Any, layer: Layer, name: str) -> Any:
         ) from None
     full = np.expand_dims(example, axis).astype(layer.dtype)
     sizes = (*shape[:axis], uniform.shape[axis], *shape[axis:])
-    return jnp.asarray(np.broadcast_to(full, sizes))
+    return jnp.asarray(np.broadcast_to(full, sizes)) * (uniform != 0)

@@ -30,7 +30,7 @@ def _base() -> Composite:
     """The lines for everything that has no kernel."""
     return Composite(
         [
-            (of_role("activation", "scale", "normalization"), Pass()),
+            (of_role("activation", "pointwise", "scale", "normalization"), Pass()),
             (of_role("add", "linear", "softmax", "log_softmax", "logsumexp"), Norm()),
             (of_role("product"), SignalTakesAll()),
             (of_role("matmul"), Uniform()),

@@ -57,7 +57,7 @@ class RedirectedReLU(Rule):
 
     def __call__(self, layer: Layer, relevance: Any) -> Any:
         """Returns the gradient, redirected for the examples whose gradient vanishes."""
-        if layer.node.role is not Role.ACTIVATION:
+        if layer.node.role not in (Role.ACTIVATION, Role.POINTWISE):
             raise RuleSiteError(self, layer, "an activation")
         (own,) = layer.pull_back(relevance)
         if not _has_flat_pieces(layer):

@@ -97,9 +97,22 @@ def contributions(layer: Layer, share: Sequence[Any]) -> tuple[Any, ...]:
         share: for each input, an array of what one unit of each entry contributes.
     """
     return tuple(
-        x * s if jnp.issubdtype(x.dtype, jnp.inexact) else None
+        times(x, s) if jnp.issubdtype(x.dtype, jnp.inexact) else None
         for x, s in zip(layer.inputs, share, strict=True)
     )
+
+
+def times(x: Any, share: Any) -> Any:
+    """Returns a product that is zero where its second factor is.
+
+    So an entry of minus infinity that a softmax takes no notice of gets no relevance,
+    and not NaN.
+
+    Args:
+        x: an array that may be infinite.
+        share: an array of the same shape.
+    """
+    return jnp.where(share == 0, 0, x * jnp.where(share == 0, 0, share))
 
 
 def absorbed_by(layer: Layer, quotient: Any, epsilon: float | Stabilizer) -> Absorbed:
@@ -113,16 +126,19 @@ def absorbed_by(layer: Layer, quotient: Any, epsilon: float | Stabilizer) -> Abs
         epsilon: the stabilizer $s$, or the size of the default one.
     """
     tangents = tuple(
-        x
+        jnp.where(jnp.isfinite(x), x, 0)
         if jnp.issubdtype(x.dtype, jnp.inexact)
         else np.zeros(x.shape, jax.dtypes.float0)
-        for x in layer.inputs
+        for x in layer.variable_inputs
+    )
+    tangents = tuple(
+        t.astype(x.dtype) if jnp.issubdtype(x.dtype, jnp.inexact) else t
+        for t, x in zip(tangents, layer.inputs, strict=True)
     )
     _, linear = jax.jvp(layer, layer.inputs, tangents)
-    bias = jnp.sum((layer.z - linear.astype(layer.dtype)) * quotient)
-    in_stabilizer = jnp.sum(
-        (stabilizer(epsilon).at(layer)(layer.z) - layer.z) * quotient
-    )
+    bias = jnp.sum(times(layer.z - linear.astype(layer.dtype), quotient))
+    added = stabilizer(epsilon).at(layer)(layer.z) - layer.z
+    in_stabilizer = jnp.sum(times(added, quotient))
     return Absorbed(bias, in_stabilizer)
 
 

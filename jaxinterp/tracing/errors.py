@@ -86,3 +86,27 @@ class EditError(ValueError):
             f"given, {expected}, and returned {result}.\n"
             "Write for example `lambda activation: jnp.zeros_like(activation)`."
         )
+
+
+class StepOfLoopError(ValueError):
+    """A selector means one step of a loop, and a rule is for all of them."""
+
+    def __init__(self, address: str, selector: str, step: str):
+        super().__init__(
+            f"{selector} would mean {address!r} in {step} of its loop alone, and a rule "
+            "holds in every step.\n"
+            f"Name the site, at({address!r}), to mean it in all steps, or leave out "
+            f"the line with {selector}: `composite.lines` has them all."
+        )
+
+
+class NoDerivativeError(ValueError):
+    """No output has a derivative with respect to the input, so relevance is lost."""
+
+    def __init__(self, primitive: str, line: str):
+        super().__init__(
+            f"No output of the model has a derivative with respect to its input: it ends "
+            f"at {primitive}\n({line}), which is a step, a cast to integers or a stop.\n"
+            "Give that step a derivative, by `jax.custom_vjp` or a straight-through "
+            "estimator,\nor explain an activation before it: `score=` takes objectives."
+        )

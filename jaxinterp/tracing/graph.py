@@ -28,12 +28,16 @@ class Node:
         flow: the program that holds the node, and what in it depends on the input.
         equations: the indices of the node's equations in the program, in order.
         kernel: for an affine map, the index of the contraction.
+        products: for one without a contraction, the indices of the products with
+            weights, of which `kernel` is the first.
         before: indices of the elementwise affine steps before the contraction.
         after: indices of the affine steps after the contraction.
         inputs: the activations that the node reads.
         outputs: the values that the node computes.
-        is_first: whether it is an affine map with no other between it and the input.
-        is_last: whether it is an affine map with no other between it and the output.
+        is_first: whether it is an affine map with no other between it and the input;
+            `None` if that is so in the first step of a loop alone.
+        is_last: whether it is an affine map with no other between it and the output;
+            `None` if that is so in the last step of a loop alone.
         modules: the addresses of modules whose output is computed inside this node.
         names: what a selector may match: `address` and `modules`, each also without
             the name of the model.
@@ -44,12 +48,13 @@ class Node:
     flow: Flow
     equations: tuple[int, ...]
     kernel: int | None
+    products: tuple[int, ...]
     before: tuple[int, ...]
     after: tuple[int, ...]
     inputs: tuple[Value, ...]
     outputs: tuple[Value, ...]
-    is_first: bool
-    is_last: bool
+    is_first: bool | None
+    is_last: bool | None
     modules: tuple[str, ...]
     names: tuple[str, ...]
 
@@ -134,12 +139,12 @@ class Site:
         return self.node.primitives
 
     @property
-    def is_first(self) -> bool:
+    def is_first(self) -> bool | None:
         """Whether a first affine map computes the activation."""
         return self.node.is_first
 
     @property
-    def is_last(self) -> bool:
+    def is_last(self) -> bool | None:
         """Whether a last affine map computes the activation."""
         return self.node.is_last
 

@@ -11,6 +11,9 @@ from jaxinterp.types import Sites
 def select(graph: Graph, selector: Sites) -> dict[str, Site]:
     """Returns the sites that a selector means, in network order.
 
+    A glob means activations, and integers or truth values only if it matches nothing
+    else.
+
     Args:
         graph: a traced model.
         selector: an address, a glob or a selector.
@@ -33,6 +36,9 @@ def select(graph: Graph, selector: Sites) -> dict[str, Site]:
             if selector in site.names:
                 return {address: site}
     matches = {address: site for address, site in sites.items() if is_meant(site)}
+    if isinstance(selector, str):  # a glob does not mean the arithmetic of indices
+        real = {a: s for a, s in matches.items() if s.value.is_inexact}
+        matches = real or matches
     if not matches:
         raise AddressError(is_meant, sites)
     return matches

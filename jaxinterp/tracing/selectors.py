@@ -13,6 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from jax.extend.core import Primitive
 
+from jaxinterp.tracing.errors import StepOfLoopError
 from jaxinterp.tracing.facts.roles import Role
 from jaxinterp.types import Sites
 
@@ -82,6 +83,8 @@ class First(Selector):
 
     def __call__(self, candidate: Any) -> bool:
         """Returns whether no affine map comes before."""
+        if candidate.is_first is None:
+            raise StepOfLoopError(candidate.address, "first()", "the first step")
         return candidate.is_first
 
     def __str__(self) -> str:
@@ -94,6 +97,8 @@ class Last(Selector):
 
     def __call__(self, candidate: Any) -> bool:
         """Returns whether no affine map comes after."""
+        if candidate.is_last is None:
+            raise StepOfLoopError(candidate.address, "last()", "the last step")
         return candidate.is_last
 
     def __str__(self) -> str:

@@ -99,12 +99,15 @@ def test_relu_of_zennit():
     assert distance(value, data["pass/relevance"]) == 0
 
 
+SIZES = {"sigmoid": 0.25}  # as `0.5 + 0.5 * tanh(x / 2)` has it
+
+
 @pytest.mark.parametrize("name", SMOOTH)
 def test_smooth_activations(name):
     f = SMOOTH[name]
     slope = jax.grad(lambda x: f(x).sum())(X)
     expected = {
-        rules.DeconvReLU(): np.maximum(G, 0),
+        rules.DeconvReLU(): SIZES.get(name, 1) * np.maximum(G, 0),
         rules.GuidedReLU(): slope * np.maximum(G, 0),
         rules.BetaSmooth(): slope * G,
     }
@@ -126,7 +129,9 @@ def test_guided_gradients_have_the_slope_of_the_activation(name):
     f, _ = KINKED[name]
     slope = jax.grad(lambda x: f(x).sum())(X)
     value = received(f, rules.GuidedReLU())
-    np.testing.assert_allclose(value, slope * np.maximum(G, 0), rtol=1e-12, atol=1e-14)
+    # A minimum is a relu with its sign turned, and so is the gradient that it rectifies.
+    g = np.minimum(G, 0) if name == "minimum" else np.maximum(G, 0)
+    np.testing.assert_allclose(value, slope * g, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("f", [jax.nn.softplus, jax.nn.elu, jax.nn.celu])

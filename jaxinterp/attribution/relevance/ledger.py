@@ -85,14 +85,20 @@ class Ledger:
 
     @property
     def error(self) -> float:
-        """How much of the sum is missing, relative to the largest sum at any site.
+        """How much of the sum is missing, relative to the score.
 
         Missing is what of the score has reached neither the inputs nor the formulas of
-        biases and stabilizers. `unexplained` says which sites it was lost or made at.
+        biases and stabilizers. `unexplained` says at which sites it was lost or made,
+        and `leak` where most of it was.
         """
-        rest = self.score - self.attributed - self.absorbed
-        largest = max([abs(self.score), *(abs(e.received) for e in self.entries)])
-        return abs(rest) / largest if largest else abs(rest)
+        rest = abs(self.score - self.attributed - self.absorbed)
+        return rest / abs(self.score) if self.score else rest
+
+    @property
+    def leak(self) -> str | None:
+        """The site where most relevance was lost or made, `None` if none was."""
+        worst = max(self.entries, key=lambda e: abs(e.unexplained), default=None)
+        return worst.site if worst is not None and worst.unexplained else None
 
     def _cells(self) -> list[tuple[str, ...]]:
         return [
@@ -119,6 +125,7 @@ class Ledger:
             f"{table}\nscore {self.score:.6g} = inputs {self.attributed:.6g} "
             f"+ kept {self.absorbed:.6g} + unexplained {self.unexplained:.6g}; "
             f"error {self.error:.1e}"
+            + (f", most at {self.leak!r}" if self.leak is not None else "")
         )
 
     __repr__ = __str__

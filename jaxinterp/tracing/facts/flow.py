@@ -70,7 +70,11 @@ def carrying_values(
     by_tokens = len(carrying) < len(roots)
 
     def visit(program: Program) -> None:
-        for equation in program.equations:
+        ends = {c.stop - 1: c.equation for c in program.calls if c.has_own_derivative}
+        for index, equation in enumerate(program.equations):
+            if index in ends and not carrying.isdisjoint(ends[index].values):
+                # Its derivative is the user's, whatever the equations inside do.
+                carrying.update(o for o in ends[index].outputs if o.is_inexact)
             if equation.bodies:
                 size = -1
                 while size != len(carrying):

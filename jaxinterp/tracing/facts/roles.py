@@ -37,6 +37,7 @@ class Role(enum.StrEnum):
     QUOTIENT = "quotient"
     MATMUL = "matmul"
     ACTIVATION = "activation"
+    POINTWISE = "pointwise"
     SOFTMAX = "softmax"
     LOG_SOFTMAX = "log_softmax"
     LOGSUMEXP = "logsumexp"
@@ -63,6 +64,7 @@ class Kind(enum.Enum):
     CHOICE = enum.auto()  # select_n(which, *cases)
     TEST = enum.auto()  # elementwise, with a boolean or integer answer
     SUM = enum.auto()  # fixed linear reductions
+    TRANSFORM = enum.auto()  # other fixed linear maps: Fourier, real part
     PICK = enum.auto()  # reductions that pick an entry
     LAYOUT = enum.auto()  # the same entries in another shape
     MOVE = enum.auto()  # entries dropped, repeated or joined
@@ -141,10 +143,11 @@ KINDS: Mapping[Primitive, Kind] = _by_primitive(
             *(p.and_p, p.or_p, p.not_p, p.xor_p),
         ),
         Kind.SUM: (p.reduce_sum_p, p.reduce_window_sum_p, p.cumsum_p),
+        Kind.TRANSFORM: (p.fft_p, p.real_p, p.imag_p, p.complex_p, p.conj_p),
         Kind.PICK: (
             *(p.reduce_max_p, p.reduce_min_p, p.reduce_window_max_p),
             *(p.reduce_window_min_p, p.argmax_p, p.argmin_p, p.sort_p, p.top_k_p),
-            *(p.cummax_p, p.cummin_p),
+            *(p.cummax_p, p.cummin_p, p.scatter_max_p, p.scatter_min_p),
         ),
         Kind.LAYOUT: (
             *(p.reshape_p, p.transpose_p, p.squeeze_p, p.broadcast_in_dim_p),

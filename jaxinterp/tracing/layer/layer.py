@@ -19,7 +19,10 @@ import numpy as np
 from jaxinterp.tracing import compat
 from jaxinterp.tracing.errors import BatchAxisError, RuleResultError
 from jaxinterp.tracing.facts.batch_axis import batch_axis
+from jaxinterp.tracing.facts.constants import active_entries
+from jaxinterp.tracing.facts.curve import curve, last_curve
 from jaxinterp.tracing.facts.roles import KINDS, Kind, Role
+from jaxinterp.tracing.facts.weighted_sum import WeightedSum
 from jaxinterp.tracing.graph import Node
 from jaxinterp.tracing.layer.contraction import Contraction
 from jaxinterp.tracing.layer.max_pool import is_supported, max_pool_transpose
@@ -69,8 +72,21 @@ class Layer:
 
     @property
     def gates(self) -> tuple[bool, ...]:
-        """For each input, whether the graph proves it a gate, between zero and one."""
-        return tuple(v in self.node.flow.gates for v in self.node.inputs)
+        """For each input, whether it is a gate, between zero and one."""
+        flow = self.node.flow
+        curves = [last_curve(flow, v) for v in self.node.inputs]
+        return tuple(
+            v in flow.gates or (shape is not None and shape.is_gate)
+            for v, shape in zip(self.node.inputs, curves, strict=True)
+        )
+
+    @cached_property
+    def orientation(self) -> tuple[float, float, float]:
+        """Signs and size of an activation, see `Curve.orientation`."""
+        node = self.node
+        shape = curve(node.flow, node.equations, node.inputs[0])
+        is_known = node.role is Role.ACTIVATION and shape is not None
+        return shape.orientation if is_known else (1.0, 1.0, 1.0)
 
     @property
     def is_affine(self) -> bool:
@@ -107,9 +123,23 @@ class Layer:
 
     @cached_property
     def x(self) -> Any:
-        """The input of an affine site."""
+        """The input of an affine site; entries that are constants are zero."""
         (x,) = self.inputs
-        return x.astype(self.dtype)
+        x = x.astype(self.dtype)
+        return x if self._entries is None else jnp.where(self._entries > 0, x, 0)
+
+    @cached_property
+    def _entries(self) -> Any:
+        """Which entries of the input are no padding or the like, `None` if all."""
+        if self.node.kernel is None:
+            return None
+        entries = active_entries(self.node.flow, self.node.inputs[0])
+        return None if entries is None else entries.astype(self.dtype)
+
+    @property
+    def variable_inputs(self) -> tuple[Any, ...]:
+        """The inputs; for an affine site without the constants among their entries."""
+        return self.inputs if self._entries is None else (self.x,)
 
     @cached_property
     def z(self) -> Any:
@@ -121,6 +151,8 @@ class Layer:
     @cached_property
     def kernel(self) -> Any:
         """The weights of the linear map, with all scales around it multiplied in."""
+        if self.weighted_sum is not None:
+            return self.weighted_sum.kernel()
         if self.contraction is None:
             zeros = jnp.zeros_like(self.inputs[0])
             _, scale = jax.jvp(self, (zeros,), (jnp.ones_like(zeros),))
@@ -143,7 +175,18 @@ class Layer:
 
     @cached_property
     def bias(self) -> Any:
-        """The output at zero input; broadcasts against `z`."""
+        """The output where all that depends on the input is zero.
+
+        It broadcasts against `z`.
+        """
+        if self._entries is None:
+            return self._own_bias
+        (x,) = self.inputs
+        constants = jnp.where(self._entries > 0, 0, x.astype(self.dtype))
+        return self._own_bias + self._linear(constants, self.kernel)
+
+    @cached_property
+    def _own_bias(self) -> Any:
         core = self.contraction
         if core is None:
             return self(jnp.zeros_like(self.inputs[0])).astype(self.dtype)
@@ -165,6 +208,11 @@ class Layer:
                 the map repeats.
             kernel: an array like `Layer.kernel`.
         """
+        return self._linear(x, kernel)
+
+    def _linear(self, x: Any, kernel: Any) -> Any:
+        if self.weighted_sum is not None:
+            return self.weighted_sum(x, kernel)
         if self.contraction is None:
             return jnp.broadcast_to(x * kernel, self.output.shape)
         return self._layout(self.contraction(x, kernel))
@@ -186,9 +234,16 @@ class Layer:
             kernels: arrays like `Layer.kernel`.
             cotangent: what is mapped back, an array like `z`.
         """
+        if self.weighted_sum is not None:
+            back = self.weighted_sum.transpose_each(kernels, cotangent)
+            return [self._without_constants(array) for array in back]
         if self.contraction is None:
             return [kernel * cotangent for kernel in kernels]
-        return self.contraction.transpose_each(kernels, self._inverse_layout(cotangent))
+        back = self.contraction.transpose_each(kernels, self._inverse_layout(cotangent))
+        return [self._without_constants(array) for array in back]
+
+    def _without_constants(self, x: Any) -> Any:
+        return x if self._entries is None else x * self._entries
 
     def uniform(self, value: float) -> Any:
         """Returns a constant input, of size 1 along axes over which the map repeats.
@@ -196,14 +251,23 @@ class Layer:
         Args:
             value: the number that all entries are.
         """
-        if self.contraction is None:
+        if self.node.kernel is None:
             return jnp.full((1,) * self.x.ndim, value, self.dtype)
+        if self._entries is not None:
+            return value * self._entries
+        if self.weighted_sum is not None:
+            return jnp.full(self.x.shape, value, self.dtype)
         return self.contraction.uniform(value, self.dtype)
 
     def linear_ones(self) -> Any:
         """Returns for each entry of `z` how many entries of the input it reads."""
+        if self.weighted_sum is not None:
+            return self._linear(self.uniform(1.0), self.weighted_sum.ones())
         if self.contraction is None:
             return jnp.ones((1,) * self.x.ndim, self.dtype)
+        if self._entries is not None:
+            ones = jnp.ones(self.contraction.kernel.shape, self.dtype)
+            return self._layout(self.contraction(self._entries, ones))
         return self._layout(self.contraction.count(self.dtype))
 
     def transpose_ones(self, cotangent: Any) -> Any:
@@ -212,21 +276,38 @@ class Layer:
         Args:
             cotangent: what is mapped back, an array like `z`.
         """
+        if self.weighted_sum is not None:
+            return self.transpose(self.weighted_sum.ones(), cotangent)
         if self.contraction is None:
             return cotangent
-        return self.contraction.transpose_count(self._inverse_layout(cotangent))
+        back = self.contraction.transpose_count(self._inverse_layout(cotangent))
+        return self._without_constants(back)
 
     # --- Folding ----------------------------------------------------------------------
 
     @cached_property
     def contraction(self) -> Contraction | None:
         """The convolution or matrix product in the site, if it has one."""
-        if self.node.kernel is None:
+        if self.node.kernel is None or self.node.products:
             return None
         equation = self.node.flow.program.equations[self.node.kernel]
         lhs = equation.inputs[0]
         is_left = isinstance(lhs, Value) and lhs in self.node.flow.active
         return Contraction(equation, 0 if is_left else 1)
+
+    @cached_property
+    def weighted_sum(self) -> WeightedSum | None:
+        """The products with weights and their sum, if the site is written so."""
+        node = self.node
+        if not node.products:
+            return None
+        env = {**node.flow.program.constants, **self.weights}
+        program, own = node.flow.program, node.equations
+        inactive = [i for i in own if not node.flow.is_active(i)]
+        env = evaluate_part(program, inactive, env)
+        return WeightedSum(
+            node.flow, own, node.products, node.inputs[0], env, self.dtype
+        )
 
     def _own_kernel(self, contraction: Contraction) -> Any:
         atom = contraction.kernel
@@ -270,6 +351,24 @@ class Layer:
             if KINDS.get(equation.primitive) is Kind.LAYOUT:
                 (z,) = compat.bind(equation.primitive, [z], equation.params)
         return z
+
+    def before_layout(self, relevance: Any) -> Any:
+        """Brings relevance into the layout that a normalization's steps change.
+
+        Args:
+            relevance: an array like the output of the site.
+        """
+        (x,), program = self.inputs, self.node.flow.program
+        equations = [program.equations[i] for i in self.node.after]
+        moves = [e for e in equations if KINDS.get(e.primitive) is Kind.LAYOUT]
+
+        def layout(value: Any) -> Any:
+            for equation in moves:
+                (value,) = compat.bind(equation.primitive, [value], equation.params)
+            return value
+
+        spec = jax.ShapeDtypeStruct(x.shape, relevance.dtype)
+        return jax.linear_transpose(layout, spec)(relevance)[0] if moves else relevance
 
     def _inverse_layout(self, cotangent: Any) -> Any:
         """Brings a cotangent of the site's output into the contraction's layout."""

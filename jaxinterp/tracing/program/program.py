@@ -111,6 +111,12 @@ class Call:
     name: str
     checkpoint: dict[str, Any] | None
 
+    @property
+    def has_own_derivative(self) -> bool:
+        """Whether the user gave the call a derivative, by `jax.custom_vjp` or `_jvp`."""
+        name = self.equation.primitive.name
+        return name.startswith(("custom_vjp_call", "custom_jvp_call"))
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Program:

@@ -89,7 +89,7 @@ def name_nodes(
     for group in groups:
         anchor = _anchor(group)
         label, inner = runs.label(anchor), runs.module(anchor)
-        (*_, value) = flow.program.equations[group.last].outputs
+        (*_, value) = flow.program.equations[max(group.core)].outputs
         if _is_module(flow, runs, group, alone):
             whole = outputs.pop(label, value)
             # If weights alone name the module, its value is that of the whole node.
@@ -200,7 +200,7 @@ class _Runs:
                 scope = equation.scope.removeprefix(module.scope).lstrip("/")
                 self.paths[index] = tuple(scope.split("/")) if scope else ()
                 self.modules[index] = [module]
-                if not equation.scope:
+                if not equation.scope and not equation.bodies:
                     self.leaves[index] = _provenance(flow, equation, parameters)
         self.parents = {p[:i] for p in self.paths.values() for i in range(len(p))}
         self._number(list(self.paths), 0, module)

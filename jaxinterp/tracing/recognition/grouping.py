@@ -6,7 +6,7 @@ Every pass of `recognize` and `joins` reads and extends one `Grouping`.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import jax
 import numpy as np
@@ -14,6 +14,7 @@ from jax.extend.core import Primitive
 from jax.extend.core import primitives as p
 
 from jaxinterp.tracing.compat import bind, existing
+from jaxinterp.tracing.facts.curve import constant_number, curve
 from jaxinterp.tracing.facts.flow import Flow
 from jaxinterp.tracing.facts.roles import KINDS, Kind, Role
 from jaxinterp.tracing.program.program import Constant, Value
@@ -32,6 +33,10 @@ class Group:
         kernel: for an affine map, the index of its contraction.
         before: indices of the elementwise affine steps before the contraction.
         after: indices of the affine steps after it.
+        products: for an affine map without a contraction, its products with weights.
+        around: the signs and shifts around an activation, which are no part of what
+            is captured and edited by its name.
+        curve: whether a softmax has an exponential that only arithmetic found.
     """
 
     role: Role
@@ -39,11 +44,19 @@ class Group:
     kernel: int | None = None
     before: tuple[int, ...] = ()
     after: tuple[int, ...] = ()
+    products: tuple[int, ...] = ()
+    around: set[int] = dataclasses.field(default_factory=set)
+    curve: bool = False
 
     @property
     def last(self) -> int:
         """The index of the equation whose result is that of the node."""
         return max(self.equations)
+
+    @property
+    def core(self) -> set[int]:
+        """The equations without those around an activation."""
+        return self.equations - self.around
 
 
 class Grouping:
@@ -106,6 +119,14 @@ class Grouping:
             return None
         return reader
 
+    def previous(self, index: int) -> int | None:
+        """The equation of an equation's only active operand, if that has no cut."""
+        operands = self.flow.active_inputs(index)
+        if len(operands) != 1 or operands[0] not in self.flow.producer:
+            return None
+        at = self.flow.producer[operands[0]]
+        return at if self.next(at) == index else None
+
     def affine_step(self, index: int) -> str | None:
         """What an equation does to its one active operand, if that is an affine step.
 
@@ -146,6 +167,7 @@ class Grouping:
             Kind.CAST,
             Kind.LAYOUT,
             Kind.SUM,
+            Kind.TRANSFORM,
             Kind.MOVE,
             Kind.SCATTER,
         )
@@ -156,12 +178,37 @@ class Grouping:
             active = [v for v in equation.inputs if v in self.flow.active]
             if (
                 kind in linear
+                or self.is_average(index)
+                or (kind is Kind.LOOKUP and active == [equation.inputs[0]])
                 or (kind is Kind.MULTIPLICATIVE and len(active) == 1)
                 or (kind is Kind.DIVISION and active == [equation.inputs[0]])
             ):
                 continue
             return False
         return True
+
+    def role_of_curve(self, indices: set[int], sources: Sequence[Value]) -> Role:
+        """Whether a function of each entry alone is an activation."""
+        shape = curve(self.flow, indices, *sources) if len(sources) == 1 else None
+        is_known = shape is not None
+        return (
+            Role.POINTWISE if is_known and not shape.is_activation else Role.ACTIVATION
+        )
+
+    def role_of_group(self, group: Group) -> Role:
+        """Whether a group that is a function of each entry alone is an activation."""
+        inner = {o for i in group.equations for o in self.equations[i].outputs}
+        active = {v for i in group.equations for v in self.flow.active_inputs(i)}
+        return self.role_of_curve(group.equations, tuple(active - inner))
+
+    def is_average(self, index: int) -> bool:
+        """Whether an equation sums entries by a contraction with equal numbers."""
+        equation = self.equations[index]
+        others = [v for v in equation.inputs if v not in self.flow.active]
+        if self.kind(index) is not Kind.KERNEL or len(others) != 1:
+            return False
+        number = constant_number(self.flow, others[0])
+        return number is not None and bool(number > 0)
 
     def is_fixed(self, value: Value | Constant) -> bool:
         """Whether a value is computed from literals alone: no weight, no input."""

@@ -10,26 +10,39 @@ from __future__ import annotations
 
 from jax.extend.core import primitives as p
 
+from jaxinterp.tracing.compat import existing
+from jaxinterp.tracing.facts.curve import curve
 from jaxinterp.tracing.facts.roles import POINTWISE, Kind, Role
 from jaxinterp.tracing.program.program import Value
+from jaxinterp.tracing.recognition.degree import degree
 from jaxinterp.tracing.recognition.grouping import Group, Grouping
 
-_LOCAL = POINTWISE | {Kind.SUM, Kind.PICK, Kind.LAYOUT, Kind.MOVE, Kind.SCATTER}
+_LOCAL = POINTWISE | {
+    *(Kind.SUM, Kind.TRANSFORM, Kind.PICK, Kind.LAYOUT, Kind.MOVE, Kind.SCATTER),
+}
 
-_ABSORBABLE = (Role.ACTIVATION, Role.SCALE, Role.LINEAR, Role.LOGSUMEXP)
+_EXPONENTIALS = (p.exp_p, p.exp2_p)
+_LOGARITHMS = (p.log_p, *existing("log2_p"))
+
+_ABSORBABLE = (Role.ACTIVATION, Role.POINTWISE, Role.SCALE, Role.LINEAR, Role.LOGSUMEXP)
 
 _STEPS_AFTER_EXP = (Kind.CAST, Kind.LAYOUT, Kind.CHOICE, Kind.MULTIPLICATIVE)
+
+# What picks a segment's sum for each of its entries.
+_SPREADING = (Kind.LOOKUP, Kind.SCATTER)
 
 # What a sum goes through before something is divided by it, or it becomes a logarithm.
 _STEPS_AFTER_SUM = (
     *(Kind.CAST, Kind.LAYOUT, Kind.CHOICE, Kind.EXTREMUM, Kind.ADDITIVE),
-    *(Kind.DIVISION, Kind.MULTIPLICATIVE),
+    *(Kind.DIVISION, Kind.MULTIPLICATIVE, Kind.LOOKUP),
 )
+
+_SUMS = frozenset({Kind.SUM, Kind.KERNEL, Kind.SCATTER})
 
 _SHIFT_BY_MAXIMUM = frozenset(
     {
         *(Kind.PICK, Kind.CAST, Kind.LAYOUT, Kind.EXTREMUM, Kind.ADDITIVE),
-        *(Kind.CHOICE, Kind.TEST),
+        *(Kind.CHOICE, Kind.TEST, Kind.LOOKUP),
     }
 )
 
@@ -47,8 +60,9 @@ def join(grouping: Grouping, index: int) -> None:
     if len(operands) < 2:
         if grouping.reads_twice(index) and grouping.is_inexact(index):
             is_sum = grouping.kind(index) is Kind.ADDITIVE
-            grouping.claim(Group(Role.SCALE if is_sum else Role.ACTIVATION, {index}))
-        elif grouping.equations[index].primitive is p.log_p:
+            role = Role.SCALE if is_sum else grouping.role_of_curve({index}, operands)
+            grouping.claim(Group(role, {index}))
+        elif grouping.equations[index].primitive in _LOGARITHMS:
             _log_of_sum(grouping, index)
         return
     source = grouping.flow.common_source(operands)
@@ -59,6 +73,9 @@ def join(grouping: Grouping, index: int) -> None:
     if role is None:
         return
     group = Group(role, set(inside))
+    if role is Role.NORMALIZATION and _is_over_its_sum(grouping, source, index):
+        source = _as_softmax(grouping, group, source)
+        role = group.role
     if role in (Role.SOFTMAX, Role.LOG_SOFTMAX, Role.NORMALIZATION):
         _extend_back(grouping, group, source)
     if role is Role.NORMALIZATION:
@@ -66,21 +83,44 @@ def join(grouping: Grouping, index: int) -> None:
     grouping.claim(group)
 
 
+def _as_softmax(grouping: Grouping, group: Group, source: Value) -> Value:
+    """Makes a softmax of what divides by its sum, if that is one of exponentials."""
+    steps = _exponential_curve(grouping, source, group)
+    if not steps:
+        return source
+    group.role, group.curve = Role.SOFTMAX, True
+    group.equations |= steps
+    (first,) = grouping.flow.active_inputs(min(steps))
+    return first
+
+
 def _may_own(grouping: Grouping, inside: set[int], last: int) -> bool:
     """Whether equations may become one node, the last of them giving its result."""
+    ends_in_sum = grouping.kind(last) is Kind.ADDITIVE
+    absorbable = (*_ABSORBABLE, *((Role.NORMALIZATION,) if ends_in_sum else ()))
     for index in inside:
         group = grouping.owner.get(index)
         if group is not None and (
-            group.role not in _ABSORBABLE or not group.equations <= inside
+            group.role not in absorbable or not group.equations <= inside
         ):
             return False
-        if grouping.kind(index) not in _LOCAL:
+        if not _is_local(grouping, index):
             return False
         if index != last and grouping.cuts.intersection(
             grouping.equations[index].outputs
         ):
             return False
     return True
+
+
+def _is_local(grouping: Grouping, index: int) -> bool:
+    """Whether an equation may be a part of a softmax, a norm or an activation."""
+    kind, active = grouping.kind(index), grouping.flow.active_inputs(index)
+    if kind is Kind.KERNEL:  # a sum, or a sum of squares
+        return grouping.is_average(index) or grouping.reads_twice(index)
+    if kind is Kind.LOOKUP:
+        return active == (grouping.equations[index].inputs[0],)
+    return kind in _LOCAL
 
 
 def _role_of_region(
@@ -92,27 +132,34 @@ def _role_of_region(
     if kinds <= POINTWISE and shapes == {source.shape}:
         if not output.is_inexact:
             return Role.INDEXING
-        return Role.SCALE if grouping.is_linear(inside) else Role.ACTIVATION
+        if grouping.is_linear(inside):
+            return Role.SCALE
+        return grouping.role_of_curve(inside, (source,))
     if grouping.is_linear(inside):
         return Role.LINEAR
-    if Kind.SUM not in kinds or not output.is_inexact:
+    if kinds.isdisjoint(_SUMS) or not output.is_inexact:
         return None
     primitives = {grouping.equations[i].primitive for i in inside}
-    if p.exp_p in primitives and p.log_p in primitives:
+    if not primitives.isdisjoint(_EXPONENTIALS) and not (
+        primitives.isdisjoint(_LOGARITHMS)
+    ):
         return _role_with_logarithm(grouping, source, inside, index)
-    if grouping.kind(index) not in (Kind.DIVISION, Kind.MULTIPLICATIVE):
-        return None
+    is_norm = output.shape == source.shape and degree(grouping, source, inside) == 0
+    if grouping.kind(index) is Kind.ADDITIVE:
+        is_divided = any(_quotients(grouping, i) for i in inside)
+        return Role.NORMALIZATION if is_norm and is_divided else None
     if _is_over_sum_of_exponentials(grouping, source, inside, index):
         return Role.SOFTMAX
-    is_norm = output.shape == source.shape and _is_normalized(grouping, inside, index)
-    return Role.NORMALIZATION if is_norm else None
+    is_norm = is_norm or _is_normalized(grouping, inside, index)
+    is_norm = is_norm and output.shape == source.shape
+    return Role.NORMALIZATION if is_norm and _quotients(grouping, index) else None
 
 
 def _role_with_logarithm(
     grouping: Grouping, source: Value, inside: set[int], index: int
 ) -> Role | None:
     equation = grouping.equations[index]
-    logs = [i for i in inside if grouping.equations[i].primitive is p.log_p]
+    logs = [i for i in inside if grouping.equations[i].primitive in _LOGARITHMS]
     values = [v for i in logs for v in grouping.flow.active_inputs(i)]
     if not any(_summed_exponential(grouping, value) is not None for value in values):
         return None
@@ -147,9 +194,13 @@ def _is_over_sum_of_exponentials(
 
 def _quotients(grouping: Grouping, index: int) -> list[tuple[Value, Value]]:
     """What may be divided by what: `a / b`, or `a * b` where `b` is a reciprocal."""
-    left, right = grouping.equations[index].inputs
-    if not (isinstance(left, Value) and isinstance(right, Value)):
+    if grouping.kind(index) not in (Kind.DIVISION, Kind.MULTIPLICATIVE):
         return []
+    left, right = grouping.equations[index].inputs
+    if not (left in grouping.flow.active and right in grouping.flow.active):
+        return []
+    assert isinstance(left, Value)
+    assert isinstance(right, Value)
     if grouping.kind(index) is Kind.DIVISION:
         return [(left, right)]
     pairs = [(left, right), (right, left)]
@@ -171,10 +222,81 @@ def _is_reciprocal(grouping: Grouping, value: Value) -> bool:
             return equation.params["y"] < 0
         if equation.primitive is p.pow_p:
             return grouping.is_negative(equation.inputs[1])
-        if kind not in (Kind.CAST, Kind.LAYOUT, Kind.MULTIPLICATIVE, Kind.CHOICE):
+        is_clip = kind is Kind.EXTREMUM and grouping.is_fixed_step(at)
+        is_step = kind in (Kind.CAST, Kind.LAYOUT, Kind.MULTIPLICATIVE, Kind.CHOICE)
+        if not (is_clip or is_step or _is_local_lookup(grouping, at)):
             return False
         (value,) = operands
     return False
+
+
+def _is_local_lookup(grouping: Grouping, index: int) -> bool:
+    return grouping.kind(index) in (Kind.LOOKUP, Kind.MOVE) and _is_local(
+        grouping, index
+    )
+
+
+def _is_over_its_sum(grouping: Grouping, source: Value, index: int) -> bool:
+    """Whether a value is divided by the sum of its own entries."""
+    for value, divisor in _quotients(grouping, index):
+        numerator = divisor
+        has_sum, steps = False, (*_STEPS_AFTER_SUM, *_SPREADING)
+        if not _leads_to(grouping, value, source):
+            continue
+        while numerator is not source:
+            at = grouping.flow.producer.get(numerator)
+            if at is None:
+                break
+            operands = grouping.flow.active_inputs(at)
+            is_sum = grouping.kind(at) in (Kind.SUM, Kind.SCATTER)
+            is_sum = is_sum or grouping.is_average(at)
+            is_power = grouping.equations[at].primitive is p.integer_pow_p
+            is_step = grouping.kind(at) in steps or (is_power and not has_sum)
+            if len(operands) != 1 or not (is_sum or is_step):
+                break
+            has_sum = has_sum or is_sum
+            (numerator,) = operands
+        if numerator is source and has_sum:
+            return True
+    return False
+
+
+def _leads_to(grouping: Grouping, value: Value, source: Value) -> bool:
+    """Whether only masks, factors and casts lie between two values."""
+    while value is not source:
+        at = grouping.flow.producer.get(value)
+        if at is None or grouping.kind(at) not in _STEPS_AFTER_EXP:
+            return False
+        operands = grouping.flow.active_inputs(at)
+        if len(operands) != 1:
+            return False
+        (value,) = operands
+    return True
+
+
+def _exponential_curve(grouping: Grouping, source: Value, group: Group) -> set[int]:
+    """The steps that make a value an exponential of another, however it is spelled."""
+    steps: set[int] = set()
+    longest: set[int] = set()
+    inside = set(group.equations)
+    value = source
+    while value not in grouping.cuts:
+        at = grouping.flow.producer.get(value)
+        if at is None or not inside.issuperset(grouping.flow.readers[value]):
+            break
+        own = grouping.owner[at].equations if at in grouping.owner else {at}
+        operands = {v for i in own for v in grouping.flow.active_inputs(i)}
+        operands -= {o for i in own for o in grouping.equations[i].outputs}
+        if len(operands) != 1 or any(grouping.kind(i) not in POINTWISE for i in own):
+            break
+        steps, inside = steps | own, inside | own
+        (value,) = operands
+        found = curve(grouping.flow, steps, value)
+        if found is not None and found.is_exponential:
+            longest = set(steps)
+    return (
+        longest if grouping.is_in_one_checkpoint(longest | group.equations) else set()
+    )
 
 
 def _is_normalized(grouping: Grouping, inside: set[int], index: int) -> bool:
@@ -205,10 +327,10 @@ def _summed_exponential(grouping: Grouping, value: Value) -> int | None:
     has_sum = False
     while (at := grouping.flow.producer.get(value)) is not None:
         equation, kind = grouping.equations[at], grouping.kind(at)
-        if equation.primitive is p.exp_p:
+        if equation.primitive in _EXPONENTIALS:
             return at if has_sum else None
         operands = [v for v in grouping.flow.active_inputs(at) if v.is_inexact]
-        is_sum = kind is Kind.SUM
+        is_sum = kind in (Kind.SUM, Kind.SCATTER) or grouping.is_average(at)
         is_step = kind in (_STEPS_AFTER_EXP if has_sum else _STEPS_AFTER_SUM)
         if equation.primitive in (p.abs_p, p.integer_pow_p):  # |s| and 1 / s
             is_step = not has_sum
@@ -219,12 +341,28 @@ def _summed_exponential(grouping: Grouping, value: Value) -> int | None:
     return None
 
 
+def inverts_sum_of_exponentials(grouping: Grouping, index: int) -> bool:
+    """Whether an equation is a reciprocal of a sum of exponentials.
+
+    It is a softmax if the exponentials are of differences, and what else is not told.
+
+    Args:
+        grouping: the groups of the equations.
+        index: the index of the equation.
+    """
+    (output,) = grouping.equations[index].outputs
+    (value,) = grouping.flow.active_inputs(index)
+    return _is_reciprocal(grouping, output) and (
+        _summed_exponential(grouping, value) is not None
+    )
+
+
 def _exponential(grouping: Grouping, value: Value) -> set[int] | None:
     """The steps from an exponential to a value, masks and casts among them."""
     steps: set[int] = set()
     while (at := grouping.flow.producer.get(value)) is not None:
         steps.add(at)
-        if grouping.equations[at].primitive is p.exp_p:
+        if grouping.equations[at].primitive in _EXPONENTIALS:
             return steps
         operands = grouping.flow.active_inputs(at)
         if grouping.kind(at) not in _STEPS_AFTER_EXP or len(operands) != 1:
@@ -244,16 +382,16 @@ def _log_of_sum(grouping: Grouping, index: int) -> None:
         if at is None:
             return
         steps.add(at)
-        if grouping.equations[at].primitive is p.exp_p:
+        if grouping.equations[at].primitive in _EXPONENTIALS:
             break
         operands = grouping.flow.active_inputs(at)
-        if grouping.kind(at) not in (Kind.SUM, *_STEPS_AFTER_EXP) or len(operands) != 1:
+        is_step = grouping.kind(at) in (Kind.SUM, *_STEPS_AFTER_EXP)
+        if not (is_step or grouping.is_average(at)) or len(operands) != 1:
             return
         (value,) = operands
-    is_whole = grouping.produces(value, p.exp_p) and grouping.is_in_one_checkpoint(
-        steps
-    )
-    if is_whole and any(grouping.kind(at) is Kind.SUM for at in steps):
+    has_exponential = any(grouping.produces(value, q) for q in _EXPONENTIALS)
+    is_whole = has_exponential and grouping.is_in_one_checkpoint(steps)
+    if is_whole and any(grouping.kind(at) in _SUMS for at in steps):
         grouping.claim(Group(Role.LOGSUMEXP, steps))
 
 
@@ -276,7 +414,8 @@ def _preparation(
     grouping: Grouping, group: Group, value: Value
 ) -> tuple[set[int], Value] | None:
     """The equations that prepare a softmax or norm, and the value that they read."""
-    has_exp = any(grouping.equations[i].primitive is p.exp_p for i in group.equations)
+    primitives = {grouping.equations[i].primitive for i in group.equations}
+    has_exp = not primitives.isdisjoint(_EXPONENTIALS) or group.curve
     if group.role is Role.SOFTMAX and not has_exp:
         steps = _exponential(grouping, value) or set()
         (first,) = grouping.flow.active_inputs(min(steps))
@@ -299,10 +438,14 @@ def _preparation(
 
 
 def _absorb_affine(grouping: Grouping, group: Group) -> None:
-    """Adds to a normalization the scale and shift that follow it."""
-    at = grouping.next(group.last)
-    while at is not None and grouping.affine_step(at) in ("scale", "shift", "cast"):
-        if not grouping.is_free(at):
+    """Adds to a normalization the scale and shift that follow it, also reshaped."""
+    at, steps = grouping.next(group.last), set[int]()
+    while at is not None and grouping.is_free(at):
+        step = grouping.affine_step(at)
+        if step is None:
             return
-        group.equations.add(at)
+        steps.add(at)
+        if step != "layout":
+            group.equations |= steps
+            group.after = tuple(sorted(steps))
         at = grouping.next(at)

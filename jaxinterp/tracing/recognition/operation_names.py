@@ -53,9 +53,9 @@ def operation(flow: Flow, group: Group, owners: Mapping[int, Group]) -> str:
         group: the equations of the node.
         owners: for the index of each equation that has a node, the node's group.
     """
-    equations = [flow.program.equations[i] for i in sorted(group.equations)]
+    equations = [flow.program.equations[i] for i in sorted(group.core)]
     primitives = {equation.primitive for equation in equations}
-    if group.role is Role.ACTIVATION:
+    if group.role in (Role.ACTIVATION, Role.POINTWISE):
         return _activation_name(flow, group, primitives)
     if group.role is Role.NORMALIZATION:
         return _normalization_name(flow, equations, primitives)
@@ -126,7 +126,7 @@ def _linear_name(equations: list[Equation], primitives: set) -> str:
 
 def _is_body(flow: Flow, group: Group, call: Call) -> bool:
     inside = range(call.start, call.stop)
-    return group.equations == {i for i in inside if flow.is_active(i)}
+    return group.core == {i for i in inside if flow.is_active(i)}
 
 
 def _matmul_name(flow: Flow, group: Group, owners: Mapping[int, Group]) -> str:

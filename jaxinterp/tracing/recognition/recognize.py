@@ -7,6 +7,8 @@ its own sum; an affine region is a kernel with everything elementwise and affine
 it. The passes run in this order, and a later one never takes equations from an earlier
 one:
 
+0. calls with a derivative of their own, in whose body it is lost (rounding, a quantized
+   product): one node, whose derivative is the user's;
 1. joins: where paths from one value meet again, everything between may be one node
    (gelu, softmax, layer norm);
 2. activations: one equation, or a call that is an activation but for fixed factors;
@@ -17,6 +19,7 @@ one:
 
 from __future__ import annotations
 
+import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import primitives as p
 
@@ -25,9 +28,11 @@ from jaxinterp.tracing.facts.flow import Flow
 from jaxinterp.tracing.facts.roles import POINTWISE, Kind, Role
 from jaxinterp.tracing.program.program import Call, Equation, Value
 from jaxinterp.tracing.recognition.grouping import Group, Grouping
-from jaxinterp.tracing.recognition.joins import join
+from jaxinterp.tracing.recognition.joins import inverts_sum_of_exponentials, join
+from jaxinterp.tracing.recognition.weighted_sums import weighted_sum
 
 _AFFINE_STEPS = ("scale", "shift", "cast")
+_POINTWISE = (Role.ACTIVATION, Role.POINTWISE)
 
 # A softmax becomes a log-softmax by a logarithm, and back by an exponential.
 _ROLE_AFTER = {
@@ -53,18 +58,64 @@ def recognize(flow: Flow, cuts: frozenset[Value] = frozenset()) -> list[Group]:
         for index, equation in enumerate(grouping.equations)
         if equation.outputs and flow.is_active(index)  # a print has no output
     ]
-    for index in active:
-        join(grouping, index)
-    for index in active:
-        _activation(grouping, index)
-    for call in reversed(flow.program.calls):  # inner before outer
-        _activation_call(grouping, call)
-    for single in (_fixed_linear, _affine, _scale, _rest):
+    passes = (_join, _activation, weighted_sum, _maximum, _fixed_linear, _affine)
+    for call in flow.program.calls:  # outer before inner
+        _opaque_call(grouping, call)
+    for single in (*passes, _scale, _rest):
         for index in active:
-            if grouping.is_free(index):
-                single(grouping, index)
+            single(grouping, index)
+        if single is _activation:
+            _whole_activations(grouping)
     groups = list(dict.fromkeys(grouping.owner.values()))
     return sorted(groups, key=lambda group: group.last)
+
+
+def _join(grouping: Grouping, index: int) -> None:
+    if grouping.is_free(index):
+        join(grouping, index)
+
+
+# --- 0. Calls that are seen from outside ----------------------------------------------
+
+_STEPWISE = (p.round_p, p.floor_p, p.ceil_p, p.sign_p)
+
+
+def _opaque_call(grouping: Grouping, call: Call) -> None:
+    flow, body = grouping.flow, range(call.start, call.stop)
+    active = [i for i in body if flow.is_active(i)]
+    inner = {o for i in body for o in grouping.equations[i].outputs}
+    inner -= set(call.equation.outputs)
+    if (
+        not call.has_own_derivative
+        or len(call.equation.outputs) != 1
+        or inner & grouping.cuts
+        or not any(_loses_derivative(grouping, i) for i in active)
+        or not all(map(grouping.is_free, active))
+        or call.equation.outputs[0] not in grouping.equations[body[-1]].outputs
+    ):
+        return
+    (output,) = call.equation.outputs
+    operands = {v for i in active for v in flow.active_inputs(i)} - inner - {output}
+    shapes = {v.shape for v in (*operands, output)}
+    is_pointwise = all(grouping.kind(i) in POINTWISE for i in active)
+    is_pointwise = is_pointwise and len(shapes) == 1 and len(operands) == 1
+    role = Role.POINTWISE if is_pointwise else Role.UNKNOWN
+    grouping.claim(Group(role, set(body)))
+
+
+def _loses_derivative(grouping: Grouping, index: int) -> bool:
+    """Whether an equation rounds its operand, or makes integers of it."""
+    equation = grouping.equations[index]
+    (first, *_) = grouping.flow.active_inputs(index)
+    if not first.is_inexact:
+        return False
+    readers = grouping.flow.readers.get(equation.outputs[0], ())
+    is_step = grouping.kind(index) is Kind.TEST and all(
+        at >= 0 and grouping.kind(at) is Kind.CAST for at in readers
+    )
+    is_cast = equation.primitive is p.convert_element_type_p
+    to_integers = is_cast and jnp.issubdtype(equation.outputs[0].dtype, jnp.integer)
+    return to_integers or equation.primitive in _STEPWISE or is_step
 
 
 # --- 2. Activations -------------------------------------------------------------------
@@ -73,7 +124,11 @@ def recognize(flow: Flow, cuts: frozenset[Value] = frozenset()) -> list[Group]:
 def _activation(grouping: Grouping, index: int) -> None:
     if not grouping.is_free(index) or not _is_activation(grouping, index):
         return
-    group = Group(Role.ACTIVATION, {index} | _exponential_before(grouping, index))
+    steps = {index} | _exponential_before(grouping, index)
+    (source,) = grouping.flow.active_inputs(min(steps))
+    group = Group(grouping.role_of_curve(steps, (source,)), steps)
+    if inverts_sum_of_exponentials(grouping, index):
+        group.role = Role.UNKNOWN
     before = grouping.flow.producer.get(grouping.flow.active_inputs(index)[0])
     if (
         before is not None
@@ -85,8 +140,8 @@ def _activation(grouping: Grouping, index: int) -> None:
         next_role = _ROLE_AFTER.get((owner.role, primitive))
         if owner.last == before and (is_clip or next_role):
             group = owner
-            group.role = next_role or group.role
             group.equations.add(index)
+            group.role = next_role or grouping.role_of_group(group)
     grouping.claim(group)
 
 
@@ -120,6 +175,14 @@ def _exponential_before(grouping: Grouping, index: int) -> set[int]:
     return set()
 
 
+def _whole_activations(grouping: Grouping) -> None:
+    """Adds to activations what surrounds them: a call, fixed factors."""
+    for call in reversed(grouping.flow.program.calls):  # inner before outer
+        _activation_call(grouping, call)
+    for group in dict.fromkeys(grouping.owner.values()):
+        _absorb_fixed_factors(grouping, group)
+
+
 def _activation_call(grouping: Grouping, call: Call) -> None:
     """Groups a call that is an activation times fixed numbers, such as selu."""
     flow, body = grouping.flow, range(call.start, call.stop)
@@ -128,7 +191,7 @@ def _activation_call(grouping: Grouping, call: Call) -> None:
     if len(owners) != 1 or not grouping.is_in_one_checkpoint(inside):
         return
     (group,) = owners
-    is_whole = group.role is Role.ACTIVATION and group.equations < inside
+    is_whole = group.role in _POINTWISE and group.equations < inside
     if not is_whole or len(call.equation.outputs) != 1:
         return
     results = {o for i in inside for o in grouping.equations[i].outputs}
@@ -142,14 +205,59 @@ def _activation_call(grouping: Grouping, call: Call) -> None:
     is_fixed = all(map(grouping.is_fixed_step, inside - group.equations))
     if len(shapes) == 1 and is_alone and is_pointwise and is_fixed:
         group.equations |= inside
+        group.role = grouping.role_of_group(group)
         grouping.claim(group)
+
+
+def _absorb_fixed_factors(grouping: Grouping, group: Group) -> None:
+    """Adds to an activation the signs around it, and a fixed shift that follows.
+
+    So `-tanh(-x)` and `2 * sigmoid(2 * x) - 1` are each one activation, and what is
+    rectified does not depend on how a nonlinearity is spelled. A positive factor is a
+    site of its own.
+    """
+    if group.role is not Role.ACTIVATION:
+        return
+    for is_before in (True, False):
+        steps: list[int] = []
+        n_steps = 0
+        move = grouping.previous if is_before else grouping.next
+        at = move(min(group.equations) if is_before else group.last)
+        while at is not None and _is_fixed_factor(grouping, at, is_before):
+            steps.append(at)
+            if grouping.affine_step(at) == "shift" or _is_negative(grouping, at):
+                n_steps = len(steps)
+            at = move(at)
+        if grouping.is_in_one_checkpoint({*steps[:n_steps], group.last}):
+            group.equations.update(steps[:n_steps])
+            group.around.update(steps[:n_steps])
+    grouping.claim(group)
+
+
+def _is_fixed_factor(grouping: Grouping, index: int, is_before: bool) -> bool:
+    kinds = ("scale",) if is_before else ("scale", "shift")
+    is_step = grouping.affine_step(index) in kinds and grouping.is_free(index)
+    return is_step and grouping.is_fixed_step(index)
+
+
+def _is_negative(grouping: Grouping, index: int) -> bool:
+    """Whether an equation changes the sign of its operand."""
+    active = grouping.flow.active_inputs(index)
+    inputs = grouping.equations[index].inputs
+    others = [grouping.number(v) for v in inputs if v not in active]
+    is_turned = grouping.kind(index) is Kind.NEGATION
+    return is_turned or any(bool((number < 0).any()) for number in others)
 
 
 # --- 3. Fixed linear maps -------------------------------------------------------------
 
 
 def _fixed_linear(grouping: Grouping, index: int) -> None:
-    if grouping.kind(index) is not Kind.SUM or not grouping.is_inexact(index):
+    kind = grouping.kind(index)
+    if not grouping.is_free(index):
+        return
+    is_sum = kind in (Kind.SUM, Kind.TRANSFORM) or grouping.is_average(index)
+    if not is_sum or not grouping.is_inexact(index) or _is_patches(grouping, index):
         return
     group = Group(Role.LINEAR, {index})
     at = grouping.next(index)
@@ -167,19 +275,28 @@ def _fixed_linear(grouping: Grouping, index: int) -> None:
 def _affine(grouping: Grouping, index: int) -> None:
     equation = grouping.equations[index]
     operands = grouping.flow.active_inputs(index)
-    if grouping.kind(index) is not Kind.KERNEL:
+    if grouping.kind(index) is not Kind.KERNEL or not grouping.is_free(index):
         return
     if len(operands) != 1 or grouping.reads_twice(index):
         return
     is_conv = equation.primitive is p.conv_general_dilated_p
     x = equation.inputs.index(operands[0])
-    if _is_one_hot(grouping, equation, 1 - x):  # patches of an image, a permutation
+    if _is_patches(grouping, index):  # of an image; or a permutation
         grouping.claim(Group(Role.INDEXING, {index}))
         return
     before = _before(grouping, index, x)
     after = _after(grouping, index, feature_axes(equation, 1 - x))
     role = Role.CONVOLUTION if is_conv else Role.DENSE
     grouping.claim(Group(role, {index, *before, *after}, index, before, after))
+
+
+def _is_patches(grouping: Grouping, index: int) -> bool:
+    """Whether a contraction only picks entries, as patches of an image."""
+    if grouping.kind(index) is not Kind.KERNEL:
+        return False
+    equation = grouping.equations[index]
+    (x,) = grouping.flow.active_inputs(index)
+    return _is_one_hot(grouping, equation, 1 - equation.inputs.index(x))
 
 
 def _is_one_hot(grouping: Grouping, equation: Equation, kernel: int) -> bool:
@@ -257,7 +374,8 @@ def _scale_axes(grouping: Grouping, index: int) -> frozenset[int]:
 
 
 def _scale(grouping: Grouping, index: int) -> None:
-    if grouping.affine_step(index) not in ("scale", "shift"):
+    is_step = grouping.affine_step(index) in ("scale", "shift")
+    if not is_step or not grouping.is_free(index):
         return
     group = Group(Role.SCALE, {index})
     at = grouping.next(index)
@@ -271,8 +389,25 @@ def _scale(grouping: Grouping, index: int) -> None:
     grouping.claim(group)
 
 
+def _maximum(grouping: Grouping, index: int) -> None:
+    """Groups a minimum with the signs around it: it is a maximum."""
+    if grouping.equations[index].primitive not in _MINIMA:
+        return
+    group = Group(_single_role(grouping, index), {index})
+    steps = {grouping.previous(index), grouping.next(index)}
+    signs = {i for i in steps if i is not None and grouping.kind(i) is Kind.NEGATION}
+    is_free = all(map(grouping.is_free, signs)) and grouping.is_free(index)
+    if len(signs) == 2 and is_free and grouping.is_in_one_checkpoint(signs | {index}):
+        group.equations |= signs
+        grouping.claim(group)
+
+
 def _rest(grouping: Grouping, index: int) -> None:
-    grouping.claim(Group(_single_role(grouping, index), {index}))
+    if grouping.is_free(index):
+        grouping.claim(Group(_single_role(grouping, index), {index}))
+
+
+_MINIMA = (p.reduce_min_p, p.reduce_window_min_p)
 
 
 def _single_role(grouping: Grouping, index: int) -> Role:
@@ -288,12 +423,23 @@ def _single_role(grouping: Grouping, index: int) -> Role:
         return Role.SELECTION if active[0] else Role.EMBEDDING
     if kind is Kind.SCATTER:
         return _SCATTER_ROLES.get((active[0], active[2]), Role.INDEXING)
+    if kind is Kind.KERNEL and _is_elementwise(equation):
+        return Role.PRODUCT
     if kind is Kind.PICK:
         windowed = equation.primitive is p.reduce_window_max_p
         return Role.MAX_POOL if windowed else Role.SELECTION
     if kind is None:
         return Role.UNKNOWN
     return _SINGLE_ROLES.get(kind, Role.INDEXING)
+
+
+def _is_elementwise(equation: Equation) -> bool:
+    """Whether a contraction multiplies entry by entry, and adds nothing up."""
+    if equation.primitive is p.conv_general_dilated_p:
+        return False
+    (_, batch) = equation.params["dimension_numbers"]
+    shapes = {v.shape for v in (*equation.inputs, *equation.outputs)}
+    return len(shapes) == 1 and len(batch[0]) == len(equation.outputs[0].shape)
 
 
 # Whether the array that is added to, and what is added, depend on the input.

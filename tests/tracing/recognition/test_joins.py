@@ -181,7 +181,7 @@ def test_what_only_looks_like_a_softmax_is_none():
         e = jnp.exp(x)
         return over_sum(e), e
 
-    assert roles(leaky, None, X) == ["activation", "normalization"]
+    assert roles(leaky, None, X) == ["pointwise", "normalization"]
     assert roles(lambda v, x: x + jax.nn.logsumexp(x), None, X)[-1] == "add"
     other = lambda v, x: jnp.exp(x - 2) / last(jnp.sum, jnp.exp(x + 2))  # noqa: E731
     assert "softmax" not in roles(other, None, X)
@@ -199,13 +199,13 @@ def test_a_softmax_may_share_its_input_with_others():
     ],
 )
 def test_a_sum_with_what_has_no_derivative_is_not_linear(fn):
-    assert roles(lambda v, x: fn(x), None, X) == ["activation"]
+    assert roles(lambda v, x: fn(x), None, X) == ["pointwise"]
     assert roles(lambda v, x: x - 2 * x, None, X) == ["scale"]
 
 
 def test_the_exponential_of_a_softmax_is_taken_once():
     found = roles(lambda v, x: jax.nn.softmax(jnp.exp(x)), None, X)
-    assert found == ["activation", "softmax"]
+    assert found == ["pointwise", "softmax"]
     assert roles(lambda v, x: x / last(jnp.sum, jnp.exp(x)), None, X) != ["softmax"]
 
 

@@ -43,16 +43,27 @@ ACTIVATIONS = {
     "clip": lambda x: jnp.clip(x, 0, 1),
     "minimum of maximum": lambda x: jnp.minimum(jnp.maximum(x, -1), 1),
     "clamp": lambda x: lax.clamp(0.0, x, 1.0),
+    "snake": lambda x: x + jnp.sin(x) ** 2,
+    "odd": lambda x: -jnp.tanh(-x),
+    "sigmoid by hand": lambda x: 1 / (1 + jnp.exp(-x)),
+    "sine": jnp.sin,
+    "in bfloat16": lambda x: jax.nn.gelu(x.astype(jnp.bfloat16)),
+    "in jit": lambda x: jax.jit(lambda x: jnp.maximum(x, 0))(x),
+}
+
+
+OTHER_FUNCTIONS = {
     "abs": jnp.abs,
     "abs by maximum": lambda x: jnp.maximum(x, -x),
     "square": jnp.square,
     "x * x": lambda x: x * x,
     "x ** 3": lambda x: x**3,
     "exp": jnp.exp,
-    "snake": lambda x: x + jnp.sin(x) ** 2,
+    "exp2": jnp.exp2,
+    "log": jnp.log,
+    "root": jnp.sqrt,
+    "reciprocal": lambda x: 1 / x,
     "straight-through": lambda x: x + lax.stop_gradient(jnp.round(x) - x),
-    "in bfloat16": lambda x: jax.nn.gelu(x.astype(jnp.bfloat16)),
-    "in jit": lambda x: jax.jit(lambda x: jnp.maximum(x, 0))(x),
 }
 
 
@@ -61,8 +72,9 @@ def test_an_activation_is_one_node(fn):
     assert roles(lambda v, x: fn(x), None, X) == ["activation"]
 
 
-def test_sigmoid_by_hand_is_a_sign_and_one_activation():
-    assert roles(lambda v, x: 1 / (1 + jnp.exp(-x)), None, X) == ["scale", "activation"]
+@pytest.mark.parametrize("fn", OTHER_FUNCTIONS.values(), ids=OTHER_FUNCTIONS.keys())
+def test_not_every_function_of_one_entry_is_an_activation(fn):
+    assert roles(lambda v, x: fn(x), None, X) == ["pointwise"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,121 @@
+"""Entries of an activation that do not depend on the input: padding, a column of ones.
+
+They are joined to an activation by a pad, a concatenation or a write into zeros, and
+move with it through slices, reshapes and functions of each entry alone. To a layer that
+reads them they are a part of its bias.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import primitives as p
+
+from jaxinterp.tracing.compat import bind
+from jaxinterp.tracing.facts.flow import Flow
+from jaxinterp.tracing.facts.roles import KINDS, POINTWISE, Kind
+from jaxinterp.tracing.program.program import Atom, Constant, Equation, Value
+
+_MOVES = (Kind.LAYOUT, Kind.MOVE, Kind.LOOKUP, Kind.SCATTER)
+
+
+def active_entries(flow: Flow, value: Value) -> Any | None:
+    """Returns which entries of an activation depend on the input.
+
+    Args:
+        flow: the program of the value.
+        value: an active value.
+
+    Returns:
+        An array of ones and zeros like the value; `None` if all
+        entries may depend on the input, or it cannot be told.
+    """
+    if not any(map(_joins_constants, _origin(flow, value))):
+        return None
+    return _entries(flow, value, {})
+
+
+def _joins_constants(equation: Equation) -> bool:
+    if equation.primitive is p.pad_p:
+        edges = equation.params["padding_config"]
+        return any(low > 0 or high > 0 or inner for low, high, inner in edges)
+    return equation.primitive in (
+        *(p.concatenate_p, p.dynamic_update_slice_p, p.scatter_p, p.scatter_add_p),
+        p.select_n_p,
+    )
+
+
+def _origin(flow: Flow, value: Value) -> list[Equation]:
+    """The equations that only move entries, or change each alone, before a value."""
+    equations: dict[int, Equation] = {}
+    todo = [value]
+    while todo:
+        at = flow.producer.get(todo.pop())
+        if at is None or at in equations:
+            continue
+        equation = flow.program.equations[at]
+        if KINDS.get(equation.primitive) in (*_MOVES, *POINTWISE):
+            equations[at] = equation
+            todo += flow.active_inputs(at)
+    return list(equations.values())
+
+
+def _entries(flow: Flow, value: Value, known: dict[Value, Any]) -> Any | None:
+    if value in known:
+        return known[value]
+    known[value] = None
+    at = flow.producer.get(value)
+    if at is not None and len(flow.program.equations[at].outputs) == 1:
+        known[value] = _of_result(flow, flow.program.equations[at], known)
+    return known[value]
+
+
+def _of_result(flow: Flow, equation: Equation, known: dict[Value, Any]) -> Any | None:
+    kind = KINDS.get(equation.primitive)
+    active = [v for v in equation.inputs if v in flow.active and v.is_inexact]
+    masks = [_entries(flow, v, known) for v in active]
+    if kind is Kind.CHOICE or kind in _MOVES:
+        operands = [_operand(flow, v, known) for v in equation.inputs]
+        is_plain = all(m is None for m in masks) and not _joins_constants(equation)
+        if is_plain or any(o is None for o in operands):
+            return None
+        (entries,) = bind(equation.primitive, operands, equation.params)
+        return jnp.minimum(entries, 1)
+    if kind not in POINTWISE or any(m is None for m in masks) or not masks:
+        return None
+    (output,) = equation.outputs
+    union = jnp.zeros(output.shape, output.dtype)
+    for mask in masks:
+        union = jnp.maximum(union, mask.astype(output.dtype))
+    return union if output.is_inexact else None
+
+
+def _operand(flow: Flow, atom: Atom, known: dict[Value, Any]) -> Any | None:
+    """Ones or zeros for an array of numbers, and indices as they are."""
+    if isinstance(atom, Value) and atom in flow.active:
+        if not atom.is_inexact:
+            return None
+        entries = _entries(flow, atom, known)
+        return jnp.ones(atom.shape, atom.dtype) if entries is None else entries
+    if jnp.issubdtype(atom.dtype, jnp.inexact):
+        return jnp.zeros(atom.shape, atom.dtype)
+    return _numbers(flow, atom)
+
+
+def _numbers(flow: Flow, atom: Atom) -> Any | None:
+    """The array of integers or truth values that literals alone give."""
+    if isinstance(atom, Constant):
+        return np.asarray(atom.value)
+    if atom in flow.program.constants:
+        return flow.program.constants[atom]
+    at = flow.producer.get(atom)
+    if at is None or flow.program.equations[at].bodies:
+        return None
+    equation = flow.program.equations[at]
+    operands = [_numbers(flow, v) for v in equation.inputs]
+    if any(o is None for o in operands):
+        return None
+    results = bind(equation.primitive, operands, equation.params)
+    return results[equation.outputs.index(atom)]

@@ -1,0 +1,124 @@
+"""The same function in another spelling has the same explanation, or a named error."""
+
+import dataclasses
+import functools
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxinterp import attribution, rules
+from tests.spellings.tables import KINDS, W, random
+
+TARGET = jnp.array([0, 2])
+NETWORK = ["stem", "mid", "head"]
+
+# What is an error in the relevance presets, and what the message names.
+ERRORS = {
+    ("softmax", "online"): "role quotient",
+    ("softmax", "differences"): "role unknown",
+    ("attention", "divided last"): "role quotient",
+    ("gate", "quotient"): "role quotient",
+}
+
+
+def exact(composite):
+    """Without stabilizers, which depend on where one site ends and the next begins."""
+    lines = []
+    for selector, rule in composite.lines:
+        fields = {field.name for field in dataclasses.fields(rule)}
+        if "epsilon" in fields:
+            rule = dataclasses.replace(rule, epsilon=1e-14)
+        lines.append((selector, rule))
+    return rules.Composite(lines)
+
+
+RELEVANCE = {
+    "epsilon_plus": rules.epsilon_plus(),
+    "epsilon_plus_flat": rules.epsilon_plus_flat(),
+    "epsilon_alpha2_beta1": rules.epsilon_alpha2_beta1(),
+    "epsilon_alpha2_beta1_flat": rules.epsilon_alpha2_beta1_flat(),
+    "epsilon_gamma_box": rules.epsilon_gamma_box(-9.0, 9.0),
+    "excitation_backprop": rules.excitation_backprop(),
+    "deep_taylor": rules.deep_taylor(),
+    "deep_taylor in a box": rules.deep_taylor(-9.0, 9.0),
+}
+GRADIENTS = {
+    "guided_backprop": rules.guided_backprop(),
+    "deconvnet": rules.deconvnet(),
+}
+
+
+def network(kind, spelling):
+    """The function between two dense layers, or at the input."""
+    size = int(np.prod(kind.shape))
+
+    def apply_fn(w, x):
+        h = x if kind.first else (x.reshape(len(x), -1) @ w["stem"]).reshape(x.shape)
+        h = spelling(w, h)
+        return jax.nn.relu(h.reshape(len(h), -1) @ w["mid"]) @ w["head"]
+
+    x = random(30, 2, *kind.shape)
+    width = int(np.prod(jax.eval_shape(lambda h: spelling(W, h), x).shape[1:]))
+    layers = {
+        "stem": random(20, size, size) / np.sqrt(size),
+        "mid": random(21, width, 7),
+        "head": random(22, 7, 3),
+    }
+    return apply_fn, W | layers, x
+
+
+def explanations(kind, spelling, composites):
+    """What each composite says, compiled at once."""
+    apply_fn, w, x = network(kind, spelling)
+
+    @jax.jit
+    def all_of_them(w, x):
+        return {
+            name: attribution.lrp(apply_fn, composite=exact(composite))(w, x, TARGET)
+            for name, composite in composites.items()
+        }
+
+    return all_of_them(w, x)
+
+
+@functools.cache
+def usual(kind):
+    spelling = next(iter(KINDS[kind].spellings.values()))
+    return explanations(KINDS[kind], spelling, RELEVANCE | GRADIENTS)
+
+
+SPELLINGS = [
+    pytest.param(kind, name, id=f"{kind}: {name}")
+    for kind, table in KINDS.items()
+    for name in list(table.spellings)[1:]
+]
+
+
+@pytest.mark.parametrize(("kind", "name"), SPELLINGS)
+def test_another_spelling_has_the_same_explanation(kind, name):
+    table = KINDS[kind]
+    spelling = table.spellings[name]
+    first = next(iter(table.spellings.values()))
+    h = random(31, 2, *table.shape)
+    np.testing.assert_allclose(spelling(W, h), first(W, h), rtol=1e-9, atol=1e-12)
+    composites = RELEVANCE | GRADIENTS
+    if (kind, name) in ERRORS:
+        message = re.escape(ERRORS[kind, name])
+        for composite in RELEVANCE.values():
+            with pytest.raises(NotImplementedError, match=message):
+                explanations(table, spelling, {"": composite})
+        return
+    found = explanations(table, spelling, composites)
+    for method, relevance in found.items():
+        expected = usual(kind)[method]
+        scale = np.abs(expected).max()
+        np.testing.assert_allclose(
+            relevance, expected, rtol=0, atol=1e-9 * scale, err_msg=method
+        )
+
+
+def test_every_kind_has_at_least_eight_spellings():
+    assert {kind for kind, table in KINDS.items() if len(table.spellings) < 8} == set()
