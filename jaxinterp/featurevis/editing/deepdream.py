@@ -69,8 +69,9 @@ def deepdream(
         Images in the shape of `images`, in [0, 1].
 
     Raises:
-        ValueError: if the images have other axes or another range, an octave would
-            have no pixels, the objective has several units, or as `maximize` does.
+        ValueError: if the images have other axes or another range, a number is of
+            another kind or negative, an octave would have no pixels, the objective has
+            several units, or as `maximize` does.
 
     References:
         Mordvintsev et al., 2015 [mordvintsev2015inceptionism].
@@ -91,6 +92,8 @@ def deepdream(
             f"{images.shape}. A single image is `images[None]`."
         )
     images = checked_images(images, images.shape[1:])
+    step_size = checked_real("step_size", step_size, 0, call="deepdream")
+    jitter = checked_integer("jitter", jitter, 0, call="deepdream")
     change = jnp.zeros_like(images)
     for size in _sizes(images.shape[1:3], octaves, octave_scale):
         small = _resized(images, size)

@@ -67,6 +67,10 @@ def test_octaves_keep_the_detail_of_the_image():
         (IMAGES, {"octave_scale": 0.5}, "at least 1"),
         (IMAGES, {"octave_scale": "2"}, "deepdream: `octave_scale` .* is '2'"),
         (IMAGES, {"octaves": 12}, "Take fewer"),
+        (IMAGES, {"step_size": "1"}, "deepdream: `step_size` .* is '1'"),
+        (IMAGES, {"step_size": -0.1}, "deepdream: `step_size` .* at least 0, .* -0.1"),
+        (IMAGES, {"jitter": 2.5}, "deepdream: `jitter` .* an integer .* is 2.5"),
+        (IMAGES, {"jitter": -1}, "deepdream: `jitter` .* at least 0, and is -1"),
         (IMAGES, {"objective": "tanh:0-1"}, "of one unit, and this one has 2"),
     ],
 )
