@@ -70,7 +70,7 @@ def edges(accuracy: float) -> np.ndarray:
     return np.concatenate([-positive[::-1], positive])
 
 
-def nothing_counted(units: int, accuracy: float, dtype: Any) -> Histogram:
+def empty_histogram(units: int, accuracy: float, dtype: Any) -> Histogram:
     """Returns the histogram before the first value.
 
     Args:
@@ -98,7 +98,7 @@ def with_batch(
 
     Example:
         >>> values = jnp.array([[[1.0], [3.0], [9.0]]])
-        >>> some = with_batch(nothing_counted(1, 0.01, float), 0.0, values, 2, 0.01)
+        >>> some = with_batch(empty_histogram(1, 0.01, float), 0.0, values, 2, 0.01)
         >>> float(some.mean[0]), int(some.counts.sum())
         (2.0, 2)
     """

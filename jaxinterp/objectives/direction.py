@@ -151,7 +151,7 @@ def direction(
             used, if the vector does not fit the site.
 
     Example:
-        >>> both = direction("Conv_0", [1.0, 0.0, 1.0], cosine_power=2.0)
+        >>> objective = direction("Conv_0", [1.0, 0.0, 1.0], cosine_power=2.0)
         >>> in_the_corner = direction("Conv_0", [1.0, 0.0, 1.0], position=(0, 0))
         >>> patch = direction("Conv_0", jnp.ones((1, 3, 3, 16)))
 

@@ -18,7 +18,7 @@ VALUES[1] += 1000
 
 def count(values: Any, size: int, accuracy: float = 0.01) -> Histogram:
     units, examples, places = values.shape
-    state = histogram.nothing_counted(units, accuracy, values.dtype)
+    state = histogram.empty_histogram(units, accuracy, values.dtype)
     for start in range(0, examples, size):
         part = values[:, start : start + size]
         real = part.shape[1]
@@ -91,7 +91,7 @@ def test_a_quantile_is_a_share() -> None:
 def test_memory_is_41_counts_over_the_accuracy() -> None:
     """However large the numbers are."""
     for accuracy in (0.01, 0.001):
-        bins = histogram.nothing_counted(1, accuracy, float).counts.shape[1]
+        bins = histogram.empty_histogram(1, accuracy, float).counts.shape[1]
         assert abs(bins * accuracy / 41.5 - 1) < 0.02
 
 

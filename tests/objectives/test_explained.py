@@ -368,9 +368,7 @@ def test_a_custom_objective_lists_the_sites_that_it_reads():
         return jnp.tanh(w * x)
 
     x = X[:, :, 0, 0]
-    message = (
-        r"(?s)reads the activation at 'scale'.*\['tanh'\].*\(function, 'tanh', 'scale'\)"
-    )
+    message = r"(?s)activation at 'scale'.*\['tanh'\].*\(function, 'tanh', 'scale'\)"
     with pytest.raises(ValueError, match=message):
         gradient(apply_fn, score=custom(of_two, "tanh"))(2.0, x)
     slopes = gradient(apply_fn, score=custom(of_two, "tanh", "scale"))(2.0, x)

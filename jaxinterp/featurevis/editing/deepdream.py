@@ -79,10 +79,10 @@ def deepdream(
     Example:
         >>> from jaxinterp.featurevis import layer
         >>> apply_fn = lambda w, x: jnp.tanh(x - 0.4)
-        >>> dreamt = deepdream(apply_fn, layer("tanh"), None,
-        ...                    jnp.full((1, 16, 16, 3), 0.5), key=jax.random.key(0),
-        ...                    octaves=2, jitter=2)
-        >>> bool((dreamt > 0.5).all())
+        >>> dream = deepdream(apply_fn, layer("tanh"), None,
+        ...                   jnp.full((1, 16, 16, 3), 0.5), key=jax.random.key(0),
+        ...                   octaves=2, jitter=2)
+        >>> bool((dream > 0.5).all())
         True
     """
     images = jnp.asarray(images)
@@ -99,7 +99,7 @@ def deepdream(
         small = _resized(images, size)
         start = jnp.clip(small + _resized(change, size), 0, 1)
         shape = (*size, images.shape[-1])
-        dreamt = maximize(
+        dream = maximize(
             apply_fn,
             objective,
             variables,
@@ -112,14 +112,14 @@ def deepdream(
             composite=composite,
             progress=progress,
         ).images
-        if len(dreamt) != len(images):
+        if len(dream) != len(images):
             raise ValueError(
                 "deepdream() takes an objective of one unit, and this one has "
-                f"{len(dreamt) // len(images)}. Call it for each of them, or add their "
+                f"{len(dream) // len(images)}. Call it for each of them, or add their "
                 "objectives up."
             )
-        change = dreamt - small
-    return dreamt
+        change = dream - small
+    return dream
 
 
 def _sizes(
@@ -146,11 +146,11 @@ def _resized(images: Any, size: tuple[int, int]) -> Any:
 def _by_mean_size(gradients: Any, params: Any) -> Any:
     """Divides the gradient of each image by its mean absolute value."""
 
-    def divided(g: Any) -> Any:
+    def quotient(g: Any) -> Any:
         size = jnp.abs(g).mean(axis=tuple(range(1, g.ndim)), keepdims=True)
         return g / jnp.where(size > 0, size, 1)
 
-    return jax.tree.map(divided, gradients)
+    return jax.tree.map(quotient, gradients)
 
 
 _MEAN_SIZE = optax.stateless(_by_mean_size)

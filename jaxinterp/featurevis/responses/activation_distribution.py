@@ -140,7 +140,7 @@ def activation_distribution(
         check_places(unit_scorer, by)
         each = math.prod(unit_scorer.places or ()) if by == "place" else 1
         dtype = unit_scorer.dtype(variables, bound, images)
-        count, sums = 0, histogram.nothing_counted(unit_scorer.count, accuracy, dtype)
+        count, sums = 0, histogram.empty_histogram(unit_scorer.count, accuracy, dtype)
         if resume is not None:
             _check_resume(resume, sums, accuracy, by)
             count, sums = resume.count, resume._histogram

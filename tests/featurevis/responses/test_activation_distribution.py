@@ -13,7 +13,7 @@ from jaxinterp.featurevis.responses.activation_distribution import (
     _check_resume,
     activation_distribution,
 )
-from jaxinterp.loop.histogram import nothing_counted
+from jaxinterp.loop.histogram import empty_histogram
 from jaxinterp.objectives.unit import neuron
 
 RNG = np.random.default_rng(1)
@@ -100,7 +100,7 @@ def test_arguments_out_of_range() -> None:
     with pytest.raises(ValueError, match=r"(?s)by='place'.*by='image'"):
         count(IMAGES, 37, by="image", resume=found)
     with pytest.raises(TypeError, match="what an earlier call returned, and is dict"):
-        _check_resume({}, nothing_counted(4, 0.01, float), 0.01, "image")
+        _check_resume({}, empty_histogram(4, 0.01, float), 0.01, "image")
     with pytest.raises(ValueError, match="mean over the places of one"):
         activation_distribution(
             lambda w, x: w * x, neuron("scale", 0), 1.0, [IMAGES], by="place"
