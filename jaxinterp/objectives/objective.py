@@ -182,10 +182,11 @@ class Combined(Objective):
 
 @pytree
 class Number(Objective):
-    """The same number for every image: a weight.
+    """A number that no image changes: a weight.
 
     Attributes:
-        value: the number of each unit, `(units,)`.
+        value: the number of each unit, `(units,)`, or of each image of each unit,
+            `(units, images)`.
     """
 
     value: Any

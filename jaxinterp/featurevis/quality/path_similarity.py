@@ -11,7 +11,6 @@ their mean rank.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from typing import Any
 
@@ -25,6 +24,7 @@ from jaxinterp.featurevis.images import by_unit, check_float_images
 from jaxinterp.loop.chunks import chunk_size, over_units
 from jaxinterp.loop.sums import summed
 from jaxinterp.objectives.reader import Reader, site_reader
+from jaxinterp.pytree import pytree, static
 from jaxinterp.table import cell, format_table, html_table
 from jaxinterp.tracing.selectors import Selector
 from jaxinterp.types import ApplyFn, Images, Variables
@@ -32,8 +32,7 @@ from jaxinterp.types import ApplyFn, Images, Variables
 _HEAD = ("site", "made", "natural", "arbitrary", "relative")
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class PathSimilarity:
     """Rank correlations of activations, of each site and unit, between -1 and 1.
 
@@ -49,7 +48,7 @@ class PathSimilarity:
             natural ones; `None` if there were none.
     """
 
-    sites: tuple[str, ...] = dataclasses.field(metadata={"static": True})
+    sites: tuple[str, ...] = static()
     made: Any
     natural: Any
     arbitrary: Any

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -17,11 +16,11 @@ from jaxinterp.loop.histogram import Histogram
 from jaxinterp.loop.stream import everywhere, first_invalid, over_stream
 from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.scorer import By, Scorer, check_alone, check_places, scorer
+from jaxinterp.pytree import pytree, static
 from jaxinterp.types import ApplyFn
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class Distribution:
     """Activations of each unit, counted.
 
@@ -43,8 +42,8 @@ class Distribution:
     minimum: Any
     maximum: Any
     counts: Any
-    accuracy: float = dataclasses.field(metadata={"static": True})
-    by: By = dataclasses.field(metadata={"static": True})
+    accuracy: float = static()
+    by: By = static()
 
     @property
     def variance(self) -> Any:

@@ -3,6 +3,7 @@
 import functools
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,8 +13,7 @@ from jaxinterp import featurevis as fv
 from jaxinterp.featurevis.images import check_float_images
 from jaxinterp.featurevis.quality.achieved_scores import (
     achieved_scores,
-    natural_ratio,
-    success_rate,
+    beside_natural,
 )
 from tests.networks.images import NET, VARIABLES, noise, tanh_model
 
@@ -151,18 +151,19 @@ def test_the_second_call_compiles_nothing():
 def test_ratios_and_success_are_those_of_the_mean_and_the_best():
     achieved = jnp.array([[3.0, 5.0], [1.0, 2.0], [-1.0, -1.0], [0.0, 0.0]])
     natural = jnp.array([[1.0, 2.0], [2.0, 1.0], [-2.0, -9.0], [0.0, jnp.nan]])
-    np.testing.assert_array_equal(
-        natural_ratio(achieved, natural), [2.0, 0.75, np.nan, np.nan]
-    )
-    assert float(success_rate(achieved, natural)) == 0.5
-    np.testing.assert_array_equal(
-        jax.jit(natural_ratio)(achieved, natural), natural_ratio(achieved, natural)
-    )
+    beside = beside_natural(achieved, natural)
+    np.testing.assert_array_equal(beside.mean, [4.0, 1.5, -1.0, 0.0])
+    np.testing.assert_array_equal(beside.ratio, [2.0, 0.75, np.nan, np.nan])
+    assert beside.is_success.tolist() == [True, False, True, False]
+    assert float(beside.success_rate) == 0.5
+    chex.assert_trees_all_equal(jax.jit(beside_natural)(achieved, natural), beside)
+    first = achieved[:, 0]
+    np.testing.assert_array_equal(beside_natural(first, natural).mean, first)
 
 
 def test_units_without_a_natural_score_are_named():
     with pytest.raises(ValueError, match=r"Unit 1 \(and 0 others\) has no natural"):
-        natural_ratio(jnp.ones(2), jnp.array([[1.0], [jnp.nan]]))
+        beside_natural(jnp.ones(2), jnp.array([[1.0], [jnp.nan]]))
 
 
 def test_scores_of_places_are_no_scores_of_pictures():
@@ -170,18 +171,18 @@ def test_scores_of_places_are_no_scores_of_pictures():
     found = fv.dataset_examples(model, "tanh:*", None, batches, by="place", k=1)
     assert found.by == "place"
     with pytest.raises(ValueError, match="by='image'"):
-        natural_ratio(jnp.ones(1), found)
+        beside_natural(jnp.ones(1), found)
 
 
 @pytest.mark.parametrize("shape", [(3,), (2, 1, 1), (2, 0)])
 def test_natural_scores_have_the_same_units(shape):
     with pytest.raises(ValueError, match=r"for 2 units, and its shape is"):
-        natural_ratio(jnp.ones(2), jnp.ones(shape))
+        beside_natural(jnp.ones(2), jnp.ones(shape))
 
 
 def test_what_was_achieved_has_units():
     with pytest.raises(ValueError, match="achieved_scores"):
-        success_rate(jnp.ones(()), jnp.ones(1))
+        beside_natural(jnp.ones(()), jnp.ones(1))
 
 
 def test_transforms_need_a_key():

@@ -11,8 +11,7 @@ import pytest
 from jaxinterp import featurevis as fv
 from jaxinterp.featurevis.quality.achieved_scores import (
     achieved_scores,
-    natural_ratio,
-    success_rate,
+    beside_natural,
 )
 from jaxinterp.featurevis.quality.image_diversity import image_diversity
 from jaxinterp.featurevis.quality.scorecard import SecondNetwork, scorecard
@@ -69,8 +68,9 @@ def test_the_card_has_what_the_functions_say(made, card):
     scores = achieved_scores(NET.apply, objective, VARIABLES, images, count=2)
     np.testing.assert_array_equal(card.plain.scores, scores)
     np.testing.assert_array_equal(card.plain.natural, examples.top.scores[:, 0])
-    np.testing.assert_array_equal(card.plain.ratio, natural_ratio(scores, examples))
-    assert card.success_rate == float(success_rate(scores, examples))
+    beside = beside_natural(scores, examples)
+    np.testing.assert_array_equal(card.plain.ratio, beside.ratio)
+    assert card.success_rate == float(beside.success_rate)
     slopes = spectrum_slope(images).reshape(3, 2)
     np.testing.assert_array_equal(card.slope, slopes)
     diversity = image_diversity(NET.apply, "second", VARIABLES, images, count=2)
