@@ -44,22 +44,24 @@ def deepdream(
 
     $$x \leftarrow x + \eta\, g / \overline{|g|}, \qquad g = \nabla_x s(x)$$
 
-    at each of several sizes, where $\overline{|g|}$ is the mean over an image. What was
-    added at one size is enlarged and added to the image at the next, so that
-    the image keeps its own detail. Time grows with the pixels of all octaves;
-    each octave compiles a program.
+    at each of several sizes of the image $x$, called octaves, where $s$ is the score
+    of the objective and $\overline{|g|}$ the mean over an image. What was added at one
+    size is enlarged and added to the image at the next, so that the image keeps its
+    own detail. Time grows with the pixels of all octaves; each octave compiles a
+    program.
 
     Args:
         apply_fn: the model. It has to take images of other sizes, at least up to the
             sites of the objective.
-        objective: the objective to drive, of one unit; `layer(site)` for DeepDream.
+        objective: the objective to drive, of one unit; `layer(site)` for what excites
+            a whole layer, as in the publication.
         variables: the weights of the model.
         images: the images to start from, `(batch, height, width, channels)` in [0, 1].
-        key: the random key of the shifts.
-        octaves: the number of sizes.
-        octave_scale: the ratio of one size to the next smaller one.
+        key: the random key from which the shifts by `jitter` are drawn.
+        octaves: the number of sizes, of which the last is that of the images.
+        octave_scale: the ratio of each size to the next smaller one.
         steps: the number of steps at each size.
-        step_size: $\eta$, the mean change of an entry in a step.
+        step_size: $\eta$, the mean absolute change of an entry of the image in a step.
         jitter: the largest number of pixels by which an image is rolled along both axes
             before each step, and back after it, so that no grid shows.
         composite: the rules of the backward pass; the derivative by default.

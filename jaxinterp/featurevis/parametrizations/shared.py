@@ -1,4 +1,4 @@
-"""Images of a group that share coarse layers, and so resemble one another."""
+"""Images of one unit that share coarse layers, and so resemble one another."""
 
 import functools
 from collections.abc import Iterable
@@ -26,7 +26,7 @@ _SHARED = np.uint32(2**32 - 1)
 
 @pytree
 class Shared(Parametrization):
-    """A parametrization, and layers that the images of a group have in common.
+    """A parametrization, and layers that the images of a unit have in common.
 
     The other fields are the arguments of `shared`.
 
@@ -95,31 +95,34 @@ def shared(
     is_offset: bool = False,
     scale: float = 0.01,
 ) -> Parametrization:
-    r"""Adds layers that all images of a unit have in common.
+    r"""Adds to the images of a unit layers that all of them have in common.
 
     $$x_j = \sigma\Bigl(M \bigl(c_j
     + \sum_k \mathrm{up}(z_k(j))\bigr)\Bigr)$$
 
-    where $c_j$ is what the given parametrization draws for image $j$, and $z_k$ a
-    layer `factors[k]` times smaller than the image. It is the same for all images
-    of a unit, or, with several anchors, changes linearly from anchor to anchor, which
-    are spread evenly from the first image to the last. For a row of images between
-    two units with `interpolate` and `alignment`.
+    $c_j$ is what image $j$ has of its own, $M$ the color matrix and $\sigma$ the squash
+    of the given parametrization. $z_k$ is a layer `factors[k]` times smaller than the
+    image, which $\mathrm{up}$ enlarges. It is the same for all images of a unit, or,
+    with several anchors, changes linearly from one anchor to the next; anchors are
+    spread evenly from the first image to the last. With `interpolate` and `alignment`
+    this makes a row of images that lead from one unit to another.
 
     Args:
-        parametrization: `fourier`, `pixels` or `pyramid`.
-        factors: the factor by which each shared layer is smaller along each spatial
-            axis.
-        anchors: the number of places along the group that have a layer of their own.
-        is_offset: whether shared layers are shifted by half an entry of theirs, in
-            whole pixels, so that their grids do not begin where those of the images'
-            own layers do.
+        parametrization: the parametrization of what each image has of its own, made
+            by `fourier`, `pixels` or `pyramid`.
+        factors: the factor of each shared layer: by how much it is smaller than the
+            image along each spatial axis.
+        anchors: the number of places along the row of images at which the shared
+            layers have values of their own; 1 makes them the same for all images.
+        is_offset: whether the grid of a shared layer begins half one of its entries
+            (in whole pixels) before the image, so that it does not coincide with the
+            grids of the images' own layers.
         scale: the standard deviation of the shared layers at the start.
 
     Returns:
         A parametrization with parameters `own` and `shared`. With several anchors an
-        image depends on its place in the group and so on the number of images. Its
-        inverse leaves nothing to the shared layers.
+        image depends on its place in the row and so on the number of images. The
+        inverse puts an image into `own` and leaves `shared` zero.
 
     Raises:
         ValueError: if `anchors` or a factor is not a positive integer.
