@@ -3,6 +3,7 @@
 import functools
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -87,15 +88,13 @@ def test_two_parts_of_a_stream_are_merged() -> None:
         top_k.best_of(first, later, top_k.highest),
         keep(6, 4, top_k.highest),
     )
-    for one, other in zip(together, whole, strict=True):
-        np.testing.assert_array_equal(one, other)
+    chex.assert_trees_all_equal(together, whole)
 
 
 def test_a_sample_is_uniform_and_the_same_however_the_stream_is_cut() -> None:
     scores = np.arange(400.0)[None]
     whole, parts = sample(scores, 400, 100), sample(scores, 7, 100)
-    for one, other in zip(whole, parts, strict=True):
-        np.testing.assert_array_equal(one, other)
+    chex.assert_trees_all_equal(whole, parts)
     indices = np.asarray(whole.indices)
     assert len(set(indices.tolist())) == 100
     np.testing.assert_array_equal(whole.scores[0], indices)

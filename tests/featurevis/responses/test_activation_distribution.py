@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-import jax
+import chex
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -72,8 +72,7 @@ def test_going_on_is_as_if_never_stopped() -> None:
         part, counts=np.asarray(part.counts), mean=np.asarray(part.mean)
     )
     rest = count(IMAGES[15:], 5, resume=kept)
-    for one, other in zip(jax.tree.leaves(whole), jax.tree.leaves(rest), strict=True):
-        assert np.array_equal(one, other)
+    chex.assert_trees_all_equal(whole, rest)
 
 
 def test_values_beyond_32_bits_are_not_lost() -> None:
