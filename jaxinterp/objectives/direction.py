@@ -235,7 +235,7 @@ def as_floats(value: Any, what: str) -> Any:
     """
     array = positions.as_array(value)
     if array is None or not jnp.isdtype(array.dtype, ("real floating", "integral")):
-        kind = positions.described(array, value)
+        kind = positions.description(array, value)
         raise TypeError(f"The {what} is an array of real numbers, and was {kind}.")
     is_float = jnp.issubdtype(array.dtype, jnp.floating)
     return array if is_float else array.astype(jnp.float32)

@@ -21,7 +21,7 @@ from jaxinterp.featurevis.parametrizations.to_image import Unbounded, checked_sc
 from jaxinterp.pytree import pytree, static
 
 # Folded into the key of a unit for what its images share; no image has this number.
-_SHARED = np.uint32(2**32 - 1)
+_UNIT_NUMBER = np.uint32(2**32 - 1)
 
 
 @pytree
@@ -44,7 +44,8 @@ class Shared(Parametrization):
     def init(self, key: Array, count: int) -> Any:
         """Returns `own` parameters of each image, and `shared` layers."""
         dtype = self.inner.to_image.dtype
-        keys = jax.random.split(jax.random.fold_in(key, _SHARED), len(self.factors))
+        unit_key = jax.random.fold_in(key, _UNIT_NUMBER)
+        keys = jax.random.split(unit_key, len(self.factors))
         shared = [
             self.scale * jax.random.normal(k, (self.anchors, *self._layer(f)), dtype)
             for k, f in zip(keys, self.factors, strict=True)
@@ -56,10 +57,9 @@ class Shared(Parametrization):
         own = jax.vmap(self.inner.values)(params["own"])
         weights = jnp.asarray(_anchor_weights(self.anchors, len(own)), own.dtype)
         for layer, factor in zip(params["shared"], self.factors, strict=True):
-            enlarged = functools.partial(self._enlarged, factor=factor)
-            own = own + jnp.einsum(
-                "ja,a...->j...", weights, jax.vmap(enlarged)(layer), precision="highest"
-            )
+            at_full_size = functools.partial(self._at_full_size, factor=factor)
+            common = jax.vmap(at_full_size)(layer)
+            own += jnp.einsum("ja,a...->j...", weights, common, precision="highest")
         return jax.vmap(self.inner.to_image)(own)
 
     def inverse(self, images: Float[Array, "count *shape"]) -> Any:
@@ -74,7 +74,7 @@ class Shared(Parametrization):
         *spatial, channels = smaller_shape(self.shape, factor)
         return (*(n + self.is_offset for n in spatial), channels)
 
-    def _enlarged(self, layer: Any, factor: int) -> Any:
+    def _at_full_size(self, layer: Any, factor: int) -> Any:
         if not self.is_offset:
             return resized_layer(layer, self.inner)
         *spatial, channels = layer.shape

@@ -97,12 +97,12 @@ def achieved_scores(
     model, shapes = reader(apply_fn, objective, variables, inputs)
     bound = objective.bound(shapes._replace(image=image.shape))
     n_units = count_units(bound)
-    grouped = by_unit(images, count, n_units)
+    groups = by_unit(images, count, n_units)
     keys = unit_keys(jax.random.key(0) if key is None else key, bound)
     is_inner = is_traced(variables, bound, images, keys)
 
     def chunk(index: Any) -> Any:
-        own = units(bound, index), keys[index], grouped[index]
+        own = units(bound, index), keys[index], groups[index]
         numbers = np.arange(1 if transform is None else samples)
         scores = each_chunk(
             lambda number: _scores(model, transform, variables, *own, number),

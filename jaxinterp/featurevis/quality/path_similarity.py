@@ -171,18 +171,18 @@ def path_similarity(
     References:
         Geirhos et al., 2024, section 3 and fig. 5 [geirhos2024dont].
     """
-    grouped = by_unit(images, count)
-    _check_natural(grouped, natural, arbitrary)
+    groups = by_unit(images, count)
+    _check_natural(groups, natural, arbitrary)
     natural = jnp.asarray(natural)
     arbitrary = None if arbitrary is None else jnp.asarray(arbitrary)
     model = site_reader(apply_fn, variables, images, sites)
-    n_units, per_unit = grouped.shape[0], count + natural.shape[1]
+    n_units, per_unit = groups.shape[0], count + natural.shape[1]
     baseline = None
     if arbitrary is not None:
         baseline = _mean_ranks(model, variables, arbitrary, batch_size)
     similarities = over_units(
         lambda index: _similarities(
-            model, variables, grouped[index], natural[index], baseline
+            model, variables, groups[index], natural[index], baseline
         ),
         n_units,
         chunk_size(batch_size, per_unit, n_units),
@@ -246,9 +246,9 @@ def _standardized_ranks(activation: Any) -> Any:
     return ranks / jnp.sqrt(jnp.sum(ranks * ranks, axis=1, keepdims=True))
 
 
-def _check_natural(grouped: Any, natural: Any, arbitrary: Any) -> None:
+def _check_natural(groups: Any, natural: Any, arbitrary: Any) -> None:
     check_float_images(natural, "`natural`")
-    n_units, shape = grouped.shape[0], grouped.shape[2:]
+    n_units, shape = groups.shape[0], groups.shape[2:]
     if (
         natural.shape[:1] + natural.shape[2:] != (n_units, *shape)
         or natural.shape[1] < 2

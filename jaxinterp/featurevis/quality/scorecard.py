@@ -126,7 +126,7 @@ class Scorecard:
         columns = self._columns()
         head = ("unit", *(name for name, _ in columns))
         rows = [
-            (name, *(_shown(head, values[i]) for head, values in columns))
+            (name, *(_text(head, values[i]) for head, values in columns))
             for i, name in enumerate(self.names)
         ]
         return head, rows
@@ -145,7 +145,7 @@ class Scorecard:
         ]
         lines = [f"Of {number} unit{'' if is_one else 's'}, {', '.join(shares)}."]
         medians = [
-            f"{head} {_shown(head, np.nanmedian(values))}"
+            f"{head} {_text(head, np.nanmedian(values))}"
             for head, values in self._columns()[2:]
             if not np.isnan(values).all()
         ]
@@ -154,10 +154,10 @@ class Scorecard:
             if kind is None:
                 continue
             is_nan = np.isnan(np.asarray(kind.mean))
-            lacking = int((np.isnan(np.asarray(kind.ratio)) & ~is_nan).sum())
-            if lacking and where != " under transforms":
+            n_without = int((np.isnan(np.asarray(kind.ratio)) & ~is_nan).sum())
+            if n_without and where != " under transforms":
                 lines.append(
-                    f"No ratio for {lacking} of {number}{where}: the best natural "
+                    f"No ratio for {n_without} of {number}{where}: the best natural "
                     "score is not positive."
                 )
             if is_nan.any():
@@ -349,7 +349,7 @@ def _check(images: Any, natural: Any, arbitrary: Any, sites: Any) -> None:
         )
 
 
-def _shown(head: str, value: Any) -> str:
+def _text(head: str, value: Any) -> str:
     return _score(value) if head in ("natural", "achieved") else cell(value)
 
 

@@ -164,7 +164,7 @@ def activation_distribution(
 
     count, sums = over_stream(
         *("activation_distribution", batches, start),
-        known=(variables, objective),
+        constants=(variables, objective),
         invalid="not finite",
         name="distribution" if progress else "",
     )
@@ -195,12 +195,12 @@ def _check_resume(resume: Any, expected: Histogram, accuracy: float, by: By) -> 
             f"{type(resume).__name__}."
         )
 
-    def described(sums: Any, accuracy: float, by: By) -> str:
+    def description(sums: Any, accuracy: float, by: By) -> str:
         kind = f"accuracy={accuracy}, by={by!r}"
         return f"{len(sums.counts)} units, {kind}, {sums.mean.dtype}"
 
-    before = described(resume, resume.accuracy, resume.by)
-    now = described(expected, accuracy, by)
+    before = description(resume, resume.accuracy, resume.by)
+    now = description(expected, accuracy, by)
     if before != now:
         raise ValueError(
             f"`resume` is for {before}, and this call for {now}.\n"

@@ -24,7 +24,7 @@ from jaxinterp.objectives.scorer import (
     Scorer,
     check_alone,
     check_places,
-    described_units,
+    description_of_units,
     scorer,
 )
 from jaxinterp.pytree import pytree, static
@@ -183,7 +183,9 @@ def dataset_examples(
         shapes.append(unit_scorer.places or ())
         size = sample_size if quantiles else 0
         dtype = unit_scorer.dtype(variables, bound, images)
-        state = _empty_state(unit_scorer, k, size, dtype, by, described_units(bound))
+        state = _empty_state(
+            unit_scorer, k, size, dtype, by, description_of_units(bound)
+        )
         if resume is not None:
             _check_resume(resume, state)
             state = resume
@@ -200,7 +202,7 @@ def dataset_examples(
 
     state = over_stream(
         *("dataset_examples", batches, start),
-        known=(variables, objective),
+        constants=(variables, objective),
         invalid="not a number",
         name="dataset examples" if progress else "",
     )

@@ -93,8 +93,8 @@ def _value(apply_fn: ApplyFn, variables: Any, inputs: Any, address: str) -> Any:
             return arrays[value]
         if value in traced.graph.program.constants:
             return traced.graph.program.constants[value]
-        _, captured = traced.run(Changes(captures=frozenset({value})))
-        return captured[value]
+        _, values = traced.run(Changes(captures=frozenset({value})))
+        return values[value]
 
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), inputs)
     return kernel(variables, zeros)
