@@ -20,7 +20,7 @@ from typing import Any
 from jaxinterp import attribution, metrics
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("README.md", "docs/choose_a_method.md", "docs/api/metrics.md")
+PAGES = ("docs/choose_a_method.md", "docs/api/metrics.md")
 BLOCK = re.compile(r"(<!-- table of (\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 COST = re.compile(r"\bCost:\s+(.+?)\.(?:\s|$)", re.DOTALL)
 

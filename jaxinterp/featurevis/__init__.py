@@ -44,11 +44,13 @@ from jaxinterp.featurevis.parametrizations.pyramid import pyramid as pyramid
 from jaxinterp.featurevis.parametrizations.shared import shared as shared
 from jaxinterp.featurevis.parametrizations.stacked import stacked as stacked
 from jaxinterp.featurevis.parametrizations.with_alpha import with_alpha as with_alpha
+from jaxinterp.featurevis.quality.achieved_scores import BesideNatural as BesideNatural
 from jaxinterp.featurevis.quality.achieved_scores import (
     achieved_scores as achieved_scores,
 )
-from jaxinterp.featurevis.quality.achieved_scores import natural_ratio as natural_ratio
-from jaxinterp.featurevis.quality.achieved_scores import success_rate as success_rate
+from jaxinterp.featurevis.quality.achieved_scores import (
+    beside_natural as beside_natural,
+)
 from jaxinterp.featurevis.quality.image_diversity import (
     image_diversity as image_diversity,
 )

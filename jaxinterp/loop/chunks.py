@@ -17,7 +17,7 @@ from jax import lax
 from jaxinterp.checks import checked_integer
 
 # So many bytes of activations are computed at once on CPU.
-CACHED = 16_000_000
+CACHE_BYTES = 16_000_000
 
 
 def at_once(bytes_each: int) -> int | None:
@@ -38,9 +38,9 @@ def at_once(bytes_each: int) -> int | None:
     """
     if jax.default_backend() != "cpu":
         return None
-    if bytes_each > CACHED:
+    if bytes_each > CACHE_BYTES:
         return 4
-    return max(2, -(-CACHED // max(bytes_each, 1)))
+    return max(2, -(-CACHE_BYTES // max(bytes_each, 1)))
 
 
 def chunk_size(batch_size: int | None, each: int, count: int) -> int:

@@ -70,7 +70,7 @@ def edges(accuracy: float) -> np.ndarray:
     return np.concatenate([-positive[::-1], positive])
 
 
-def nothing_counted(units: int, accuracy: float, dtype: Any) -> Histogram:
+def empty_histogram(units: int, accuracy: float, dtype: Any) -> Histogram:
     """Returns the histogram before the first value.
 
     Args:
@@ -98,7 +98,7 @@ def with_batch(
 
     Example:
         >>> values = jnp.array([[[1.0], [3.0], [9.0]]])
-        >>> some = with_batch(nothing_counted(1, 0.01, float), 0.0, values, 2, 0.01)
+        >>> some = with_batch(empty_histogram(1, 0.01, float), 0.0, values, 2, 0.01)
         >>> float(some.mean[0]), int(some.counts.sum())
         (2.0, 2)
     """
@@ -136,10 +136,10 @@ def merged(one: Histogram, n_one: Any, other: Histogram, n_other: Any) -> Histog
     References:
         Chan et al., 1983 (moments of two samples together) [chan1983algorithms].
     """
-    apart, total = other.mean - one.mean, n_one + n_other
+    difference, total = other.mean - one.mean, n_one + n_other
     return Histogram(
-        one.mean + apart * (n_other / total),
-        one.squares + other.squares + apart**2 * (n_one * n_other / total),
+        one.mean + difference * (n_other / total),
+        one.squares + other.squares + difference**2 * (n_one * n_other / total),
         jnp.minimum(one.minimum, other.minimum),
         jnp.maximum(one.maximum, other.maximum),
         one.counts + other.counts,
@@ -182,5 +182,5 @@ def _bin_of(values: Any, accuracy: float) -> Any:
     within = jnp.clip(size, SMALLEST, LARGEST)
     power = jnp.ceil(jnp.log(within) / math.log(base)).astype(jnp.int32)
     offset = jnp.clip(power, first, last) - first + 1
-    signed = jnp.sign(values).astype(jnp.int32) * offset
-    return jnp.where(size < SMALLEST, 0, signed) + (last - first + 1)
+    position = jnp.sign(values).astype(jnp.int32) * offset
+    return jnp.where(size < SMALLEST, 0, position) + (last - first + 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tqdm import tqdm
 
 # From so many iterations on, a host loop shows its progress.
-SHOWN = 20
+FEWEST_STEPS = 20
 
 
 def progress_bar(total: int, name: str, *, is_shown: bool = True) -> tqdm:
@@ -16,5 +16,5 @@ def progress_bar(total: int, name: str, *, is_shown: bool = True) -> tqdm:
         name: the text beside the bar; a loop without a name shows no bar.
         is_shown: whether the caller wants a bar at all.
     """
-    is_worth_it = is_shown and bool(name) and total >= SHOWN
+    is_worth_it = is_shown and bool(name) and total >= FEWEST_STEPS
     return tqdm(total=total, desc=name, disable=not is_worth_it)

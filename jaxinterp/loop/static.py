@@ -14,7 +14,7 @@ import numpy as np
 
 
 @dataclasses.dataclass(frozen=True)
-class Fixed:
+class StaticPart:
     """The static part of a context, such as `"mode": "linear"`: all but the arrays.
 
     Attributes:
@@ -34,11 +34,11 @@ class Fixed:
         """
         return all(isinstance(leaf, _CONSTANT) for leaf in self.leaves)
 
-    def filled(self, arrays: list[Any]) -> Any:
+    def with_arrays(self, arrays: list[Any]) -> Any:
         """Returns the context with arrays in their places.
 
         Args:
-            arrays: the arrays of a context, as `divided` returned them.
+            arrays: the arrays of a context, as `static_and_arrays` returns them.
         """
         rest = iter(arrays)
         leaves = [next(rest) if leaf is _ARRAY else leaf for leaf in self.leaves]
@@ -54,7 +54,7 @@ _CONSTANT = (
 )
 
 
-def divided(context: Any) -> tuple[Fixed, list[Any]]:
+def static_and_arrays(context: Any) -> tuple[StaticPart, list[Any]]:
     """Returns the static part of a pytree, and its arrays.
 
     Args:
@@ -65,8 +65,8 @@ def divided(context: Any) -> tuple[Fixed, list[Any]]:
         isinstance(leaf, jax.Array | np.ndarray | np.generic) for leaf in leaves
     ]
     pairs = list(zip(leaves, is_array, strict=True))
-    fixed = tuple(_ARRAY if is_one else leaf for leaf, is_one in pairs)
-    return Fixed(tree, fixed), [leaf for leaf, is_one in pairs if is_one]
+    constants = tuple(_ARRAY if is_one else leaf for leaf, is_one in pairs)
+    return StaticPart(tree, constants), [leaf for leaf, is_one in pairs if is_one]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

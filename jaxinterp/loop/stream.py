@@ -139,7 +139,7 @@ def over_stream(
     batches: Iterable[Any],
     start: Callable[[Any], tuple[Callable[..., Any], Any]],
     *,
-    known: Any = (),
+    constants: Any = (),
     invalid: str,
     name: str = "",
 ) -> Any:
@@ -156,7 +156,7 @@ def over_stream(
             count)`, of which `count` examples are real, returns the next state and what
             `first_invalid` says of the scores. The arrays of a state are laid on all
             devices that the examples are spread on.
-        known: a pytree of the arrays that `update` reads besides, such as the
+        constants: a pytree of the arrays that `update` reads besides, such as the
             variables of the model; they must not be traced.
         invalid: the description of an invalid score for the error, such as `"not a
             number"`.
@@ -167,7 +167,7 @@ def over_stream(
         TypeError: if a batch is not an array, or arrays are traced.
         ValueError: if examples differ in shape or dtype, or there are none.
     """
-    check_outside(call, "reads a stream on the host", known)
+    check_outside(call, "reads a stream on the host", constants)
     update, state, before = None, None, None
     for piece in pieces(batches, name):
         if update is None:

@@ -18,10 +18,10 @@ from jax import lax
 from jaxinterp.checks import checked_integer, is_traced
 from jaxinterp.loop.chunks import in_chunks
 from jaxinterp.loop.progress import progress_bar
-from jaxinterp.loop.static import Fixed, divided
+from jaxinterp.loop.static import StaticPart, static_and_arrays
 
 # Up to so many iterations are written out; the program grows with them.
-UNROLLED = 8
+UNROLL_LIMIT = 8
 
 Step = Callable[[Any, Any], Any]
 
@@ -52,17 +52,17 @@ def summed(
     if batch_size is not None:
         batch_size = checked_integer("batch_size", batch_size, 1, call=name)
 
-    def part(fixed: Fixed, arrays: list[Any], chunk: Any, valid: Any) -> Any:
-        context = fixed.filled(arrays)
+    def part(static: StaticPart, arrays: list[Any], chunk: Any, valid: Any) -> Any:
+        context = static.with_arrays(arrays)
         values = jax.vmap(lambda point: step(context, point))(chunk)
 
         return jax.tree.map(lambda leaf: _added(leaf, valid), values)
 
     jitted_part = jax.jit(part, static_argnums=0)
 
-    def scanned(fixed: Fixed, arrays: list[Any], chunks: Any, valid: Any) -> Any:
+    def scan_sum(static: StaticPart, arrays: list[Any], chunks: Any, valid: Any) -> Any:
         def one(chunk: Any, valid: Any) -> Any:
-            return part(fixed, arrays, chunk, valid)
+            return part(static, arrays, chunk, valid)
 
         first = jax.eval_shape(
             one, *jax.tree.map(lambda leaf: leaf[0], (chunks, valid))
@@ -74,7 +74,7 @@ def summed(
 
         return lax.scan(body, zeros, (chunks, valid))[0]
 
-    jitted_scan = jax.jit(scanned, static_argnums=0)
+    jitted_scan = jax.jit(scan_sum, static_argnums=0)
 
     def sum_over(context: Any, points: Any) -> Any:
         count = jax.tree.leaves(points)[0].shape[0]
@@ -82,15 +82,15 @@ def summed(
         chunks = in_chunks(points, size)
         valid = jnp.arange(-(-count // size) * size).reshape(-1, size) < count
         number, is_inner = valid.shape[0], is_traced(context, points)
-        fixed, arrays = divided(context)
-        is_jitted = fixed.is_constant and not is_inner
+        static, arrays = static_and_arrays(context)
+        is_jitted = static.is_constant and not is_inner
         run = jitted_part if is_jitted else part
-        if number <= UNROLLED:
-            return _narrow(_host_loop(run, fixed, arrays, chunks, valid, ""))
+        if number <= UNROLL_LIMIT:
+            return _narrow(_host_loop(run, static, arrays, chunks, valid, ""))
         if is_inner or jax.default_backend() != "cpu":
-            run = jitted_scan if is_jitted else scanned
-            return _narrow(run(fixed, arrays, chunks, valid))
-        return _narrow(_host_loop(run, fixed, arrays, chunks, valid, name))
+            run = jitted_scan if is_jitted else scan_sum
+            return _narrow(run(static, arrays, chunks, valid))
+        return _narrow(_host_loop(run, static, arrays, chunks, valid, name))
 
     return sum_over
 
@@ -126,14 +126,14 @@ def _narrow(sums: Any) -> Any:
 
 
 def _host_loop(
-    run: Any, fixed: Fixed, arrays: list[Any], chunks: Any, valid: Any, name: str
+    run: Any, static: StaticPart, arrays: list[Any], chunks: Any, valid: Any, name: str
 ) -> Any:
     total = None
     number = valid.shape[0]
     with progress_bar(number, name) as bar:
         for i in range(number):
             chunk = jax.tree.map(lambda leaf, i=i: leaf[i], chunks)
-            value = run(fixed, arrays, chunk, valid[i])
+            value = run(static, arrays, chunk, valid[i])
             total = value if total is None else jax.tree.map(jnp.add, total, value)
             bar.update()
     return total

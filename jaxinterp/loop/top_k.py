@@ -22,7 +22,7 @@ from jaxinterp.keys import each_folded
 Order = Callable[[Any], Any]
 
 
-class Kept(NamedTuple):
+class Best(NamedTuple):
     """The best examples of each unit so far, the best one first.
 
     Attributes:
@@ -85,7 +85,7 @@ def nearest_zero(scores: Any) -> Any:
     return -jnp.abs(scores)
 
 
-def nothing_kept(units: int, k: int, dtype: Any, details: Any = ()) -> Kept:
+def empty_best(units: int, k: int, dtype: Any, details: Any = ()) -> Best:
     """Returns the state before the first example.
 
     Args:
@@ -96,7 +96,7 @@ def nothing_kept(units: int, k: int, dtype: Any, details: Any = ()) -> Kept:
             examples.
     """
     shape = (units, k)
-    return Kept(
+    return Best(
         jnp.full(shape, -1, jnp.int32),
         jnp.full(shape, jnp.nan, dtype),
         jax.tree.map(lambda missing: jnp.full(shape, missing), details),
@@ -119,7 +119,7 @@ def numbers_in_stream(before: Any, size: int, count: Any) -> Any:
     return jnp.where(number < count, before + number, -1)
 
 
-def all_of_batch(indices: Any, scores: Any, details: Any = ()) -> Kept:
+def all_of_batch(indices: Any, scores: Any, details: Any = ()) -> Best:
     """Returns all examples of a batch as if all of them had been kept.
 
     Args:
@@ -127,37 +127,38 @@ def all_of_batch(indices: Any, scores: Any, details: Any = ()) -> Kept:
         scores: the score of each example for each unit, `(units, size)`.
         details: what else is to be remembered, a pytree of arrays `(units, size)`.
     """
-    return Kept(jnp.broadcast_to(indices[None], scores.shape), scores, details)
+    return Best(jnp.broadcast_to(indices[None], scores.shape), scores, details)
 
 
-def best_of(kept: Kept, later: Kept, order: Order) -> Kept:
-    """Returns the best examples of two parts of a stream, as many as `kept` holds.
+def best_of(best: Best, later: Best, order: Order) -> Best:
+    """Returns the best examples of two parts of a stream, as many as `best` holds.
 
-    Of equal scores those of `kept` come first, in their order.
+    Of equal scores those of `best` come first, in their order.
 
     Args:
-        kept: the best examples of the first part.
+        best: the best examples of the first part.
         later: examples of the part after it, such as `all_of_batch` or the best ones.
         order: the function that ranks scores, such as `highest`.
 
     Example:
         >>> scores = jnp.array([[0.5, -2.0, 0.5, 3.0]])
         >>> batch = all_of_batch(numbers_in_stream(0, 4, 3), scores)
-        >>> best_of(nothing_kept(1, 2, float), batch, highest).indices.tolist()
+        >>> best_of(empty_best(1, 2, float), batch, highest).indices.tolist()
         [[0, 2]]
     """
-    both = jax.tree.map(lambda *a: jnp.concatenate(a, axis=-1), kept, later)
-    ranks = jnp.maximum(order(both.scores), jnp.finfo(both.scores.dtype).min)
-    ranks = jnp.where(both.indices < 0, -jnp.inf, ranks)
+    examples = jax.tree.map(lambda *a: jnp.concatenate(a, axis=-1), best, later)
+    smallest = jnp.finfo(examples.scores.dtype).min
+    ranks = jnp.maximum(order(examples.scores), smallest)
+    ranks = jnp.where(examples.indices < 0, -jnp.inf, ranks)
     # Of equal ranks `top_k` takes the one in front.
-    _, best = lax.top_k(ranks, kept.scores.shape[-1])
-    return jax.tree.map(lambda a: jnp.take_along_axis(a, best, axis=-1), both)
+    _, at = lax.top_k(ranks, best.scores.shape[-1])
+    return jax.tree.map(lambda a: jnp.take_along_axis(a, at, axis=-1), examples)
 
 
 # --- A random sample ------------------------------------------------------------------
 
 
-def nothing_sampled(units: int, size: int, dtype: Any, details: Any = ()) -> Sample:
+def empty_sample(units: int, size: int, dtype: Any, details: Any = ()) -> Sample:
     """Returns the sample before the first example.
 
     Args:
@@ -167,12 +168,12 @@ def nothing_sampled(units: int, size: int, dtype: Any, details: Any = ()) -> Sam
         details: a scalar for each detail, which stands where there are too few
             examples.
     """
-    _, scores, details = nothing_kept(units, size, dtype, details)
+    _, scores, details = empty_best(units, size, dtype, details)
     missing = jnp.full(size, -1, jnp.int32)
     return Sample(missing, missing, scores, details)
 
 
-def drawn(key: Any, indices: Any, scores: Any, details: Any = ()) -> Sample:
+def sample_of_batch(key: Any, indices: Any, scores: Any, details: Any = ()) -> Sample:
     """Returns all examples of a batch with their random numbers.
 
     The random number of an example depends on nothing but the key and its number in
@@ -197,17 +198,17 @@ def sample_of(sample: Sample, later: Sample) -> Sample:
 
     Args:
         sample: the sample of the first part.
-        later: the sample of the part after it, such as what `drawn` returns for a
-            batch.
+        later: the sample of the part after it, such as
+            `sample_of_batch`.
     """
-    both = jax.tree.map(lambda *a: jnp.concatenate(a, axis=-1), sample, later)
-    _, largest = lax.top_k(both.priorities, sample.indices.shape[0])
-    return jax.tree.map(lambda a: a[..., largest], both)
+    examples = jax.tree.map(lambda *a: jnp.concatenate(a, axis=-1), sample, later)
+    _, largest = lax.top_k(examples.priorities, sample.indices.shape[0])
+    return jax.tree.map(lambda a: a[..., largest], examples)
 
 
 def around_quantiles(
     sample: Sample, count: int, quantiles: Sequence[float], k: int
-) -> Kept:
+) -> Best:
     """Returns the examples of a sample around quantiles of the scores.
 
     Args:
@@ -224,7 +225,7 @@ def around_quantiles(
     count = min(count, size)
     # Real examples come before empty slots, as their priorities are not negative.
     shared = np.broadcast_to(np.asarray(sample.indices)[None], (units, size))
-    parts = Kept(shared, *jax.tree.map(np.asarray, (sample.scores, sample.details)))
+    parts = Best(shared, *jax.tree.map(np.asarray, (sample.scores, sample.details)))
     parts = jax.tree.map(lambda part: part[:, :count], parts)
     order = np.lexsort((parts.indices, parts.scores), axis=-1)
     at = np.full((units, len(quantiles), k), -1)
@@ -234,10 +235,10 @@ def around_quantiles(
         low = min(max(low, 0), count - width)
         at[:, i, :width] = order[:, low : low + width]
 
-    def taken(part: np.ndarray) -> np.ndarray:
+    def rows_at(part: np.ndarray) -> np.ndarray:
         missing = np.nan if np.issubdtype(part.dtype, np.inexact) else -1
-        padded = np.concatenate([part, np.full((units, 1), missing, part.dtype)], 1)
-        rows = np.take_along_axis(padded, at.reshape(units, -1), axis=1)
+        columns = np.concatenate([part, np.full((units, 1), missing, part.dtype)], 1)
+        rows = np.take_along_axis(columns, at.reshape(units, -1), axis=1)
         return rows.reshape(at.shape)
 
-    return jax.tree.map(taken, parts)
+    return jax.tree.map(rows_at, parts)

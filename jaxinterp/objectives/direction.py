@@ -151,7 +151,7 @@ def direction(
             used, if the vector does not fit the site.
 
     Example:
-        >>> both = direction("Conv_0", [1.0, 0.0, 1.0], cosine_power=2.0)
+        >>> objective = direction("Conv_0", [1.0, 0.0, 1.0], cosine_power=2.0)
         >>> in_the_corner = direction("Conv_0", [1.0, 0.0, 1.0], position=(0, 0))
         >>> patch = direction("Conv_0", jnp.ones((1, 3, 3, 16)))
 
@@ -235,7 +235,7 @@ def as_floats(value: Any, what: str) -> Any:
     """
     array = positions.as_array(value)
     if array is None or not jnp.isdtype(array.dtype, ("real floating", "integral")):
-        kind = positions.described(array, value)
+        kind = positions.description(array, value)
         raise TypeError(f"The {what} is an array of real numbers, and was {kind}.")
     is_float = jnp.issubdtype(array.dtype, jnp.floating)
     return array if is_float else array.astype(jnp.float32)

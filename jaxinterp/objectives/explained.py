@@ -71,7 +71,8 @@ def explained(
         A function like `apply_fn`, and a score of what it returns.
 
     Raises:
-        TypeError: if `score` is none of these.
+        TypeError: if `score` is none of these; when the model is called, if all that
+            an objective reads is of integers.
         ValueError: if the string names no index, or the objective compares images with
             one another; when the model is called, if the objective has several units.
         AddressError: when the model is called, if a site does not exist.
@@ -127,6 +128,8 @@ def explained(
             reads.outputs,
         )
         images = inputs if any(jax.tree.leaves(reads.inputs)) else None
+        pairs = zip(jax.tree.leaves(observed), jax.tree.leaves(reads), strict=True)
+        _check_slopes([array for array, is_read in pairs if is_read])
         return dataclasses.replace(observed, outputs=outputs, inputs=images)
 
     return observing, score_fn
@@ -142,7 +145,19 @@ def _score_of_outputs(objective: Output, outputs: Any) -> Any:
             "Return one row per example, or say which output is meant: "
             "`output(3, head='logits')`."
         )
+    _check_slopes(leaves)
     return _score(objective, Observed((), outputs, None, (), leaves[0].shape[0]))
+
+
+def _check_slopes(arrays: list[Any]) -> None:
+    """Raises if an objective reads integers alone, along which it has no slope."""
+    if arrays and not any(jnp.issubdtype(a.dtype, jnp.inexact) for a in arrays):
+        kinds = ", ".join(f"{a.dtype}{list(a.shape)}" for a in arrays)
+        raise TypeError(
+            f"`score` is an objective of {kinds}, and integers have no gradient.\n"
+            "Explain the floats that they were made of: let the model return its "
+            "logits, or name their site, `score='Dense_0:3'`."
+        )
 
 
 def _reads(score_fn: Callable[[Observed], Any], observed: Observed) -> Observed:

@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import dataclasses
 import operator
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 
-from jaxinterp.checks import is_real
+from jaxinterp.checks import is_real, is_traced
 from jaxinterp.pytree import pytree, static
 from jaxinterp.types import Sites
 
@@ -135,8 +138,12 @@ class Objective:
         """Returns the objective between bounds, beyond which it has no slope.
 
         Args:
-            low: the smallest score.
-            high: the largest score.
+            low: the smallest score; `-math.inf` for none.
+            high: the largest score; `math.inf` for none.
+
+        Raises:
+            TypeError: if a bound is neither an objective nor a number.
+            ValueError: if it is not a number (NaN).
         """
         return _combined(jnp.clip, self, low, high)
 
@@ -175,10 +182,11 @@ class Combined(Objective):
 
 @pytree
 class Number(Objective):
-    """The same number for every image: a weight.
+    """A number that no image changes: a weight.
 
     Attributes:
-        value: the number of each unit, `(units,)`.
+        value: the number of each unit, `(units,)`, or of each image of each unit,
+            `(units, images)`.
     """
 
     value: Any
@@ -222,7 +230,27 @@ class Custom(Objective):
 
     def __call__(self, view: View) -> Any:
         """Returns what the function says."""
-        return self.function(view)
+        activations = _Listed(view.activations)
+        return self.function(view._replace(activations=activations))
+
+
+class _Listed(OrderedDict[Sites, Any]):
+    """The activations at the sites that were listed."""
+
+    def __missing__(self, site: Sites) -> Any:
+        sites = (*self, site)
+        raise ValueError(
+            f"custom(): the function reads the activation at {site!r}, and the sites "
+            f"that were listed are {list(self)}.\nList every site that it reads: "
+            f"`custom(function, {', '.join(map(repr, sites))})`."
+        )
+
+
+jax.tree_util.register_pytree_node(
+    _Listed,
+    lambda listed: (tuple(listed.values()), tuple(listed)),
+    lambda sites, values: _Listed(zip(sites, values, strict=True)),
+)
 
 
 def schedule(function: Callable[[Any], Any]) -> Objective:
@@ -256,6 +284,7 @@ def custom(function: Callable[[View], Any], *sites: Sites) -> Objective:
 
     Raises:
         TypeError: if it is no function.
+        ValueError: where it is used, if the function reads a site that is not listed.
 
     Example:
         >>> energy = custom(lambda view: (view.activations["c"] ** 2).sum((1, 2)), "c")
@@ -290,6 +319,12 @@ def _as_objective(value: Any) -> Objective:
         raise TypeError(
             "Objectives combine with objectives, numbers, or one number for each unit, "
             f"`(units,)`; {number.dtype}{list(number.shape)} was given."
+        )
+    if not is_traced(value) and np.isnan(np.asarray(value, float)).any():
+        raise ValueError(
+            f"An objective was combined with {value!r}, which is not a number (NaN), "
+            "so that no image would have a score.\nA bound that is open is "
+            "`-math.inf` or `math.inf`, as in `objective.clip(0.0, math.inf)`."
         )
     # A float, since integers tell units apart, and a weight is none. Python's numbers
     # stay of weak type, so that scores keep their precision.

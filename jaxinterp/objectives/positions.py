@@ -60,7 +60,7 @@ def _as_integers(value: Any, what: str, call: str) -> Any:
     if array is None or array.ndim > 1 or not is_integer:
         raise TypeError(
             f"{what} is an integer, or an integer for each unit, and was "
-            f"{described(array, value)}.\nWrite `{call}`."
+            f"{description(array, value)}.\nWrite `{call}`."
         )
     return jnp.atleast_1d(array)
 
@@ -75,7 +75,7 @@ def as_array(value: Any) -> Any | None:
         return None
 
 
-def described(array: Any | None, value: Any) -> str:
+def description(array: Any | None, value: Any) -> str:
     """Returns how errors call an array, or, where it is `None`, the value.
 
     Args:

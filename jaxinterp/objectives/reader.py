@@ -67,13 +67,13 @@ class Reader:
         if self.composite is not None:
             model = with_rules(model, self.composite)
         outputs = model(variables, images)
-        captured: Mapping[str, Any] = {}
+        values: Mapping[str, Any] = {}
         if addresses:
-            outputs, captured = outputs
+            outputs, values = outputs
         count = images.shape[0]
         # Ordered, since JAX sorts the keys of others, which may be of several kinds.
         activations = OrderedDict(
-            (name, images_first(address, captured[address], loops, count))
+            (name, images_first(address, values[address], loops, count))
             for name, address, loops in self.places
         )
         return activations, jax.tree.map(lambda o: if_of_images(o, count), outputs)

@@ -168,7 +168,7 @@ def check_alone(bound: Objective, call: str) -> None:
         )
 
 
-def described_units(bound: Objective) -> str:
+def description_of_units(bound: Objective) -> str:
     """Returns what tells the units of an objective from those of another.
 
     Args:

@@ -23,9 +23,11 @@ class Channel(Objective):
 
     Attributes:
         site: the layer whose activation is read.
-        is_at_center: whether an open position means the center, rather than the mean.
-        index: channels, `(units,)`, or `None` for all that there are.
-        position: arrays `(units,)`, `None` for all of an axis; `None` if it is open.
+        is_at_center: whether no position means the center, rather than the mean.
+        index: the channel of each unit, `(units,)`; `None` for every channel.
+        position: for each axis in front of the channels the place of each unit,
+            `(units,)`, or `None` for the mean over the axis; `None` if no position was
+            named.
     """
 
     site: Sites = static()
@@ -57,7 +59,8 @@ class LayerPower(Objective):
     Attributes:
         site: the layer whose activation is read.
         power: the exponent $p$.
-        position: arrays `(units,)`, `None` for all of an axis; `None` for everything.
+        position: for each axis in front of the channels the place of each unit,
+            `(units,)`, or `None` for the mean over the axis; `None` for all places.
     """
 
     site: Sites = static()
@@ -86,11 +89,12 @@ def channel(
 
     Args:
         site: the layer whose activation is read.
-        index: the channel $c$; several are several units, `None` is every channel.
-        position: the mean is over these places only: an entry for each axis in front of
-            the channels, an integer or `None` for all of the axis. Head 3 of attention
-            maps `(tokens, heads, channels)` is `(None, 3)`. Integers may be arrays, one
-            for each unit.
+        index: the number of the channel $c$; several numbers are several units, and
+            `None` is every channel.
+        position: the places that the mean is taken over, by default all: an entry for
+            each axis in front of the channels, an integer for one place or `None` for
+            the whole axis. Of attention heads `(tokens, heads, channels)`, `(None, 3)`
+            is head 3. An entry may be an array with an integer for each unit.
 
     Returns:
         An objective, in the units of the activation.
@@ -122,11 +126,12 @@ def neuron(
 
     Args:
         site: the layer whose activation is read.
-        index: the channel $c$; several are several units, `None` is every channel.
+        index: the number of the channel $c$; several numbers are several units, and
+            `None` is every channel.
         position: the place $x$, an integer for each axis in front of the channels, such
-            as `(row, column)`; by default the center, of an even number of places the
-            later one. Entries may be arrays, one for each unit; over an axis with
-            `None` the mean is taken.
+            as `(row, column)`; by default the center, which along an even number of
+            places is the later of the two in the middle. An entry may be an array with
+            an integer for each unit, or `None` for the mean over that axis.
 
     Returns:
         An objective, in the units of the activation.
@@ -158,9 +163,10 @@ def layer(
 
     Args:
         site: the layer whose activation is read.
-        power: $p$, an integer from 1. By default the larger activations count more,
-            whatever their sign; at 1 all count the same.
-        position: the mean is over these places only, as in `channel`.
+        power: the exponent $p$, an integer from 1. At 2, the default, large activations
+            count more, whatever their sign; at 1 all count the same.
+        position: the places that the mean is taken over, as in `channel`; by default
+            all.
 
     Returns:
         An objective of one unit, in the units of the activation, to the power $p$.

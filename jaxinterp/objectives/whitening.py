@@ -13,38 +13,39 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxinterp.checks import is_traced
+from jaxinterp.checks import checked_real, is_traced
 from jaxinterp.objectives.direction import as_floats
 
 
 def whitened(vector: Any, activations: Any, *, ridge: float = 1e-3) -> Any:
-    r"""Returns directions whose dot product with an activation is that of white ones.
+    r"""Turns directions into ones in which what all activations share counts less.
 
     $$v' = (\Sigma + \lambda\, \overline{\sigma}\, I)^{-1} v, \qquad
       \Sigma = \tfrac{1}{n} \sum_i h_i h_i^\top, \quad
       \overline{\sigma} = \operatorname{tr} \Sigma / C$$
 
-    Give it to `direction`, with which
-    $h \cdot v' = h^\top \Sigma^{-1} v$.
+    `direction(site, v')` then maximizes $h \cdot v' = h^\top \Sigma^{-1} v$ (for
+    $\lambda = 0$), the dot product in a space where the $C$ channels are uncorrelated
+    and of one size.
 
     Args:
         vector: the directions $v$, `(channels,)` or `(units, channels)`, such as a mean
             of activations.
-        activations: the activations $h$ of many places of many images, `(...,
+        activations: the activations $h$ at $n$ places of many images, `(...,
             channels)`, as `capture` returns them.
-        ridge: the share $\lambda$ of the mean size of the channels, which keeps those
-            that hardly ever are active from counting for everything. Carter et al. have
-            none.
+        ridge: the multiple $\lambda$ of $\overline{\sigma}$, the mean square of the
+            channels, that is added to the square of each, so that a channel which is
+            hardly ever active does not outweigh the others. Carter et al. add none.
 
     Returns:
         Directions in the shape of `vector`, in its units divided by those of the
         activations, squared; float32 at least.
 
     Raises:
-        TypeError: if something is not of real numbers.
-        ValueError: if the numbers of channels differ, `ridge` is negative, something is
-            not finite, there are fewer activations than channels and no ridge, or
-            all activations are zero.
+        TypeError: if the directions or the activations are not real numbers.
+        ValueError: if they differ in their number of channels or are not finite, the
+            ridge is no number or negative, there are fewer activations than channels
+            and no ridge, or all activations are zero.
 
     Example:
         >>> activations = jnp.array([[2.0, 0.0], [0.0, 1.0]])
@@ -66,8 +67,8 @@ def whitened(vector: Any, activations: Any, *, ridge: float = 1e-3) -> Any:
             f"activations (..., channels); they have shapes {vector.shape} and "
             f"{activations.shape}."
         )
-    if not is_traced(ridge) and not ridge >= 0:
-        raise ValueError(f"whitened: `ridge` must not be negative, and is {ridge!r}.")
+    if not is_traced(ridge):
+        ridge = checked_real("ridge", ridge, 0, call="whitened")
     channels = activations.shape[-1]
     h = activations.reshape(-1, channels)
     if not is_traced(ridge) and not ridge and len(h) < channels:

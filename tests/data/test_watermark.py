@@ -1,5 +1,6 @@
 """The artefact is all that differs from the clean image; its cue tells the label."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -66,8 +67,7 @@ def test_the_color_of_the_artefact_tells_the_cue_and_nothing_else():
 
 def test_the_first_of_a_larger_set_are_those_of_a_smaller():
     small, large = (watermark(KEY, n, correlation=0.5) for n in (COUNT, 70))
-    for a, b in zip(small, large, strict=True):
-        np.testing.assert_array_equal(a, b[:COUNT])
+    chex.assert_trees_all_equal(small, jax.tree.map(lambda a: a[:COUNT], large))
 
 
 def test_it_may_be_jitted():

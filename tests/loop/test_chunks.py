@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxinterp.loop.chunks import (
-    CACHED,
+    CACHE_BYTES,
     at_once,
     chunk_indices,
     chunk_size,
@@ -66,6 +66,7 @@ def test_units_are_not_divided():
 
 def test_few_examples_are_taken_where_many_leave_the_caches(monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
-    assert [at_once(n) for n in (CACHED // 8, CACHED, CACHED + 1)] == [8, 2, 4]
+    assert [at_once(CACHE_BYTES // n) for n in (8, 1)] == [8, 2]
+    assert at_once(CACHE_BYTES + 1) == 4
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert at_once(CACHED) is None
+    assert at_once(CACHE_BYTES) is None

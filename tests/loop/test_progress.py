@@ -2,16 +2,16 @@
 
 import pytest
 
-from jaxinterp.loop.progress import SHOWN, progress_bar
+from jaxinterp.loop.progress import FEWEST_STEPS, progress_bar
 
 
 @pytest.mark.parametrize(
     ("total", "name", "options", "is_shown"),
     [
-        (SHOWN, "a loop", {}, True),
-        (SHOWN - 1, "a loop", {}, False),
-        (SHOWN, "", {}, False),
-        (SHOWN, "a loop", {"is_shown": False}, False),
+        (FEWEST_STEPS, "a loop", {}, True),
+        (FEWEST_STEPS - 1, "a loop", {}, False),
+        (FEWEST_STEPS, "", {}, False),
+        (FEWEST_STEPS, "a loop", {"is_shown": False}, False),
     ],
 )
 def test_a_bar_is_shown_where_it_is_worth_it(total, name, options, is_shown, capsys):

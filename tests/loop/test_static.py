@@ -1,4 +1,4 @@
-"""What is static is divided from arrays, hashed, and known by its identity."""
+"""What is static is told from arrays, hashed, and known by its identity."""
 
 import enum
 
@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxinterp.loop.static import divided, hashable
+from jaxinterp.loop.static import hashable, static_and_arrays
 
 
 class Mode(enum.Enum):
@@ -30,31 +30,33 @@ class Weighted:
 CONTEXT = {"w": jnp.arange(3), "mode": "linear", "n": [2, np.float32(0.5), None]}
 
 
-def test_a_context_is_divided_and_filled_again():
-    fixed, arrays = divided(CONTEXT)
+def test_a_context_is_taken_apart_and_put_together():
+    static, arrays = static_and_arrays(CONTEXT)
     assert [np.shape(a) for a in arrays] == [(), (3,)]
-    filled = fixed.filled([a + 1 for a in arrays])
-    assert filled["n"] == [2, 1.5, None]
-    assert filled["mode"] == "linear"
-    assert filled["w"].tolist() == [1, 2, 3]
+    context = static.with_arrays([a + 1 for a in arrays])
+    assert context["n"] == [2, 1.5, None]
+    assert context["mode"] == "linear"
+    assert context["w"].tolist() == [1, 2, 3]
 
 
 def test_contexts_that_differ_in_their_arrays_alone_are_one():
-    other, _ = divided({**CONTEXT, "w": jnp.ones(3)})
-    fixed, _ = divided(CONTEXT)
-    assert (other, hash(other)) == (fixed, hash(fixed))
-    assert divided({**CONTEXT, "mode": "cubic"})[0] != fixed
+    other, _ = static_and_arrays({**CONTEXT, "w": jnp.ones(3)})
+    static, _ = static_and_arrays(CONTEXT)
+    assert (other, hash(other)) == (static, hash(static))
+    assert static_and_arrays({**CONTEXT, "mode": "cubic"})[0] != static
 
 
 @pytest.mark.parametrize(
     "leaf", ["linear", 3, 2.5, True, Mode.LINEAR, jnp.sin, jax.jit(jnp.sin), len, int]
 )
 def test_what_cannot_change_is_constant(leaf):
-    assert divided({"leaf": leaf, "w": jnp.ones(2)})[0].is_constant
+    assert static_and_arrays({"leaf": leaf, "w": jnp.ones(2)})[0].is_constant
 
 
 def test_an_object_that_may_hold_arrays_is_not_constant():
-    assert not divided({"leaf": Weighted(jnp.ones(2)), "mode": "linear"})[0].is_constant
+    assert not static_and_arrays({"leaf": Weighted(jnp.ones(2)), "mode": "linear"})[
+        0
+    ].is_constant
 
 
 def test_what_can_be_hashed_stays():

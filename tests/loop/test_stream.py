@@ -113,7 +113,7 @@ def test_batches_that_cannot_be_read() -> None:
 
 def test_a_stream_is_read_outside_of_transformations() -> None:
     with pytest.raises(TypeError, match=r"total\(\) reads a stream on the host"):
-        jax.jit(lambda w: total([IMAGES], known={"w": w}))(1.0)
+        jax.jit(lambda w: total([IMAGES], constants={"w": w}))(1.0)
     with pytest.raises(TypeError, match=r"outside of `jax\.jit`.* batch 0 is"):
         jax.jit(lambda x: total([x]))(IMAGES)
 

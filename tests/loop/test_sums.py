@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from jax.extend.core import primitives as p
 
-from jaxinterp.loop.progress import SHOWN
-from jaxinterp.loop.sums import UNROLLED, summed
+from jaxinterp.loop.progress import FEWEST_STEPS
+from jaxinterp.loop.sums import UNROLL_LIMIT, summed
 from tests.compiled import compiled
 
 RNG = np.random.default_rng(0)
@@ -65,8 +65,8 @@ def test_it_is_the_sum_however_it_runs(count, batch_size):
 
 def test_few_iterations_are_written_out_and_many_are_a_scan_under_jit():
     sum_over = summed(step, batch_size=1)
-    assert not has_loop(sum_over, CONTEXT, points(UNROLLED))
-    assert has_loop(sum_over, CONTEXT, points(UNROLLED + 1))
+    assert not has_loop(sum_over, CONTEXT, points(UNROLL_LIMIT))
+    assert has_loop(sum_over, CONTEXT, points(UNROLL_LIMIT + 1))
     assert not has_loop(summed(step), CONTEXT, points(1000))
 
 
@@ -115,9 +115,9 @@ def test_a_chunk_holds_something(batch_size):
 @pytest.mark.parametrize(
     ("count", "name", "is_shown"),
     [
-        (SHOWN, "smoothing", True),
-        (SHOWN - 1, "smoothing", False),
-        (SHOWN, "", False),
+        (FEWEST_STEPS, "smoothing", True),
+        (FEWEST_STEPS - 1, "smoothing", False),
+        (FEWEST_STEPS, "", False),
     ],
 )
 def test_long_loops_show_their_progress(count, name, is_shown, capsys):

@@ -1,15 +1,16 @@
-"""What is kept of a stream against a full sort, however the stream is cut."""
+"""What is best of a stream against a full sort, however the stream is cut."""
 
 import functools
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxinterp.loop import top_k
-from jaxinterp.loop.top_k import Kept, Sample
+from jaxinterp.loop.top_k import Best, Sample
 
 RNG = np.random.default_rng(0)
 KEY = jax.random.key(3)
@@ -32,20 +33,20 @@ def batches(scores: np.ndarray, size: int) -> Any:
         yield top_k.numbers_in_stream(start, size, number), columns
 
 
-def keep(k: int, size: int, order: Any, columns: Any = slice(None)) -> Kept:
+def keep(k: int, size: int, order: Any, columns: Any = slice(None)) -> Best:
     scores, details = SCORES[:, columns], DETAILS[:, columns]
-    kept = top_k.nothing_kept(5, k, float, jnp.asarray(-1))
+    best = top_k.empty_best(5, k, float, jnp.asarray(-1))
     for indices, at in batches(scores, size):
         parts = jnp.asarray(scores[:, at]), jnp.asarray(details[:, at])
         batch = top_k.all_of_batch(indices, *parts)
-        kept = top_k.best_of(kept, batch, order)
-    return kept
+        best = top_k.best_of(best, batch, order)
+    return best
 
 
 def sample(scores: np.ndarray, size: int, width: int) -> Sample:
-    state = top_k.nothing_sampled(len(scores), width, float)
+    state = top_k.empty_sample(len(scores), width, float)
     for indices, at in batches(scores, size):
-        batch = top_k.drawn(KEY, indices, jnp.asarray(scores[:, at]))
+        batch = top_k.sample_of_batch(KEY, indices, jnp.asarray(scores[:, at]))
         state = top_k.sample_of(state, batch)
     return state
 
@@ -53,46 +54,47 @@ def sample(scores: np.ndarray, size: int, width: int) -> Sample:
 @pytest.mark.parametrize("size", [1, 4, 50])
 @pytest.mark.parametrize("order", ORDERS)
 def test_the_best_are_those_of_a_stable_sort(size: int, order: Any) -> None:
-    kept = keep(6, size, order)
+    best = keep(6, size, order)
     expected = np.argsort(-ORDERS[order], axis=1, kind="stable")[:, :6]
-    np.testing.assert_array_equal(kept.indices, expected)
+    np.testing.assert_array_equal(best.indices, expected)
     np.testing.assert_array_equal(
-        kept.scores, np.take_along_axis(SCORES, expected, axis=1)
+        best.scores, np.take_along_axis(SCORES, expected, axis=1)
     )
     np.testing.assert_array_equal(
-        kept.details, np.take_along_axis(DETAILS, expected, axis=1)
+        best.details, np.take_along_axis(DETAILS, expected, axis=1)
     )
 
 
 def test_too_few_examples_are_said_to_be_missing() -> None:
-    kept = keep(30, 4, top_k.highest)
-    assert np.all(np.asarray(kept.indices)[:, 23:] == -1)
-    assert np.isnan(np.asarray(kept.scores)[:, 23:]).all()
-    assert np.all(np.asarray(kept.details)[:, 23:] == -1)
-    assert np.all(np.sort(kept.indices[:, :23]) == np.arange(23))
+    best = keep(30, 4, top_k.highest)
+    assert np.all(np.asarray(best.indices)[:, 23:] == -1)
+    assert np.isnan(np.asarray(best.scores)[:, 23:]).all()
+    assert np.all(np.asarray(best.details)[:, 23:] == -1)
+    assert np.all(np.sort(best.indices[:, :23]) == np.arange(23))
 
 
 def test_the_worst_score_there_is_comes_before_none() -> None:
     indices, scores = jnp.array([0, 1, -1]), jnp.array([[-jnp.inf, 0.0, 5.0]])
-    kept = top_k.nothing_kept(1, 3, float)
-    kept = top_k.best_of(kept, top_k.all_of_batch(indices, scores), top_k.highest)
-    assert kept.indices.tolist() == [[1, 0, -1]]
+    best = top_k.empty_best(1, 3, float)
+    best = top_k.best_of(best, top_k.all_of_batch(indices, scores), top_k.highest)
+    assert best.indices.tolist() == [[1, 0, -1]]
 
 
 def test_two_parts_of_a_stream_are_merged() -> None:
     parts = slice(12), slice(12, 23)
     first, later = (keep(6, 4, top_k.highest, part) for part in parts)
     later = later._replace(indices=jnp.where(later.indices < 0, -1, later.indices + 12))
-    both, whole = top_k.best_of(first, later, top_k.highest), keep(6, 4, top_k.highest)
-    for one, other in zip(both, whole, strict=True):
-        np.testing.assert_array_equal(one, other)
+    together, whole = (
+        top_k.best_of(first, later, top_k.highest),
+        keep(6, 4, top_k.highest),
+    )
+    chex.assert_trees_all_equal(together, whole)
 
 
 def test_a_sample_is_uniform_and_the_same_however_the_stream_is_cut() -> None:
     scores = np.arange(400.0)[None]
     whole, parts = sample(scores, 400, 100), sample(scores, 7, 100)
-    for one, other in zip(whole, parts, strict=True):
-        np.testing.assert_array_equal(one, other)
+    chex.assert_trees_all_equal(whole, parts)
     indices = np.asarray(whole.indices)
     assert len(set(indices.tolist())) == 100
     np.testing.assert_array_equal(whole.scores[0], indices)
@@ -123,13 +125,13 @@ def test_quantiles_of_too_few_examples_are_said_to_be_missing() -> None:
 def test_states_go_through_jit() -> None:
     update = jax.jit(functools.partial(top_k.best_of, order=top_k.lowest))
     indices, scores = jnp.arange(3), jnp.array([[2.0, -1.0, 0.5]])
-    kept = update(top_k.nothing_kept(1, 2, float), top_k.all_of_batch(indices, scores))
-    assert kept.indices.tolist() == [[1, 2]]
+    best = update(top_k.empty_best(1, 2, float), top_k.all_of_batch(indices, scores))
+    assert best.indices.tolist() == [[1, 2]]
 
 
 def test_examples_that_fill_up_a_batch_have_no_priority() -> None:
     indices = top_k.numbers_in_stream(7, 4, 2)
-    batch = top_k.drawn(KEY, indices, jnp.zeros((3, 4)))
+    batch = top_k.sample_of_batch(KEY, indices, jnp.zeros((3, 4)))
     assert (batch.priorities[:2] >= 0).all()
     assert batch.priorities[2:].tolist() == [-1, -1]
 

@@ -2,5 +2,5 @@
 
 `architectures` has one of each kind, with random weights; `families` the networks of
 `jaxinterp.models`, made small; `blocks` modules and loops to trace; `functions` bare
-functions to be explained; `pictures` a network to visualize.
+functions to be explained; `images` a network to visualize, and images.
 """

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import jaxinterp as ji
+from jaxinterp import featurevis as fv
 from jaxinterp import objectives, rules
 from jaxinterp.attribution import gradient, integrated_gradients, ledger, lrp, smooth
 from jaxinterp.featurevis import diversity, total_variation
@@ -331,6 +332,83 @@ def test_what_is_out_of_range_explains_nothing_and_says_so(method):
 def test_an_output_without_examples_is_an_error():
     with pytest.raises(ValueError, match="the examples on its first axis"):
         gradient(lambda v, x: model(v, x).sum(), score=":1")(VARIABLES, X)
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [":0", 2 * output(0), custom(lambda view: view.outputs[:, 0].astype(float))],
+    ids=["string", "weighted", "custom"],
+)
+def test_an_output_of_integers_has_no_explanation(objective):
+    def classes(v, x):
+        return jnp.round(model(v, x)).astype(int)
+
+    message = r"(?s)int64\[\d+, \d+\], and integers have no gradient.*'Dense_0:3'"
+    for method in (gradient, lrp):
+        with pytest.raises(TypeError, match=message):
+            method(classes, score=objective)(VARIABLES, X)
+
+
+def test_integers_beside_floats_are_explained():
+    def with_numbers(v, x):
+        return {"logits": model(v, x), "numbers": jnp.arange(len(X))}
+
+    score = custom(lambda view: view.outputs["logits"][:, 1] * view.outputs["numbers"])
+    slopes = gradient(with_numbers, score=score)(VARIABLES, X)
+    alone = gradient(model, score=":1")(VARIABLES, X)
+    numbers = np.arange(len(X)).reshape(-1, *[1] * (X.ndim - 1))
+    np.testing.assert_allclose(slopes, alone * numbers, rtol=1e-12)
+
+
+def test_a_custom_objective_lists_the_sites_that_it_reads():
+    def of_two(view):
+        return view.activations["tanh"].mean(1) + view.activations["scale"].mean(1)
+
+    def apply_fn(w, x):
+        return jnp.tanh(w * x)
+
+    x = X[:, :, 0, 0]
+    message = r"(?s)activation at 'scale'.*\['tanh'\].*\(function, 'tanh', 'scale'\)"
+    with pytest.raises(ValueError, match=message):
+        gradient(apply_fn, score=custom(of_two, "tanh"))(2.0, x)
+    slopes = gradient(apply_fn, score=custom(of_two, "tanh", "scale"))(2.0, x)
+    expected = (2 / np.cosh(2 * x) ** 2 + 2) / x.shape[1]
+    np.testing.assert_allclose(slopes, expected, rtol=1e-12)
+
+
+def test_activations_in_a_custom_objective_are_a_pytree():
+    def total_of_all(view):
+        squares = jax.tree.map(lambda a: (a**2).sum(1), view.activations)
+        assert list(squares) == ["tanh", "scale"]
+        return sum(squares.values())
+
+    x = X[:, :, 0, 0]
+    score = custom(total_of_all, "tanh", "scale")
+    slopes = gradient(lambda w, x: jnp.tanh(w * x), score=score)(2.0, x)
+    y = np.tanh(2 * x)
+    np.testing.assert_allclose(slopes, 4 * y * (1 - y**2) + 8 * x, rtol=1e-12)
+
+
+def test_penalties_are_of_one_array_of_images():
+    def apply_fn(v, x):
+        return model(v, x["image"])
+
+    inputs = {"image": X, "mask": jnp.ones(len(X))}
+    names = ["norm", "total_variation", "opacity_penalty", "boundary_penalty"]
+    penalties = [getattr(fv, name)() for name in names]
+    penalties += [fv.prior_distance(X[:1]), fv.prior_distance(lambda x: x)]
+    penalties += [fv.penalty_on(fv.norm(), channels=0)]
+    for penalty in penalties:
+        for objective in (penalty, output(1) - penalty):
+            with pytest.raises(TypeError, match=r"(?s)are several.*'mask'.*custom\("):
+                gradient(apply_fn, score=objective)(VARIABLES, inputs)
+
+    # What the message recommends.
+    penalty = fv.norm()
+    of_image = custom(lambda view: penalty(view._replace(images=view.images["image"])))
+    slopes = gradient(apply_fn, score=of_image)(VARIABLES, inputs)
+    expected = gradient(model, score=penalty)(VARIABLES, X)
+    np.testing.assert_allclose(slopes["image"], expected, rtol=1e-12)
 
 
 def test_weights_keep_their_precision():

@@ -1,6 +1,7 @@
 """Neurons, channels, layers and outputs, against NumPy indexing."""
 
 import collections
+import math
 
 import chex
 import jax
@@ -123,11 +124,25 @@ def test_the_algebra_is_that_of_numbers():
         2**one - two**2: 2**a - b**2,
         abs(one) * one.clip(-0.125, 0.125): np.abs(a) * np.clip(a, -0.125, 0.125),
         two.clip(one, 3.0): np.clip(b, a, 3.0),
+        one.clip(0.0, math.inf): np.maximum(a, 0),
     }
     for objective, value in expected.items():
         found = scores(objective, {"a": MAPS})
         np.testing.assert_allclose(found[0], value, rtol=1e-12)
     np.testing.assert_allclose(scores(one, {"a": MAPS})[0], a)  # itself unchanged
+
+
+@pytest.mark.parametrize("number", [math.nan, np.array([1.0, math.nan])])
+def test_objectives_do_not_combine_with_nan(number):
+    one, message = channel("a", 1), r"which is not a number.*clip\(0\.0, math\.inf\)"
+    for combine in (
+        lambda: one.clip(number, 1.0),
+        lambda: one.clip(0.0, number),
+        lambda: number * one,
+        lambda: jax.jit(lambda x: (number * one, x)[1])(1.0),
+    ):
+        with pytest.raises(ValueError, match=f"(?s){message}"):
+            combine()
 
 
 @pytest.mark.parametrize(

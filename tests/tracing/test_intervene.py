@@ -1,5 +1,6 @@
 """`intervene` computes with other activations, and nothing else changes."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -72,9 +73,7 @@ def test_an_edit_may_close_over_traced_values():
     for transform in (jax.grad, lambda f, **k: jax.jit(jax.grad(f, **k))):
         found = transform(loss, argnums=(0, 1))(2.0, W)
         expected = jax.grad(by_hand, argnums=(0, 1))(2.0, W)
-        jax.tree.map(
-            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10), found, expected
-        )
+        chex.assert_trees_all_close(found, expected, rtol=1e-10)
     scales = jnp.arange(3.0)
     np.testing.assert_allclose(
         jax.vmap(loss, (0, None))(scales, W), [by_hand(s, W) for s in scales]

@@ -1,5 +1,6 @@
 """Rules go backward through everything that JAX can go backward through."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -158,10 +159,8 @@ def test_several_inputs_and_outputs_get_what_they_should():
     x = {"a": X, "b": X + 1}
     outputs, pull = jax.vjp(lambda x: with_rules(model, Plain())(W, x), x)
     expected, pull_back = jax.vjp(lambda x: model(W, x), x)
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12),
-        (outputs, pull(expected)),
-        (expected, pull_back(expected)),
+    chex.assert_trees_all_close(
+        (outputs, pull(expected)), (expected, pull_back(expected)), rtol=1e-12
     )
 
 

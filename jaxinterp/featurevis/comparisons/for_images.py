@@ -42,11 +42,11 @@ class ForImages(Objective):
 
     def __call__(self, view: View) -> Any:
         """Returns the objective's scores of the images, and 0 for the others."""
-        view_of_images, indices = self._shown(view)
+        view_of_images, indices = self._view_of_images(view)
         scores = jnp.asarray(self.objective(view_of_images))
         return jnp.zeros(len(view.images), scores.dtype).at[indices].set(scores)
 
-    def _shown(self, view: View) -> tuple[View, Any]:
+    def _view_of_images(self, view: View) -> tuple[View, Any]:
         """What the objective sees, and the numbers of its images from 0."""
         count, numbers = view.images.shape[0], self.images
         if max(numbers) >= count or min(numbers) < -count:

@@ -7,18 +7,14 @@ from typing import Any
 import jax.numpy as jnp
 
 from jaxinterp.objectives.by_name import as_objective
-from jaxinterp.objectives.objective import (
-    Objective,
-    Shapes,
-    View,
-)
+from jaxinterp.objectives.objective import Objective, Shapes, View
 from jaxinterp.pytree import pytree
 from jaxinterp.types import Sites
 
 
 @pytree
 class Interpolation(Objective):
-    """One objective for the first image, another for the last.
+    """A mean of two objectives whose weights depend on the number of the image.
 
     The fields are the arguments of `interpolate`.
     """
@@ -50,22 +46,25 @@ class Interpolation(Objective):
 
 
 def interpolate(start: Objective | str, end: Objective | str) -> Objective:
-    r"""Looks for one thing in the first image, another in the last, and blends.
+    r"""Looks for one unit in the first image, for another in the last, and for blends.
 
     $$\left(1 - \tfrac{i}{n - 1}\right) s_i + \tfrac{i}{n - 1}\, e_i$$
 
-    Of a single image only `start` counts.
+    is the score of image $i$, from 0, of the $n$ images that are made, `count=` of
+    `maximize`. If a single one is made, only `start` counts.
 
     Args:
-        start: objective $s$ of the first image.
-        end: objective $e$ of the last.
+        start: the objective that the first image is made for, or its name, such as
+            `"Conv_0:3"`; $s_i$ is its score of image $i$.
+        end: the objective that the last image is made for, or its name; $e_i$ is its
+            score of image $i$.
 
     Returns:
-        An objective, in the units of the two.
+        An objective, in the units of `start` and `end`.
 
     Raises:
-        TypeError: if one is no objective.
-        ValueError: if a string means none.
+        TypeError: if an argument is neither an objective nor a string.
+        ValueError: if a string is not the name of an objective.
 
     Example:
         >>> from jaxinterp.featurevis import alignment

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import jax
@@ -19,8 +18,9 @@ from jaxinterp.featurevis.parametrizations.fourier import fourier
 from jaxinterp.featurevis.parametrizations.from_image import from_image
 from jaxinterp.featurevis.parametrizations.parametrization import Parametrization
 from jaxinterp.objectives.by_name import as_objective
-from jaxinterp.objectives.objective import Objective, View
+from jaxinterp.objectives.objective import Number, Objective, View
 from jaxinterp.objectives.scorer import scorer
+from jaxinterp.pytree import pytree, static
 from jaxinterp.types import ApplyFn, Images, Sites, Variables
 
 
@@ -89,34 +89,18 @@ def accentuate(
     if site is not None:
         target = activations_of(apply_fn, (site,), variables, images)[site]
     size = jnp.abs(_scores(apply_fn, objective, variables, images))
-    scale = _PerImage(jnp.where(size > 0, 1 / jnp.where(size > 0, size, 1), 1)[None])
+    scale = Number(jnp.where(size > 0, 1 / jnp.where(size > 0, size, 1), 1)[None])
     start = from_image(parametrization or fourier(images.shape[1:]), images)
     objective = objective * scale + weight * _Unchanged(site, target[None])
     return Problem(objective, start, len(images))
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
-class _PerImage(Objective):
-    """A number for each image of the only unit, `(1, images)`."""
-
-    value: Any
-
-    def __call__(self, view: View) -> Any:
-        return self.value
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class _Unchanged(Objective):
     """How little each image differs from its own target, `(1, images, ...)`."""
 
-    site: Sites | None = dataclasses.field(metadata={"static": True})
+    site: Sites | None = static()
     target: Any
-
-    @property
-    def sites(self) -> tuple[Sites, ...]:
-        return () if self.site is None else (self.site,)
 
     def __call__(self, view: View) -> Any:
         value = view.images if self.site is None else view.activations[self.site]

@@ -44,22 +44,24 @@ def deepdream(
 
     $$x \leftarrow x + \eta\, g / \overline{|g|}, \qquad g = \nabla_x s(x)$$
 
-    at each of several sizes, where $\overline{|g|}$ is the mean over an image. What was
-    added at one size is enlarged and added to the image at the next, so that
-    the image keeps its own detail. Time grows with the pixels of all octaves;
-    each octave compiles a program.
+    at each of several sizes of the image $x$, called octaves, where $s$ is the score
+    of the objective and $\overline{|g|}$ the mean over an image. What was added at one
+    size is enlarged and added to the image at the next, so that the image keeps its
+    own detail. Time grows with the pixels of all octaves; each octave compiles a
+    program.
 
     Args:
         apply_fn: the model. It has to take images of other sizes, at least up to the
             sites of the objective.
-        objective: the objective to drive, of one unit; `layer(site)` for DeepDream.
+        objective: the objective to drive, of one unit; `layer(site)` for what excites
+            a whole layer, as in the publication.
         variables: the weights of the model.
         images: the images to start from, `(batch, height, width, channels)` in [0, 1].
-        key: the random key of the shifts.
-        octaves: the number of sizes.
-        octave_scale: the ratio of one size to the next smaller one.
+        key: the random key from which the shifts by `jitter` are drawn.
+        octaves: the number of sizes, of which the last is that of the images.
+        octave_scale: the ratio of each size to the next smaller one.
         steps: the number of steps at each size.
-        step_size: $\eta$, the mean change of an entry in a step.
+        step_size: $\eta$, the mean absolute change of an entry of the image in a step.
         jitter: the largest number of pixels by which an image is rolled along both axes
             before each step, and back after it, so that no grid shows.
         composite: the rules of the backward pass; the derivative by default.
@@ -69,8 +71,9 @@ def deepdream(
         Images in the shape of `images`, in [0, 1].
 
     Raises:
-        ValueError: if the images have other axes or another range, an octave would
-            have no pixels, the objective has several units, or as `maximize` does.
+        ValueError: if the images have other axes or another range, a number is of
+            another kind or negative, an octave would have no pixels, the objective has
+            several units, or as `maximize` does.
 
     References:
         Mordvintsev et al., 2015 [mordvintsev2015inceptionism].
@@ -78,10 +81,10 @@ def deepdream(
     Example:
         >>> from jaxinterp.featurevis import layer
         >>> apply_fn = lambda w, x: jnp.tanh(x - 0.4)
-        >>> dreamt = deepdream(apply_fn, layer("tanh"), None,
-        ...                    jnp.full((1, 16, 16, 3), 0.5), key=jax.random.key(0),
-        ...                    octaves=2, jitter=2)
-        >>> bool((dreamt > 0.5).all())
+        >>> dream = deepdream(apply_fn, layer("tanh"), None,
+        ...                   jnp.full((1, 16, 16, 3), 0.5), key=jax.random.key(0),
+        ...                   octaves=2, jitter=2)
+        >>> bool((dream > 0.5).all())
         True
     """
     images = jnp.asarray(images)
@@ -91,12 +94,14 @@ def deepdream(
             f"{images.shape}. A single image is `images[None]`."
         )
     images = checked_images(images, images.shape[1:])
+    step_size = checked_real("step_size", step_size, 0, call="deepdream")
+    jitter = checked_integer("jitter", jitter, 0, call="deepdream")
     change = jnp.zeros_like(images)
     for size in _sizes(images.shape[1:3], octaves, octave_scale):
         small = _resized(images, size)
         start = jnp.clip(small + _resized(change, size), 0, 1)
         shape = (*size, images.shape[-1])
-        dreamt = maximize(
+        dream = maximize(
             apply_fn,
             objective,
             variables,
@@ -109,14 +114,14 @@ def deepdream(
             composite=composite,
             progress=progress,
         ).images
-        if len(dreamt) != len(images):
+        if len(dream) != len(images):
             raise ValueError(
                 "deepdream() takes an objective of one unit, and this one has "
-                f"{len(dreamt) // len(images)}. Call it for each of them, or add their "
+                f"{len(dream) // len(images)}. Call it for each of them, or add their "
                 "objectives up."
             )
-        change = dreamt - small
-    return dreamt
+        change = dream - small
+    return dream
 
 
 def _sizes(
@@ -143,11 +148,11 @@ def _resized(images: Any, size: tuple[int, int]) -> Any:
 def _by_mean_size(gradients: Any, params: Any) -> Any:
     """Divides the gradient of each image by its mean absolute value."""
 
-    def divided(g: Any) -> Any:
+    def quotient(g: Any) -> Any:
         size = jnp.abs(g).mean(axis=tuple(range(1, g.ndim)), keepdims=True)
         return g / jnp.where(size > 0, size, 1)
 
-    return jax.tree.map(divided, gradients)
+    return jax.tree.map(quotient, gradients)
 
 
 _MEAN_SIZE = optax.stateless(_by_mean_size)

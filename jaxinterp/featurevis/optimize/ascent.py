@@ -73,20 +73,22 @@ def first_state(
 _first_state = jax.jit(first_state, static_argnums=(0, 1))
 
 
-def step(ascent: Ascent, fixed: Any, state: State, number: Any) -> tuple[State, Any]:
+def step(
+    ascent: Ascent, constants: Any, state: State, number: Any
+) -> tuple[State, Any]:
     """Takes one step.
 
     Args:
         ascent: the static part of a step.
-        fixed: the variables of the model, the parametrization, the objective and the
-            keys of the units, and the number of all steps.
+        constants: the variables of the model, the parametrization, the objective and
+            the keys of the units, and the number of all steps.
         state: the state before the step.
         number: the number of the step, from 0.
 
     Returns:
         The next state, and the scores `(units, count)` before the step.
     """
-    variables, parametrization, objective, keys, steps = fixed
+    variables, parametrization, objective, keys, steps = constants
     progress = number / jnp.maximum(steps - 1, 1)  # 0 at the first, 1 at the last
     transform = ascent.transform.at(progress)
     model = jax.checkpoint(ascent.model) if ascent.rematerialize else ascent.model
@@ -121,7 +123,7 @@ def step(ascent: Ascent, fixed: Any, state: State, number: Any) -> tuple[State, 
 def take_steps(
     ascent: Ascent,
     schedule: Schedule,
-    fixed: Any,
+    constants: Any,
     start: State | None,
     numbers: range,
     snapshots: tuple[int, ...],
@@ -133,7 +135,7 @@ def take_steps(
         ascent: the static part of a step.
         schedule: the rules of the backward pass, by the number of the step from which
             on they hold.
-        fixed: what all steps read, as in `step`.
+        constants: what all steps read, as in `step`.
         start: the state to go on from; `None` at the beginning.
         numbers: the numbers of the steps.
         snapshots: the numbers of steps after which the images are kept.
@@ -143,7 +145,7 @@ def take_steps(
         A `Result` whose arrays have axes for the units and for the images of each in
         front: `(units, count, ...)`, and `(units, steps, count)` for the history.
     """
-    parametrization, keys = fixed[1], fixed[3]
+    parametrization, keys = constants[1], constants[3]
     state: Any = start
     if start is None:
         state = _first_state(ascent.optimizer, ascent.count, parametrization, keys)
@@ -158,7 +160,7 @@ def take_steps(
         )
         static = dataclasses.replace(ascent, model=model)
         part = range(first, stop)
-        state, scores = iterate(step, static, fixed, state, part, tick=tick)
+        state, scores = iterate(step, static, constants, state, part, tick=tick)
         history.append(jnp.moveaxis(scores, 0, 1))
     images = _images(parametrization, state.params)
     if numbers.stop in snapshots:

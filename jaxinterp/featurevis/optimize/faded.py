@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxinterp.checks import is_traced
+from jaxinterp.checks import checked_real, checked_share, is_real, is_traced
 from jaxinterp.featurevis.images import check_range
 
 
@@ -31,11 +31,12 @@ def faded(
         images: the images in [0, 1], such as `maximize(...).images`.
         importance: how much the objective depends on each place, not negative, such as
             `maximize(...).importance`.
-        percentile: $q$; so many percent of the places fade.
+        percentile: the percentage of the places that fade; $q$ is the importance below
+            which they lie.
         background: the brightness $b$, in [0, 1].
-        cut: so many percent of the values of each image are cut off at the dark end,
-            and as many at the bright end, and the rest is stretched to [0, 1]; 1 for
-            MACO's images in the published code. By default they stay as they are.
+        cut: the percentage of the values of each image that is cut off at the dark end,
+            and again at the bright end, before the rest is stretched to [0, 1]; 1 for
+            MACO's images in the published code. By default images stay as they are.
 
     Returns:
         Images in the shape of `images`. One whose importance is zero everywhere is
@@ -43,7 +44,7 @@ def faded(
 
     Raises:
         ValueError: if the shapes do not fit, the images or the background are not in
-            [0, 1], the percentile is none, or `cut` is not below 50.
+            [0, 1], or the percentile is not in [0, 100] or `cut` not in [0, 50).
 
     Example:
         >>> images = jnp.zeros((1, 2, 2, 3))
@@ -61,12 +62,10 @@ def faded(
             f"{images.shape[:-1]}, and the one that was given has {importance.shape}. "
             "Write `faded(result.images, result.importance)`."
         )
-    if not 0 <= percentile <= 100 or not 0 <= background <= 1 or not 0 <= cut < 50:
-        raise ValueError(
-            "faded: `percentile` lies between 0 and 100, `background` between 0 and 1, "
-            f"and `cut` between 0 and 50; they are {percentile!r}, {background!r} and "
-            f"{cut!r}."
-        )
+    percentile = checked_real("percentile", percentile, 0, 100, call="faded")
+    background = checked_share("background", background, call="faded")
+    if not is_real(cut) or not 0 <= cut < 50:
+        raise ValueError(f"faded: `cut` must be from 0 to below 50, and is {cut!r}.")
     if not is_traced(images, importance):
         values, weights = np.asarray(images), np.asarray(importance)
         check_range(values[~np.isnan(values).any(tuple(range(1, values.ndim)))])

@@ -184,9 +184,9 @@ def maximize(
         def chunk(index: Any) -> Result:
             own_keys, own_state = jax.tree.map(lambda a: a[index], (keys, state))
             own = units(objective, index)
-            fixed = (variables, parametrization, own, own_keys, jnp.asarray(steps))
+            constants = (variables, parametrization, own, own_keys, jnp.asarray(steps))
             return take_steps(
-                ascent, schedule, fixed, own_state, numbers, snapshots, bar.update
+                ascent, schedule, constants, own_state, numbers, snapshots, bar.update
             )
 
         result = over_units(chunk, n_units, size, is_inner=is_inner)

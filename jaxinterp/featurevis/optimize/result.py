@@ -135,11 +135,11 @@ def resumed_state(resume: Result | None, first: State, count: int) -> State | No
         importance = importance.reshape(-1, count, *importance.shape[1:])
         state = State(resume.params, resume.optimizer_state, importance)
 
-    def described(state: Any) -> Any:
+    def description(state: Any) -> Any:
         leaves, tree = jax.tree.flatten(state)
         return tree, [(leaf.shape, leaf.dtype) for leaf in leaves]
 
-    if described(state) != described(first):
+    if description(state) != description(first):
         raise ValueError(
             "maximize: the result to resume is of a call with another parametrization, "
             "another optimizer, or another number of units or images.\nGive the same "

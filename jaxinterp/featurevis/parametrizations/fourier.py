@@ -42,7 +42,7 @@ class Fourier(Unbounded):
     @property
     def weights(self) -> Any:
         """What the parameters are multiplied by, `(*half spectrum, 1)`."""
-        weights = falling(self.shape[:-1], self.decay) / DIVISOR
+        weights = falloff(self.shape[:-1], self.decay) / DIVISOR
         return jnp.asarray(weights[..., None], self.to_image.computed)
 
     def init_one(self, key: Array) -> Any:
@@ -124,7 +124,7 @@ def frequencies(spatial: tuple[int, ...]) -> np.ndarray:
     return np.sqrt(sum(f**2 for f in np.meshgrid(*axes, indexing="ij")))
 
 
-def falling(spatial: tuple[int, ...], decay: float) -> np.ndarray:
+def falloff(spatial: tuple[int, ...], decay: float) -> np.ndarray:
     """Returns amplitudes that fall as the power `decay` of the frequency.
 
     The mean has that of the wave that is as long as the longest side.

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxinterp.checks import checked_real
 from jaxinterp.featurevis.images import checked_images
 from jaxinterp.featurevis.parametrizations.parametrization import Parametrization
 from jaxinterp.pytree import pytree, static
@@ -61,8 +62,8 @@ def from_image(
         parametrization: a parametrization that has an inverse, such as `fourier`.
         image: an image in [0, 1], of the parametrization's shape; or with one more axis
             in front, an image for each image of a unit.
-        noise: the share of the usual random start that is added. Without, all images
-            of a unit start the same.
+        noise: the multiple of the usual random start that is added to the image; with
+            0, the default, all images of a unit start the same.
 
     Returns:
         A parametrization with the same parameters. With a sigmoid, black and white
@@ -71,7 +72,8 @@ def from_image(
         whole range starts with it.
 
     Raises:
-        ValueError: if the image has another shape, or is not in [0, 1].
+        ValueError: if the image has another shape, or is not in [0, 1], or the noise is
+            no number or negative.
         NotImplementedError: if the parametrization has no inverse.
 
     Example:
@@ -82,10 +84,11 @@ def from_image(
         >>> start.images(params)[1, 4, 4].round(3).tolist()
         [0.25, 0.25, 0.25]
     """
+    noise = checked_real("noise", noise, 0, call="from_image")
     shape, image = parametrization.shape, jnp.asarray(image)
     is_one_each = image.ndim == len(shape) + 1
     images = checked_images(image if is_one_each else image[None], shape)
     jax.eval_shape(parametrization.inverse, images)
     return FromImage(
-        parametrization, images if is_one_each else images[0], float(noise), shape
+        parametrization, images if is_one_each else images[0], noise, shape
     )

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 from jaxinterp.featurevis.images import checked_shape, image_batches
 from jaxinterp.featurevis.parametrizations.color import Color
 from jaxinterp.featurevis.parametrizations.fourier import (
-    falling,
+    falloff,
     from_spectrum,
     half_spectrum,
     to_spectrum,
@@ -150,10 +150,10 @@ def maco(
     shape = checked_shape(shape, 2, 4)
     to_image = unbounded_to_image(shape, color, squash, dtype)
     if spectrum is None:
-        magnitude = falling(shape[:-1], decay)
-        varying = magnitude.copy()
-        varying.flat[0] = 0  # the mean
-        deviation = math.sqrt(total_power(varying, shape[-2]) / math.prod(shape[:-1]))
+        magnitude = falloff(shape[:-1], decay)
+        variation = magnitude.copy()
+        variation.flat[0] = 0  # the mean
+        deviation = math.sqrt(total_power(variation, shape[-2]) / math.prod(shape[:-1]))
         if not deviation:
             raise ValueError(f"Images of one pixel, {shape}, have no phases.")
         if to_image.color is not None:  # how much larger channels are than coordinates

@@ -1,4 +1,4 @@
-"""Images of a group that share coarse layers, and so resemble one another."""
+"""Images of one unit that share coarse layers, and so resemble one another."""
 
 import functools
 from collections.abc import Iterable
@@ -21,12 +21,12 @@ from jaxinterp.featurevis.parametrizations.to_image import Unbounded, checked_sc
 from jaxinterp.pytree import pytree, static
 
 # Folded into the key of a unit for what its images share; no image has this number.
-_SHARED = np.uint32(2**32 - 1)
+_UNIT_NUMBER = np.uint32(2**32 - 1)
 
 
 @pytree
 class Shared(Parametrization):
-    """A parametrization, and layers that the images of a group have in common.
+    """A parametrization, and layers that the images of a unit have in common.
 
     The other fields are the arguments of `shared`.
 
@@ -44,7 +44,8 @@ class Shared(Parametrization):
     def init(self, key: Array, count: int) -> Any:
         """Returns `own` parameters of each image, and `shared` layers."""
         dtype = self.inner.to_image.dtype
-        keys = jax.random.split(jax.random.fold_in(key, _SHARED), len(self.factors))
+        unit_key = jax.random.fold_in(key, _UNIT_NUMBER)
+        keys = jax.random.split(unit_key, len(self.factors))
         shared = [
             self.scale * jax.random.normal(k, (self.anchors, *self._layer(f)), dtype)
             for k, f in zip(keys, self.factors, strict=True)
@@ -56,10 +57,9 @@ class Shared(Parametrization):
         own = jax.vmap(self.inner.values)(params["own"])
         weights = jnp.asarray(_anchor_weights(self.anchors, len(own)), own.dtype)
         for layer, factor in zip(params["shared"], self.factors, strict=True):
-            enlarged = functools.partial(self._enlarged, factor=factor)
-            own = own + jnp.einsum(
-                "ja,a...->j...", weights, jax.vmap(enlarged)(layer), precision="highest"
-            )
+            at_full_size = functools.partial(self._at_full_size, factor=factor)
+            common = jax.vmap(at_full_size)(layer)
+            own += jnp.einsum("ja,a...->j...", weights, common, precision="highest")
         return jax.vmap(self.inner.to_image)(own)
 
     def inverse(self, images: Float[Array, "count *shape"]) -> Any:
@@ -74,7 +74,7 @@ class Shared(Parametrization):
         *spatial, channels = smaller_shape(self.shape, factor)
         return (*(n + self.is_offset for n in spatial), channels)
 
-    def _enlarged(self, layer: Any, factor: int) -> Any:
+    def _at_full_size(self, layer: Any, factor: int) -> Any:
         if not self.is_offset:
             return resized_layer(layer, self.inner)
         *spatial, channels = layer.shape
@@ -95,31 +95,34 @@ def shared(
     is_offset: bool = False,
     scale: float = 0.01,
 ) -> Parametrization:
-    r"""Adds layers that all images of a unit have in common.
+    r"""Adds to the images of a unit layers that all of them have in common.
 
     $$x_j = \sigma\Bigl(M \bigl(c_j
     + \sum_k \mathrm{up}(z_k(j))\bigr)\Bigr)$$
 
-    where $c_j$ is what the given parametrization draws for image $j$, and $z_k$ a
-    layer `factors[k]` times smaller than the image. It is the same for all images
-    of a unit, or, with several anchors, changes linearly from anchor to anchor, which
-    are spread evenly from the first image to the last. For a row of images between
-    two units with `interpolate` and `alignment`.
+    $c_j$ is what image $j$ has of its own, $M$ the color matrix and $\sigma$ the squash
+    of the given parametrization. $z_k$ is a layer `factors[k]` times smaller than the
+    image, which $\mathrm{up}$ enlarges. It is the same for all images of a unit, or,
+    with several anchors, changes linearly from one anchor to the next; anchors are
+    spread evenly from the first image to the last. With `interpolate` and `alignment`
+    this makes a row of images that lead from one unit to another.
 
     Args:
-        parametrization: `fourier`, `pixels` or `pyramid`.
-        factors: the factor by which each shared layer is smaller along each spatial
-            axis.
-        anchors: the number of places along the group that have a layer of their own.
-        is_offset: whether shared layers are shifted by half an entry of theirs, in
-            whole pixels, so that their grids do not begin where those of the images'
-            own layers do.
+        parametrization: the parametrization of what each image has of its own, made
+            by `fourier`, `pixels` or `pyramid`.
+        factors: the factor of each shared layer: by how much it is smaller than the
+            image along each spatial axis.
+        anchors: the number of places along the row of images at which the shared
+            layers have values of their own; 1 makes them the same for all images.
+        is_offset: whether the grid of a shared layer begins half one of its entries
+            (in whole pixels) before the image, so that it does not coincide with the
+            grids of the images' own layers.
         scale: the standard deviation of the shared layers at the start.
 
     Returns:
         A parametrization with parameters `own` and `shared`. With several anchors an
-        image depends on its place in the group and so on the number of images. Its
-        inverse leaves nothing to the shared layers.
+        image depends on its place in the row and so on the number of images. The
+        inverse puts an image into `own` and leaves `shared` zero.
 
     Raises:
         ValueError: if `anchors` or a factor is not a positive integer.

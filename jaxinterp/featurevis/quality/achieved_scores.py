@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -97,12 +97,12 @@ def achieved_scores(
     model, shapes = reader(apply_fn, objective, variables, inputs)
     bound = objective.bound(shapes._replace(image=image.shape))
     n_units = count_units(bound)
-    grouped = by_unit(images, count, n_units)
+    groups = by_unit(images, count, n_units)
     keys = unit_keys(jax.random.key(0) if key is None else key, bound)
     is_inner = is_traced(variables, bound, images, keys)
 
     def chunk(index: Any) -> Any:
-        own = units(bound, index), keys[index], grouped[index]
+        own = units(bound, index), keys[index], groups[index]
         numbers = np.arange(1 if transform is None else samples)
         scores = each_chunk(
             lambda number: _scores(model, transform, variables, *own, number),
@@ -137,6 +137,86 @@ def _scores(
     arguments = (model, variables, objective, images, inputs[None])
     scores = scores_of_own_images(*arguments)[0]
     return scores.astype(jnp.promote_types(scores.dtype, jnp.float32))
+
+
+class BesideNatural(NamedTuple):
+    """Scores of made images beside those of natural examples.
+
+    Attributes:
+        scores: the scores of the made images, `(units, count)`, in the units of the
+            objective.
+        natural: the score of the best natural example, `(units,)`.
+    """
+
+    scores: Any
+    natural: Any
+
+    @property
+    def mean(self) -> Any:
+        """The mean score of the images of each unit, `(units,)`."""
+        return self.scores.mean(axis=1)
+
+    @property
+    def ratio(self) -> Any:
+        r"""The score of a unit as a multiple of its best natural example's, `(units,)`.
+
+        $$\frac{\operatorname{mean}_i a_{ui}}{\max_j n_{uj}}$$
+
+        Above 1 the images drive the unit more than any example. There is no such
+        multiple where the best natural score is not positive: a unit that no image
+        excites, a logit below zero. There the ratio is NaN; `is_success` still tells.
+        """
+        best = self.natural
+        return jnp.where(best > 0, self.mean / jnp.where(best > 0, best, 1), jnp.nan)
+
+    @property
+    def is_success(self) -> Any:
+        """Whether the mean is above the best natural score, `(units,)`.
+
+        Where there is a ratio, that is so if it is above 1.
+        """
+        return self.mean > self.natural
+
+    @property
+    def success_rate(self) -> Any:
+        """The share of units that images drive more than the best natural one does."""
+        return self.is_success.mean()
+
+
+def beside_natural(scores: Any, natural: DatasetExamples | Any) -> BesideNatural:
+    """Lays the scores of made images beside those of natural examples.
+
+    Args:
+        scores: the scores of the images of each unit, `(units, count)` or `(units,)`,
+            such as `achieved_scores` returns.
+        natural: what `dataset_examples` returned with `by="image"` for the same
+            objective; or scores, `(units,)` or `(units, k)`, of which NaN stands for
+            examples that are missing.
+
+    Returns:
+        A tuple of both, with the ratio and the share of units that were successful.
+
+    Raises:
+        ValueError: if there are natural scores for another number of units, or none
+            for one, or examples that were scored by their best place.
+
+    Example:
+        >>> scores = jnp.array([[3.0, 5.0], [1.0, 1.0]])
+        >>> beside = beside_natural(scores, jnp.array([2.0, 0.0]))
+        >>> beside.ratio.tolist(), float(beside.success_rate)
+        ([2.0, nan], 1.0)
+
+    References:
+        Olah et al., 2017, "The Enemy of Feature Visualization" [olah2017feature].
+    """
+    scores = jnp.asarray(scores)
+    if scores.ndim not in (1, 2) or not scores.size:
+        raise ValueError(
+            "What was achieved has shape (units,) or (units, count), and this has "
+            f"{scores.shape}. Write `achieved_scores(...)`."
+        )
+    best = best_natural(natural, scores.shape[0])
+    return BesideNatural(scores.reshape(scores.shape[0], -1), best)
 
 
 def best_natural(natural: DatasetExamples | Any, n_units: int) -> Any:
@@ -176,78 +256,3 @@ def best_natural(natural: DatasetExamples | Any, n_units: int) -> Any:
             "that is a number.\nLeave these units out, or look at more images."
         )
     return best
-
-
-def natural_ratio(achieved: Any, natural: DatasetExamples | Any) -> Any:
-    r"""Returns the score a unit reaches, as a multiple of its best natural example's.
-
-    $$\frac{\operatorname{mean}_i a_{ui}}{\max_j n_{uj}}$$
-
-    There is no such multiple where the best natural score is not positive: a unit that
-    no image excites, a logit below zero. There the ratio is NaN; `success_rate` still
-    counts the unit.
-
-    Args:
-        achieved: the scores of the images of each unit, `(units, count)` or `(units,)`.
-        natural: what `dataset_examples` returned with `by="image"` for the same
-            objective; or scores, `(units,)` or `(units, k)`.
-
-    Returns:
-        `(units,)`, above 1 if the images drive the unit more than any example.
-
-    Raises:
-        ValueError: if there are natural scores for another number of units.
-
-    Example:
-        >>> achieved = jnp.array([[3.0, 5.0], [1.0, 1.0]])
-        >>> natural_ratio(achieved, jnp.array([2.0, 0.0])).tolist()
-        [2.0, nan]
-    """
-    mean = _mean_of_images(achieved)
-    best = best_natural(natural, mean.shape[0])
-    return jnp.where(best > 0, mean / jnp.where(best > 0, best, 1), jnp.nan)
-
-
-def success_rate(achieved: Any, natural: DatasetExamples | Any) -> Any:
-    """Returns the share of units that images drive more than the best natural one.
-
-    Where there is a ratio, the unit counts if that is above 1. A unit whose best
-    natural score is not positive counts as well if its images score higher than that.
-
-    Args:
-        achieved: the scores of the images of each unit, as in `natural_ratio`.
-        natural: the natural examples, as in `natural_ratio`.
-
-    Returns:
-        A number in [0, 1].
-
-    Raises:
-        ValueError: if there are natural scores for another number of units.
-
-    Example:
-        >>> achieved = jnp.array([3.0, 1.0, -1.0, 0.0])
-        >>> float(success_rate(achieved, jnp.array([2.0, 1.0, -2.0, 0.0])))
-        0.5
-    """
-    return is_success(achieved, natural).mean()
-
-
-def is_success(achieved: Any, natural: DatasetExamples | Any) -> Any:
-    """Returns which units count for `success_rate`, `(units,)`.
-
-    Args:
-        achieved: the scores of the images of each unit, as in `natural_ratio`.
-        natural: the natural examples, as in `natural_ratio`.
-    """
-    mean = _mean_of_images(achieved)
-    return mean > best_natural(natural, mean.shape[0])
-
-
-def _mean_of_images(achieved: Any) -> Any:
-    scores = jnp.asarray(achieved)
-    if scores.ndim not in (1, 2) or not scores.size:
-        raise ValueError(
-            "What was achieved has shape (units,) or (units, count), and this has "
-            f"{scores.shape}. Write `achieved_scores(...)`."
-        )
-    return scores if scores.ndim == 1 else scores.mean(axis=1)

@@ -66,11 +66,11 @@ def image_diversity(
         Olah et al., 2017, "Diversity" [olah2017feature]; Gatys et al., 2016, eq. 3
         [gatys2016image].
     """
-    grouped = by_unit(images, count)
+    groups = by_unit(images, count)
     model = site_reader(apply_fn, variables, images, site, one=True)
-    n_units = grouped.shape[0]
+    n_units = groups.shape[0]
     return over_units(
-        lambda index: _diversities(model, variables, grouped[index]),
+        lambda index: _diversities(model, variables, groups[index]),
         n_units,
         chunk_size(batch_size, count, n_units),
         is_inner=is_traced(variables, images),

@@ -11,7 +11,6 @@ their mean rank.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from typing import Any
 
@@ -25,6 +24,7 @@ from jaxinterp.featurevis.images import by_unit, check_float_images
 from jaxinterp.loop.chunks import chunk_size, over_units
 from jaxinterp.loop.sums import summed
 from jaxinterp.objectives.reader import Reader, site_reader
+from jaxinterp.pytree import pytree, static
 from jaxinterp.table import cell, format_table, html_table
 from jaxinterp.tracing.selectors import Selector
 from jaxinterp.types import ApplyFn, Images, Variables
@@ -32,8 +32,7 @@ from jaxinterp.types import ApplyFn, Images, Variables
 _HEAD = ("site", "made", "natural", "arbitrary", "relative")
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class PathSimilarity:
     """Rank correlations of activations, of each site and unit, between -1 and 1.
 
@@ -49,7 +48,7 @@ class PathSimilarity:
             natural ones; `None` if there were none.
     """
 
-    sites: tuple[str, ...] = dataclasses.field(metadata={"static": True})
+    sites: tuple[str, ...] = static()
     made: Any
     natural: Any
     arbitrary: Any
@@ -172,18 +171,18 @@ def path_similarity(
     References:
         Geirhos et al., 2024, section 3 and fig. 5 [geirhos2024dont].
     """
-    grouped = by_unit(images, count)
-    _check_natural(grouped, natural, arbitrary)
+    groups = by_unit(images, count)
+    _check_natural(groups, natural, arbitrary)
     natural = jnp.asarray(natural)
     arbitrary = None if arbitrary is None else jnp.asarray(arbitrary)
     model = site_reader(apply_fn, variables, images, sites)
-    n_units, per_unit = grouped.shape[0], count + natural.shape[1]
+    n_units, per_unit = groups.shape[0], count + natural.shape[1]
     baseline = None
     if arbitrary is not None:
         baseline = _mean_ranks(model, variables, arbitrary, batch_size)
     similarities = over_units(
         lambda index: _similarities(
-            model, variables, grouped[index], natural[index], baseline
+            model, variables, groups[index], natural[index], baseline
         ),
         n_units,
         chunk_size(batch_size, per_unit, n_units),
@@ -247,9 +246,9 @@ def _standardized_ranks(activation: Any) -> Any:
     return ranks / jnp.sqrt(jnp.sum(ranks * ranks, axis=1, keepdims=True))
 
 
-def _check_natural(grouped: Any, natural: Any, arbitrary: Any) -> None:
+def _check_natural(groups: Any, natural: Any, arbitrary: Any) -> None:
     check_float_images(natural, "`natural`")
-    n_units, shape = grouped.shape[0], grouped.shape[2:]
+    n_units, shape = groups.shape[0], groups.shape[2:]
     if (
         natural.shape[:1] + natural.shape[2:] != (n_units, *shape)
         or natural.shape[1] < 2

@@ -17,10 +17,9 @@ import numpy as np
 from jaxinterp.checks import is_traced
 from jaxinterp.featurevis.images import check_float_images
 from jaxinterp.featurevis.quality.achieved_scores import (
+    BesideNatural,
     achieved_scores,
     best_natural,
-    is_success,
-    natural_ratio,
 )
 from jaxinterp.featurevis.quality.image_diversity import image_diversity
 from jaxinterp.featurevis.quality.path_similarity import (
@@ -56,39 +55,6 @@ class SecondNetwork(NamedTuple):
     natural: DatasetExamples | Any
 
 
-class ScoresBesideNatural(NamedTuple):
-    """Scores beside those of natural examples.
-
-    Attributes:
-        scores: the scores of the images, `(units, count)`, in the units of the
-            objective.
-        natural: the score of the best natural example, `(units,)`.
-    """
-
-    scores: Any
-    natural: Any
-
-    @property
-    def mean(self) -> Any:
-        """The mean score of the images of each unit, `(units,)`."""
-        return self.scores.mean(axis=1)
-
-    @property
-    def ratio(self) -> Any:
-        """The mean over the natural score; NaN where that is not positive."""
-        return natural_ratio(self.scores, self.natural)
-
-    @property
-    def is_success(self) -> Any:
-        """Whether the mean is above the natural score, `(units,)`."""
-        return is_success(self.scores, self.natural)
-
-    @property
-    def success_rate(self) -> float:
-        """The share of units where it is."""
-        return float(self.is_success.mean())
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class Scorecard:
     """What was measured; `None` stands for what was not measured.
@@ -108,9 +74,9 @@ class Scorecard:
     """
 
     names: tuple[str, ...]
-    plain: ScoresBesideNatural
-    transformed: ScoresBesideNatural | None
-    transferred: ScoresBesideNatural | None
+    plain: BesideNatural
+    transformed: BesideNatural | None
+    transferred: BesideNatural | None
     slope: Any
     diversity: Any
     paths: PathSimilarity | None
@@ -118,7 +84,7 @@ class Scorecard:
     @property
     def success_rate(self) -> float:
         """The share of units whose images score above the best natural example."""
-        return self.plain.success_rate
+        return float(self.plain.success_rate)
 
     @property
     def captions(self) -> tuple[str, ...]:
@@ -160,7 +126,7 @@ class Scorecard:
         columns = self._columns()
         head = ("unit", *(name for name, _ in columns))
         rows = [
-            (name, *(_shown(head, values[i]) for head, values in columns))
+            (name, *(_text(head, values[i]) for head, values in columns))
             for i, name in enumerate(self.names)
         ]
         return head, rows
@@ -179,7 +145,7 @@ class Scorecard:
         ]
         lines = [f"Of {number} unit{'' if is_one else 's'}, {', '.join(shares)}."]
         medians = [
-            f"{head} {_shown(head, np.nanmedian(values))}"
+            f"{head} {_text(head, np.nanmedian(values))}"
             for head, values in self._columns()[2:]
             if not np.isnan(values).all()
         ]
@@ -188,10 +154,10 @@ class Scorecard:
             if kind is None:
                 continue
             is_nan = np.isnan(np.asarray(kind.mean))
-            lacking = int((np.isnan(np.asarray(kind.ratio)) & ~is_nan).sum())
-            if lacking and where != " under transforms":
+            n_without = int((np.isnan(np.asarray(kind.ratio)) & ~is_nan).sum())
+            if n_without and where != " under transforms":
                 lines.append(
-                    f"No ratio for {lacking} of {number}{where}: the best natural "
+                    f"No ratio for {n_without} of {number}{where}: the best natural "
                     "score is not positive."
                 )
             if is_nan.any():
@@ -238,7 +204,7 @@ def scorecard(
     |---|---|---|
     | natural | the best natural example's score | `dataset_examples` |
     | achieved | the score of the images as they are | `achieved_scores` |
-    | ratio | that, divided by the natural one | `natural_ratio` |
+    | ratio | that, divided by the natural one | `beside_natural` |
     | transformed | the same ratio, mean over `transforms` | `achieved_scores` |
     | transferred | the same ratio in `other` | `achieved_scores` |
     | slope | of the power spectrum; -2 to -3 for photographs | `spectrum_slope` |
@@ -315,12 +281,12 @@ def scorecard(
     best = best_natural(natural, n_units)
     shared = {"count": count, "batch_size": batch_size}
     model = (apply_fn, objective, variables, images)
-    plain = ScoresBesideNatural(achieved_scores(*model, **shared), best)
+    plain = BesideNatural(achieved_scores(*model, **shared), best)
     transformed = transferred = slope = diversity = paths = None
     if transforms:
         views = {"transforms": transforms, "samples": samples, "key": key}
         scores = achieved_scores(*model, **views, **shared)
-        transformed = ScoresBesideNatural(scores, best)
+        transformed = BesideNatural(scores, best)
     if other is not None:
         transferred = _transferred(other, images, count, batch_size)
     site = diversity_site or _only_map(shapes)
@@ -337,7 +303,7 @@ def scorecard(
 
 def _transferred(
     other: Any, images: Any, count: int, batch_size: int | None
-) -> ScoresBesideNatural:
+) -> BesideNatural:
     if not isinstance(other, SecondNetwork):
         raise TypeError(
             f"`other` is a second network, and is {type(other).__name__}.\nWrite "
@@ -348,7 +314,7 @@ def _transferred(
         count=count,
         batch_size=batch_size,
     )
-    return ScoresBesideNatural(scores, best_natural(other.natural, scores.shape[0]))
+    return BesideNatural(scores, best_natural(other.natural, scores.shape[0]))
 
 
 def _only_map(shapes: Shapes) -> Sites | None:
@@ -383,7 +349,7 @@ def _check(images: Any, natural: Any, arbitrary: Any, sites: Any) -> None:
         )
 
 
-def _shown(head: str, value: Any) -> str:
+def _text(head: str, value: Any) -> str:
     return _score(value) if head in ("natural", "achieved") else cell(value)
 
 

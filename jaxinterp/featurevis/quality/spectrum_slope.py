@@ -112,8 +112,8 @@ def _slopes(images: Any, rings: Any, log_frequency: Any) -> Any:
     axes = tuple(range(1, x.ndim - 1))
     window = _window(x.shape[1:-1], x.dtype)[None, ..., None]
     mean = (x * window).sum(axes, keepdims=True) / window.sum()
-    windowed = (x - mean) * window
-    power = jnp.square(jnp.abs(jnp.fft.fftn(windowed, axes=axes))).sum(axis=-1)
+    product = (x - mean) * window
+    power = jnp.square(jnp.abs(jnp.fft.fftn(product, axes=axes))).sum(axis=-1)
     number = log_frequency.shape[0]
     # What lies in no ring goes to a last one, which is dropped.
     ring = jnp.where(rings < 0, number, rings)
@@ -126,7 +126,7 @@ def _slopes(images: Any, rings: Any, log_frequency: Any) -> Any:
     t = log_frequency - log_frequency.mean()
     slope = (t[None] * (y - y.mean(axis=1, keepdims=True))).sum(axis=1) / (t * t).sum()
     rounding = 16 * jnp.finfo(x.dtype).eps * jnp.abs(x).max(axis=(*axes, -1))
-    is_plain = jnp.abs(windowed).max(axis=(*axes, -1)) <= rounding
+    is_plain = jnp.abs(product).max(axis=(*axes, -1)) <= rounding
     return jnp.where(is_plain, jnp.nan, slope)
 
 

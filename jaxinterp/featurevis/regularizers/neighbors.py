@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -12,14 +13,47 @@ from jaxinterp.objectives.objective import Shapes, View
 
 
 def in_full(view: View) -> Any:
-    """Returns the images of a view, in enough precision to add up many pixels."""
+    """Returns the images of a view, in enough precision to add up many pixels.
+
+    Args:
+        view: what the penalty sees.
+
+    Raises:
+        TypeError: if the model takes a pytree of arrays in place of images.
+    """
+    _check_one_array(view.images, hasattr(view.images, "dtype"))
     dtype = view.images.dtype if view.images.dtype.itemsize > 4 else jnp.float32
-    return view.images.astype(dtype)
+    return jnp.asarray(view.images, dtype)
 
 
 def total(cost: Any) -> Any:
     """Returns the sum over all entries of each image, from `(images, ...)`."""
     return cost.sum(range(1, cost.ndim))
+
+
+def image_shape(shapes: Shapes) -> tuple[int, ...]:
+    """Returns the shape of one image.
+
+    Args:
+        shapes: the shapes of what the penalty will see.
+
+    Raises:
+        TypeError: if the model takes a pytree of arrays in place of images.
+    """
+    shape = shapes.image
+    is_shape = isinstance(shape, tuple) and all(isinstance(n, int) for n in shape)
+    _check_one_array(shape, is_shape)
+    return shape
+
+
+def _check_one_array(images: Any, is_one: bool) -> None:
+    if not is_one:
+        raise TypeError(
+            "Penalties are of images that are one array, and the inputs of this model "
+            f"are several: {jax.tree.map(np.shape, images)}.\nPenalize one of them, "
+            "`custom(lambda view: penalty(view._replace(images=view.images['name'])))`,"
+            " or an activation, `penalty_on(penalty, site='Conv_0')`."
+        )
 
 
 def check_spatial(name: str, shapes: Shapes) -> None:
@@ -30,9 +64,10 @@ def check_spatial(name: str, shapes: Shapes) -> None:
         shapes: the shapes of what the penalty will see.
 
     Raises:
+        TypeError: if the model takes a pytree of arrays in place of images.
         ValueError: if images have no axis but that of the channels.
     """
-    if len(shapes.image) < 2:
+    if len(image_shape(shapes)) < 2:
         raise ValueError(
             f"{name}() is about neighbors, and an image of shape {shapes.image} has "
             "channels alone. Give images an axis before them."

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax.numpy as jnp
-
+from jaxinterp.featurevis.regularizers.neighbors import in_full
 from jaxinterp.objectives.objective import Objective, View
 from jaxinterp.pytree import pytree
 
@@ -16,7 +15,7 @@ class OpacityPenalty(Objective):
 
     def __call__(self, view: View) -> Any:
         """Returns the mean of the last channel of each image."""
-        alpha = view.images[..., -1].astype(jnp.float32)
+        alpha = in_full(view)[..., -1]
         return alpha.mean(axis=tuple(range(1, alpha.ndim)))
 
 

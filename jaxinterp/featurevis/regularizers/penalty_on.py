@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from jaxinterp.checks import check_index, checked_integers
+from jaxinterp.featurevis.regularizers.neighbors import image_shape
 from jaxinterp.objectives.objective import Objective, Shapes, View
 from jaxinterp.pytree import pytree, static
 from jaxinterp.types import Sites
@@ -47,9 +48,11 @@ class PenaltyOn(Objective):
         return images if self.channels is None else images[..., np.array(self.channels)]
 
     def _shape(self, shapes: Shapes) -> tuple[int, ...]:
-        shape = shapes.image if self.site is None else shapes.activations[self.site]
+        if self.site is not None:
+            shapes = shapes._replace(image=shapes.activations[self.site])
+        shape = image_shape(shapes)
         if self.channels is None:
-            return tuple(shape)
+            return shape
         *axes, n_channels = shape
         check_index(self.channels, n_channels, "channel for penalty_on()")
         if len({c % n_channels for c in self.channels}) < len(self.channels):

@@ -8,7 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
-from jaxinterp.featurevis.regularizers.neighbors import in_full, total
+from jaxinterp.featurevis.regularizers.neighbors import image_shape, in_full, total
 from jaxinterp.objectives.objective import Objective, Shapes, View
 from jaxinterp.pytree import pytree, static
 
@@ -28,10 +28,11 @@ class PriorDistance(Objective):
 
     def bound(self, shapes: Shapes) -> Objective:
         """Returns it, if the prior is of the images' shape."""
-        if self.images is not None and self.images.shape[1:] != shapes.image:
+        shape = image_shape(shapes)
+        if self.images is not None and self.images.shape[1:] != shape:
             raise ValueError(
                 "prior_distance() takes one image for each unit, (units, "
-                f"{', '.join(map(str, shapes.image))}), and was given "
+                f"{', '.join(map(str, shape))}), and was given "
                 f"{self.images.dtype}{list(self.images.shape)}. Write `image[None]` "
                 "for one that all units share."
             )

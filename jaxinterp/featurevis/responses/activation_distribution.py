@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -17,11 +16,11 @@ from jaxinterp.loop.histogram import Histogram
 from jaxinterp.loop.stream import everywhere, first_invalid, over_stream
 from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.scorer import By, Scorer, check_alone, check_places, scorer
+from jaxinterp.pytree import pytree, static
 from jaxinterp.types import ApplyFn
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class Distribution:
     """Activations of each unit, counted.
 
@@ -43,8 +42,8 @@ class Distribution:
     minimum: Any
     maximum: Any
     counts: Any
-    accuracy: float = dataclasses.field(metadata={"static": True})
-    by: By = dataclasses.field(metadata={"static": True})
+    accuracy: float = static()
+    by: By = static()
 
     @property
     def variance(self) -> Any:
@@ -140,7 +139,7 @@ def activation_distribution(
         check_places(unit_scorer, by)
         each = math.prod(unit_scorer.places or ()) if by == "place" else 1
         dtype = unit_scorer.dtype(variables, bound, images)
-        count, sums = 0, histogram.nothing_counted(unit_scorer.count, accuracy, dtype)
+        count, sums = 0, histogram.empty_histogram(unit_scorer.count, accuracy, dtype)
         if resume is not None:
             _check_resume(resume, sums, accuracy, by)
             count, sums = resume.count, resume._histogram
@@ -165,7 +164,7 @@ def activation_distribution(
 
     count, sums = over_stream(
         *("activation_distribution", batches, start),
-        known=(variables, objective),
+        constants=(variables, objective),
         invalid="not finite",
         name="distribution" if progress else "",
     )
@@ -196,12 +195,12 @@ def _check_resume(resume: Any, expected: Histogram, accuracy: float, by: By) -> 
             f"{type(resume).__name__}."
         )
 
-    def described(sums: Any, accuracy: float, by: By) -> str:
+    def description(sums: Any, accuracy: float, by: By) -> str:
         kind = f"accuracy={accuracy}, by={by!r}"
         return f"{len(sums.counts)} units, {kind}, {sums.mean.dtype}"
 
-    before = described(resume, resume.accuracy, resume.by)
-    now = described(expected, accuracy, by)
+    before = description(resume, resume.accuracy, resume.by)
+    now = description(expected, accuracy, by)
     if before != now:
         raise ValueError(
             f"`resume` is for {before}, and this call for {now}.\n"

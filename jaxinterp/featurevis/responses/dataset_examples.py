@@ -24,9 +24,10 @@ from jaxinterp.objectives.scorer import (
     Scorer,
     check_alone,
     check_places,
-    described_units,
+    description_of_units,
     scorer,
 )
+from jaxinterp.pytree import pytree, static
 from jaxinterp.types import ApplyFn
 
 
@@ -49,18 +50,17 @@ class Examples(NamedTuple):
     positions: np.ndarray
 
 
-# What the best examples are, in the order of `State.kept`.
+# What the best examples are, in the order of `State.best`.
 _ORDERS = (top_k.highest, top_k.lowest, top_k.nearest_zero)
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class State:
     """What a stream left behind; it does not grow with it.
 
     Attributes:
         n_images: the number of images so far.
-        kept: the top, the bottom and those near zero, `(units, k)` each; the detail is
+        best: the top, the bottom and those near zero, `(units, k)` each; the detail is
             the number of the place, -1 where there is none.
         sample: the random sample that quantiles are taken from, with the same detail.
         by: the argument `by` of `dataset_examples`.
@@ -70,15 +70,14 @@ class State:
     """
 
     n_images: Any
-    kept: tuple[top_k.Kept, top_k.Kept, top_k.Kept]
+    best: tuple[top_k.Best, top_k.Best, top_k.Best]
     sample: top_k.Sample
-    by: By = dataclasses.field(metadata={"static": True})
-    shape: tuple[int, ...] | None = dataclasses.field(metadata={"static": True})
-    units: str = dataclasses.field(metadata={"static": True})
+    by: By = static()
+    shape: tuple[int, ...] | None = static()
+    units: str = static()
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class DatasetExamples:
     """Examples of each unit.
 
@@ -175,16 +174,18 @@ def dataset_examples(
     quantiles = tuple(np.atleast_1d(np.asarray(quantiles, float)).tolist())
     _check(k, quantiles, sample_size, key)
     key = None if key is None else steady(key)
-    places: list[tuple[int, ...]] = []
+    shapes: list[tuple[int, ...]] = []
 
     def start(images: Any) -> tuple[Any, State]:
         unit_scorer, bound = scorer(apply_fn, objective, variables, images)
         check_alone(bound, "dataset_examples")
         check_places(unit_scorer, by)
-        places.append(unit_scorer.places or ())
+        shapes.append(unit_scorer.places or ())
         size = sample_size if quantiles else 0
         dtype = unit_scorer.dtype(variables, bound, images)
-        state = _nothing(unit_scorer, k, size, dtype, by, described_units(bound))
+        state = _empty_state(
+            unit_scorer, k, size, dtype, by, description_of_units(bound)
+        )
         if resume is not None:
             _check_resume(resume, state)
             state = resume
@@ -194,31 +195,31 @@ def dataset_examples(
         )
 
         def update(state: State, images: Any, count: Any) -> tuple[State, Any]:
-            scores, best, invalid = score(variables, bound, images, count)
-            return _merged(state, scores, best, count, key), invalid
+            scores, places, invalid = score(variables, bound, images, count)
+            return _with_batch(state, scores, places, count, key), invalid
 
         return update, state
 
     state = over_stream(
         *("dataset_examples", batches, start),
-        known=(variables, objective),
+        constants=(variables, objective),
         invalid="not a number",
         name="dataset examples" if progress else "",
     )
-    return _examples(state, places[0], k, quantiles)
+    return _examples(state, shapes[0], k, quantiles)
 
 
 # --- One piece of the stream ----------------------------------------------------------
 
 
-def _nothing(
+def _empty_state(
     unit_scorer: Scorer, k: int, size: int, dtype: Any, by: By, units: str
 ) -> State:
     missing = np.int32(-1)
-    nothing = top_k.nothing_kept(unit_scorer.count, k, dtype, missing)
-    sample = top_k.nothing_sampled(unit_scorer.count, size, dtype, missing)
-    kept, n_images = (nothing, nothing, nothing), jnp.zeros((), jnp.int32)
-    return State(n_images, kept, sample, by, unit_scorer.places, units)
+    best = top_k.empty_best(unit_scorer.count, k, dtype, missing)
+    sample = top_k.empty_sample(unit_scorer.count, size, dtype, missing)
+    n_images = jnp.zeros((), jnp.int32)
+    return State(n_images, (best, best, best), sample, by, unit_scorer.places, units)
 
 
 def _scores(
@@ -243,18 +244,18 @@ def _scores(
 
 
 @jax.jit
-def _merged(state: State, scores: Any, best: Any, count: Any, key: Any) -> State:
+def _with_batch(state: State, scores: Any, places: Any, count: Any, key: Any) -> State:
     indices = top_k.numbers_in_stream(state.n_images, scores.shape[1], count)
-    kept = tuple(
+    best = tuple(
         top_k.best_of(before, top_k.all_of_batch(indices, scores, place), order)
-        for before, place, order in zip(state.kept, best, _ORDERS, strict=True)
+        for before, place, order in zip(state.best, places, _ORDERS, strict=True)
     )
     sample = state.sample
     if sample.indices.size:
-        batch = top_k.drawn(key, indices, scores, best[0])
+        batch = top_k.sample_of_batch(key, indices, scores, places[0])
         sample = top_k.sample_of(sample, batch)
     return dataclasses.replace(
-        state, n_images=state.n_images + count, kept=kept, sample=sample
+        state, n_images=state.n_images + count, best=best, sample=sample
     )
 
 
@@ -262,20 +263,22 @@ def _merged(state: State, scores: Any, best: Any, count: Any, key: Any) -> State
 
 
 def _examples(
-    state: State, places: tuple[int, ...], k: int, quantiles: Sequence[float]
+    state: State, shape: tuple[int, ...], k: int, quantiles: Sequence[float]
 ) -> DatasetExamples:
     around = top_k.around_quantiles(state.sample, int(state.n_images), quantiles, k)
-    top, bottom, near_zero = (_chosen(kept, places) for kept in state.kept)
-    return DatasetExamples(top, bottom, near_zero, _chosen(around, places), state)
+    top, bottom, near_zero = (_with_positions(best, shape) for best in state.best)
+    return DatasetExamples(
+        top, bottom, near_zero, _with_positions(around, shape), state
+    )
 
 
-def _chosen(kept: top_k.Kept, places: tuple[int, ...]) -> Examples:
-    best = np.asarray(kept.details)
-    positions = np.full((*best.shape, len(places)), -1, np.int32)
-    if places:
-        at = np.stack(np.unravel_index(np.maximum(best, 0), places), axis=-1)
-        positions[best >= 0] = at[best >= 0]
-    return Examples(np.asarray(kept.indices), np.asarray(kept.scores), positions)
+def _with_positions(best: top_k.Best, shape: tuple[int, ...]) -> Examples:
+    numbers = np.asarray(best.details)
+    positions = np.full((*numbers.shape, len(shape)), -1, np.int32)
+    if shape:
+        at = np.stack(np.unravel_index(np.maximum(numbers, 0), shape), axis=-1)
+        positions[numbers >= 0] = at[numbers >= 0]
+    return Examples(np.asarray(best.indices), np.asarray(best.scores), positions)
 
 
 def _check(k: int, quantiles: Sequence[float], sample_size: int, key: Any) -> None:
@@ -300,8 +303,8 @@ def _check(k: int, quantiles: Sequence[float], sample_size: int, key: Any) -> No
 
 
 def _check_resume(resume: Any, expected: State) -> None:
-    def described(state: State) -> str:
-        scores, size = state.kept[0].scores, state.sample.indices.shape[0]
+    def description(state: State) -> str:
+        scores, size = state.best[0].scores, state.sample.indices.shape[0]
         units, k = scores.shape
         kind = f"a sample of {size}, {scores.dtype} and by={state.by!r}"
         where = f"places {state.shape} of {state.units}"
@@ -312,8 +315,8 @@ def _check_resume(resume: Any, expected: State) -> None:
             "`resume` is the `state` of what an earlier call returned, and is "
             f"{type(resume).__name__}. Write `resume=examples.state`."
         )
-    if described(resume) != described(expected):
+    if description(resume) != description(expected):
         raise ValueError(
-            f"`resume` is for {described(resume)}, and this call for "
-            f"{described(expected)}.\nGo on with the arguments of the earlier call."
+            f"`resume` is for {description(resume)}, and this call for "
+            f"{description(expected)}.\nGo on with the arguments of the earlier call."
         )

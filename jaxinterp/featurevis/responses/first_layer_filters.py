@@ -29,23 +29,24 @@ def first_layer_filters(
 
     $$\tfrac12 + \frac{w}{2 \max |w|}$$
 
-    for each filter $w$: zero is gray, the largest magnitude black or white. They are
-    the kernels as the model uses them, after a normalization of weights or a cast, but
-    without a batch norm that follows. Deeper kernels have as many channels as the layer
+    for each filter $w$: a weight of zero is gray, the one of the largest magnitude
+    black or white. The kernels are those that the model convolves with: weights that
+    it normalizes or casts first are shown after that, and a batch norm behind the
+    convolution is not included. Deeper kernels have as many channels as the layer
     before and are seldom worth a look.
 
     Args:
         apply_fn: the model.
         variables: the weights of the model.
-        inputs: a batch; `jax.ShapeDtypeStruct`s serve as well as arrays, as the model
-            is not run.
-        site: the site of the convolution, if several come first, or another is meant.
+        inputs: a batch of inputs, or their shapes and dtypes as
+            `jax.ShapeDtypeStruct`, since the model is not run.
+        site: the address of the convolution; by default the first one, of which there
+            has to be exactly one.
 
     Returns:
-        Images in [0, 1], with the axes of the convolution's window and then its
-        channels; three of them are the color to which the filter responds. Where
-        features are convolved in groups, the channels are those of a group. A filter of
-        zeros is gray.
+        Images in [0, 1], `(filters, *window, channels)`; three channels are the color
+        to which a filter responds. Where features are convolved in groups, the channels
+        are those of a group. A filter of zeros is gray.
 
     Raises:
         ValueError: if there is no such convolution, or several.
@@ -92,8 +93,8 @@ def _value(apply_fn: ApplyFn, variables: Any, inputs: Any, address: str) -> Any:
             return arrays[value]
         if value in traced.graph.program.constants:
             return traced.graph.program.constants[value]
-        _, captured = traced.run(Changes(captures=frozenset({value})))
-        return captured[value]
+        _, values = traced.run(Changes(captures=frozenset({value})))
+        return values[value]
 
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), inputs)
     return kernel(variables, zeros)

@@ -89,8 +89,9 @@ def recipe(name: str, *, keep_size: bool = True) -> Transform:
         A transform.
 
     Raises:
-        ValueError: if there is no such recipe; when called, if the argument is no
-            image: a volume has three planes to turn in, and a signal none.
+        ValueError: if there is no such recipe, or `keep_size` is neither true nor
+            false; when the transform is called, if its argument is no image: a volume
+            has three planes to turn in, and a signal none.
 
     Example:
         >>> recipe("lucid")(jax.random.key(0), jnp.zeros((32, 24, 3))).shape
@@ -105,6 +106,11 @@ def recipe(name: str, *, keep_size: bool = True) -> Transform:
         to any side, with the mirror image at the border.
     """
     check_choice("name", name, tuple(RECIPES))
+    if not isinstance(keep_size, bool):
+        raise ValueError(
+            f"recipe: `keep_size` must be True or False, and is {keep_size!r}. "
+            f"For another size write `compose([recipe({name!r}), resize(224)])`."
+        )
     return compose([*RECIPES[name], *([crop_or_pad()] if keep_size else [])])
 
 

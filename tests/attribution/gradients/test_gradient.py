@@ -1,5 +1,6 @@
 """The gradient, its size, and its product with the input."""
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -36,12 +37,8 @@ def test_gradients_are_those_of_jax(case, method, finish):
     apply_fn, variables, x = CASES[case]
     expected = jax.tree.map(finish, reference(apply_fn, variables, x), x)
     actual = method(apply_fn)(variables, x, TARGET)
-    assert jax.tree.structure(actual) == jax.tree.structure(x)
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-14),
-        actual,
-        expected,
-    )
+    chex.assert_trees_all_equal_structs(actual, x)
+    chex.assert_trees_all_close(actual, expected, rtol=1e-12, atol=1e-14)
 
 
 def test_an_input_that_has_no_influence_gets_nothing():

@@ -22,8 +22,8 @@ def dream(objective="tanh:0", images=IMAGES, **options):
 
 def test_a_step_has_the_mean_size_that_was_asked_for():
     # The gradient is that of one channel of three, nearly the same at all places.
-    dreamt = dream(steps=1, step_size=0.01)
-    change = np.asarray(dreamt - IMAGES)
+    result = dream(steps=1, step_size=0.01)
+    change = np.asarray(result - IMAGES)
     assert np.abs(change).mean() == pytest.approx(0.01, rel=1e-3)
     assert (change[..., 0] > 0).all()
     np.testing.assert_array_equal(change[..., 1:], 0)
@@ -33,8 +33,8 @@ def test_one_step_without_jitter_is_the_normalized_gradient():
     slope = np.asarray(1 - jnp.tanh(IMAGES[..., :1]) ** 2)
     slope = np.concatenate([slope, 0 * slope, 0 * slope], axis=-1)
     step = 0.01 * slope / np.abs(slope).mean(axis=(1, 2, 3), keepdims=True)
-    dreamt = dream(steps=1, step_size=0.01, jitter=0)
-    np.testing.assert_allclose(dreamt, np.asarray(IMAGES) + step, atol=1e-6)
+    result = dream(steps=1, step_size=0.01, jitter=0)
+    np.testing.assert_allclose(result, np.asarray(IMAGES) + step, atol=1e-6)
 
 
 def test_rolling_an_image_there_and_back_moves_nothing():
@@ -67,6 +67,10 @@ def test_octaves_keep_the_detail_of_the_image():
         (IMAGES, {"octave_scale": 0.5}, "at least 1"),
         (IMAGES, {"octave_scale": "2"}, "deepdream: `octave_scale` .* is '2'"),
         (IMAGES, {"octaves": 12}, "Take fewer"),
+        (IMAGES, {"step_size": "1"}, "deepdream: `step_size` .* is '1'"),
+        (IMAGES, {"step_size": -0.1}, "deepdream: `step_size` .* at least 0, .* -0.1"),
+        (IMAGES, {"jitter": 2.5}, "deepdream: `jitter` .* an integer .* is 2.5"),
+        (IMAGES, {"jitter": -1}, "deepdream: `jitter` .* at least 0, and is -1"),
         (IMAGES, {"objective": "tanh:0-1"}, "of one unit, and this one has 2"),
     ],
 )

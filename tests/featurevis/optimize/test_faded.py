@@ -52,7 +52,8 @@ def test_signals_and_half_precision():
         (jnp.ones((1, 3, 4)), {}, "has shape \\(1, 4, 4\\)"),
         (jnp.ones((1, 4, 4)), {"percentile": 101}, "between 0 and 100"),
         (jnp.ones((1, 4, 4)), {"background": 2.0}, "between 0 and 1"),
-        (jnp.ones((1, 4, 4)), {"cut": 50.0}, "`cut` between 0 and 50"),
+        (jnp.ones((1, 4, 4)), {"percentile": "80"}, "`percentile` .* is '80'"),
+        (jnp.ones((1, 4, 4)), {"cut": 50.0}, "`cut` .* from 0 to below 50, and is 50"),
     ],
 )
 def test_what_does_not_fit_is_an_error(unchecked, importance, options, message):

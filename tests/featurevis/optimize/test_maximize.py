@@ -948,7 +948,7 @@ def test_an_index_of_nothing_is_no_unit():
 
 
 def test_without_a_number_few_pictures_are_computed_at_once_on_cpu(monkeypatch):
-    monkeypatch.setattr(chunks, "CACHED", 15_000)
+    monkeypatch.setattr(chunks, "CACHE_BYTES", 15_000)
     seen = []
 
     def apply_fn(variables, x):

@@ -12,7 +12,7 @@ from jaxinterp.featurevis.parametrizations.color import (
 )
 from jaxinterp.featurevis.parametrizations.fourier import fourier
 from jaxinterp.featurevis.parametrizations.pixels import pixels
-from tests.oracles import pictures as oracle
+from tests.oracles import images as oracle
 
 # The constants that lucid and its successors use, transposed where they multiply from
 # the right.

@@ -7,7 +7,7 @@ import pytest
 
 from jaxinterp.featurevis.parametrizations.cppn import cppn
 from tests.compiled import compiled
-from tests.oracles import pictures as oracle
+from tests.oracles import images as oracle
 
 KEY = jax.random.key(0)
 

@@ -7,7 +7,7 @@ import pytest
 
 from jaxinterp.featurevis.parametrizations.fourier import fourier
 from tests.compiled import compiled
-from tests.oracles import pictures as oracle
+from tests.oracles import images as oracle
 
 KEY = jax.random.key(0)
 SIZES = [(4, 6), (5, 7), (4, 7), (7, 4), (1, 5), (6, 1), (1, 1)]

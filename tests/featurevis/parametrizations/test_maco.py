@@ -13,7 +13,7 @@ from jaxinterp.featurevis.parametrizations.from_image import from_image
 from jaxinterp.featurevis.parametrizations.maco import fit_spectrum, maco
 from jaxinterp.objectives.output import output
 from tests.compiled import compiled
-from tests.oracles import pictures as oracle
+from tests.oracles import images as oracle
 
 KEY = jax.random.key(0)
 SIZES = [(6, 8), (5, 7), (6, 7), (7, 6)]

@@ -321,6 +321,9 @@ def test_from_image_adds_the_usual_noise_times_a_factor():
     target, inner = np.full((9, 7, 3), 0.5, np.float32), fourier((9, 7, 3))
     params = from_image(inner, target, noise=2.0).init(KEY, 3)
     np.testing.assert_allclose(params, 2 * inner.init(KEY, 3), atol=1e-6)
+    for noise in (-1.0, float("nan")):
+        with pytest.raises(ValueError, match="from_image: `noise` must be a finite"):
+            from_image(inner, target, noise=noise)
 
 
 def test_from_image_takes_an_image_for_each_picture(unchecked):

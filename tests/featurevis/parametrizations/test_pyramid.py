@@ -11,7 +11,7 @@ from jaxinterp.featurevis.parametrizations.pixels import pixels
 from jaxinterp.featurevis.parametrizations.pyramid import pyramid
 from jaxinterp.featurevis.parametrizations.shared import shared
 from tests.compiled import compiled
-from tests.oracles import pictures as oracle
+from tests.oracles import images as oracle
 
 KEY = jax.random.key(0)
 

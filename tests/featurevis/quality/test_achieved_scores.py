@@ -3,6 +3,7 @@
 import functools
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,10 +13,9 @@ from jaxinterp import featurevis as fv
 from jaxinterp.featurevis.images import check_float_images
 from jaxinterp.featurevis.quality.achieved_scores import (
     achieved_scores,
-    natural_ratio,
-    success_rate,
+    beside_natural,
 )
-from tests.networks.pictures import NET, VARIABLES, pictures, tanh_model
+from tests.networks.images import NET, VARIABLES, noise, tanh_model
 
 KEY = jax.random.key(5)
 
@@ -25,7 +25,7 @@ def plain(value: Any) -> np.ndarray:
 
 
 def test_each_picture_is_scored_for_its_own_unit():
-    images = pictures(6)
+    images = noise(6)
     _, found = jax.jit(NET.apply, static_argnames="capture_intermediates")(
         VARIABLES, images, capture_intermediates=True
     )
@@ -40,7 +40,7 @@ def test_each_picture_is_scored_for_its_own_unit():
 
 
 def test_scores_do_not_depend_on_chunks_or_other_units_or_jit():
-    images, w = pictures(6), jax.random.normal(KEY, (3, 5), jnp.float32)
+    images, w = noise(6), jax.random.normal(KEY, (3, 5), jnp.float32)
     options = {"count": 2, "transforms": [fv.roll(2), fv.noise(0.1)], "key": KEY}
 
     def score(channels: Any, images: Any, batch_size: int | None = None) -> Any:
@@ -60,7 +60,7 @@ def test_scores_do_not_depend_on_chunks_or_other_units_or_jit():
 
 
 def test_transforms_change_what_is_seen_and_are_averaged_over():
-    images = pictures(2)
+    images = noise(2)
     objective = fv.channel("tanh", [0, 1])
     w = jnp.eye(3, dtype=jnp.float32)
     halved = achieved_scores(
@@ -80,7 +80,7 @@ def test_each_view_has_random_numbers_of_its_own():
         return plain(
             achieved_scores(
                 *(lambda w, x: jnp.arcsinh(x), fv.channel("asinh", [0, 0, 1])),
-                *(None, pictures(6)),
+                *(None, noise(6)),
                 count=2,
                 transforms=[random],
                 key=KEY,
@@ -101,7 +101,7 @@ def test_each_view_has_random_numbers_of_its_own():
 
 def test_transforms_stand_at_the_end_of_the_optimization():
     scores = achieved_scores(
-        *(tanh_model, "tanh:*", jnp.eye(3), pictures(3, shape=(16, 16, 3))),
+        *(tanh_model, "tanh:*", jnp.eye(3), noise(3, shape=(16, 16, 3))),
         transforms=[fv.maco_crops(16)],
         key=KEY,
         samples=2,
@@ -111,17 +111,17 @@ def test_transforms_stand_at_the_end_of_the_optimization():
 
 
 def test_scores_of_bfloat16_are_float32():
-    images = pictures(5, dtype=jnp.bfloat16)
+    images = noise(5, dtype=jnp.bfloat16)
     variables = jax.tree.map(lambda a: a.astype(jnp.bfloat16), VARIABLES)
     scores = achieved_scores(NET.apply, "first:*", variables, images)
-    exact = achieved_scores(NET.apply, "first:*", VARIABLES, pictures(5))
+    exact = achieved_scores(NET.apply, "first:*", VARIABLES, noise(5))
     assert scores.dtype == jnp.float32
     # Eight bits, of sums of 27 products.
     np.testing.assert_allclose(scores, exact, atol=0.03)
 
 
 def test_a_group_of_pictures_is_scored_together():
-    images = pictures(2, 3)
+    images = noise(2, 3)
     score = functools.partial(
         achieved_scores, tanh_model, fv.diversity("tanh"), jnp.eye(3), count=3
     )
@@ -140,7 +140,7 @@ def test_the_second_call_compiles_nothing():
 
     for seed in range(2):
         before = len(traced)
-        images = pictures(4, seed=seed)
+        images = noise(4, seed=seed)
         jax.block_until_ready(
             achieved_scores(model, "tanh:0-3", jnp.ones((3, 4)), images, batch_size=3)
         )
@@ -151,18 +151,19 @@ def test_the_second_call_compiles_nothing():
 def test_ratios_and_success_are_those_of_the_mean_and_the_best():
     achieved = jnp.array([[3.0, 5.0], [1.0, 2.0], [-1.0, -1.0], [0.0, 0.0]])
     natural = jnp.array([[1.0, 2.0], [2.0, 1.0], [-2.0, -9.0], [0.0, jnp.nan]])
-    np.testing.assert_array_equal(
-        natural_ratio(achieved, natural), [2.0, 0.75, np.nan, np.nan]
-    )
-    assert float(success_rate(achieved, natural)) == 0.5
-    np.testing.assert_array_equal(
-        jax.jit(natural_ratio)(achieved, natural), natural_ratio(achieved, natural)
-    )
+    beside = beside_natural(achieved, natural)
+    np.testing.assert_array_equal(beside.mean, [4.0, 1.5, -1.0, 0.0])
+    np.testing.assert_array_equal(beside.ratio, [2.0, 0.75, np.nan, np.nan])
+    assert beside.is_success.tolist() == [True, False, True, False]
+    assert float(beside.success_rate) == 0.5
+    chex.assert_trees_all_equal(jax.jit(beside_natural)(achieved, natural), beside)
+    first = achieved[:, 0]
+    np.testing.assert_array_equal(beside_natural(first, natural).mean, first)
 
 
 def test_units_without_a_natural_score_are_named():
     with pytest.raises(ValueError, match=r"Unit 1 \(and 0 others\) has no natural"):
-        natural_ratio(jnp.ones(2), jnp.array([[1.0], [jnp.nan]]))
+        beside_natural(jnp.ones(2), jnp.array([[1.0], [jnp.nan]]))
 
 
 def test_scores_of_places_are_no_scores_of_pictures():
@@ -170,24 +171,25 @@ def test_scores_of_places_are_no_scores_of_pictures():
     found = fv.dataset_examples(model, "tanh:*", None, batches, by="place", k=1)
     assert found.by == "place"
     with pytest.raises(ValueError, match="by='image'"):
-        natural_ratio(jnp.ones(1), found)
+        beside_natural(jnp.ones(1), found)
 
 
 @pytest.mark.parametrize("shape", [(3,), (2, 1, 1), (2, 0)])
 def test_natural_scores_have_the_same_units(shape):
     with pytest.raises(ValueError, match=r"for 2 units, and its shape is"):
-        natural_ratio(jnp.ones(2), jnp.ones(shape))
+        beside_natural(jnp.ones(2), jnp.ones(shape))
 
 
 def test_what_was_achieved_has_units():
     with pytest.raises(ValueError, match="achieved_scores"):
-        success_rate(jnp.ones(()), jnp.ones(1))
+        beside_natural(jnp.ones(()), jnp.ones(1))
 
 
 def test_transforms_need_a_key():
     with pytest.raises(TypeError, match=r"key=jax\.random\.key\(0\)"):
         achieved_scores(
-            *(NET.apply, "first:0", VARIABLES, pictures(1)), transforms=[fv.jitter(1)]
+            *(NET.apply, "first:0", VARIABLES, noise(1)),
+            transforms=[fv.jitter(1)],
         )
 
 
@@ -202,13 +204,13 @@ def test_transforms_need_a_key():
 )
 def test_numbers_of_pictures_fit(options, message):
     with pytest.raises(ValueError, match=message):
-        achieved_scores(NET.apply, "first:*", VARIABLES, pictures(5), **options)
+        achieved_scores(NET.apply, "first:*", VARIABLES, noise(5), **options)
 
 
 def test_pictures_of_one_unit_are_not_divided():
     with pytest.raises(ValueError, match="batch_size=2"):
         achieved_scores(
-            NET.apply, "first:0", VARIABLES, pictures(2), count=2, batch_size=1
+            NET.apply, "first:0", VARIABLES, noise(2), count=2, batch_size=1
         )
 
 
@@ -219,8 +221,8 @@ def test_a_model_that_cannot_be_hashed_will_do():
         def __call__(self, w: Any, x: Any) -> Any:
             return jnp.tanh(x @ w)
 
-    found = achieved_scores(Model(), "tanh:*", jnp.eye(3), pictures(3))
-    expected = achieved_scores(tanh_model, "tanh:*", jnp.eye(3), pictures(3))
+    found = achieved_scores(Model(), "tanh:*", jnp.eye(3), noise(3))
+    expected = achieved_scores(tanh_model, "tanh:*", jnp.eye(3), noise(3))
     np.testing.assert_array_equal(found, expected)
 
 

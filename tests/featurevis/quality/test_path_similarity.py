@@ -12,7 +12,7 @@ from jaxinterp import featurevis as fv
 from jaxinterp.featurevis.quality.path_similarity import PathSimilarity, path_similarity
 from jaxinterp.models import with_preprocess
 from jaxinterp.tracing.errors import AddressError
-from tests.networks.pictures import NET, VARIABLES, pictures, tanh_model
+from tests.networks.images import NET, VARIABLES, noise, tanh_model
 
 KEY = jax.random.key(5)
 
@@ -41,9 +41,9 @@ SMALL = (4, 5, 3)
 
 def small_paths(**options: Any) -> tuple[PathSimilarity, dict[str, Any]]:
     """Similarities in a small network, and activations `(sites, pictures, ...)`."""
-    made = pictures(6, shape=SMALL)
-    natural = pictures(3, 4, shape=SMALL, seed=1) ** 3
-    arbitrary = pictures(5, shape=SMALL, seed=2)
+    made = noise(6, shape=SMALL)
+    natural = noise(3, 4, shape=SMALL, seed=1) ** 3
+    arbitrary = noise(5, shape=SMALL, seed=2)
     w = jax.random.normal(KEY, (3, 2), jnp.float32)
 
     def model(w: Any, x: Any) -> Any:
@@ -101,9 +101,9 @@ def test_relative_similarity_goes_from_arbitrary_to_natural():
 def test_a_picture_on_the_path_of_natural_ones_scores_higher_than_one_that_is_not():
     # One half of the units sees the red channel, one half the blue.
     w = jnp.asarray(np.repeat(np.eye(3)[:, [0, 2]], 4, axis=1), jnp.float32)
-    red = pictures(1, 6, shape=(4, 5, 1)) * jnp.array([[[[[1.0, 0.2, 0.1]]]]])
+    red = noise(1, 6, shape=(4, 5, 1)) * jnp.array([[[[[1.0, 0.2, 0.1]]]]])
     blue = red[..., ::-1]
-    arbitrary = pictures(8, shape=SMALL, seed=4)
+    arbitrary = noise(8, shape=SMALL, seed=4)
     compare = functools.partial(
         path_similarity, tanh_model, "tanh", w, natural=red[:, :4], arbitrary=arbitrary
     )
@@ -113,7 +113,7 @@ def test_a_picture_on_the_path_of_natural_ones_scores_higher_than_one_that_is_no
 
 
 def test_a_dead_layer_has_no_path():
-    made, natural = pictures(1, shape=SMALL), pictures(1, 2, shape=SMALL)
+    made, natural = noise(1, shape=SMALL), noise(1, 2, shape=SMALL)
     found = path_similarity(lambda w, x: jax.nn.relu(x - 2), "*", None, made, natural)
     dead = found.sites.index("relu")
     assert np.isnan(found.made[dead]).all()
@@ -127,7 +127,7 @@ def test_a_dead_layer_has_no_path():
 
 
 def test_paths_in_a_network_with_a_glob_a_selector_and_preprocessing():
-    made, natural = pictures(2), pictures(2, 3, seed=1)
+    made, natural = noise(2), noise(2, 3, seed=1)
     found = path_similarity(
         with_preprocess(NET.apply, lambda x: 2 * x - 1),
         *("relu*", VARIABLES, made, natural),
@@ -152,8 +152,8 @@ def test_paths_in_a_network_with_a_glob_a_selector_and_preprocessing():
 def test_paths_in_other_precisions(dtype):
     w = jnp.eye(3, dtype=dtype)
     made, natural = (
-        pictures(1, shape=SMALL, dtype=dtype),
-        pictures(1, 3, shape=SMALL, dtype=dtype),
+        noise(1, shape=SMALL, dtype=dtype),
+        noise(1, 3, shape=SMALL, dtype=dtype),
     )
     found = path_similarity(tanh_model, "tanh", w, made, natural)
     assert found.made.dtype == jnp.promote_types(dtype, jnp.float32)
@@ -168,7 +168,7 @@ def test_paths_in_other_precisions(dtype):
 def test_natural_pictures_fit_the_made_ones(shape):
     with pytest.raises(ValueError, match=r"`crops\(batches, examples\.top\)`"):
         path_similarity(
-            *(tanh_model, "tanh", jnp.eye(3), pictures(1, shape=SMALL)),
+            *(tanh_model, "tanh", jnp.eye(3), noise(1, shape=SMALL)),
             jnp.ones(shape, jnp.float32),
         )
 
@@ -177,17 +177,17 @@ def test_natural_pictures_fit_the_made_ones(shape):
 def test_arbitrary_pictures_fit_the_made_ones(shape):
     with pytest.raises(ValueError, match="`arbitrary` has natural images"):
         path_similarity(
-            *(tanh_model, "tanh", jnp.eye(3), pictures(1, shape=SMALL)),
-            pictures(1, 2, shape=SMALL),
+            *(tanh_model, "tanh", jnp.eye(3), noise(1, shape=SMALL)),
+            noise(1, 2, shape=SMALL),
             arbitrary=jnp.ones(shape, jnp.float32),
         )
 
 
 def test_arbitrary_pictures_are_others():
-    natural = pictures(2, 3, shape=SMALL)
-    arbitrary = jnp.concatenate([pictures(2, shape=SMALL, seed=9), natural[1, 1:]])
+    natural = noise(2, 3, shape=SMALL)
+    arbitrary = jnp.concatenate([noise(2, shape=SMALL, seed=9), natural[1, 1:]])
     compare = functools.partial(
-        path_similarity, tanh_model, "tanh", jnp.eye(3), pictures(2, shape=SMALL)
+        path_similarity, tanh_model, "tanh", jnp.eye(3), noise(2, shape=SMALL)
     )
     with pytest.raises(ValueError, match=r"Image 2 of `arbitrary` \(and 1 others\)"):
         compare(natural, arbitrary=arbitrary)
@@ -202,6 +202,6 @@ def test_arbitrary_pictures_are_others():
 def test_a_site_that_does_not_exist_is_named():
     with pytest.raises(AddressError, match="nowhere"):
         path_similarity(
-            *(tanh_model, "nowhere*", jnp.eye(3), pictures(1, shape=SMALL)),
-            pictures(1, 2, shape=SMALL),
+            *(tanh_model, "nowhere*", jnp.eye(3), noise(1, shape=SMALL)),
+            noise(1, 2, shape=SMALL),
         )

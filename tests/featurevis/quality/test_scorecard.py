@@ -1,4 +1,4 @@
-"""The scorecard says what the functions say, of pictures by `maximize`."""
+"""The scorecard says what the functions say, of images by `maximize`."""
 
 import dataclasses
 from typing import Any
@@ -11,13 +11,12 @@ import pytest
 from jaxinterp import featurevis as fv
 from jaxinterp.featurevis.quality.achieved_scores import (
     achieved_scores,
-    natural_ratio,
-    success_rate,
+    beside_natural,
 )
 from jaxinterp.featurevis.quality.image_diversity import image_diversity
 from jaxinterp.featurevis.quality.scorecard import SecondNetwork, scorecard
 from jaxinterp.featurevis.quality.spectrum_slope import spectrum_slope
-from tests.networks.pictures import NET, SHAPE, VARIABLES, pictures, tanh_model
+from tests.networks.images import NET, SHAPE, VARIABLES, noise, tanh_model
 
 KEY = jax.random.key(5)
 
@@ -34,14 +33,14 @@ def made() -> Any:
         steps=40,
         progress=False,
     )
-    photographs = [pictures(8, seed=seed) for seed in range(3)]
+    photographs = [noise(8, seed=seed) for seed in range(3)]
     examples = fv.dataset_examples(NET.apply, objective, VARIABLES, photographs, k=3)
     return objective, result.images, examples, photographs
 
 
 @pytest.fixture(scope="module")
 def card(made: Any) -> Any:
-    """What there is to say of these pictures."""
+    """What there is to say of these images."""
     return full_card(made)
 
 
@@ -58,7 +57,7 @@ def full_card(made: Any, **options: Any) -> Any:
         key=KEY,
         other=SecondNetwork(NET.apply, objective, other, natural),
         natural_images=jnp.asarray(fv.crops(photographs, examples.top)),
-        arbitrary_images=pictures(6, seed=7),
+        arbitrary_images=noise(6, seed=7),
         sites="*relu*",
         **options,
     )
@@ -69,8 +68,9 @@ def test_the_card_has_what_the_functions_say(made, card):
     scores = achieved_scores(NET.apply, objective, VARIABLES, images, count=2)
     np.testing.assert_array_equal(card.plain.scores, scores)
     np.testing.assert_array_equal(card.plain.natural, examples.top.scores[:, 0])
-    np.testing.assert_array_equal(card.plain.ratio, natural_ratio(scores, examples))
-    assert card.success_rate == float(success_rate(scores, examples))
+    beside = beside_natural(scores, examples)
+    np.testing.assert_array_equal(card.plain.ratio, beside.ratio)
+    assert card.success_rate == float(beside.success_rate)
     slopes = spectrum_slope(images).reshape(3, 2)
     np.testing.assert_array_equal(card.slope, slopes)
     diversity = image_diversity(NET.apply, "second", VARIABLES, images, count=2)
@@ -139,7 +139,7 @@ def test_what_is_not_asked_for_is_left_out():
 
 
 def test_a_unit_without_a_number_of_its_own_is_counted():
-    images, natural = pictures(2), jnp.ones(2)
+    images, natural = noise(2), jnp.ones(2)
     objective = fv.neuron("first", [3, 3], position=([0, 1], 2))
     card = scorecard(NET.apply, objective, VARIABLES, images, natural=natural)
     assert card.names == ("0", "1")
@@ -150,7 +150,7 @@ def test_a_unit_without_a_number_of_its_own_is_counted():
 
 def test_logits_are_compared_where_it_is_said():
     card = scorecard(
-        *(NET.apply, fv.output([2]), VARIABLES, pictures(2)),
+        *(NET.apply, fv.output([2]), VARIABLES, noise(2)),
         natural=jnp.ones(1),
         count=2,
         diversity_site="first",
@@ -179,7 +179,7 @@ ERRORS = [
 def test_the_card_says_what_is_wrong(unchecked, options, error, message):
     given = {"natural": jnp.ones(1), **options}
     with pytest.raises(error, match=message):
-        scorecard(NET.apply, "first:0", VARIABLES, pictures(1), **given)
+        scorecard(NET.apply, "first:0", VARIABLES, noise(1), **given)
 
 
 def test_captions_say_how_good_a_picture_is():
@@ -189,7 +189,7 @@ def test_captions_say_how_good_a_picture_is():
         natural=jnp.array([0.5, 0.0]),
     )
     assert card.captions == ("0: 1.4 x", "1: 0.197")
-    card = scorecard(NET.apply, "first:0", VARIABLES, pictures(1), natural=jnp.ones(1))
+    card = scorecard(NET.apply, "first:0", VARIABLES, noise(1), natural=jnp.ones(1))
     slope = float(card.slope[0, 0])
     assert card.captions[0].endswith(f"x, slope {slope:.1f}")
 
@@ -198,14 +198,14 @@ def test_a_second_network_is_one(unchecked):
     other: Any = (NET.apply, "first:0", VARIABLES)
     with pytest.raises(TypeError, match="SecondNetwork"):
         scorecard(
-            *(NET.apply, "first:0", VARIABLES, pictures(1)),
+            *(NET.apply, "first:0", VARIABLES, noise(1)),
             natural=jnp.ones(1),
             other=other,
         )
 
 
 def test_a_picture_that_is_no_number_has_no_score_and_the_others_theirs():
-    images = pictures(2).at[1, 0, 0, 0].set(jnp.nan)
+    images = noise(2).at[1, 0, 0, 0].set(jnp.nan)
     given = (tanh_model, "tanh:0,1", jnp.eye(3), images)
     card = scorecard(*given, natural=jnp.full(2, 1e-3))
     assert np.isnan(card.plain.mean).tolist() == [False, True]
@@ -217,7 +217,7 @@ def test_a_picture_that_is_no_number_has_no_score_and_the_others_theirs():
 
 
 def test_one_unit_is_no_units():
-    given = (tanh_model, "tanh:0", jnp.eye(3), pictures(1))
+    given = (tanh_model, "tanh:0", jnp.eye(3), noise(1))
     card = scorecard(*given, natural=jnp.full(1, 1e-3))
     assert "Of 1 unit, 1 (100%) is above its best natural example." in str(card)
 
@@ -231,4 +231,4 @@ def test_the_card_is_not_made_under_jit():
         )
     )
     with pytest.raises(TypeError, match="`achieved_scores` and the other functions"):
-        make(pictures(1))
+        make(noise(1))

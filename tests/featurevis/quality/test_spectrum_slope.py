@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxinterp.featurevis.quality.spectrum_slope import spectrum_slope
-from tests.networks.pictures import SHAPE, pictures
+from tests.networks.images import SHAPE, noise
 
 
 def textbook_slope(image: np.ndarray) -> float:
@@ -40,7 +40,7 @@ def textbook_slope(image: np.ndarray) -> float:
     "shape", [(16, 16, 3), (9, 14, 1), (15, 11, 7), (31, 2), (8, 9, 10, 1)]
 )
 def test_the_slope_is_the_textbook_one(shape):
-    images = pictures(3, shape=shape, dtype=jnp.float64)
+    images = noise(3, shape=shape, dtype=jnp.float64)
     expected = [textbook_slope(np.asarray(image)) for image in images]
     np.testing.assert_allclose(spectrum_slope(images), expected, rtol=1e-9)
 
@@ -71,7 +71,7 @@ def test_a_smooth_picture_is_not_taken_for_a_natural_one_because_of_its_borders(
 
 
 def test_the_slope_does_not_depend_on_brightness_contrast_or_chunks():
-    images = pictures(5, shape=(12, 16, 3), dtype=jnp.float64)
+    images = noise(5, shape=(12, 16, 3), dtype=jnp.float64)
     whole = spectrum_slope(images)
     np.testing.assert_allclose(spectrum_slope(0.1 * images + 0.4), whole, rtol=1e-9)
     np.testing.assert_allclose(spectrum_slope(images, batch_size=2), whole, rtol=1e-12)
@@ -79,7 +79,7 @@ def test_the_slope_does_not_depend_on_brightness_contrast_or_chunks():
 
 
 def test_a_plain_picture_has_no_slope_and_spoils_no_other():
-    images = jnp.concatenate([pictures(1), jnp.full((1, *SHAPE), 0.3, jnp.float32)])
+    images = jnp.concatenate([noise(1), jnp.full((1, *SHAPE), 0.3, jnp.float32)])
     slopes = spectrum_slope(images)
     assert np.isfinite(slopes[0])
     assert np.isnan(slopes[1])

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-import jax
+import chex
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from jaxinterp.featurevis.responses.activation_distribution import (
     _check_resume,
     activation_distribution,
 )
-from jaxinterp.loop.histogram import nothing_counted
+from jaxinterp.loop.histogram import empty_histogram
 from jaxinterp.objectives.unit import neuron
 
 RNG = np.random.default_rng(1)
@@ -72,8 +72,7 @@ def test_going_on_is_as_if_never_stopped() -> None:
         part, counts=np.asarray(part.counts), mean=np.asarray(part.mean)
     )
     rest = count(IMAGES[15:], 5, resume=kept)
-    for one, other in zip(jax.tree.leaves(whole), jax.tree.leaves(rest), strict=True):
-        assert np.array_equal(one, other)
+    chex.assert_trees_all_equal(whole, rest)
 
 
 def test_values_beyond_32_bits_are_not_lost() -> None:
@@ -100,7 +99,7 @@ def test_arguments_out_of_range() -> None:
     with pytest.raises(ValueError, match=r"(?s)by='place'.*by='image'"):
         count(IMAGES, 37, by="image", resume=found)
     with pytest.raises(TypeError, match="what an earlier call returned, and is dict"):
-        _check_resume({}, nothing_counted(4, 0.01, float), 0.01, "image")
+        _check_resume({}, empty_histogram(4, 0.01, float), 0.01, "image")
     with pytest.raises(ValueError, match="mean over the places of one"):
         activation_distribution(
             lambda w, x: w * x, neuron("scale", 0), 1.0, [IMAGES], by="place"

@@ -310,7 +310,7 @@ def spread():
 
 one = both(lambda: [images[i : i + 8] for i in range(0, 35, 8)])
 many = both(spread)
-assert len(many[0].state.kept[0].scores.sharding.device_set) == 8
+assert len(many[0].state.best[0].scores.sharding.device_set) == 8
 assert at_batch[0] < at_batch[1] == at_batch[3], at_batch
 assert at_batch[4] < at_batch[5] == at_batch[7], at_batch
 for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(many), strict=True):

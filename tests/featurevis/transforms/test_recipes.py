@@ -51,6 +51,14 @@ def test_there_are_no_other_recipes():
         recipe("deepdream")
 
 
+def test_a_recipe_keeps_the_size_or_does_not():
+    message = r"`keep_size` must be True or False, and is 'a'.*compose\(\[recipe"
+    with pytest.raises(ValueError, match=message):
+        recipe("lucid", keep_size="a")
+    other_size = fv.compose([recipe("lucid"), fv.resize(8)])
+    assert other_size(KEY, jnp.zeros((16, 16, 3))).shape == (8, 8, 3)
+
+
 def test_distill():
     steps = recipe("distill")
     kinds = [Pad, Crop, Scale, Rotate, Crop, CropOrPad]

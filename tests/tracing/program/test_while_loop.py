@@ -1,5 +1,6 @@
 """A `while` that can be differentiated, against its steps written out."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -36,11 +37,7 @@ def by_hand(w, x, n):
 def test_counters_and_flags_in_the_state_get_no_derivative(n):
     found = jax.value_and_grad(looped, argnums=(0, 1))(W, X, n)
     expected = jax.value_and_grad(by_hand, argnums=(0, 1))(W, X, n)
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12),
-        found,
-        expected,
-    )
+    chex.assert_trees_all_close(found, expected, rtol=1e-9, atol=1e-12)
 
 
 def test_the_length_may_be_traced_and_batched():
@@ -62,8 +59,4 @@ def test_the_test_may_close_over_the_differentiated_value():
 def test_it_computes_what_the_loop_of_jax_does():
     init = (jnp.zeros((), jnp.int32), X)
     args = (lambda s: s[0] < 3, lambda s: (s[0] + 1, jnp.sin(s[1]) + W[0]), init)
-    jax.tree.map(
-        np.testing.assert_array_equal,
-        differentiable_while(*args),
-        lax.while_loop(*args),
-    )
+    chex.assert_trees_all_equal(differentiable_while(*args), lax.while_loop(*args))

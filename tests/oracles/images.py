@@ -1,6 +1,6 @@
-r"""Pictures from parameters: colors, spectra, layers and a network, written literally.
+r"""Images from parameters: colors, spectra, layers and a network, written literally.
 
-An array of a picture is `(height, width, channels)`. Everything before the squash.
+An array of an image is `(height, width, channels)`. Everything before the squash.
 """
 
 import cmath
@@ -89,7 +89,7 @@ def maco_canvas(magnitude: Array, phase: Array, height: int, width: int) -> Arra
 
 
 def mean_magnitude(canvases: Array) -> Array:
-    """Mean over pictures of the magnitude of each coefficient of the half spectrum."""
+    """Mean over images of the magnitude of each coefficient of the half spectrum."""
     count, height, width, channels = canvases.shape
     out = np.zeros((height, width // 2 + 1, channels))
     for canvas in canvases:

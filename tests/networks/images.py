@@ -1,4 +1,4 @@
-"""Networks that are small, and pictures for them."""
+"""Networks that are small, and images for them."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ def tanh_model(w: Any, x: Any) -> Any:
     return jnp.tanh(x @ w)
 
 
-def pictures(*counts: int, seed: int = 0, shape: Any = SHAPE, dtype: Any = None) -> Any:
+def noise(*counts: int, seed: int = 0, shape: Any = SHAPE, dtype: Any = None) -> Any:
     """Returns noise in [0, 1], float32 unless said otherwise."""
     random = np.random.default_rng(seed)
     return jnp.asarray(random.random((*counts, *shape)), dtype or jnp.float32)
