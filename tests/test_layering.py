@@ -35,7 +35,7 @@ FLOORS: Mapping[str, tuple[str, ...]] = {
         "program",
         "facts",
         "graph selectors",
-        "select recognition layer",
+        "select recognition layer by_address",
         "call",
         "capture intervene with_rules",
         "split",

@@ -41,7 +41,7 @@ def lrp(
         score: which number per example is explained: a score of the outputs, or an
             objective (`channel("Conv_1", 3)`, or `"Conv_1:3"`), which needs no target.
         at: a site, whose relevance is returned instead of that of the inputs. For a
-            glob or a selector a dict from address to relevance is returned.
+            glob or a selector a mapping from address to relevance is returned.
 
     Returns:
         An attribution function, in units of the score. With conserving rules and
