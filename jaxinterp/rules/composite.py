@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from jaxinterp.rules.any_site import Gradient
 from jaxinterp.rules.rule import Rule
-from jaxinterp.tracing.errors import AddressError, CompositeError
+from jaxinterp.tracing.errors import AddressError
 from jaxinterp.tracing.facts.roles import Role
 from jaxinterp.tracing.graph import Graph, Node
 from jaxinterp.tracing.selectors import And, At, Not, Or, Selector, as_selector
@@ -154,20 +154,6 @@ class Composite:
             if selector.pattern != "*" and not any(map(selector, graph.nodes)):
                 addresses = [a for n in graph.nodes for a in (n.address, *n.modules)]
                 raise AddressError(selector, addresses)
-
-
-def check_composite(composite: object, call: str) -> None:
-    """Raises unless something is a composite.
-
-    Args:
-        composite: the argument of the caller.
-        call: how to write the call correctly, for the error message.
-
-    Raises:
-        CompositeError: if the argument is not a composite.
-    """
-    if not isinstance(composite, Composite):
-        raise CompositeError(composite, call)
 
 
 def _globs(selector: Selector) -> list[At]:

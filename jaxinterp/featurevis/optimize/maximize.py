@@ -42,7 +42,7 @@ from jaxinterp.objectives.by_name import as_objective
 from jaxinterp.objectives.evaluate import count_units, unit_keys, units
 from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.reader import Reader, reader
-from jaxinterp.rules.composite import Composite
+from jaxinterp.rules.presets import Rules
 from jaxinterp.tracing.errors import BatchAxisError
 from jaxinterp.types import ApplyFn, Key, Variables
 
@@ -61,7 +61,7 @@ def maximize(
     count: int = 1,
     samples: int = 1,
     optimizer: optax.GradientTransformation = ADAM,
-    composite: Composite | Mapping[int, Composite] = REDIRECTED_FIRST,
+    composite: Rules | Mapping[int, Rules] = REDIRECTED_FIRST,
     batch_size: int | None = None,
     rematerialize: bool = False,
     snapshots: Sequence[int] = (),
