@@ -14,7 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 
-from jaxinterp.checks import is_traced
+from jaxinterp.checks import is_integer, is_traced
 from jaxinterp.tracing.call import check_arrays
 from jaxinterp.types import Inputs, Key, Sites, Target, Variables
 
@@ -76,6 +76,15 @@ def examples_in(inputs: Inputs) -> int:
         inputs: the batch to be explained, checked by `check_inputs`.
     """
     return jax.tree.leaves(inputs)[0].shape[0]
+
+
+def as_arrays(target: Target) -> Target:
+    """Returns a target whose integers are arrays, so that a program serves all classes.
+
+    Args:
+        target: what the score needs beside the outputs, such as class indices.
+    """
+    return jax.tree.map(lambda t: jnp.asarray(t) if is_integer(t) else t, target)
 
 
 def check_target(run: Callable[[Any], Any], inputs: Inputs, target: Target) -> None:

@@ -24,6 +24,7 @@ from jaxinterp.attribution.backward import (
 )
 from jaxinterp.attribution.contract import (
     Attribution,
+    as_arrays,
     check_inputs,
     check_target,
     examples_in,
@@ -181,7 +182,7 @@ def integrated_gradients(
             start_of = rest.activation()
         start = fill_baseline(baseline, start_of, key)
         difference = jax.tree.map(jnp.subtract, start_of, start)
-        context = _Path(variables, start, difference, target, rest)
+        context = _Path(variables, start, difference, as_arrays(target), rest)
         slope = sum_over(context, (jnp.asarray(nodes), jnp.asarray(weights)))
         result = jax.tree.map(jnp.multiply, difference, slope)
         return result if rest is None else rest.shaped(at, result)

@@ -12,7 +12,12 @@ from typing import Any, Literal, get_args
 import jax
 import jax.numpy as jnp
 
-from jaxinterp.attribution.contract import Attribution, check_inputs, check_target
+from jaxinterp.attribution.contract import (
+    Attribution,
+    as_arrays,
+    check_inputs,
+    check_target,
+)
 from jaxinterp.checks import check_choice, checked_integer, checked_real
 from jaxinterp.keys import check_key
 from jaxinterp.loop.sums import summed
@@ -98,6 +103,7 @@ def smooth(
         check_target(
             lambda x: attribution_fn(variables, x, target, key), inputs, target
         )
+        target = as_arrays(target)
         if statistic != "variance":
             return sum_over((variables, inputs, target, key, None), jnp.arange(samples))
         # Around the attribution without noise, the squares hardly cancel.

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxinterp.checks import checked_integer, is_integer, is_traced
+from jaxinterp.checks import checked_integer, is_integer, is_traced, shown
 from jaxinterp.featurevis.optimize.ascent import Ascent, first_state, take_steps
 from jaxinterp.featurevis.optimize.composite_schedule import (
     REDIRECTED_FIRST,
@@ -275,11 +275,12 @@ def _check_kinds(apply_fn: Any, key: Any, parametrization: Any, optimizer: Any) 
     check_key("maximize", key)
     if not isinstance(parametrization, Parametrization):
         raise TypeError(
-            f"`parametrization` says what is optimized, and is {parametrization!r}.\n"
+            "`parametrization` says what is optimized, and is "
+            f"{shown(parametrization)}.\n"
             "Write `parametrization=fourier((128, 128, 3))`."
         )
     if not isinstance(optimizer, optax.GradientTransformation):
         raise TypeError(
-            f"`optimizer` is an optax optimizer, and is {optimizer!r}. Write "
+            f"`optimizer` is an optax optimizer, and is {shown(optimizer)}. Write "
             "`optimizer=optax.adam(0.05)`."
         )
