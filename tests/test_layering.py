@@ -34,7 +34,7 @@ FLOORS: Mapping[str, tuple[str, ...]] = {
         "compat errors",
         "program",
         "facts",
-        "graph selectors",
+        "graph selectors mistakes",
         "select recognition layer by_address",
         "call",
         "capture intervene with_rules",

@@ -159,7 +159,7 @@ class Backward:
         composite: Composite | None,
         at: Sites | None,
     ):
-        check_inputs(inputs, at)
+        check_inputs(inputs, at, variables)
         self.at = at
         if at is None:
             self.activations = inputs

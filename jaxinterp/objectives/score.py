@@ -268,6 +268,32 @@ def need_score(score: Any) -> None:
         )
 
 
+def with_note(score: Score) -> Score:
+    """Returns a score whose errors get a note that says what it was given.
+
+    Args:
+        score: a function `(outputs, target) -> (batch,)`; one of this package, whose
+            errors say it themselves, is returned as it is.
+    """
+    if getattr(score, "__module__", "").startswith("jaxinterp."):
+        return score
+
+    @functools.wraps(score)
+    def noted(outputs: Any, target: Target) -> Any:
+        try:
+            return score(outputs, target)
+        except Exception as error:
+            shapes = [jax.tree.map(jnp.shape, part) for part in (outputs, target)]
+            advice = "" if hasattr(outputs, "ndim") else f"\n{_advice(outputs)}"
+            error.add_note(
+                f"The score was called with outputs of shape {shapes[0]} and a target "
+                f"of shape {shapes[1]}.{advice}"
+            )
+            raise
+
+    return noted
+
+
 def check_score(values: Any, batch: int, score: Score) -> None:
     """Raises unless a score gave one number for each example.
 

@@ -170,7 +170,7 @@ def integrated_gradients(
     def attribute(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:
-        check_inputs(inputs, at)
+        check_inputs(inputs, at, variables)
         rest, start_of = None, inputs
         if at is None:
             check_target(

@@ -178,7 +178,7 @@ def ledger(
     call = "ledger(apply_fn, jaxinterp.rules.epsilon_plus(), variables, inputs, target)"
     composite = as_composite(composite, call)
     model, score_fn = explained(apply_fn, score)
-    check_inputs(inputs, at)
+    check_inputs(inputs, at, variables)
     check_outside("ledger", "returns numbers to read", variables, inputs, target)
     if at is None:
         traced = trace_call(model, variables, inputs)

@@ -270,7 +270,8 @@ def _check_kinds(apply_fn: Any, key: Any, parametrization: Any, optimizer: Any) 
     if not callable(apply_fn):
         raise TypeError(
             "maximize() takes `apply_fn(variables, images)` first, and was given "
-            f"{apply_fn!r}. Write `maximize(model.apply, objective, variables, ...)`."
+            f"{shown(apply_fn)}.\n"
+            "Write `maximize(model.apply, objective, variables, ...)`."
         )
     check_key("maximize", key)
     if not isinstance(parametrization, Parametrization):
