@@ -280,7 +280,10 @@ def test_the_models_own_error_gets_a_note(name, call, unchecked):
     assert "Trace" not in note
 
 
-@pytest.mark.parametrize("call", [c for c in CALLS if c != "maximize"])
+CALLS_OF_INPUTS = [call for call in CALLS if call != "maximize"]
+
+
+@pytest.mark.parametrize("call", CALLS_OF_INPUTS)
 @pytest.mark.parametrize("name", OF_INPUTS)
 def test_inputs_in_the_wrong_place_or_shape_are_told(name, call, unchecked):
     mistake = OF_INPUTS[name]
@@ -288,6 +291,13 @@ def test_inputs_in_the_wrong_place_or_shape_are_told(name, call, unchecked):
         CALLS[call](mistake)
     text = "\n".join([str(error.value), *getattr(error.value, "__notes__", ())])
     assert re.search(f"(?s)Likely cause: .*{mistake.note}", text)
+
+
+def test_left_out_variables_are_told_where_noise_is_added():
+    smooth = ji.attribution.smooth(ji.attribution.gradient(NET.apply))
+    note = OF_INPUTS["the variables are left out"].note
+    with pytest.raises(TypeError, match=f"(?s)Likely cause: .*{note}"):
+        smooth(IMAGES, TARGET, key=KEY)
 
 
 def test_maximize_does_not_print_the_logits(unchecked):

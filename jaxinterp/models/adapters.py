@@ -78,9 +78,10 @@ def from_linen(
     def apply_fn(variables: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         settings_of_call = {**settings, **kwargs}
         rngs = settings_of_call.get("rngs")
-        has_key = isinstance(rngs, Mapping) and "dropout" in rngs
+        keys = dict(rngs) if isinstance(rngs, Mapping) else {}
+        has_key = keys.pop("dropout", None) is not None
         if has_key:  # without it Flax raises exactly where dropout would draw
-            settings_of_call["rngs"] = {k: v for k, v in rngs.items() if k != "dropout"}
+            settings_of_call["rngs"] = keys
         try:
             outputs = module.apply(variables, inputs, *args, **settings_of_call)
         except Exception as error:

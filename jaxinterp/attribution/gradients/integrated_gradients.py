@@ -185,7 +185,7 @@ def integrated_gradients(
         context = _Path(variables, start, difference, as_arrays(target), rest)
         slope = sum_over(context, (jnp.asarray(nodes), jnp.asarray(weights)))
         result = jax.tree.map(jnp.multiply, difference, slope)
-        return result if rest is None else rest.shaped(at, result)
+        return result if at is None or rest is None else rest.shaped(at, result)
 
     return attribute
 
