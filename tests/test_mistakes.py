@@ -66,6 +66,11 @@ class Linear(nnx.Module):
         return self.linear(x.mean((1, 2)))
 
 
+class Bare:
+    def forward(self, x):
+        return NET.apply(VARIABLES, x)
+
+
 NET = Net()
 VARIABLES = NET.init(KEY, IMAGES)
 BOUND = NET.bind(VARIABLES)
@@ -131,6 +136,12 @@ MISTAKES = {
         "takes 1 positional argument but 2 were given",
         r"takes the inputs alone.*from_function\(model\)",
         model=lambda x: NET.apply(VARIABLES, x),
+    ),
+    "a method of the inputs alone": Mistake(
+        TypeError,
+        "takes 2 positional arguments but 3 were given",
+        r"takes the inputs alone.*from_function\(model\)",
+        model=Bare().forward,
     ),
     "channels first": Mistake(
         errors.ScopeParamShapeError,
@@ -281,6 +292,15 @@ def test_the_models_own_error_gets_a_note(name, call, unchecked):
 
 
 CALLS_OF_INPUTS = [call for call in CALLS if call != "maximize"]
+
+
+def test_under_jit_the_note_shows_shapes_too():
+    attribute = jax.jit(ji.attribution.gradient(NET.apply))
+    with pytest.raises(errors.ScopeParamShapeError) as error:
+        attribute(VARIABLES, np.moveaxis(IMAGES, -1, 1), TARGET)
+    (note,) = notes_of(error.value)
+    assert "    inputs float32[2, 3, 8, 8]\nLikely cause: `inputs` has its 3" in note
+    assert "Trace" not in note
 
 
 @pytest.mark.parametrize("call", CALLS_OF_INPUTS)

@@ -6,6 +6,7 @@ and the first of `_CAUSES` that fits: the usual mistakes, told from shapes and t
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -211,12 +212,21 @@ def _arguments(call: Call) -> str | None:
             f"the model needs {' and '.join(f'`{n}`' for n in names)} too. Give it:\n"
             f"`lambda variables, inputs: apply_fn(variables, inputs, {bound})`."
         )
-    if re.search(r"takes [01] positional arguments? but 2 were given", call.text):
+    if _binds(call.apply_fn, 1) and not _binds(call.apply_fn, 2):
         return (
             "the model takes the inputs alone. Write\n"
             "`apply_fn, variables = jaxinterp.models.from_function(model)`."
         )
     return None
+
+
+def _binds(function: Any, count: int) -> bool:
+    """Whether a function can be called with some number of positional arguments."""
+    try:
+        inspect.signature(function).bind(*range(count))
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _variables(call: Call) -> str | None:
