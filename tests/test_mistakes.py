@@ -362,6 +362,21 @@ def test_a_working_model_is_called_as_it_is():
     np.testing.assert_array_equal(received, expected)
 
 
+def test_a_function_of_haiku_is_told(unchecked):
+    hk = pytest.importorskip("haiku", reason="Haiku is an optional dependency")
+    mlp = hk.transform(lambda x: hk.nets.MLP([5])(x.mean((1, 2))))
+    params = mlp.init(KEY, IMAGES)
+    drops = hk.transform(lambda x: hk.dropout(hk.next_rng_key(), 0.5, x).mean((1, 2)))
+    for model, error, message in (
+        (mlp, TypeError, r"from_haiku\(model, params\)"),
+        (mlp.apply, ValueError, r"from_haiku\(model, params\)"),
+        (lambda v, x: drops.apply({}, None, x), Exception, "dropout is on"),
+    ):
+        with pytest.raises(error) as raised:
+            ji.attribution.gradient(model)(params, IMAGES, TARGET)
+        assert re.search(f"Likely cause: (?s:.*){message}", notes_of(raised.value)[0])
+
+
 # --- What the model returns -----------------------------------------------------------
 
 

@@ -173,9 +173,10 @@ def _a_module(call: Call) -> str | None:
         )
     if library == "linen":
         return "that is the module itself. Write `module.apply`."
-    if library == "haiku":
+    if library == "haiku" or "`apply(params, rng" in call.text:
         return (
-            "that is no function. Write `from_haiku(model, params)` or `model.apply`."
+            "a function that Haiku transformed takes a random key too. Write\n"
+            "`apply_fn, variables = jaxinterp.models.from_haiku(model, params)`."
         )
     if library:
         return (
@@ -252,8 +253,7 @@ def _variables(call: Call) -> str | None:
 
 def _training(call: Call) -> str | None:
     if re.search(
-        r"InvalidRngError|requires a key when running|must be called with an RNG"
-        r"|RNG key|PRNG for",
+        r"InvalidRngError|MissingRNGError|requires a key when running",
         call.text,
     ):
         return (
