@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from jaxinterp.checks import is_real, shown
+from jaxinterp.checks import is_real
 from jaxinterp.pytree import pytree, static
 from jaxinterp.types import Sites
 
@@ -279,9 +279,8 @@ def _as_objective(value: Any) -> Objective:
         return value
     if isinstance(value, str) or value is None:
         raise TypeError(
-            "Objectives combine with objectives and numbers, and not with "
-            f"{shown(value)}. Of a string, `as_objective('Conv_0:3')` makes an "
-            "objective."
+            f"Objectives combine with objectives and numbers, and not with {value!r}. "
+            "Of a string, `as_objective('Conv_0:3')` makes an objective."
         )
     number = jnp.asarray(value)
     is_numeric = jnp.issubdtype(number.dtype, jnp.number) and not jnp.iscomplexobj(

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxinterp.checks import is_traced, shown
+from jaxinterp.checks import is_traced
 from jaxinterp.objectives.direction import as_floats
 
 
@@ -67,9 +67,7 @@ def whitened(vector: Any, activations: Any, *, ridge: float = 1e-3) -> Any:
             f"{activations.shape}."
         )
     if not is_traced(ridge) and not ridge >= 0:
-        raise ValueError(
-            f"whitened: `ridge` must not be negative, and is {shown(ridge)}."
-        )
+        raise ValueError(f"whitened: `ridge` must not be negative, and is {ridge!r}.")
     channels = activations.shape[-1]
     h = activations.reshape(-1, channels)
     if not is_traced(ridge) and not ridge and len(h) < channels:

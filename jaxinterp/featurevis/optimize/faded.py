@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxinterp.checks import is_traced, shown
+from jaxinterp.checks import is_traced
 from jaxinterp.featurevis.images import check_range
 
 
@@ -64,8 +64,8 @@ def faded(
     if not 0 <= percentile <= 100 or not 0 <= background <= 1 or not 0 <= cut < 50:
         raise ValueError(
             "faded: `percentile` lies between 0 and 100, `background` between 0 and 1, "
-            f"and `cut` between 0 and 50; they are {shown(percentile)}, "
-            f"{shown(background)} and {shown(cut)}."
+            f"and `cut` between 0 and 50; they are {percentile!r}, {background!r} and "
+            f"{cut!r}."
         )
     if not is_traced(images, importance):
         values, weights = np.asarray(images), np.asarray(importance)
