@@ -111,9 +111,8 @@ def _limits(maps: np.ndarray, percentile: float) -> np.ndarray:
     if invalid.size:
         raise ValueError(
             f"The attributions of example {invalid[0]} hold NaN or infinity, which "
-            "have no color.\nUnder `jit` a target out of range gives NaN: call the "
-            "method without `jit`, and it says so.\nOtherwise look in what went in: "
-            "`jnp.isfinite(inputs).all()`, and the weights alike."
+            "have no color.\nA NaN in an input gives NaN: look for it with "
+            "`jnp.isfinite(inputs).all()`."
         )
     sizes = np.abs(maps)
     limits = np.percentile(sizes, percentile, axis=(1, 2), keepdims=True)

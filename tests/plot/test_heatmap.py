@@ -73,11 +73,7 @@ def test_low_precision_and_jax_arrays_have_colors_too() -> None:
     [
         (np.ones((4, 5)), {}, r"attributions\[None\]"),
         (np.ones((1, 2, 2)), {"percentile": 0.0}, "above 0 and at most 100"),
-        (
-            np.full((1, 2, 2), np.nan),
-            {},
-            r"(?s)example 0 hold NaN.*target out of range.*without `jit`",
-        ),
+        (np.full((1, 2, 2), np.nan), {}, "example 0 hold NaN"),
     ],
 )
 def test_what_has_no_colors_is_an_error(values, options, message) -> None:
