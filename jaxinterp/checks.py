@@ -51,6 +51,41 @@ def check_outside(call: str, reason: str, *trees: Any) -> None:
         )
 
 
+def shown(value: Any) -> str:
+    """Returns how a message shows a value: as Python prints it, arrays by their shape.
+
+    Args:
+        value: any object. Of an array that a transformation such as `jax.jit` traces
+            there is no value to be shown, and of a large one too much.
+
+    Example:
+        >>> shown("wide"), shown([jnp.ones((3, 3), bool), 4])
+        ("'wide'", '[bool[3, 3], 4]')
+    """
+
+    def word(leaf: Any) -> Any:
+        if isinstance(leaf, Tracer):
+            return _Word(f"a traced {leaf.dtype}{list(leaf.shape)}")
+        if isinstance(leaf, jax.Array | np.ndarray) and leaf.size > 8:
+            return _Word(f"{leaf.dtype}{list(leaf.shape)}")
+        return _Word(f"a traced {type(leaf).__name__}") if is_traced(leaf) else leaf
+
+    def is_leaf(node: Any) -> bool:
+        return not isinstance(node, list | tuple | dict)
+
+    text = repr(jax.tree.map(word, value, is_leaf=is_leaf))
+    return text if len(text) <= 300 else f"{text[:300]}..."
+
+
+class _Word(str):
+    """A text that is printed without quotes."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
 # --- Integers -------------------------------------------------------------------------
 
 
@@ -86,7 +121,7 @@ def checked_integer(name: str, value: Any, smallest: int, *, call: str = "") -> 
     if not is_integer(value) or int(value) < smallest:
         raise ValueError(
             f"{_named(name, call)} must be an integer of at least {smallest}, and is "
-            f"{value!r}."
+            f"{shown(value)}."
         )
     return int(value)
 
@@ -117,11 +152,11 @@ def checked_integers(
     if not all(map(is_integer, names)):
         raise TypeError(
             f"{call}() takes the number of a {what}, or a list of several, `{example}`;"
-            f" {integers!r} was given."
+            f" {shown(integers)} was given."
         )
     if not names or len(set(names)) < len(names):
         raise ValueError(
-            f"{call}: each {what} is named once, and at least one: {integers!r}."
+            f"{call}: each {what} is named once, and at least one: {shown(integers)}."
         )
     return tuple(map(int, names))
 
@@ -208,7 +243,7 @@ def checked_real(
         kind += f" of at least {smallest:g}"
     if math.isfinite(largest):
         kind = f"lie between {smallest:g} and {largest:g}"
-    raise ValueError(f"{_named(name, call)} must {kind}, and is {value!r}.")
+    raise ValueError(f"{_named(name, call)} must {kind}, and is {shown(value)}.")
 
 
 def checked_share(name: str, value: Any, *, call: str = "") -> float:
@@ -248,7 +283,7 @@ def check_choice(
     """
     if not isinstance(value, str) or value not in choices:
         raise ValueError(
-            f"{_named(name, call)} is {value!r}. There are: "
+            f"{_named(name, call)} is {shown(value)}. There are: "
             f"{', '.join(map(repr, choices))}."
         )
 

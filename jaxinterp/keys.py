@@ -31,9 +31,10 @@ def check_key(call: str, key: Any) -> None:
     """
     is_array = isinstance(key, jax.Array)
     if not is_array or not jnp.issubdtype(key.dtype, jax.dtypes.prng_key) or key.ndim:
+        value = f"{key.dtype}{list(key.shape)}" if is_array else repr(key)
         raise TypeError(
             f"{call}() is random and needs one key. Write `key=jax.random.key(0)`; "
-            f"{key!r} was given."
+            f"{value} was given."
         )
 
 

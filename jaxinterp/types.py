@@ -11,7 +11,8 @@ ApplyFn = Callable[..., Any]
 Variables = Any
 # A batch: an array, or a pytree of arrays, with the examples on the first axis.
 Inputs = Any
-# What a score needs to know beside the outputs, such as class indices `(batch,)`.
+# What a score needs to know beside the outputs, such as class indices `(batch,)` or one
+# class for all examples.
 Target = Any
 # One key of `jax.random`.
 Key = Any

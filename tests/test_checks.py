@@ -8,7 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jaxinterp as ji
 from jaxinterp import checks
+from jaxinterp.keys import check_key
 
 INTEGERS = [3, 0, -2, np.int8(3), np.uint64(2**63), 10**30]
 REALS = [0.5, np.float16(0.5), np.float64(-2.0), fractions.Fraction(1, 2)]
@@ -142,3 +144,57 @@ def test_what_is_traced_is_known_at_any_depth():
     assert traced == [True]
     assert not checks.is_traced(jnp.array(7), [1, "a"])
     checks.check_outside("read", "looks at numbers", jnp.array(7))
+
+
+# --- Messages -------------------------------------------------------------------------
+
+
+@jax.tree_util.register_pytree_node_class
+class _Holds:
+    def __init__(self, x):
+        self.x = x
+
+    def tree_flatten(self):
+        return (self.x,), None
+
+    @classmethod
+    def tree_unflatten(cls, _, children):
+        raise AssertionError("a value is shown, and not made anew")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: checks.checked_integer("steps", x, 1),
+        lambda x: checks.checked_integers("some", "channel", x, "some([3])"),
+        lambda x: checks.checked_integers("some", "channel", [x, x], "some([3])"),
+        lambda x: checks.checked_real("epsilon", x),
+        lambda x: checks.check_choice("method", x, ("a", "b")),
+        lambda x: check_key("noise", x),
+        lambda x: ji.attribution.gradient(jnp.tanh, score=x),
+        lambda x: ji.attribution.lrp(jnp.tanh, composite=x),
+        lambda x: ji.attribution.smooth(jnp.tanh, samples=x),
+        lambda x: ji.featurevis.noise(x),
+        lambda x: ji.featurevis.scale([_Holds(x)]),
+        lambda x: ji.featurevis.channel("Conv_0", x.astype(float)),
+        lambda x: ji.featurevis.channel("Conv_0", 0) + _Holds(x),
+    ],
+)
+def test_no_message_prints_a_tracer(call, unchecked):
+    def traced(x):
+        with pytest.raises((TypeError, ValueError)) as error:
+            call(x)
+        assert "Trace" not in str(error.value)
+        assert "JVP" not in str(error.value)
+        return x
+
+    jax.jit(traced)(3)
+    jax.grad(traced)(3.0)
+
+
+def test_a_message_shows_an_array_by_its_shape():
+    assert checks.shown((np.ones((3, 4)), "a", 1)) == "(float64[3, 4], 'a', 1)"
+    assert checks.shown(np.ones(2)) == "array([1., 1.])"
+    shown = []
+    jax.jit(lambda x: shown.append(checks.shown([x])))(jnp.ones(2, jnp.float32))
+    assert shown == ["[a traced float32[2]]"]

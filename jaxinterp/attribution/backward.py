@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -18,6 +18,7 @@ from jaxinterp.objectives.score import (
     gradient_seed,
 )
 from jaxinterp.rules.composite import Composite
+from jaxinterp.tracing.by_address import ByAddress
 from jaxinterp.tracing.call import Traced, trace_call
 from jaxinterp.tracing.facts.flow import active_values
 from jaxinterp.tracing.graph import Graph, Site
@@ -101,13 +102,25 @@ def the_only_site(sites: dict[str, Site], at: Sites, name: str) -> Site:
 
 
 def is_single(at: Sites, sites: dict[str, Site]) -> bool:
-    """Whether `at` was meant as one site: an address rather than a pattern.
+    """Whether `at` was meant as one site: one of its names rather than a pattern.
 
     Args:
         at: an address, a glob or a selector.
         sites: the sites that `at` matches, by address.
     """
-    return isinstance(at, str) and list(sites) == [at]
+    return len(sites) == 1 and at in next(iter(sites.values())).names
+
+
+def shaped(at: Sites, sites: dict[str, Site], arrays: Mapping[str, Any]) -> Any:
+    """Returns the array at a site that was named, or the arrays of a glob by address.
+
+    Args:
+        at: an address, a glob or a selector.
+        sites: the sites that `at` matches, by address.
+        arrays: the array at each of them, by address.
+    """
+    by_address = ByAddress.of(sites, arrays)
+    return next(iter(by_address.values())) if is_single(at, sites) else by_address
 
 
 def changes_after(
@@ -146,7 +159,7 @@ class Backward:
         composite: Composite | None,
         at: Sites | None,
     ):
-        check_inputs(inputs, at)
+        check_inputs(inputs, at, variables)
         self.at = at
         if at is None:
             self.activations = inputs
@@ -174,8 +187,7 @@ class Backward:
         at: Any,
     ) -> None:
         traced, sites = trace_to_sites(apply_fn, variables, inputs, at)
-        self._single = is_single(at, sites)
-        self._addresses = tuple(sites)
+        self._sites = sites
         # A module and its last operation are two addresses of one value.
         shapes = {site.value: site.shape for site in sites.values()}
         changes = changes_after(traced.graph, shapes, composite)
@@ -203,16 +215,14 @@ class Backward:
         return received
 
     def shaped(self, result: Any) -> Any:
-        """Returns the array alone if one site is explained, otherwise a dict of them.
+        """Returns the array alone if one site is explained, otherwise all by address.
 
         Args:
             result: something in the structure of `activations`.
         """
-        if self.at is not None and self._single:
-            return next(iter(result.values()))
-        if self.at is not None:
-            return {address: result[address] for address in self._addresses}
-        return result
+        if self.at is None:
+            return result
+        return shaped(self.at, self._sites, result)
 
 
 def attribution_by_backward(

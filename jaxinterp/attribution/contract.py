@@ -14,8 +14,9 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 
-from jaxinterp.checks import is_traced
+from jaxinterp.checks import is_integer, is_traced
 from jaxinterp.tracing.call import check_arrays
+from jaxinterp.tracing.mistakes import forgotten_variables
 from jaxinterp.types import Inputs, Key, Sites, Target, Variables
 
 
@@ -34,12 +35,13 @@ class Attribution(Protocol):
         ...
 
 
-def check_inputs(inputs: Inputs, at: Sites | None) -> None:
+def check_inputs(inputs: Inputs, at: Sites | None, variables: Variables = None) -> None:
     """Raises if inputs cannot be differentiated and no site is explained instead.
 
     Args:
         inputs: the batch to be explained.
         at: the site whose activation is explained, if any.
+        variables: the weights of the model, which tell whether they were left out.
 
     Raises:
         TypeError: if a leaf is not an array, or is of integers and `at` is `None`.
@@ -56,9 +58,11 @@ def check_inputs(inputs: Inputs, at: Sites | None) -> None:
             )
         sizes[name] = leaf.shape[0]
         if at is None and not jnp.issubdtype(leaf.dtype, jnp.inexact):
+            hint = forgotten_variables(variables, inputs)
+            likely = f"Likely cause: {hint}\n" if hint else ""
             raise TypeError(
                 f"`{name}` has dtype {leaf.dtype}; only real numbers have a gradient.\n"
-                "For tokens give the address of their embedding, such as "
+                f"{likely}For tokens give the address of their embedding, such as "
                 "`at='Model/Embed_0'`;\n"
                 "`print(jaxinterp.trace(apply_fn, variables, inputs))` lists them.\n"
                 "Bind masks and other integers to the model, "
@@ -76,6 +80,15 @@ def examples_in(inputs: Inputs) -> int:
         inputs: the batch to be explained, checked by `check_inputs`.
     """
     return jax.tree.leaves(inputs)[0].shape[0]
+
+
+def as_arrays(target: Target) -> Target:
+    """Returns a target whose integers are arrays, so that a program serves all classes.
+
+    Args:
+        target: what the score needs beside the outputs, such as class indices.
+    """
+    return jax.tree.map(lambda t: jnp.asarray(t) if is_integer(t) else t, target)
 
 
 def check_target(run: Callable[[Any], Any], inputs: Inputs, target: Target) -> None:

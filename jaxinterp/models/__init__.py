@@ -7,6 +7,7 @@ weights into them.
 
 from jaxinterp.models.adapters import from_equinox as from_equinox
 from jaxinterp.models.adapters import from_function as from_function
+from jaxinterp.models.adapters import from_haiku as from_haiku
 from jaxinterp.models.adapters import from_keras as from_keras
 from jaxinterp.models.adapters import from_linen as from_linen
 from jaxinterp.models.adapters import from_nnx as from_nnx

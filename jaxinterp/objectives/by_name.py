@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from jaxinterp.checks import shown
 from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.output import output
 from jaxinterp.objectives.unit import channel
@@ -44,16 +45,16 @@ def as_objective(value: Any) -> Objective:
         return value
     if not isinstance(value, str):
         raise TypeError(
-            f"An objective was expected, and {value!r} was given.\n"
+            f"An objective was expected, and {shown(value)} was given.\n"
             "Write `channel('Conv_0', 3)`, the same as a string, 'Conv_0:3', or "
             "`custom(lambda view: ..., 'Conv_0')`."
         )
     site, colon, text = value.rpartition(":")
     if not colon:
         raise ValueError(
-            f"{value!r} names a site and no channel.\n"
+            f"{shown(value)} names a site and no channel.\n"
             f"Write '{value}:3' for a channel, '{value}:*' for every channel, or "
-            f"`layer({value!r})` for the layer as a whole."
+            f"`layer({shown(value)})` for the layer as a whole."
         )
     index = None if text.strip() == "*" else _indices(text, value)
     return channel(site.strip(), index) if site.strip() else output(index)
@@ -69,7 +70,7 @@ def _indices(text: str, value: str) -> int | list[int]:
         match = _RANGE.fullmatch(part)
         if match is None or int(match[1]) > int(match[2]):
             raise ValueError(
-                f"{part!r} in {value!r} is no index of a channel.\n"
+                f"{part!r} in {shown(value)} is no index of a channel.\n"
                 "After the last colon write an index, '3', several, '3,5', a range "
                 "with both ends, '0-511', or '*' for all."
             )

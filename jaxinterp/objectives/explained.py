@@ -24,9 +24,10 @@ from jaxinterp.objectives.evaluate import count_units, score_of_one_unit
 from jaxinterp.objectives.objective import Objective, Shapes, View
 from jaxinterp.objectives.output import Output, step_into
 from jaxinterp.objectives.reader import if_of_images, images_first
-from jaxinterp.objectives.score import AtClass, Score, logit, need_score
+from jaxinterp.objectives.score import AtClass, Score, logit, need_score, with_note
 from jaxinterp.pytree import pytree, static
 from jaxinterp.tracing.call import trace_call
+from jaxinterp.tracing.mistakes import call_model
 from jaxinterp.tracing.program.evaluate import Changes
 from jaxinterp.tracing.select import select_one
 from jaxinterp.types import ApplyFn
@@ -56,8 +57,9 @@ def explained(
 ) -> tuple[ApplyFn, Score]:
     """Returns a model and a score of its outputs, of a score or an objective.
 
-    A score function goes through unchanged, with its model. Of an objective the model
-    also returns what the objective reads. Addresses are those of the whole network. A
+    What the model or a score of the user raises gets a note of what they got. Of an
+    objective the model also returns what the objective reads. Addresses are those of
+    the whole network. A
     weight that changes with the steps has its value at step 0. `output(3, score=s)`
     alone is the score `s` at the target 3, also where relevance starts; otherwise
     relevance starts with the product of what is read and the objective's slope there.
@@ -90,11 +92,11 @@ def explained(
     if not (is_name or isinstance(score, Objective)):
         need_score(score)
         assert not isinstance(score, Objective | str), "an objective is no function"
-        return apply_fn, score
+        return functools.partial(call_model, apply_fn), with_note(score)
     objective = as_objective(score)
     if isinstance(objective, Output):
         at_logit = dataclasses.replace(objective, score=logit)
-        return apply_fn, AtClass(
+        return functools.partial(call_model, apply_fn), AtClass(
             objective.score,
             functools.partial(_score_of_outputs, objective),
             functools.partial(_score_of_outputs, at_logit),

@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxinterp.checks import check_index
+from jaxinterp.checks import check_index, shown
 
 
 def as_index(index: Any, call: str) -> Any:
@@ -46,7 +46,7 @@ def as_position(position: Sequence[Any] | None, call: str) -> tuple[Any, ...] | 
     if not isinstance(position, tuple | list):
         raise TypeError(
             "A position is a tuple with an entry for each axis in front of the "
-            f"channels, and was {position!r}.\nWrite `{call}`."
+            f"channels, and was {shown(position)}.\nWrite `{call}`."
         )
     return tuple(
         None if p is None else _as_integers(p, "Each entry of a position", call)

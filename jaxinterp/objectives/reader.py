@@ -102,7 +102,6 @@ def reader(
         ValueError: if a site does not have the images on its first axis.
         Exception: what the model raises, with a note that says which images it got.
     """
-    apply_fn = hashable(apply_fn)
     check_variables(variables)
     # Two images, lest a site without an axis for them looks as if it had one.
     images = jax.ShapeDtypeStruct((2, *image.shape), image.dtype)
@@ -117,6 +116,7 @@ def reader(
             "images of one that takes other inputs."
         )
         raise
+    apply_fn = hashable(apply_fn)
     sites = [select_one(graph, name) for name in objective.sites]
     _warn_of_mixing(graph, sites)
     has_derivative = _has_derivative(graph, sites)

@@ -2,8 +2,8 @@
 
 A score is a function `(outputs, target) -> (batch,)`; `target` is traced, the score
 itself is static. Any such function will do; these are the usual ones, for outputs of
-shape `(batch, classes)` and integer targets of shape `(batch,)`. Under `jit` a target
-out of range cannot be an error: it gives NaN.
+shape `(batch, classes)` and integer targets of shape `(batch,)`, or one for the whole
+batch. Under `jit` a target out of range cannot be an error: it gives NaN.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxinterp.checks import is_traced
+from jaxinterp.checks import is_traced, shown
 from jaxinterp.types import Target
 
 Score = Callable[[Any, Any], Array]
+
+_SINGLE = "The model has a single output: write `score=total`, which needs no target."
 
 
 def logit(
@@ -31,7 +33,7 @@ def logit(
 
     Args:
         outputs: what the model returns.
-        target: class indices, `(batch,)`.
+        target: class indices, `(batch,)`, or one class for all examples.
 
     Raises:
         ValueError: if the target is missing, of another shape, or out of range.
@@ -58,7 +60,7 @@ def probability(
 
     Args:
         outputs: the logits, `(batch, classes)`.
-        target: class indices, `(batch,)`.
+        target: class indices, `(batch,)`, or one class for all examples.
 
     Example:
         >>> probability(jnp.zeros((1, 4)), jnp.array([1])).tolist()
@@ -75,7 +77,7 @@ def log_probability(
 
     Args:
         outputs: the logits, `(batch, classes)`.
-        target: class indices, `(batch,)`.
+        target: class indices, `(batch,)`, or one class for all examples.
 
     Example:
         >>> round(float(log_probability(jnp.zeros((1, 4)), jnp.array([1]))[0]), 4)
@@ -92,7 +94,7 @@ def margin(
 
     Args:
         outputs: the logits, `(batch, classes)`.
-        target: class indices, `(batch,)`.
+        target: class indices, `(batch,)`, or one class for all examples.
 
     Example:
         >>> margin(jnp.array([[1.0, 5.0, 3.0]]), jnp.array([1])).tolist()
@@ -111,7 +113,7 @@ def contrastive(
 
     Args:
         outputs: the logits, `(batch, classes)`.
-        target: class indices, `(batch,)`.
+        target: class indices, `(batch,)`, or one class for all examples.
 
     References:
         Gu et al., 2018, section 3.2 [gu2018understanding].
@@ -215,8 +217,8 @@ def relevance_seed(
         return at_class
     if score in (probability, log_probability):
         value = values * weights
-        is_target = (
-            jnp.arange(outputs.shape[1])[None, :] == jnp.asarray(target)[:, None]
+        is_target = jnp.arange(outputs.shape[1])[None, :] == jnp.reshape(
+            target, (-1, 1)
         )
         has_value = is_target | jnp.isnan(value)[:, None]
         return jnp.where(has_value, value[:, None], 0).astype(outputs.dtype)
@@ -261,9 +263,35 @@ def need_score(score: Any) -> None:
     if not callable(score):
         raise TypeError(
             "`score` must be a function `(outputs, target) -> (batch,)-array` or an "
-            f"objective,\nand is {score!r}. Write for example "
+            f"objective,\nand is {shown(score)}. Write for example "
             "`score=jaxinterp.objectives.logit`, or `score='Conv_1:3'` for a channel."
         )
+
+
+def with_note(score: Score) -> Score:
+    """Returns a score whose errors get a note that says what it was given.
+
+    Args:
+        score: a function `(outputs, target) -> (batch,)`; one of this package, whose
+            errors say it themselves, is returned as it is.
+    """
+    if getattr(score, "__module__", "").startswith("jaxinterp."):
+        return score
+
+    @functools.wraps(score)
+    def noted(outputs: Any, target: Target) -> Any:
+        try:
+            return score(outputs, target)
+        except Exception as error:
+            shapes = [jax.tree.map(jnp.shape, part) for part in (outputs, target)]
+            advice = "" if hasattr(outputs, "ndim") else f"\n{_advice(outputs)}"
+            error.add_note(
+                f"The score was called with outputs of shape {shapes[0]} and a target "
+                f"of shape {shapes[1]}.{advice}"
+            )
+            raise
+
+    return noted
 
 
 def check_score(values: Any, batch: int, score: Score) -> None:
@@ -296,19 +324,20 @@ def check_score(values: Any, batch: int, score: Score) -> None:
 
 def _checked(outputs: Any, target: Any, name: str) -> Any:
     if not hasattr(outputs, "ndim") or outputs.ndim != 2:
-        shapes = jax.tree.map(jnp.shape, outputs)
         raise ValueError(
             f"score={name} needs outputs of shape (batch, classes), and the model "
-            f"returns {shapes}.\n"
-            "Pass a score that picks a number per example, such as\n"
-            "`score=lambda outputs, target: outputs[:, -1, :].sum(axis=1)`."
+            f"returns {jax.tree.map(jnp.shape, outputs)}.\n{_advice(outputs)}"
         )
     batch, classes = outputs.shape
     if target is None:
-        raise ValueError(
-            f"score={name} needs a target: class indices of shape ({batch},).\n"
+        usual = (
             "Write `attribute(variables, inputs, target)`, or `score=total` for the "
             "sum of all outputs."
+        )
+        advice = _SINGLE if classes == 1 else usual
+        raise ValueError(
+            f"score={name} needs a target: class indices of shape ({batch},), or one "
+            f"for all examples.\n{advice}"
         )
     values, target = target, jnp.asarray(target)  # a tracer already while tracing
     if not jnp.issubdtype(target.dtype, jnp.integer):
@@ -316,26 +345,41 @@ def _checked(outputs: Any, target: Any, name: str) -> Any:
             f"score={name} takes integer class indices as target, and was given "
             f"{target.dtype}.\nFor one-hot targets write `target.argmax(axis=-1)`."
         )
-    if target.shape != (batch,):
+    if target.shape not in ((), (batch,)):
         raise ValueError(
             f"score={name} needs a target of shape ({batch},), one class per example, "
-            f"and was given shape {target.shape}.\n" + _advice(target, batch)
+            f"and was given shape {target.shape}.\n"
+            "For several targets per example use "
+            "`jax.vmap(attribute, in_axes=(None, None, 0))`."
         )
     if not is_traced(values):
         wrong = np.asarray(values)
         wrong = wrong[(wrong < 0) | (wrong >= classes)]
         if wrong.size:
+            hint = f"\n{_SINGLE}" if classes == 1 else ""
             raise ValueError(
                 f"score={name}: target {wrong[0]} is out of range for {classes} "
-                f"classes (0 to {classes - 1})."
+                f"classes (0 to {classes - 1}).{hint}"
             )
-    return target
+    return jnp.broadcast_to(target, (batch,))
 
 
-def _advice(target: Any, batch: int) -> str:
-    if target.ndim == 0:
-        return f"For the same class everywhere write `jnp.full({batch}, {target})`."
+def _advice(outputs: Any) -> str:
+    """What to write if the outputs are not `(batch, classes)`."""
+    leaves = jax.tree.leaves_with_path(outputs)
+    if getattr(outputs, "ndim", None) == 1:
+        return (
+            "If that is one number per example, write `score=total`. If it is one "
+            "example, give it a batch axis, `inputs[None]`."
+        )
+    matrices = [jax.tree_util.keystr(path) for path, y in leaves if jnp.ndim(y) == 2]
+    if not hasattr(outputs, "ndim") and matrices:
+        best = next((m for m in matrices if "logit" in m), matrices[0])
+        return (
+            "Say which of them is explained: give the method the model "
+            f"`lambda variables, inputs: apply_fn(variables, inputs){best}`."
+        )
     return (
-        "For several targets per example use "
-        "`jax.vmap(attribute, in_axes=(None, None, 0))`."
+        "Pass a score that picks a number per example, such as\n"
+        "`score=lambda outputs, target: outputs[:, -1, :].sum(axis=1)`."
     )

@@ -7,11 +7,7 @@ from collections.abc import Iterable
 
 from jaxinterp.rules.any_site import Gradient
 from jaxinterp.rules.rule import Rule
-from jaxinterp.tracing.errors import (
-    AddressError,
-    CompositeError,
-    NoDerivativeError,
-)
+from jaxinterp.tracing.errors import AddressError, NoDerivativeError
 from jaxinterp.tracing.facts.roles import Role
 from jaxinterp.tracing.graph import Graph, Node
 from jaxinterp.tracing.selectors import And, At, Not, Or, Selector, as_selector
@@ -169,26 +165,16 @@ def _check_derivative(graph: Graph) -> None:
     active = [v for v in graph.program.outputs if v in flow.active]
     if not active or not carrying.isdisjoint(active):
         return
-    for _, _, equation in graph.program.walk():
-        reads = any(v in carrying for v in equation.values)
-        is_end = carrying.isdisjoint(equation.outputs) and equation.outputs
-        if reads and is_end and not equation.bodies:
-            last = equation
-    raise NoDerivativeError(last.primitive.name, last.line)
-
-
-def check_composite(composite: object, call: str) -> None:
-    """Raises unless something is a composite.
-
-    Args:
-        composite: the argument of the caller.
-        call: how to write the call correctly, for the error message.
-
-    Raises:
-        CompositeError: if the argument is not a composite.
-    """
-    if not isinstance(composite, Composite):
-        raise CompositeError(composite, call)
+    ends = [
+        equation
+        for _, _, equation in graph.program.walk()
+        if equation.outputs
+        and not equation.bodies
+        and any(v in carrying for v in equation.values)
+        and carrying.isdisjoint(equation.outputs)
+    ]
+    if ends:
+        raise NoDerivativeError(ends[-1].primitive.name, ends[-1].line)
 
 
 def _globs(selector: Selector) -> list[At]:

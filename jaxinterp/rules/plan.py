@@ -6,7 +6,8 @@ import dataclasses
 from typing import Any
 
 from jaxinterp.rules.any_site import Gradient
-from jaxinterp.rules.composite import PICKING, Composite, check_composite, needs_rule
+from jaxinterp.rules.composite import PICKING, needs_rule
+from jaxinterp.rules.presets import Rules, as_composite
 from jaxinterp.rules.rule import Rule
 from jaxinterp.table import format_table, html_table
 from jaxinterp.tracing.call import trace_call
@@ -81,7 +82,7 @@ def _is_covered(row: PlanRow) -> bool:
 
 def plan(
     apply_fn: ApplyFn,
-    composite: Composite,
+    composite: Rules,
     variables: Variables,
     inputs: Inputs,
     *args: Any,
@@ -93,7 +94,8 @@ def plan(
 
     Args:
         apply_fn: the model, `apply_fn(variables, inputs, *args, **kwargs) -> outputs`.
-        composite: which site gets which rule.
+        composite: which site gets which rule: a composite, a list of pairs `(selector,
+            rule)`, or the name of a preset, such as `"epsilon_plus"`.
         variables: the weights of the model.
         inputs: a batch, an array or a pytree of arrays.
         *args: further arguments of the model.
@@ -115,9 +117,8 @@ def plan(
         >>> table.coverage
         1.0
     """
-    check_composite(
-        composite, "plan(apply_fn, jaxinterp.rules.epsilon_plus(), variables, inputs)"
-    )
+    call = "plan(apply_fn, jaxinterp.rules.epsilon_plus(), variables, inputs)"
+    composite = as_composite(composite, call)
     graph = trace_call(apply_fn, variables, inputs, *args, **kwargs).graph
     composite.check_addresses(graph)
     rows = []

@@ -11,8 +11,11 @@ to 3.4 [achtibat2024attnlrp]); in a gated product the signal gets all (Arras et 
 
 from __future__ import annotations
 
+import types
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from jaxinterp.checks import check_choice
 from jaxinterp.rules.activations import BetaSmooth, DeconvReLU, GuidedReLU
 from jaxinterp.rules.affine import Epsilon, Gamma
 from jaxinterp.rules.any_site import Gradient, Norm, Pass
@@ -23,7 +26,12 @@ from jaxinterp.rules.redirected import RedirectedReLU, SmoothMaxPool, Weighting
 from jaxinterp.rules.rule import Rule
 from jaxinterp.rules.signed import AlphaBeta, ZPlus
 from jaxinterp.rules.stabilize import Stabilizer
+from jaxinterp.tracing.errors import CompositeError
 from jaxinterp.tracing.selectors import first, of_role
+from jaxinterp.types import Sites
+
+# Which site gets which rule: a composite, its lines, or the name of a preset.
+Rules = Composite | Sequence[tuple[Sites, Rule]] | str
 
 
 def _base() -> Composite:
@@ -246,3 +254,51 @@ def linearized() -> Composite:
             ("*", Gradient()),
         ]
     )
+
+
+PRESETS: Mapping[str, Callable[[], Composite]] = types.MappingProxyType(
+    {
+        preset.__name__: preset
+        for preset in (
+            beta_smooth,
+            deconvnet,
+            deep_taylor,
+            epsilon_alpha2_beta1,
+            epsilon_alpha2_beta1_flat,
+            epsilon_plus,
+            epsilon_plus_flat,
+            excitation_backprop,
+            guided_backprop,
+            linearized,
+            redirected,
+            smooth_max_pool,
+        )
+    }
+)
+
+
+def as_composite(rules: Rules, call: str) -> Composite:
+    """Returns the composite that an argument means.
+
+    Args:
+        rules: a composite, a list of pairs `(selector, rule)`, or the name of a preset
+            that needs no arguments, such as `"epsilon_plus"`.
+        call: how to write the call correctly, for the error message.
+
+    Raises:
+        ValueError: if there is no preset of that name.
+        CompositeError: if the argument is none of these.
+        TypeError: if a line of the list is not a pair of a selector and a rule.
+
+    Example:
+        >>> print(as_composite([("*", Norm())], "lrp(apply_fn)"))
+        1  at('*')  Norm()
+    """
+    if isinstance(rules, str):
+        check_choice("composite", rules, tuple(PRESETS))
+        return PRESETS[rules]()
+    if isinstance(rules, list | tuple):
+        return Composite(rules)
+    if not isinstance(rules, Composite):
+        raise CompositeError(rules, call)
+    return rules

@@ -15,6 +15,7 @@ import jax
 import numpy as np
 
 from jaxinterp.tracing.graph import Graph
+from jaxinterp.tracing.mistakes import call_model
 from jaxinterp.tracing.program.evaluate import Changes, evaluate
 from jaxinterp.tracing.program.flatten import flatten
 from jaxinterp.tracing.program.program import Value
@@ -76,6 +77,7 @@ def trace_call(
 
     Raises:
         TypeError: if `inputs` holds something that is not an array.
+        Exception: what the model raises, with a note that says what it was given.
     """
     check_arrays(inputs)
     leaves, tree = jax.tree.flatten((variables, inputs, args, kwargs))
@@ -95,7 +97,7 @@ def trace_call(
         parts = jax.tree.unflatten(tree, [replaced[i] for i in range(len(leaves))])
         variables, inputs, args, kwargs = parts
         outputs, out_tree = jax.tree.flatten(
-            apply_fn(variables, inputs, *args, **kwargs)
+            call_model(apply_fn, variables, inputs, *args, **kwargs)
         )
         return outputs
 
@@ -166,6 +168,8 @@ def trace(
 
     Raises:
         TypeError: if `inputs` holds something that is not an array.
+        Exception: what the model raises, with a note that says what it was given and
+            what the likely cause is.
 
     Example:
         >>> graph = trace(lambda w, x: jnp.tanh(x @ w["out"]["w"]),

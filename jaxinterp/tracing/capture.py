@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections import OrderedDict
 from typing import Any
 
+from jaxinterp.tracing.by_address import ByAddress
 from jaxinterp.tracing.call import trace_call
 from jaxinterp.tracing.program.evaluate import Changes
 from jaxinterp.tracing.select import select
@@ -29,7 +29,8 @@ def capture(apply_fn: ApplyFn, sites: Sites) -> ApplyFn:
 
     Returns:
         A function `(variables, inputs, *args, **kwargs) -> (outputs, activations)`
-        where `activations` is a dict from address to array in network order.
+        where `activations` is a mapping from address to array in network order. It may
+        be asked for a site by the address without the name of the model, too.
 
     Raises:
         AddressError: when called, if no site matches.
@@ -50,8 +51,7 @@ def capture(apply_fn: ApplyFn, sites: Sites) -> ApplyFn:
         by_address = select(traced.graph, sites)
         captures = frozenset(site.value for site in by_address.values())
         outputs, arrays = traced.run(Changes(captures=captures))
-        # JAX sorts the keys of a plain dict that leaves `jit`, and keeps these.
-        activations = ((a, arrays[site.value]) for a, site in by_address.items())
-        return outputs, OrderedDict(activations)
+        activations = {a: arrays[site.value] for a, site in by_address.items()}
+        return outputs, ByAddress.of(by_address, activations)
 
     return captured

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-import reprlib
 from collections.abc import Iterable
+
+from jaxinterp.checks import shown
 
 
 class AddressError(ValueError):
@@ -43,7 +44,7 @@ class CompositeError(TypeError):
 
     def __init__(self, value: object, call: str):
         super().__init__(
-            f"`composite` must be a Composite, and is {reprlib.repr(value)}.\n"
+            f"`composite` must be a Composite, and is {shown(value)}.\n"
             f"Write `{call}`, with the arguments in this order and with the "
             "parentheses of the preset,\n"
             "or a `jaxinterp.rules.Composite([(selector, rule), ...])` of your own."

@@ -219,3 +219,212 @@ def test_keras_model_without_weights_is_an_error():
     keras = pytest.importorskip("keras", reason="Keras is an optional dependency")
     with pytest.raises(ValueError, match="no weights yet"):
         ji.models.from_keras(keras.Sequential([keras.layers.Dense(2)]))
+
+
+# --- Training mode --------------------------------------------------------------------
+
+ROWS = jax.random.normal(jax.random.key(1), (4, 3), jnp.float32)
+
+
+class _Noisy(nnx.Module):
+    def __init__(self, rngs: nnx.Rngs):
+        self.hidden = nnx.Linear(3, 4, rngs=rngs)
+        self.norm = nnx.BatchNorm(4, rngs=rngs)
+        self.drop = nnx.Dropout(0.5, rngs=rngs)
+        self.head = nnx.Linear(4, 2, rngs=rngs)
+
+    def __call__(self, x, train=None):
+        is_off = None if train is None else not train
+        x = self.norm(self.hidden(x), use_running_average=is_off)
+        return self.head(self.drop(nnx.relu(x), deterministic=is_off))
+
+
+def _leaves(module):
+    return [
+        np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
+        for leaf in jax.tree.leaves(nnx.state(module))
+    ]
+
+
+def _is_key(leaf):
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+@pytest.mark.parametrize("method", ["call", "trace", "gradient", "lrp"])
+def test_nnx_in_training_mode_is_refused_and_not_changed(method):
+    module = _Noisy(nnx.Rngs(0))
+    before = _leaves(module)
+    apply_fn, state = ji.models.from_nnx(module)
+    calls = {
+        "call": lambda: apply_fn(state, ROWS),
+        "trace": lambda: ji.trace(apply_fn, state, ROWS),
+        "gradient": lambda: ji.attribution.gradient(apply_fn)(state, ROWS, 0),
+        "lrp": lambda: ji.attribution.lrp(apply_fn)(state, ROWS, 0),
+    }
+    with pytest.raises(ValueError, match=r"(?s)training mode.*`model\.eval\(\)`"):
+        calls[method]()
+    for old, new in zip(before, _leaves(module), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_nnx_in_evaluation_mode_gives_the_same_twice():
+    module = _Noisy(nnx.Rngs(0))
+    in_training, state = ji.models.from_nnx(module, train=False)
+    expected = in_training(state, ROWS)
+    module.eval()
+    apply_fn, state = ji.models.from_nnx(module)
+    np.testing.assert_array_equal(apply_fn(state, ROWS), expected)
+    attribute = ji.attribution.gradient(apply_fn)
+    target = jnp.zeros(4, int)
+    np.testing.assert_array_equal(apply_fn(state, ROWS), module(ROWS))
+    np.testing.assert_array_equal(
+        attribute(state, ROWS, target), attribute(state, ROWS, target)
+    )
+
+
+def test_nnx_dropout_alone_is_refused():
+    apply_fn, state = ji.models.from_nnx(nnx.Dropout(0.5, rngs=nnx.Rngs(0)))
+    with pytest.raises(ValueError, match=r"changes `rngs/count`"):
+        apply_fn(state, ROWS)
+    np.testing.assert_array_equal(apply_fn(state, ROWS, deterministic=True), ROWS)
+
+
+class _Sampler(nnx.Module):
+    """A model that samples in earnest, beside dropout that is off."""
+
+    def __init__(self, rngs: nnx.Rngs):
+        self.rngs = rngs
+        self.drop = nnx.Dropout(0.5, deterministic=True, rngs=rngs)
+
+    def __call__(self, x):
+        noise = jax.random.normal(self.rngs.params(), x.shape, x.dtype)
+        return self.drop(x) + noise
+
+
+def test_nnx_that_samples_draws_the_same_in_every_call():
+    module = _Sampler(nnx.Rngs(0))
+    before = _leaves(module)
+    apply_fn, state = ji.models.from_nnx(module)
+    first = apply_fn(state, ROWS)
+    np.testing.assert_array_equal(first, apply_fn(state, ROWS))
+    assert (first != ROWS).any()
+    for old, new in zip(before, _leaves(module), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_nnx_state_is_that_of_the_module_when_it_was_adapted():
+    module = nnx.Linear(3, 2, rngs=nnx.Rngs(0))
+    apply_fn, state = ji.models.from_nnx(module)
+    before = apply_fn(state, ROWS)
+    module.bias[...] = module.bias[...] + 1
+    np.testing.assert_array_equal(apply_fn(state, ROWS), before)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"mutable": ["batch_stats"]}, "updates `batch_stats`"),
+        ({"mutable": ["batch_stats"], "rngs": {"dropout": jax.random.key(0)}}, "key"),
+    ],
+)
+def test_linen_in_training_mode_is_refused(settings, message):
+    class Noisy(nn.Module):
+        @nn.compact
+        def __call__(self, x, train=True):
+            if "rngs" in settings:
+                x = nn.Dropout(0.5, deterministic=not train)(x)
+            return nn.BatchNorm(use_running_average=not train)(x)
+
+    module = Noisy()
+    variables = module.init(jax.random.key(0), ROWS, train=False)
+    apply_fn, _ = ji.models.from_linen(module, variables, **settings)
+    with pytest.raises(ValueError, match=rf"(?s)training mode.*{message}.*train=False"):
+        apply_fn(variables, ROWS)
+    outputs, _ = apply_fn(variables, ROWS, train=False)
+    np.testing.assert_array_equal(outputs, apply_fn(variables, ROWS, train=False)[0])
+
+
+def test_linen_keeps_what_a_module_sows():
+    class Sows(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            self.sow("intermediates", "x", x)
+            return 2 * x
+
+    apply_fn, variables = ji.models.from_linen(Sows(), {}, mutable=["intermediates"])
+    outputs, state = apply_fn(variables, ROWS)
+    np.testing.assert_array_equal(outputs, 2 * ROWS)
+    assert list(state) == ["intermediates"]
+
+
+@pytest.mark.parametrize("p", [0.0, 0.5])
+def test_equinox_in_training_mode_is_refused(p):
+    module = eqx.nn.Sequential(
+        [eqx.nn.Linear(3, 3, key=jax.random.key(0)), eqx.nn.Dropout(p)]
+    )
+    key = jax.random.key(1)
+    apply_fn, arrays = ji.models.from_equinox(module, key=key)
+    off = eqx.nn.inference_mode(module)
+    quiet, same = ji.models.from_equinox(off, key=key)
+    x = ROWS.astype(arrays.layers[0].weight.dtype)
+    if p == 0:
+        np.testing.assert_array_equal(apply_fn(arrays, x), quiet(same, x))
+        return
+    with pytest.raises(ValueError, match=r"(?s)`layers/1` .*inference_mode\(model\)"):
+        apply_fn(arrays, x)
+    np.testing.assert_array_equal(quiet(same, x), quiet(same, x))
+    np.testing.assert_allclose(quiet(same, x)[0], off(x[0]), rtol=1e-6)
+
+
+def test_equinox_takes_inference_as_an_argument():
+    apply_fn, arrays = ji.models.from_equinox(eqx.nn.Dropout(0.5), inference=True)
+    np.testing.assert_array_equal(apply_fn(arrays, ROWS), ROWS)
+
+
+def test_keras_in_training_mode_is_refused_and_not_changed():
+    keras = pytest.importorskip("keras", reason="Keras is an optional dependency")
+    model = keras.Sequential(
+        [keras.layers.Input((3,)), keras.layers.BatchNormalization()]
+    )
+    apply_fn, variables = ji.models.from_keras(model, training=True)
+    before = [np.asarray(v) for v in model.non_trainable_variables]
+    with pytest.raises(ValueError, match=r"(?s)training=True.*from_keras\(model\)"):
+        apply_fn(variables, ROWS)
+    outputs = apply_fn(variables, ROWS, training=False)
+    np.testing.assert_array_equal(outputs, apply_fn(variables, ROWS, training=False))
+    for old, new in zip(before, model.non_trainable_variables, strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+# --- Haiku ----------------------------------------------------------------------------
+
+
+def test_haiku_module_names_are_addresses():
+    hk = pytest.importorskip("haiku", reason="Haiku is an optional dependency")
+    model = hk.transform(lambda x: hk.nets.MLP([5, 2])(x))
+    params = model.init(jax.random.key(0), ROWS)
+    expected = model.apply(params, None, ROWS)
+    for spelling in (model, hk.without_apply_rng(model)):
+        apply_fn, variables = ji.models.from_haiku(spelling, params)
+        np.testing.assert_allclose(apply_fn(variables, ROWS), expected, rtol=1e-6)
+        assert _kernels(apply_fn, variables, ROWS) == ["mlp/linear_0", "mlp/linear_1"]
+    with pytest.raises(ValueError, match=r"`from_haiku\(model, params\)`"):
+        ji.models.from_haiku(model, params, {})
+
+
+def test_haiku_with_a_state_is_refused_in_training_mode():
+    hk = pytest.importorskip("haiku", reason="Haiku is an optional dependency")
+
+    def network(x, is_training):
+        norm = hk.BatchNorm(True, True, 0.9)
+        return norm(hk.Linear(2)(x), is_training)
+
+    model = hk.transform_with_state(network)
+    params, state = model.init(jax.random.key(0), ROWS, is_training=True)
+    with pytest.raises(ValueError, match=r"`from_haiku\(model, params, state\)`"):
+        ji.models.from_haiku(model, params)
+    apply_fn, variables = ji.models.from_haiku(model, params, state, is_training=False)
+    expected, _ = model.apply(params, state, None, ROWS, is_training=False)
+    np.testing.assert_allclose(apply_fn(variables, ROWS), expected, rtol=1e-6)
+    with pytest.raises(ValueError, match=r"(?s)changes its state.*is_training=False"):
+        apply_fn(variables, ROWS, is_training=True)

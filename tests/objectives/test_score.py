@@ -26,6 +26,8 @@ LOGITS = models.normal(0, 3, models.CLASSES) * 2
 TARGET = models.targets()
 LAYERS, X = models.mlp_weights(), models.vectors()
 
+CLASS_SCORES = (logit, probability, log_probability, margin, contrastive)
+
 
 def softmax(row):
     return np.exp(row) / np.exp(row).sum()
@@ -119,12 +121,60 @@ def test_what_is_wrong_with_a_target(score):
         (np.zeros(3), TypeError, f"score={name} takes integer class indices.*float64"),
         (np.zeros(2, int), ValueError, r"of shape \(3,\).*was given shape \(2,\)"),
         (np.zeros((3, 1), int), ValueError, r"was given shape \(3, 1\)"),
-        (1, ValueError, r"was given shape \(\).*the same .* `jnp.full\(3, 1\)`"),
+        (1.0, TypeError, f"score={name} takes integer class indices.*float"),
+        (4, ValueError, r"target 4 is out of range for 4 classes"),
         (np.array([0, 4, 1]), ValueError, r"target 4 is out of range for 4 classes"),
         (np.array([0, -1, 1]), ValueError, r"target -1 is out of range .*\(0 to 3\)"),
     ):
         with pytest.raises(error, match="(?s)" + message):
             attribute(LAYERS, X, target)
+
+
+@pytest.mark.parametrize(
+    ("method", "score", "options"),
+    [
+        *((attribution.gradient, score, {}) for score in CLASS_SCORES),
+        *((attribution.lrp, score, {}) for score in (logit, probability)),
+        (attribution.integrated_gradients, logit, {"steps": 2}),
+    ],
+)
+def test_one_class_stands_for_all_examples(method, score, options):
+    attribute = method(models.mlp, score=score, **options)
+    expected = attribute(LAYERS, X, np.full(3, 2))
+    for target in (2, np.int64(2), jnp.asarray(2)):
+        np.testing.assert_array_equal(attribute(LAYERS, X, target), expected)
+    mapped = jax.vmap(attribute, in_axes=(None, None, 0))(LAYERS, X, jnp.arange(4))
+    np.testing.assert_allclose(mapped[2], expected, rtol=1e-10, atol=1e-14)
+
+
+def test_a_class_as_a_number_is_no_new_program():
+    traces = 0
+
+    def counted(layers, x):
+        nonlocal traces
+        traces += 1
+        return models.mlp(layers, x)
+
+    smooth = attribution.smooth(attribution.gradient(counted), samples=2)
+    key = jax.random.key(0)
+    smooth(LAYERS, X, 0, key)
+    before, traces = traces, 0
+    smooth(LAYERS, X, 1, key)
+    assert traces == 1 < before  # the check of the target alone
+
+
+def test_a_single_output_needs_no_target(unchecked):
+    def model(v, x):
+        return models.mlp(v, x)[:, :1]
+
+    attribute = attribution.gradient(model)
+    for target in (None, 1):
+        with pytest.raises(ValueError, match=r"single output: write `score=total`"):
+            attribute(LAYERS, X, target)
+    summed = attribution.gradient(model, score=total)
+    np.testing.assert_array_equal(summed(LAYERS, X), attribute(LAYERS, X, 0))
+    with pytest.raises(ValueError, match=r"(?s)returns \(3,\).*`score=total`"):
+        attribution.gradient(lambda v, x: model(v, x)[:, 0])(LAYERS, X, 0)
 
 
 @pytest.mark.parametrize("target", [4, -1, 100])

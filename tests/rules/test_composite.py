@@ -313,7 +313,11 @@ def test_what_nobody_needs_needs_no_rule():
     [
         (lambda: ji.plan(mlp, W, rules.epsilon_plus(), X), r"Write `plan\(apply_fn, j"),
         (lambda: ji.plan(mlp, rules.epsilon_plus, W, X), "parentheses of the preset"),
-        (lambda: ji.attribution.lrp(mlp, composite="z"), "must be a Composite, and is"),
+        (lambda: ji.attribution.lrp(mlp, composite=3), "must be a Composite, and is 3"),
+        (
+            lambda: ji.attribution.lrp(mlp, composite=["*"]),
+            "is a pair",
+        ),
     ],
 )
 def test_something_else_than_a_composite(call, message, unchecked):

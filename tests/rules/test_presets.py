@@ -1,13 +1,16 @@
 """Composites by name: end to end against zennit, and what they say about a network."""
 
 import functools
+import inspect
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jaxinterp as ji
 from jaxinterp import rules
+from jaxinterp.rules import presets
 from tests.compiled import compiled
 
 from .replay import NETWORKS, below, distance, golden
@@ -147,3 +150,42 @@ def test_the_box_is_for_a_first_convolution_alone():
         "Pass()",
         str(rules.Epsilon()),
     ]
+
+
+# --- By name --------------------------------------------------------------------------
+
+
+def test_every_preset_without_required_arguments_has_a_name():
+    public = {
+        name: preset
+        for name, preset in vars(rules).items()
+        if getattr(preset, "__module__", "") == presets.__name__
+    }
+    without = {
+        name
+        for name, preset in public.items()
+        if all(
+            parameter.default is not parameter.empty
+            for parameter in inspect.signature(preset).parameters.values()
+        )
+    }
+    assert set(presets.PRESETS) == without
+    assert set(public) - without == {"epsilon_gamma_box"}
+    for name in without:
+        assert presets.as_composite(name, "call") == public[name]()
+
+
+def test_a_name_and_lines_mean_a_composite():
+    x, target = np.random.default_rng(0).normal(size=(2, 3)), jnp.array([0, 1])
+    weights = {"w": np.random.default_rng(1).normal(size=(3, 2))}
+
+    def model(variables, x):
+        return jax.nn.relu(x @ variables["w"])
+
+    composite = rules.epsilon_plus()
+    table = ji.plan(model, composite, weights, x)
+    expected = ji.attribution.lrp(model, composite=composite)(weights, x, target)
+    for spelling in ("epsilon_plus", list(composite.lines), composite.lines):
+        assert ji.plan(model, spelling, weights, x) == table
+        attribute = ji.attribution.lrp(model, composite=spelling)
+        np.testing.assert_array_equal(attribute(weights, x, target), expected)

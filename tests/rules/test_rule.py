@@ -283,5 +283,10 @@ def test_a_rule_gives_one_array_to_each_input_or_says_so(unchecked):
 def test_what_is_no_composite_is_an_error(wrong, unchecked):
     with pytest.raises(TypeError, match="must be a Composite"):
         ji.with_rules(jnp.tanh, wrong)
+
+
+def test_a_ledger_takes_a_composite_or_what_means_one(unchecked):
     with pytest.raises(TypeError, match="must be a Composite"):
-        ji.ledger(lambda v, x: x, wrong, None, jnp.ones((2, 3)))
+        ji.ledger(lambda v, x: x, rules.epsilon_plus, None, jnp.ones((2, 3)))
+    with pytest.raises(ValueError, match=r"`composite` is 'lrp'\. There are: 'beta"):
+        ji.ledger(lambda v, x: x, "lrp", None, jnp.ones((2, 3)))

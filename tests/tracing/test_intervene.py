@@ -160,5 +160,48 @@ def test_unrolled_is_what_the_loops_compute():
 
 @pytest.mark.usefixtures("unchecked")
 def test_edits_are_a_mapping():
-    with pytest.raises(TypeError, match=r"maps sites to functions, and \[\('tanh'"):
+    with pytest.raises(
+        TypeError, match=r"maps sites to functions or values, and \[\('tanh'"
+    ):
         intervene(tanh_net, [("tanh", jnp.zeros_like)])
+
+
+# --- Values ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "value",
+    [0.5, 2, np.full((2, 4), 0.5), np.linspace(0, 1, 4), np.ones((2, 1), np.float32)],
+    ids=["number", "integer", "array", "row", "column"],
+)
+def test_a_value_takes_the_place_of_the_activation(value):
+    expected = np.broadcast_to(np.asarray(value, float), (2, 4)) @ W
+    np.testing.assert_allclose(intervene(tanh_net, {"tanh": value})(W, X), expected)
+    traced = jax.jit(lambda v: intervene(tanh_net, {"tanh": v})(W, X))
+    np.testing.assert_allclose(traced(value), expected)
+
+
+def test_a_value_is_cast_to_the_dtype_of_the_activation():
+    model = lambda w, x: jnp.tanh(x).astype(jnp.bfloat16)  # noqa: E731
+    edited = intervene(model, {"tanh*": np.float64(0.5)})(None, X.astype(jnp.float32))
+    assert edited.dtype == jnp.bfloat16
+    assert (edited == 0.5).all()
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (np.ones(3), r"float64\[2, 4\], and returned float64\[3\]"),
+        (np.ones((1, 2, 4)), r"returned float64\[1, 2, 4\]"),
+        (1j, r"returned complex128\[2, 4\]"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_an_error(value, message):
+    with pytest.raises(EditError, match=message):
+        intervene(tanh_net, {"tanh": value})(W, X)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_an_edit_is_a_function_or_a_value():
+    with pytest.raises(TypeError, match=r"function of the activation,\s+an array or"):
+        intervene(tanh_net, {"tanh": "zero"})

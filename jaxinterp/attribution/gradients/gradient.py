@@ -30,7 +30,7 @@ def gradient(
         score: which number per example is explained: a score of the outputs, or an
             objective (`channel("Conv_1", 3)`, or `"Conv_1:3"`), which needs no target.
         at: a site, whose activation is explained instead of the inputs. For a glob or a
-            selector a dict from address to attribution is returned.
+            selector a mapping from address to attribution is returned.
 
     Returns:
         An attribution function, in units of the score per unit of input; a positive

@@ -18,11 +18,13 @@ from jaxinterp.attribution.backward import (
     Backward,
     changes_after,
     checked_seed,
+    shaped,
     the_only_site,
     trace_to_sites,
 )
 from jaxinterp.attribution.contract import (
     Attribution,
+    as_arrays,
     check_inputs,
     check_target,
     examples_in,
@@ -118,6 +120,7 @@ def integrated_gradients(
         score: which number per example is explained: a score of the outputs, or an
             objective (`channel("Conv_1", 3)`, or `"Conv_1:3"`), which needs no target.
         at: a site, whose activation is explained instead of the inputs; one site only.
+            For a glob or a selector a mapping from its address is returned.
 
     Returns:
         An attribution function, in the units of `score`; a positive entry raised the
@@ -167,7 +170,7 @@ def integrated_gradients(
     def attribute(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:
-        check_inputs(inputs, at)
+        check_inputs(inputs, at, variables)
         rest, start_of = None, inputs
         if at is None:
             check_target(
@@ -179,9 +182,10 @@ def integrated_gradients(
             start_of = rest.activation()
         start = fill_baseline(baseline, start_of, key)
         difference = jax.tree.map(jnp.subtract, start_of, start)
-        context = _Path(variables, start, difference, target, rest)
+        context = _Path(variables, start, difference, as_arrays(target), rest)
         slope = sum_over(context, (jnp.asarray(nodes), jnp.asarray(weights)))
-        return jax.tree.map(jnp.multiply, difference, slope)
+        result = jax.tree.map(jnp.multiply, difference, slope)
+        return result if at is None or rest is None else rest.shaped(at, result)
 
     return attribute
 
@@ -247,6 +251,11 @@ class _Rest:
         """Returns the outputs, and the captured values."""
         traced = self.program.traced
         return dataclasses.replace(traced, operands=self.operands).run(changes)
+
+    def shaped(self, at: Sites, result: Any) -> Any:
+        """Returns an array at the site, by address if `at` is a glob or a selector."""
+        site = self.program.site
+        return shaped(at, {site.address: site}, {site.address: result})
 
     def activation(self) -> Any:
         """Returns the activation at the site."""

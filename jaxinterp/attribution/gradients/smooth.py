@@ -12,11 +12,17 @@ from typing import Any, Literal, get_args
 import jax
 import jax.numpy as jnp
 
-from jaxinterp.attribution.contract import Attribution, check_inputs, check_target
+from jaxinterp.attribution.contract import (
+    Attribution,
+    as_arrays,
+    check_inputs,
+    check_target,
+)
 from jaxinterp.checks import check_choice, checked_integer, checked_real
 from jaxinterp.keys import check_key
 from jaxinterp.loop.sums import summed
 from jaxinterp.perturbation.noise import Scale, with_noise
+from jaxinterp.tracing.mistakes import forgotten_variables
 
 Statistic = Literal["mean", "square", "variance"]
 
@@ -93,11 +99,12 @@ def smooth(
     def attribute(
         variables: Any, inputs: Any, target: Any = None, key: Any = None
     ) -> Any:
-        _check_noisy(inputs)
+        _check_noisy(variables, inputs)
         check_key("smooth", key)
         check_target(
             lambda x: attribution_fn(variables, x, target, key), inputs, target
         )
+        target = as_arrays(target)
         if statistic != "variance":
             return sum_over((variables, inputs, target, key, None), jnp.arange(samples))
         # Around the attribution without noise, the squares hardly cancel.
@@ -109,12 +116,14 @@ def smooth(
     return attribute
 
 
-def _check_noisy(inputs: Any) -> None:
+def _check_noisy(variables: Any, inputs: Any) -> None:
+    hint = forgotten_variables(variables, inputs)
+    likely = f"Likely cause: {hint}\n" if hint else ""
     for path, leaf in jax.tree.leaves_with_path(inputs):
         if hasattr(leaf, "dtype") and not jnp.issubdtype(leaf.dtype, jnp.inexact):
             raise TypeError(
                 f"smooth() adds noise, and `inputs{jax.tree_util.keystr(path)}` has "
-                f"dtype {leaf.dtype}.\nFor tokens start at their embedding:\n"
+                f"dtype {leaf.dtype}.\n{likely}For tokens start at their embedding:\n"
                 "    encode, decode = jaxinterp.split(apply_fn, 'Model/Embed_0')\n"
                 "    def model(variables, activation):\n"
                 "        return decode(variables, activation, tokens)\n"

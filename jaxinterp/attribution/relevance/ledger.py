@@ -17,7 +17,7 @@ from jaxinterp.objectives.explained import explained
 from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.score import Score, logit, relevance_seed
 from jaxinterp.rules.any_site import Gradient
-from jaxinterp.rules.composite import Composite, check_composite
+from jaxinterp.rules.presets import Rules, as_composite
 from jaxinterp.rules.rule import Rule
 from jaxinterp.table import cell, format_table, html_table
 from jaxinterp.tracing.call import trace_call
@@ -142,7 +142,7 @@ _HEAD = (
 
 def ledger(
     apply_fn: ApplyFn,
-    composite: Composite,
+    composite: Rules,
     variables: Any,
     inputs: Any,
     target: Any = None,
@@ -157,7 +157,8 @@ def ledger(
 
     Args:
         apply_fn: the model.
-        composite: which site gets which rule.
+        composite: which site gets which rule: a composite, a list of pairs `(selector,
+            rule)`, or the name of a preset, such as `"epsilon_plus"`.
         variables: the weights of the model.
         inputs: a batch of the model's inputs.
         target: what the score needs beside the outputs, such as class indices.
@@ -182,9 +183,9 @@ def ledger(
         [6.0, 3.0, 3.0]
     """
     call = "ledger(apply_fn, jaxinterp.rules.epsilon_plus(), variables, inputs, target)"
-    check_composite(composite, call)
+    composite = as_composite(composite, call)
     model, score_fn = explained(apply_fn, score)
-    check_inputs(inputs, at)
+    check_inputs(inputs, at, variables)
     check_outside("ledger", "returns numbers to read", variables, inputs, target)
     if at is None:
         traced = trace_call(model, variables, inputs)

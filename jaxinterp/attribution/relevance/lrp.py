@@ -11,15 +11,14 @@ from jaxinterp.attribution.backward import attribution_by_backward
 from jaxinterp.attribution.contract import Attribution
 from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.score import Score, logit, relevance_seed
-from jaxinterp.rules import presets
-from jaxinterp.rules.composite import Composite, check_composite
+from jaxinterp.rules.presets import Rules, as_composite
 from jaxinterp.types import ApplyFn, Sites
 
 
 def lrp(
     apply_fn: ApplyFn,
     *,
-    composite: Composite | None = None,
+    composite: Rules = "epsilon_plus_flat",
     score: Score | Objective | str = logit,
     at: Sites | None = None,
 ) -> Attribution:
@@ -37,17 +36,19 @@ def lrp(
 
     Args:
         apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
-        composite: which site gets which rule; `epsilon_plus_flat()` by default.
+        composite: which site gets which rule: a composite, a list of pairs `(selector,
+            rule)`, or the name of a preset.
         score: which number per example is explained: a score of the outputs, or an
             objective (`channel("Conv_1", 3)`, or `"Conv_1:3"`), which needs no target.
         at: a site, whose relevance is returned instead of that of the inputs. For a
-            glob or a selector a dict from address to relevance is returned.
+            glob or a selector a mapping from address to relevance is returned.
 
     Returns:
         An attribution function, in units of the score. With conserving rules and
         without biases it adds up to the score.
 
     Raises:
+        ValueError: if there is no preset of that name.
         UnmatchedSiteError: if relevance reaches a site that no line of the composite
             matches.
 
@@ -63,11 +64,8 @@ def lrp(
         >>> attribute(w, jnp.array([[3.0, 4.0]]), jnp.array([0])).tolist()
         [[3.0, 8.0]]
     """
-    if composite is None:
-        composite = presets.epsilon_plus_flat()
-    check_composite(
-        composite, "lrp(apply_fn, composite=jaxinterp.rules.epsilon_plus())"
-    )
+    call = "lrp(apply_fn, composite=jaxinterp.rules.epsilon_plus())"
+    rules = as_composite(composite, call)
     return attribution_by_backward(
-        apply_fn, score=score, at=at, composite=composite, seed=relevance_seed
+        apply_fn, score=score, at=at, composite=rules, seed=relevance_seed
     )

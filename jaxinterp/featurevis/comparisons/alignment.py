@@ -6,7 +6,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from jaxinterp.checks import checked_integer, checked_real
+from jaxinterp.checks import checked_integer, checked_real, shown
 from jaxinterp.featurevis.comparisons.diversity import check_several
 from jaxinterp.objectives import positions
 from jaxinterp.objectives.objective import Objective, View
@@ -72,5 +72,5 @@ def alignment(site: Sites, *, decay: float = 2.0, reach: int = 4) -> Objective:
     reach = checked_integer("reach", reach, 1, call="alignment")
     decay = checked_real("decay", decay, call="alignment")
     if decay <= 0:
-        raise ValueError(f"alignment: `decay` must be positive, and is {decay!r}.")
+        raise ValueError(f"alignment: `decay` must be positive, and is {shown(decay)}.")
     return Alignment(site, decay=decay, reach=reach)

@@ -12,8 +12,8 @@ from typing import Any
 
 from jaxinterp.checks import is_integer
 from jaxinterp.rules.any_site import Gradient
-from jaxinterp.rules.composite import Composite, check_composite
-from jaxinterp.rules.presets import redirected
+from jaxinterp.rules.composite import Composite
+from jaxinterp.rules.presets import as_composite, redirected
 
 # The derivative itself, through the engine for its faster max pooling.
 DERIVATIVE = Composite([("*", Gradient())])
@@ -31,30 +31,32 @@ def checked_schedule(composite: Any) -> Schedule:
     """Returns a composite, or a schedule of composites, as a sorted schedule.
 
     Args:
-        composite: one composite for all steps, or a mapping from the number of a step
-            to the composite that holds from it on.
+        composite: one composite for all steps, its lines or the name of a preset; or a
+            mapping from the number of a step to what holds from it on.
 
     Raises:
         TypeError: if it is neither.
-        ValueError: if no composite holds from step 0 on, or the number of a step is no
-            integer from 0.
+        ValueError: if there is no such preset, no composite holds from step 0 on, or
+            the number of a step is no integer from 0.
     """
     if not isinstance(composite, Mapping):
-        check_composite(composite, "maximize(..., composite=smooth_max_pool())")
-        return ((0, composite),)
+        call = "maximize(..., composite=smooth_max_pool())"
+        return ((0, as_composite(composite, call)),)
+    schedule = {}
     for number, rules in composite.items():
         if not is_integer(number) or number < 0:
             raise ValueError(
                 "maximize: the steps in `composite` are integers from 0, and one is "
                 f"{number!r}."
             )
-        check_composite(rules, "maximize(..., composite={0: smooth_max_pool()})")
-    if 0 not in composite:
+        call = "maximize(..., composite={0: smooth_max_pool()})"
+        schedule[int(number)] = as_composite(rules, call)
+    if 0 not in schedule:
         raise ValueError(
             "maximize: `composite` says which rules hold from step 0 on, "
-            f"`{{0: redirected(), 16: ...}}`; it has the steps {sorted(composite)}."
+            f"`{{0: redirected(), 16: ...}}`; it has the steps {sorted(schedule)}."
         )
-    return tuple((int(number), composite[number]) for number in sorted(composite))
+    return tuple(sorted(schedule.items(), key=lambda line: line[0]))
 
 
 def composite_at(schedule: Schedule, number: int) -> Composite:

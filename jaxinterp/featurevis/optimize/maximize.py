@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxinterp.checks import checked_integer, is_integer, is_traced
+from jaxinterp.checks import checked_integer, is_integer, is_traced, shown
 from jaxinterp.featurevis.optimize.ascent import Ascent, first_state, take_steps
 from jaxinterp.featurevis.optimize.composite_schedule import (
     REDIRECTED_FIRST,
@@ -42,7 +42,7 @@ from jaxinterp.objectives.by_name import as_objective
 from jaxinterp.objectives.evaluate import count_units, unit_keys, units
 from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.reader import Reader, reader
-from jaxinterp.rules.composite import Composite
+from jaxinterp.rules.presets import Rules
 from jaxinterp.tracing.errors import BatchAxisError
 from jaxinterp.types import ApplyFn, Key, Variables
 
@@ -61,7 +61,7 @@ def maximize(
     count: int = 1,
     samples: int = 1,
     optimizer: optax.GradientTransformation = ADAM,
-    composite: Composite | Mapping[int, Composite] = REDIRECTED_FIRST,
+    composite: Rules | Mapping[int, Rules] = REDIRECTED_FIRST,
     batch_size: int | None = None,
     rematerialize: bool = False,
     snapshots: Sequence[int] = (),
@@ -270,16 +270,18 @@ def _check_kinds(apply_fn: Any, key: Any, parametrization: Any, optimizer: Any) 
     if not callable(apply_fn):
         raise TypeError(
             "maximize() takes `apply_fn(variables, images)` first, and was given "
-            f"{apply_fn!r}. Write `maximize(model.apply, objective, variables, ...)`."
+            f"{shown(apply_fn)}.\n"
+            "Write `maximize(model.apply, objective, variables, ...)`."
         )
     check_key("maximize", key)
     if not isinstance(parametrization, Parametrization):
         raise TypeError(
-            f"`parametrization` says what is optimized, and is {parametrization!r}.\n"
+            "`parametrization` says what is optimized, and is "
+            f"{shown(parametrization)}.\n"
             "Write `parametrization=fourier((128, 128, 3))`."
         )
     if not isinstance(optimizer, optax.GradientTransformation):
         raise TypeError(
-            f"`optimizer` is an optax optimizer, and is {optimizer!r}. Write "
+            f"`optimizer` is an optax optimizer, and is {shown(optimizer)}. Write "
             "`optimizer=optax.adam(0.05)`."
         )

@@ -6,7 +6,7 @@ from typing import Any
 
 from jax import lax
 
-from jaxinterp.checks import is_integer
+from jaxinterp.checks import is_integer, shown
 from jaxinterp.featurevis.regularizers.neighbors import (
     blurred,
     check_spatial,
@@ -64,5 +64,7 @@ def blur_penalty(width: int = 3) -> Objective:
         Olah et al., 2017, section on regularization [olah2017feature].
     """
     if not is_integer(width) or int(width) < 3 or int(width) % 2 == 0:
-        raise ValueError(f"blur_penalty() takes an odd width from 3, not {width!r}.")
+        raise ValueError(
+            f"blur_penalty() takes an odd width from 3, not {shown(width)}."
+        )
     return BlurPenalty(int(width))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from jaxinterp.checks import is_integer, is_real
+from jaxinterp.checks import is_integer, is_real, shown
 from jaxinterp.featurevis.transforms.transform import Fill
 from jaxinterp.featurevis.transforms.warp import Size
 
@@ -26,7 +26,7 @@ def checked_target(name: str, value: Any) -> Target:
     if not sizes or not all(map(is_integer, sizes)) or min(sizes) < 1:
         raise ValueError(
             f"{name}() takes a size in pixels, (height, width) of an image, or one "
-            f"side for all axes, and was given {value!r}."
+            f"side for all axes, and was given {shown(value)}."
         )
     if isinstance(value, (tuple, list)):
         return tuple(map(int, sizes))
@@ -65,6 +65,6 @@ def checked_fill(fill: Any) -> Fill:
     if not is_real(fill):
         raise ValueError(
             "Outside an image is a brightness such as 0.5, or 'edge', 'reflect' or "
-            f"'random'; fill={fill!r} was given."
+            f"'random'; fill={shown(fill)} was given."
         )
     return float(fill)

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxinterp.checks import is_share
+from jaxinterp.checks import is_share, shown
 from jaxinterp.featurevis.transforms.axes import Target, checked_target, in_axes
 from jaxinterp.featurevis.transforms.transform import Affine
 from jaxinterp.featurevis.transforms.warp import Move, Size
@@ -95,7 +95,8 @@ def box_crop(
     if not is_pair or not all(map(is_share, (*sides, deviation, spread))):
         raise ValueError(
             "box_crop() takes shares of the image's side, in [0, 1]; sides="
-            f"{sides!r}, deviation={deviation!r} and spread={spread!r} were given."
+            f"{shown(sides)}, deviation={shown(deviation)} and spread={shown(spread)} "
+            "were given."
         )
     target = checked_target("box_crop", size)
     first, last = map(float, sides)

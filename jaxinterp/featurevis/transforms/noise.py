@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxinterp.checks import is_real
+from jaxinterp.checks import is_real, shown
 from jaxinterp.featurevis.transforms.transform import Transform
 from jaxinterp.types import Key
 
@@ -52,6 +52,6 @@ def noise(normal: float = 0.0, *, uniform: float = 0.0) -> Transform:
         if not is_real(value) or value < 0:
             raise ValueError(
                 "noise() takes a standard deviation and a width from 0; normal="
-                f"{normal!r} and uniform={uniform!r} were given."
+                f"{shown(normal)} and uniform={shown(uniform)} were given."
             )
     return Noise(normal, uniform)

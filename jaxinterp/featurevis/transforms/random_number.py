@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxinterp.checks import is_real
+from jaxinterp.checks import is_real, shown
 from jaxinterp.loop.static import hashable
 from jaxinterp.types import Key
 
@@ -82,19 +82,19 @@ def random_number(
     if values is None:
         raise ValueError(
             f"{name}() takes a range or a list, `{name}(1.0, 2.0)` or "
-            f"`{name}(choices=[1.0, 2.0])`; low={low!r}, high={high!r} and "
-            f"choices={choices!r} were given."
+            f"`{name}(choices=[1.0, 2.0])`; low={shown(low)}, high={shown(high)} and "
+            f"choices={shown(choices)} were given."
         )
     for value in values:
         if not is_real(value) or value <= above:
             least = f" above {above:g}" if above > -math.inf else ""
             raise ValueError(
-                f"{name}() takes finite numbers{least}, and was given {value!r}."
+                f"{name}() takes finite numbers{least}, and was given {shown(value)}."
             )
     if not values or (choices is None and values[0] > values[-1]):
         raise ValueError(
-            f"{name}() has nothing to choose from: low={low!r}, high={high!r}, "
-            f"choices={choices!r}."
+            f"{name}() has nothing to choose from: low={shown(low)}, "
+            f"high={shown(high)}, choices={shown(choices)}."
         )
     values = tuple(map(float, values))
     if sampler is not None:
@@ -109,7 +109,7 @@ def _check_sampler(name: str, sampler: Any) -> None:
         "1 + 0.1 * jax.random.normal(key)`"
     )
     if not callable(sampler):
-        raise TypeError(f"{rule}; {sampler!r} was given.")
+        raise TypeError(f"{rule}; {shown(sampler)} was given.")
     try:
         number = jax.eval_shape(sampler, jax.random.key(0))
     except Exception as error:

@@ -9,7 +9,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from jaxinterp.checks import is_integer
+from jaxinterp.checks import is_integer, shown
 from jaxinterp.featurevis.transforms.axes import checked_fill
 from jaxinterp.featurevis.transforms.random_number import (
     RandomNumber,
@@ -135,9 +135,9 @@ def _two(axes: Any) -> tuple[int, int]:
     if not is_pair or not all(is_integer(a) and a >= 0 for a in axes):
         raise ValueError(
             f"rotate() turns two axes, a tuple of integers from 0, `axes=(0, 1)`; "
-            f"{axes!r} was given."
+            f"{shown(axes)} was given."
         )
     first, second = map(int, axes)
     if first == second:
-        raise ValueError(f"rotate() turns two axes, and not one: axes={axes!r}.")
+        raise ValueError(f"rotate() turns two axes, and not one: axes={shown(axes)}.")
     return first, second

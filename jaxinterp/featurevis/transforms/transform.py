@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxinterp.checks import shown
 from jaxinterp.featurevis.transforms import warp
 from jaxinterp.featurevis.transforms.warp import Move, Size
 from jaxinterp.loop.static import hashable
@@ -160,7 +161,7 @@ def compose(transforms: Iterable[Callable[[Any, Any], Any]]) -> Compose:
     if not isinstance(transforms, Iterable):
         raise TypeError(
             "compose() takes a list of transforms, `compose([pad(4), jitter(8)])`; "
-            f"{transforms!r} was given."
+            f"{shown(transforms)} was given."
         )
     for transform in transforms:
         if isinstance(transform, Compose) and not (parts and _is_relative(transform)):

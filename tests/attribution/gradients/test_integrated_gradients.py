@@ -232,7 +232,7 @@ def test_it_explains_an_activation():
 def test_it_explains_embedded_tokens(at):
     variables, tokens = models.token_weights(), models.tokens()
     attribute = integrated_gradients(models.tagger, at=at, steps=40)
-    received = attribute(variables, tokens, TARGET)
+    (received,) = attribute(variables, tokens, TARGET).values()
     assert received.shape == (*tokens.shape, 6)
     logits = models.tagger(variables, tokens)[np.arange(3), TARGET]
     np.testing.assert_allclose(received.sum((1, 2)), logits, rtol=1e-9)

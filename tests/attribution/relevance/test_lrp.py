@@ -85,7 +85,7 @@ def test_the_seed_is_the_score(name, file):
         assert distance(received, data[f"{key}/relevance"]) <= 1e-9, key
 
 
-@pytest.mark.parametrize("composite", [rules.epsilon_plus, "epsilon_plus", [], 3])
+@pytest.mark.parametrize("composite", [rules.epsilon_plus, None, 3])
 def test_a_composite_is_made_with_parentheses(composite, unchecked):
     with pytest.raises(
         TypeError, match=r"(?s)must be a Composite.*parentheses"
