@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from matplotlib.figure import Figure
 
 from jaxinterp.plot.checked_images import (
+    Names,
     checked_columns,
     checked_images,
     checked_names,
@@ -27,7 +26,7 @@ def feature_sheet(
     images: Images,
     examples: Images,
     *,
-    names: Sequence[str] | np.ndarray,
+    names: Names,
     columns: int = 2,
     size: float = 1.4,
 ) -> Figure:
