@@ -18,6 +18,7 @@ from jaxinterp.checks import checked_integer
 from jaxinterp.keys import check_key, steady
 from jaxinterp.loop import top_k
 from jaxinterp.loop.stream import everywhere, first_invalid, over_stream
+from jaxinterp.objectives.evaluate import count_units, unit_numbers
 from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.scorer import (
     By,
@@ -90,6 +91,7 @@ class DatasetExamples:
         quantiles: the images around each quantile by rising score,
             `(units, quantiles, k)`.
         state: the state to go on from with further batches, `resume=`.
+        names: the name of each unit, such as `"Conv_1:3"` for a channel, or its number.
     """
 
     top: Examples
@@ -97,6 +99,7 @@ class DatasetExamples:
     near_zero: Examples
     quantiles: Examples
     state: State
+    names: tuple[str, ...] = dataclasses.field(metadata={"static": True})
 
     @property
     def by(self) -> By:
@@ -175,13 +178,13 @@ def dataset_examples(
     quantiles = tuple(np.atleast_1d(np.asarray(quantiles, float)).tolist())
     _check(k, quantiles, sample_size, key)
     key = None if key is None else steady(key)
-    places: list[tuple[int, ...]] = []
+    described: list[tuple[tuple[int, ...], tuple[str, ...]]] = []
 
     def start(images: Any) -> tuple[Any, State]:
         unit_scorer, bound = scorer(apply_fn, objective, variables, images)
         check_alone(bound, "dataset_examples")
         check_places(unit_scorer, by)
-        places.append(unit_scorer.places or ())
+        described.append((unit_scorer.places or (), _names(bound)))
         size = sample_size if quantiles else 0
         dtype = unit_scorer.dtype(variables, bound, images)
         state = _nothing(unit_scorer, k, size, dtype, by, described_units(bound))
@@ -205,7 +208,7 @@ def dataset_examples(
         invalid="not a number",
         name="dataset examples" if progress else "",
     )
-    return _examples(state, places[0], k, quantiles)
+    return _examples(state, *described[0], k, quantiles)
 
 
 # --- One piece of the stream ----------------------------------------------------------
@@ -261,12 +264,26 @@ def _merged(state: State, scores: Any, best: Any, count: Any, key: Any) -> State
 # --- From the state to the result -----------------------------------------------------
 
 
+def _names(bound: Objective) -> tuple[str, ...]:
+    """The site and the channel of each unit, or its number if it has no one channel."""
+    numbers = unit_numbers(bound)
+    if numbers is None:
+        return tuple(map(str, range(count_units(bound))))
+    site = ", ".join(map(str, bound.sites))
+    return tuple(f"{site}:{number}" for number in numbers)
+
+
 def _examples(
-    state: State, places: tuple[int, ...], k: int, quantiles: Sequence[float]
+    state: State,
+    places: tuple[int, ...],
+    names: tuple[str, ...],
+    k: int,
+    quantiles: Sequence[float],
 ) -> DatasetExamples:
     around = top_k.around_quantiles(state.sample, int(state.n_images), quantiles, k)
     top, bottom, near_zero = (_chosen(kept, places) for kept in state.kept)
-    return DatasetExamples(top, bottom, near_zero, _chosen(around, places), state)
+    around = _chosen(around, places)
+    return DatasetExamples(top, bottom, near_zero, around, state, names)
 
 
 def _chosen(kept: top_k.Kept, places: tuple[int, ...]) -> Examples:
