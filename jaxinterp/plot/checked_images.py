@@ -119,28 +119,31 @@ def checked_images(images: Any, call: str, name: str, n_axes: int) -> np.ndarray
     return opacity * colors + (1 - opacity)
 
 
-def checked_names(call: str, names: Any, n_images: int, argument: str) -> list[str]:
-    """Returns the names of images, as a list with one text for each image.
+def checked_names(
+    call: str, names: Any, count: int, argument: str, named: str = "images"
+) -> list[str]:
+    """Returns the names of images or other things, as a list with one text for each.
 
     Args:
         call: the name of the public function, for the error message.
         names: texts or integers, in a sequence or an array.
-        n_images: how many images there are.
+        count: how many things there are.
         argument: the name of the argument that holds the names, such as `"titles"`.
+        named: the word for what has the names.
 
     Raises:
         TypeError: if a transformation such as `jax.jit` is tracing the names.
-        ValueError: if there are more or fewer names than images, or one is neither a
+        ValueError: if there are more or fewer names than things, or one is neither a
             text nor an integer.
     """
     check_outside(call, "writes names", names)
     values = np.asarray(names) if isinstance(names, jax.Array) else names
     is_array = isinstance(values, np.ndarray) and values.ndim
     is_list = isinstance(values, Sequence) or is_array
-    if not is_list or len(values) != n_images:
+    if not is_list or len(values) != count:
         value = f"{len(values)} {argument}" if is_list else repr(values)
         raise ValueError(
-            f"{call}: there are {n_images} images and {value}. Write a text or an "
+            f"{call}: there are {count} {named} and {value}. Write a text or an "
             f"integer for each in `{argument}`."
         )
     for name in values:
