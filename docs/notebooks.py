@@ -74,7 +74,7 @@ def code(cell: Any) -> str:
     if not cell.metadata.get("jupyter", {}).get("source_hidden"):
         return fenced
     title = TITLE.match(source)
-    return f'??? abstract "{title[1] if title else "Code"}"\n\n{indented(fenced)}'
+    return f'??? quote "{title[1] if title else "Code"}"\n\n{indented(fenced)}'
 
 
 def shown(output: Any, name: str, pictures: dict[str, bytes]) -> str:
@@ -95,7 +95,7 @@ def shown(output: Any, name: str, pictures: dict[str, bytes]) -> str:
     if "text/html" in data:
         # A blank line would end the block of HTML.
         lines = [line for line in data["text/html"].splitlines() if line.strip()]
-        return "\n".join(['<div class="md-typeset__scrollwrap">', *lines, "</div>"])
+        return "\n".join(['<div class="output">', *lines, "</div>"])
     return text(data["text/plain"]) if "text/plain" in data else ""
 
 

@@ -72,9 +72,9 @@ def test_a_page_has_what_the_executed_copy_shows(hook, tmp_path):
         "```python\nx = 1\nx\n```\n\n"
         "```text\n7\n```\n\n"
         "![What the cell draws](01_one_0.png)\n\n"
-        '<div class="md-typeset__scrollwrap">\n<b>a</b>\n<i>b</i>\n</div>\n\n'
+        '<div class="output">\n<b>a</b>\n<i>b</i>\n</div>\n\n'
         "```text\n{'a': 1}\n```\n\n"
-        '??? abstract "Checks"\n\n'
+        '??? quote "Checks"\n\n'
         "    ```python\n    assert x\n\n    assert x == 1\n    ```\n"
     )
     assert pictures == {"01_one_0.png": b"a picture"}

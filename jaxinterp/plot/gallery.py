@@ -136,8 +136,8 @@ def _add_scale(figure: Figure, colors: str) -> None:
     bar = figure.colorbar(scale, cax=axes, orientation="horizontal")
     bar.set_ticks([-1, 0, 1], labels=["lowers the score", "0", "raises it"], fontsize=8)
     first, _, last = axes.get_xticklabels()
-    first.set_ha("left")
-    last.set_ha("right")
+    first.set_horizontalalignment("left")
+    last.set_horizontalalignment("right")
     bar.outline.set_visible(False)
     axes.tick_params(length=0)
 
