@@ -50,8 +50,8 @@ def page(path: Path) -> tuple[str, dict[str, bytes]]:
             parts.append(cell.source.replace(".ipynb)", ".md)"))
         elif cell.cell_type == "code":
             parts.append(code(cell))
-            for output in cell.outputs:
-                parts.append(shown(output, path.stem, pictures))
+            outputs = joined(cell.outputs)
+            parts += [shown(output, path.stem, pictures) for output in outputs]
     if copy is None:
         parts.insert(1, NOT_EXECUTED)
     return "\n\n".join(filter(None, parts)) + "\n", pictures
@@ -77,6 +77,20 @@ def code(cell: Any) -> str:
     return f'??? quote "{title[1] if title else "Code"}"\n\n{indented(fenced)}'
 
 
+def joined(outputs: list[Any]) -> list[Any]:
+    """The outputs without warnings and progress bars, and what is printed as one."""
+    result: list[Any] = []
+    for output in outputs:
+        is_stream = output.output_type == "stream"
+        if is_stream and output.name != "stdout":
+            continue
+        if is_stream and result and result[-1].output_type == "stream":
+            result[-1].text += output.text
+        else:
+            result.append(output)
+    return result
+
+
 def shown(output: Any, name: str, pictures: dict[str, bytes]) -> str:
     """An output of a cell in Markdown; its picture is added to the files.
 
@@ -86,7 +100,7 @@ def shown(output: Any, name: str, pictures: dict[str, bytes]) -> str:
         pictures: the files so far, by name.
     """
     if output.output_type == "stream":
-        return text(output.text) if output.name == "stdout" else ""
+        return text(output.text)
     data = output.get("data", {})
     if "image/png" in data:
         file = f"{name}_{len(pictures)}.png"

@@ -39,6 +39,7 @@ def made_up(folder, *, executed):
     outputs = [
         new.new_output("stream", name="stdout", text="\x1b[31m7\x1b[0m\n"),
         new.new_output("stream", name="stderr", text="a warning"),
+        new.new_output("stream", name="stdout", text="8\n"),
         new.new_output("display_data", {"image/png": PICTURE, "text/plain": "fig"}),
         new.new_output("execute_result", {"text/html": "<b>a</b>\n\n<i>b</i>"}),
         new.new_output("execute_result", {"text/plain": "{'a': 1}"}),
@@ -70,7 +71,7 @@ def test_a_page_has_what_the_executed_copy_shows(hook, tmp_path):
     assert text == (
         "# A title\n\n[next](02_next.md)\n\n"
         "```python\nx = 1\nx\n```\n\n"
-        "```text\n7\n```\n\n"
+        "```text\n7\n8\n```\n\n"
         "![What the cell draws](01_one_0.png)\n\n"
         '<div class="output">\n<b>a</b>\n<i>b</i>\n</div>\n\n'
         "```text\n{'a': 1}\n```\n\n"
