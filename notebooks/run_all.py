@@ -1,7 +1,8 @@
 """Executes every notebook from top to bottom, each in a kernel of its own.
 
 A failing cell fails the run, and so does a notebook stored with outputs: what it shows
-is made by running it. `--check` looks for stored outputs only.
+is made by running it. `--check` looks for stored outputs only. The executed copies lie
+in `executed/`, which git ignores; the documentation shows them.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
 FOLDER = Path(__file__).resolve().parent
+EXECUTED = FOLDER / "executed"
 CELL_SECONDS = 300
 
 
@@ -50,6 +52,9 @@ def main() -> int:
         error = "it is stored with outputs" if stored_outputs(notebook) else None
         if error is None and not only_check:
             error = run(notebook)
+            if error is None:
+                EXECUTED.mkdir(exist_ok=True)
+                nbformat.write(notebook, EXECUTED / path.name)
         failed += error is not None
         seconds = time.perf_counter() - start
         print(f"{path.name}: {'FAILED' if error else 'ok'} ({seconds:.0f} s)")

@@ -83,7 +83,8 @@ def checked_shape(
         most: the largest number of axes; any by default.
 
     Raises:
-        ValueError: if it has others, or one that is not positive.
+        ValueError: if it has others, or one that is not positive; if it begins with the
+            axis of a batch of one, as a volume of one slice would.
     """
     sizes = tuple(shape) if isinstance(shape, Iterable) else (shape,)
     are_sizes = all(is_integer(n) and n > 0 for n in sizes)
@@ -92,6 +93,12 @@ def checked_shape(
         raise ValueError(
             "The shape of an image has positive integers, such as (128, 128, 3) with "
             f"the channels last, and {axes}; it was {sizes}."
+        )
+    if len(sizes) > 3 and sizes[0] == 1:
+        raise ValueError(
+            "The shape is that of one image, without the axis of the batch, and was "
+            f"{sizes}.\nDrop the first axis: write {sizes[1:]}; `count=` says how many "
+            "images are made."
         )
     return tuple(int(n) for n in sizes)
 

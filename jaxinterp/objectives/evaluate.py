@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxinterp.keys import folded, steady
 from jaxinterp.objectives.objective import Objective, View
@@ -35,6 +36,23 @@ def count_units(objective: Objective) -> int:
             f"{sorted(sizes)}. Give each part one unit, or the same number."
         )
     return max(sizes, default=1)
+
+
+def unit_numbers(bound: Objective) -> list[int] | None:
+    """Returns the channel or class of each unit.
+
+    Args:
+        bound: an objective that is bound to a model.
+
+    Returns:
+        One integer for each unit; `None` if the objective has none, or several.
+    """
+    n_units = count_units(bound)
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(bound)]
+    integers = [leaf for leaf in leaves if np.issubdtype(leaf.dtype, np.integer)]
+    if len(integers) == 1 and integers[0].shape == (n_units,):
+        return integers[0].tolist()
+    return None
 
 
 def units(objective: Objective, index: Any) -> Objective:

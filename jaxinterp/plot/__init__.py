@@ -1,5 +1,6 @@
-"""Images of explanations, with matplotlib; each function has a file of its name."""
+"""Pictures of explanations, with matplotlib; each function has a file of its name."""
 
+from jaxinterp.plot.bars import bars as bars
 from jaxinterp.plot.false_colors import false_colors as false_colors
 from jaxinterp.plot.feature_page import feature_page as feature_page
 from jaxinterp.plot.feature_sheet import feature_sheet as feature_sheet
@@ -11,3 +12,5 @@ from jaxinterp.plot.masked_images import masked_images as masked_images
 from jaxinterp.plot.save_gif import save_gif as save_gif
 from jaxinterp.plot.save_images import save_images as save_images
 from jaxinterp.plot.spritemap import spritemap as spritemap
+from jaxinterp.plot.tokens import ColoredText as ColoredText
+from jaxinterp.plot.tokens import tokens as tokens

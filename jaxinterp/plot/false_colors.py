@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.colors import hsv_to_rgb
 
+from jaxinterp.plot.checked_images import checked_numbers
 from jaxinterp.types import Images
 
 
@@ -23,13 +24,14 @@ def false_colors(images: Images) -> np.ndarray:
         Images $y$, `(..., 3)`, in [0, 1], float32.
 
     Raises:
+        TypeError: if a transformation such as `jax.jit` is tracing the images.
         ValueError: if there is no channel, or the images are not in [0, 1].
 
     Example:
         >>> false_colors(np.array([[0.0, 1.0], [1.0, 1.0]])).tolist()
         [[0.0, 1.0, 1.0], [1.0, 1.0, 1.0]]
     """
-    pixels = np.asarray(images, np.float32)
+    pixels = checked_numbers(images, "false_colors", "images")
     if not pixels.ndim or not pixels.shape[-1]:
         raise ValueError(
             "false_colors: `images` must have channels, (..., channels), and the shape "

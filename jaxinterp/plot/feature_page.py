@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import html
 import string
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from jaxinterp.checks import checked_integer
-from jaxinterp.plot.checked_images import checked_images, checked_names
+from jaxinterp.plot.checked_images import Names
+from jaxinterp.plot.example_images import checked_units
 from jaxinterp.plot.save_images import encoded
 from jaxinterp.types import Images
 
@@ -62,9 +62,10 @@ $units
 
 def feature_page(
     images: Images,
-    examples: Images | None = None,
+    examples: Images | Any | None = None,
     *,
-    names: Sequence[str] | np.ndarray,
+    dataset: Images | Any | None = None,
+    names: Names | None = None,
     title: str = "Features",
     side: int = 128,
     quality: int | None = 90,
@@ -80,10 +81,15 @@ def feature_page(
         images: one image for each unit, `(units, height, width, channels)` with one
             channel or three, in [0, 1]. Instead of an image that holds NaN, here or
             among the examples, the page has an empty field that says so.
-        examples: what excites each unit, `(units, k, height, width, channels)` in [0,
-            1]; `None` for a page without examples.
-        names: the name of each unit, written above its image; `Scorecard.captions`
-            also say how good the images are.
+        examples: what excites each unit: what `dataset_examples` returned, of which the
+            `top` is shown, or another sort of it, such as its `bottom`; or images
+            `(units, k, height, width, channels)` in [0, 1]. `None` for a page without
+            examples.
+        dataset: the images that `dataset_examples` had, in [0, 1]: one array or an
+            iterable of batches, which is read once.
+        names: the name of each unit, a text or an integer, written above its image;
+            `Scorecard.captions` also say how good the images are. By default those of
+            the examples, such as `"Conv_1:3"`, or numbers.
         title: the heading of the page.
         side: height at which an image is shown at first, in pixels of the screen; small
             images are enlarged pixel by pixel, large ones are reduced smoothly.
@@ -94,25 +100,19 @@ def feature_page(
         The text of the page, in ASCII.
 
     Raises:
+        TypeError: if a transformation such as `jax.jit` is tracing the images.
         ValueError: if the images are not of that shape and range; if `images`,
-            `examples` and `names` are not of equally many units; or if a number is not
-            in its range.
+            `examples` and `names` are not of equally many units; if examples that are
+            numbers of images lack their `dataset`; or if a number is not in its range.
 
     Example:
         >>> page = feature_page(np.zeros((2, 8, 8, 3)), names=["conv:0", "conv:1"])
         >>> page.count("<img"), "conv:1" in page
         (2, True)
     """
-    pixels = checked_images(images, "feature_page", "images", 4)
-    groups: Any = [()] * len(pixels)
-    if examples is not None:
-        groups = checked_images(examples, "feature_page", "examples", 5)
-    names = checked_names("feature_page", names, len(pixels), "names")
-    if len(pixels) != len(groups):
-        raise ValueError(
-            f"feature_page: there are {len(pixels)} images, and examples of "
-            f"{len(groups)} units."
-        )
+    units = checked_units("feature_page", images, examples, dataset, names)
+    pixels = units.images
+    groups: Any = [()] * len(pixels) if units.examples is None else units.examples
     if not isinstance(title, str):
         raise ValueError(f"feature_page: `title` is a text, and is {title!r}.")
     side = checked_integer("side", side, 1, call="feature_page")
@@ -126,7 +126,7 @@ def feature_page(
     n_examples = len(groups[0])
     columns = max(int(np.ceil(np.sqrt(n_examples))), 1)
     rows = max(-(-n_examples // columns), 1)
-    units = (_unit(*unit, quality) for unit in zip(names, pixels, groups, strict=True))
+    shown = zip(units.names, pixels, groups, strict=True)
     page = _PAGE.substitute(
         title=html.escape(title),
         side=side,
@@ -137,7 +137,7 @@ def feature_page(
         caption=1 if examples is None else 2,
         unit=_rendering(pixels.shape[1], side),
         example=_rendering(groups.shape[2] if n_examples else 1, side // rows),
-        units="\n".join(units),
+        units="\n".join(_unit(*unit, quality) for unit in shown),
     )
     # So it can be written in any encoding.
     return page.encode("ascii", "xmlcharrefreplace").decode("ascii")

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from jaxinterp.plot.checked_images import (
-    checked_columns,
-    checked_images,
-    checked_names,
-)
+from jaxinterp.plot.checked_images import Names, checked_columns
+from jaxinterp.plot.example_images import checked_units
 from jaxinterp.plot.image_axes import (
     GAP,
     add_image,
@@ -25,9 +22,10 @@ from jaxinterp.types import Images
 
 def feature_sheet(
     images: Images,
-    examples: Images,
+    examples: Images | Any,
     *,
-    names: Sequence[str] | np.ndarray,
+    dataset: Images | Any | None = None,
+    names: Names | None = None,
     columns: int = 2,
     size: float = 1.4,
 ) -> Figure:
@@ -35,11 +33,15 @@ def feature_sheet(
 
     Args:
         images: one image for each unit, `(units, height, width, channels)` in [0, 1].
-        examples: what excites each unit, `(units, k, height, width, channels)` in [0,
-            1]; they are set in a square as wide as the image, each in its own
-            proportions.
-        names: the name of each unit, written above its image; `Scorecard.captions`
-            also say how good the images are.
+        examples: what excites each unit: what `dataset_examples` returned, of which the
+            `top` is shown, or another sort of it, such as its `bottom`; or images
+            `(units, k, height, width, channels)` in [0, 1]. They are set in a square as
+            wide as the image, each in its own proportions.
+        dataset: the images that `dataset_examples` had, in [0, 1]: one array or an
+            iterable of batches, which is read once.
+        names: the name of each unit, a text or an integer, written above its image;
+            `Scorecard.captions` also say how good the images are. By default those of
+            the examples, such as `"Conv_1:3"`, or numbers.
         columns: how many units a row has.
         size: width of an image in inches.
 
@@ -47,8 +49,10 @@ def feature_sheet(
         A matplotlib figure.
 
     Raises:
-        ValueError: if the images are not of that shape and range, or `images`,
-            `examples` and `names` are not of equally many units.
+        TypeError: if a transformation such as `jax.jit` is tracing the images.
+        ValueError: if the images are not of that shape and range; if `images`,
+            `examples` and `names` are not of equally many units; or if examples that
+            are numbers of images lack their `dataset`.
 
     Example:
         >>> figure = feature_sheet(
@@ -56,14 +60,14 @@ def feature_sheet(
         >>> len(figure.axes)
         10
     """
-    pixels = checked_images(images, "feature_sheet", "images", 4)
-    groups = checked_images(examples, "feature_sheet", "examples", 5)
-    names = checked_names("feature_sheet", names, len(pixels), "names")
-    if len(pixels) != len(groups):
+    if examples is None:
         raise ValueError(
-            f"feature_sheet: there are {len(pixels)} images, and examples of "
-            f"{len(groups)} units."
+            "feature_sheet: `examples` is None. Without examples write "
+            "`image_grid(images, titles=names)`."
         )
+    units = checked_units("feature_sheet", images, examples, dataset, names)
+    pixels, groups, names = units
+    assert groups is not None, "there are examples"
     columns = checked_columns("feature_sheet", columns, len(pixels))
     checked_size("feature_sheet", size)
     height = size * pixels.shape[1] / pixels.shape[2]

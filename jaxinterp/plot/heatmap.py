@@ -11,6 +11,9 @@ import matplotlib
 import numpy as np
 from jaxtyping import Float
 
+from jaxinterp.checks import check_choice, is_real
+from jaxinterp.plot.checked_images import checked_numbers
+
 Reduction = Literal["sum", "norm", "largest"]
 
 
@@ -29,7 +32,9 @@ def reduce_channels(
         `(batch, height, width)`, in the units of the attributions.
 
     Raises:
-        ValueError: if there is no such reduction, or the shape is not that of images.
+        TypeError: if a transformation such as `jax.jit` is tracing the attributions.
+        ValueError: if there is no such reduction, or the shape is not that of a batch
+            of images: a single image needs the axis of the batch.
 
     References:
         Simonyan et al., 2013, section 3.1 [simonyan2013deep].
@@ -39,17 +44,9 @@ def reduce_channels(
         >>> [reduce_channels(pixel, r).item() for r in ("sum", "norm", "largest")]
         [-1.0, 5.0, -4.0]
     """
-    maps = np.asarray(attributions, np.float64)
-    if reduction not in get_args(Reduction):
-        raise ValueError(
-            f"`reduction` is one of {get_args(Reduction)}, and is {reduction!r}."
-        )
-    if maps.ndim not in (3, 4):
-        raise ValueError(
-            "Images have the shape (batch, height, width) or (batch, height, width, "
-            f"channels), and these attributions have the shape {maps.shape}.\n"
-            "Write `attributions[None]` for a single image."
-        )
+    check_choice("reduction", reduction, get_args(Reduction))
+    maps = checked_numbers(attributions, "heatmap", "attributions", np.float64)
+    check_batch(maps, "heatmap", "attributions")
     if maps.ndim == 3:
         maps = maps[..., None]
     if reduction == "sum":
@@ -58,6 +55,32 @@ def reduce_channels(
         return np.sqrt((maps**2).sum(axis=-1))
     largest = np.abs(maps).argmax(axis=-1)[..., None]
     return np.take_along_axis(maps, largest, axis=-1)[..., 0]
+
+
+def check_batch(maps: np.ndarray, call: str, name: str) -> None:
+    """Raises unless numbers are a batch of images, with or without channels.
+
+    Args:
+        maps: the numbers.
+        call: the name of the public function, for the error message.
+        name: the name of the argument, for the error message.
+
+    Raises:
+        ValueError: if they have another number of axes, or three of which the last can
+            only be that of the channels.
+    """
+    shape, advice = maps.shape, f"Of a single image write `{name}[None]`."
+    if len(shape) == 3 and shape[2] in (1, 3, 4) and min(shape[:2]) > shape[2]:
+        advice += (
+            f" For {shape[0]} images of {shape[1]} x {shape[2]} pixels write "
+            f"`{name}[..., None]`."
+        )
+    elif len(shape) in (3, 4) and maps.size:
+        return
+    raise ValueError(
+        f"{call}: `{name}` must be a batch of images, (batch, height, width) or\n"
+        f"(batch, height, width, channels), and have shape {shape}.\n{advice}"
+    )
 
 
 def heatmap(
@@ -86,8 +109,9 @@ def heatmap(
         says otherwise.
 
     Raises:
-        ValueError: if attributions hold NaN or infinity, or a percentile is out of
-            range.
+        TypeError: if a transformation such as `jax.jit` is tracing the attributions.
+        ValueError: if the attributions are no batch of images, or hold NaN or infinity;
+            or if a percentile is out of range.
 
     Example:
         >>> red, white, blue = heatmap(np.array([[[2.0, 0.0, -2.0]]]))[0, 0]
@@ -103,16 +127,18 @@ def heatmap(
 
 def _limits(maps: np.ndarray, percentile: float) -> np.ndarray:
     """The magnitude of each map that gets the full color, of shape `(batch, 1, 1)`."""
-    if not 0 < percentile <= 100:
+    if not is_real(percentile) or not 0 < percentile <= 100:
         raise ValueError(
-            f"`percentile` must be above 0 and at most 100, and is {percentile}."
+            f"`percentile` must be above 0 and at most 100, and is {percentile!r}."
         )
     invalid = np.flatnonzero(~np.isfinite(maps).all(axis=(1, 2)))
     if invalid.size:
         raise ValueError(
             f"The attributions of example {invalid[0]} hold NaN or infinity, which "
-            "have no color.\nA NaN in an input gives NaN: look for it with "
-            "`jnp.isfinite(inputs).all()`."
+            "have no color.\nThey come from a NaN in the inputs, "
+            "`jnp.isfinite(inputs).all()`, from a model that makes one, "
+            "`jnp.isfinite(outputs).all()`, or under `jax.jit` from a target that is "
+            "no class: without `jax.jit` that is an error which names it."
         )
     sizes = np.abs(maps)
     limits = np.percentile(sizes, percentile, axis=(1, 2), keepdims=True)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
 from matplotlib.figure import Figure
 
 from jaxinterp.plot.checked_images import (
+    Names,
     checked_columns,
     checked_images,
     checked_names,
@@ -27,7 +25,7 @@ def image_grid(
     images: Images,
     *,
     columns: int | None = None,
-    titles: Sequence[str] | np.ndarray | None = None,
+    titles: Names | None = None,
     size: float = 1.2,
 ) -> Figure:
     """Draws images in rows and columns, pixel by pixel.
@@ -38,8 +36,8 @@ def image_grid(
             is drawn.
         columns: how many images a row has, from 1; about as many as there are rows
             by default.
-        titles: what to write above each image, in a sequence or an array; long titles
-            take several lines.
+        titles: what to write above each image, texts or integers; long titles take
+            several lines.
         size: width of an image in inches.
 
     Returns:

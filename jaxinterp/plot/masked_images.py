@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxinterp.plot.checked_images import checked_images
+from jaxinterp.plot.checked_images import checked_images, checked_numbers
 from jaxinterp.types import Images
 
 
@@ -51,7 +51,7 @@ def masked_images(
         Bau et al., 2017, section 2.2 [bau2017network].
     """
     pixels = checked_images(images, "masked_images", "images", 4)
-    maps = np.asarray(activations, np.float32)
+    maps = checked_numbers(activations, "masked_images", "activations")
     if maps.ndim != 3 or not maps.size or len(maps) != len(pixels):
         raise ValueError(
             f"masked_images: `activations` are those of one unit for {len(pixels)} "

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from jaxinterp.checks import checked_integer, checked_real
-from jaxinterp.plot.checked_images import checked_images
+from jaxinterp.plot.checked_images import checked_images, checked_numbers
 from jaxinterp.types import Images
 
 
@@ -47,7 +47,7 @@ def save_gif(
             "save_gif: `images` is an array of frames, and was a dictionary. Of the "
             "first image write `[x[0] for x in result.snapshots.values()]`."
         )
-    pixels = np.asarray(images, np.float32)
+    pixels = checked_numbers(images, "save_gif", "images")
     is_shape = pixels.ndim == 4 and pixels.shape[-1] in (1, 3, 4) and pixels.size
     # Half-precision images leave the range by rounding; NaN is in none.
     if not is_shape or not ((pixels >= -1e-2) & (pixels <= 1.01)).all():

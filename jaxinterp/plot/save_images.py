@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from jaxinterp.plot.checked_images import checked_images, checked_names
+from jaxinterp.plot.checked_images import Names, checked_images, checked_names
 from jaxinterp.types import Images
 
 
@@ -44,7 +44,7 @@ def save_images(
     folder: str | os.PathLike[str],
     images: Images,
     *,
-    names: Sequence[str] | np.ndarray | None = None,
+    names: Names | None = None,
     format: str = "png",
 ) -> list[Path]:
     """Writes images to files, pixel by pixel: for other programs, or a paper.

@@ -11,6 +11,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from jaxinterp.checks import is_traced
 from jaxinterp.rules.affine import need_affine
 from jaxinterp.rules.rule import Absorbed, Rule
 from jaxinterp.rules.signed import Convention, default_stabilizer
@@ -33,7 +34,10 @@ class ZBox(Rule):
         epsilon: stabilizer, in the units of the pre-activation $z$.
 
     Raises:
-        ValueError: if `low` exceeds `high` anywhere.
+        ValueError: if `low` exceeds `high` anywhere; in the backward pass, if an input
+            of the site lies outside of the box by more than a hundredth of its width.
+            Under `jax.jit`, and other transformations that hide the values of the
+            inputs, that cannot be checked: try one batch without.
 
     References:
         Montavon et al., 2017, eq. 21 [montavon2017explaining].
@@ -62,6 +66,7 @@ class ZBox(Rule):
         """Returns the relevance of the input."""
         need_affine(self, layer)
         low, high = self._box(layer)
+        _check_inside(self, layer, low, high)
         quotient, _ = self._quotient(layer, relevance)
         w_p, w_n = jnp.maximum(layer.kernel, 0), jnp.minimum(layer.kernel, 0)
         from_low, from_high = layer.transpose_each([w_p, w_n], quotient)
@@ -207,3 +212,19 @@ def _fill(bound: Any, layer: Layer, name: str) -> Any:
     full = np.expand_dims(example, axis).astype(layer.dtype)
     sizes = (*shape[:axis], uniform.shape[axis], *shape[axis:])
     return jnp.asarray(np.broadcast_to(full, sizes)) * (uniform != 0)
+
+
+def _check_inside(box: ZBox, layer: Layer, low: Any, high: Any) -> None:
+    """Raises if the input of a site leaves the box; what is traced cannot be read."""
+    x = layer.x
+    if is_traced(x, low, high):
+        return
+    slack = 1e-2 * (high - low)  # inputs are rounded, to half precision say
+    if bool(jnp.any((x < low - slack) | (x > high + slack))):
+        raise ValueError(
+            f"{box!r} at {layer.node.address}: the inputs leave the box, they are in "
+            f"[{float(x.min()):g}, {float(x.max()):g}].\nGive the smallest and the "
+            "largest value that an input can have, as the model reads it: pixels that "
+            "were normalized lie in `low=(0 - mean) / std`, `high=(1 - mean) / std`, "
+            "and noise makes the box wider."
+        )

@@ -121,8 +121,8 @@ def test_the_page_needs_nothing_else():
     ("change", "message"),
     [
         ({"names": "ab"}, "3 images and 2 names"),
-        ({"names": None}, "3 images and None"),
-        ({"names": range(3)}, r"one is 0\. Write `names=\[str"),
+        ({"names": 3}, "3 images and 3"),
+        ({"names": [0.5] * 3}, r"one is 0\.5\. Write `names=\[str"),
         ({"title": 3}, "`title` is a text, and is 3"),
         ({"examples": EXAMPLES[:2]}, "3 images, and examples of 2 units"),
         ({"examples": EXAMPLES[:, :0]}, r"`examples` holds no image; .* \(3, 0, 4"),

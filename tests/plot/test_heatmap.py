@@ -26,8 +26,9 @@ def test_channels_are_reduced_as_named() -> None:
 
 
 def test_images_without_channels_stay_as_they_are() -> None:
-    values = RNG.normal(size=(2, 4, 5))
-    np.testing.assert_array_equal(reduce_channels(values), values)
+    for shape in ((2, 4, 5), (1, 4, 3), (3, 1, 4)):
+        values = RNG.normal(size=shape)
+        np.testing.assert_array_equal(reduce_channels(values), values)
     np.testing.assert_array_equal(heatmap(values), heatmap(values[..., None]))
 
 
@@ -73,7 +74,12 @@ def test_low_precision_and_jax_arrays_have_colors_too() -> None:
     [
         (np.ones((4, 5)), {}, r"attributions\[None\]"),
         (np.ones((1, 2, 2)), {"percentile": 0.0}, "above 0 and at most 100"),
-        (np.full((1, 2, 2), np.nan), {}, "example 0 hold NaN"),
+        (np.full((1, 2, 2), np.nan), {}, "(?s)example 0 hold NaN.*a target that is"),
+        (np.ones((1, 2, 2)), {"percentile": np.nan}, "and is nan"),
+        (np.ones((28, 28, 1)), {}, r"(?s)attributions\[None\].*28 x 1 pixels"),
+        (np.ones((28, 28, 3)), {}, r"attributions\[\.\.\., None\]"),
+        (np.ones((0, 28, 28)), {}, r"shape \(0, 28, 28\)"),
+        ({"at": np.ones((1, 2, 2))}, {}, r"`attributions\[key\]`; the keys are 'at'"),
     ],
 )
 def test_what_has_no_colors_is_an_error(values, options, message) -> None:

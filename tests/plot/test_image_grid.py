@@ -1,7 +1,10 @@
 """Images in a grid: each where it belongs, as it is, and what cannot be drawn."""
 
 import io
+import types
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -33,6 +36,36 @@ def test_titles_may_be_in_an_array(form):
     titles = ["most", "least"]
     grid = image_grid(np.zeros((2, 4, 4, 3)), titles=form(titles))
     assert [axes.get_title() for axes in grid.axes] == titles
+
+
+@pytest.mark.parametrize("form", [list, np.array, jnp.array])
+def test_titles_may_be_integers(form):
+    grid = image_grid(np.zeros((2, 4, 4, 3)), titles=form([7, 3]))
+    assert [axes.get_title() for axes in grid.axes] == ["7", "3"]
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        ({"a": np.zeros((1, 4, 4, 3))}, r"`images\[key\]`; the keys are 'a'"),
+        ([np.zeros((4, 4, 3)), np.zeros((5, 5, 3))], r"is list.*\n.*numpy\.stack"),
+        (np.zeros((1, 4, 4, 3), complex), r"complex128.*\n.*`images\.real`"),
+        (np.array(["a"]), "array of real numbers, and is <U1"),
+        (types.SimpleNamespace(images=0), r"Write `images\.images`"),
+    ],
+)
+def test_what_is_no_array_of_numbers_is_said_to_be_none(images, message):
+    with pytest.raises(ValueError, match=f"(?s)image_grid: .*{message}"):
+        image_grid(images)
+
+
+def test_nothing_is_drawn_under_jit():
+    with pytest.raises(TypeError, match=r"image_grid\(\) draws numbers, .*jit"):
+        jax.jit(image_grid)(np.zeros((1, 4, 4, 3)))
+
+
+def test_a_list_of_images_is_drawn_as_their_array():
+    assert len(image_grid([np.zeros((4, 4, 3))] * 3).axes) == 3
 
 
 def test_of_an_image_that_holds_nan_the_frame_is_drawn():
@@ -79,16 +112,20 @@ def test_false_colors_can_be_drawn():
 def test_what_cannot_be_drawn_is_an_error():
     with pytest.raises(ValueError, match=r"images\[\.\.\., :3\].*false_colors\(images"):
         image_grid(np.zeros((2, 4, 4, 7)))
-    with pytest.raises(ValueError, match="has shape"):
+    with pytest.raises(ValueError, match=r"Of one image write `images\[None\]`"):
         image_grid(np.zeros((4, 4, 3)))
+    with pytest.raises(ValueError, match=r"write `images\[None, \.\.\., None\]`"):
+        image_grid(np.zeros((4, 4)))
+    with pytest.raises(ValueError, match=r"`numpy\.moveaxis\(images, -3, -1\)`"):
+        image_grid(np.zeros((2, 3, 8, 8)))
     with pytest.raises(ValueError, match=r"preprocess\.inverse"):
         image_grid(np.full((2, 4, 4, 3), 255.0))
     with pytest.raises(ValueError, match=r"`columns` must be an integer .* is -1"):
         image_grid(np.zeros((2, 4, 4, 3)), columns=-1)
     with pytest.raises(ValueError, match="`size` is a number of inches, and is -1"):
         image_grid(np.zeros((2, 4, 4, 3)), size=-1)
-    with pytest.raises(ValueError, match=r"`titles` are texts, and one is 1"):
-        image_grid(np.zeros((2, 4, 4, 3)), titles=["a", 1])
+    with pytest.raises(ValueError, match=r"texts or integers, and one is 1\.5"):
+        image_grid(np.zeros((2, 4, 4, 3)), titles=["a", 1.5])
     with pytest.raises(ValueError, match="2 images and 1 titles"):
         image_grid(np.zeros((2, 4, 4, 3)), titles=["a"])
     with pytest.raises(ValueError, match=r"2 images and array\('a'"):

@@ -118,3 +118,31 @@ def test_an_activation_may_be_the_right_operand_of_a_convolution(rule):
     expected = relevance_through(written_out, rule, windows, filters, relevance)
     actual = relevance_through(convolved, rule, images, filters, relevance)
     np.testing.assert_allclose(actual, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "message"),
+    [
+        (0.0, 9.0, r"ZBox\(low=0\.0, high=9\.0.* at dense: the inputs leave"),
+        (-9.0, 0.0, "leave the box"),
+        ((-9.0, -9.0, -9.0, 0.5), 9.0, "leave the box"),
+    ],
+)
+def test_inputs_that_leave_the_box_are_an_error(low, high, message):
+    box = rules.ZBox(low, high)
+    found = rf"in \[{X.min():g}, {X.max():g}\]"
+    with pytest.raises(ValueError, match=f"(?s){message}.*{found}"):
+        relevance_through(right, box, W, X, R)
+
+
+def test_under_jit_the_box_is_not_checked():
+    through = jax.jit(lambda x: relevance_through(right, rules.ZBox(0.0, 9.0), W, x, R))
+    assert np.isfinite(through(X)).all()
+
+
+def test_inputs_on_the_border_of_the_box_may_be_rounded():
+    x = jnp.asarray(np.linspace(-2.15, 2.65, 12).reshape(3, 4), jnp.bfloat16)
+    box = rules.ZBox(-2.15, 2.65)
+    assert float(x.min()) < -2.15 < 2.65 < float(x.max())
+    received = relevance_through(right, box, jnp.bfloat16(W), x, jnp.bfloat16(R))
+    assert np.isfinite(received.astype(np.float32)).all()

@@ -33,8 +33,10 @@ from jaxinterp.featurevis.optimize.result import (
     resumed_state,
     steps_taken,
 )
+from jaxinterp.featurevis.parametrizations.fourier import fourier
 from jaxinterp.featurevis.parametrizations.parametrization import Parametrization
-from jaxinterp.featurevis.transforms.transform import Transform, compose
+from jaxinterp.featurevis.transforms.recipes import Transforms, as_transform
+from jaxinterp.featurevis.transforms.transform import Transform
 from jaxinterp.keys import check_key
 from jaxinterp.loop.chunks import at_once, even_size, over_units
 from jaxinterp.loop.progress import progress_bar
@@ -55,8 +57,9 @@ def maximize(
     variables: Variables,
     *,
     key: Key,
-    parametrization: Parametrization,
-    transforms: Transform | Sequence[Transform] = (),
+    shape: Iterable[int] | None = None,
+    parametrization: Parametrization | None = None,
+    transforms: Transforms = (),
     steps: int = 512,
     count: int = 1,
     samples: int = 1,
@@ -93,9 +96,12 @@ def maximize(
             is derived from it and from the unit's integers (channel, position): the
             same for a channel alone as for it among others. Units without integers
             (directions, images to match) start from the same noise.
-        parametrization: the parametrization of the images, such as
-            `fourier((128, 128, 3))`.
-        transforms: the transforms that images have to withstand, in this order.
+        shape: the shape of one image, `(height, width, channels)` without the axis of
+            the batch; its parametrization is the default, `fourier(shape)`.
+        parametrization: the parametrization of the images, instead of a shape.
+        transforms: the transforms that images have to withstand, in this order; or the
+            name of a `recipe`, such as `"lucid"`. Without any, images easily become
+            noise that only this model responds to.
         steps: the number of steps; those of `resume` included.
         count: the number of images for each unit.
         samples: the number of transforms over which each step averages.
@@ -131,15 +137,16 @@ def maximize(
             where that cannot be told.
         TypeError: if an argument is of another kind than its description says, or no
             derivative leads back to the images, as behind a cast to integers.
-        ValueError: if `resume` is of another call, a number is out of range, or the
-            objective fits neither the model nor itself.
+        ValueError: if `resume` is of another call, a number is out of range, the
+            objective fits neither the model nor itself, or not one of `shape` and
+            `parametrization` is given.
 
     References:
         Erhan et al., 2009, section 2.3 [erhan2009visualizing]; Olah et al., 2017
         [olah2017feature].
 
     Example:
-        >>> from jaxinterp.featurevis import channel, pixels
+        >>> from jaxinterp.featurevis import pixels
         >>> template = jnp.array([1.0, -1.0, 1.0]).reshape(3, 1)
         >>> result = maximize(
         ...     lambda w, x: jnp.tanh(x.reshape(-1, 3) @ w), "tanh:0", template,
@@ -154,14 +161,12 @@ def maximize(
         batch_size = checked_integer("batch_size", batch_size, count, call="maximize")
     snapshots = _checked_snapshots(snapshots, steps)
     schedule = checked_schedule(composite)
-    _check_kinds(apply_fn, key, parametrization, optimizer)
+    parametrization = _checked_parametrization(shape, parametrization)
+    _check_kinds(apply_fn, key, optimizer)
     numbers = range(steps_taken(resume, steps, snapshots), steps)
     objective = as_objective(objective)
-    transform = compose([transforms] if callable(transforms) else transforms)
-    image = jax.eval_shape(
-        lambda p: transform.at(0.0)(jax.random.key(0), _images(p, count)[0]),
-        parametrization,
-    )
+    transform = as_transform(transforms)
+    image = _shape_of_view(parametrization, transform, count)
     model, shapes = reader(apply_fn, objective, variables, image)
     _check_derivative(model)
     objective = objective.bound(shapes._replace(image=parametrization.shape))
@@ -210,9 +215,17 @@ def _advice_on_rules(schedule: Schedule) -> Iterator[None]:
         ) from error
 
 
-def _images(parametrization: Parametrization, count: int) -> Any:
-    """The first images, of which only the shape matters."""
-    return parametrization.images(parametrization.init(jax.random.key(0), count))
+def _shape_of_view(
+    parametrization: Parametrization, transform: Transform, count: int
+) -> jax.ShapeDtypeStruct:
+    """The shape and dtype of what the model is shown of an image."""
+
+    def view(parametrization: Parametrization) -> Any:
+        params = parametrization.init(jax.random.key(0), count)
+        first = parametrization.images(params)[0]
+        return transform.at(0.0)(jax.random.key(0), first)
+
+    return jax.eval_shape(view, parametrization)
 
 
 def _shapes_of_state(
@@ -266,7 +279,24 @@ def _check_derivative(model: Reader) -> None:
         )
 
 
-def _check_kinds(apply_fn: Any, key: Any, parametrization: Any, optimizer: Any) -> None:
+def _checked_parametrization(shape: Any, parametrization: Any) -> Parametrization:
+    """The parametrization of the images, by default by their frequencies."""
+    if (shape is None) == (parametrization is None):
+        raise ValueError(
+            "maximize: say which shape an image has, `shape=(128, 128, 3)`, or how the "
+            "images are parametrized, `parametrization=pixels((128, 128, 3))`; "
+            f"{'neither' if shape is None else 'both'} was given."
+        )
+    parametrization = fourier(shape) if parametrization is None else parametrization
+    if not isinstance(parametrization, Parametrization):
+        raise TypeError(
+            f"`parametrization` says what is optimized, and is {parametrization!r}.\n"
+            "Write `parametrization=fourier((128, 128, 3))`, or `shape=(128, 128, 3)`."
+        )
+    return parametrization
+
+
+def _check_kinds(apply_fn: Any, key: Any, optimizer: Any) -> None:
     if not callable(apply_fn):
         raise TypeError(
             "maximize() takes `apply_fn(variables, images)` first, and was given "
@@ -274,12 +304,6 @@ def _check_kinds(apply_fn: Any, key: Any, parametrization: Any, optimizer: Any) 
             "Write `maximize(model.apply, objective, variables, ...)`."
         )
     check_key("maximize", key)
-    if not isinstance(parametrization, Parametrization):
-        raise TypeError(
-            "`parametrization` says what is optimized, and is "
-            f"{shown(parametrization)}.\n"
-            "Write `parametrization=fourier((128, 128, 3))`."
-        )
     if not isinstance(optimizer, optax.GradientTransformation):
         raise TypeError(
             f"`optimizer` is an optax optimizer, and is {shown(optimizer)}. Write "

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxinterp.checks import check_choice, is_traced
-from jaxinterp.featurevis.images import check_range, checked_dtype
+from jaxinterp.featurevis.images import check_range, checked_dtype, checked_shape
 from jaxinterp.featurevis.parametrizations.parametrization import (
     Parametrization,
     PerImage,
@@ -78,7 +78,7 @@ def ball(
     the ball, the images do not.
 
     Args:
-        image: $x_0$, in [0, 1], of any shape.
+        image: $x_0$, one image in [0, 1], of any shape; without the axis of a batch.
         radius: the greatest norm of the change, in units of the image's values; for
             `"l2"` that of the change of a whole image.
         norm: the norm of the change, `"l2"` or `"linf"`.
@@ -91,7 +91,7 @@ def ball(
 
     Raises:
         ValueError: if the radius is not positive, there is no such norm, or the image
-            is not in [0, 1].
+            is not in [0, 1], or has the axis of a batch of one.
         TypeError: if `dtype` is not one of floats.
 
     Example:
@@ -113,5 +113,5 @@ def ball(
         jnp.asarray(radius, dtype),
         norm,
         checked_scale(scale),
-        center.shape,
+        checked_shape(center.shape, 0),
     )

@@ -7,7 +7,6 @@ example.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -17,7 +16,8 @@ import numpy as np
 from jaxinterp.checks import checked_integer, is_traced
 from jaxinterp.featurevis.images import by_unit, check_float_images
 from jaxinterp.featurevis.responses.dataset_examples import DatasetExamples
-from jaxinterp.featurevis.transforms.transform import Compose, Transform, compose
+from jaxinterp.featurevis.transforms.recipes import Transforms, as_transform
+from jaxinterp.featurevis.transforms.transform import Compose
 from jaxinterp.keys import check_key, folded
 from jaxinterp.loop.chunks import chunk_size, each_chunk, over_units
 from jaxinterp.objectives.by_name import as_objective
@@ -35,7 +35,7 @@ def achieved_scores(
     images: Images,
     *,
     count: int = 1,
-    transforms: Transform | Sequence[Transform] = (),
+    transforms: Transforms = (),
     samples: int = 16,
     key: Key | None = None,
     batch_size: int | None = None,
@@ -87,8 +87,7 @@ def achieved_scores(
         check_key("achieved_scores", key)
     transform = None
     if transforms:
-        transform = compose([transforms] if callable(transforms) else transforms)
-        transform = transform.at(1.0)
+        transform = as_transform(transforms).at(1.0)
     objective = as_objective(objective)
     check_float_images(images, "`images`")
     image = inputs = jax.ShapeDtypeStruct(images.shape[1:], images.dtype)

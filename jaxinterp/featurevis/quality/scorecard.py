@@ -28,9 +28,9 @@ from jaxinterp.featurevis.quality.path_similarity import (
 )
 from jaxinterp.featurevis.quality.spectrum_slope import has_spectrum, spectrum_slope
 from jaxinterp.featurevis.responses.dataset_examples import DatasetExamples
-from jaxinterp.featurevis.transforms.transform import Transform
+from jaxinterp.featurevis.transforms.recipes import Transforms
 from jaxinterp.objectives.by_name import as_objective
-from jaxinterp.objectives.evaluate import count_units
+from jaxinterp.objectives.evaluate import count_units, unit_numbers
 from jaxinterp.objectives.objective import Objective, Shapes
 from jaxinterp.objectives.reader import reader
 from jaxinterp.table import cell, format_table, html_table
@@ -187,7 +187,7 @@ def scorecard(
     *,
     natural: DatasetExamples | Any,
     count: int = 1,
-    transforms: Transform | Sequence[Transform] = (),
+    transforms: Transforms = (),
     samples: int = 16,
     key: Key | None = None,
     other: SecondNetwork | None = None,
@@ -224,7 +224,7 @@ def scorecard(
         natural: what `dataset_examples` returned with `by="image"` for the same
             objective, or scores `(units,)` or `(units, k)`.
         count: the number of images of each unit, as in `maximize`.
-        transforms: random transforms that the score has to withstand.
+        transforms: random transforms that the score has to withstand, as in `maximize`.
         samples: the number of transforms to average over.
         key: the random key of the transforms.
         other: a second network in which the images are scored.
@@ -331,11 +331,7 @@ def _names(
         if isinstance(names, str) or len(names) != n_units:
             raise ValueError(f"`names` has one for each of {n_units} units: {names!r}.")
         return tuple(map(str, names))
-    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(bound)]
-    integers = [leaf for leaf in leaves if np.issubdtype(leaf.dtype, np.integer)]
-    if len(integers) == 1 and integers[0].shape == (n_units,):
-        return tuple(map(str, integers[0].tolist()))
-    return tuple(map(str, range(n_units)))
+    return tuple(map(str, unit_numbers(bound) or range(n_units)))
 
 
 def _check(images: Any, natural: Any, arbitrary: Any, sites: Any) -> None:

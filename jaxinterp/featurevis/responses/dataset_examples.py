@@ -18,6 +18,7 @@ from jaxinterp.checks import checked_integer
 from jaxinterp.keys import check_key, steady
 from jaxinterp.loop import top_k
 from jaxinterp.loop.stream import everywhere, first_invalid, over_stream
+from jaxinterp.objectives.evaluate import count_units, unit_numbers
 from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.scorer import (
     By,
@@ -89,6 +90,7 @@ class DatasetExamples:
         quantiles: the images around each quantile by rising score,
             `(units, quantiles, k)`.
         state: the state to go on from with further batches, `resume=`.
+        names: the name of each unit, such as `"Conv_1:3"` for a channel, or its number.
     """
 
     top: Examples
@@ -96,6 +98,7 @@ class DatasetExamples:
     near_zero: Examples
     quantiles: Examples
     state: State
+    names: tuple[str, ...] = dataclasses.field(metadata={"static": True})
 
     @property
     def by(self) -> By:
@@ -174,13 +177,13 @@ def dataset_examples(
     quantiles = tuple(np.atleast_1d(np.asarray(quantiles, float)).tolist())
     _check(k, quantiles, sample_size, key)
     key = None if key is None else steady(key)
-    shapes: list[tuple[int, ...]] = []
+    descriptions: list[tuple[tuple[int, ...], tuple[str, ...]]] = []
 
     def start(images: Any) -> tuple[Any, State]:
         unit_scorer, bound = scorer(apply_fn, objective, variables, images)
         check_alone(bound, "dataset_examples")
         check_places(unit_scorer, by)
-        shapes.append(unit_scorer.places or ())
+        descriptions.append((unit_scorer.places or (), _names(bound)))
         size = sample_size if quantiles else 0
         dtype = unit_scorer.dtype(variables, bound, images)
         state = _empty_state(
@@ -206,7 +209,7 @@ def dataset_examples(
         invalid="not a number",
         name="dataset examples" if progress else "",
     )
-    return _examples(state, shapes[0], k, quantiles)
+    return _examples(state, *descriptions[0], k, quantiles)
 
 
 # --- One piece of the stream ----------------------------------------------------------
@@ -262,14 +265,26 @@ def _with_batch(state: State, scores: Any, places: Any, count: Any, key: Any) ->
 # --- From the state to the result -----------------------------------------------------
 
 
+def _names(bound: Objective) -> tuple[str, ...]:
+    """The site and the channel of each unit, or its number if it has no one channel."""
+    numbers = unit_numbers(bound)
+    if numbers is None:
+        return tuple(map(str, range(count_units(bound))))
+    site = ", ".join(map(str, bound.sites))
+    return tuple(f"{site}:{number}" for number in numbers)
+
+
 def _examples(
-    state: State, shape: tuple[int, ...], k: int, quantiles: Sequence[float]
+    state: State,
+    shape: tuple[int, ...],
+    names: tuple[str, ...],
+    k: int,
+    quantiles: Sequence[float],
 ) -> DatasetExamples:
     around = top_k.around_quantiles(state.sample, int(state.n_images), quantiles, k)
     top, bottom, near_zero = (_with_positions(best, shape) for best in state.best)
-    return DatasetExamples(
-        top, bottom, near_zero, _with_positions(around, shape), state
-    )
+    around = _with_positions(around, shape)
+    return DatasetExamples(top, bottom, near_zero, around, state, names)
 
 
 def _with_positions(best: top_k.Best, shape: tuple[int, ...]) -> Examples:

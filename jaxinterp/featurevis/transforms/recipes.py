@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from jaxinterp.checks import check_choice, checked_integer
 from jaxinterp.featurevis.transforms.blur import blur
@@ -15,8 +15,11 @@ from jaxinterp.featurevis.transforms.pad import pad
 from jaxinterp.featurevis.transforms.resize import resize
 from jaxinterp.featurevis.transforms.rotate import rotate
 from jaxinterp.featurevis.transforms.scale import scale
-from jaxinterp.featurevis.transforms.transform import Transform, compose
+from jaxinterp.featurevis.transforms.transform import Compose, Transform, compose
 from jaxinterp.featurevis.transforms.warp import Size
+
+# What images have to withstand: transforms in their order, one, or a recipe's name.
+Transforms = Transform | Sequence[Transform] | str
 
 
 def _degrees(*ranges: tuple[int, int]) -> list[float]:
@@ -112,6 +115,26 @@ def recipe(name: str, *, keep_size: bool = True) -> Transform:
             f"For another size write `compose([recipe({name!r}), resize(224)])`."
         )
     return compose([*RECIPES[name], *([crop_or_pad()] if keep_size else [])])
+
+
+def as_transform(transforms: Transforms) -> Compose:
+    """Returns what a function takes as its `transforms` as one transform.
+
+    Args:
+        transforms: one transform, several in a list, or the name of a recipe.
+
+    Raises:
+        TypeError: if something is no transform.
+        ValueError: if there is no recipe of that name.
+
+    Example:
+        >>> as_transform("lucid") == recipe("lucid")
+        True
+    """
+    if isinstance(transforms, str):
+        check_choice("transforms", transforms, tuple(RECIPES))
+        return compose([recipe(transforms)])
+    return compose([transforms] if callable(transforms) else transforms)
 
 
 def xplique_transforms(size: int) -> Transform:

@@ -794,6 +794,34 @@ def test_one_transform_is_a_list_of_one():
     assert same(one.images, maximize("second:1", transforms=[fv.jitter(2)]).images)
 
 
+def test_a_recipe_is_known_by_its_name():
+    named = maximize("second:1", transforms="lucid")
+    assert same(
+        named.images, maximize("second:1", transforms=fv.recipe("lucid")).images
+    )
+    with pytest.raises(ValueError, match=r"`transforms` is 'lucent'\. There are: 'luc"):
+        maximize("second:1", transforms="lucent")
+
+
+def test_of_a_shape_the_parametrization_is_that_of_frequencies():
+    options = {"key": KEY, "steps": 5, "progress": False}
+    result = fv.maximize(NET.apply, "second:1", VARIABLES, shape=SHAPE, **options)
+    assert same(result.images, maximize("second:1").images)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "`shape=\\(128, 128, 3\\)`.* neither was given"),
+        ({"shape": SHAPE, "parametrization": fv.pixels(SHAPE)}, "both was given"),
+        ({"shape": (1, *SHAPE)}, "Drop the first axis: write \\(9, 12, 3\\)"),
+    ],
+)
+def test_the_shape_is_said_once(options, message):
+    with pytest.raises(ValueError, match=message):
+        fv.maximize(NET.apply, "second:1", VARIABLES, key=KEY, **options)
+
+
 def test_units_that_differ_in_number_are_an_error():
     with pytest.raises(ValueError, match="different numbers of units"):
         maximize(fv.channel("second", [0, 1]) + fv.channel("first", [0, 1, 2]))

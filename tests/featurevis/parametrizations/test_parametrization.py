@@ -391,6 +391,19 @@ def test_shapes_that_are_none(make, shape, unchecked):
         make(shape)
 
 
+def near_black(shape):
+    return ball(np.zeros(shape, np.float32), 0.5)
+
+
+@pytest.mark.parametrize("make", [pixels, fourier, pyramid, maco, cppn, near_black])
+def test_a_shape_has_no_axis_of_the_batch(make):
+    with pytest.raises(
+        ValueError, match=r"(?s)axis of the batch.* write \(28, 27, 3\)"
+    ):
+        make((1, 28, 27, 3))
+    assert make((2, 8, 9, 3)).shape == (2, 8, 9, 3)  # a volume
+
+
 @pytest.mark.parametrize(
     ("make", "shape", "message"),
     [

@@ -1,0 +1,126 @@
+"""A text whose tokens are colored by what each contributed."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+from typing import Any
+
+import numpy as np
+
+from jaxinterp.plot.checked_images import Names, checked_names, checked_numbers
+from jaxinterp.plot.heatmap import Reduction, heatmap, reduce_channels
+from jaxinterp.table import cell, format_table
+
+_BAR = 20  # letters of the longest bar
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ColoredText:
+    """A text that a notebook shows in colors, and that prints as a table.
+
+    Attributes:
+        texts: the tokens.
+        relevance: one number for each token, in the units of the attributions.
+        colors: the color of each token, `(tokens, 3)`, in [0, 1].
+    """
+
+    texts: tuple[str, ...]
+    relevance: np.ndarray
+    colors: np.ndarray
+
+    @property
+    def html(self) -> str:
+        """The colored tokens as HTML in ASCII, which needs no other file."""
+        spans = map(_span, self.texts, self.relevance, self.colors)
+        page = f'<div style="font: 15px/2 sans-serif">{" ".join(spans)}</div>'
+        return page.encode("ascii", "xmlcharrefreplace").decode("ascii")
+
+    def _repr_html_(self) -> str:
+        return self.html
+
+    def __str__(self) -> str:
+        largest = np.abs(self.relevance).max() or 1.0
+        rows = []
+        for text, value in zip(self.texts, self.relevance, strict=True):
+            bar = ("+" if value > 0 else "-") * round(_BAR * abs(value) / largest)
+            rows.append((_visible(text), cell(value, "+.3g"), bar))
+        return format_table(("token", "relevance", ""), rows, right=(1,))
+
+
+def tokens(
+    texts: Names,
+    relevance: Any,
+    *,
+    reduction: Reduction = "sum",
+    percentile: float = 100.0,
+    colors: str = "RdBu_r",
+) -> ColoredText:
+    r"""Returns a text whose tokens are colored by their relevance.
+
+    The range is $[-m, m]$, where $m$ is a percentile of the magnitudes in this text:
+    color tells the sign, red raises the score and blue lowers it, and strength compares
+    within one text but not between texts, as in `heatmap`. A notebook shows the colors;
+    `print` writes a table; `pathlib.Path("text.html").write_text(colored.html)` saves a
+    file for a browser.
+
+    Args:
+        texts: the tokens of one text, in their order, as the tokenizer spells them.
+        relevance: the attributions of these tokens: `(tokens,)`, or `(tokens,
+            features)` as attributions of an embedding are, `attributions[0]` for the
+            first text of a batch.
+        reduction: how the features of a token become one number, see
+            `reduce_channels`.
+        percentile: which percentile of the magnitudes is $m$; what exceeds it gets the
+            full color, too.
+        colors: the name of a diverging color map of matplotlib.
+
+    Returns:
+        The colored text.
+
+    Raises:
+        TypeError: if a transformation such as `jax.jit` is tracing the relevance.
+        ValueError: if there is not one relevance for each token, it holds NaN or
+            infinity, or a percentile is out of range.
+
+    Example:
+        >>> print(tokens(["a", "fine", "mess"], np.array([0.0, 2.0, -1.0])))
+        token  relevance
+        --------------------------------------
+        a             +0
+        fine          +2  ++++++++++++++++++++
+        mess          -1  ----------
+    """
+    values = checked_numbers(relevance, "tokens", "relevance", np.float64)
+    if values.ndim not in (1, 2) or not values.size:
+        raise ValueError(
+            "tokens: `relevance` is that of one text, (tokens,) or (tokens, features), "
+            f"and has shape {values.shape}.\nOf a batch choose a text, `relevance[0]`."
+        )
+    if isinstance(texts, str) and len(texts) != len(values):
+        raise ValueError(
+            f"tokens: `texts` is one text, {texts!r}. Write a list of its tokens, such "
+            "as `texts.split()`."
+        )
+    names = checked_names("tokens", texts, len(values), "texts", "numbers")
+    picture = values[None, None]
+    shades = heatmap(
+        picture, reduction=reduction, percentile=percentile, colors=colors
+    )[0, 0]
+    return ColoredText(tuple(names), reduce_channels(picture, reduction)[0, 0], shades)
+
+
+def _visible(text: str) -> str:
+    """A token in which line breaks can be seen."""
+    return text.replace("\n", "\N{DOWNWARDS ARROW WITH CORNER LEFTWARDS}")
+
+
+def _span(text: str, value: float, color: np.ndarray) -> str:
+    red, green, blue = (round(255 * float(part)) for part in color)
+    is_dark = color @ np.array([0.299, 0.587, 0.114]) < 0.5
+    style = (
+        f"background: rgb({red}, {green}, {blue}); color: "
+        f"{'white' if is_dark else 'black'}; padding: 2px 3px; white-space: pre-wrap"
+    )
+    shown = html.escape(_visible(text))
+    return f'<span title="{value:+.3g}" style="{style}">{shown}</span>'
