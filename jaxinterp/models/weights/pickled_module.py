@@ -57,7 +57,7 @@ def _classes(file: IO[bytes]) -> Iterator[str]:
     texts: list[str] = []
     for operation, value, _ in pickletools.genops(file):
         if operation.name == "GLOBAL":
-            yield value.replace(" ", ".")
+            yield str(value).replace(" ", ".")
         elif operation.name == "STACK_GLOBAL":
             yield ".".join(texts[-2:])
         elif isinstance(value, str):
