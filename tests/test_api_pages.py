@@ -18,9 +18,14 @@ MODULES = {
 } | {"tracing": "jaxinterp"}
 
 
+def files(page: str) -> list[Path]:
+    """The file of a page, or those of its folder."""
+    return sorted((PAGES / page).glob("*.md")) or [PAGES / f"{page}.md"]
+
+
 def rows(page: str) -> dict[str, str | None]:
     """The parameters that a page gives for each of its objects, if it gives any."""
-    text = (PAGES / f"{page}.md").read_text("utf-8")
+    text = "\n".join(path.read_text("utf-8") for path in files(page))
     return {match[1]: match[2] for match in ROW.finditer(text)}
 
 
@@ -49,7 +54,7 @@ def test_signatures_are_those_of_the_code(page: str) -> None:
 @pytest.mark.parametrize("page", MODULES)
 def test_every_public_name_is_mentioned_in_code_style(page: str) -> None:
     module = importlib.import_module(MODULES[page])
-    texts = [path.read_text("utf-8") for path in sorted(PAGES.glob("*.md"))]
+    texts = [path.read_text("utf-8") for path in sorted(PAGES.rglob("*.md"))]
     named = set(re.findall(r"`(?:\w+\.)*(\w+)(?:\([^`]*\))?`", "\n".join(texts)))
     public = [
         name

@@ -139,7 +139,7 @@ def test_every_public_function_shows_an_example() -> None:
 
 
 def test_every_public_name_is_on_an_api_page() -> None:
-    pages = sorted((ROOT / "docs" / "api").glob("*.md"))
+    pages = sorted((ROOT / "docs" / "api").rglob("*.md"))
     words = set(
         re.findall(r"\w+", "\n".join(page.read_text("utf-8") for page in pages))
     )
@@ -148,7 +148,7 @@ def test_every_public_name_is_on_an_api_page() -> None:
 
 
 def test_every_object_on_an_api_page_exists() -> None:
-    for page in sorted((ROOT / "docs" / "api").glob("*.md")):
+    for page in sorted((ROOT / "docs" / "api").rglob("*.md")):
         for path in re.findall(r"^::: ([\w.]+)", page.read_text("utf-8"), re.MULTILINE):
             module, _, name = path.rpartition(".")
             assert hasattr(importlib.import_module(module), name), (
@@ -157,7 +157,7 @@ def test_every_object_on_an_api_page_exists() -> None:
 
 
 def test_no_api_page_shows_a_module_in_place_of_its_function() -> None:
-    for page in sorted((ROOT / "docs" / "api").glob("*.md")):
+    for page in sorted((ROOT / "docs" / "api").rglob("*.md")):
         for path in re.findall(r"^::: ([\w.]+)", page.read_text("utf-8"), re.MULTILINE):
             # The tool looks for a module first, and would show all that is in it.
             file = ROOT.joinpath(*path.split("."))

@@ -18,7 +18,7 @@ from experiments.quickstart.explain import explain, methods
 from experiments.quickstart.table import LEGEND, table
 from jaxinterp.plot import gallery
 
-RESULTS = Path(__file__).resolve().parent / "results"
+OUTPUT = Path(__file__).resolve().parent / "output"  # which Git ignores
 
 
 def run(config: Config, output: Path) -> float:
@@ -79,7 +79,7 @@ def run(config: Config, output: Path) -> float:
 def main() -> None:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, default=RESULTS, help="default: results")
+    parser.add_argument("--output", type=Path, default=OUTPUT, help="default: output")
     run(Config(), parser.parse_args().output)
 
 

@@ -2,5 +2,5 @@
 
 A new one is a file with a frozen dataclass, a `Transform` or an `Affine` one, and the
 function that makes it; a line in `featurevis/__init__.py`, and one in the table of
-`docs/api/featurevis.md`.
+`docs/api/featurevis/transforms.md`.
 """

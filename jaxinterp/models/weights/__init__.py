@@ -13,3 +13,4 @@ from jaxinterp.models.weights.name_map import WeightsError as WeightsError
 from jaxinterp.models.weights.name_map import fill as fill
 from jaxinterp.models.weights.preprocess import TokenIds as TokenIds
 from jaxinterp.models.weights.readers import read_tensors as read_tensors
+from jaxinterp.models.weights.torch_layers import channels_last as channels_last

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from jaxinterp.models.adapters import from_linen
 from jaxinterp.models.summary import shapes
 from jaxinterp.models.weights.catalog import CATALOG, Architecture
+from jaxinterp.models.weights.check_outputs import check_outputs
 from jaxinterp.models.weights.hub import check_sha256, fetch, verify
 from jaxinterp.models.weights.name_map import (
     Entry,
     NameMap,
+    WeightsError,
     check_dtype,
     check_lines,
     fill,
@@ -57,6 +61,7 @@ def load(
     revision: str | None = None,
     sha256: str | None = None,
     dtype: Any = None,
+    check: tuple[Inputs, Any] | None = None,
 ) -> Loaded:
     """Loads a model with trained weights.
 
@@ -96,6 +101,10 @@ def load(
             the one that the hub states. A checkpoint of several files has none.
         dtype: the dtype of the weights; by default that of the model, whatever the
             dtype of the file.
+        check: a batch as the model takes it, and the outputs that the original model
+            computes of this batch; the loaded model must compute the same. Shapes
+            alone do not show weights in a wrong order, such as those that follow a
+            flattening of PyTorch (see `weights.channels_last`).
 
     Returns:
         Apply function, variables, preprocessing and names of classes.
@@ -104,11 +113,13 @@ def load(
         ValueError: if the name is empty or unknown, arguments contradict one another,
             or the number of class names is not that of the outputs, or `dtype` is no
             floating-point dtype that JAX has, or `sha256` is no checksum of a single
-            file.
+            file, or `check` is no pair of inputs and outputs that the model has.
         TypeError: if `name_map` is no sequence of `Entry`.
         WeightsError: if the checkpoint cannot be read, does not fit the model (each
-            tensor that does not fit is listed), or has another checksum, or if a line
-            of the name map is invalid.
+            tensor that does not fit is listed, and the name of the catalog that fits),
+            or has another checksum, or if a line of the name map is invalid, or if the
+            loaded model does not compute the outputs in `check`, up to 0.001 of the
+            largest (0.05 in half precision).
         FileNotFoundError: if there is no such file, or it is not in the cache.
         ConnectionError: if the download fails.
         ImportError: if the package that reads this format is not installed.
@@ -128,6 +139,7 @@ def load(
     check_dtype(dtype)
     check_sha256(sha256)
     architecture = _architecture(name_or_path, model, inputs)
+    _check_pair(check, architecture.inputs)
     if name_map is None:
         name_map = architecture.name_map
     elif isinstance(name_map, str):
@@ -139,17 +151,13 @@ def load(
         path = _downloaded(str(name_or_path), architecture, download, revision, sha256)
     else:
         path = _own_file(Path(name_or_path), download, revision, sha256)
-    variables = fill(
-        shapes(architecture.module, architecture.inputs),
-        read_tensors(path),
-        name_map,
-        source=str(path),
-        dtype=dtype,
-    )
+    variables = _filled(architecture, name_map, path, dtype, model)
     apply_fn, variables = from_linen(architecture.module, variables)
     names = architecture.class_names if class_names is None else _names(class_names)
     if names is not None:
         _check_names(names, apply_fn, variables, architecture.inputs)
+    if check is not None:
+        check_outputs(apply_fn, variables, *check, source=str(path))
     return Loaded(apply_fn, variables, preprocess or architecture.preprocess, names)
 
 
@@ -231,6 +239,64 @@ def _entry(name: str) -> Architecture:
         f"There is no file {name!r}, and no model of that name.{hint} The catalog "
         f"has: {', '.join(CATALOG)}."
     )
+
+
+def _filled(
+    architecture: Architecture, name_map: NameMap, path: Path, dtype: Any, model: Any
+) -> Variables:
+    """Returns the variables of a checkpoint; names the entry that fits if one does."""
+    tensors = read_tensors(path)
+    template = shapes(architecture.module, architecture.inputs)
+    try:
+        return fill(template, tensors, name_map, source=str(path), dtype=dtype)
+    except WeightsError as error:
+        names = _names_that_fit(tensors) if isinstance(model, str) else ()
+        if not names:
+            raise
+        raise WeightsError(
+            f"{error}\nThe file fits {' and '.join(map(repr, names))}, and was read as "
+            f"{model!r}."
+        ) from None
+
+
+def _names_that_fit(tensors: Mapping[str, np.ndarray]) -> tuple[str, ...]:
+    """Returns the names of the catalog whose model the tensors fill."""
+    return tuple(name for name in CATALOG if _fits(CATALOG[name], tensors))
+
+
+def _fits(architecture: Architecture, tensors: Mapping[str, np.ndarray]) -> bool:
+    name_map = architecture.name_map
+    if callable(name_map):
+        name_map = name_map(architecture.module)
+    patterns = [re.compile(line.pattern) for line in name_map]
+    # Shapes take long to compute, and the names rule out most of the catalog.
+    if not all(any(p.fullmatch(name) for p in patterns) for name in tensors):
+        return False
+    template = shapes(architecture.module, architecture.inputs)
+    try:
+        fill(template, tensors, name_map, source=architecture.origin)
+    except WeightsError:
+        return False
+    return True
+
+
+def _check_pair(check: Any, expected: Inputs) -> None:
+    """Raises if `check` is no pair, or its images have the channels first."""
+    if check is None:
+        return
+    if not (isinstance(check, tuple | list) and len(check) == 2):
+        raise ValueError(
+            "`check` is a pair of a batch and what the original model computes of it, "
+            f"and is a {type(check).__name__}. Write `check=(inputs, outputs)`."
+        )
+    shape = getattr(check[0], "shape", ())[1:]
+    needed = getattr(expected, "shape", ())[1:]
+    if shape != needed and (*shape[1:], *shape[:1]) == needed:
+        raise ValueError(
+            f"The inputs in `check=(inputs, outputs)` have the shape {shape} after the "
+            f"batch, and the model takes {needed}, with the channels last. Write "
+            "`np.moveaxis(inputs, 1, -1)`."
+        )
 
 
 def _names(names: Sequence[str] | os.PathLike[str]) -> tuple[str, ...]:

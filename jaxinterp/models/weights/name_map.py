@@ -147,7 +147,7 @@ def fill(
     problems = _Problems()
     parts: dict[str, _Part] = {}
     for name, tensor in tensors.items():
-        for part in _parts(name, tensor, name_map, problems):
+        for part in _parts(name, tensor, name_map, needed, problems):
             path = part.path
             if path not in needed:
                 problems.add("Surplus, the model has no such variable", part.where)
@@ -252,7 +252,11 @@ class _Part(NamedTuple):
 
 
 def _parts(
-    name: str, tensor: np.ndarray, name_map: NameMap, problems: _Problems
+    name: str,
+    tensor: np.ndarray,
+    name_map: NameMap,
+    needed: Mapping[str, Any],
+    problems: _Problems,
 ) -> Iterator[_Part]:
     """Yields the parts of a tensor, each with the variable that it fills."""
     for entry in name_map:
@@ -271,9 +275,10 @@ def _parts(
         if entry.convert is not None:
             converted = entry.convert(converted)
     except ValueError as error:  # the line is for another shape
-        problems.add_at(
-            path, f"{name} {tensor.shape} -> {path}: {entry.layout} {error}"
-        )
+        line = f"{name} {tensor.shape} -> {path}: {entry.layout} {error}"
+        if path in needed:
+            line += f", needed {needed[path].shape}"
+        problems.add_at(path, line)
         return
     except Exception as error:  # the user's `convert` may raise anything
         cause = f"{type(error).__name__}: {error}"

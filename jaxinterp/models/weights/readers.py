@@ -23,6 +23,7 @@ import numpy as np
 
 from jaxinterp.models.weights import llama2c
 from jaxinterp.models.weights.name_map import WeightsError
+from jaxinterp.models.weights.pickled_module import pickled_module
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _ZIP = b"PK\x03\x04"
@@ -295,6 +296,12 @@ def _named_dtype(path: Path, name: str, array: np.ndarray) -> np.ndarray:
 
 
 def _read_torch(path: Path) -> dict[str, np.ndarray]:
+    if (module := pickled_module(path)) is not None:
+        raise WeightsError(
+            f"{path} is a pickled module, a {module}, and no state_dict. Its code is "
+            "not run. In the program that defines it, write "
+            "`torch.save(model.state_dict(), path)`."
+        )
     torch = _imported("torch", path)
     with _reading(path, "PyTorch state_dict"):
         state = torch.load(path, map_location="cpu", weights_only=True)

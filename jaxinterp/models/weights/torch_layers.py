@@ -8,7 +8,54 @@ the layer in our model, and appends the names of the tensors of the layer to bot
 
 from __future__ import annotations
 
+import numpy as np
+
 from jaxinterp.models.weights.name_map import Convert, Entry, NameMap
+
+
+def channels_last(height: int, width: int) -> Convert:
+    r"""Returns a function that reorders weights which follow a flattening.
+
+    PyTorch flattens `(channels, height, width)`, and a model of JAX `(height, width,
+    channels)`. Both orders have the same number of features, so weights in the wrong
+    one load without an error, and the outputs are wrong. Write
+    `Entry(pattern, path, "oi->io", channels_last(height, width))` for the kernel of
+    the first dense layer after a flattening; and `Entry(pattern, path, "",
+    channels_last(height, width))` for each array of a batch norm that stands between.
+
+    Args:
+        height: the height of the feature maps that are flattened.
+        width: the width of the feature maps that are flattened.
+
+    Returns:
+        A function for `convert=` of `Entry`. The first axis of its array has `channels
+        * height * width` features in the order of PyTorch, and gets the order of JAX.
+
+    Raises:
+        ValueError: if `height` or `width` is not positive. The returned function: if
+            the first axis of its array is no multiple of `height * width`.
+
+    Example:
+        >>> kernel = np.arange(4)[:, None]  # 2 channels of 1 x 2, one output
+        >>> channels_last(1, 2)(kernel).ravel().tolist()
+        [0, 2, 1, 3]
+    """
+    if height < 1 or width < 1:
+        raise ValueError(
+            "`channels_last(height, width)` takes the size of the feature maps that "
+            f"are flattened, and is {height} x {width}. `ji.trace` shows it."
+        )
+
+    def convert(array: np.ndarray) -> np.ndarray:
+        if array.ndim == 0 or array.shape[0] % (height * width):
+            raise ValueError(
+                f"gives an array of shape {array.shape}, whose first axis is not of "
+                f"channels * {height} * {width} features"
+            )
+        grid = array.reshape(-1, height, width, *array.shape[1:])
+        return np.moveaxis(grid, 0, 2).reshape(array.shape)
+
+    return convert
 
 
 def convolution(

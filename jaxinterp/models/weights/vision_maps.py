@@ -12,9 +12,10 @@ from __future__ import annotations
 import numpy as np
 
 from jaxinterp.models.architectures import alexnet, vgg
-from jaxinterp.models.weights.name_map import Convert, Entry, NameMap
+from jaxinterp.models.weights.name_map import Entry, NameMap
 from jaxinterp.models.weights.torch_layers import (
     batch_norm,
+    channels_last,
     convolution,
     dense,
     layer_norm,
@@ -25,23 +26,7 @@ from jaxinterp.models.weights.torch_layers import (
 
 def _dense_after_grid(pattern: str, path: str, side: int) -> NameMap:
     """The lines of a dense layer that reads a flattened grid of `side` x `side`."""
-    return dense(pattern, path, _channels_last(side))
-
-
-def _channels_last(side: int) -> Convert:
-    """Returns a function that permutes the rows of a kernel that reads a grid.
-
-    The kernel is `(channels * side * side, out)`, and becomes `(side * side * channels,
-    out)`.
-    """
-
-    def convert(kernel: np.ndarray) -> np.ndarray:
-        if kernel.shape[0] % side**2:
-            return kernel  # `fill` reports the shape
-        grid = kernel.reshape(-1, side, side, kernel.shape[1])
-        return grid.transpose(1, 2, 0, 3).reshape(kernel.shape)
-
-    return convert
+    return dense(pattern, path, channels_last(side, side))
 
 
 ALEXNET_TORCHVISION: NameMap = (

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import jaxinterp as ji
-from jaxinterp.models.weights import CATALOG, Entry, WeightsError
+from jaxinterp.models.weights import CATALOG, Entry, WeightsError, channels_last
 from jaxinterp.models.weights import load as loading
 from jaxinterp.models.weights.hub import HubFile
 from jaxinterp.models.weights.preprocess import HALF
@@ -264,6 +264,104 @@ def test_an_unknown_name_lists_the_nearest_ones():
         ji.models.load("resnet-18")
     with pytest.raises(ValueError, match="Is it 'lenet_mnist'"):
         ji.models.load(__file__, model="lenet-mnist")
+
+
+def test_a_wrong_name_of_the_catalog_names_the_one_that_fits(lenet):
+    message = r"fits 'lenet_mnist', and was read as 'resnet8_cifar10'"
+    with pytest.raises(WeightsError, match=message):
+        ji.models.load(lenet[0], model="resnet8_cifar10")
+
+
+def test_a_file_that_fits_no_name_names_none(dense):
+    with pytest.raises(WeightsError, match="do not fit") as error:
+        ji.models.load(dense[0], model="lenet_mnist")
+    assert "was read as" not in str(error.value)
+
+
+# --- Against the original -------------------------------------------------------------
+
+
+class Flattening(nn.Module):
+    """A dense layer that reads flattened feature maps."""
+
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(4)(x.reshape(x.shape[0], -1))
+
+
+@pytest.fixture
+def flattening(tmp_path):
+    """A file of PyTorch's order, a batch, and what PyTorch computes of it."""
+    generator = np.random.default_rng(0)
+    weight = generator.normal(size=(4, 5 * 2 * 3)).astype(np.float32)
+    inputs = generator.normal(size=(7, 2, 3, 5)).astype(np.float32)
+    np.savez(tmp_path / "flat.npz", weight=weight, bias=np.float32([1, 2, 3, 4]))
+    channels_first = np.moveaxis(inputs, -1, 1).reshape(7, -1)
+    outputs = channels_first @ weight.T + np.float32([[1, 2, 3, 4]])
+    return tmp_path / "flat.npz", inputs, outputs
+
+
+def load_flattening(path, check, convert=None, **options):
+    name_map = (
+        Entry("weight", "params/Dense_0/kernel", "oi->io", convert),
+        Entry("bias", "params/Dense_0/bias"),
+    )
+    inputs = jax.ShapeDtypeStruct((1, 2, 3, 5), jnp.float32)
+    return ji.models.load(
+        path,
+        model=Flattening(),
+        name_map=name_map,
+        inputs=inputs,
+        check=check,
+        **options,
+    )
+
+
+@pytest.mark.parametrize("dtype", [None, jnp.bfloat16])
+def test_weights_in_the_order_of_the_model_pass_the_check(flattening, dtype):
+    path, inputs, outputs = flattening
+    convert = channels_last(2, 3)
+    loaded = load_flattening(path, (inputs, outputs), convert, dtype=dtype)
+    tolerance = 1e-4 if dtype is None else 0.2
+    computed = loaded.apply_fn(loaded.variables, inputs)
+    np.testing.assert_allclose(computed, outputs, atol=tolerance)
+
+
+def test_weights_in_another_order_load_and_fail_the_check(flattening):
+    path, inputs, outputs = flattening
+    load_flattening(path, None)
+    message = r"(?s)largest difference .* instead of .*channels_last\(height, width\)"
+    with pytest.raises(WeightsError, match=message):
+        load_flattening(path, (inputs, outputs))
+
+
+@pytest.mark.parametrize("factor", [1.0005, 0.9995])
+def test_outputs_may_be_rounded_otherwise(flattening, factor):
+    path, inputs, outputs = flattening
+    load_flattening(path, (inputs, factor * outputs), channels_last(2, 3))
+    with pytest.raises(WeightsError, match=r"0\.001 of the largest"):
+        load_flattening(path, (inputs, factor**5 * outputs), channels_last(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("check", "message"),
+    [
+        (lambda x, y: x, "is a ndarray. Write `check="),
+        (lambda x, y: (x, y[:, :2]), r"shapes \[\(7, 2\)\], and those .* \[\(7, 4\)"),
+        (lambda x, y: (np.moveaxis(x, -1, 1), y), r"`np\.moveaxis\(inputs, 1, -1\)`"),
+        (lambda x, y: (x, y * np.nan), "are not finite"),
+    ],
+)
+def test_what_cannot_be_compared_is_an_error(flattening, check, message):
+    path, inputs, outputs = flattening
+    with pytest.raises(ValueError, match=message):
+        load_flattening(path, check(inputs, outputs))
+
+
+def test_a_model_that_computes_nan_fails_the_check(flattening):
+    path, inputs, outputs = flattening
+    with pytest.raises(WeightsError, match="nan instead of"):
+        load_flattening(path, (inputs * np.nan, outputs), channels_last(2, 3))
 
 
 def test_weights_that_are_on_no_hub_are_an_error_that_names_them():

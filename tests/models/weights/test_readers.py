@@ -1,6 +1,7 @@
 """Every format gives the arrays that were put into it, by content and not by suffix."""
 
 import json
+import pickle
 import struct
 import sys
 import zipfile
@@ -225,6 +226,65 @@ def test_what_is_no_state_dict_is_an_error(tmp_path, torch, content, message):
     torch.save(content, tmp_path / "model.pt")
     with pytest.raises(WeightsError, match=message):
         read_tensors(tmp_path / "model.pt")
+
+
+def pickled(names, protocol):
+    """Returns a pickle of an object of each class, though nobody can import it."""
+    content = bytes([0x80, protocol]) + b"]"
+    for name in names:
+        module, _, class_name = name.encode().rpartition(b".")
+        if protocol == 2:
+            content += b"c" + module + b"\n" + class_name + b"\n"
+        else:
+            for text in (module, class_name):
+                content += b"\x8c" + bytes([len(text)]) + text
+            content += b"\x93"
+        content += b")\x81a"
+    return content + b"."
+
+
+LINEAR = "torch.nn.modules.linear.Linear"
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+@pytest.mark.parametrize("is_zip", [True, False])
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [([LINEAR], LINEAR), (["my_package.Net", LINEAR], "my_package.Net")],
+)
+def test_a_pickled_module_is_called_what_it_is(
+    tmp_path, names, shown, is_zip, protocol
+):
+    content, path = pickled(names, protocol), tmp_path / "model.pt"
+    if is_zip:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("model/data.pkl", content)
+    else:
+        magic_number = 0x1950A86A20F9469CFC6C
+        before = [pickle.dumps(part, 2) for part in (magic_number, 1001, {})]
+        path.write_bytes(b"".join([*before, content]))
+    with pytest.raises(WeightsError, match=rf"is a pickled module, a {shown}, and no"):
+        read_tensors(path)
+
+
+def test_a_scripted_module_is_called_what_it_is(tmp_path):
+    with zipfile.ZipFile(tmp_path / "model.pt", "w") as archive:
+        archive.writestr("model/data.pkl", pickle.dumps({}, 2))
+        archive.writestr("model/code/__torch__.py", "")
+    with pytest.raises(WeightsError, match=r"a torch\.jit\.ScriptModule, and no"):
+        read_tensors(tmp_path / "model.pt")
+
+
+def test_a_module_that_torch_saved_is_called_what_it_is(tmp_path, torch):
+    module = torch.nn.Sequential(torch.nn.Linear(2, 3))
+    for is_new in (True, False):
+        torch.save(
+            {"epoch": 3, "model": module},
+            tmp_path / "model.pt",
+            _use_new_zipfile_serialization=is_new,
+        )
+        with pytest.raises(WeightsError, match=r"a torch\.nn\.modules\.container\.Se"):
+            read_tensors(tmp_path / "model.pt")
 
 
 class _Evil:

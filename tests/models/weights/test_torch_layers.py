@@ -91,3 +91,25 @@ def test_a_batch_norm():
     # Flax holds the statistics in float32, whatever the dtype of the parameters.
     expected = (x - mean) / np.sqrt(var + 1e-5) * scale + bias
     np.testing.assert_allclose(ours, expected, rtol=1e-5)
+
+
+def test_channels_last_reorders_what_follows_a_flattening():
+    features = RNG.normal(size=(5, 2, 3))  # channels, height, width
+    kernel = RNG.normal(size=(30, 4))
+    ours = np.moveaxis(features, 0, -1).ravel() @ torch_layers.channels_last(2, 3)(
+        kernel
+    )
+    np.testing.assert_allclose(ours, features.ravel() @ kernel)
+
+
+def test_channels_last_reorders_the_arrays_of_a_norm():
+    features = RNG.normal(size=(5, 2, 3))
+    reordered = torch_layers.channels_last(2, 3)(features.ravel())
+    np.testing.assert_array_equal(reordered, np.moveaxis(features, 0, -1).ravel())
+
+
+def test_channels_last_of_another_size_is_an_error():
+    with pytest.raises(ValueError, match=r"shape \(30, 4\), whose first axis is not"):
+        torch_layers.channels_last(4, 4)(np.zeros((30, 4)))
+    with pytest.raises(ValueError, match="is 0 x 4"):
+        torch_layers.channels_last(0, 4)
