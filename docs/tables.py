@@ -1,7 +1,8 @@
 """Writes the tables of methods, metrics and packages into the pages that show them.
 
 A row is the first line of a docstring and its sentence "Cost: ...", or a model of
-`tests/third_party/peers.py`. A page has the table between two comments, `<!-- table of methods -->` and `<!-- end of table -->`:
+`tests/third_party/peers.py`. A page has the table between two comments,
+`<!-- table of methods -->` and `<!-- end of table -->`:
 
     python -m docs.tables
 

@@ -43,7 +43,7 @@ PEERS = (
     ),
     Peer(
         *("dm-haiku", "image", "ResNet", models.haiku_resnet),
-        edit=("res_net/block_group_1/block_0/conv_1", "group_1/.*/batchnorm_1"),
+        edit=("res_net/block_group_1/block_0/batchnorm_1", "group_1/.*batchnorm_1"),
     ),
     Peer(
         *("equimo", "image", "VisionTransformer", models.equimo_vit),
@@ -57,12 +57,12 @@ PEERS = (
     Peer(
         *("attnax", "text", "TransformerEncoder", models.attnax_encoder),
         edit=("*/layers/0/ffn/dense2", r"\[0\].*'dense2'"),
-        at="*/token_embed/embed",
+        at="TransformerEncoder/token_embed/embed",
     ),
     Peer(
         *("mamba2-jax", "text", "Mamba2ForCausalLM", models.mamba2),
         edit=("*/layers/0/mixer/*/out_proj", r"\[0\].*'out_proj'"),
-        at="*/embedder",
+        at="Mamba2ForCausalLM/mamba2_causal_lm/backbone/mamba2_backbone/embedder",
     ),
     Peer(
         *("jraph", "graph", "GAT, GraphConvolution", models.jraph_gat),
