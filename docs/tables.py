@@ -1,7 +1,8 @@
-"""Writes the tables of methods and metrics into the pages that show them.
+"""Writes the tables of methods, metrics and packages into the pages that show them.
 
-A row is the first line of a docstring and its sentence "Cost: ...". A page has the
-table between two comments, `<!-- table of methods -->` and `<!-- end of table -->`:
+A row is the first line of a docstring and its sentence "Cost: ...", or a model of
+`tests/third_party/peers.py`. A page has the table between two comments,
+`<!-- table of methods -->` and `<!-- end of table -->`:
 
     python -m docs.tables
 
@@ -18,9 +19,10 @@ from types import ModuleType
 from typing import Any
 
 from jaxinterp import attribution, metrics
+from tests.third_party import peers
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("docs/choose_a_method.md", "docs/api/metrics.md")
+PAGES = ("docs/choose_a_method.md", "docs/third_party.md", "docs/api/metrics.md")
 BLOCK = re.compile(r"(<!-- table of (\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 COST = re.compile(r"\bCost:\s+(.+?)\.(?:\s|$)", re.DOTALL)
 
@@ -66,8 +68,10 @@ def table(name: str) -> str:
     """Returns the table of that name.
 
     Args:
-        name: `methods` or `metrics`.
+        name: `methods`, `metrics` or `packages`.
     """
+    if name == "packages":
+        return peers.table()
     kind, annotation, module, verb = {
         "methods": ("method", "Attribution", attribution, "Attributes"),
         "metrics": ("metric", "Measure", metrics, "Says"),
