@@ -94,8 +94,8 @@ class StepOfLoopError(ValueError):
 
     def __init__(self, address: str, selector: str, step: str):
         super().__init__(
-            f"{selector} would mean {address!r} in {step} of its loop alone, and a rule "
-            "holds in every step.\n"
+            f"{selector} would mean {address!r} in {step} of its loop alone, and a "
+            "rule holds in every step.\n"
             f"Name the site, at({address!r}), to mean it in all steps, or leave out "
             f"the line with {selector}: `composite.lines` has them all."
         )
@@ -106,8 +106,9 @@ class NoDerivativeError(ValueError):
 
     def __init__(self, primitive: str, line: str):
         super().__init__(
-            f"No output of the model has a derivative with respect to its input: it ends "
-            f"at {primitive}\n({line}), which is a step, a cast to integers or a stop.\n"
+            "No output of the model has a derivative with respect to its input: it "
+            f"ends at {primitive}\n({line}), which is a step, a cast to integers or "
+            "a stop.\n"
             "Give that step a derivative, by `jax.custom_vjp` or a straight-through "
             "estimator,\nor explain an activation before it: `score=` takes objectives."
         )

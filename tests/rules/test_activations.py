@@ -129,7 +129,7 @@ def test_guided_gradients_have_the_slope_of_the_activation(name):
     f, _ = KINKED[name]
     slope = jax.grad(lambda x: f(x).sum())(X)
     value = received(f, rules.GuidedReLU())
-    # A minimum is a relu with its sign turned, and so is the gradient that it rectifies.
+    # A minimum is a relu with its sign turned, and so is the gradient it rectifies.
     g = np.minimum(G, 0) if name == "minimum" else np.maximum(G, 0)
     np.testing.assert_allclose(value, slope * g, rtol=1e-12, atol=1e-14)
 

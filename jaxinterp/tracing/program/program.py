@@ -113,7 +113,7 @@ class Call:
 
     @property
     def has_own_derivative(self) -> bool:
-        """Whether the user gave the call a derivative, by `jax.custom_vjp` or `_jvp`."""
+        """Whether the call has a derivative by `jax.custom_vjp` or `custom_jvp`."""
         name = self.equation.primitive.name
         return name.startswith(("custom_vjp_call", "custom_jvp_call"))
 

@@ -214,7 +214,7 @@ class _Ends:
         self.first_once, self.last_once = one
 
     def is_first(self, group: Group) -> bool | None:
-        """Whether no affine map comes before; `None` if that is so in step one alone."""
+        """Whether no affine map comes before; `None` if in step one alone."""
         return group in self.first or (None if group in self.first_once else False)
 
     def is_last(self, group: Group) -> bool | None:
