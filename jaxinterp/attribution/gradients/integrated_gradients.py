@@ -180,7 +180,8 @@ def integrated_gradients(
         start = fill_baseline(baseline, start_of, key)
         difference = jax.tree.map(jnp.subtract, start_of, start)
         context = _Path(variables, start, difference, target, rest)
-        slope = sum_over(context, (jnp.asarray(nodes), jnp.asarray(weights)))
+        points = (jnp.asarray(nodes), jnp.asarray(weights))
+        slope = sum_over(context, points, difference)
         return jax.tree.map(jnp.multiply, difference, slope)
 
     return attribute

@@ -99,11 +99,12 @@ def smooth(
             lambda x: attribution_fn(variables, x, target, key), inputs, target
         )
         if statistic != "variance":
-            return sum_over((variables, inputs, target, key, None), jnp.arange(samples))
+            context = (variables, inputs, target, key, None)
+            return sum_over(context, jnp.arange(samples), inputs)
         # Around the attribution without noise, the squares hardly cancel.
         center = attribution_fn(variables, inputs, target, key)
         context = (variables, inputs, target, key, center)
-        result = sum_over(context, jnp.arange(samples))
+        result = sum_over(context, jnp.arange(samples), inputs)
         return jax.tree.map(lambda m, s: jnp.maximum(s - m * m, 0), *result)
 
     return attribute
