@@ -35,7 +35,7 @@ def case(method: str, how: str, size: str, options: argparse.Namespace) -> None:
     """Measures one case and prints it as JSON.
 
     The memory of an eager call is what the peak of the process rises above that of a
-    call with one point; of a jitted one, what XLA reserves beside arguments and results.
+    call with one point; of a jitted one, what XLA reserves beside its arguments.
 
     Args:
         method: one of `METHODS`.

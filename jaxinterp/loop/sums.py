@@ -2,9 +2,10 @@
 
 Some points are taken at once, a chunk of them, and the chunks one after another: called
 eagerly in a host loop over one compiled step, inside of `jax.jit` in one `scan`. So
-memory grows with a chunk, and the compiled program with neither. A derivative computes
-each chunk anew instead of keeping what it needs of all of them. What is computed does
-not depend on the choice.
+memory grows with the size of a chunk and not with their number, and the program with
+neither: chunks written out into one program would take longer to compile, and XLA
+would keep all of them alive. A derivative computes each chunk anew instead of keeping
+what it needs of all of them. What is computed does not depend on the choice.
 """
 
 from __future__ import annotations
@@ -73,14 +74,15 @@ def summed(
         chunks = in_chunks(points, size)
         valid = jnp.arange(-(-count // size) * size).reshape(-1, size) < count
         fixed, arrays = divided(context)
-        is_differentiable = is_staged() or is_traced(context, points)
-        if valid.shape[0] > 1 and is_differentiable:
-            run = jitted_anew if fixed.is_constant else part_anew
-        else:
+        is_one = valid.shape[0] == 1
+        if is_one or not (is_staged() or is_traced(context, points)):
             run = jitted if fixed.is_constant else part
-        total_of = _scanned if valid.shape[0] > 1 and is_staged() else _in_host_loop
-        one = functools.partial(run, fixed, arrays)
-        return _narrow(total_of(one, chunks, valid, name))
+        else:
+            run = jitted_anew if fixed.is_constant else part_anew
+        of_chunk = functools.partial(run, fixed, arrays)
+        if is_staged() and not is_one:
+            return _narrow(_scanned(of_chunk, chunks, valid))
+        return _narrow(_in_host_loop(of_chunk, chunks, valid, name))
 
     return sum_over
 
@@ -125,25 +127,26 @@ def _narrow(sums: Any) -> Any:
     )
 
 
-def _scanned(one: Any, chunks: Any, valid: Any, name: str) -> Any:
-    """Adds up all chunks in one program."""
-    first = jax.eval_shape(one, *jax.tree.map(lambda leaf: leaf[0], (chunks, valid)))
+def _scanned(of_chunk: Step, chunks: Any, valid: Any) -> Any:
+    """Adds up all chunks in one loop of a program."""
+    chunk = jax.tree.map(lambda leaf: leaf[0], (chunks, valid))
+    first = jax.eval_shape(of_chunk, *chunk)
     zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), first)
 
     def body(total: Any, chunk: Any) -> Any:
-        return jax.tree.map(jnp.add, total, one(*chunk)), None
+        return jax.tree.map(jnp.add, total, of_chunk(*chunk)), None
 
     return lax.scan(body, zeros, (chunks, valid))[0]
 
 
-def _in_host_loop(one: Any, chunks: Any, valid: Any, name: str) -> Any:
-    """Adds up chunk after chunk."""
+def _in_host_loop(of_chunk: Step, chunks: Any, valid: Any, name: str) -> Any:
+    """Adds up one chunk after another as they are computed."""
     total = None
     number = valid.shape[0]
     with progress_bar(number, name) as bar:
         for i in range(number):
             chunk = jax.tree.map(lambda leaf, i=i: leaf[i], chunks)
-            value = one(chunk, valid[i])
+            value = of_chunk(chunk, valid[i])
             total = value if total is None else jax.tree.map(jnp.add, total, value)
             bar.update()
     return total

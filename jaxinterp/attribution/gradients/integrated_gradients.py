@@ -104,7 +104,8 @@ def integrated_gradients(
 
     The integral is a sum over `steps` nodes, so the attributions add up to $f(x) -
     f(b)$ only as `steps` grows: see `jaxinterp.metrics.convergence_delta`. Cost:
-    `steps` backward passes. Memory grows with `batch_size`.
+    `steps` backward passes. Memory grows with `batch_size`, not with `steps`, eagerly
+    and under `jit`, `grad` and `vmap`.
 
     Args:
         apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
@@ -114,7 +115,9 @@ def integrated_gradients(
             function receives.
         steps: the number of gradients along the path.
         method: the quadrature of the integral, see `quadrature`.
-        batch_size: the number of points of the path computed at once; all by default.
+        batch_size: the number of points of the path computed at once; by default as
+            many as make 16 MB of explained arrays of the whole batch together, at
+            least one.
         score: which number per example is explained: a score of the outputs, or an
             objective (`channel("Conv_1", 3)`, or `"Conv_1:3"`), which needs no target.
         at: a site, whose activation is explained instead of the inputs; one site only.

@@ -47,7 +47,9 @@ def smooth(
         scale: the unit of `noise_level`, `"range"` or `"absolute"`.
         statistic: the statistic over the samples, `"mean"`, `"square"` or
             `"variance"`.
-        batch_size: the number of samples computed at once; all of them by default.
+        batch_size: the number of samples computed at once; by default as many as make
+            16 MB of noisy inputs of the whole batch together, at least one. Memory
+            grows with it, not with `samples`.
 
     Returns:
         An attribution function that needs a `key`; its values have the units of
