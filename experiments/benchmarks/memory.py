@@ -119,7 +119,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--case", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.case:
-        case(*options.case.split(","), options)
+        method, how, size = options.case.split(",")
+        case(method, how, size, options)
         return
     print(f"{timing.machine()}\n\n{_HEAD}", flush=True)
     command = [sys.executable, "-m", "experiments.benchmarks.memory"]

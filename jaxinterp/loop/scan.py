@@ -109,7 +109,8 @@ def _evaluate_one(jaxpr: Any, eqn: core.JaxprEqn, operands: list[Any]) -> list[A
     one = jaxpr.replace(
         constvars=[], invars=list(variables), outvars=eqn.outvars, eqns=[eqn]
     )
-    return core.jaxpr_as_fun(core.ClosedJaxpr(one, ()))(*variables.values())
+    closed = core.ClosedJaxpr(one, ())  # pyright: ignore[reportPrivateImportUsage]
+    return core.jaxpr_as_fun(closed)(*variables.values())
 
 
 # --- A convolution whose axes are ordered when it is compiled for CPU -----------------
