@@ -66,7 +66,7 @@ def case(method: str, how: str, size: str, options: argparse.Namespace) -> None:
         jax.block_until_ready(run())
         seconds.append(time.perf_counter() - start)
     if how == "eager":
-        compile_s, memory = compile_s - min(seconds), _peak() - before
+        compile_s, memory = compile_s - min(seconds, default=0), _peak() - before
     best = min(seconds) if seconds else None
     print(json.dumps({"compile": compile_s, "run": best, "memory": memory}))
 
