@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
@@ -30,6 +31,19 @@ def is_traced(*trees: Any) -> bool:
         (False, True)
     """
     return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(trees))
+
+
+def is_staged() -> bool:
+    """Returns whether this is run to be compiled, as a part of `jax.jit` or of a loop.
+
+    Under other transformations, such as `jax.grad`, arrays are traced while what they
+    are computed from is known: those run a host loop as it is written.
+
+    Example:
+        >>> is_staged(), bool(jax.jit(is_staged)())
+        (False, True)
+    """
+    return isinstance(jnp.zeros(()), Tracer)
 
 
 def check_outside(call: str, reason: str, *trees: Any) -> None:

@@ -12,12 +12,32 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from jaxinterp.checks import checked_integer
+from jaxinterp.loop.scan import scan
 
 # So many bytes of activations are computed at once on CPU.
 CACHE_BYTES = 16_000_000
+
+# So many bytes of inputs are computed at once, if nobody says how many inputs.
+BUDGET = 16_000_000
+
+
+def within_budget(bytes_each: int) -> int:
+    """Returns how many points are computed at once, if nobody says how many.
+
+    The inputs of the model that they make are 16 MB at most, or those of one point:
+    26 color images of 224 x 224. The activations of a network are some 100 times as
+    large as its inputs.
+
+    Args:
+        bytes_each: the size of the inputs that one point makes, for the whole batch.
+
+    Example:
+        >>> within_budget(6_000_000)
+        2
+    """
+    return max(BUDGET // max(bytes_each, 1), 1)
 
 
 def at_once(bytes_each: int) -> int | None:
@@ -126,17 +146,16 @@ def each_chunk(
     """Returns what a function gives for each of several points, stacked.
 
     Args:
-        function: a function whose costly part is jitted: it is called in a host loop,
-            as XLA runs convolutions inside of loops slowly on CPU.
+        function: a function whose costly part is jitted: it is called in a host loop.
         points: the arguments of the calls, on the first axis.
         is_inner: whether this is called inside of a transformation such as `jax.jit`,
-            so that the calls become one `jax.lax.map`.
+            so that the calls become one `scan`.
 
     Returns:
         The values of the function, with the points on a new first axis.
     """
     if is_inner:
-        return lax.map(function, jnp.asarray(points))
+        return scan(lambda _, point: ((), function(point)), (), jnp.asarray(points))[1]
     values = [function(point) for point in points]
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *values)
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from jaxinterp.checks import is_traced
+from jaxinterp.loop.scan import scan
 
 # From what is static, the constants, a state and the number of the step to the next
 # state and a record of the step.
@@ -74,9 +74,7 @@ def iterate(
 def _all_steps(
     step: Iteration, static: Any, constants: Any, state: Any, numbers: Any
 ) -> tuple[Any, Any]:
-    return lax.scan(
-        lambda s, number: step(static, constants, s, number), state, numbers
-    )
+    return scan(lambda s, number: step(static, constants, s, number), state, numbers)
 
 
 _jitted_steps = jax.jit(_all_steps, static_argnums=(0, 1), donate_argnums=3)

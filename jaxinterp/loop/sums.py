@@ -1,13 +1,16 @@
-"""How a long loop over model gradients runs: the one place that decides.
+"""How a sum over many points runs: the one place that decides.
 
-On CPU, XLA runs the gradient of a convolution inside `scan` several times slower than
-outside (jax-ml/jax#12868). So a loop of few iterations is unrolled; a long one is a
-host loop over one jitted step when called eagerly on CPU, and `lax.scan` on
-accelerators and under an outer `jit`. What is computed does not depend on the choice.
+Some points are taken at once, a chunk of them, and the chunks one after another: called
+eagerly in a host loop over one compiled step, inside of `jax.jit` in one `scan`. So
+memory grows with the size of a chunk and not with their number, and the program with
+neither: chunks written out into one program would take longer to compile, and XLA
+would keep all of them alive. A derivative computes each chunk anew instead of keeping
+what it needs of all of them. What is computed does not depend on the choice.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -15,31 +18,31 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxinterp.checks import checked_integer, is_traced
-from jaxinterp.loop.chunks import in_chunks
+from jaxinterp.checks import checked_integer, is_staged, is_traced
+from jaxinterp.loop.chunks import even_size, in_chunks, within_budget
 from jaxinterp.loop.progress import progress_bar
+from jaxinterp.loop.scan import in_order
 from jaxinterp.loop.static import StaticPart, static_and_arrays
-
-# Up to so many iterations are written out; the program grows with them.
-UNROLL_LIMIT = 8
 
 Step = Callable[[Any, Any], Any]
 
 
 def summed(
     step: Step, *, batch_size: int | None = None, name: str = ""
-) -> Callable[[Any, Any], Any]:
+) -> Callable[..., Any]:
     """Returns a function that sums a step over many points.
 
     Args:
         step: `step(context, point) -> pytree of arrays`, for one point.
-        batch_size: the number of points evaluated at once; all of them by default.
-            Memory grows with it and not with the number of points.
+        batch_size: the number of points evaluated at once; by default all of them, or
+            as many as `within_budget` allows. Memory grows with it and not with the
+            number of points.
         name: the name of the sum, for the progress bar and errors.
 
     Returns:
-        `sum_over(context, points)`, where the leaves of `points` have one more axis in
-        front; it returns the sum of the steps.
+        `sum_over(context, points, inputs=None)`, where the leaves of `points` have one
+        more axis in front, and `inputs` are arrays as large as those that the step
+        makes of one point, by default the point; it returns the sum of the steps.
 
     Raises:
         ValueError: if `batch_size` is not a positive integer.
@@ -58,41 +61,40 @@ def summed(
 
         return jax.tree.map(lambda leaf: _added(leaf, valid), values)
 
-    jitted_part = jax.jit(part, static_argnums=0)
+    def part_anew(static: StaticPart, *arrays: Any) -> Any:
+        once = in_order(functools.partial(part, static))
+        return jax.checkpoint(once, prevent_cse=False)(*arrays)
 
-    def scan_sum(static: StaticPart, arrays: list[Any], chunks: Any, valid: Any) -> Any:
-        def one(chunk: Any, valid: Any) -> Any:
-            return part(static, arrays, chunk, valid)
+    jitted = jax.jit(part, static_argnums=0)
+    jitted_anew = jax.jit(part_anew, static_argnums=0)
 
-        first = jax.eval_shape(
-            one, *jax.tree.map(lambda leaf: leaf[0], (chunks, valid))
-        )
-        zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), first)
-
-        def body(total: Any, chunk: Any) -> Any:
-            return jax.tree.map(jnp.add, total, one(*chunk)), None
-
-        return lax.scan(body, zeros, (chunks, valid))[0]
-
-    jitted_scan = jax.jit(scan_sum, static_argnums=0)
-
-    def sum_over(context: Any, points: Any) -> Any:
+    def sum_over(context: Any, points: Any, inputs: Any = None) -> Any:
         count = jax.tree.leaves(points)[0].shape[0]
-        size = min(batch_size or count, count)
+        size = min(batch_size or _default_size(points, inputs), count)
         chunks = in_chunks(points, size)
         valid = jnp.arange(-(-count // size) * size).reshape(-1, size) < count
-        number, is_inner = valid.shape[0], is_traced(context, points)
         static, arrays = static_and_arrays(context)
-        is_jitted = static.is_constant and not is_inner
-        run = jitted_part if is_jitted else part
-        if number <= UNROLL_LIMIT:
-            return _narrow(_host_loop(run, static, arrays, chunks, valid, ""))
-        if is_inner or jax.default_backend() != "cpu":
-            run = jitted_scan if is_jitted else scan_sum
-            return _narrow(run(static, arrays, chunks, valid))
-        return _narrow(_host_loop(run, static, arrays, chunks, valid, name))
+        is_one = valid.shape[0] == 1
+        if is_one or not (is_staged() or is_traced(context, points)):
+            run = jitted if static.is_constant else part
+        else:
+            run = jitted_anew if static.is_constant else part_anew
+        of_chunk = functools.partial(run, static, arrays)
+        if is_staged() and not is_one:
+            return _narrow(_scanned(of_chunk, chunks, valid))
+        return _narrow(_in_host_loop(of_chunk, chunks, valid, name))
 
     return sum_over
+
+
+def _default_size(points: Any, inputs: Any) -> int:
+    """The number of points taken at once, if nobody says how many."""
+    count = jax.tree.leaves(points)[0].shape[0]
+    leaves = jax.tree.leaves(points if inputs is None else inputs)
+    each = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
+    if inputs is None:
+        each //= count
+    return even_size(count, within_budget(each))
 
 
 class _Sum(NamedTuple):
@@ -125,15 +127,26 @@ def _narrow(sums: Any) -> Any:
     )
 
 
-def _host_loop(
-    run: Any, static: StaticPart, arrays: list[Any], chunks: Any, valid: Any, name: str
-) -> Any:
+def _scanned(of_chunk: Step, chunks: Any, valid: Any) -> Any:
+    """Adds up all chunks in one loop of a program."""
+    chunk = jax.tree.map(lambda leaf: leaf[0], (chunks, valid))
+    first = jax.eval_shape(of_chunk, *chunk)
+    zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), first)
+
+    def body(total: Any, chunk: Any) -> Any:
+        return jax.tree.map(jnp.add, total, of_chunk(*chunk)), None
+
+    return lax.scan(body, zeros, (chunks, valid))[0]
+
+
+def _in_host_loop(of_chunk: Step, chunks: Any, valid: Any, name: str) -> Any:
+    """Adds up one chunk after another as they are computed."""
     total = None
     number = valid.shape[0]
     with progress_bar(number, name) as bar:
         for i in range(number):
             chunk = jax.tree.map(lambda leaf, i=i: leaf[i], chunks)
-            value = run(static, arrays, chunk, valid[i])
+            value = of_chunk(chunk, valid[i])
             total = value if total is None else jax.tree.map(jnp.add, total, value)
             bar.update()
     return total

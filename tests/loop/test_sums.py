@@ -1,6 +1,7 @@
 """The one place that decides how a long loop runs: the decision changes no result."""
 
 import dataclasses
+import re
 
 import chex
 import jax
@@ -9,9 +10,10 @@ import numpy as np
 import pytest
 from jax.extend.core import primitives as p
 
+from jaxinterp.loop import chunks
 from jaxinterp.loop.progress import FEWEST_STEPS
-from jaxinterp.loop.sums import UNROLL_LIMIT, summed
-from tests.compiled import compiled
+from jaxinterp.loop.sums import summed
+from tests.compiled import compiled, optimized
 
 RNG = np.random.default_rng(0)
 CONTEXT = {"scale": RNG.normal(size=3), "shift": 0.5}
@@ -63,10 +65,9 @@ def test_it_is_the_sum_however_it_runs(count, batch_size):
             np.testing.assert_allclose(actual[key], value, rtol=1e-12)
 
 
-def test_few_iterations_are_written_out_and_many_are_a_scan_under_jit():
-    sum_over = summed(step, batch_size=1)
-    assert not has_loop(sum_over, CONTEXT, points(UNROLL_LIMIT))
-    assert has_loop(sum_over, CONTEXT, points(UNROLL_LIMIT + 1))
+def test_inside_of_jit_several_chunks_are_a_scan_and_one_is_none():
+    assert has_loop(summed(step, batch_size=2), CONTEXT, points(3))
+    assert not has_loop(summed(step, batch_size=3), CONTEXT, points(3))
     assert not has_loop(summed(step), CONTEXT, points(1000))
 
 
@@ -79,6 +80,49 @@ def test_called_eagerly_it_is_a_host_loop_over_one_compiled_step():
     sum_over = summed(compiled_step, batch_size=2)
     for n_points in (30, 30, 28):
         sum_over(CONTEXT, points(n_points))
+
+
+@pytest.mark.parametrize("transform", [jax.grad, jax.vmap, jax.hessian])
+def test_transformed_eagerly_it_compiles_no_more_for_more_points(transform):
+    sum_over = summed(lambda scale, x: jnp.tanh(scale * x).sum(), batch_size=2)
+    scale = jnp.ones((3, 3) if transform is jax.vmap else 3)
+
+    def run(count):
+        transform(lambda s: sum_over(s, points(count)["x"]))(scale)
+
+    run(6)
+    compilations = []
+
+    def note(event, seconds, **_):
+        if event == "/jax/core/compile/backend_compile_duration":
+            compilations.append(seconds)
+
+    for count in (20, 40):  # of each, the points are put into chunks anew
+        compilations.clear()
+        jax.monitoring.register_event_duration_secs_listener(note)
+        try:
+            run(count)
+        finally:
+            jax.monitoring.unregister_event_duration_listener(note)
+        assert len(compilations) <= 10
+
+
+def test_by_default_so_many_points_are_taken_as_inputs_fit_a_budget(monkeypatch):
+    monkeypatch.setattr(chunks, "BUDGET", 100)
+    sizes = []
+
+    def run(n_points, inputs=None):
+        sum_over = summed(lambda scale, x: scale * x)
+        program = jax.make_jaxpr(sum_over)(1.0, jnp.ones(n_points), inputs)
+        scans = [e for e in program.jaxpr.eqns if e.primitive is p.scan_p]
+        sizes.append([e.params["length"] for e in scans])
+
+    run(12)  # 8 bytes for each point: 12 of them fit
+    run(13)
+    run(12, jnp.ones(3))  # 4 of them
+    run(12, {"a": jnp.ones(3), "b": jnp.ones(99)})  # one does not fit
+    run(10, jnp.ones(3, jnp.float32))  # 8 would fit, 5 and 5 are even
+    assert sizes == [[], [2], [3], [12], [2]]
 
 
 def test_what_fills_the_last_chunk_does_not_count():
@@ -104,6 +148,66 @@ def test_it_can_be_differentiated_and_mapped(count):
     mapped = jax.vmap(lambda s: loss(s, 2))(jnp.stack([scale, 2 * scale]))
     each = [loss(scale, None), loss(2 * scale, None)]
     np.testing.assert_allclose(mapped, each, rtol=1e-10)
+
+
+WEIGHTS = (RNG.normal(size=(3, 3, 2, 8)), RNG.normal(size=(3, 3, 8, 8)))
+
+
+def network(x):
+    for weights in WEIGHTS:
+        kernel = jnp.asarray(weights, x.dtype)
+        axes = ("NHWC", "HWIO", "NHWC")
+        x = jnp.tanh(
+            jax.lax.conv_general_dilated(
+                x, kernel, (1, 1), "SAME", dimension_numbers=axes
+            )
+        )
+    return x.sum()
+
+
+def convolved(x, t):
+    return jax.grad(network)(t * x)
+
+
+def squares(sum_over):
+    return lambda x, t: (sum_over(x, t) ** 2).sum()
+
+
+TRANSFORMS = {
+    "none": lambda sum_over: sum_over,
+    "grad": lambda sum_over: jax.grad(squares(sum_over)),
+    "grad of jit": lambda sum_over: jax.grad(jax.jit(squares(sum_over))),
+    "vmap": lambda sum_over: jax.vmap(sum_over, in_axes=(None, 0)),
+}
+
+
+def program(kind, batch_size, count):
+    x = jnp.asarray(RNG.normal(size=(1, 16, 16, 2)), jnp.float32)
+    t = jnp.linspace(0.5, 1, count, dtype=jnp.float32)
+    t = jnp.stack([t, -t]) if kind == "vmap" else t
+    sum_over = summed(convolved, batch_size=batch_size)
+    return optimized(TRANSFORMS[kind](sum_over)).lower(x, t).compile()
+
+
+@pytest.mark.parametrize("kind", TRANSFORMS)
+def test_memory_grows_with_a_chunk_and_not_with_the_number_of_points(kind):
+    def memory(batch_size, count):
+        analysis = program(kind, batch_size, count).memory_analysis()
+        return analysis.temp_size_in_bytes
+
+    one = memory(None, 2)
+    for count in (4, 40):
+        assert memory(2, count) < 1.5 * one
+    assert memory(None, 16) > 6 * one
+
+
+@pytest.mark.parametrize("kind", TRANSFORMS)
+def test_convolutions_in_the_loop_are_those_that_are_fast_on_cpu(kind):
+    text = program(kind, 2, 6).as_text()
+    assert " while(" in text
+    labels = re.findall(r"dim_labels=(\S+?)[,\s]", text)
+    assert len(labels) >= 3
+    assert set(labels) == {"b01f_01io->b01f"}
 
 
 @pytest.mark.parametrize("batch_size", [0, -3])

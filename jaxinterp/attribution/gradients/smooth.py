@@ -53,7 +53,9 @@ def smooth(
         scale: the unit of `noise_level`, `"range"` or `"absolute"`.
         statistic: the statistic over the samples, `"mean"`, `"square"` or
             `"variance"`.
-        batch_size: the number of samples computed at once; all of them by default.
+        batch_size: the number of samples computed at once; by default as many as make
+            16 MB of noisy inputs of the whole batch together, at least one. Memory
+            grows with it, not with `samples`.
 
     Returns:
         An attribution function that needs a `key`; its values have the units of
@@ -106,11 +108,12 @@ def smooth(
         )
         target = as_arrays(target)
         if statistic != "variance":
-            return sum_over((variables, inputs, target, key, None), jnp.arange(samples))
+            context = (variables, inputs, target, key, None)
+            return sum_over(context, jnp.arange(samples), inputs)
         # Around the attribution without noise, the squares hardly cancel.
         center = attribution_fn(variables, inputs, target, key)
         context = (variables, inputs, target, key, center)
-        result = sum_over(context, jnp.arange(samples))
+        result = sum_over(context, jnp.arange(samples), inputs)
         return jax.tree.map(lambda m, s: jnp.maximum(s - m * m, 0), *result)
 
     return attribute

@@ -147,7 +147,8 @@ def path_similarity(
             in `natural`: an image is more like itself than like any other.
         count: the number of made images of each unit.
         batch_size: the largest number of images, made and natural ones, that are
-            computed at once; all by default. Those of one unit are not divided.
+            computed at once; by default all, and 16 MB of the arbitrary ones. Those of
+            one unit are not divided.
 
     Returns:
         A printable `PathSimilarity`.

@@ -14,7 +14,6 @@ from jaxinterp.attribution import (
     integrated_gradients,
     quadrature,
 )
-from jaxinterp.loop.sums import UNROLL_LIMIT
 from jaxinterp.objectives import logit, total
 from tests.compiled import compiled, compiled_once
 from tests.networks import functions as models
@@ -192,7 +191,7 @@ def test_a_pytree_baseline_must_have_the_structure_of_the_inputs():
 @pytest.mark.parametrize("batch_size", [1, 3, 6, 100])
 @pytest.mark.parametrize("is_jitted", [False, True])
 def test_the_result_does_not_depend_on_chunks(batch_size, is_jitted):
-    steps = UNROLL_LIMIT + 3
+    steps = 11
     options = {"steps": steps, "baseline": 0.1}
     whole = integrated_gradients(models.mlp, **options)
     parts = integrated_gradients(models.mlp, batch_size=batch_size, **options)
@@ -248,7 +247,7 @@ def test_the_model_is_traced_once(batch_size, score):
         calls += 1
         return models.mlp(layers, x)
 
-    options = {"at": "relu", "steps": UNROLL_LIMIT + 3, "batch_size": batch_size}
+    options = {"at": "relu", "steps": 11, "batch_size": batch_size}
     attribute = integrated_gradients(counted, score=score, **options)
     attribute(LAYERS, X, TARGET)
     assert calls == 1

@@ -17,7 +17,6 @@ from jaxinterp.attribution import (
     lrp,
     smooth,
 )
-from jaxinterp.loop.sums import UNROLL_LIMIT
 from jaxinterp.objectives import total
 from tests.compiled import compiled
 from tests.networks import functions as models
@@ -127,7 +126,7 @@ def test_an_inner_method_has_a_key_of_its_own():
     ("batch_size", "is_jitted"), [(1, False), (2, True), (100, False)]
 )
 def test_the_result_does_not_depend_on_chunks(batch_size, statistic, is_jitted):
-    base, count = gradient(models.smooth_mlp), UNROLL_LIMIT + 3
+    base, count = gradient(models.smooth_mlp), 11
     options = {"samples": count, "statistic": statistic}
     whole = smooth(base, **options)
     parts = smooth(base, batch_size=batch_size, **options)
