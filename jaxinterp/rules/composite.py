@@ -162,7 +162,7 @@ def _check_derivative(graph: Graph) -> None:
     """Raises if all that the input does to the outputs goes through rounded steps."""
     flow = graph.flows[graph.program]
     carrying = flow.active if flow.carrying is None else flow.carrying
-    active = [v for v in graph.program.outputs if v in flow.active]
+    active = [v for v in graph.program.outputs if v in flow.active and v.is_inexact]
     if not active or not carrying.isdisjoint(active):
         return
     ends = [

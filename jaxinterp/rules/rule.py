@@ -16,9 +16,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from jaxinterp.rules.stabilize import Stabilizer, stabilizer
@@ -112,7 +110,9 @@ def times(x: Any, share: Any) -> Any:
         x: an array that may be infinite.
         share: an array of the same shape.
     """
-    return jnp.where(share == 0, 0, x * jnp.where(share == 0, 0, share))
+    product = jnp.where(share == 0, 0, x * jnp.where(share == 0, 0, share))
+    # Of a complex entry both parts together contribute the real part.
+    return product.real.astype(product.dtype) if jnp.iscomplexobj(product) else product
 
 
 def absorbed_by(layer: Layer, quotient: Any, epsilon: float | Stabilizer) -> Absorbed:
@@ -125,18 +125,13 @@ def absorbed_by(layer: Layer, quotient: Any, epsilon: float | Stabilizer) -> Abs
         quotient: $q = R_z / s(z)$.
         epsilon: the stabilizer $s$, or the size of the default one.
     """
-    tangents = tuple(
-        jnp.where(jnp.isfinite(x), x, 0)
+    share = layer.pull_back(quotient)
+    to_inputs = sum(
+        jnp.sum(times(x, s).real)
+        for x, s in zip(layer.variable_inputs, share, strict=True)
         if jnp.issubdtype(x.dtype, jnp.inexact)
-        else np.zeros(x.shape, jax.dtypes.float0)
-        for x in layer.variable_inputs
     )
-    tangents = tuple(
-        t.astype(x.dtype) if jnp.issubdtype(x.dtype, jnp.inexact) else t
-        for t, x in zip(tangents, layer.inputs, strict=True)
-    )
-    _, linear = jax.jvp(layer, layer.inputs, tangents)
-    bias = jnp.sum(times(layer.z - linear.astype(layer.dtype), quotient))
+    bias = jnp.sum(times(layer.z, quotient)).real - to_inputs
     added = stabilizer(epsilon).at(layer)(layer.z) - layer.z
     in_stabilizer = jnp.sum(times(added, quotient))
     return Absorbed(bias, in_stabilizer)

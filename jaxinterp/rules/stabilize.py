@@ -88,7 +88,10 @@ class Stabilizer:
             epsilon = epsilon * jnp.sqrt(jnp.mean(z**2, axis=axes, keepdims=True))
         if self.only_zeros:
             return jnp.where(z == 0, epsilon, z)
-        sign = jnp.where(z >= 0, 1.0, -1.0).astype(z.dtype)
+        if jnp.iscomplexobj(z):
+            sign = jnp.where(z == 0, 1, z / jnp.where(z == 0, 1, jnp.abs(z)))
+        else:
+            sign = jnp.where(z >= 0, 1.0, -1.0).astype(z.dtype)
         if self.clip:
             return sign * jnp.maximum(jnp.abs(z), epsilon)
         return z + epsilon * sign

@@ -123,4 +123,4 @@ def test_an_address_inside_of_a_combined_selector_must_exist():
 
 def test_an_edit_that_is_no_function_is_an_error(unchecked):
     with pytest.raises(TypeError, match="must be a function of the activation"):
-        ji.intervene(_gated, {"mul": 0.0})
+        ji.intervene(_gated, {"mul": "zero"})

@@ -262,14 +262,14 @@ def _gauge(rule: Any, layer: Layer, relevance: Any, received: tuple[Any, ...]) -
     if rule is None and layer.node.role is Role.INDEXING:
         bias = _to_constants(layer, relevance)
     dtype = _widest()
-    total = jnp.sum(relevance.astype(dtype))
+    total = jnp.sum(jnp.real(relevance).astype(dtype))
     to_inputs = sum(
-        jnp.sum(r.astype(dtype))
+        jnp.sum(jnp.real(r).astype(dtype))
         for r, x in zip(received, layer.inputs, strict=True)
         if jnp.issubdtype(x.dtype, jnp.inexact)
     )
     sums = (total, to_inputs, bias, stabilizer)
-    return jnp.stack([jnp.asarray(value, dtype) for value in sums])
+    return jnp.stack([jnp.asarray(jnp.real(value), dtype) for value in sums])
 
 
 def _to_constants(layer: Layer, relevance: Any) -> Any:

@@ -143,7 +143,9 @@ KINDS: Mapping[Primitive, Kind] = _by_primitive(
             *(p.and_p, p.or_p, p.not_p, p.xor_p),
         ),
         Kind.SUM: (p.reduce_sum_p, p.reduce_window_sum_p, p.cumsum_p),
-        Kind.TRANSFORM: (p.fft_p, p.real_p, p.imag_p, p.complex_p, p.conj_p),
+        Kind.TRANSFORM: (
+            *(p.fft_p, p.real_p, p.imag_p, p.complex_p, p.conj_p, p.scatter_mul_p),
+        ),
         Kind.PICK: (
             *(p.reduce_max_p, p.reduce_min_p, p.reduce_window_max_p),
             *(p.reduce_window_min_p, p.argmax_p, p.argmin_p, p.sort_p, p.top_k_p),

@@ -176,6 +176,8 @@ class Grouping:
             if equation.primitive in _STOPS or not self.is_inexact(index):
                 return False
             active = [v for v in equation.inputs if v in self.flow.active]
+            if equation.primitive is p.scatter_mul_p and active[1:]:
+                return False
             if (
                 kind in linear
                 or self.is_average(index)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from jax.extend.core import primitives as p
 
 from jaxinterp.tracing.compat import existing
-from jaxinterp.tracing.facts.curve import curve
+from jaxinterp.tracing.facts.curve import curve, last_curve
 from jaxinterp.tracing.facts.roles import POINTWISE, Kind, Role
 from jaxinterp.tracing.program.program import Value
 from jaxinterp.tracing.recognition.degree import degree
@@ -228,6 +228,20 @@ def _is_reciprocal(grouping: Grouping, value: Value) -> bool:
             return False
         (value,) = operands
     return False
+
+
+def divides(grouping: Grouping, index: int) -> bool:
+    """Whether an equation multiplies one activation by the reciprocal of another.
+
+    Args:
+        grouping: the groups of the equations.
+        index: the index of the equation.
+    """
+    if grouping.kind(index) is not Kind.MULTIPLICATIVE:
+        return False
+    pairs = _quotients(grouping, index)
+    curves = [last_curve(grouping.flow, divisor) for _, divisor in pairs]
+    return any(shape is None or not shape.is_activation for shape in curves)
 
 
 def _is_local_lookup(grouping: Grouping, index: int) -> bool:

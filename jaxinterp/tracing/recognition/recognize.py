@@ -28,7 +28,11 @@ from jaxinterp.tracing.facts.flow import Flow
 from jaxinterp.tracing.facts.roles import POINTWISE, Kind, Role
 from jaxinterp.tracing.program.program import Call, Equation, Value
 from jaxinterp.tracing.recognition.grouping import Group, Grouping
-from jaxinterp.tracing.recognition.joins import inverts_sum_of_exponentials, join
+from jaxinterp.tracing.recognition.joins import (
+    divides,
+    inverts_sum_of_exponentials,
+    join,
+)
 from jaxinterp.tracing.recognition.weighted_sums import weighted_sum
 
 _AFFINE_STEPS = ("scale", "shift", "cast")
@@ -256,7 +260,8 @@ def _fixed_linear(grouping: Grouping, index: int) -> None:
     kind = grouping.kind(index)
     if not grouping.is_free(index):
         return
-    is_sum = kind in (Kind.SUM, Kind.TRANSFORM) or grouping.is_average(index)
+    is_sum = kind is Kind.SUM or grouping.is_linear({index})
+    is_sum = is_sum and kind in (Kind.SUM, Kind.TRANSFORM, Kind.KERNEL)
     if not is_sum or not grouping.is_inexact(index) or _is_patches(grouping, index):
         return
     group = Group(Role.LINEAR, {index})
@@ -287,6 +292,9 @@ def _affine(grouping: Grouping, index: int) -> None:
     before = _before(grouping, index, x)
     after = _after(grouping, index, feature_axes(equation, 1 - x))
     role = Role.CONVOLUTION if is_conv else Role.DENSE
+    if jnp.issubdtype(equation.outputs[0].dtype, jnp.complexfloating):
+        grouping.claim(Group(Role.LINEAR, {index}))  # such a kernel has no sign
+        return
     grouping.claim(Group(role, {index, *before, *after}, index, before, after))
 
 
@@ -403,8 +411,12 @@ def _maximum(grouping: Grouping, index: int) -> None:
 
 
 def _rest(grouping: Grouping, index: int) -> None:
-    if grouping.is_free(index):
-        grouping.claim(Group(_single_role(grouping, index), {index}))
+    if not grouping.is_free(index):
+        return
+    role = _single_role(grouping, index)
+    if role is Role.PRODUCT and divides(grouping, index):
+        role = Role.QUOTIENT
+    grouping.claim(Group(role, {index}))
 
 
 _MINIMA = (p.reduce_min_p, p.reduce_window_min_p)
@@ -428,7 +440,7 @@ def _single_role(grouping: Grouping, index: int) -> Role:
     if kind is Kind.PICK:
         windowed = equation.primitive is p.reduce_window_max_p
         return Role.MAX_POOL if windowed else Role.SELECTION
-    if kind is None:
+    if kind in (None, Kind.TRANSFORM):
         return Role.UNKNOWN
     return _SINGLE_ROLES.get(kind, Role.INDEXING)
 
