@@ -41,7 +41,7 @@ def test_the_clean_images_are_those_of_shapes():
 
 @pytest.mark.parametrize("correlation", [0.0, 0.6, 1.0])
 def test_the_cue_is_the_label_as_often_as_announced(correlation):
-    data = watermark(jax.random.key(0), 1024, correlation=correlation)
+    data = watermark(jax.random.key(0), 1024, correlation=correlation, size=16)
     agreement = np.mean(np.asarray(data.cue == data.labels))
     expected = correlation + (1 - correlation) / 4
     bound = 4 * np.sqrt(expected * (1 - expected) / 1024)
