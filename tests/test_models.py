@@ -86,7 +86,16 @@ def test_every_activation_is_captured_and_the_outputs_stay(name):
     np.testing.assert_allclose(last.reshape(-1)[-5:], outputs.reshape(-1)[-5:])
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize(
+    "preset",
+    [
+        "epsilon_plus_flat",
+        pytest.param(
+            "epsilon_plus",
+            marks=pytest.mark.slow(reason="the same but for the first layer"),
+        ),
+    ],
+)
 @every_architecture
 def test_the_presets_cover_it_or_name_what_they_do_not(name, preset):
     plan = ji.plan(built(name)[0], PRESETS[preset](), *built(name)[1:])
@@ -110,8 +119,19 @@ def test_it_is_explained_under_jit(name):
     assert (np.abs(received).reshape(len(received), -1).max(axis=1) > 0).all()
 
 
-# Those that are left out here are in the same test in float64, which needs more.
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in SLOW])
+# All but those of tokens are in the same test in float64, which needs more:
+# `test_the_books_close_on_every_architecture`.
+rounded = pytest.mark.slow(reason="tested in float64 as well")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if "tokens" in NAMES[name].tags else [rounded])
+        for name in NAMES
+        if name not in SLOW
+    ],
+)
 def test_the_books_close(name):
     """In float32, where each hand-over is rounded to 1e-7."""
     apply_fn, variables, x = from_site(name)

@@ -24,6 +24,7 @@ from jaxinterp.models.architectures.pooling import (
 from jaxinterp.models.architectures.resnet import ResNet, ResNet8
 from jaxinterp.models.architectures.squeezenet import SqueezeNet
 from jaxinterp.models.architectures.vgg import VGG
+from tests.compiled import compiled
 from tests.networks.families import CONVOLUTIONAL, built
 
 every_family = pytest.mark.parametrize("name", CONVOLUTIONAL)
@@ -32,7 +33,7 @@ every_family = pytest.mark.parametrize("name", CONVOLUTIONAL)
 @functools.cache
 def forward(name):
     """Returns the compiled model; what tests share is compiled once."""
-    return jax.jit(CONVOLUTIONAL[name].model.apply)
+    return compiled(CONVOLUTIONAL[name].model.apply)
 
 
 def shapes_of(model, *image):
@@ -255,9 +256,8 @@ def test_an_example_does_not_see_the_others_of_its_batch(name):
 )
 def test_train_makes_batch_norms_use_and_collect_the_statistics_of_the_batch(name):
     model, variables, images = built(name)
-    logits, changed = model.apply(
-        variables, images, train=True, mutable=["batch_stats"]
-    )
+    train = functools.partial(model.apply, train=True, mutable=["batch_stats"])
+    logits, changed = compiled(train)(variables, images)
     old = jax.tree.leaves(variables["batch_stats"])
     new = jax.tree.leaves(changed["batch_stats"])
     assert all((a != b).any() for a, b in zip(old, new, strict=True))
@@ -270,7 +270,7 @@ def test_features_are_dropped_in_training_only(name):
     plain = forward(name)(variables, images)
     dropping = model.clone(dropout_rate=0.5)
 
-    @jax.jit
+    @compiled
     def both(variables, images):
         keys = {"dropout": jax.random.key(0)}
         trained = dropping.apply(variables, images, train=True, rngs=keys)
