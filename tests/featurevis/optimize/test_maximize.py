@@ -260,13 +260,16 @@ def test_a_picture_with_opacity_ascends():
 # --- Independence ---------------------------------------------------------------------
 
 
-many = pytest.mark.slow(reason="compiles four programs with full optimization")
+def test_a_channel_alone_is_the_same_in_any_chunks():
+    assert_independent(sizes=(4,), units=[3])
 
 
-@pytest.mark.parametrize(
-    ("sizes", "units"), [((4,), [3]), pytest.param((2, 6), [3, 1], marks=many)]
-)
-def test_a_channel_alone_is_the_same_in_any_chunks(optimized, sizes, units):
+@pytest.mark.slow(reason="compiles five programs with full optimization")
+def test_a_channel_alone_is_the_same_in_any_chunks_for_users(optimized):
+    assert_independent(sizes=(2, 4, 6), units=[3, 1])
+
+
+def assert_independent(sizes, units):
     transforms = [fv.jitter(2), fv.rotate(-5.0, 5.0), fv.crop_or_pad(SHAPE[:2])]
     options = {"transforms": transforms, "count": 2}
     every = maximize("second:*", **options)
@@ -410,7 +413,7 @@ def test_a_chunk_more_traces_nothing():
     assert run(4) == run(1)
 
 
-def test_steps_in_parts_compile_nothing_and_change_nothing(optimized):
+def test_steps_in_parts_compile_nothing_and_change_nothing():
     traces = []
 
     def apply_fn(variables, x):
