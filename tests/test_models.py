@@ -14,11 +14,16 @@ from tests.compiled import compiled
 from tests.networks.architectures import TABLE, as_dtype
 
 SLOW = {"resnet18", "resnet50", "densenet", "googlenet", "mobilenet", "mixer", "vit"}
+# These have the layers of others here, and their relevance is in `test_ledger.py`.
+REPEATED = {"plain_mlp", "vgg11_bn", "unet", "nnx_mlp", "nnx_cnn", "nnx_transformer"}
 NAMES = {entry.name: entry for entry in TABLE}
 large = pytest.mark.slow(reason="many layers of kinds that smaller networks have too")
 every_architecture = pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[large] if name in SLOW else []) for name in NAMES],
+    [
+        pytest.param(name, marks=[large] if name in SLOW | REPEATED else [])
+        for name in NAMES
+    ],
 )
 PRESETS = {
     "epsilon_plus": rules.epsilon_plus,

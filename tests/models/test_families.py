@@ -46,7 +46,13 @@ def test_shapes(name):
     assert outputs.dtype == jnp.float32
 
 
-@every_family
+DEEP = {"vgg", "resnet18", "resnet50", "googlenet", "alexnet", "squeezenet"}
+deep = pytest.mark.slow(reason="many layers of kinds that smaller networks have too")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[deep] if n in DEEP else []) for n in FAMILIES]
+)
 def test_a_batch_may_be_empty(name):
     model, variables, inputs = built(name)
     outputs = compiled(apply_fn(name))(variables, inputs[:0])

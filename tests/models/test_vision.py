@@ -27,7 +27,8 @@ from jaxinterp.models.architectures.vgg import VGG
 from tests.compiled import compiled
 from tests.networks.families import CONVOLUTIONAL, built
 
-every_family = pytest.mark.parametrize("name", CONVOLUTIONAL)
+DEEP = {"vgg", "resnet18", "resnet50", "googlenet", "googlenet_bn"}
+deep = pytest.mark.slow(reason="many layers of kinds that smaller networks have too")
 
 
 @functools.cache
@@ -61,13 +62,13 @@ def graph_of(model, *image):
         (AlexNet(), (224, 224, 3), 61_100_840),
         (VGG(11), (224, 224, 3), 132_863_336),
         (VGG(11, True), (224, 224, 3), 132_868_840),
-        (VGG(13), (224, 224, 3), 133_047_848),
+        pytest.param(VGG(13), (224, 224, 3), 133_047_848, marks=deep),
         (VGG(16), (224, 224, 3), 138_357_544),
-        (VGG(19), (224, 224, 3), 143_667_240),
+        pytest.param(VGG(19), (224, 224, 3), 143_667_240, marks=deep),
         (ResNet(18), (224, 224, 3), 11_689_512),
-        (ResNet(34), (224, 224, 3), 21_797_672),
+        pytest.param(ResNet(34), (224, 224, 3), 21_797_672, marks=deep),
         (ResNet(50), (224, 224, 3), 25_557_032),
-        (ResNet(101), (224, 224, 3), 44_549_160),
+        pytest.param(ResNet(101), (224, 224, 3), 44_549_160, marks=deep),
         (ResNet8(), (32, 32, 3), 78_186),
         (LeNet(), (32, 32, 1), 61_706),
         (SqueezeNet(), (224, 224, 3), 1_235_496),
@@ -238,7 +239,10 @@ def test_an_inception_module_is_what_its_branches_are_concatenated_to():
 # --- Batches --------------------------------------------------------------------------
 
 
-@every_family
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[deep] if n in DEEP else []) for n in CONVOLUTIONAL],
+)
 def test_an_example_does_not_see_the_others_of_its_batch(name):
     _, variables, images = built(name)
     both = forward(name)(variables, images)
@@ -252,7 +256,13 @@ def test_an_example_does_not_see_the_others_of_its_batch(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["vgg_bn", "resnet18", "resnet50", "resnet8", "googlenet_bn"]
+    "name",
+    [
+        "vgg_bn",
+        "resnet8",
+        *[pytest.param(n, marks=deep) for n in ("resnet18", "resnet50")],
+        pytest.param("googlenet_bn", marks=deep),
+    ],
 )
 def test_train_makes_batch_norms_use_and_collect_the_statistics_of_the_batch(name):
     model, variables, images = built(name)
@@ -264,7 +274,15 @@ def test_train_makes_batch_norms_use_and_collect_the_statistics_of_the_batch(nam
     assert np.abs(logits - forward(name)(variables, images)).max() > 1e-3
 
 
-@pytest.mark.parametrize("name", ["alexnet", "vgg", "squeezenet", "googlenet"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "alexnet",
+        "squeezenet",
+        pytest.param("vgg", marks=deep),
+        pytest.param("googlenet", marks=deep),
+    ],
+)
 def test_features_are_dropped_in_training_only(name):
     model, variables, images = built(name)
     plain = forward(name)(variables, images)
