@@ -1,5 +1,6 @@
 """Fixtures, and which tests are collected; the switches are in the root's file."""
 
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,11 +23,15 @@ def real_data() -> Path:
     return REAL_DATA
 
 
+N_FILES = itertools.count(1)
+
+
 @pytest.fixture(scope="module", autouse=True)
-def programs_of_one_file() -> Iterator[None]:
-    """Lets go of a file's programs after it: all of them together are gigabytes."""
+def programs_of_a_few_files() -> Iterator[None]:
+    """Lets go of the programs of eight files: all together they are gigabytes."""
     yield
-    jax.clear_caches()
+    if next(N_FILES) % 8 == 0:
+        jax.clear_caches()
 
 
 Generators = list[tuple[np.random.Generator, Any]]

@@ -92,7 +92,12 @@ METHODS = {
     "smooth lrp": Method((smooth,), smoothed(lrp), smoothed(lrp, batch_size=2)),
     "vargrad": Method((smooth,), smoothed(gradient, statistic="variance")),
 }
-every_method = pytest.mark.parametrize("name", METHODS)
+SETTINGS = {"lrp alpha-beta", "deep_taylor bounded", "smooth lrp", "vargrad"}
+setting = pytest.mark.slow(reason="another setting of a method of the table")
+every_method = pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[setting] if n in SETTINGS else []) for n in METHODS],
+)
 KEY = jax.random.key(5)
 VARIABLES, X, TARGET = models.two_weights(), models.pair(), models.targets()
 
@@ -172,7 +177,17 @@ def test_inputs_keep_their_structure_and_what_is_unused_gets_nothing(name):
 
 
 @every_method
-@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float32])
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        jnp.float16,
+        jnp.float32,
+        pytest.param(
+            jnp.bfloat16,
+            marks=pytest.mark.slow(reason="float16 overflows and rounds earlier"),
+        ),
+    ],
+)
 def test_the_dtype_is_kept(name, dtype):
     variables, x = as_dtype(
         jax.tree.map(jnp.asarray, (models.cnn_weights(), models.images())), dtype

@@ -14,11 +14,16 @@ from tests.compiled import compiled
 from tests.networks.architectures import TABLE, as_dtype
 
 SLOW = {"resnet18", "resnet50", "densenet", "googlenet", "mobilenet", "mixer", "vit"}
+# These have the layers of others here, and their relevance is in `test_ledger.py`.
+REPEATED = {"plain_mlp", "vgg11_bn", "unet", "nnx_mlp", "nnx_cnn", "nnx_transformer"}
 NAMES = {entry.name: entry for entry in TABLE}
 large = pytest.mark.slow(reason="many layers of kinds that smaller networks have too")
 every_architecture = pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[large] if name in SLOW else []) for name in NAMES],
+    [
+        pytest.param(name, marks=[large] if name in SLOW | REPEATED else [])
+        for name in NAMES
+    ],
 )
 PRESETS = {
     "epsilon_plus": rules.epsilon_plus,
@@ -86,7 +91,16 @@ def test_every_activation_is_captured_and_the_outputs_stay(name):
     np.testing.assert_allclose(last.reshape(-1)[-5:], outputs.reshape(-1)[-5:])
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize(
+    "preset",
+    [
+        "epsilon_plus_flat",
+        pytest.param(
+            "epsilon_plus",
+            marks=pytest.mark.slow(reason="the same but for the first layer"),
+        ),
+    ],
+)
 @every_architecture
 def test_the_presets_cover_it_or_name_what_they_do_not(name, preset):
     plan = ji.plan(built(name)[0], PRESETS[preset](), *built(name)[1:])
@@ -110,8 +124,19 @@ def test_it_is_explained_under_jit(name):
     assert (np.abs(received).reshape(len(received), -1).max(axis=1) > 0).all()
 
 
-# Those that are left out here are in the same test in float64, which needs more.
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in SLOW])
+# All but those of tokens are in the same test in float64, which needs more:
+# `test_the_books_close_on_every_architecture`.
+rounded = pytest.mark.slow(reason="tested in float64 as well")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if "tokens" in NAMES[name].tags else [rounded])
+        for name in NAMES
+        if name not in SLOW
+    ],
+)
 def test_the_books_close(name):
     """In float32, where each hand-over is rounded to 1e-7."""
     apply_fn, variables, x = from_site(name)

@@ -6,6 +6,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
+
 from tests import program_cache
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -66,6 +68,7 @@ def test_a_folder_that_cannot_be_written_is_done_without(tmp_path: Path) -> None
     assert compiled_in(tmp_path / "file" / "programs") == "6\n"
 
 
+@pytest.mark.slow(reason="starts two processes that import JAX")
 def test_a_program_that_was_written_in_part_is_compiled_again(tmp_path: Path) -> None:
     compiled_in(tmp_path)
     programs = list(tmp_path.glob("*-cache"))

@@ -6,6 +6,7 @@ filled up with copies of its last member, which do not count.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -180,5 +181,12 @@ def over_units(
         [0, 10, 20]
     """
     indices = chunk_indices(count, size)
-    values = each_chunk(function, indices, is_inner=is_inner)
+    if not is_inner:
+        return _in_one_row([function(index) for index in indices], count)
+    values = each_chunk(function, indices, is_inner=True)
     return jax.tree.map(lambda a: a.reshape(indices.size, *a.shape[2:])[:count], values)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _in_one_row(chunks: list[Any], count: int) -> Any:
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:count], *chunks)

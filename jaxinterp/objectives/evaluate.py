@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -131,14 +132,16 @@ def unit_keys(key: Any, objective: Objective) -> Any:
         key: the random key from which each unit's key is derived.
         objective: a bound objective, whose integer arrays are channels and positions.
     """
-    key = steady(key)
-    number = count_units(objective)
-    keys = jnp.broadcast_to(key, (number,))
-    for leaf in jax.tree.leaves(objective):
-        if jnp.issubdtype(leaf.dtype, jnp.integer):
-            numbers = jnp.broadcast_to(
-                leaf.reshape(leaf.shape[0], -1), (number, leaf[0].size)
-            )
-            for column in numbers.T:
-                keys = jax.vmap(folded)(keys, column)
+    leaves = jax.tree.leaves(objective)
+    integers = [leaf for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.integer)]
+    return _unit_keys(steady(key), integers, count_units(objective))
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _unit_keys(key: Any, integers: list[Any], count: int) -> Any:
+    keys = jnp.broadcast_to(key, (count,))
+    for leaf in integers:
+        rows = leaf.reshape(leaf.shape[0], -1)
+        for column in jnp.broadcast_to(rows, (count, rows.shape[1])).T:
+            keys = jax.vmap(folded)(keys, column)
     return keys

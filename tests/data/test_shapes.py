@@ -164,7 +164,7 @@ def test_an_unknown_concept_is_an_error_that_lists_the_known(data):
 
 
 def test_classes_are_equally_likely_and_distractors_tell_nothing():
-    many = shapes(jax.random.key(1), 1024)
+    many = shapes(jax.random.key(1), 1024, size=16)
     for column, size in ((0, 4), (1, 3), (2, 3)):
         kinds = np.asarray(many.objects[:, :, column])
         for k in range(3):

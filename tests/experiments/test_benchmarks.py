@@ -180,7 +180,10 @@ def test_other_channels_compile_nothing(deep: subject.Subject) -> None:
     assert compiled().steps == 1
 
 
-@pytest.mark.parametrize("batch_size", [None, 2])
+@pytest.mark.parametrize(
+    "batch_size",
+    [2, pytest.param(None, marks=pytest.mark.slow(reason="compiles a whole layer"))],
+)
 def test_a_whole_layer_is_one_program(
     deep: subject.Subject, batch_size: int | None
 ) -> None:
@@ -196,6 +199,7 @@ def test_costs_are_of_what_is_computed(deep: subject.Subject) -> None:
     assert early < late <= whole == 100
 
 
+@pytest.mark.slow(reason="compiles three programs of up to 64 images")
 def test_memory_grows_with_the_batch_size_alone(deep: subject.Subject) -> None:
     def memory(units: int, size: int) -> int:
         objective = subject.channels(deep, units)

@@ -37,6 +37,7 @@ def small(monkeypatch):
     return network
 
 
+@pytest.mark.slow(reason="makes and judges the images of a layer, as the next test")
 def test_it_writes_a_table_and_pictures(small, tmp_path, capsys):
     command.main(["--output", str(tmp_path)])
     *_, row = (tmp_path / "shapes_cnn.md").read_text().splitlines()
@@ -85,6 +86,7 @@ def test_pictures_are_halved():
     np.testing.assert_array_equal(halved, [[2.5, 4.5], [10.5, 12.5]])
 
 
+@pytest.mark.slow(reason="draws ten digits with and without a prior, 200 steps each")
 def test_a_prior_of_digits_draws_digits(monkeypatch, tmp_path, capsys):
     """With networks that know a digit by the training example that it is."""
     data = prior.digits(jax.random.key(0))

@@ -46,7 +46,13 @@ def test_shapes(name):
     assert outputs.dtype == jnp.float32
 
 
-@every_family
+DEEP = {"vgg", "resnet18", "resnet50", "googlenet", "alexnet", "squeezenet"}
+deep = pytest.mark.slow(reason="many layers of kinds that smaller networks have too")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[deep] if n in DEEP else []) for n in FAMILIES]
+)
 def test_a_batch_may_be_empty(name):
     model, variables, inputs = built(name)
     outputs = compiled(apply_fn(name))(variables, inputs[:0])
@@ -68,7 +74,16 @@ def test_a_batch_norm_learns_nothing_from_an_empty_batch(name):
 # --- Explanations ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("preset", ["epsilon_plus", "epsilon_plus_flat"])
+@pytest.mark.parametrize(
+    "preset",
+    [
+        "epsilon_plus_flat",
+        pytest.param(
+            "epsilon_plus",
+            marks=pytest.mark.slow(reason="the same but for the first layer"),
+        ),
+    ],
+)
 @every_family
 def test_every_site_gets_a_rule(name, preset):
     _, variables, inputs = built(name)
@@ -144,11 +159,11 @@ def test_addresses_that_docstrings_name_exist(root):
 def test_a_network_is_split_at_an_address_with_or_without_its_class(site):
     model, variables, inputs = built("resnet8")
     encode, decode = ji.split(model.apply, site)
-    features = encode(variables, inputs)
+    features = compiled(encode)(variables, inputs)
     assert features.shape == (2, 32, 32, 4)
     np.testing.assert_allclose(
-        decode(variables, features, inputs),
-        model.apply(variables, inputs),
+        compiled(decode)(variables, features, inputs),
+        compiled(model.apply)(variables, inputs),
         rtol=1e-4,
         atol=1e-5,
     )

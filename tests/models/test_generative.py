@@ -1,5 +1,6 @@
 """Generators, discriminator, autoencoder and plain MLP."""
 
+import functools
 import math
 
 import jax
@@ -12,6 +13,7 @@ from jaxinterp.models.architectures.dcgan import DCGANDiscriminator, DCGANGenera
 from jaxinterp.models.architectures.mlp import ACTIVATIONS, MLP, gelu
 from jaxinterp.models.architectures.vae import VAE
 from jaxinterp.objectives import total
+from tests.compiled import compiled
 from tests.networks.families import FAMILIES, built
 from tests.networks.random_variables import random_variables
 
@@ -26,7 +28,7 @@ AUTOENCODER, _, IMAGES = built("vae")
 def test_generators_draw_between_minus_one_and_one():
     for name in ("generator", "mlp_generator"):
         model, variables, latents = built(name)
-        images = model.apply(variables, 10 * latents)
+        images = compiled(model.apply)(variables, 10 * latents)
         assert np.abs(images).max() <= 1
         assert images.min() < -0.5 < 0.5 < images.max()
 
@@ -47,12 +49,11 @@ def test_the_papers_generator_and_discriminator_halve_and_double():
 @pytest.mark.parametrize("name", ["generator", "discriminator"])
 def test_only_training_looks_at_the_batch(name):
     model, variables, inputs = built(name)
-    alone = model.apply(variables, inputs[:1])
-    both = model.apply(variables, inputs)
+    alone = compiled(model.apply)(variables, inputs[:1])
+    both = compiled(model.apply)(variables, inputs)
     np.testing.assert_allclose(both[:1], alone, rtol=1e-4, atol=1e-6)
-    trained, changed = model.apply(
-        variables, inputs, train=True, mutable=["batch_stats"]
-    )
+    train = functools.partial(model.apply, train=True, mutable=["batch_stats"])
+    trained, changed = compiled(train)(variables, inputs)
     assert np.abs(trained - both).max() > 1e-2
     old, new = variables["batch_stats"]["bn_1"], changed["batch_stats"]["bn_1"]
     assert np.abs(old["mean"] - new["mean"]).max() > 1e-4
@@ -100,7 +101,7 @@ def test_draws_have_the_mean_and_the_variance_of_the_posterior():
         "bias": jnp.zeros(2),
     }
     images = jnp.broadcast_to(jnp.array([0.3, 0.9], jnp.float32), (20_000, 1, 1, 2))
-    logits, posterior = model.apply(variables, images, jax.random.key(0))
+    logits, posterior = compiled(model.apply)(variables, images, jax.random.key(0))
     draws = logits.reshape(-1, 2)
     # Four standard errors: s / sqrt(n) of the mean, sqrt(2 / n) of the log-variance.
     deviation = np.exp(posterior.log_variance[0] / 2)

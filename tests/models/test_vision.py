@@ -24,15 +24,17 @@ from jaxinterp.models.architectures.pooling import (
 from jaxinterp.models.architectures.resnet import ResNet, ResNet8
 from jaxinterp.models.architectures.squeezenet import SqueezeNet
 from jaxinterp.models.architectures.vgg import VGG
+from tests.compiled import compiled
 from tests.networks.families import CONVOLUTIONAL, built
 
-every_family = pytest.mark.parametrize("name", CONVOLUTIONAL)
+DEEP = {"vgg", "resnet18", "resnet50", "googlenet", "googlenet_bn"}
+deep = pytest.mark.slow(reason="many layers of kinds that smaller networks have too")
 
 
 @functools.cache
 def forward(name):
     """Returns the compiled model; what tests share is compiled once."""
-    return jax.jit(CONVOLUTIONAL[name].model.apply)
+    return compiled(CONVOLUTIONAL[name].model.apply)
 
 
 def shapes_of(model, *image):
@@ -60,13 +62,13 @@ def graph_of(model, *image):
         (AlexNet(), (224, 224, 3), 61_100_840),
         (VGG(11), (224, 224, 3), 132_863_336),
         (VGG(11, True), (224, 224, 3), 132_868_840),
-        (VGG(13), (224, 224, 3), 133_047_848),
+        pytest.param(VGG(13), (224, 224, 3), 133_047_848, marks=deep),
         (VGG(16), (224, 224, 3), 138_357_544),
-        (VGG(19), (224, 224, 3), 143_667_240),
+        pytest.param(VGG(19), (224, 224, 3), 143_667_240, marks=deep),
         (ResNet(18), (224, 224, 3), 11_689_512),
-        (ResNet(34), (224, 224, 3), 21_797_672),
+        pytest.param(ResNet(34), (224, 224, 3), 21_797_672, marks=deep),
         (ResNet(50), (224, 224, 3), 25_557_032),
-        (ResNet(101), (224, 224, 3), 44_549_160),
+        pytest.param(ResNet(101), (224, 224, 3), 44_549_160, marks=deep),
         (ResNet8(), (32, 32, 3), 78_186),
         (LeNet(), (32, 32, 1), 61_706),
         (SqueezeNet(), (224, 224, 3), 1_235_496),
@@ -237,7 +239,10 @@ def test_an_inception_module_is_what_its_branches_are_concatenated_to():
 # --- Batches --------------------------------------------------------------------------
 
 
-@every_family
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[deep] if n in DEEP else []) for n in CONVOLUTIONAL],
+)
 def test_an_example_does_not_see_the_others_of_its_batch(name):
     _, variables, images = built(name)
     both = forward(name)(variables, images)
@@ -251,26 +256,39 @@ def test_an_example_does_not_see_the_others_of_its_batch(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["vgg_bn", "resnet18", "resnet50", "resnet8", "googlenet_bn"]
+    "name",
+    [
+        "vgg_bn",
+        "resnet8",
+        *[pytest.param(n, marks=deep) for n in ("resnet18", "resnet50")],
+        pytest.param("googlenet_bn", marks=deep),
+    ],
 )
 def test_train_makes_batch_norms_use_and_collect_the_statistics_of_the_batch(name):
     model, variables, images = built(name)
-    logits, changed = model.apply(
-        variables, images, train=True, mutable=["batch_stats"]
-    )
+    train = functools.partial(model.apply, train=True, mutable=["batch_stats"])
+    logits, changed = compiled(train)(variables, images)
     old = jax.tree.leaves(variables["batch_stats"])
     new = jax.tree.leaves(changed["batch_stats"])
     assert all((a != b).any() for a, b in zip(old, new, strict=True))
     assert np.abs(logits - forward(name)(variables, images)).max() > 1e-3
 
 
-@pytest.mark.parametrize("name", ["alexnet", "vgg", "squeezenet", "googlenet"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "alexnet",
+        "squeezenet",
+        pytest.param("vgg", marks=deep),
+        pytest.param("googlenet", marks=deep),
+    ],
+)
 def test_features_are_dropped_in_training_only(name):
     model, variables, images = built(name)
     plain = forward(name)(variables, images)
     dropping = model.clone(dropout_rate=0.5)
 
-    @jax.jit
+    @compiled
     def both(variables, images):
         keys = {"dropout": jax.random.key(0)}
         trained = dropping.apply(variables, images, train=True, rngs=keys)

@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxinterp.objectives.evaluate import count_units, evaluate, units
 from jaxinterp.objectives.objective import Objective, Shapes, View
+from tests.compiled import compiled
 
 
 def bind(objective: Objective, activations: Any = None, outputs: Any = None) -> Any:
@@ -24,12 +25,16 @@ def scores(
     bound = bind(objective, activations, outputs)
     count = count_units(bound)
     pictures = jax.tree.leaves((activations, outputs))[0].shape[0]
-    images = jnp.zeros((pictures, 4, 4, 3), jnp.float32)
-    seen, outputs, images = jax.tree.map(
-        lambda a: jnp.broadcast_to(a, (count, *a.shape)),
-        (activations or {}, outputs, images),
-    )
-    return np.asarray(evaluate(bound, View(seen, outputs, images, step), count))
+
+    @compiled
+    def run(*given):
+        seen, outputs, images = jax.tree.map(
+            lambda a: jnp.broadcast_to(a, (count, *a.shape)), given
+        )
+        return evaluate(bound, View(seen, outputs, images, step), count)
+
+    images = np.zeros((pictures, 4, 4, 3), np.float32)
+    return np.asarray(run(activations or {}, outputs, images))
 
 
 def alone(

@@ -75,7 +75,21 @@ def all_received(layer):
     return dict(zip(TEXTBOOK, run(), strict=True))
 
 
-@pytest.mark.parametrize("layer", LAYERS, ids=str)
+mixed = pytest.mark.slow(reason="its kind and its signs are in two other layers")
+every_layer = pytest.mark.parametrize(
+    "layer",
+    [
+        pytest.param(
+            layer,
+            id=layer.name,
+            marks=[mixed] if layer.name in ("dense_nonnegative", "convolution") else [],
+        )
+        for layer in LAYERS
+    ],
+)
+
+
+@every_layer
 def test_rules_are_those_of_the_textbook(layer):
     found = {}
     for rule, (function, options) in TEXTBOOK.items():
@@ -84,7 +98,7 @@ def test_rules_are_those_of_the_textbook(layer):
     assert {str(r): d for r, d in found.items() if not d <= 1e-11} == {}
 
 
-@pytest.mark.parametrize("layer", LAYERS, ids=str)
+@every_layer
 def test_the_books_of_every_rule_balance(layer):
     """What bias and stabilizer keep has formulas of its own; together all is there."""
 

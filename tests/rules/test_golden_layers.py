@@ -113,8 +113,18 @@ def too_far(found: dict[str, float]) -> dict[str, float]:
 OTHERS = ("residual_sum", "relu", "tanh")
 
 
+REPEATED = {"avg_pool1d", "avg_pool3d", "conv1d", "conv3d", "conv_transpose1d"}
+REPEATED |= {"conv2d_no_bias", "linear_no_bias", "conv2d_dilated"}
+repeated = pytest.mark.slow(reason="another number of axes, or without a bias")
+
+
 @pytest.mark.parametrize(
-    "name", [n for n in layers("zennit_rules.npz") if n not in OTHERS]
+    "name",
+    [
+        pytest.param(name, marks=[repeated] if name in REPEATED else [])
+        for name in layers("zennit_rules.npz")
+        if name not in OTHERS
+    ],
 )
 def test_rules_agree_with_zennit(name):
     found = distances(name, ZENNIT, "zennit_rules.npz")

@@ -127,7 +127,17 @@ def assert_same(f, reference, x, rules_left_out=()):
     assert {r: d for r, d in wrong.items() if r not in map(str, rules_left_out)} == {}
 
 
-@pytest.mark.parametrize("f", CONVOLUTIONS, ids=lambda f: f.__name__)
+spelled = pytest.mark.slow(reason="joined as another spelling is")
+OTHERS = (normed_otherwise, shifted_in_two, scaled_before, under_checkpoint)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        pytest.param(f, id=f.__name__, marks=[spelled] if f in OTHERS else [])
+        for f in CONVOLUTIONS
+    ],
+)
 def test_spellings_of_a_normalized_convolution(f):
     assert_same(f, folded, X)
 
@@ -189,13 +199,13 @@ def under_vmap(x):
 @pytest.mark.parametrize(
     "f",
     [
-        as_einsum,
         as_einsum_turned,
-        as_flat_dot,
         as_convolution,
         as_heads,
-        as_dot_general,
         under_vmap,
+        pytest.param(as_einsum, marks=spelled),
+        pytest.param(as_flat_dot, marks=spelled),
+        pytest.param(as_dot_general, marks=spelled),
     ],
     ids=lambda f: f.__name__,
 )

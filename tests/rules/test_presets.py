@@ -57,13 +57,21 @@ def all_received(file):
     return run(parameters, data["input"], data["target"])
 
 
-@pytest.mark.parametrize("file", NETWORKS)
+# One file has its programs compiled once, for two tests of it.
+residual = pytest.mark.slow(reason="explains a residual network with every preset")
+every_network = pytest.mark.parametrize(
+    "file",
+    [pytest.param(f, marks=[residual] if "resnet" in f else []) for f in NETWORKS],
+)
+
+
+@every_network
 def test_networks_are_those_of_zennit(file):
     assert distance(all_received(file)[0], golden(file)["output"]) <= 1e-12
 
 
 @pytest.mark.parametrize("name", RELEVANCE | GRADIENTS)
-@pytest.mark.parametrize("file", NETWORKS)
+@every_network
 def test_composites_agree_with_zennit(file, name):
     received = all_received(file)[1][name]
     assert distance(received, golden(file)[f"{name}/relevance"]) <= TOLERANCE

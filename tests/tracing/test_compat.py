@@ -24,6 +24,7 @@ FLAGS = {
 }
 
 
+@pytest.mark.slow(reason="traces and explains in a process of its own")
 @pytest.mark.parametrize("names", FLAGS.values(), ids=FLAGS.keys())
 def test_flags_change_neither_addresses_nor_relevance(names: list[str]):
     known = [name for name in names if hasattr(jax.config, f"jax_{name}")]

@@ -161,13 +161,18 @@ def take_steps(
         static = dataclasses.replace(ascent, model=model)
         part = range(first, stop)
         state, scores = iterate(step, static, constants, state, part, tick=tick)
-        history.append(jnp.moveaxis(scores, 0, 1))
+        history.append(scores)
     images = _images(parametrization, state.params)
     if numbers.stop in snapshots:
         kept_images[numbers.stop] = images
     importance, rest = state.importance, (state.params, state.optimizer_state)
-    whole = jnp.concatenate(history, axis=1)
-    return Result(images, whole, kept_images, importance, *rest)
+    return Result(images, _joined(history), kept_images, importance, *rest)
+
+
+@jax.jit
+def _joined(history: list[Any]) -> Any:
+    """The scores of all steps, `(units, steps, count)`."""
+    return jnp.moveaxis(jnp.concatenate(history), 0, 1)
 
 
 @jax.jit

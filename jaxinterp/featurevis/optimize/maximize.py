@@ -187,8 +187,7 @@ def maximize(
     ):
 
         def chunk(index: Any) -> Result:
-            own_keys, own_state = jax.tree.map(lambda a: a[index], (keys, state))
-            own = units(objective, index)
+            own, own_keys, own_state = _of_units(objective, (keys, state), index)
             constants = (variables, parametrization, own, own_keys, jnp.asarray(steps))
             return take_steps(
                 ascent, schedule, constants, own_state, numbers, snapshots, bar.update
@@ -213,6 +212,12 @@ def _advice_on_rules(schedule: Schedule) -> Iterator[None]:
             "`composite=Composite([('*', Gradient())])`, the derivative in all steps.\n"
             f"What they ask for:\n{error}"
         ) from error
+
+
+@jax.jit
+def _of_units(objective: Objective, arrays: tuple[Any, Any], index: Any) -> Any:
+    """What some of the units have of the objective, and of their keys and states."""
+    return units(objective, index), *jax.tree.map(lambda a: a[index], arrays)
 
 
 def _shape_of_view(

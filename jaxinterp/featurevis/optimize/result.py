@@ -68,20 +68,26 @@ def joined(result: Result, earlier: Result | None) -> Result:
         FloatingPointError: if the scores, or the images after the last step, are NaN
             for all images; if some are, there is a warning.
     """
-
-    def flat(array: Any) -> Any:
-        return array.reshape(-1, *array.shape[2:])
-
-    n_units, steps, count = result.history.shape
-    history = jnp.moveaxis(result.history, 1, 0).reshape(steps, n_units * count)
-    snapshots = {number: flat(images) for number, images in result.snapshots.items()}
+    arrays = (result.images, result.snapshots, result.importance)
+    earlier_history = None if earlier is None else earlier.history
+    rows, history = _in_one_row(arrays, result.history, earlier_history)
+    images, snapshots, importance = rows
     if earlier is not None:
-        history = jnp.concatenate([earlier.history, history])
         snapshots = {**earlier.snapshots, **snapshots}
-    images, importance = flat(result.images), flat(result.importance)
     _check_finite(history, images)
     rest = (result.params, result.optimizer_state)
     return Result(images, history, snapshots, importance, *rest)
+
+
+@jax.jit
+def _in_one_row(arrays: Any, history: Any, earlier_history: Any) -> tuple[Any, Any]:
+    """Arrays with the images of all units on one axis, and the history of all steps."""
+    n_units, steps, count = history.shape
+    rows = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), arrays)
+    history = jnp.moveaxis(history, 1, 0).reshape(steps, n_units * count)
+    if earlier_history is not None:
+        history = jnp.concatenate([earlier_history, history])
+    return rows, history
 
 
 def steps_taken(resume: Any, steps: int, snapshots: Sequence[int]) -> int:
@@ -157,7 +163,7 @@ def _check_finite(history: Any, images: Images) -> None:
         return
     steps, columns = np.nonzero(np.isnan(np.asarray(history, np.float32)))
     if not steps.size:
-        is_bad = np.asarray(jnp.isnan(images).any(tuple(range(1, images.ndim))))
+        is_bad = np.isnan(np.asarray(images)).any(tuple(range(1, images.ndim)))
         if is_bad.any():
             raise FloatingPointError(
                 f"The last step made {int(is_bad.sum())} images NaN, the first being "

@@ -188,8 +188,10 @@ def test_a_pytree_baseline_must_have_the_structure_of_the_inputs():
         attribute(models.two_weights(), models.pair(), TARGET)
 
 
-@pytest.mark.parametrize("batch_size", [1, 3, 6, 100])
-@pytest.mark.parametrize("is_jitted", [False, True])
+@pytest.mark.parametrize(
+    ("batch_size", "is_jitted"),
+    [(1, True), (3, True), (6, True), (100, True), (3, False)],
+)
 def test_the_result_does_not_depend_on_chunks(batch_size, is_jitted):
     steps = 11
     options = {"steps": steps, "baseline": 0.1}
@@ -197,7 +199,7 @@ def test_the_result_does_not_depend_on_chunks(batch_size, is_jitted):
     parts = integrated_gradients(models.mlp, batch_size=batch_size, **options)
     run = compiled(parts) if is_jitted else parts
     np.testing.assert_allclose(
-        run(LAYERS, X, TARGET), whole(LAYERS, X, TARGET), rtol=1e-12, atol=1e-15
+        run(LAYERS, X, TARGET), compiled(whole)(LAYERS, X, TARGET), 1e-12, 1e-15
     )
 
 

@@ -35,18 +35,22 @@ def noises(count, dtype=jnp.float64):
         yield np.asarray(jax.random.normal(key, (1, *X.shape[1:]), dtype), np.float64)
 
 
+BASES = [
+    gradient(models.smooth_mlp),
+    input_x_gradient(models.mlp),
+    lrp(models.mlp, composite=rules.epsilon_plus()),
+]
+STATISTICS = [("mean", "range"), ("square", "absolute"), ("variance", "range")]
+others = pytest.mark.slow(reason="each method and each statistic is in another pair")
+
+
 @pytest.mark.parametrize(
-    ("statistic", "scale"),
-    [("mean", "range"), ("square", "absolute"), ("variance", "range")],
-)
-@pytest.mark.parametrize(
-    "base",
+    ("base", "statistic", "scale"),
     [
-        gradient(models.smooth_mlp),
-        input_x_gradient(models.mlp),
-        lrp(models.mlp, composite=rules.epsilon_plus()),
+        pytest.param(base, *statistic, marks=[others] if i and j and i != j else [])
+        for i, base in enumerate(BASES)
+        for j, statistic in enumerate(STATISTICS)
     ],
-    ids=["gradient", "input_x_gradient", "lrp"],
 )
 def test_statistics_are_those_of_the_textbook(base, statistic, scale):
     level, count = 0.2, 6

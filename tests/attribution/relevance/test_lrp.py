@@ -37,18 +37,15 @@ def picked(logits):
 
 
 def test_without_biases_lrp_0_is_input_times_gradient():
-    received = lrp(models.unbiased_mlp, composite=LRP_0)(LAYERS, X, TARGET)
-    expected = input_x_gradient(models.unbiased_mlp)(LAYERS, X, TARGET)
+    received = compiled(lrp(models.unbiased_mlp, composite=LRP_0))(LAYERS, X, TARGET)
+    expected = compiled(input_x_gradient(models.unbiased_mlp))(LAYERS, X, TARGET)
     np.testing.assert_allclose(received, expected, rtol=1e-10, atol=1e-13)
 
 
 def test_with_biases_lrp_0_is_input_times_gradient_too():
-    received = lrp(models.cnn, composite=LRP_0 + rules.epsilon_plus())(
-        models.cnn_weights(), models.images(), TARGET
-    )
-    expected = input_x_gradient(models.cnn)(
-        models.cnn_weights(), models.images(), TARGET
-    )
+    args = models.cnn_weights(), models.images(), TARGET
+    received = compiled(lrp(models.cnn, composite=LRP_0 + rules.epsilon_plus()))(*args)
+    expected = compiled(input_x_gradient(models.cnn))(*args)
     np.testing.assert_allclose(received, expected, rtol=1e-7, atol=1e-10)
 
 
@@ -58,19 +55,27 @@ def test_with_biases_lrp_0_is_input_times_gradient_too():
     ids=["epsilon_plus", "excitation_backprop"],
 )
 def test_without_biases_relevance_adds_up_to_the_score(composite):
-    received = lrp(models.unbiased_mlp, composite=composite)(LAYERS, X, TARGET)
+    attribute = compiled(lrp(models.unbiased_mlp, composite=composite))
+    received = attribute(LAYERS, X, TARGET)
     expected = picked(models.unbiased_mlp(LAYERS, X))
     np.testing.assert_allclose(received.sum(axis=1), expected, rtol=1e-4)
 
 
 def test_the_default_composite_is_epsilon_plus_flat():
-    explicit = lrp(models.cnn, composite=rules.epsilon_plus_flat())
+    explicit = compiled(lrp(models.cnn, composite=rules.epsilon_plus_flat()))
     args = models.cnn_weights(), models.images(), TARGET
-    np.testing.assert_array_equal(lrp(models.cnn)(*args), explicit(*args))
+    np.testing.assert_array_equal(compiled(lrp(models.cnn))(*args), explicit(*args))
 
 
 @pytest.mark.parametrize(
-    ("name", "file"), [("vgg", "zennit_vgg.npz"), ("resnet", "zennit_resnet.npz")]
+    ("name", "file"),
+    [
+        ("vgg", "zennit_vgg.npz"),
+        pytest.param(
+            *("resnet", "zennit_resnet.npz"),
+            marks=pytest.mark.slow(reason="explains a residual network four times"),
+        ),
+    ],
 )
 def test_the_seed_is_the_score(name, file):
     data = golden(file)

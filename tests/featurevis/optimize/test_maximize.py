@@ -19,6 +19,7 @@ from jaxinterp.models import with_preprocess
 from jaxinterp.objectives.evaluate import unit_keys
 from jaxinterp.objectives.reader import reader
 from jaxinterp.rules import Composite, Gradient, linearized
+from tests.compiled import compiled
 
 KEY = jax.random.key(3)
 SHAPE = (9, 12, 3)
@@ -38,7 +39,7 @@ class Net(nn.Module):
 
 
 NET = Net()
-VARIABLES = NET.init(jax.random.key(0), jnp.zeros((1, *SHAPE), jnp.float32))
+VARIABLES = compiled(NET.init)(jax.random.key(0), jnp.zeros((1, *SHAPE), jnp.float32))
 
 
 def maximize(
@@ -186,7 +187,16 @@ def test_no_objective_is_missing_from_the_table():
     assert ours - tried == set()
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+# What differs in how it reaches the model, and not in a formula that has its own test.
+FORMS = {"neuron", "string", "direction", "logit", "diversity", "style", "for_images"}
+FORMS |= {"scheduled", "custom", "penalized", "whitened"}
+formula = pytest.mark.slow(reason="reads the model as others do, by another formula")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[] if n in FORMS else [formula]) for n in OBJECTIVES],
+)
 def test_every_objective_ascends(name):
     result = maximize(OBJECTIVES[name], count=2, steps=12)
     before, after = np.asarray(result.history)[[0, -1]]
@@ -234,6 +244,7 @@ def test_transforms_see_how_far_it_is():
     np.testing.assert_allclose(run(3), run(5)[::2], atol=1e-6)  # the last one, too
 
 
+@pytest.mark.slow(reason="opacity and its transform have tests of their own")
 def test_a_picture_with_opacity_ascends():
     result = maximize(
         "second:1",
@@ -249,20 +260,30 @@ def test_a_picture_with_opacity_ascends():
 # --- Independence ---------------------------------------------------------------------
 
 
-def test_a_channel_alone_is_the_same_among_others_in_any_chunks(optimized):
+def test_a_channel_alone_is_the_same_in_any_chunks():
+    assert_independent(sizes=(4,), units=[3])
+
+
+@pytest.mark.slow(reason="compiles five programs with full optimization")
+def test_a_channel_alone_is_the_same_in_any_chunks_for_users(optimized):
+    assert_independent(sizes=(2, 4, 6), units=[3, 1])
+
+
+def assert_independent(sizes, units):
     transforms = [fv.jitter(2), fv.rotate(-5.0, 5.0), fv.crop_or_pad(SHAPE[:2])]
-    every = maximize("second:*", transforms=transforms, count=2)
+    options = {"transforms": transforms, "count": 2}
+    every = maximize("second:*", **options)
     assert every.images.shape == (10, *SHAPE)
-    for size in (2, 4, 6):
-        chunked = maximize("second:*", transforms=transforms, count=2, batch_size=size)
+    for size in sizes:
+        chunked = maximize("second:*", batch_size=size, **options)
         assert same(chunked.images, every.images)
         assert same(chunked.history, every.history)
-    alone = maximize("second:3", transforms=transforms, count=2)
-    assert same(alone.images, every.images[6:8])
-    turned = maximize("second:3,1", transforms=transforms, count=2)
-    assert same(turned.images[2:], every.images[2:4])
+    few = maximize(fv.channel("second", units), **options).images
+    for i, unit in enumerate(units):
+        assert same(few[2 * i : 2 * i + 2], every.images[2 * unit : 2 * unit + 2])
 
 
+@pytest.mark.slow(reason="compiles two programs with full optimization")
 def test_a_picture_does_not_depend_on_how_many_there_are(optimized):
     two, three = (maximize("second:1", count=count).images for count in (2, 3))
     assert same(two, three[:2])
@@ -392,7 +413,7 @@ def test_a_chunk_more_traces_nothing():
     assert run(4) == run(1)
 
 
-def test_steps_in_parts_compile_nothing_and_change_nothing(optimized):
+def test_steps_in_parts_compile_nothing_and_change_nothing():
     traces = []
 
     def apply_fn(variables, x):
@@ -512,7 +533,7 @@ def test_the_rules_of_the_first_steps_are_those_of_no_others(number):
 def test_a_composite_replaces_the_derivative():
     plain = maximize("second:1", composite=DERIVATIVE)
     linear = maximize("second:1", composite=linearized())
-    assert np.abs(plain.images - linear.images).max() > 1e-3
+    assert np.abs(np.asarray(plain.images) - linear.images).max() > 1e-3
 
 
 def test_by_default_sixteen_steps_are_redirected():
@@ -526,14 +547,31 @@ def test_by_default_sixteen_steps_are_redirected():
     for number in (2, 4):
         del schedule[number]
         others = maximize("second:1", steps=6, composite=schedule)
-        assert np.abs(three.images - others.images).max() > 1e-4
+        assert np.abs(np.asarray(three.images) - others.images).max() > 1e-4
 
 
 # --- Models ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("shape", [(8, 8, 1), (7, 11, 7), (16, 5, 3)])
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float64])
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [
+        ((8, 8, 1), jnp.float32),
+        ((7, 11, 7), jnp.bfloat16),
+        ((16, 5, 3), jnp.float64),
+        *[
+            pytest.param(*pair, marks=pytest.mark.slow(reason="more of such pairs"))
+            for pair in [
+                ((8, 8, 1), jnp.bfloat16),
+                ((8, 8, 1), jnp.float64),
+                ((7, 11, 7), jnp.float32),
+                ((7, 11, 7), jnp.float64),
+                ((16, 5, 3), jnp.float32),
+                ((16, 5, 3), jnp.bfloat16),
+            ]
+        ],
+    ],
+)
 def test_any_size_channels_and_dtype(shape, dtype):
     net = Net()
     variables = net.init(jax.random.key(0), jnp.zeros((1, *shape), jnp.float32))
@@ -567,6 +605,7 @@ def test_a_half_precision_picture():
     assert result.history[-1, 0] > result.history[0, 0]
 
 
+@pytest.mark.slow(reason="compiles four ascents through a transformer")
 def test_tokens_have_channels_last():
     net = ji.models.ViT(
         image_size=8, patch_size=4, width=8, depth=1, heads=2, classes=3

@@ -86,7 +86,14 @@ def test_no_step_changes_the_magnitudes(shape):
     np.testing.assert_array_equal(kept, has_phase)
 
 
-@pytest.mark.parametrize("shape", [(8, 9, 3), (7, 6, 1), (9, 2)])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (8, 9, 3),
+        (9, 2),
+        pytest.param((7, 6, 1), marks=pytest.mark.slow(reason="a third size")),
+    ],
+)
 def test_masks_lower_magnitudes_and_never_raise_them(shape):
     plain = maco(shape, dtype=jnp.float64)
     masked = maco(shape, masked=True, dtype=jnp.float64)
@@ -107,6 +114,7 @@ def test_masks_lower_magnitudes_and_never_raise_them(shape):
     assert (abs(spectrum) <= masked.magnitude * (1 + 1e-9)).all()
 
 
+@pytest.mark.slow(reason="two optimizations of 150 steps")
 def test_masks_leave_out_the_waves_that_are_not_looked_for():
     # The target is the sum of two waves; the unit's score falls with the others.
     rows, columns = np.mgrid[:16, :16] / 16
@@ -134,8 +142,13 @@ def test_masks_take_magnitudes_from_an_image_as_far_as_they_reach(louder):
     image = uniform(1, 8, 7, 3)
     spectrum = louder * fit_spectrum(image)
     parametrization = maco((8, 7, 3), spectrum=spectrum, masked=True, dtype=jnp.float64)
-    values = parametrization.to_image.inverse(jnp.asarray(image[0]))
-    found = parametrization.values(parametrization.params(values))
+
+    @compiled
+    def there_and_back(image):
+        values = parametrization.to_image.inverse(image)
+        return values, parametrization.values(parametrization.params(values))
+
+    values, found = there_and_back(image[0])
     reach = 1.0 if louder > 1 else louder / (1 + np.exp(-5))
     np.testing.assert_allclose(found, reach * values, rtol=1e-4, atol=1e-5)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxinterp import featurevis as fv
+from tests.compiled import compiled
 
 SHAPE = (6, 7, 3)
 WAYS = (fv.pixels(SHAPE), fv.fourier(SHAPE), fv.pyramid(SHAPE))
@@ -22,13 +23,15 @@ def test_each_picture_is_that_of_its_own_parametrization():
 def test_images_come_back_from_their_parameters():
     images = jax.random.uniform(KEY, (3, *SHAPE), jnp.float32, 0.1, 0.9)
     ways = fv.stacked(WAYS)
-    np.testing.assert_allclose(ways.images(ways.inverse(images)), images, atol=1e-5)
+    again = compiled(lambda images: ways.images(ways.inverse(images)))(images)
+    np.testing.assert_allclose(again, images, atol=1e-5)
 
 
 def test_one_image_is_that_of_all():
     image = jnp.full(SHAPE, 0.3)
     start = fv.from_image(fv.stacked(WAYS), image)
-    np.testing.assert_allclose(start.images(start.init(KEY, 3)), 0.3, atol=1e-5)
+    images = compiled(lambda key: start.images(start.init(key, 3)))(KEY)
+    np.testing.assert_allclose(images, 0.3, atol=1e-5)
 
 
 def test_after_the_last_comes_the_first():
@@ -44,9 +47,11 @@ def test_after_the_last_comes_the_first():
 
 def test_it_goes_inside_of_others():
     transparent = fv.with_alpha(fv.stacked(WAYS))
-    assert transparent.images(transparent.init(KEY, 3)).shape == (3, 6, 7, 4)
+    images = jax.eval_shape(lambda: transparent.images(transparent.init(KEY, 3)))
+    assert images.shape == (3, 6, 7, 4)
 
 
+@pytest.mark.slow(reason="compiles the ascent of three parametrizations at once")
 def test_every_part_is_optimized():
     def apply_fn(w, x):
         return jnp.tanh(x)

@@ -84,6 +84,7 @@ def test_ascent_beats_the_best_of_random_pictures(card):
     assert "Of 3 units, 3 (100%) are above their best natural example, " in str(card)
 
 
+@pytest.mark.slow(reason="compiles all that a card says a second time")
 def test_the_card_does_not_depend_on_chunks(made, card):
     whole, parts = card, full_card(made, batch_size=5)
     for one, other in (

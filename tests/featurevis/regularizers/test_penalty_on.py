@@ -22,6 +22,7 @@ def test_an_activation_takes_the_place_of_the_picture():
     np.testing.assert_allclose(found, [down + right])
 
 
+@pytest.mark.slow(reason="two optimizations of 50 steps")
 def test_it_keeps_a_layer_smooth():
     def net(variables, x):
         return jnp.sin(jnp.tanh(4 * x - 2))

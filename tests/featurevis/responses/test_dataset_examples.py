@@ -74,8 +74,18 @@ def close(one: Any, other: Any) -> bool:
     )
 
 
-@pytest.mark.parametrize("size", [1, 4, 50])
-@pytest.mark.parametrize("by", ["image", "place"])
+@pytest.mark.parametrize(
+    ("size", "by"),
+    [
+        (4, "image"),
+        (4, "place"),
+        (50, "image"),
+        *[
+            pytest.param(*pair, marks=pytest.mark.slow(reason="another such pair"))
+            for pair in [(1, "image"), (1, "place"), (50, "place")]
+        ],
+    ],
+)
 def test_it_is_a_full_sort(size: int, by: str) -> None:
     found = find(cut(IMAGES, size), k=4, by=by)
     maps = activations(IMAGES).reshape(23, -1, 5)

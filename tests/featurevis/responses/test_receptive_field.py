@@ -20,6 +20,7 @@ from jaxinterp.models.architectures.googlenet import GoogLeNet
 from jaxinterp.models.architectures.resnet import ResNet
 from jaxinterp.models.architectures.vgg import VGG
 from jaxinterp.tracing.errors import AddressError
+from tests.compiled import compiled
 
 
 def field_of(module: nn.Module, site: str, side: int = 224) -> ReceptiveField:
@@ -132,17 +133,29 @@ STACKS = {
 }
 
 
-@pytest.mark.parametrize("name", STACKS)
-@pytest.mark.parametrize("is_in_corner", [False, True])
+IN_CORNERS = {"dilated", "strided", "padded", "residual"}  # whose windows go beyond
+inside = pytest.mark.slow(reason="a corner asks nothing new of these layers")
+
+
+@pytest.mark.parametrize(
+    ("name", "is_in_corner"),
+    [
+        *[(name, False) for name in STACKS],
+        *[
+            pytest.param(name, True, marks=[] if name in IN_CORNERS else [inside])
+            for name in STACKS
+        ],
+    ],
+)
 def test_gradients_see_the_theoretical_window(name: str, is_in_corner: bool) -> None:
     """With random weights nothing cancels: the box of the gradient is the window."""
     net = Net(STACKS[name])
     x = jax.random.normal(jax.random.key(0), (1, 12, 12, 2))
-    variables = net.init(jax.random.key(1), x)
+    variables = compiled(net.init)(jax.random.key(1), x)
     field = receptive_field(net.apply, "sin", variables, x)
     at = (0, 0) if is_in_corner else None
     found = effective_receptive_field(net.apply, "sin", variables, x, position=at)
-    shape = np.asarray(net.apply(variables, x)).shape
+    shape = jax.eval_shape(net.apply, variables, x).shape
     place = at or (shape[1] // 2, shape[2] // 2)
     for axis, (low, stop) in enumerate(field.window(place)):
         low, stop = max(low, 0), min(stop, 12)
@@ -155,7 +168,7 @@ def test_gradients_see_the_theoretical_window(name: str, is_in_corner: bool) -> 
 def test_what_reads_everything_sees_everything() -> None:
     net = Net(STACKS["global"])
     x = jnp.ones((1, 12, 10, 2))
-    variables = net.init(jax.random.key(1), x)
+    variables = compiled(net.init)(jax.random.key(1), x)
     assert receptive_field(net.apply, "sin", variables, x) == ((12, 10), (0, 0), (0, 0))
     net = Net(STACKS["along one axis"])
     found = receptive_field(net.apply, "sin", variables, x)
@@ -176,7 +189,7 @@ def test_signals_and_volumes_have_as_many_axes() -> None:
     for axes in (1, 3):
         net = nn.Conv(2, (3,) * axes, strides=2, padding=1)
         x = jnp.ones((1, *(9,) * axes, 1))
-        variables = net.init(jax.random.key(0), x)
+        variables = compiled(net.init)(jax.random.key(0), x)
         field = receptive_field(net.apply, "Conv", variables, x)
         assert field == ((3,) * axes, (2,) * axes, (-1,) * axes)
 
@@ -196,7 +209,7 @@ def test_signals_and_volumes_have_as_many_axes() -> None:
 def test_what_has_no_one_window_is_refused(layer: Any, message: str) -> None:
     net = Net([conv(3), layer])
     x = jnp.ones((1, 12, 12, 2))
-    variables = net.init(jax.random.key(0), x)
+    variables = compiled(net.init)(jax.random.key(0), x)
     with pytest.raises(ValueError, match=message):
         receptive_field(net.apply, "sin", variables, x)
 
@@ -222,7 +235,7 @@ def test_the_recommended_measure_exists() -> None:
     """What the errors recommend takes what they refuse."""
     net = Net([conv(3), lambda x: nn.ConvTranspose(2, (2, 2), (2, 2))(x)])
     x = jax.random.normal(jax.random.key(0), (1, 6, 6, 2))
-    variables = net.init(jax.random.key(0), x)
+    variables = compiled(net.init)(jax.random.key(0), x)
     found = effective_receptive_field(net.apply, "sin", variables, x)
     assert found.size.tolist() == [[3, 3]] * 2
 
@@ -273,7 +286,7 @@ def test_the_effective_field_is_in_the_middle_of_the_theoretical_one() -> None:
     net = Net(layers)
     x = jnp.zeros((1, 21, 21, 1))
     found = effective_receptive_field(
-        net.apply, "sin", net.init(jax.random.key(0), x), x
+        net.apply, "sin", compiled(net.init)(jax.random.key(0), x), x
     )
     row = np.asarray(found.weights[0, 10])
     trinomial = np.ones(1)

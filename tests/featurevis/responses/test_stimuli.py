@@ -162,8 +162,17 @@ def test_a_blob_is_its_formula() -> None:
         np.testing.assert_allclose(found[row, column], expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 1), (4, 9, 7)])
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [
+        ((1, 1, 1), jnp.float32),
+        ((4, 9, 7), jnp.bfloat16),
+        *[
+            pytest.param(*pair, marks=pytest.mark.slow(reason="another such pair"))
+            for pair in [((1, 1, 1), jnp.bfloat16), ((4, 9, 7), jnp.float32)]
+        ],
+    ],
+)
 def test_all_are_pictures_between_zero_and_one(
     shape: tuple[int, int, int], dtype: Any
 ) -> None:

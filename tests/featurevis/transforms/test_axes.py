@@ -19,6 +19,7 @@ from jaxinterp.featurevis.transforms.pad import pad
 from jaxinterp.featurevis.transforms.rotate import rotate
 from jaxinterp.featurevis.transforms.scale import scale
 from jaxinterp.featurevis.transforms.transform import compose
+from tests.compiled import compiled
 
 KEY = jax.random.key(0)
 RNG = np.random.default_rng(0)
@@ -29,6 +30,11 @@ def values(shape):
     return jnp.asarray(RNG.uniform(size=shape))
 
 
+def seen_by(transform, image, key=KEY):
+    """What a transform shows of an image, in one program."""
+    return compiled(transform)(key, image)
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("fill", [0.25, "edge", "reflect"])
 def test_pad_is_that_of_numpy(shape, fill):
@@ -36,14 +42,14 @@ def test_pad_is_that_of_numpy(shape, fill):
     widths = [(2, 2)] * (len(shape) - 1) + [(0, 0)]
     given = {} if isinstance(fill, str) else {"constant_values": fill}
     mode = fill if isinstance(fill, str) else "constant"
-    seen = jax.jit(pad(2, fill=fill))(KEY, image)
+    seen = seen_by(pad(2, fill=fill), image)
     expected = np.pad(image, widths, mode=mode, **given)
     np.testing.assert_allclose(seen, expected, atol=1e-15)
 
 
 def test_a_random_border_has_one_color_for_each_channel():
     image = values((4, 3, 5, 2))
-    seen = np.asarray(pad(1, fill="random")(KEY, image))
+    seen = np.asarray(seen_by(pad(1, fill="random"), image))
     np.testing.assert_array_equal(seen[1:-1, 1:-1, 1:-1], image)
     assert (seen[0] == seen[0, 0, 0]).all()
     assert seen[0, 0, 0, 0] != seen[0, 0, 0, 1]
@@ -53,7 +59,7 @@ def test_a_random_border_has_one_color_for_each_channel():
 def test_a_window_of_a_signal_is_one_of_the_slices_each_as_often(transform):
     image = values((9, 2))
     keys = jax.random.split(KEY, 300)
-    seen = np.asarray(jax.vmap(lambda key: transform(key, image))(keys))
+    seen = np.asarray(compiled(jax.vmap(transform, (0, None)))(keys, image))
     image = np.asarray(image)
     counts = [(seen == image[i : i + 7]).all((1, 2)).sum() for i in range(3)]
     assert sum(counts) == 300
@@ -61,8 +67,8 @@ def test_a_window_of_a_signal_is_one_of_the_slices_each_as_often(transform):
 
 
 def test_a_window_of_a_volume_is_one_of_the_slices():
-    image = values((4, 7, 5, 1))
-    seen = crop((3, 4, 5))(KEY, image)
+    image = np.asarray(values((4, 7, 5, 1)))
+    seen = np.asarray(seen_by(crop((3, 4, 5)), jnp.asarray(image)))
     slices = [
         image[i : i + 3, j : j + 4] for i, j in itertools.product(range(2), range(4))
     ]
@@ -73,7 +79,7 @@ def test_a_window_of_a_volume_is_one_of_the_slices():
 def test_every_axis_can_be_reversed(shape):
     image = values(shape)
     for axis in range(len(shape) - 1):
-        seen = flip(axis, probability=1.0)(KEY, image)
+        seen = seen_by(flip(axis, probability=1.0), image)
         np.testing.assert_array_equal(seen, np.flip(image, axis))
 
 
@@ -81,15 +87,16 @@ def test_every_axis_can_be_reversed(shape):
 def test_a_zoom_of_a_signal_is_linear_interpolation(factor):
     image = values((9, 2))
     place = (np.arange(9) - 4) / factor + 4
-    seen = scale(factor, fill="edge")(KEY, image)
+    seen = np.asarray(seen_by(scale(factor, fill="edge"), image))
+    outside = seen_by(scale(factor, fill=0.25), image)
+    image, seen_outside = np.asarray(image), np.asarray(outside)
     for channel in range(2):
         expected = np.interp(place, np.arange(9), image[:, channel])
         np.testing.assert_allclose(seen[:, channel], expected, atol=1e-12)
-    seen = scale(factor, fill=0.25)(KEY, image)
     for channel in range(2):
         outside = np.pad(image[:, channel], 1, constant_values=0.25)
         expected = np.interp(place, np.arange(-1, 10), outside)
-        np.testing.assert_allclose(seen[:, channel], expected, atol=1e-12)
+        np.testing.assert_allclose(seen_outside[:, channel], expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("factor", [0.7, 1.4])
@@ -99,34 +106,36 @@ def test_a_zoom_of_a_volume_is_one_along_each_axis(factor):
     for axis in range(3):
         moved = np.moveaxis(expected, axis, 0)
         flat = jnp.asarray(moved.reshape(len(moved), -1))
-        zoomed = np.asarray(scale(factor, fill="edge")(KEY, flat))
+        zoomed = np.asarray(seen_by(scale(factor, fill="edge"), flat))
         expected = np.moveaxis(zoomed.reshape(moved.shape), 0, axis)
-    seen = scale(factor, fill="edge")(KEY, image)
+    seen = seen_by(scale(factor, fill="edge"), image)
     np.testing.assert_allclose(seen, expected, atol=1e-12)
 
 
-@pytest.mark.parametrize("axes", [(0, 1), (0, 2), (1, 2), (2, 0)])
-@pytest.mark.parametrize("turns", [1, 2, -1])
+@pytest.mark.parametrize(
+    ("axes", "turns"), [((0, 1), 1), ((0, 2), -1), ((1, 2), 2), ((2, 0), 1)]
+)
 def test_a_quarter_turn_of_a_volume_is_that_of_numpy(axes, turns):
     image = values((5, 5, 5, 2))
-    seen = rotate(90.0 * turns, axes=axes)(KEY, image)
+    seen = seen_by(rotate(90.0 * turns, axes=axes), image)
     np.testing.assert_array_equal(seen, np.rot90(image, turns, axes))
 
 
-@pytest.mark.parametrize("fill", [0.25, "reflect"])
-@pytest.mark.parametrize("axes", [(0, 1), (1, 2), (2, 0)])
+@pytest.mark.parametrize(
+    ("axes", "fill"), [((0, 1), "reflect"), ((1, 2), 0.25), ((2, 0), "reflect")]
+)
 def test_a_turn_of_a_volume_turns_each_slice(axes, fill):
     image = values((4, 6, 5, 2))
     (still,) = {0, 1, 2} - set(axes)
-    seen = rotate(35.0, fill=fill, axes=axes)(KEY, image)
-    slices = jnp.transpose(image, (still, *axes, 3))
-    one = rotate(35.0, fill=fill)
+    seen = seen_by(rotate(35.0, fill=fill, axes=axes), image)
+    slices = jnp.asarray(np.transpose(image, (still, *axes, 3)))
+    one = compiled(rotate(35.0, fill=fill))
     expected = np.stack([one(KEY, picture) for picture in slices])
     np.testing.assert_allclose(
         np.transpose(seen, (still, *axes, 3)), expected, atol=1e-12
     )
-    picture = rotate(35.0, fill=fill, axes=(1, 0))(KEY, slices[0])
-    back = rotate(-35.0, fill=fill)(KEY, slices[0])
+    picture = seen_by(rotate(35.0, fill=fill, axes=(1, 0)), slices[0])
+    back = seen_by(rotate(-35.0, fill=fill), slices[0])
     np.testing.assert_allclose(picture, back, atol=1e-12)
 
 
@@ -148,15 +157,17 @@ def test_a_turn_of_a_volume_turns_each_slice(axes, fill):
 )
 def test_the_gradient_is_the_transpose_of_the_view(shape, transforms):
     image, transform = values(shape), compose(transforms)
-    seen, pull_back = jax.vjp(lambda x: transform(KEY, x), image)
-    upstream = jnp.asarray(RNG.normal(size=seen.shape))
-    (gradient,) = jax.jit(pull_back)(upstream)
+    seen = jax.eval_shape(transform, KEY, image)
+    upstream = RNG.normal(size=seen.shape)
+    gradient = compiled(
+        lambda x, upstream: jax.vjp(lambda x: transform(KEY, x), x)[1](upstream)[0]
+    )(image, jnp.asarray(upstream))
 
     def linear(x):
         return transform(KEY, x) - transform(KEY, jnp.zeros(shape))
 
-    units = jnp.eye(math.prod(shape)).reshape(-1, *shape)
-    columns = jax.vmap(linear)(units).reshape(len(units), -1)
+    units = jnp.asarray(np.eye(math.prod(shape)).reshape(-1, *shape))
+    columns = np.asarray(compiled(jax.vmap(linear))(units)).reshape(len(units), -1)
     expected = (columns @ upstream.ravel()).reshape(shape)
     np.testing.assert_allclose(gradient, expected, atol=1e-12)
     assert (np.asarray(gradient) != 0).any()
@@ -170,10 +181,15 @@ def test_the_gradient_is_the_transpose_of_the_view(shape, transforms):
     ],
 )
 def test_joined_and_one_by_one_are_the_same(shape, transforms):
-    image = seen = values(shape)
-    for i, transform in enumerate(transforms):
-        seen = transform(jax.random.fold_in(KEY, i), seen)
-    np.testing.assert_array_equal(compose(transforms)(KEY, image), seen)
+    def one_by_one(key, seen):
+        for i, transform in enumerate(transforms):
+            seen = transform(jax.random.fold_in(key, i), seen)
+        return seen
+
+    image = values(shape)
+    np.testing.assert_array_equal(
+        seen_by(compose(transforms), image), seen_by(one_by_one, image)
+    )
 
 
 @pytest.mark.parametrize(("shape", "corners"), [((9, 2), 2), ((4, 3, 5, 1), 8)])

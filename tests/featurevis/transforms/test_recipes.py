@@ -22,6 +22,7 @@ from jaxinterp.featurevis.transforms.recipes import (
 from jaxinterp.featurevis.transforms.resize import Resize
 from jaxinterp.featurevis.transforms.rotate import Rotate
 from jaxinterp.featurevis.transforms.scale import Scale
+from tests.compiled import compiled
 
 KEY = jax.random.key(0)
 
@@ -138,19 +139,18 @@ def test_the_size_is_kept(steps, grows, size):
 def test_a_gray_picture_stays_gray_whatever_happens(name):
     image = jnp.full((32, 24, 3), 0.5, jnp.float32)
     gray = recipe(name)
-    seen = jax.jit(jax.vmap(lambda key: gray(key, image)))(jax.random.split(KEY, 20))
+    seen = compiled(jax.vmap(gray, (0, None)))(jax.random.split(KEY, 20), image)
     np.testing.assert_allclose(seen, 0.5, atol=1e-6)
 
 
 def boxes(transform, size, count=400):
     """Side, middle and reach of random boxes, as shares of the image's sides."""
     # A ramp, linear from 0 to 1 between the outermost pixels, says what place is seen.
-    rows, columns = (jnp.linspace(0.0, 1.0, n) for n in size)
-    ramp = jnp.stack(jnp.meshgrid(rows, columns, indexing="ij"), -1)
-    seen = jax.jit(jax.vmap(lambda key: transform(key, ramp)))(
-        jax.random.split(KEY, count)
-    )
-    first, last = np.asarray(seen[:, 0, 0]), np.asarray(seen[:, -1, -1])
+    rows, columns = (np.linspace(0.0, 1.0, n) for n in size)
+    ramp = jnp.asarray(np.stack(np.meshgrid(rows, columns, indexing="ij"), -1))
+    many = compiled(jax.vmap(transform, (0, None)))
+    seen = np.asarray(many(jax.random.split(KEY, count), ramp))
+    first, last = seen[:, 0, 0], seen[:, -1, -1]
     return last - first, (first + last) / 2
 
 
@@ -187,7 +187,7 @@ def test_maco_is_boxes_with_noise():
     later = steps.at(0.5)
     assert later.transforms[0].progress == 0.5
     image = jnp.full((48, 40, 3), 0.5, jnp.float32)
-    seen = jax.jit(lambda progress: steps.at(progress)(KEY, image))(0.25)
+    seen = np.asarray(compiled(lambda progress: steps.at(progress)(KEY, image))(0.25))
     assert seen.shape == (16, 16, 3)
     np.testing.assert_allclose(seen.std(), np.sqrt(0.08**2 * (1 + 1 / 12)), rtol=0.1)
 
@@ -195,10 +195,15 @@ def test_maco_is_boxes_with_noise():
 def test_a_recipe_after_a_crop_keeps_the_size_of_the_crop():
     image = jax.random.uniform(KEY, (16, 16, 3), jnp.float32)
     joined = fv.compose([fv.crop(8), recipe("lucid")])
-    seen = joined(KEY, image)
+    seen = compiled(joined)(KEY, image)
     assert seen.shape == (8, 8, 3)
-    first = fv.crop(8)(jax.random.fold_in(KEY, 0), image)
-    both = recipe("lucid")(jax.random.fold_in(KEY, 1), first)
+
+    @compiled
+    def one_by_one(key, image):
+        first = fv.crop(8)(jax.random.fold_in(key, 0), image)
+        return recipe("lucid")(jax.random.fold_in(key, 1), first)
+
+    both = one_by_one(KEY, image)
     np.testing.assert_allclose(seen, both, atol=1e-6)
 
 
@@ -209,7 +214,8 @@ def test_a_recipe_after_a_crop_keeps_the_size_of_the_crop():
 )
 def test_what_the_model_sees_is_mostly_the_picture(steps, most):
     keys = jax.random.split(KEY, 32)
-    seen = jax.vmap(steps, (0, None))(keys, jnp.ones((64, 64, 3)))
+    many = compiled(jax.vmap(steps, (0, None)))
+    seen = np.asarray(many(keys, jnp.ones((64, 64, 3), jnp.float32)))
     assert seen.shape == (32, 64, 64, 3)
     assert float((seen < 0.6).mean()) < most
 
@@ -217,22 +223,27 @@ def test_what_the_model_sees_is_mostly_the_picture(steps, most):
 @pytest.mark.parametrize("size", [(5, 9), (12, 4), (1, 7), (8, 8)])
 def test_resize_is_that_of_jax(size):
     image = jnp.asarray(np.random.default_rng(0).random((6, 8, 3)))
-    wanted = jax.image.resize(image, (*size, 3), "linear", antialias=False)
-    resize = fv.resize(size)
-    np.testing.assert_allclose(resize(KEY, image), wanted, atol=1e-12)
-    weights = jnp.asarray(np.random.default_rng(1).random(wanted.shape))
-    slope = jax.grad(lambda x: (resize(KEY, x) * weights).sum())(image)
-    theirs = jax.grad(
-        lambda x: (
-            jax.image.resize(x, (*size, 3), "linear", antialias=False) * weights
-        ).sum()
-    )(image)
-    np.testing.assert_allclose(slope, theirs, atol=1e-12)
+    weights = jnp.asarray(np.random.default_rng(1).random((*size, 3)))
+
+    def run(resize):
+        def weighted(x):
+            seen = resize(x)
+            return (seen * weights).sum(), seen
+
+        return compiled(jax.grad(weighted, has_aux=True))(image)
+
+    slope, seen = run(lambda x: fv.resize(size)(KEY, x))
+    expected_slope, expected = run(
+        lambda x: jax.image.resize(x, (*size, 3), "linear", antialias=False)
+    )
+    np.testing.assert_allclose(seen, expected, atol=1e-12)
+    np.testing.assert_allclose(slope, expected_slope, atol=1e-12)
 
 
 def test_resize_of_a_signal_a_volume_and_what_does_not_fit():
-    assert fv.resize(5)(KEY, jnp.zeros((8, 2))).shape == (5, 2)
-    assert fv.resize((5, 6, 7))(KEY, jnp.zeros((4, 4, 4, 1))).shape == (5, 6, 7, 1)
+    signal, volume = jnp.zeros((8, 2)), jnp.zeros((4, 4, 4, 1))
+    assert jax.eval_shape(fv.resize(5), KEY, signal).shape == (5, 2)
+    assert jax.eval_shape(fv.resize((5, 6, 7)), KEY, volume).shape == (5, 6, 7, 1)
     with pytest.raises(ValueError, match=r"resize\(\(5, 6\)\) is for images of 2 axes"):
         fv.resize((5, 6))(KEY, jnp.zeros((8, 2)))
     with pytest.raises(ValueError, match=r"resize\(\) takes a size"):
@@ -257,7 +268,6 @@ def test_the_last_step_has_the_last_boxes():
         steps=4,
         progress=False,
     ).history[:, 0]
-    wanted = [
-        float(jnp.tanh(crops.at(share)(KEY, image)).sum()) for share in (0, 1 / 3, 1)
-    ]
+    seen = compiled(lambda share: crops.at(share)(KEY, image))
+    wanted = [np.tanh(seen(share)).sum() for share in (0.0, 1 / 3, 1.0)]
     np.testing.assert_allclose(history[jnp.array([0, 1, 3])], wanted, rtol=1e-4)

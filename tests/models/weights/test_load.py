@@ -402,6 +402,7 @@ def test_a_loaded_lenet_reads_digits(real_data):
     assert (found == labels).mean() > 0.97
 
 
+@pytest.mark.slow(reason="GoogLeNet on photographs")
 def test_a_loaded_googlenet_names_what_is_on_photographs(real_data):
     image = pytest.importorskip("PIL.Image", reason="reads the photographs")
     loaded = ji.models.load(

@@ -358,6 +358,7 @@ def test_googlenet_knows_most_photographs(real_data):
     assert accuracy >= 0.75  # 0.788 where the weights were converted
 
 
+@pytest.mark.slow(reason="LeNet on 10,000 digits; `test_load.py` has a few of them")
 def test_lenet_reads_digits(real_data):
     def idx(name, offset):
         content = gzip.decompress((real_data / name).read_bytes())
@@ -374,6 +375,7 @@ def test_lenet_reads_digits(real_data):
     assert accuracy >= 0.989
 
 
+@pytest.mark.slow(reason="ResNet-8 on all photographs")
 def test_resnet8_tells_birds_from_dogs(real_data):
     model = ResNet8()
     path = real_data / "resnet8_cifar10.safetensors"

@@ -21,7 +21,15 @@ from . import (
     vgg16,
 )
 
-every_architecture = pytest.mark.parametrize("entry", TABLE, ids=str)
+LARGE = {"resnet18", "resnet50", "densenet", "googlenet", "mobilenet", "mixer", "vit"}
+large = pytest.mark.slow(reason="is used by slow tests alone")
+every_architecture = pytest.mark.parametrize(
+    "entry",
+    [
+        pytest.param(entry, marks=[large] if entry.name in LARGE else [], id=str(entry))
+        for entry in TABLE
+    ],
+)
 
 
 @pytest.fixture(autouse=True)
