@@ -83,11 +83,12 @@ def _of_result(flow: Flow, equation: Equation, known: dict[Value, Any]) -> Any |
             return None
         (entries,) = bind(equation.primitive, operands, equation.params)
         return jnp.minimum(entries, 1)
-    if kind not in POINTWISE or any(m is None for m in masks) or not masks:
+    known_masks = [m for m in masks if m is not None]
+    if kind not in POINTWISE or len(known_masks) < len(masks) or not masks:
         return None
     (output,) = equation.outputs
     union = jnp.zeros(output.shape, output.dtype)
-    for mask in masks:
+    for mask in known_masks:
         union = jnp.maximum(union, mask.astype(output.dtype))
     return union if output.is_inexact else None
 

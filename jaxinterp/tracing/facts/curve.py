@@ -17,6 +17,7 @@ import numpy as np
 from jax.extend.core import Primitive
 from jax.extend.core import primitives as p
 
+from jaxinterp.checks import is_traced
 from jaxinterp.tracing.compat import bind
 from jaxinterp.tracing.facts.flow import Flow
 from jaxinterp.tracing.facts.roles import KINDS, POINTWISE, Kind
@@ -151,10 +152,11 @@ def curve(flow: Flow, equations: Iterable[int], source: Value) -> Curve | None:
     steps = []
     for index in sorted(equations):
         equation = flow.program.equations[index]
-        operands = [_operand(flow, v, numbers) for v in equation.inputs]
-        if any(o is None for o in operands) or len(equation.outputs) != 1:
+        every = [_operand(flow, v, numbers) for v in equation.inputs]
+        operands = tuple(o for o in every if o is not None)
+        if len(operands) < len(every) or len(equation.outputs) != 1:
             return None
-        steps.append(_Step(equation.primitive, equation.params, tuple(operands)))
+        steps.append(_Step(equation.primitive, equation.params, operands))
         numbers[equation.outputs[0]] = len(steps)
     key = tuple(step.key for step in steps)
     if key not in _CURVES:
@@ -218,7 +220,7 @@ def constant_number(
     at = flow.producer.get(atom)
     if at is None:
         array = flow.program.constants.get(atom)
-        is_known = array is not None and not isinstance(array, jax.core.Tracer)
+        is_known = array is not None and not is_traced(array)
         number = _only_number(np.asarray(array)) if is_known else None
         if number is None and weight is not None and atom.is_inexact:
             return np.asarray(weight, np.float32)

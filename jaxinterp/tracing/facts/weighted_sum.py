@@ -10,6 +10,7 @@ as a contraction is, and any other array can be put in the place of the weights.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -66,7 +67,9 @@ class WeightedSum:
 
     def ones(self) -> Any:
         """Returns weights of ones."""
-        return jnp.ones(sum(_size(self._output(i)) for i in self.products), self.dtype)
+        return jnp.ones(
+            sum(math.prod(self._output(i).shape) for i in self.products), self.dtype
+        )
 
     def kernel(self) -> Any:
         """Returns the weights, times all factors of their products, in a row."""
@@ -88,7 +91,8 @@ class WeightedSum:
     def _split(self, kernel: Any) -> list[Any]:
         factors, start = [], 0
         for index in self.products:
-            shape, size = self._output(index).shape, _size(self._output(index))
+            shape = self._output(index).shape
+            size = math.prod(shape)
             factors.append(kernel[start : start + size].reshape(shape))
             start += size
         return factors
@@ -106,7 +110,9 @@ class WeightedSum:
         products = []
         for index in self.equations:
             equation = self.flow.program.equations[index]
-            operands = [arrays.get(v) for v in equation.inputs]
+            operands = [
+                arrays.get(v) if isinstance(v, Value) else None for v in equation.inputs
+            ]
             if all(o is None for o in operands):
                 continue
             (output,) = equation.outputs
@@ -153,13 +159,6 @@ class WeightedSum:
 
 def _is_real(x: Any) -> bool:
     return jnp.issubdtype(x.dtype, jnp.inexact)
-
-
-def _size(value: Value) -> int:
-    size = 1
-    for n in value.shape:
-        size *= n
-    return size
 
 
 def _only(operands: Sequence[Any]) -> Any:

@@ -85,8 +85,9 @@ class Layer:
         """Signs and size of an activation, see `Curve.orientation`."""
         node = self.node
         shape = curve(node.flow, node.equations, node.inputs[0])
-        is_known = node.role is Role.ACTIVATION and shape is not None
-        return shape.orientation if is_known else (1.0, 1.0, 1.0)
+        if node.role is not Role.ACTIVATION or shape is None:
+            return 1.0, 1.0, 1.0
+        return shape.orientation
 
     @property
     def is_affine(self) -> bool:
@@ -251,12 +252,12 @@ class Layer:
         Args:
             value: the number that all entries are.
         """
-        if self.node.kernel is None:
-            return jnp.full((1,) * self.x.ndim, value, self.dtype)
         if self._entries is not None:
             return value * self._entries
         if self.weighted_sum is not None:
             return jnp.full(self.x.shape, value, self.dtype)
+        if self.contraction is None:
+            return jnp.full((1,) * self.x.ndim, value, self.dtype)
         return self.contraction.uniform(value, self.dtype)
 
     def linear_ones(self) -> Any:

@@ -51,16 +51,17 @@ def _degree_of_result(
     if kind in (Kind.MULTIPLICATIVE, Kind.KERNEL):
         return sum(own, Fraction(0))
     if kind is Kind.DIVISION:
-        top, bottom = (degrees.get(v, Fraction(0)) for v in equation.inputs)
-        return None if top is None or bottom is None else top - bottom
+        top, bottom = (v in degrees for v in equation.inputs)
+        return (own[0] if top else Fraction(0)) - (own[-1] if bottom else Fraction(0))
     if equation.primitive in _POWERS:
         return own[0] * _POWERS[equation.primitive]
     if equation.primitive is p.integer_pow_p:
         return own[0] * equation.params["y"]
     if equation.primitive is p.pow_p and len(own) == 1:
         exponent = constant_number(grouping.flow, equation.inputs[1])
-        is_fixed = exponent is not None and equation.inputs[0] in degrees
-        return own[0] * Fraction(float(exponent)) if is_fixed else None
+        if exponent is None or equation.inputs[0] not in degrees:
+            return None
+        return own[0] * Fraction(float(exponent))
     if kind in (Kind.ADDITIVE, Kind.EXTREMUM, Kind.CHOICE):
         (only, *others) = set(own)
         is_small = all(map(grouping.is_fixed, _inactive(equation, degrees)))

@@ -7,6 +7,7 @@ most once, and in windows or all of them, is read from a few rows of the map.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import jax
@@ -154,7 +155,7 @@ def _is_in_order(
 def _grows(grouping: Grouping, index: int) -> bool:
     (output,) = grouping.equations[index].outputs
     active = grouping.flow.active_inputs(index)
-    return np.prod(output.shape) > sum(int(np.prod(v.shape)) for v in active)
+    return math.prod(output.shape) > sum(math.prod(v.shape) for v in active)
 
 
 def _shifts_after(grouping: Grouping, index: int) -> tuple[int, ...]:

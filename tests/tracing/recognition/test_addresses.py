@@ -187,6 +187,21 @@ def test_a_scanned_module_that_runs_twice_has_two_runs():
     assert cells == ["Twice/rnn/cell.scan_fn/cell/h", "Twice/rnn@1/cell.scan_fn/cell/h"]
 
 
+def test_a_loop_does_not_take_the_address_of_a_parameter_that_it_reads():
+    def model(w, x):  # as Haiku has it: the layers have a scope, their loop has none
+        def step(h, v):
+            with jax.named_scope("lstm/linear"):
+                gates = v @ w["lstm/linear"]["w"]
+            return jnp.tanh(gates + h), h
+
+        return lax.scan(step, jnp.zeros((3, 4)), x)[0]
+
+    sites = trace(model, {"lstm/linear": {"w": W}}, normal(5, 3, 4)).sites
+    assert sites["lstm/linear"].role == "dense"
+    loops = [address for address, site in sites.items() if site.role == "loop"]
+    assert all("lstm" not in address for address in loops)
+
+
 def test_nnx_state_gives_names_without_an_adapter():
     class Model(nnx.Module):
         def __init__(self, rngs):
