@@ -84,7 +84,7 @@ def test_every_activation_is_captured_and_the_outputs_stay(name):
     expected = compiled(apply_fn)(variables, inputs)
     np.testing.assert_allclose(outputs, expected, rtol=1e-4, atol=1e-5)
     sites = ji.trace(apply_fn, variables, inputs).sites
-    assert set(activations) == set(sites)
+    assert set(activations) == {a for a, s in sites.items() if s.value.is_inexact}
     for address, value in activations.items():
         assert value.shape == sites[address].shape, address
     last = activations[list(sites)[-1]]

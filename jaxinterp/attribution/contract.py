@@ -98,7 +98,7 @@ def check_target(run: Callable[[Any], Any], inputs: Inputs, target: Target) -> N
         run: a function of the inputs that looks at the target; it is only traced.
         inputs: the batch to be explained.
         target: what the score needs beside the outputs, such as class indices; nothing
-            is checked under an outer `jit`.
+            is checked if its values are hidden by an outer `jit`.
     """
-    if not is_traced(inputs, target):
+    if not is_traced(target):
         jax.eval_shape(run, inputs)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Inexact
 
 from jaxinterp.checks import checked_real, is_real
 from jaxinterp.tracing.layer.layer import Layer
@@ -74,8 +74,8 @@ class Stabilizer:
         return functools.partial(self, batch_axis=axis)
 
     def __call__(
-        self, z: Float[Array, "*shape"], batch_axis: int = 0
-    ) -> Float[Array, "*shape"]:
+        self, z: Inexact[Array, "*shape"], batch_axis: int = 0
+    ) -> Inexact[Array, "*shape"]:
         """Returns the safe denominator.
 
         Args:

@@ -1,4 +1,4 @@
-"""Tables of vectors in all spellings: what the vectors of tokens receive is the same."""
+"""Tables of vectors in all spellings: the vectors of tokens receive the same."""
 
 import jax
 import jax.numpy as jnp

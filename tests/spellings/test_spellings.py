@@ -13,7 +13,7 @@ import pytest
 from jaxinterp import attribution, rules
 from tests.spellings.tables import KINDS, W, random
 
-SLOW = pytest.mark.slow(reason="seven more programs for each of 270 functions")
+SLOW = pytest.mark.slow(reason="eight more programs for each of 270 functions")
 TARGET = jnp.array([0, 2])
 
 # What is an error in the relevance presets, and what the message names.
@@ -23,6 +23,10 @@ ERRORS = {
     ("attention", "divided last"): "role quotient",
     ("gate", "quotient"): "role quotient",
 }
+
+
+# Computed in float32 by JAX itself, whatever the dtype of the model.
+IN_FLOAT32 = "dot_product_attention"
 
 
 def exact(composite):
@@ -38,10 +42,10 @@ def exact(composite):
 
 SOME = {
     "epsilon_plus_flat": rules.epsilon_plus_flat(),
-    "deep_taylor in a box": rules.deep_taylor(-9.0, 9.0),
     "guided_backprop": rules.guided_backprop(),
 }
 OTHERS = {
+    "deep_taylor in a box": rules.deep_taylor(-9.0, 9.0),
     "epsilon_plus": rules.epsilon_plus(),
     "epsilon_alpha2_beta1": rules.epsilon_alpha2_beta1(),
     "epsilon_alpha2_beta1_flat": rules.epsilon_alpha2_beta1_flat(),
@@ -116,7 +120,8 @@ def test_another_spelling_has_the_same_explanation(kind, name, is_slow):
     spelling = table.spellings[name]
     first = next(iter(table.spellings.values()))
     h = random(31, 2, *table.shape)
-    np.testing.assert_allclose(spelling(W, h), first(W, h), rtol=1e-9, atol=1e-12)
+    rtol = 1e-5 if name == IN_FLOAT32 else 1e-9
+    np.testing.assert_allclose(spelling(W, h), first(W, h), rtol=rtol, atol=rtol / 100)
     composites = OTHERS if is_slow else SOME
     if (kind, name) in ERRORS:
         message = re.escape(ERRORS[kind, name])
@@ -128,7 +133,7 @@ def test_another_spelling_has_the_same_explanation(kind, name, is_slow):
         expected = usual(kind, is_slow)[method]
         scale = np.abs(expected).max()
         np.testing.assert_allclose(
-            relevance, expected, rtol=0, atol=1e-9 * scale, err_msg=method
+            relevance, expected, rtol=0, atol=rtol * scale, err_msg=method
         )
 
 

@@ -283,7 +283,7 @@ def _to_constants(layer: Layer, relevance: Any) -> Any:
         return layer(*inputs)
 
     is_constant = 1 - (output_of(1.0) - output_of(0.0))
-    return jnp.sum((relevance * is_constant).astype(_widest()))
+    return jnp.sum(jnp.real(relevance * is_constant).astype(_widest()))
 
 
 def _write(

@@ -21,6 +21,7 @@ from jaxinterp.tracing.errors import BatchAxisError, RuleResultError
 from jaxinterp.tracing.facts.batch_axis import batch_axis
 from jaxinterp.tracing.facts.constants import active_entries
 from jaxinterp.tracing.facts.curve import curve, last_curve
+from jaxinterp.tracing.facts.moves import moves_between
 from jaxinterp.tracing.facts.roles import KINDS, Kind, Role
 from jaxinterp.tracing.facts.weighted_sum import WeightedSum
 from jaxinterp.tracing.graph import Node
@@ -359,16 +360,15 @@ class Layer:
         Args:
             relevance: an array like the output of the site.
         """
-        (x,), program = self.inputs, self.node.flow.program
-        equations = [program.equations[i] for i in self.node.after]
-        moves = [e for e in equations if KINDS.get(e.primitive) is Kind.LAYOUT]
+        (source,), (output,) = self.node.inputs, self.node.outputs
+        moves = moves_between(self.node.flow, source, output)
 
         def layout(value: Any) -> Any:
             for equation in moves:
                 (value,) = compat.bind(equation.primitive, [value], equation.params)
             return value
 
-        spec = jax.ShapeDtypeStruct(x.shape, relevance.dtype)
+        spec = jax.ShapeDtypeStruct(source.shape, relevance.dtype)
         return jax.linear_transpose(layout, spec)(relevance)[0] if moves else relevance
 
     def _inverse_layout(self, cotangent: Any) -> Any:

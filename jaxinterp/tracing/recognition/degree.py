@@ -53,15 +53,9 @@ def _degree_of_result(
     if kind is Kind.DIVISION:
         top, bottom = (v in degrees for v in equation.inputs)
         return (own[0] if top else Fraction(0)) - (own[-1] if bottom else Fraction(0))
-    if equation.primitive in _POWERS:
-        return own[0] * _POWERS[equation.primitive]
-    if equation.primitive is p.integer_pow_p:
-        return own[0] * equation.params["y"]
-    if equation.primitive is p.pow_p and len(own) == 1:
-        exponent = constant_number(grouping.flow, equation.inputs[1])
-        if exponent is None or equation.inputs[0] not in degrees:
-            return None
-        return own[0] * Fraction(float(exponent))
+    power = _power(grouping, equation)
+    if power is not None:
+        return own[0] * power
     if kind in (Kind.ADDITIVE, Kind.EXTREMUM, Kind.CHOICE):
         (only, *others) = set(own)
         is_small = all(map(grouping.is_fixed, _inactive(equation, degrees)))
@@ -71,6 +65,17 @@ def _degree_of_result(
     if kind is Kind.ELEMENTWISE:
         return Fraction(0) if set(own) == {0} else None
     return own[0]
+
+
+def _power(grouping: Grouping, equation: Equation) -> Fraction | None:
+    """The fixed power to which an equation raises its operand, if it does."""
+    if equation.primitive is p.integer_pow_p:
+        return Fraction(equation.params["y"])
+    if equation.primitive is p.pow_p:
+        exponent = constant_number(grouping.flow, equation.inputs[1])
+        is_fixed = equation.inputs[0] in grouping.flow.active and exponent is not None
+        return Fraction(float(exponent)) if is_fixed else None
+    return _POWERS.get(equation.primitive)
 
 
 def _inactive(equation: Equation, degrees: Mapping) -> list[Value | Constant]:

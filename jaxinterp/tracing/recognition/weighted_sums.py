@@ -98,6 +98,8 @@ def _is_whole(grouping: Grouping, region: set[int]) -> bool:
     """Whether nothing else reads what lies inside, and all of it is linear."""
     inner = {o for i in region - {max(region)} for o in grouping.equations[i].outputs}
     is_alone = all(region.issuperset(grouping.flow.readers.get(v, ())) for v in inner)
+    if any(len(grouping.equations[i].outputs) != 1 for i in region):
+        return False
     is_linear = grouping.is_linear(region - {i for i in region if _copies(grouping, i)})
     return (
         is_alone

@@ -867,11 +867,15 @@ def test_units_that_differ_in_number_are_an_error():
 
 
 def test_nan_of_one_unit_is_a_warning_and_of_all_an_error():
+    layers = VARIABLES["params"]
+    bias = layers["second"]["bias"].at[1].set(jnp.nan)
+    layers = layers | {"second": layers["second"] | {"bias": bias}}
+    variables = {"params": layers}
     with pytest.warns(UserWarning, match="NaN at step 0, for image 1"):
-        result = maximize(fv.channel("second", [0, 1]) * np.array([1.0, np.nan]))
+        result = maximize("second:0,1", variables=variables)
     assert same(result.images[0], maximize(fv.channel("second", 0)).images[0])
     with pytest.raises(FloatingPointError, match="The first image has no score"):
-        maximize(fv.channel("second", 0) * np.nan)
+        maximize("second:1", variables=variables)
 
 
 def test_nan_of_the_last_step_is_an_error():
