@@ -91,10 +91,16 @@ class Node:
     def weights(self) -> tuple[Value, ...]:
         """The values that the node reads beside `inputs`; no relevance goes to them."""
         own = {o for e in self.members for o in e.outputs}
+        whole = set(self.equations)
+        calls = [  # they are bound whole, with operands that nothing inside may read
+            call.equation
+            for call in self.flow.program.calls
+            if whole.issuperset(range(call.start, call.stop))
+        ]
         return tuple(
             dict.fromkeys(
                 v
-                for e in self.members
+                for e in (*self.members, *calls)
                 for v in e.values
                 if v not in own and v not in self.inputs
             )

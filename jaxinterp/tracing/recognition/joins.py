@@ -12,6 +12,7 @@ from jax.extend.core import primitives as p
 
 from jaxinterp.tracing.compat import existing
 from jaxinterp.tracing.facts.curve import curve, last_curve
+from jaxinterp.tracing.facts.moves import moves_between
 from jaxinterp.tracing.facts.roles import POINTWISE, Kind, Role
 from jaxinterp.tracing.program.program import Value
 from jaxinterp.tracing.recognition.degree import degree
@@ -144,14 +145,17 @@ def _role_of_region(
         primitives.isdisjoint(_LOGARITHMS)
     ):
         return _role_with_logarithm(grouping, source, inside, index)
-    is_norm = output.shape == source.shape and degree(grouping, source, inside) == 0
+    keeps = output.shape == source.shape or bool(
+        moves_between(grouping.flow, source, output)
+    )
+    is_norm = keeps and degree(grouping, source, inside) == 0
     if grouping.kind(index) is Kind.ADDITIVE:
         is_divided = any(_quotients(grouping, i) for i in inside)
         return Role.NORMALIZATION if is_norm and is_divided else None
     if _is_over_sum_of_exponentials(grouping, source, inside, index):
         return Role.SOFTMAX
     is_norm = is_norm or _is_normalized(grouping, inside, index)
-    is_norm = is_norm and output.shape == source.shape
+    is_norm = is_norm and keeps
     return Role.NORMALIZATION if is_norm and _quotients(grouping, index) else None
 
 

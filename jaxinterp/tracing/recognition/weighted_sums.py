@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxinterp.checks import is_traced
 from jaxinterp.tracing.facts.curve import constant_number
 from jaxinterp.tracing.facts.roles import Kind, Role
 from jaxinterp.tracing.facts.weighted_sum import WeightedSum
@@ -69,13 +70,25 @@ def _products_before(grouping: Grouping, region: set[int]) -> set[int]:
             continue
         readers = grouping.flow.readers[value]
         is_step = grouping.kind(at) in (*_BEFORE, *_SCALES, Kind.NEGATION)
-        is_step = is_step and len(grouping.flow.active_inputs(at)) >= 1
+        is_step = is_step and _is_known_move(grouping, at)
         is_alone = (region | steps).issuperset(readers)
         if is_step and is_alone and grouping.is_free(at):
             steps.add(at)
             todo += grouping.flow.active_inputs(at)
     has_product = any(_is_product(grouping, i) for i in steps | region)
     return steps if has_product else set()
+
+
+def _is_known_move(grouping: Grouping, index: int) -> bool:
+    """Whether the indices that an equation reads, if any, are known."""
+    constants = grouping.flow.program.constants
+    return all(
+        value.is_inexact
+        or value in grouping.flow.active
+        or grouping.is_fixed(value)
+        or (value in constants and not is_traced(constants[value]))
+        for value in grouping.equations[index].values
+    )
 
 
 def _is_product(grouping: Grouping, index: int) -> bool:
