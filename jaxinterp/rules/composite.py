@@ -5,8 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 
+from jax.extend.core import primitives as p
+
 from jaxinterp.rules.any_site import Gradient
 from jaxinterp.rules.rule import Rule
+from jaxinterp.tracing.compat import existing
 from jaxinterp.tracing.errors import AddressError, NoDerivativeError
 from jaxinterp.tracing.facts.roles import Role
 from jaxinterp.tracing.graph import Graph, Node
@@ -128,6 +131,7 @@ class Composite:
             NoDerivativeError: if no output has a derivative with respect to the input.
         """
         _check_derivative(graph)
+        _check_calls(graph)
         lines = {node: self.choose(node) for node in graph.nodes}
         self.check_addresses(graph)
         unmatched = [n for n, i in lines.items() if i is None and needs_rule(n)]
@@ -175,6 +179,26 @@ def _check_derivative(graph: Graph) -> None:
     ]
     if ends:
         raise NoDerivativeError(ends[-1].primitive.name, ends[-1].line)
+
+
+_STEPWISE = {p.round_p, p.floor_p, p.ceil_p, *existing("stop_gradient_p")}
+
+
+def _check_calls(graph: Graph) -> None:
+    """Raises if a call has a derivative of its own that its equations would lose.
+
+    A call of one result is a site; one of several is opened where a rule is inside.
+    """
+    for node in graph.nodes:
+        if len(node.equations) > 1 or not node.primitives <= _STEPWISE:
+            continue
+        (index,), (equation,) = node.equations, node.members
+        calls = [c for c in node.flow.program.calls if c.start <= index < c.stop]
+        outputs = {o for c in calls if c.has_own_derivative for o in c.equation.outputs}
+        carrying = node.flow.carrying or node.flow.active
+        is_read = not carrying.isdisjoint(equation.values)
+        if is_read and not carrying.isdisjoint(outputs):
+            raise NoDerivativeError(equation.primitive.name, equation.line)
 
 
 def _globs(selector: Selector) -> list[At]:

@@ -106,9 +106,9 @@ class NoDerivativeError(ValueError):
 
     def __init__(self, primitive: str, line: str):
         super().__init__(
-            "No output of the model has a derivative with respect to its input: it "
-            f"ends at {primitive}\n({line}), which is a step, a cast to integers or "
-            "a stop.\n"
+            "The derivative of the model with respect to its input ends at "
+            f"{primitive}\n({line}), at a step, a cast to integers or a stop, and no "
+            "relevance can go on.\n"
             "Give that step a derivative, by `jax.custom_vjp` or a straight-through "
             "estimator,\nor explain an activation before it: `score=` takes objectives."
         )

@@ -67,12 +67,10 @@ PEERS = (
     Peer(
         *("jraph", "graph", "GAT, GraphConvolution", models.jraph_gat),
         edit=("update", "update"),
-        refusal="scatter-max",
     ),
     Peer(
         *("jraphx", "graph", "GAT", models.jraphx_gat),
         edit=("GAT/convs/0/lin", r"\[0\].*'lin'"),
-        refusal="scatter-max",
     ),
     Peer(
         *("e3nn-jax", "points", "Linear, gate, tensor_product", models.e3nn_network),
@@ -102,12 +100,10 @@ PEERS = (
     Peer(
         *("pdequinox", "operator", "ClassicFNO", models.pdequinox_fno),
         edit=("*/blocks/0/by_pass_conv", r"blocks\[0\].by_pass_conv"),
-        refusal="fft",
     ),
     Peer(
         *("norax", "operator", "FNO", models.norax_fno),
         edit=("*/fourier_layers/0/linear", r"fourier_layers\[0\].linear"),
-        refusal="fft",
     ),
     Peer(
         *("dm-haiku", "recurrent", "LSTM", models.haiku_lstm),
@@ -120,7 +116,6 @@ PEERS = (
     Peer(
         *("discretax", "recurrent", "S5", models.discretax_s5),
         edit=("S5/blocks/0/channel_mixer/w1", r"blocks\[0\].channel_mixer.w1"),
-        refusal="real",
     ),
     Peer(
         *("diffrax", "recurrent", "neural ODE", models.diffrax_ode),
@@ -135,7 +130,6 @@ PEERS = (
         *("jaxpike", "spiking", "LIF", models.jaxpike_spiking),
         edit=("layers/0", r"layers\[0\]"),
         dtype="float32",
-        fault="relevance ends at the spikes",
     ),
     Peer(
         *("jaxkan", "table", "KAN", models.jaxkan_kan),
@@ -149,12 +143,12 @@ PEERS = (
         *("aqtp", "quantized", "AqtDotGeneral", models.aqt_mlp),
         edit=("MLP/relu", "Dense_0"),
         dtype="float32",
-        fault="relevance ends at the stopped gradient of the rounding",
+        refusal="stop_gradient",
     ),
     Peer(
         *("qwix", "quantized", "QtProvider", models.qwix_mlp),
         edit=("Sequential/relu", "layers_0"),
-        refusal="div",
+        refusal="round",
     ),
 )
 

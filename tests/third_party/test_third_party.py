@@ -12,6 +12,7 @@ import pytest
 
 import jaxinterp as ji
 from jaxinterp.rules import UnmatchedSiteError
+from jaxinterp.tracing.errors import NoDerivativeError
 from tests.third_party.models import Model
 from tests.third_party.peers import PEERS, Peer
 
@@ -93,8 +94,8 @@ def test_relevance_is_accounted_for(
         request.applymarker(mark)
     arguments = *model[1:], TARGET
     if peer.refusal:
-        words = rf"role \w+, primitive {peer.refusal},"
-        with pytest.raises(UnmatchedSiteError, match=words):
+        words = rf"(role \w+, primitive|input ends at)\s.*\b{peer.refusal}\b"
+        with pytest.raises((UnmatchedSiteError, NoDerivativeError), match=words):
             ji.ledger(model.apply_fn, composite, *arguments, at=peer.at)
         return
     attribute = ji.attribution.lrp(model.apply_fn, composite=composite, at=peer.at)
@@ -102,5 +103,5 @@ def test_relevance_is_accounted_for(
     assert np.isfinite(relevance).all()
     assert np.abs(relevance).max() > 1e-9
     sums = ji.ledger(model.apply_fn, composite, *arguments, at=peer.at)
-    assert sums.error < 1e-6
+    assert sums.error < 1e-5  # of the score: some layers compute in float32
     np.testing.assert_allclose(relevance.sum(), sums.attributed, rtol=1e-4)
