@@ -192,7 +192,7 @@ def _check_calls(graph: Graph) -> None:
     for node in graph.nodes:
         if len(node.equations) > 1 or not node.primitives <= _STEPWISE:
             continue
-        (index,), (equation,) = node.equations, node.members
+        (index, equation), *_ = zip(node.equations, node.members, strict=True)
         calls = [c for c in node.flow.program.calls if c.start <= index < c.stop]
         outputs = {o for c in calls if c.has_own_derivative for o in c.equation.outputs}
         carrying = node.flow.carrying or node.flow.active

@@ -73,8 +73,9 @@ def _power(grouping: Grouping, equation: Equation) -> Fraction | None:
         return Fraction(equation.params["y"])
     if equation.primitive is p.pow_p:
         exponent = constant_number(grouping.flow, equation.inputs[1])
-        is_fixed = equation.inputs[0] in grouping.flow.active and exponent is not None
-        return Fraction(float(exponent)) if is_fixed else None
+        if exponent is None or equation.inputs[0] not in grouping.flow.active:
+            return None
+        return Fraction(float(exponent))
     return _POWERS.get(equation.primitive)
 
 
