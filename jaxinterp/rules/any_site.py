@@ -102,9 +102,12 @@ class Norm(Rule):
         return contributions(layer, share)
 
     def _quotient(self, layer: Layer, relevance: Any) -> Any:
-        return relevance.astype(layer.dtype) / stabilizer(self.epsilon).at(layer)(
-            layer.z
-        )
+        safe = stabilizer(self.epsilon).at(layer)(layer.z)
+        relevance = relevance.astype(layer.dtype)
+        if jnp.iscomplexobj(safe):  # two numbers; JAX's cotangent conjugates
+            parts = relevance.real / safe.real, -relevance.imag / safe.imag
+            return jax.lax.complex(*parts)
+        return relevance / safe
 
     def absorbed(self, layer: Layer, relevance: Any) -> Absorbed:
         """Returns what the constant part of $f$ and the stabilizer keep."""

@@ -16,6 +16,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -110,9 +111,18 @@ def times(x: Any, share: Any) -> Any:
         x: an array that may be infinite.
         share: an array of the same shape.
     """
-    product = jnp.where(share == 0, 0, x * jnp.where(share == 0, 0, share))
-    # Of a complex entry both parts together contribute the real part.
-    return product.real.astype(product.dtype) if jnp.iscomplexobj(product) else product
+    if jnp.iscomplexobj(x):  # two numbers; JAX's cotangent of the second is negative
+        return jax.lax.complex(times(x.real, share.real), times(x.imag, -share.imag))
+    return jnp.where(share == 0, 0, x * jnp.where(share == 0, 0, share))
+
+
+def total(relevance: Any) -> Any:
+    """Returns the sum of relevance; a complex entry holds that of both its parts.
+
+    Args:
+        relevance: an array.
+    """
+    return jnp.sum(jnp.real(relevance)) + jnp.sum(jnp.imag(relevance))
 
 
 def absorbed_by(layer: Layer, quotient: Any, epsilon: float | Stabilizer) -> Absorbed:
@@ -127,13 +137,13 @@ def absorbed_by(layer: Layer, quotient: Any, epsilon: float | Stabilizer) -> Abs
     """
     share = layer.pull_back(quotient)
     to_inputs = sum(
-        jnp.sum(times(x, s).real)
+        total(times(x, s))
         for x, s in zip(layer.variable_inputs, share, strict=True)
         if jnp.issubdtype(x.dtype, jnp.inexact)
     )
-    bias = jnp.sum(times(layer.z, quotient)).real - to_inputs
+    bias = total(times(layer.z, quotient)) - to_inputs
     added = stabilizer(epsilon).at(layer)(layer.z) - layer.z
-    in_stabilizer = jnp.sum(times(added, quotient))
+    in_stabilizer = total(times(added, quotient))
     return Absorbed(bias, in_stabilizer)
 
 

@@ -10,6 +10,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
@@ -88,10 +89,9 @@ class Stabilizer:
             epsilon = epsilon * jnp.sqrt(jnp.mean(z**2, axis=axes, keepdims=True))
         if self.only_zeros:
             return jnp.where(z == 0, epsilon, z)
-        if jnp.iscomplexobj(z):
-            sign = jnp.where(z == 0, 1, z / jnp.where(z == 0, 1, jnp.abs(z)))
-        else:
-            sign = jnp.where(z >= 0, 1.0, -1.0).astype(z.dtype)
+        if jnp.iscomplexobj(z):  # two numbers
+            return jax.lax.complex(self(z.real, batch_axis), self(z.imag, batch_axis))
+        sign = jnp.where(z >= 0, 1.0, -1.0).astype(z.dtype)
         if self.clip:
             return sign * jnp.maximum(jnp.abs(z), epsilon)
         return z + epsilon * sign

@@ -752,6 +752,27 @@ DROPOUT = unary(
 )
 
 IMAGE = (4, 4, 2)
+SQUARED_RELU = unary(
+    power=lambda h: jax.nn.relu(h) ** 2,
+    where=lambda h: jnp.where(h > 0, h * h, 0),
+    product=lambda h: jax.nn.relu(h) * h,
+    twice=lambda h: jax.nn.relu(h) * jax.nn.relu(h),
+    square=lambda h: jnp.square(jnp.maximum(h, 0)),
+    mask=lambda h: h * h * (h > 0),
+    where_inside=lambda h: jnp.where(h > 0, h, 0) ** 2,
+    minimum=lambda h: jnp.minimum(-h, 0) ** 2,
+)
+SIGMOID = unary(
+    jax_nn=jax.nn.sigmoid,
+    logistic=lax.logistic,
+    by_hand=lambda h: 1 / (1 + jnp.exp(-h)),
+    tanh=lambda h: 0.5 + 0.5 * jnp.tanh(h / 2),
+    log_sigmoid=lambda h: jnp.exp(jax.nn.log_sigmoid(h)),
+    softplus=lambda h: jnp.exp(-jax.nn.softplus(-h)),
+    rest=lambda h: 1 - jax.nn.sigmoid(-h),
+    power=lambda h: (1 + jnp.exp(-h)) ** -1,
+)
+
 KINDS = {
     "dense": Kind(DENSE),
     "dense, first": Kind(DENSE, first=True),
@@ -767,6 +788,8 @@ KINDS = {
     "gelu": Kind(GELU),
     "silu": Kind(SILU),
     "tanh": Kind(TANH),
+    "squared relu": Kind(SQUARED_RELU),
+    "sigmoid": Kind(SIGMOID),
     "softmax": Kind(SOFTMAX),
     "log-softmax": Kind(LOG_SOFTMAX),
     "layer norm": Kind(LAYER_NORM),

@@ -113,7 +113,7 @@ def test_fourier_layers_are_linear_and_keep_the_books():
         "head": normal(16, 4),
     }
     x = normal(2, 16)
-    assert set(roles(model, w, x)) == {"linear", "scale", "activation", "dense"}
+    assert set(roles(model, w, x)) == {"linear", "activation", "dense"}
     ledger = ji.ledger(model, rules.epsilon_plus(1e-12), w, x, T)
     assert ledger.error < 1e-9
     assert ledger.leak is None or abs(ledger.unexplained) < 1e-9
@@ -143,3 +143,35 @@ def test_a_glob_does_not_mean_the_arithmetic_of_indices():
 
     _, arrays = ji.capture(model, "*")(normal(7, 3), jnp.array([[1, 2]]))
     assert all(jnp.issubdtype(a.dtype, jnp.inexact) for a in arrays.values())
+
+
+def by_real_numbers(h):
+    a, b = h[:, :3], h[:, 3:]
+    c, s = np.cos(np.arange(3.0))[None], np.sin(np.arange(3.0))[None]
+    return jnp.concatenate([a * c - b * s, b * c + a * s], -1)
+
+
+def by_complex_numbers(h):
+    turn = np.exp(1j * np.arange(3.0))[None]
+    z = jax.lax.complex(h[:, :3], h[:, 3:]) * turn
+    return jnp.concatenate([z.real, z.imag], -1)
+
+
+@pytest.mark.parametrize("preset", ["epsilon_plus_flat", "excitation_backprop"])
+def test_a_complex_number_counts_as_two(preset):
+    def explained(turned):
+        model = lambda w, x: turned(x @ w["in"]) @ w["out"]  # noqa: E731
+        w = {"in": normal(6, 6), "out": normal(6, 4, seed=1)}
+        lines = [  # without stabilizers, of which the spellings have unlike numbers
+            (s, type(r)(epsilon=1e-14) if hasattr(r, "epsilon") else r)
+            for s, r in getattr(rules, preset)().lines
+        ]
+        return ji.attribution.lrp(model, composite=lines)(w, X, T)
+
+    expected, found = explained(by_real_numbers), explained(by_complex_numbers)
+    np.testing.assert_allclose(found, expected, rtol=1e-7, atol=1e-9)
+
+
+def test_a_nonlinear_function_of_complex_numbers_is_a_named_error():
+    with pytest.raises(UnmatchedSiteError, match="role unknown, primitive exp"):
+        ji.attribution.lrp(lambda w, x: jnp.exp(1j * (x @ w)).real)(W, X, T)

@@ -18,7 +18,7 @@ from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.score import Score, logit, relevance_seed
 from jaxinterp.rules.any_site import Gradient
 from jaxinterp.rules.presets import Rules, as_composite
-from jaxinterp.rules.rule import Rule
+from jaxinterp.rules.rule import Rule, total
 from jaxinterp.table import cell, format_table, html_table
 from jaxinterp.tracing.call import trace_call
 from jaxinterp.tracing.facts.flow import active_values
@@ -262,13 +262,13 @@ def _gauge(rule: Any, layer: Layer, relevance: Any, received: tuple[Any, ...]) -
     if rule is None and layer.node.role is Role.INDEXING:
         bias = _to_constants(layer, relevance)
     dtype = _widest()
-    total = jnp.sum(jnp.real(relevance).astype(dtype))
+    received_there = total(relevance).astype(dtype)
     to_inputs = sum(
-        jnp.sum(jnp.real(r).astype(dtype))
+        total(r).astype(dtype)
         for r, x in zip(received, layer.inputs, strict=True)
         if jnp.issubdtype(x.dtype, jnp.inexact)
     )
-    sums = (total, to_inputs, bias, stabilizer)
+    sums = (received_there, to_inputs, bias, stabilizer)
     return jnp.stack([jnp.asarray(jnp.real(value), dtype) for value in sums])
 
 
@@ -283,7 +283,7 @@ def _to_constants(layer: Layer, relevance: Any) -> Any:
         return layer(*inputs)
 
     is_constant = 1 - (output_of(1.0) - output_of(0.0))
-    return jnp.sum(jnp.real(relevance * is_constant).astype(_widest()))
+    return total(relevance * is_constant).astype(_widest())
 
 
 def _write(

@@ -239,7 +239,7 @@ def constant_number(
 
 
 def _only_number(array: np.ndarray) -> np.ndarray | None:
-    if not array.size or np.any(array != array.flat[0]):
+    if not array.size or np.iscomplexobj(array) or np.any(array != array.flat[0]):
         return None
     number = np.asarray(array.flat[0])
     is_inexact = jnp.issubdtype(number.dtype, jnp.inexact)

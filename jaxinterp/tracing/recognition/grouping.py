@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import Primitive
 from jax.extend.core import primitives as p
@@ -119,13 +120,16 @@ class Grouping:
             return None
         return reader
 
-    def previous(self, index: int) -> int | None:
-        """The equation of an equation's only active operand, if that has no cut."""
-        operands = self.flow.active_inputs(index)
-        if len(operands) != 1 or operands[0] not in self.flow.producer:
+    def previous(self, indices: Iterable[int]) -> int | None:
+        """The equation of the only active value that some read, if they alone do."""
+        readers = set(indices)
+        sources = self.sources(readers)
+        at = self.flow.producer.get(sources[0]) if len(sources) == 1 else None
+        if at is None or len(self.equations[at].outputs) != 1:
             return None
-        at = self.flow.producer[operands[0]]
-        return at if self.next(at) == index else None
+        is_alone = readers.issuperset(self.flow.readers[sources[0]])
+        is_hidden = is_alone and sources[0] not in self.cuts
+        return at if is_hidden and self.is_in_one_checkpoint({at, *readers}) else None
 
     def affine_step(self, index: int) -> str | None:
         """What an equation does to its one active operand, if that is an affine step.
@@ -191,6 +195,9 @@ class Grouping:
 
     def role_of_curve(self, indices: set[int], sources: Sequence[Value]) -> Role:
         """Whether a function of each entry alone is an activation."""
+        outputs = [o for i in indices for o in self.equations[i].outputs]
+        if any(jnp.issubdtype(o.dtype, jnp.complexfloating) for o in outputs):
+            return Role.UNKNOWN
         shape = curve(self.flow, indices, *sources) if len(sources) == 1 else None
         is_known = shape is not None
         return (
@@ -199,9 +206,13 @@ class Grouping:
 
     def role_of_group(self, group: Group) -> Role:
         """Whether a group that is a function of each entry alone is an activation."""
-        inner = {o for i in group.equations for o in self.equations[i].outputs}
-        active = {v for i in group.equations for v in self.flow.active_inputs(i)}
-        return self.role_of_curve(group.equations, tuple(active - inner))
+        return self.role_of_curve(group.equations, self.sources(group.equations))
+
+    def sources(self, indices: set[int]) -> tuple[Value, ...]:
+        """The active values that some equations read and do not compute."""
+        inner = {o for i in indices for o in self.equations[i].outputs}
+        active = {v for i in indices for v in self.flow.active_inputs(i)}
+        return tuple(active - inner)
 
     def is_average(self, index: int) -> bool:
         """Whether an equation sums entries by a contraction with equal numbers."""

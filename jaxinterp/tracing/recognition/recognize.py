@@ -1,19 +1,16 @@
 """Decides what a node is: groups equations into the affine maps, activations, ...
 
 A node is the group of equations that a person sees as one operation. Nothing here
-looks at a name. An activation is whatever maps each entry of one value through a
-nonlinear function, however many primitives that takes; a softmax is an exponential over
-its own sum; an affine region is a kernel with everything elementwise and affine around
-it. The passes run in this order, and a later one never takes equations from an earlier
-one:
+looks at a name. The passes run in this order, and a later one never takes equations
+from an earlier one:
 
 0. calls with a derivative of their own, in whose body it is lost (rounding, a quantized
    product): one node, whose derivative is the user's;
 1. joins: where paths from one value meet again, everything between may be one node
    (gelu, softmax, layer norm);
-2. activations: one equation, or a call that is an activation but for fixed factors;
-3. fixed linear maps: means, sums, average pooling;
-4. affine regions around a kernel;
+2. activations: functions of each entry alone, with the signs around them;
+3. sums of products with weights, and fixed linear maps: means, average pooling;
+4. affine regions: a kernel with everything elementwise and affine around it;
 5. elementwise affine chains, and the rest, one equation each.
 """
 
@@ -24,6 +21,7 @@ import numpy as np
 from jax.extend.core import primitives as p
 
 from jaxinterp.tracing.facts.axes import contracted_axes, feature_axes, relabel
+from jaxinterp.tracing.facts.curve import curve
 from jaxinterp.tracing.facts.flow import Flow
 from jaxinterp.tracing.facts.roles import POINTWISE, Kind, Role
 from jaxinterp.tracing.program.program import Call, Equation, Value
@@ -184,6 +182,8 @@ def _whole_activations(grouping: Grouping) -> None:
     for call in reversed(grouping.flow.program.calls):  # inner before outer
         _activation_call(grouping, call)
     for group in dict.fromkeys(grouping.owner.values()):
+        _join_with_next(grouping, group)
+    for group in dict.fromkeys(grouping.owner.values()):
         _absorb_fixed_factors(grouping, group)
 
 
@@ -213,6 +213,32 @@ def _activation_call(grouping: Grouping, call: Call) -> None:
         grouping.claim(group)
 
 
+def _join_with_next(grouping: Grouping, group: Group) -> None:
+    """Adds to an activation the function after it, if both are one activation.
+
+    So `relu(x) ** 2` is one, and so is `exp(log_sigmoid(x))`.
+    """
+    if group.role is not Role.ACTIVATION:
+        return
+    at, steps = grouping.next(group.last), set[int]()
+    while at is not None and _is_fixed_factor(grouping, at, is_before=False):
+        steps.add(at)
+        at = grouping.next(at)
+    following = grouping.owner.get(at) if at is not None else None
+    if following is None or following.role is not Role.POINTWISE:
+        return
+    steps |= following.equations
+    both = Group(Role.ACTIVATION, group.equations | steps, around=steps)
+    if not grouping.is_in_one_checkpoint(both.equations):
+        return
+    sources = grouping.sources(both.equations)
+    shape = (
+        curve(grouping.flow, both.equations, *sources) if len(sources) == 1 else None
+    )
+    if shape is not None and shape.is_activation:
+        grouping.claim(both)
+
+
 def _absorb_fixed_factors(grouping: Grouping, group: Group) -> None:
     """Adds to an activation the signs around it, and a fixed shift that follows.
 
@@ -223,15 +249,15 @@ def _absorb_fixed_factors(grouping: Grouping, group: Group) -> None:
     if group.role is not Role.ACTIVATION:
         return
     for is_before in (True, False):
-        steps: list[int] = []
-        n_steps = 0
-        move = grouping.previous if is_before else grouping.next
-        at = move(min(group.equations) if is_before else group.last)
+        steps, n_steps = list[int](), 0
+        every = group.equations
+        at = grouping.previous(every) if is_before else grouping.next(group.last)
         while at is not None and _is_fixed_factor(grouping, at, is_before):
             steps.append(at)
             if grouping.affine_step(at) == "shift" or _is_negative(grouping, at):
                 n_steps = len(steps)
-            at = move(at)
+            every = every | {at}
+            at = grouping.previous(every) if is_before else grouping.next(at)
         if grouping.is_in_one_checkpoint({*steps[:n_steps], group.last}):
             group.equations.update(steps[:n_steps])
             group.around.update(steps[:n_steps])
@@ -385,6 +411,9 @@ def _scale(grouping: Grouping, index: int) -> None:
     is_step = grouping.affine_step(index) in ("scale", "shift")
     if not is_step or not grouping.is_free(index):
         return
+    if jnp.issubdtype(grouping.equations[index].outputs[0].dtype, jnp.complexfloating):
+        grouping.claim(Group(Role.LINEAR, {index}))
+        return
     group = Group(Role.SCALE, {index})
     at = grouping.next(index)
     while (
@@ -402,7 +431,7 @@ def _maximum(grouping: Grouping, index: int) -> None:
     if grouping.equations[index].primitive not in _MINIMA:
         return
     group = Group(_single_role(grouping, index), {index})
-    steps = {grouping.previous(index), grouping.next(index)}
+    steps = {grouping.previous({index}), grouping.next(index)}
     signs = {i for i in steps if i is not None and grouping.kind(i) is Kind.NEGATION}
     is_free = all(map(grouping.is_free, signs)) and grouping.is_free(index)
     if len(signs) == 2 and is_free and grouping.is_in_one_checkpoint(signs | {index}):
