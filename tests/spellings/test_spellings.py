@@ -13,7 +13,7 @@ import pytest
 from jaxinterp import attribution, rules
 from tests.spellings.tables import KINDS, W, random
 
-SLOW = pytest.mark.slow(reason="eight more programs for each of 270 functions")
+SLOW = pytest.mark.slow(reason="eight more programs for each of 300 functions")
 TARGET = jnp.array([0, 2])
 
 # What is an error in the relevance presets, and what the message names.
