@@ -193,7 +193,8 @@ def _check_calls(graph: Graph) -> None:
         if len(node.equations) > 1 or not node.primitives <= _STEPWISE:
             continue
         (index, equation), *_ = zip(node.equations, node.members, strict=True)
-        calls = [c for c in node.flow.program.calls if c.start <= index < c.stop]
+        around = [c for c in node.flow.program.calls if c.start <= index < c.stop]
+        calls = [c for c in around if c.stop - c.start > 1]  # of one equation: a site
         outputs = {o for c in calls if c.has_own_derivative for o in c.equation.outputs}
         carrying = node.flow.carrying or node.flow.active
         is_read = not carrying.isdisjoint(equation.values)

@@ -73,6 +73,17 @@ def test_a_model_without_a_derivative_is_an_error_that_names_the_step(model):
         ji.attribution.lrp(model, composite=rules.epsilon_plus())(W, X, T)
 
 
+def test_a_call_that_only_rounds_is_a_site_that_passes_relevance():
+    @jax.custom_vjp
+    def rounded(x):
+        return jnp.round(x)
+
+    rounded.defvjp(lambda x: (jnp.round(x), None), lambda _, g: (g,))
+    model = lambda w, x: rounded(3 * (x @ w)) @ w.T  # noqa: E731
+    assert "pointwise" in roles(model, W, X)
+    assert ji.ledger(model, rules.epsilon_plus(1e-12), W, X, T).error < 1e-9
+
+
 def test_a_step_with_a_derivative_of_its_own_passes_relevance():
     def model(w, x):
         return spike(x @ w, jnp.exp(w[0, 0])) @ w.T
