@@ -6,7 +6,7 @@ Every pass of `recognize` and `joins` reads and extends one `Grouping`.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -162,6 +162,27 @@ class Grouping:
         if kind is Kind.DIVISION and equation.inputs[0] is x:
             return "scale"
         return None
+
+    def affine_steps_after(
+        self, index: int, may_take: Callable[[int, str], bool]
+    ) -> tuple[int, ...]:
+        """The affine steps after an equation, up to the last that scales or shifts.
+
+        Args:
+            index: the index of the equation.
+            may_take: whether a step, given by its index and what it does, may follow.
+        """
+        steps, n_steps = list[int](), 0
+        at = self.next(index)
+        while at is not None and self.is_free(at):
+            step = self.affine_step(at)
+            if step is None or not may_take(at, step):
+                break
+            steps.append(at)
+            if step in ("scale", "shift"):
+                n_steps = len(steps)
+            at = self.next(at)
+        return tuple(steps[:n_steps])
 
     def is_linear(self, indices: Iterable[int]) -> bool:
         """Whether each of some equations is affine in its active operand."""

@@ -303,8 +303,7 @@ def _exponential_curve(grouping: Grouping, source: Value, group: Group) -> set[i
         if at is None or not inside.issuperset(grouping.flow.readers[value]):
             break
         own = grouping.owner[at].equations if at in grouping.owner else {at}
-        operands = {v for i in own for v in grouping.flow.active_inputs(i)}
-        operands -= {o for i in own for o in grouping.equations[i].outputs}
+        operands = grouping.sources(own)
         if len(operands) != 1 or any(grouping.kind(i) not in POINTWISE for i in own):
             break
         steps, inside = steps | own, inside | own

@@ -374,26 +374,16 @@ def _before(grouping: Grouping, index: int, x: int) -> tuple[int, ...]:
 
 def _after(grouping: Grouping, index: int, foldable: frozenset[int]) -> tuple[int, ...]:
     """The affine steps after a kernel, up to the last that scales or shifts."""
-    steps: list[int] = []
-    n_steps = 0
     rank = len(grouping.equations[index].outputs[0].shape)
     labels = [frozenset({i}) for i in range(rank)]
-    at = grouping.next(index)
-    while at is not None and grouping.is_free(at):
-        step = grouping.affine_step(at)
-        if step is None:
-            break
+
+    def may_take(at: int, step: str) -> bool:
         if step == "layout":
-            labels = relabel(grouping.equations[at], labels)
-        if step == "scale":
-            axes = _scale_axes(grouping, at)
-            if not frozenset().union(*(labels[i] for i in axes)) <= foldable:
-                break
-        steps.append(at)
-        if step in ("scale", "shift"):
-            n_steps = len(steps)
-        at = grouping.next(at)
-    return tuple(steps[:n_steps])
+            labels[:] = relabel(grouping.equations[at], labels)
+        axes = _scale_axes(grouping, at) if step == "scale" else ()
+        return frozenset().union(*(labels[i] for i in axes)) <= foldable
+
+    return grouping.affine_steps_after(index, may_take)
 
 
 def _scale_axes(grouping: Grouping, index: int) -> frozenset[int]:

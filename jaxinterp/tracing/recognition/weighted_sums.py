@@ -8,7 +8,6 @@ most once, and in windows or all of them, is read from a few rows of the map.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 
 import jax
 import jax.numpy as jnp
@@ -44,15 +43,17 @@ def weighted_sum(grouping: Grouping, index: int) -> None:
     region = set(owner.equations) if owner is not None else {index}
     region |= _products_before(grouping, region)
     products = [i for i in sorted(region) if _is_product(grouping, i)]
-    source = _source(grouping, region)
-    if not products or source is None or not _is_whole(grouping, region):
+    sources = grouping.sources(region)
+    if not products or len(sources) != 1 or not _is_whole(grouping, region):
         return
     first = _first_products(grouping, products)
     if not _is_in_order(grouping, region, first):
         return
-    role = _role(grouping, region, first, source)
+    role = _role(grouping, region, first, sources[0])
     if role in (Role.CONVOLUTION, Role.DENSE):
-        after = _shifts_after(grouping, index)
+        after = grouping.affine_steps_after(
+            index, lambda at, step: step != "scale" or grouping.is_fixed_step(at)
+        )
         group = Group(role, region | set(after), first[0], after=after, products=first)
     else:
         group = Group(role, region)
@@ -99,12 +100,6 @@ def _is_product(grouping: Grouping, index: int) -> bool:
     others = [v for v in grouping.equations[index].inputs if v not in active]
     is_real = len(active) == 1 and active[0].is_inexact and len(others) == 1
     return is_real and constant_number(grouping.flow, others[0]) is None
-
-
-def _source(grouping: Grouping, region: Iterable[int]) -> Value | None:
-    outputs = {o for i in region for o in grouping.equations[i].outputs}
-    inputs = {v for i in region for v in grouping.flow.active_inputs(i)} - outputs
-    return next(iter(inputs)) if len(inputs) == 1 else None
 
 
 def _is_whole(grouping: Grouping, region: set[int]) -> bool:
@@ -171,21 +166,6 @@ def _grows(grouping: Grouping, index: int) -> bool:
     (output,) = grouping.equations[index].outputs
     active = grouping.flow.active_inputs(index)
     return math.prod(output.shape) > sum(math.prod(v.shape) for v in active)
-
-
-def _shifts_after(grouping: Grouping, index: int) -> tuple[int, ...]:
-    """The shifts, fixed factors and layout that follow, up to the last of these."""
-    steps, n_steps = [], 0
-    at = grouping.next(index)
-    while at is not None and grouping.is_free(at):
-        step = grouping.affine_step(at)
-        if step is None or (step == "scale" and not grouping.is_fixed_step(at)):
-            break
-        steps.append(at)
-        if step in ("scale", "shift"):
-            n_steps = len(steps)
-        at = grouping.next(at)
-    return tuple(steps[:n_steps])
 
 
 def _role(
