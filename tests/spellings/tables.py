@@ -174,6 +174,14 @@ DEPTHWISE = {
         * w["depthwise"][None, None, i]
         for i in range(3)
     ),
+    "differences": lambda w, h: functools.reduce(
+        lambda a, b: a - b,
+        [
+            jnp.pad(h, ((0, 0), (2, 0), (0, 0)))[:, i : i + 6]
+            * (w["depthwise"] * jnp.array([1.0, -1.0, -1.0])[:, None])[None, None, i]
+            for i in range(3)
+        ],
+    ),
     "terms in another order": lambda w, h: sum(
         w["depthwise"][None, None, i]
         * jnp.pad(h, ((0, 0), (2, 0), (0, 0)))[:, i : i + 6]
