@@ -141,6 +141,7 @@ class Gamma(Rule):
 
     $$z_p = L_{W_p}(x^+) + L_{W_n}(x^-) + b_p, \quad
       z_n = L_{W_n}(x^+) + L_{W_p}(x^-) + b_n,$$
+
     $$R_x = x^+ \odot (L_{W_p}^\top q_p + L_{W_n}^\top q_n)
           + x^- \odot (L_{W_n}^\top q_p + L_{W_p}^\top q_n),$$
 

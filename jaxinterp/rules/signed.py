@@ -55,6 +55,7 @@ class AlphaBeta(Rule):
 
     $$z_a = L_{W^+}(x^+) + L_{W^-}(x^-) + b^+, \quad
       z_b = L_{W^-}(x^+) + L_{W^+}(x^-) + b^-,$$
+
     $$R_x = \alpha\,[x^+ \odot L_{W^+}^\top q_a + x^- \odot L_{W^-}^\top q_a]
           - \beta\,[x^+ \odot L_{W^-}^\top q_b + x^- \odot L_{W^+}^\top q_b]$$
 

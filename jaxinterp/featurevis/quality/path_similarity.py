@@ -114,9 +114,9 @@ def path_similarity(
     For the images $x \in X_u$ that were made for unit $u$, natural images $N_u$
     that drive it, and arbitrary natural images $A$
 
-    $$\mathrm{made} = \operatorname{mean}_{x \in X_u,\, y \in N_u} \rho_\ell(x, y),
-      \quad
-      \mathrm{natural} = \operatorname{mean}_{y \ne y' \in N_u} \rho_\ell(y, y'),
+    $$\mathrm{made} = \operatorname{mean}_{x \in X_u,\, y \in N_u} \rho_\ell(x, y)$$
+
+    $$\mathrm{natural} = \operatorname{mean}_{y \ne y' \in N_u} \rho_\ell(y, y'),
       \quad
       \mathrm{arbitrary} = \operatorname{mean}_{y \in N_u,\, z \in A} \rho_\ell(y, z)$$
 
