@@ -47,7 +47,8 @@ def page(path: Path) -> tuple[str, dict[str, bytes]]:
     parts, pictures = [], {}
     for cell in (copy or notebook).cells:
         if cell.cell_type == "markdown":
-            parts.append(cell.source.replace(".ipynb)", ".md)"))
+            links = cell.source.replace(".ipynb)", ".md)")
+            parts.append(links.replace("](../docs/", "](../"))
         elif cell.cell_type == "code":
             parts.append(code(cell))
             outputs = joined(cell.outputs)

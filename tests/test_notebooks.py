@@ -45,7 +45,9 @@ def made_up(folder, *, executed):
         new.new_output("execute_result", {"text/plain": "{'a': 1}"}),
     ]
     cells = [
-        new.new_markdown_cell("# A title\n\n[next](02_next.ipynb)"),
+        new.new_markdown_cell(
+            "# A title\n\n[next](02_next.ipynb), [more](../docs/a.md)"
+        ),
         new.new_code_cell("%matplotlib inline\nx = 1\nx"),
         new.new_code_cell("# @title Checks\nassert x\n\nassert x == 1"),
     ]
@@ -69,7 +71,7 @@ def test_a_page_has_what_the_executed_copy_shows(hook, tmp_path):
     made_up(tmp_path / "executed", executed=True)
     text, pictures = hook.page(path)
     assert text == (
-        "# A title\n\n[next](02_next.md)\n\n"
+        "# A title\n\n[next](02_next.md), [more](../a.md)\n\n"
         "```python\nx = 1\nx\n```\n\n"
         "```text\n7\n8\n```\n\n"
         "![What the cell draws](01_one_0.png)\n\n"

@@ -26,7 +26,7 @@ from jaxinterp.types import Images
 # Inches around the grid, for the names of methods, the labels and the color bar.
 _TOP, _BOTTOM, _LEFT, _RIGHT, _GAP = 0.5, 0.5, 0.8, 0.1, 0.06
 # Inches that a letter is wide and a line is high; long names take several lines.
-_LETTER, _LINE = 0.07, 0.17
+_LETTER, _LINE = 0.075, 0.17
 # Inches of the color bar: as wide as the figure allows, and at least as its words are.
 _BAR, _SHORT_BAR = 2.4, 2.2
 

@@ -80,12 +80,13 @@ def test_what_cannot_be_pixels_is_an_error(inputs, maps, labels, message) -> Non
 def test_names_do_not_run_into_one_another_or_off_the_page():
     images = np.zeros((2, 8, 8))
     names = ["LRP epsilon alpha2 beta1 flat", "LRP excitation backprop"]
+    names += ["epsilon alpha2 beta1 flat", "epsilon gamma box"]
     maps = {name: np.ones((2, 8, 8)) for name in names}
     figure = gallery(images, maps, labels=["Siberian husky\nread as 249", "tench"])
     FigureCanvasAgg(figure).draw()
-    first, second = (axes.title.get_window_extent() for axes in figure.axes[1:3])
-    assert first.x1 < second.x0
-    assert first.y1 <= figure.bbox.y1
+    boxes = [axes.title.get_window_extent() for axes in figure.axes[: len(maps) + 1]]
+    assert all(a.x1 + 5 < b.x0 for a, b in itertools.pairwise(boxes))
+    assert all(box.y1 <= figure.bbox.y1 for box in boxes)
     assert figure.axes[0].yaxis.label.get_window_extent().x0 >= 0
     assert figure.axes[1].get_title().split() == names[0].split()
 
