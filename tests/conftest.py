@@ -28,9 +28,9 @@ N_FILES = itertools.count(1)
 
 @pytest.fixture(scope="module", autouse=True)
 def programs_of_a_few_files() -> Iterator[None]:
-    """Lets go of the programs of eight files: all together they are gigabytes."""
+    """Lets go of the programs of 16 files: all together they are gigabytes."""
     yield
-    if next(N_FILES) % 8 == 0:
+    if next(N_FILES) % 16 == 0:
         jax.clear_caches()
 
 

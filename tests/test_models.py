@@ -11,6 +11,7 @@ from jaxinterp import rules
 from jaxinterp.attribution import gradient, lrp
 from jaxinterp.objectives import logit
 from tests.compiled import compiled
+from tests.few import few
 from tests.networks.architectures import TABLE, as_dtype
 
 SLOW = {"resnet18", "resnet50", "densenet", "googlenet", "mobilenet", "mixer", "vit"}
@@ -111,7 +112,14 @@ def test_the_presets_cover_it_or_name_what_they_do_not(name, preset):
         ji.rules.Composite.resolve(PRESETS[preset](), ji.trace(*built(name)))
 
 
-@every_architecture
+@pytest.mark.parametrize(
+    "name",
+    few(
+        NAMES,
+        {"mlp", "lenet", "convnext", "lstm", "gru", "nnx_resnet"},
+        reason="explained eagerly, in float64, in `test_ledger.py`",
+    ),
+)
 def test_it_is_explained_under_jit(name):
     apply_fn, variables, inputs = built(name)
     site = site_of_tokens(name)
@@ -124,18 +132,13 @@ def test_it_is_explained_under_jit(name):
     assert (np.abs(received).reshape(len(received), -1).max(axis=1) > 0).all()
 
 
-# All but those of tokens are in the same test in float64, which needs more:
-# `test_the_books_close_on_every_architecture`.
-rounded = pytest.mark.slow(reason="tested in float64 as well")
-
-
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=[] if "tokens" in NAMES[name].tags else [rounded])
-        for name in NAMES
-        if name not in SLOW
-    ],
+    few(
+        [name for name in NAMES if name not in SLOW],
+        {"gru"},  # of tokens; the others are in `test_ledger.py` as well
+        reason="tested in float64 as well, or a transformer of tokens",
+    ),
 )
 def test_the_books_close(name):
     """In float32, where each hand-over is rounded to 1e-7."""
@@ -150,15 +153,19 @@ def test_the_books_close(name):
 
 @pytest.mark.parametrize(
     ("name", "dtype"),
-    [
-        ("lenet", jnp.float16),
-        ("lenet", jnp.bfloat16),
-        ("lstm", jnp.float16),
-        ("lstm", jnp.float64),
-        ("scanned_transformer", jnp.float16),
-        ("decoder", jnp.bfloat16),
-        ("decoder", jnp.float64),
-    ],
+    few(
+        [
+            ("lenet", jnp.bfloat16),
+            ("lstm", jnp.float64),
+            ("lenet", jnp.float16),
+            ("lstm", jnp.float16),
+            ("scanned_transformer", jnp.float16),
+            ("decoder", jnp.bfloat16),
+            ("decoder", jnp.float64),
+        ],
+        2,
+        reason="more of such pairs",
+    ),
 )
 def test_other_dtypes(name, dtype):
     apply_fn, variables, x = from_site(name)

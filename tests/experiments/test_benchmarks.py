@@ -163,6 +163,7 @@ def test_ratios_are_of_steps_of_as_many_images() -> None:
     ]
 
 
+@pytest.mark.slow(reason="compiles an optimization, as the benchmark does")
 def test_other_channels_compile_nothing(deep: subject.Subject) -> None:
     (row,) = cells_of(featurevis.compile_table(deep, (1,)))
     assert (row[0], row[1], row[4]) == ("1", "2", "0")
@@ -192,6 +193,7 @@ def test_a_whole_layer_is_one_program(
     assert (first[6], second[6]) == ("1", "0")
 
 
+@pytest.mark.slow(reason="counts the operations of a deep network")
 def test_costs_are_of_what_is_computed(deep: subject.Subject) -> None:
     rows = cells_of(featurevis.cost_table(deep))
     assert [row[0] for row in rows] == ["early", "late", "the logits"]
@@ -229,6 +231,7 @@ def is_deep(monkeypatch: pytest.MonkeyPatch, deep: subject.Subject) -> None:
     monkeypatch.setattr(featurevis, "googlenet", lambda with_peer: deep)
 
 
+@pytest.mark.slow(reason="runs the benchmarks")
 def test_the_command_writes_every_table(
     is_deep: None,
     tmp_path: Path,
@@ -256,6 +259,7 @@ def test_the_command_writes_every_table(
     assert text in capsys.readouterr().out
 
 
+@pytest.mark.slow(reason="compiles a whole layer")
 def test_the_layer_of_an_accelerator_is_timed_alone(
     is_deep: None, tmp_path: Path
 ) -> None:

@@ -54,6 +54,7 @@ def test_it_writes_a_table_and_pictures(small, tmp_path, capsys):
     assert page.count('class="example"') == 3 * 4
 
 
+@pytest.mark.slow(reason="makes and judges the images of a layer")
 def test_a_layer_has_its_examples_and_how_good_its_pictures_are(small):
     seen = subject.embedded(CONFIG)
     layer = look(seen, "relu", CONFIG, np.array([2, 3]))

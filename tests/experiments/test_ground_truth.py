@@ -47,6 +47,7 @@ def test_edges_are_where_brightness_changes():
     assert (found[0, :, [0, 3]] == 0).all()
 
 
+@pytest.mark.slow(reason="explains with every method")
 def test_a_model_that_reads_one_corner_is_found_out():
     kernel = np.zeros((8, 8, 3, 2), np.float32)
     kernel[:2, :2, :, 0], kernel[:2, :2, :, 1] = 1.0, -1.0
@@ -66,6 +67,7 @@ def test_a_model_that_reads_one_corner_is_found_out():
     assert "| gradient | 1.00 | 1.00 |" in text
 
 
+@pytest.mark.slow(reason="explains with every method")
 def test_deep_taylor_and_excitation_backprop_agree_on_tokens_without_biases():
     class Reader(nn.Module):
         @nn.compact
@@ -91,6 +93,7 @@ def test_deep_taylor_and_excitation_backprop_agree_on_tokens_without_biases():
     assert np.abs(taylor - excitation).max() > 0.1 * np.abs(taylor).max()
 
 
+@pytest.mark.slow(reason="explains with every method")
 def test_tokens_are_explained_from_their_embedding():
     weights = {
         "embed": np.eye(4, 3, dtype=np.float32),

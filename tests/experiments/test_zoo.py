@@ -220,6 +220,7 @@ def test_code_of_a_user_counts_and_installed_code_does_not() -> None:
     }
 
 
+@pytest.mark.slow(reason="describes a network a dozen times")
 def test_a_fingerprint_changes_with_every_setting() -> None:
     tiny = recipe()
     changed = (
@@ -240,6 +241,7 @@ def test_the_configuration_of_a_network_says_nothing_of_this_process(name: str) 
     assert " at 0x" not in said
 
 
+@pytest.mark.slow(reason="trains a network")
 def test_a_network_is_trained_once(
     empty_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -252,6 +254,7 @@ def test_a_network_is_trained_once(
     assert second.config == first.config
 
 
+@pytest.mark.slow(reason="trains a network twice")
 def test_retraining_gives_the_same_network(empty_cache: Path) -> None:
     first = shelf.obtain(recipe())
     second = shelf.obtain(recipe(), retrain=True)
@@ -268,6 +271,7 @@ def test_training_does_not_depend_on_the_precision_of_the_session() -> None:
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(trained))
 
 
+@pytest.mark.slow(reason="trains a network")
 def test_training_stops_when_the_goal_is_reached(empty_cache: Path) -> None:
     network = shelf.obtain(recipe())
     assert network.figures["accuracy"] >= 0.95

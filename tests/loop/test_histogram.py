@@ -75,6 +75,7 @@ def test_magnitudes_out_of_range_are_zero_or_the_largest() -> None:
     np.testing.assert_allclose([low, high], [-1e9, 1e9], rtol=0.02)
 
 
+@pytest.mark.slow(reason="compiles four passes")
 def test_two_histograms_are_merged() -> None:
     one, other = count(VALUES[:, :20], 4), count(VALUES[:, 20:], 7)
     together = histogram.merged(one, 20.0 * 15, other, 17.0 * 15)

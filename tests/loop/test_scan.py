@@ -1,5 +1,6 @@
 """A scan whose convolutions are ordered is a scan."""
 
+import itertools
 import re
 
 import jax
@@ -10,6 +11,7 @@ from jax import lax
 
 from jaxinterp.loop.scan import in_order, scan
 from tests.compiled import compiled, optimized
+from tests.few import few
 
 RNG = np.random.default_rng(0)
 
@@ -79,8 +81,14 @@ TRANSFORMS = {
 }
 
 
-@pytest.mark.parametrize("transform", TRANSFORMS)
-@pytest.mark.parametrize("name", CONVOLUTIONS)
+@pytest.mark.parametrize(
+    ("name", "transform"),
+    few(
+        itertools.product(CONVOLUTIONS, TRANSFORMS),
+        zip(list(CONVOLUTIONS) * 2, itertools.cycle(TRANSFORMS), strict=False),
+        reason="each convolution and each transformation is in another pair",
+    ),
+)
 def test_values_and_derivatives_are_those_of_lax(name, transform):
     convolve, inputs, weights = arrays(name)
     loops = [TRANSFORMS[transform](summed(loop, convolve)) for loop in (scan, lax.scan)]

@@ -91,6 +91,7 @@ def test_two_parts_of_a_stream_are_merged() -> None:
     chex.assert_trees_all_equal(together, whole)
 
 
+@pytest.mark.slow(reason="many samples")
 def test_a_sample_is_uniform_and_the_same_however_the_stream_is_cut() -> None:
     scores = np.arange(400.0)[None]
     whole, parts = sample(scores, 400, 100), sample(scores, 7, 100)

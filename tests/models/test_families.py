@@ -50,9 +50,12 @@ DEEP = {"vgg", "resnet18", "resnet50", "googlenet", "alexnet", "squeezenet"}
 deep = pytest.mark.slow(reason="many layers of kinds that smaller networks have too")
 
 
-@pytest.mark.parametrize(
+every_small_family = pytest.mark.parametrize(
     "name", [pytest.param(n, marks=[deep] if n in DEEP else []) for n in FAMILIES]
 )
+
+
+@every_small_family
 def test_a_batch_may_be_empty(name):
     model, variables, inputs = built(name)
     outputs = compiled(apply_fn(name))(variables, inputs[:0])
@@ -61,9 +64,16 @@ def test_a_batch_may_be_empty(name):
     assert jax.tree.map(jnp.shape, shapes) == jax.tree.map(jnp.shape, variables)
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in FAMILIES if "batch_stats" in built(name)[1]]
-)
+NORMALIZED = ["vgg_bn", "resnet18", "resnet50", "resnet8", "googlenet_bn"]
+NORMALIZED += ["generator", "discriminator"]
+
+
+@every_family
+def test_these_have_batch_norms(name):
+    assert ("batch_stats" in built(name)[1]) == (name in NORMALIZED)
+
+
+@pytest.mark.parametrize("name", NORMALIZED)
 def test_a_batch_norm_learns_nothing_from_an_empty_batch(name):
     """The mean of nothing is NaN, and would stay in the running average."""
     model, variables, inputs = built(name)
@@ -84,7 +94,7 @@ def test_a_batch_norm_learns_nothing_from_an_empty_batch(name):
         ),
     ],
 )
-@every_family
+@every_small_family
 def test_every_site_gets_a_rule(name, preset):
     _, variables, inputs = built(name)
     composite = getattr(ji.rules, preset)()
@@ -176,7 +186,7 @@ def test_the_addresses_of_papers_are_those_of_googlenet(short):
     assert list(found) == [f"GoogLeNet/{short}"]
 
 
-@every_family
+@every_small_family
 def test_addresses_read_well(name):
     """No names of Flax's own, no layer that only its number tells, no copies."""
     model, variables, inputs = built(name)

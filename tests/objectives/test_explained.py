@@ -3,6 +3,8 @@
 The oracle is another model, written by hand, that returns what the objective reads.
 """
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +18,7 @@ from jaxinterp.featurevis import diversity, total_variation
 from jaxinterp.objectives import channel, custom, direction, neuron, output, schedule
 from jaxinterp.tracing import AddressError, AmbiguousAddressError
 from tests.compiled import compiled
+from tests.few import few
 from tests.networks import functions as models
 from tests.test_conformance import METHODS
 
@@ -51,7 +54,14 @@ BY_HAND = {
 }
 
 
-@pytest.mark.parametrize("name", ["gradient", "lrp", "deep_taylor", "smooth lrp"])
+@pytest.mark.parametrize(
+    "name",
+    few(
+        ["gradient", "lrp", "deep_taylor", "smooth lrp"],
+        2,
+        reason="goes back from its score as `lrp` does",
+    ),
+)
 def test_an_output_is_its_score_at_that_class(name):
     method, target = METHODS[name].make, jnp.ones(len(X), int)
     scores = [
@@ -291,8 +301,14 @@ def test_a_string_names_an_index():
         gradient(model, score="softplus:x")
 
 
-@pytest.mark.parametrize("index", [-3, 1])
-@pytest.mark.parametrize("score", ["log_probability", "probability", "margin"])
+@pytest.mark.parametrize(
+    ("score", "index"),
+    few(
+        itertools.product(["log_probability", "probability", "margin"], [-3, 1]),
+        [("margin", -3), ("probability", 1)],
+        reason="each score and each index is in another pair",
+    ),
+)
 def test_an_output_is_explained_alike_wherever_it_stands(score, index):
     score = getattr(objectives, score)
     models_and_objectives = {

@@ -206,6 +206,7 @@ def test_activations_of_zennit():
     assert_close(data["relevance_out"], data["pass/relevance"])
 
 
+@pytest.mark.slow(reason="composites of slow loops over a whole network")
 @pytest.mark.parametrize(
     ("file", "forward"),
     [("zennit_vgg.npz", networks.vgg), ("zennit_resnet.npz", networks.resnet)],

@@ -65,6 +65,7 @@ every_network = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.slow(reason="explains a whole network with every preset")
 @every_network
 def test_networks_are_those_of_zennit(file):
     assert distance(all_received(file)[0], golden(file)["output"]) <= 1e-12

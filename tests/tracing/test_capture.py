@@ -13,7 +13,8 @@ from jaxinterp.tracing import AddressError
 from jaxinterp.tracing.call import trace_call
 from jaxinterp.tracing.program.evaluate import Changes
 from tests.compiled import compiled
-from tests.networks.architectures import TABLE, Architecture
+from tests.few import few
+from tests.networks.architectures import SMALL, TABLE, Architecture
 from tests.networks.blocks import FOUR_STEPS, Block, mlp, step, unrolled
 from tests.tracing.arrays import normal, weights
 
@@ -43,7 +44,15 @@ def test_values_are_those_computed_by_hand():
     np.testing.assert_allclose(outputs, X + second, rtol=1e-12)
 
 
-@pytest.mark.parametrize("entry", TABLE, ids=str)
+@pytest.mark.parametrize(
+    "entry",
+    few(
+        TABLE,
+        SMALL,
+        reason="many layers of kinds that smaller networks have too",
+    ),
+    ids=str,
+)
 def test_every_architecture_has_unique_sites_of_the_shape_they_say(entry: Architecture):
     apply_fn, variables = entry.build()
     traced = trace_call(apply_fn, variables, entry.inputs())

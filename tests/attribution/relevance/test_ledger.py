@@ -11,8 +11,9 @@ import jaxinterp as ji
 from jaxinterp import rules
 from jaxinterp.attribution import lrp
 from jaxinterp.objectives import contrastive, total
+from tests.few import few
 from tests.networks import functions as models
-from tests.networks.architectures import TABLE, as_dtype
+from tests.networks.architectures import SMALL, TABLE, as_dtype
 from tests.rules.replay import NETWORKS, below, golden
 from tests.tracing.arrays import normal
 
@@ -167,17 +168,15 @@ def test_errors_are_those_of_attribution():
         ji.ledger(models.mlp, rules.Composite([]), LAYERS, X, TARGET)
 
 
-LARGE = {"resnet18", "resnet50", "densenet", "googlenet", "mobilenet", "vit"}
-large = pytest.mark.slow(reason="many layers of kinds that smaller networks have too")
-
-
 @pytest.mark.parametrize(
     "entry",
-    [
-        pytest.param(e, marks=[large] if e.name in LARGE else [], id=str(e))
-        for e in TABLE
-        if "tokens" not in e.tags  # these are in `test_models.py`, from their embedding
-    ],
+    few(
+        # Those of tokens are in `test_models.py`, from their embedding.
+        [entry for entry in TABLE if "tokens" not in entry.tags],
+        SMALL,
+        reason="many layers of kinds that smaller networks have too",
+    ),
+    ids=str,
 )
 def test_the_books_close_on_every_architecture(entry):
     apply_fn, variables = entry.build()

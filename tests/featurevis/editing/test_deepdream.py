@@ -43,12 +43,14 @@ def test_rolling_an_image_there_and_back_moves_nothing():
     np.testing.assert_allclose(still, rolled, atol=1e-6)
 
 
+@pytest.mark.slow(reason="compiles an ascent for each octave")
 def test_an_image_does_not_depend_on_its_neighbor():
     together, alone = dream(steps=2), dream(images=IMAGES[1:], steps=2, jitter=0)
     np.testing.assert_allclose(dream(steps=2, jitter=0)[1:], alone, atol=1e-6)
     assert together.shape == IMAGES.shape
 
 
+@pytest.mark.slow(reason="compiles an ascent for each octave")
 def test_octaves_keep_the_detail_of_the_image():
     # Where nothing is to be gained, nothing changes at any size.
     flat = fv.custom(lambda view: 0.0 * view.images.sum((1, 2, 3)))

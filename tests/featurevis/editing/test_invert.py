@@ -150,6 +150,7 @@ def test_the_first_steps_may_be_like_all_others():
     np.testing.assert_allclose(run(composite=DERIVATIVE), dead, atol=1e-6)
 
 
+@pytest.mark.slow(reason="compiles an inversion for each number of images")
 def test_images_may_be_taken_a_few_at_a_time():
     def model(w, x):
         return jnp.tanh(x)

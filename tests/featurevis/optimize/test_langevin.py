@@ -29,6 +29,7 @@ def run(objective, sampler, **options):
     return fv.maximize(model, objective, WEIGHTS, optimizer=sampler, **options)
 
 
+@pytest.mark.slow(reason="compiles three walks")
 def test_a_step_is_its_formula():
     still = run("tanh:*", fv.langevin(step_size=0.0, noise=0.0)).params
     sampler = fv.langevin(lambda h: h**2, step_size=0.2, prior_weight=0.3, noise=0.0)
@@ -44,6 +45,7 @@ def test_a_step_is_its_formula():
     np.testing.assert_allclose(found.params, expected, atol=1e-4)
 
 
+@pytest.mark.slow(reason="compiles three walks")
 def test_noise_belongs_to_the_picture():
     sampler = fv.langevin(step_size=0.0, noise=0.5)
     still = fv.langevin(step_size=0.0, noise=0.0)

@@ -20,6 +20,7 @@ from jaxinterp.objectives.evaluate import unit_keys
 from jaxinterp.objectives.reader import reader
 from jaxinterp.rules import Composite, Gradient, linearized
 from tests.compiled import compiled
+from tests.few import few
 
 KEY = jax.random.key(3)
 SHAPE = (9, 12, 3)
@@ -215,6 +216,7 @@ def test_a_schedule_sees_the_steps():
     np.testing.assert_array_equal(rest.history, whole.history)
 
 
+@pytest.mark.slow(reason="compiles an ascent of its own")
 def test_transforms_see_how_far_it_is():
     # Boxes shrink from the whole picture to a dot in its middle.
     box = fv.box_crop((8, 8), sides=(1.0, 0.0), deviation=0.0, spread=0.0)
@@ -260,6 +262,7 @@ def test_a_picture_with_opacity_ascends():
 # --- Independence ---------------------------------------------------------------------
 
 
+@pytest.mark.slow(reason="compiles an ascent for each size of a chunk")
 def test_a_channel_alone_is_the_same_in_any_chunks():
     assert_independent(sizes=(4,), units=[3])
 
@@ -297,6 +300,7 @@ def test_the_same_key_gives_the_same_picture_and_another_gives_another():
     assert not same(first.images, other.images)
 
 
+@pytest.mark.slow(reason="compiles two ascents")
 def test_a_clipped_norm_is_that_of_one_unit():
     optimizer = optax.chain(optax.clip_by_global_norm(1e-3), optax.sgd(10.0))
     both = maximize("second:0,1", optimizer=optimizer)
@@ -321,6 +325,7 @@ def test_resuming_is_not_stopping(optimized):
     assert same(rest.snapshots[8], rest.images)
 
 
+@pytest.mark.slow(reason="compiles two ascents")
 def test_a_penalty_of_places_is_shared_by_all_units():
     penalty = 1e-3 * fv.boundary_penalty(where=np.ones(SHAPE[:2]))
     several = maximize(fv.channel("second") - penalty, batch_size=2)
@@ -471,6 +476,7 @@ def test_computing_activations_again_changes_nothing():
     np.testing.assert_allclose(kept.images, again.images, atol=1e-5)
 
 
+@pytest.mark.slow(reason="compiles two ascents")
 def test_several_transforms_are_averaged():
     # Of an even sum over a picture and its mirror image, nothing odd is left.
     def apply_fn(w, x):
@@ -555,22 +561,21 @@ def test_by_default_sixteen_steps_are_redirected():
 
 @pytest.mark.parametrize(
     ("shape", "dtype"),
-    [
-        ((8, 8, 1), jnp.float32),
-        ((7, 11, 7), jnp.bfloat16),
-        ((16, 5, 3), jnp.float64),
-        *[
-            pytest.param(*pair, marks=pytest.mark.slow(reason="more of such pairs"))
-            for pair in [
-                ((8, 8, 1), jnp.bfloat16),
-                ((8, 8, 1), jnp.float64),
-                ((7, 11, 7), jnp.float32),
-                ((7, 11, 7), jnp.float64),
-                ((16, 5, 3), jnp.float32),
-                ((16, 5, 3), jnp.bfloat16),
-            ]
+    few(
+        [
+            ((7, 11, 7), jnp.bfloat16),
+            ((8, 8, 1), jnp.float32),
+            ((16, 5, 3), jnp.float64),
+            ((8, 8, 1), jnp.bfloat16),
+            ((8, 8, 1), jnp.float64),
+            ((7, 11, 7), jnp.float32),
+            ((7, 11, 7), jnp.float64),
+            ((16, 5, 3), jnp.float32),
+            ((16, 5, 3), jnp.bfloat16),
         ],
-    ],
+        1,
+        reason="more of such pairs",
+    ),
 )
 def test_any_size_channels_and_dtype(shape, dtype):
     net = Net()
@@ -779,6 +784,7 @@ def test_another_call_cannot_be_resumed(options):
         )
 
 
+@pytest.mark.slow(reason="compiles two ascents")
 def test_outputs_that_are_not_of_pictures_are_left_out():
     def apply_fn(variables, x):
         return {"logits": NET.apply(variables, x), "loss": jnp.zeros(()), "n": 3}
@@ -828,6 +834,7 @@ def test_more_room_than_pictures_changes_nothing():
     assert max(sizes) == 3
 
 
+@pytest.mark.slow(reason="compiles one ascent twice")
 def test_one_transform_is_a_list_of_one():
     one = maximize("second:1", transforms=fv.jitter(2))
     assert same(one.images, maximize("second:1", transforms=[fv.jitter(2)]).images)
@@ -886,6 +893,7 @@ def test_nan_of_the_last_step_is_an_error():
         maximize(fv.custom(root_of_nothing, "second"), steps=1)
 
 
+@pytest.mark.slow(reason="compiles two ascents")
 def test_keys_of_another_kind_give_pictures_that_stand_alone():
     key = jax.random.key(0, impl="rbg")
     every = maximize("second:0-2", key=key, steps=2)
@@ -977,6 +985,7 @@ class Batched(nn.Module):
         return jnp.tanh(x).mean((1, 2))
 
 
+@pytest.mark.slow(reason="compiles three ascents")
 def test_pictures_that_depend_on_one_another_are_warned_of():
     x = jnp.zeros((2, 8, 8, 3), jnp.float32)
     net = Batched()
@@ -1018,6 +1027,7 @@ def test_an_index_of_nothing_is_no_unit():
             maximize(objective)
 
 
+@pytest.mark.slow(reason="compiles two ascents")
 def test_without_a_number_few_pictures_are_computed_at_once_on_cpu(monkeypatch):
     monkeypatch.setattr(chunks, "CACHE_BYTES", 15_000)
     seen = []

@@ -69,6 +69,7 @@ def test_weights_are_not_closed_over():
     assert doubled.images(latents).tolist() == [[1.0] * 3]
 
 
+@pytest.mark.slow(reason="compiles two generators")
 def test_a_dcgan_and_a_vae_of_the_zoo():
     dcgan = models.DCGANGenerator(size=8, channels=1, width=4)
     variables = compiled(dcgan.init)(KEY, jnp.ones((1, 5)))

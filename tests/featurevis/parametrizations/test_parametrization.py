@@ -26,6 +26,7 @@ from jaxinterp.featurevis.parametrizations.shared import shared
 from jaxinterp.featurevis.parametrizations.stacked import stacked
 from jaxinterp.featurevis.parametrizations.with_alpha import with_alpha
 from tests.compiled import compiled, optimized
+from tests.few import few
 
 KEY = jax.random.key(0)
 HALF_STEP = 1 / 510  # how far black and white move in an inverse of a sigmoid
@@ -107,19 +108,28 @@ DERIVED = {
     "frozen",
     "stacked",
 }
+COSTLY = {"cppn", "pyramid"}
 again = pytest.mark.slow(reason="asks what is made of others what these answered")
+costly = pytest.mark.slow(reason="programs of three seconds")
 many = pytest.mark.slow(reason="takes 1000 steps")
 
 every = pytest.mark.parametrize("name", TABLE)
+
+
+def slow_again(name):
+    """The mark of a name in all tests but the first."""
+    return [again] * (name in DERIVED) + [costly] * (name in COSTLY)
+
+
 every_but_derived = pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[again] if n in DERIVED else []) for n in TABLE]
+    "name", [pytest.param(name, marks=slow_again(name)) for name in TABLE]
 )
 
 
 def every_case(names, cases):
-    """Each name with each case; what is made of others has the first by default."""
+    """Each name with each case; costly ones have the first by default."""
     return [
-        pytest.param(name, *case, marks=[again] if i and name in DERIVED else [])
+        pytest.param(name, *case, marks=slow_again(name) if i else [])
         for i, case in enumerate(cases)
         for name in names
     ]
@@ -513,6 +523,7 @@ def test_the_gradient_goes_through_the_least_and_the_largest(squash, scale):
         np.testing.assert_allclose(slope[i], numeric, rtol=1e-5)
 
 
+@pytest.mark.slow(reason="three programs, of which the pyramid's takes seconds")
 def test_a_picture_of_one_gray_is_not_stretched_to_noise():
     for make in (pixels, fourier, pyramid):
         parametrization = make((16, 16, 3), squash="stretch")
@@ -545,10 +556,14 @@ def test_clipping_lets_the_gradient_through():
 # lucid adds (0.48, 0.46, 0.41) to decorrelated colors that no sigmoid follows.
 @pytest.mark.parametrize(
     ("make", "color"),
-    [
-        *[(make, "imagenet") for make in (pixels, fourier, pyramid)],
-        *[(pixels, color) for color in ("i1i2i3", None, np.eye(3))],
-    ],
+    few(
+        [
+            *[(pixels, color) for color in ("imagenet", "i1i2i3", None, np.eye(3))],
+            *[(make, "imagenet") for make in (fourier, pyramid)],
+        ],
+        4,
+        reason="turns colors as `pixels` does",
+    ),
 )
 def test_clipped_colors_start_from_their_mean(make, color):
     parametrization = make((8, 6, 3), color=color, squash="clip", scale=0.0)

@@ -13,6 +13,7 @@ WAYS = (fv.pixels(SHAPE), fv.fourier(SHAPE), fv.pyramid(SHAPE))
 KEY = jax.random.key(2)
 
 
+@pytest.mark.slow(reason="compiles three parametrizations at once")
 def test_each_picture_is_that_of_its_own_parametrization():
     ways = fv.stacked(WAYS)
     params = ways.init(KEY, 3)

@@ -39,6 +39,7 @@ def test_each_picture_is_scored_for_its_own_unit():
     np.testing.assert_allclose(scores, expected, rtol=1e-5)
 
 
+@pytest.mark.slow(reason="eight programs; chunks are tested in `loop`")
 def test_scores_do_not_depend_on_chunks_or_other_units_or_jit():
     images, w = noise(6), jax.random.normal(KEY, (3, 5), jnp.float32)
     options = {"count": 2, "transforms": [fv.roll(2), fv.noise(0.1)], "key": KEY}

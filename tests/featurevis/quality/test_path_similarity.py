@@ -126,6 +126,7 @@ def test_a_dead_layer_has_no_path():
     assert row == ["relu", "none", "none"]
 
 
+@pytest.mark.slow(reason="compiles a network three times; each is tested alone")
 def test_paths_in_a_network_with_a_glob_a_selector_and_preprocessing():
     made, natural = noise(2), noise(2, 3, seed=1)
     found = path_similarity(
@@ -183,6 +184,7 @@ def test_arbitrary_pictures_fit_the_made_ones(shape):
         )
 
 
+@pytest.mark.slow(reason="compiles paths of two kinds of images")
 def test_arbitrary_pictures_are_others():
     natural = noise(2, 3, shape=SMALL)
     arbitrary = jnp.concatenate([noise(2, shape=SMALL, seed=9), natural[1, 1:]])

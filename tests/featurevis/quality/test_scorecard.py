@@ -63,6 +63,7 @@ def full_card(made: Any, **options: Any) -> Any:
     )
 
 
+@pytest.mark.slow(reason="compiles all that a card says a second time")
 def test_the_card_has_what_the_functions_say(made, card):
     objective, images, examples, _ = made
     scores = achieved_scores(NET.apply, objective, VARIABLES, images, count=2)

@@ -356,6 +356,7 @@ def test_another_score_is_not_gone_on_with() -> None:
         find(cut(IMAGES, 8), "tanh:*", by="place", resume=before.state)
 
 
+@pytest.mark.slow(reason="compiles four passes")
 def test_a_changed_preprocess_is_seen_and_models_are_let_go() -> None:
     @dataclasses.dataclass
     class Shift:

@@ -83,6 +83,7 @@ def test_of_ways_that_meet_the_widest_counts() -> None:
     )
 
 
+@pytest.mark.slow(reason="traces GoogLeNet")
 def test_fields_of_googlenet_grow_with_the_depth() -> None:
     sites = ("inception_3a", "inception_4a", "inception_5b")
     fields = [field_of(GoogLeNet(), site) for site in sites]

@@ -135,6 +135,7 @@ def test_forms_cover_the_pixels_that_they_should() -> None:
         assert error.mean() < 0.02, name
 
 
+@pytest.mark.slow(reason="draws five corners")
 def test_a_corner_of_two_right_angles_is_an_edge_whatever_its_radius() -> None:
     for radius in (0.0, 3.0):
         found = corners(Ground((5, 6, 1), background=0.0), 0.0, math.pi, radius)

@@ -20,6 +20,7 @@ from jaxinterp.featurevis.transforms.rotate import rotate
 from jaxinterp.featurevis.transforms.scale import scale
 from jaxinterp.featurevis.transforms.transform import compose
 from tests.compiled import compiled
+from tests.few import few
 
 KEY = jax.random.key(0)
 RNG = np.random.default_rng(0)
@@ -75,7 +76,9 @@ def test_a_window_of_a_volume_is_one_of_the_slices():
     assert sum(bool((seen == one).all()) for one in slices) == 1
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(
+    "shape", few([(shape,) for shape in SHAPES], 2, reason="the same with another axis")
+)
 def test_every_axis_can_be_reversed(shape):
     image = values(shape)
     for axis in range(len(shape) - 1):
@@ -99,7 +102,7 @@ def test_a_zoom_of_a_signal_is_linear_interpolation(factor):
         np.testing.assert_allclose(seen_outside[:, channel], expected, atol=1e-12)
 
 
-@pytest.mark.parametrize("factor", [0.7, 1.4])
+@pytest.mark.parametrize("factor", few([1.4, 0.7], 1, reason="the same, smaller"))
 def test_a_zoom_of_a_volume_is_one_along_each_axis(factor):
     image = values((4, 7, 5, 1))
     expected = np.asarray(image)
@@ -122,7 +125,12 @@ def test_a_quarter_turn_of_a_volume_is_that_of_numpy(axes, turns):
 
 
 @pytest.mark.parametrize(
-    ("axes", "fill"), [((0, 1), "reflect"), ((1, 2), 0.25), ((2, 0), "reflect")]
+    ("axes", "fill"),
+    few(
+        [((0, 1), "reflect"), ((1, 2), 0.25), ((2, 0), "reflect")],
+        1,
+        reason="the same turn about another axis",
+    ),
 )
 def test_a_turn_of_a_volume_turns_each_slice(axes, fill):
     image = values((4, 6, 5, 2))
@@ -141,19 +149,26 @@ def test_a_turn_of_a_volume_turns_each_slice(axes, fill):
 
 @pytest.mark.parametrize(
     ("shape", "transforms"),
-    [
-        ((9, 2), [pad(3), jitter(4), scale(0.8, 1.2), flip(0), crop_or_pad()]),
-        ((9, 2), [scale(1.1), crop_or_pad((12,))]),
-        ((4, 3, 5, 1), [pad(1), jitter(1), scale(1.05), flip(2), crop_or_pad()]),
-        ((4, 3, 5, 1), [scale(0.5), crop_or_pad((3, 5, 4))]),
-        ((4, 3, 5, 1), [rotate(8.0, axes=(0, 2)), rotate(-5.0, axes=(2, 1)), pad(1)]),
-        (
-            (3, 3, 4, 2),
-            [scale(1.1), rotate(80.0, axes=(1, 0)), rotate(9.0, axes=(1, 2))],
-        ),
-        ((9, 2), [box_crop(7, sides=(0.5, 0.5))]),
-        ((4, 3, 5, 1), [box_crop((4, 2, 6), sides=(0.5, 0.5))]),
-    ],
+    few(
+        [
+            ((9, 2), [pad(3), jitter(4), scale(0.8, 1.2), flip(0), crop_or_pad()]),
+            ((4, 3, 5, 1), [scale(0.5), crop_or_pad((3, 5, 4))]),
+            ((9, 2), [box_crop(7, sides=(0.5, 0.5))]),
+            ((9, 2), [scale(1.1), crop_or_pad((12,))]),
+            ((4, 3, 5, 1), [pad(1), jitter(1), scale(1.05), flip(2), crop_or_pad()]),
+            (
+                (4, 3, 5, 1),
+                [rotate(8.0, axes=(0, 2)), rotate(-5.0, axes=(2, 1)), pad(1)],
+            ),
+            (
+                (3, 3, 4, 2),
+                [scale(1.1), rotate(80.0, axes=(1, 0)), rotate(9.0, axes=(1, 2))],
+            ),
+            ((4, 3, 5, 1), [box_crop((4, 2, 6), sides=(0.5, 0.5))]),
+        ],
+        3,
+        reason="more moves at once, in programs of two to five seconds",
+    ),
 )
 def test_the_gradient_is_the_transpose_of_the_view(shape, transforms):
     image, transform = values(shape), compose(transforms)
@@ -175,10 +190,14 @@ def test_the_gradient_is_the_transpose_of_the_view(shape, transforms):
 
 @pytest.mark.parametrize(
     ("shape", "transforms"),
-    [
-        ((9, 2), [pad(3), jitter(2), flip(0), crop_or_pad((5,)), pad(1)]),
-        ((4, 3, 5, 1), [pad(1), jitter(2), flip(2), pad(1, fill="edge"), crop(3)]),
-    ],
+    few(
+        [
+            ((9, 2), [pad(3), jitter(2), flip(0), crop_or_pad((5,)), pad(1)]),
+            ((4, 3, 5, 1), [pad(1), jitter(2), flip(2), pad(1, fill="edge"), crop(3)]),
+        ],
+        1,
+        reason="the same along three axes",
+    ),
 )
 def test_joined_and_one_by_one_are_the_same(shape, transforms):
     def one_by_one(key, seen):

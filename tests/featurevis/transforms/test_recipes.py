@@ -23,6 +23,7 @@ from jaxinterp.featurevis.transforms.resize import Resize
 from jaxinterp.featurevis.transforms.rotate import Rotate
 from jaxinterp.featurevis.transforms.scale import Scale
 from tests.compiled import compiled
+from tests.few import few
 
 KEY = jax.random.key(0)
 
@@ -135,7 +136,10 @@ def test_the_size_is_kept(steps, grows, size):
     assert seen.shape == (size[0] + grows, size[1] + grows, 3)
 
 
-@pytest.mark.parametrize("name", ["lucid", "distill", "atlas"])
+@pytest.mark.parametrize(
+    "name",
+    few(["distill", "lucid", "atlas"], 1, reason="compiles another whole recipe"),
+)
 def test_a_gray_picture_stays_gray_whatever_happens(name):
     image = jnp.full((32, 24, 3), 0.5, jnp.float32)
     gray = recipe(name)
@@ -154,6 +158,7 @@ def boxes(transform, size, count=400):
     return last - first, (first + last) / 2
 
 
+@pytest.mark.slow(reason="compiles an optimization to see its boxes")
 def test_boxes_shrink_while_the_picture_is_made():
     crops = box_crop((9, 17), sides=(0.5, 0.2), deviation=0.02)
     for progress, expected in ((0.0, 0.5), (0.5, 0.35), (1.0, 0.2)):
@@ -192,6 +197,7 @@ def test_maco_is_boxes_with_noise():
     np.testing.assert_allclose(seen.std(), np.sqrt(0.08**2 * (1 + 1 / 12)), rtol=0.1)
 
 
+@pytest.mark.slow(reason="compiles a whole recipe twice")
 def test_a_recipe_after_a_crop_keeps_the_size_of_the_crop():
     image = jax.random.uniform(KEY, (16, 16, 3), jnp.float32)
     joined = fv.compose([fv.crop(8), recipe("lucid")])
@@ -207,6 +213,7 @@ def test_a_recipe_after_a_crop_keeps_the_size_of_the_crop():
     np.testing.assert_allclose(seen, both, atol=1e-6)
 
 
+@pytest.mark.slow(reason="32 views of 64 pixels")
 @pytest.mark.parametrize(
     ("steps", "most"),
     [(recipe("captum"), 0.35), (xplique_transforms(64), 0.15)],
@@ -250,6 +257,7 @@ def test_resize_of_a_signal_a_volume_and_what_does_not_fit():
         fv.resize(0)
 
 
+@pytest.mark.slow(reason="compiles an optimization to see its last boxes")
 def test_the_last_step_has_the_last_boxes():
     """Of a white dot on black the mean brightness says how large the boxes are."""
     image = jnp.zeros((65, 65, 1)).at[32, 32].set(1.0)

@@ -23,6 +23,7 @@ from jaxinterp.featurevis.transforms.rotate import rotate
 from jaxinterp.featurevis.transforms.scale import scale
 from jaxinterp.featurevis.transforms.transform import Transform, compose
 from tests.compiled import compiled
+from tests.few import few
 from tests.oracles import warps
 
 KEY = jax.random.key(0)
@@ -184,7 +185,9 @@ def test_a_view_and_its_gradient_are_those_of_slow_loops(make, textbook, fill, s
     np.testing.assert_allclose(gradient, expected, atol=1e-11)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(
+    "shape", few([(shape,) for shape in SHAPES], 1, reason="the same loops, longer")
+)
 def test_a_composition_and_its_gradient_are_those_of_slow_loops(shape):
     size, wide = shape[:2], (shape[0] + 16, shape[1] + 16)
     mirror = flip(probability=1.0)
@@ -205,6 +208,7 @@ def test_a_composition_and_its_gradient_are_those_of_slow_loops(shape):
     np.testing.assert_allclose(gradient, expected, atol=1e-12)
 
 
+@pytest.mark.slow(reason="compares 18,000 pixels with slow loops")
 def test_single_precision_is_close_for_large_pictures():
     image = picture((120, 151, 1), jnp.float32)
     transform = compose([pad(12), scale(1.07), rotate(9.0), crop_or_pad()])
@@ -220,7 +224,7 @@ def test_single_precision_is_close_for_large_pictures():
     np.testing.assert_allclose(gradient, exact_gradient, atol=5e-4)
 
 
-@pytest.mark.parametrize("stretch", [1.0, 2.0])
+@pytest.mark.parametrize("stretch", few([2.0, 1.0], 1, reason="with more taps"))
 def test_collecting_is_the_transpose_of_looking(stretch):
     image, upstream = picture((8, 11, 2)), picture((20, 22, 2))
     linear = jnp.array([[0.9, -0.4], [0.3, 1.1]]) / stretch
@@ -238,14 +242,24 @@ def test_collecting_is_the_transpose_of_looking(stretch):
 
 @pytest.mark.parametrize(
     ("shape", "transforms"),
-    [
-        ((7, 7, 3), [pad(3), jitter(2), jitter(4)]),
-        ((5, 8, 1), [jitter(3), crop_or_pad((10, 4)), flip(), pad(1, fill=0.25)]),
-        ((9, 6, 7), [crop_or_pad((8, 5)), rotate(180.0), pad(2, fill="edge"), crop(4)]),
-        ((5, 8, 2), [crop(3), pad(1, fill="reflect"), jitter(1), pad(2, fill=0.0)]),
-        ((9, 6, 3), [pad(2, fill="random"), jitter(3), pad(1, fill="random"), flip(0)]),
-        ((6, 6, 1), [pad(1), noise(0.1), jitter(1), lambda key, x: x**2, pad(1)]),
-    ],
+    few(
+        [
+            ((7, 7, 3), [pad(3), jitter(2), jitter(4)]),
+            ((5, 8, 1), [jitter(3), crop_or_pad((10, 4)), flip(), pad(1, fill=0.25)]),
+            (
+                (9, 6, 7),
+                [crop_or_pad((8, 5)), rotate(180.0), pad(2, fill="edge"), crop(4)],
+            ),
+            ((5, 8, 2), [crop(3), pad(1, fill="reflect"), jitter(1), pad(2, fill=0.0)]),
+            (
+                (9, 6, 3),
+                [pad(2, fill="random"), jitter(3), pad(1, fill="random"), flip(0)],
+            ),
+            ((6, 6, 1), [pad(1), noise(0.1), jitter(1), lambda key, x: x**2, pad(1)]),
+        ],
+        1,
+        reason="other moves and borders, each alone in other tests",
+    ),
 )
 def test_whole_shifts_are_the_same_joined_and_one_by_one(transforms, shape):
     image = picture(shape)
@@ -373,7 +387,9 @@ def test_every_image_of_a_batch_has_a_view_of_its_own():
     assert len(np.unique(np.asarray(seen[:, 4, 4, 0]))) == 6
 
 
-@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32])
+@pytest.mark.parametrize(
+    "dtype", few([jnp.bfloat16, jnp.float32], 1, reason="less can fail")
+)
 def test_the_dtype_is_kept_and_the_places_are_precise(dtype, strict_promotion):
     image = picture((40, 33, 3)).astype(dtype)
     paint = pad(2, fill="random")

@@ -1,5 +1,7 @@
 """Recurrent classifiers compute the textbook's equations, and are explained."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 
 import jaxinterp as ji
 from jaxinterp.models.architectures.recurrent import GRUClassifier, LSTMClassifier
+from tests.few import few
 from tests.networks.random_variables import random_variables
 
 TOKENS = jnp.array([[3, 1, 4, 1, 5], [2, 6, 5, 3, 5]], jnp.int32)
@@ -98,8 +101,14 @@ def test_the_loop_is_a_site_of_all_states_and_a_step_has_the_names_of_gates(name
 
 
 @every_model
-@pytest.mark.parametrize("weights", ["bfloat16", "float16", "float32"])
-@pytest.mark.parametrize("inputs", ["bfloat16", "float16", "float32"])
+@pytest.mark.parametrize(
+    ("inputs", "weights"),
+    few(
+        itertools.permutations(["bfloat16", "float16", "float32"], 2),
+        2,
+        reason="another pair, promoted alike",
+    ),
+)
 def test_inputs_and_weights_of_two_dtypes_are_promoted(name, inputs, weights):
     """As in a dense layer: float16 and bfloat16 meet in float32."""
     variables = random_variables(MODELS[name], SIGNALS, dtype=weights)

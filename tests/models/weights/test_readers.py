@@ -343,6 +343,7 @@ def test_a_truncated_hdf5_file_is_an_error(tmp_path, h5py):
         read_tensors(tmp_path / "model.h5")
 
 
+@pytest.mark.slow(reason="damages a file byte by byte")
 def test_whatever_is_damaged_in_hdf5_is_an_error_that_names_the_file(tmp_path, h5py):
     path = tmp_path / "model.h5"
     with h5py.File(path, "w") as file:

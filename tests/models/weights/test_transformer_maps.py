@@ -400,6 +400,7 @@ def numpy_llama2c(tensors, tokens, heads, key_heads):
     return rms_norm(x, w["norm"]) @ w["tok_embeddings"].T
 
 
+@pytest.mark.slow(reason="writes a story")
 def test_the_tiny_llama_tells_a_story_and_equals_numpy(real_data):
     tensors = read_stories(real_data / "stories260K.bin")
     pieces, scores = read_pieces(real_data / "tok512.bin")

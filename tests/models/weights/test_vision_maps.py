@@ -245,6 +245,7 @@ def test_keras_resnet8_has_the_same_logits(keras_original):
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow(reason="imports Keras")
 @pytest.mark.parametrize("name", ["model.h5", "model.keras", "model.weights.h5"])
 @pytest.mark.filterwarnings("ignore:__array__ implementation")  # in Keras itself
 def test_files_that_keras_writes_fit_the_map(keras_original, tmp_path, name):

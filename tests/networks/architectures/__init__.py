@@ -10,5 +10,6 @@ from .architecture import randomize as randomize
 from .nnx_models import nnx_module as nnx_module
 from .resnet import resnet18 as resnet18
 from .resnet import resnet50 as resnet50
+from .table import SMALL as SMALL
 from .table import TABLE as TABLE
 from .vgg import vgg16 as vgg16

@@ -32,3 +32,10 @@ TABLE: tuple[Architecture, ...] = (
     *mixer.ENTRIES,
     *nnx_models.ENTRIES,
 )
+
+LARGE = {
+    *("vgg11_bn", "resnet18", "resnet50", "densenet", "googlenet", "mobilenet"),
+    *("unet", "unet_resize", "mixer", "vit", "nnx_transformer"),
+}
+# Of the kinds of layers that these have, the large ones have many.
+SMALL = [entry for entry in TABLE if entry.name not in LARGE]

@@ -10,7 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.few import few
+
 from . import (
+    SMALL,
     TABLE,
     Architecture,
     as_dtype,
@@ -21,14 +24,8 @@ from . import (
     vgg16,
 )
 
-LARGE = {"resnet18", "resnet50", "densenet", "googlenet", "mobilenet", "mixer", "vit"}
-large = pytest.mark.slow(reason="is used by slow tests alone")
 every_architecture = pytest.mark.parametrize(
-    "entry",
-    [
-        pytest.param(entry, marks=[large] if entry.name in LARGE else [], id=str(entry))
-        for entry in TABLE
-    ],
+    "entry", few(TABLE, SMALL, reason="is used by slow tests alone"), ids=str
 )
 
 
