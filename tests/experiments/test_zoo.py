@@ -263,6 +263,7 @@ def test_retraining_gives_the_same_network(empty_cache: Path) -> None:
     assert len(list(empty_cache.iterdir())) == 1
 
 
+@pytest.mark.slow(reason="trains a network twice")
 def test_training_does_not_depend_on_the_precision_of_the_session() -> None:
     trained = recipe().train().variables
     with jax.enable_x64(False):

@@ -12,8 +12,8 @@ import jaxinterp as ji
 from jaxinterp import models
 from jaxinterp.objectives import total
 from tests.compiled import compiled
+from tests.few import few
 from tests.networks.families import (
-    CONVOLUTIONAL,
     FAMILIES,
     apply_fn,
     built,
@@ -103,15 +103,13 @@ def test_every_site_gets_a_rule(name, preset):
     assert not [row for row in plan.rows if row.role == "unknown"]
 
 
-large = pytest.mark.slow(reason="compiles a gradient through many convolutions")
-
-
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=[large] if name in CONVOLUTIONAL else [])
-        for name in FAMILIES
-    ],
+    few(
+        FAMILIES,
+        {"induction", "modular addition", "lstm", "gru of tokens", "mlp"},
+        reason="compiles a gradient through many layers",
+    ),
 )
 def test_every_example_is_explained(name):
     _, variables, inputs = built(name)

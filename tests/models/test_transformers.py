@@ -112,6 +112,7 @@ def test_a_given_mask_hides_tokens_and_replaces_that_of_the_pad():
     assert np.abs(hidden - run(model, variables, tokens)).max() > 1e-3
 
 
+@pytest.mark.slow(reason="one property of one option of one network")
 def test_bert_tells_texts_apart_by_their_type():
     model, variables, tokens = built("bert")
     types = jnp.zeros_like(tokens).at[:, 3:].set(1)

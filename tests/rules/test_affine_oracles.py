@@ -98,6 +98,7 @@ def test_rules_are_those_of_the_textbook(layer):
     assert {str(r): d for r, d in found.items() if not d <= 1e-11} == {}
 
 
+@pytest.mark.slow(reason="compiles the ledger of twenty rules for each layer")
 @every_layer
 def test_the_books_of_every_rule_balance(layer):
     """What bias and stabilizer keep has formulas of its own; together all is there."""

@@ -114,7 +114,7 @@ OTHERS = ("residual_sum", "relu", "tanh")
 
 
 REPEATED = {"avg_pool1d", "avg_pool3d", "conv1d", "conv3d", "conv_transpose1d"}
-REPEATED |= {"conv2d_no_bias", "linear_no_bias", "conv2d_dilated"}
+REPEATED |= {"conv2d_no_bias", "linear_no_bias", "conv2d_dilated", "conv2d_stride2"}
 repeated = pytest.mark.slow(reason="another number of axes, or without a bias")
 
 

@@ -25,6 +25,7 @@ def test_small_negative_contributions_are_not_rounding_noise():
     )
 
 
+@pytest.mark.slow(reason="compiles every signed rule twice")
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
 def test_half_precision_is_near_single_precision(dtype):
     weights = 0.3 + jax.random.normal(jax.random.key(0), (64, 1), jnp.float32)

@@ -125,9 +125,13 @@ def test_an_inner_method_has_a_key_of_its_own():
     assert np.abs(received - attribute(None, X, key=jax.random.key(8))).max() > 0.1
 
 
-@pytest.mark.parametrize("statistic", NAMES)
 @pytest.mark.parametrize(
-    ("batch_size", "is_jitted"), [(1, False), (2, True), (100, False)]
+    ("statistic", "batch_size", "is_jitted"),
+    [
+        pytest.param(statistic, *chunks, marks=[others] if (i + j) % 3 else [])
+        for i, statistic in enumerate(NAMES)
+        for j, chunks in enumerate([(1, False), (2, True), (100, False)])
+    ],
 )
 def test_the_result_does_not_depend_on_chunks(batch_size, statistic, is_jitted):
     base, count = gradient(models.smooth_mlp), 11
@@ -146,6 +150,7 @@ def test_the_same_key_gives_the_same_result_and_another_does_not():
     assert np.abs(run(KEY) - run(jax.random.key(8))).max() > 1e-6
 
 
+@pytest.mark.slow(reason="compiles a sum of sums")
 def test_it_goes_around_methods_with_steps_and_at():
     inner = integrated_gradients(models.smooth_mlp, steps=4)
     received = smooth(inner, samples=2)(LAYERS, X, TARGET, KEY)

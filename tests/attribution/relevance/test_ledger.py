@@ -43,7 +43,12 @@ class Leaky(rules.Rule):
 
 
 @pytest.mark.parametrize(
-    ("name", "file"), list(zip(CONSERVING, 4 * list(NETWORKS), strict=True))
+    ("name", "file"),
+    few(
+        zip(CONSERVING, 4 * list(NETWORKS), strict=True),
+        2,
+        reason="explains a network of some layers with another preset",
+    ),
 )
 def test_every_rule_of_a_preset_conserves_relevance(file, name):
     """What is missing at a site is what its bias and stabilizer keep, by formula."""
@@ -143,7 +148,10 @@ def test_other_scores_and_pytrees():
         assert books.error <= 1e-10
 
 
-@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float32])
+@pytest.mark.parametrize(
+    "dtype",
+    few([jnp.bfloat16, jnp.float16, jnp.float32], 1, reason="rounds less"),
+)
 def test_low_precision(dtype):
     variables, x = as_dtype(
         (jax.tree.map(jnp.asarray, CNN), jnp.asarray(IMAGES)), dtype

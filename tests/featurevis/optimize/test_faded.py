@@ -61,6 +61,7 @@ def test_what_does_not_fit_is_an_error(unchecked, importance, options, message):
         faded(jnp.zeros((1, 4, 4, 3)), importance, **options)
 
 
+@pytest.mark.slow(reason="compiles an ascent of its own")
 def test_the_darkest_and_the_brightest_are_cut_off():
     ramp = jnp.linspace(0.2, 0.6, 101)[None, :, None]
     seen = np.asarray(faded(ramp, jnp.ones((1, 101)), cut=10.0))[0, :, 0]

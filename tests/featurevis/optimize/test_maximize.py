@@ -207,6 +207,7 @@ def test_every_objective_ascends(name):
     assert result.images.dtype == jnp.float32
 
 
+@pytest.mark.slow(reason="compiles an ascent of its own")
 def test_a_schedule_sees_the_steps():
     rising = fv.schedule(lambda step: 1.0 * step)
     whole = maximize(rising, steps=6, composite=TWO_REDIRECTED, samples=2)
@@ -341,6 +342,7 @@ def test_a_result_goes_on_in_another_process():
     assert same(whole.history, rest.history)
 
 
+@pytest.mark.slow(reason="compiles an ascent of its own")
 def test_steps_of_one_length_for_each_unit():
     optimizer = optax.chain(optax.normalize_by_update_norm(), optax.sgd(0.5))
     options = {"parametrization": fv.pixels(SHAPE, dtype=jnp.float64)}
@@ -354,6 +356,7 @@ def test_steps_of_one_length_for_each_unit():
     assert (lengths > 0).sum() > 2
 
 
+@pytest.mark.slow(reason="compiles an ascent of all steps")
 def test_one_program_of_all_steps_gives_the_same(monkeypatch):
     eager = maximize("second:0,1", steps=6)
     jitted = jax.jit(lambda key: maximize("second:0,1", key=key, steps=6, batch_size=1))
@@ -641,6 +644,7 @@ def test_tokens_have_channels_last():
         assert (result.history[-1] > result.history[0]).all()
 
 
+@pytest.mark.slow(reason="compiles an ascent of its own")
 def test_states_of_a_loop_have_the_pictures_first():
     def apply_fn(w, x):  # (batch, time, features)
         def cell(state, now):
@@ -840,6 +844,7 @@ def test_one_transform_is_a_list_of_one():
     assert same(one.images, maximize("second:1", transforms=[fv.jitter(2)]).images)
 
 
+@pytest.mark.slow(reason="compiles a whole recipe")
 def test_a_recipe_is_known_by_its_name():
     named = maximize("second:1", transforms="lucid")
     assert same(

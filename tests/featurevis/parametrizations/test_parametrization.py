@@ -161,7 +161,7 @@ def test_no_parametrization_is_missing_from_the_table():
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=[many] if name in DERIVED | {"cppn"} else [])
+        pytest.param(name, marks=[many] if name in DERIVED | COSTLY else [])
         for name in TABLE
     ],
 )
@@ -226,7 +226,7 @@ def test_half_precision_has_a_gradient(name):
     assert any((g != 0).any() for g in gradients)
 
 
-@every
+@every_but_derived
 def test_a_picture_does_not_depend_on_the_number_of_pictures(name):
     init, draw = programs(name)
     few, many = (draw(init(KEY, count)) for count in (2, 5))

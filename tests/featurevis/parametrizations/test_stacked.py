@@ -35,6 +35,7 @@ def test_one_image_is_that_of_all():
     np.testing.assert_allclose(images, 0.3, atol=1e-5)
 
 
+@pytest.mark.slow(reason="compiles three parametrizations at once")
 def test_after_the_last_comes_the_first():
     ways = fv.stacked(WAYS)
     params = ways.init(KEY, 5)

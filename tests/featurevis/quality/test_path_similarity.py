@@ -98,6 +98,7 @@ def test_relative_similarity_goes_from_arbitrary_to_natural():
     assert "<td>0.75</td>" in similarity._repr_html_()
 
 
+@pytest.mark.slow(reason="compiles paths of two kinds of images")
 def test_a_picture_on_the_path_of_natural_ones_scores_higher_than_one_that_is_not():
     # One half of the units sees the red channel, one half the blue.
     w = jnp.asarray(np.repeat(np.eye(3)[:, [0, 2]], 4, axis=1), jnp.float32)

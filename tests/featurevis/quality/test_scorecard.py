@@ -80,6 +80,7 @@ def test_the_card_has_what_the_functions_say(made, card):
     assert len(card.paths.sites) == 2
 
 
+@pytest.mark.slow(reason="ascends from noise for 100 steps")
 def test_ascent_beats_the_best_of_random_pictures(card):
     assert card.success_rate == 1
     assert "Of 3 units, 3 (100%) are above their best natural example, " in str(card)

@@ -35,6 +35,7 @@ def test_it_is_the_kernel_around_grey(axes: int, channels: int) -> None:
     assert float(jnp.abs(found - 0.5).max()) == 0.5
 
 
+@pytest.mark.slow(reason="traces two deep networks")
 @pytest.mark.parametrize(
     ("net", "shape", "window"),
     [

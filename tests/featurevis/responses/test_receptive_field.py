@@ -134,7 +134,7 @@ STACKS = {
 }
 
 
-IN_CORNERS = {"dilated", "strided", "padded", "residual"}  # whose windows go beyond
+IN_CORNERS = {"dilated", "padded"}  # whose windows go beyond
 inside = pytest.mark.slow(reason="a corner asks nothing new of these layers")
 
 

@@ -11,6 +11,7 @@ from jax import lax
 
 from jaxinterp import trace
 from jaxinterp.tracing.layer.layer import Layer
+from tests.few import few
 from tests.tracing.arrays import normal, weights
 from tests.tracing.measure import measure
 
@@ -159,7 +160,14 @@ def folding_errors(layer: Layer, relevance, received):
     )
 
 
-@pytest.mark.parametrize("name", [*MODULES, *FUNCTIONS])
+@pytest.mark.parametrize(
+    "name",
+    few(
+        [*MODULES, *FUNCTIONS],
+        [*MODULES, *FUNCTIONS][::2],
+        reason="every second layer; the rules use all of them",
+    ),
+)
 def test_kernel_and_bias_are_folded_exactly(name):
     found = measure(*case(name), folding_errors, 5)
     assert found
