@@ -97,6 +97,17 @@ DENSE = {
         jnp.pad(h, ((0, 0), (2, 0)))
         @ jnp.pad(w["kernel"], ((2, 0), (0, 0)), constant_values=1.0)
     ),
+    "blocks": lambda w, h: h[:, :3] @ w["kernel"][:3] + h[:, 3:] @ w["kernel"][3:],
+    "blocks of a split": lambda w, h: sum(
+        part @ w["kernel"][2 * i : 2 * i + 2]
+        for i, part in enumerate(jnp.split(h, 3, axis=1))
+    ),
+    "even and odd": lambda w, h: (
+        h[:, ::2] @ w["kernel"][::2] - h[:, 1::2] @ -w["kernel"][1::2]
+    ),
+    "a batch of blocks": lambda w, h: jnp.einsum(
+        "bki,kij->kbj", h.reshape(-1, 2, 3), w["kernel"].reshape(2, 3, 5)
+    ).sum(0),
     "float cast": lambda w, h: lax.convert_element_type(h, "float64") @ w["kernel"],
 }
 
@@ -206,6 +217,27 @@ def framed(h: Any) -> Any:
     return jnp.concatenate([column, h, column], 2)
 
 
+def shifted(h: Any) -> list[Any]:
+    h = jnp.pad(h, EDGE)
+    return [h[:, i : i + 4, j : j + 4] for i in range(3) for j in range(3)]
+
+
+def by_shifted_products(w: Any, h: Any) -> Any:
+    kernels = w["image"].reshape(9, 2, 4)
+    return sum(x @ kernel for x, kernel in zip(shifted(h), kernels, strict=True))
+
+
+def by_products_shifted(w: Any, h: Any) -> Any:
+    products = (
+        jnp.pad(h @ w["image"][i, j], ((0, 0), (2 - i, i), (2 - j, j), (0, 0)))
+        for i in range(3)
+        for j in range(3)
+    )
+    return sum(products)[:, 1:-1, 1:-1]
+
+
+PLACES = np.arange(4)[:, None] + np.arange(3)
+
 PADDING = {
     "an argument": convolution,
     "numbers": lambda w, h: convolution(w, h, ((1, 1), (1, 1))),
@@ -227,6 +259,33 @@ PADDING = {
     ),
     "half and half": lambda w, h: convolution(
         w, jnp.pad(h, ((0, 0), (1, 1), (0, 0), (0, 0))), ((0, 0), (1, 1))
+    ),
+    "shifted products": by_shifted_products,
+    "shifted products, padded afterwards": by_products_shifted,
+    "a stack of copies": lambda w, h: jnp.einsum(
+        "kbhwc,kcd->bhwd", jnp.stack(shifted(h)), w["image"].reshape(9, 2, 4)
+    ),
+    "copies side by side": lambda w, h: (
+        jnp.concatenate(shifted(h), -1) @ w["image"].reshape(18, 4)
+    ),
+    "patches": lambda w, h: (
+        lax.conv_general_dilated_patches(
+            h, (3, 3), (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+        @ w["image"].transpose(2, 0, 1, 3).reshape(18, 4)
+    ),
+    "places": lambda w, h: jnp.einsum(
+        "bhiwjc,ijcd->bhwd",
+        jnp.pad(h, EDGE)[:, PLACES][:, :, :, PLACES],
+        w["image"],
+    ),
+    "rows of convolutions": lambda w, h: sum(
+        convolution({"image": w["image"][i : i + 1]}, row, ((0, 0), (1, 1)))
+        for i, row in enumerate(jnp.pad(h, EDGE)[:, i : i + 4, 1:-1] for i in range(3))
+    ),
+    "channels one by one": lambda w, h: sum(
+        convolution({"image": w["image"][:, :, i : i + 1]}, h[..., i : i + 1])
+        for i in range(2)
     ),
     "nn.Conv": lambda w, h: nn.Conv(
         4, (3, 3), use_bias=False, param_dtype="float64"

@@ -6,7 +6,7 @@ Every pass of `recognize` and `joins` reads and extends one `Grouping`.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,7 @@ from jax.extend.core import Primitive
 from jax.extend.core import primitives as p
 
 from jaxinterp.tracing.compat import bind, existing
+from jaxinterp.tracing.facts.axes import relabel
 from jaxinterp.tracing.facts.curve import constant_number, curve
 from jaxinterp.tracing.facts.flow import Flow
 from jaxinterp.tracing.facts.roles import KINDS, Kind, Role
@@ -163,26 +164,59 @@ class Grouping:
             return "scale"
         return None
 
+    def affine_steps_before(
+        self, indices: Iterable[int], foldable: frozenset[int]
+    ) -> tuple[int, ...]:
+        """The elementwise affine steps that feed some equations and nothing else.
+
+        Args:
+            indices: the indices of the equations, which read one active value.
+            foldable: the axes of that value along which scales may differ.
+        """
+        every, steps = set(indices), list[int]()
+        while (at := self.previous(every)) is not None and self.is_free(at):
+            step = self.affine_step(at)
+            if step not in ("scale", "shift", "cast"):
+                break
+            if step == "scale" and not self._scale_axes(at) <= foldable:
+                break
+            steps.insert(0, at)
+            every.add(at)
+        is_cast = [self.affine_step(i) == "cast" for i in steps]
+        return () if all(is_cast) else tuple(steps)
+
     def affine_steps_after(
-        self, index: int, may_take: Callable[[int, str], bool]
+        self, index: int, foldable: frozenset[int]
     ) -> tuple[int, ...]:
         """The affine steps after an equation, up to the last that scales or shifts.
 
         Args:
             index: the index of the equation.
-            may_take: whether a step, given by its index and what it does, may follow.
+            foldable: the axes of its result along which scales may differ.
         """
+        rank = len(self.equations[index].outputs[0].shape)
+        labels = [frozenset({i}) for i in range(rank)]
         steps, n_steps = list[int](), 0
         at = self.next(index)
         while at is not None and self.is_free(at):
             step = self.affine_step(at)
-            if step is None or not may_take(at, step):
+            if step == "layout":
+                labels = relabel(self.equations[at], labels)
+            axes = self._scale_axes(at) if step == "scale" else ()
+            is_foldable = frozenset().union(*(labels[i] for i in axes)) <= foldable
+            if step is None or not is_foldable:
                 break
             steps.append(at)
             if step in ("scale", "shift"):
                 n_steps = len(steps)
             at = self.next(at)
         return tuple(steps[:n_steps])
+
+    def _scale_axes(self, index: int) -> frozenset[int]:
+        """The axes of an equation's result along which its scale may differ."""
+        inputs = self.equations[index].inputs
+        factors = [v for v in inputs if v not in self.flow.active and v.shape]
+        return frozenset().union(*map(self.flow.varying_axes, factors))
 
     def is_linear(self, indices: Iterable[int]) -> bool:
         """Whether each of some equations is affine in its active operand."""
@@ -244,6 +278,26 @@ class Grouping:
         number = constant_number(self.flow, others[0])
         return number is not None and bool(number > 0)
 
+    def is_one_hot(self, index: int) -> bool:
+        """Whether a contraction only copies entries, as into patches of an image."""
+        equation, active = self.equations[index], self.flow.active_inputs(index)
+        if self.kind(index) is not Kind.KERNEL or len(active) != 1:
+            return False
+        kernel = 1 - equation.inputs.index(active[0])
+        if not self.is_fixed(equation.inputs[kernel]):
+            return False
+        numbers = self.number(equation.inputs[kernel])
+        if equation.primitive is p.conv_general_dilated_p:
+            result_axes = {equation.params["dimension_numbers"].rhs_spec[0]}
+            is_plain = kernel == 1 and equation.params["batch_group_count"] == 1
+        else:
+            (contracting, _) = equation.params["dimension_numbers"]
+            result_axes = set(range(numbers.ndim)) - set(contracting[kernel])
+            is_plain = True
+        axes = tuple(i for i in range(numbers.ndim) if i not in result_axes)
+        is_binary = bool(np.isin(numbers, (0, 1)).all())
+        return is_plain and is_binary and bool((numbers.sum(axis=axes) == 1).all())
+
     def is_fixed(self, value: Value | Constant) -> bool:
         """Whether a value is computed from literals alone: no weight, no input."""
         if isinstance(value, Constant):
@@ -265,9 +319,10 @@ class Grouping:
         if (a.primitive, len(a.inputs)) != (b.primitive, len(b.inputs)):
             return False
         pairs = zip(a.inputs, b.inputs, strict=True)
-        return a.params == b.params and all(self._is_same(*pair) for pair in pairs)
+        return a.params == b.params and all(self.is_same(*pair) for pair in pairs)
 
-    def _is_same(self, left: Value | Constant, right: Value | Constant) -> bool:
+    def is_same(self, left: Value | Constant, right: Value | Constant) -> bool:
+        """Whether two values are one, or computed in the same way from the same."""
         if left is right:
             return True
         if isinstance(left, Constant) and isinstance(right, Constant):
@@ -275,7 +330,10 @@ class Grouping:
         if not (isinstance(left, Value) and isinstance(right, Value)):
             return False
         one, other = self.flow.producer.get(left), self.flow.producer.get(right)
-        return one is not None and other is not None and self.is_equal(one, other)
+        if one is None or other is None or not self.is_equal(one, other):
+            return False
+        outputs = (self.equations[one].outputs, self.equations[other].outputs)
+        return outputs[0].index(left) == outputs[1].index(right)
 
     def number(self, value: Value | Constant) -> np.ndarray:
         """The array of a value for which `is_fixed` holds."""
