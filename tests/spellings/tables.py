@@ -818,6 +818,34 @@ DROPOUT = unary(
     quotient=lambda h: h / (1 - 0.0),
 )
 
+# --- Masks ----------------------------------------------------------------------------
+
+KEPT = np.array([True, False, True, True, False, True])
+MASKED = unary(
+    where=lambda h: jnp.where(KEPT, h, 0),
+    factor=lambda h: h * KEPT,
+    turned=lambda h: KEPT.astype(float) * h,
+    numbers=lambda h: h * jnp.where(KEPT, 1.0, 0.0),
+    rest=lambda h: h * (1 - (~KEPT).astype(float)),
+    comparison=lambda h: h * (jnp.arange(6) % 3 != 1),
+    by_comparison=lambda h: jnp.where(jnp.arange(6) % 3 == 1, 0, h),
+    select=lambda h: lax.select(jnp.broadcast_to(KEPT, h.shape), h, jnp.zeros_like(h)),
+    multiplied=lambda h: h.at[:, np.flatnonzero(~KEPT)].set(0),
+    every_row=lambda h: h * jnp.broadcast_to(jnp.asarray(KEPT), h.shape),
+)
+LENGTHS = np.array([3, 2])[:, None, None]
+IS_WORD = np.arange(4)[None, :, None] < LENGTHS
+MASKED_MEAN = unary(
+    where=lambda h: jnp.where(IS_WORD, h, 0).sum(1) / LENGTHS[:, 0],
+    factor=lambda h: (h * IS_WORD).sum(1) / LENGTHS[:, 0],
+    numbers=lambda h: (h * IS_WORD.astype(float)).sum(1) / LENGTHS[:, 0],
+    mean=lambda h: (h * IS_WORD).mean(1) * (4 / LENGTHS[:, 0]),
+    count=lambda h: (h * IS_WORD).sum(1) / jnp.asarray(IS_WORD).sum(1),
+    where_=lambda h: jnp.mean(h, axis=1, where=IS_WORD),
+    sum_where=lambda h: jnp.sum(h, axis=1, where=IS_WORD) / LENGTHS[:, 0],
+    divided_before=lambda h: (h * IS_WORD / LENGTHS).sum(1),
+)
+
 IMAGE = (4, 4, 2)
 SQUARED_RELU = unary(
     power=lambda h: jax.nn.relu(h) ** 2,
@@ -870,4 +898,8 @@ KINDS = {
     "attention": Kind(ATTENTION, (4, 3)),
     "masked attention": Kind(MASKED_ATTENTION, (4, 3)),
     "dropout off": Kind(DROPOUT),
+    "masked": Kind(MASKED),
+    "masked, first": Kind(MASKED, first=True),
+    "masked mean": Kind(MASKED_MEAN, (4, 3)),
+    "masked mean, first": Kind(MASKED_MEAN, (4, 3), first=True),
 }

@@ -14,8 +14,9 @@ import numpy as np
 from jax.extend.core import Primitive
 from jax.extend.core import primitives as p
 
-from jaxinterp.tracing.compat import bind, existing
+from jaxinterp.tracing.compat import existing
 from jaxinterp.tracing.facts.axes import relabel
+from jaxinterp.tracing.facts.constants import known_array, mask_factor
 from jaxinterp.tracing.facts.curve import constant_number, curve
 from jaxinterp.tracing.facts.flow import Flow
 from jaxinterp.tracing.facts.roles import KINDS, Kind, Role
@@ -77,7 +78,7 @@ class Grouping:
         self.equations = flow.program.equations
         self.cuts = cuts
         self.owner: dict[int, Group] = {}
-        self._fixed: dict[Value, bool] = {}
+        self._masking: dict[int, bool] = {}
 
     def claim(self, group: Group) -> None:
         """Makes a group the owner of its equations, also of those that had another."""
@@ -154,7 +155,7 @@ class Grouping:
             return None if repeats else "layout"
         if kind is Kind.CAST:
             return "cast"
-        if x.shape != output.shape:
+        if x.shape != output.shape or self.is_masking(index):
             return None
         if kind is Kind.ADDITIVE:
             return "shift"
@@ -163,6 +164,13 @@ class Grouping:
         if kind is Kind.DIVISION and equation.inputs[0] is x:
             return "scale"
         return None
+
+    def is_masking(self, index: int) -> bool:
+        """Whether an equation multiplies by zeros and ones: it selects entries."""
+        if index not in self._masking:
+            factor = mask_factor(self.flow, self.equations[index])
+            self._masking[index] = factor is not None
+        return self._masking[index]
 
     def affine_steps_before(
         self, indices: Iterable[int], foldable: frozenset[int]
@@ -299,15 +307,9 @@ class Grouping:
         return is_plain and is_binary and bool((numbers.sum(axis=axes) == 1).all())
 
     def is_fixed(self, value: Value | Constant) -> bool:
-        """Whether a value is computed from literals alone: no weight, no input."""
-        if isinstance(value, Constant):
-            return value.shape == ()
-        if value not in self._fixed:
-            at = self.flow.producer.get(value)
-            self._fixed[value] = at is not None and all(
-                self.is_fixed(v) for v in self.equations[at].inputs
-            )
-        return self._fixed[value]
+        """Whether a value is computed without a weight and without the input."""
+        is_literal = isinstance(value, Constant)
+        return value.shape == () if is_literal else value in self.flow.fixed
 
     def is_negative(self, value: Value | Constant) -> bool:
         """Whether a value is a literal below zero."""
@@ -337,13 +339,8 @@ class Grouping:
 
     def number(self, value: Value | Constant) -> np.ndarray:
         """The array of a value for which `is_fixed` holds."""
-        if isinstance(value, Constant):
-            return np.asarray(value.value)
-        equation = self.equations[self.flow.producer[value]]
-        operands = [self.number(v) for v in equation.inputs]
         with jax.ensure_compile_time_eval():
-            results = bind(equation.primitive, operands, equation.params)
-        return np.asarray(results[equation.outputs.index(value)])
+            return np.asarray(known_array(self.flow, value))
 
     def is_fixed_step(self, index: int) -> bool:
         """Whether an equation reads nothing but activations and fixed values."""

@@ -389,6 +389,8 @@ def _single_role(grouping: Grouping, index: int) -> Role:
         return Role.LOOP
     if not any(output.is_inexact for output in equation.outputs):
         return Role.INDEXING
+    if grouping.is_masking(index) and sum(active) == 1:
+        return Role.INDEXING
     if kind is Kind.CHOICE and active[0]:
         return Role.SELECTION
     if kind is Kind.LOOKUP and active[1]:

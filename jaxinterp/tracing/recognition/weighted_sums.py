@@ -21,7 +21,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import primitives as p
 
-from jaxinterp.checks import is_traced
 from jaxinterp.tracing.facts.curve import constant_number
 from jaxinterp.tracing.facts.roles import Kind, Role
 from jaxinterp.tracing.facts.weighted_sum import WeightedSum
@@ -166,7 +165,8 @@ def _is_product(grouping: Grouping, index: int) -> bool:
         return not (grouping.is_average(index) or grouping.is_one_hot(index))
     is_divisor = inputs[0] in others and grouping.kind(index) is Kind.DIVISION
     is_scale = grouping.kind(index) in _SCALES and not is_divisor
-    return is_scale and constant_number(grouping.flow, others[0]) is None
+    is_number = is_scale and constant_number(grouping.flow, others[0]) is not None
+    return is_scale and not is_number and not grouping.is_masking(index)
 
 
 def _is_number(grouping: Grouping, index: int) -> bool:
@@ -198,14 +198,8 @@ def _copies(grouping: Grouping, index: int) -> bool:
 
 def _is_known_move(grouping: Grouping, index: int) -> bool:
     """Whether the indices that an equation reads, if any, are known."""
-    constants = grouping.flow.program.constants
-    return all(
-        value.is_inexact
-        or value in grouping.flow.active
-        or grouping.is_fixed(value)
-        or (value in constants and not is_traced(constants[value]))
-        for value in grouping.equations[index].values
-    )
+    inactive = set(grouping.equations[index].values) - grouping.flow.active
+    return all(v.is_inexact or grouping.is_fixed(v) for v in inactive)
 
 
 def _grows(grouping: Grouping, index: int) -> bool:
@@ -280,15 +274,9 @@ class _Layer:
 
     def _numbers(self) -> dict[Value, Any]:
         """The fixed arrays and the indices that the equations read."""
-        env: dict[Value, Any] = {}
-        grouping, constants = self.grouping, self.grouping.flow.program.constants
-        for index in self.region.equations:
-            for value in grouping.equations[index].values:
-                if value not in grouping.flow.active and grouping.is_fixed(value):
-                    env[value] = grouping.number(value)
-                elif value in constants and not value.is_inexact:
-                    env[value] = constants[value]
-        return env
+        equations = [self.grouping.equations[i] for i in self.region.equations]
+        values = {v for e in equations for v in e.values if self.grouping.is_fixed(v)}
+        return {value: self.grouping.number(value) for value in values}
 
     def _role(self) -> Role | None:
         """Dense, a convolution, or a rotation of pairs; `None` if it is no layer."""
