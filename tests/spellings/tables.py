@@ -57,6 +57,7 @@ W: dict[str, Any] = {
     "image": random(12, 3, 3, 2, 4),
     "words": random(13, 7, 6),
     "slope": jnp.asarray(0.2),
+    "steep": jnp.asarray(3.0),
 }
 
 
@@ -359,6 +360,19 @@ LEAKY = unary(
 ) | {
     "prelu": lambda w, h: nn.PReLU(param_dtype="float64").apply(
         {"params": {"negative_slope": w["slope"]}}, h
+    ),
+}
+STEEP = {  # as a weight: by how much is not known while the function is traced
+    "where": lambda w, h: jnp.where(h > 0, h, w["steep"] * h),
+    "where, turned": lambda w, h: jnp.where(h <= 0, w["steep"] * h, h),
+    "minimum": lambda w, h: jnp.minimum(h, w["steep"] * h),
+    "maximum": lambda w, h: -jnp.maximum(-h, w["steep"] * -h),
+    "two parts": lambda w, h: jnp.maximum(h, 0) + w["steep"] * jnp.minimum(h, 0),
+    "two relus": lambda w, h: jax.nn.relu(h) - w["steep"] * jax.nn.relu(-h),
+    "factor": lambda w, h: h * jnp.where(h > 0, 1, w["steep"]),
+    "leaky_relu": lambda w, h: jax.nn.leaky_relu(h, w["steep"]),
+    "nn.PReLU": lambda w, h: nn.PReLU(param_dtype="float64").apply(
+        {"params": {"negative_slope": w["steep"]}}, h
     ),
 }
 C = np.sqrt(2 / np.pi)
@@ -880,6 +894,7 @@ KINDS = {
     "batch norm": Kind(BATCH_NORM),
     "relu": Kind(RELU),
     "leaky relu": Kind(LEAKY),
+    "steep prelu": Kind(STEEP),
     "gelu": Kind(GELU),
     "silu": Kind(SILU),
     "tanh": Kind(TANH),
