@@ -702,6 +702,58 @@ AVERAGE_POOL = unary(
     ),
 )
 
+# --- Rotary embeddings ----------------------------------------------------------------
+
+ANGLE = np.array([0.3, 1.1, 2.5])
+COS, SIN = np.cos(ANGLE), np.sin(ANGLE)
+QUARTER = np.eye(6)[[3, 4, 5, 0, 1, 2]] * np.repeat([1.0, -1.0], 3)[:, None]
+ROTATION = np.diag(np.tile(COS, 2)) + QUARTER * np.tile(SIN, 2)
+
+
+def halves(h: Any) -> tuple[Any, Any]:
+    return h[:, :3], h[:, 3:]
+
+
+def turned(a: Any, b: Any) -> tuple[Any, Any]:
+    return a * COS - b * SIN, a * SIN + b * COS
+
+
+def by_pairs(h: Any) -> Any:
+    pairs = jnp.stack(halves(h), -1)
+    pairs = jnp.stack(turned(pairs[..., 0], pairs[..., 1]), -1).reshape(h.shape)
+    return jnp.concatenate([pairs[:, ::2], pairs[:, 1::2]], 1)
+
+
+def by_complex_numbers(h: Any) -> Any:
+    z = lax.complex(*halves(h)) * np.exp(1j * ANGLE)
+    return jnp.concatenate([z.real, z.imag], 1)
+
+
+def quarter(h: Any) -> Any:
+    a, b = halves(h)
+    return jnp.concatenate([-b, a], 1)
+
+
+ROTARY = unary(
+    quarter_turn=lambda h: h * np.tile(COS, 2) + quarter(h) * np.tile(SIN, 2),
+    halves=lambda h: jnp.concatenate(turned(*halves(h)), 1),
+    split=lambda h: jnp.concatenate(turned(*jnp.split(h, 2, axis=1)), 1),
+    stacked=lambda h: jnp.stack(turned(*halves(h)), 1).reshape(h.shape),
+    pairs=by_pairs,
+    fixed=lambda h: (lambda c, s: h * c + quarter(h) * s)(
+        *(jnp.tile(f(jnp.asarray(ANGLE)), 2) for f in (jnp.cos, jnp.sin))
+    ),
+    matrix=lambda h: h @ ROTATION,
+    quarter_turn_by_matrix=lambda h: (
+        h * np.tile(COS, 2) + (h @ QUARTER) * np.tile(SIN, 2)
+    ),
+    roll=lambda h: (
+        h * np.tile(COS, 2)
+        + jnp.roll(h, 3, 1) * (np.repeat([-1, 1], 3) * np.tile(SIN, 2))
+    ),
+    complex_numbers=by_complex_numbers,
+)
+
 # --- Sums, gates, attention -----------------------------------------------------------
 
 RESIDUAL = {
@@ -908,6 +960,7 @@ KINDS = {
     "unit norm": Kind(UNIT_NORM),
     "max pooling": Kind(MAX_POOL, IMAGE),
     "average pooling": Kind(AVERAGE_POOL, IMAGE),
+    "rotary": Kind(ROTARY),
     "residual": Kind(RESIDUAL),
     "gate": Kind(GATE),
     "attention": Kind(ATTENTION, (4, 3)),

@@ -18,6 +18,7 @@ from jaxinterp.tracing.compat import existing
 from jaxinterp.tracing.facts.axes import relabel
 from jaxinterp.tracing.facts.constants import known_array, mask_factor
 from jaxinterp.tracing.facts.curve import constant_number, curve
+from jaxinterp.tracing.facts.fixed_kernel import copies_entries
 from jaxinterp.tracing.facts.flow import Flow
 from jaxinterp.tracing.facts.roles import KINDS, Kind, Role
 from jaxinterp.tracing.program.program import Constant, Value
@@ -286,25 +287,15 @@ class Grouping:
         number = constant_number(self.flow, others[0])
         return number is not None and bool(number > 0)
 
-    def is_one_hot(self, index: int) -> bool:
+    def copies_entries(self, index: int, has_signs: bool = False) -> bool:
         """Whether a contraction only copies entries, as into patches of an image."""
-        equation, active = self.equations[index], self.flow.active_inputs(index)
-        if self.kind(index) is not Kind.KERNEL or len(active) != 1:
+        is_kernel = self.kind(index) is Kind.KERNEL
+        if not is_kernel or len(self.flow.active_inputs(index)) != 1:
             return False
-        kernel = 1 - equation.inputs.index(active[0])
-        if not self.is_fixed(equation.inputs[kernel]):
-            return False
-        numbers = self.number(equation.inputs[kernel])
-        if equation.primitive is p.conv_general_dilated_p:
-            result_axes = {equation.params["dimension_numbers"].rhs_spec[0]}
-            is_plain = kernel == 1 and equation.params["batch_group_count"] == 1
-        else:
-            (contracting, _) = equation.params["dimension_numbers"]
-            result_axes = set(range(numbers.ndim)) - set(contracting[kernel])
-            is_plain = True
-        axes = tuple(i for i in range(numbers.ndim) if i not in result_axes)
-        is_binary = bool(np.isin(numbers, (0, 1)).all())
-        return is_plain and is_binary and bool((numbers.sum(axis=axes) == 1).all())
+        equation = self.equations[index]
+        return not self.reads_twice(index) and copies_entries(
+            self.flow, equation, has_signs
+        )
 
     def is_fixed(self, value: Value | Constant) -> bool:
         """Whether a value is computed without a weight and without the input."""

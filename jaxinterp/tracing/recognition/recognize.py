@@ -24,6 +24,7 @@ from jax.extend.core import primitives as p
 
 from jaxinterp.tracing.facts.axes import contracted_axes, feature_axes
 from jaxinterp.tracing.facts.curve import curve
+from jaxinterp.tracing.facts.fixed_kernel import turns_pairs
 from jaxinterp.tracing.facts.flow import Flow
 from jaxinterp.tracing.facts.roles import POINTWISE, Kind, Role
 from jaxinterp.tracing.program.program import Call, Equation, Value
@@ -299,7 +300,7 @@ def _fixed_linear(grouping: Grouping, index: int) -> None:
         return
     is_sum = kind is Kind.SUM or grouping.is_linear({index})
     is_sum = is_sum and kind in (Kind.SUM, Kind.TRANSFORM, Kind.KERNEL)
-    if not is_sum or not grouping.is_inexact(index) or grouping.is_one_hot(index):
+    if not is_sum or not grouping.is_inexact(index) or grouping.copies_entries(index):
         return
     group = Group(Role.LINEAR, {index})
     at = grouping.next(index)
@@ -323,14 +324,15 @@ def _affine(grouping: Grouping, index: int) -> None:
         return
     is_conv = equation.primitive is p.conv_general_dilated_p
     x = equation.inputs.index(operands[0])
-    if grouping.is_one_hot(index):  # patches of an image; or a permutation
+    if grouping.copies_entries(index):  # patches of an image; or a permutation
         grouping.claim(Group(Role.INDEXING, {index}))
         return
     before = grouping.affine_steps_before({index}, contracted_axes(equation, x))
     after = grouping.affine_steps_after(index, feature_axes(equation, 1 - x))
     role = Role.CONVOLUTION if is_conv else Role.DENSE
-    if jnp.issubdtype(equation.outputs[0].dtype, jnp.complexfloating):
-        grouping.claim(Group(Role.LINEAR, {index}))  # such a kernel has no sign
+    is_complex = jnp.issubdtype(equation.outputs[0].dtype, jnp.complexfloating)
+    if is_complex or turns_pairs(grouping.flow, equation):  # a kernel without signs
+        grouping.claim(Group(Role.LINEAR, {index}))
         return
     grouping.claim(Group(role, {index, *before, *after}, index, before, after))
 

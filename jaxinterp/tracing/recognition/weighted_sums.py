@@ -162,7 +162,8 @@ def _is_product(grouping: Grouping, index: int) -> bool:
     if len(active) != 1 or len(others) != 1 or not active[0].is_inexact:
         return False
     if grouping.kind(index) is Kind.KERNEL:
-        return not (grouping.is_average(index) or grouping.is_one_hot(index))
+        is_copy = grouping.copies_entries(index, has_signs=True)
+        return not (is_copy or grouping.is_average(index))
     is_divisor = inputs[0] in others and grouping.kind(index) is Kind.DIVISION
     is_scale = grouping.kind(index) in _SCALES and not is_divisor
     is_number = is_scale and constant_number(grouping.flow, others[0]) is not None
@@ -189,7 +190,7 @@ def _copies(grouping: Grouping, index: int) -> bool:
     kind, inputs = grouping.kind(index), grouping.equations[index].inputs
     active = grouping.flow.active_inputs(index)
     if kind is Kind.KERNEL:
-        return len(active) == 1 and grouping.is_one_hot(index)
+        return grouping.copies_entries(index, has_signs=True)
     if kind is Kind.LOOKUP and active != (inputs[0],):
         return False
     is_copy = kind in _BEFORE and _is_known_move(grouping, index)
@@ -276,6 +277,9 @@ class _Layer:
         """The fixed arrays and the indices that the equations read."""
         equations = [self.grouping.equations[i] for i in self.region.equations]
         values = {v for e in equations for v in e.values if self.grouping.is_fixed(v)}
+        copies = (i for i in self.region.before if self.grouping.kind(i) is Kind.KERNEL)
+        values |= {v for i in copies for v in self.grouping.equations[i].values}
+        values -= self.grouping.flow.active
         return {value: self.grouping.number(value) for value in values}
 
     def _role(self) -> Role | None:
