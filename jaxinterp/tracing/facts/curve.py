@@ -106,6 +106,15 @@ class Curve:
         return bool(abs(rate) > 1e-3 and np.allclose(logarithm, line, atol=2e-3))
 
     @property
+    def is_power(self) -> bool:
+        r"""Whether it is $a\,x^b$ for positive $x$, with positive $a$ and $b$."""
+        x, y = _HALF, self.y[len(_HALF) :]
+        if not (np.isfinite(y).all() and (y > 0).all()):
+            return False
+        rates = np.diff(np.log(y)) / np.diff(np.log(x))
+        return bool(rates[0] > 0 and np.allclose(rates, rates[0], rtol=1e-3))
+
+    @property
     def orientation(self) -> tuple[float, float, float]:
         """Signs and size of the function, see `orientation`."""
         with jax.ensure_compile_time_eval():
