@@ -908,6 +908,9 @@ MASKED_MEAN = unary(
     factor=lambda h: (h * IS_WORD).sum(1) / LENGTHS[:, 0],
     numbers=lambda h: (h * IS_WORD.astype(float)).sum(1) / LENGTHS[:, 0],
     mean=lambda h: (h * IS_WORD).mean(1) * (4 / LENGTHS[:, 0]),
+    einsum=lambda h: (
+        jnp.einsum("bsc,bs->bc", h, IS_WORD[..., 0].astype(float)) / LENGTHS[:, 0]
+    ),
     count=lambda h: (h * IS_WORD).sum(1) / jnp.asarray(IS_WORD).sum(1),
     where_=lambda h: jnp.mean(h, axis=1, where=IS_WORD),
     sum_where=lambda h: jnp.sum(h, axis=1, where=IS_WORD) / LENGTHS[:, 0],

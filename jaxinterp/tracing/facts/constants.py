@@ -44,8 +44,6 @@ def active_entries(flow: Flow, value: Value) -> Any | None:
 def mask_factor(flow: Flow, equation: Equation) -> Atom | None:
     """Returns the zeros and ones by which an equation multiplies an activation.
 
-    They are truth values, or fixed numbers that are not all the same.
-
     Args:
         flow: the program of the equation.
         equation: any equation.
@@ -56,14 +54,22 @@ def mask_factor(flow: Flow, equation: Equation) -> Atom | None:
     inactive = [v for v in equation.inputs if v not in flow.active]
     if KINDS.get(equation.primitive) is not Kind.MULTIPLICATIVE or len(inactive) != 1:
         return None
-    (mask,) = inactive
-    value: Atom | None = mask
+    return inactive[0] if is_mask(flow, inactive[0]) else None
+
+
+def is_mask(flow: Flow, atom: Atom) -> bool:
+    """Whether a value is truth values, or fixed zeros and ones that are not all equal.
+
+    Args:
+        flow: the program of the value.
+        atom: a value that does not depend on the input.
+    """
+    value: Atom | None = atom
     while isinstance(value, Value) and value.is_inexact:
         if value in flow.fixed or value in flow.program.constants:
-            return mask if _is_binary(flow, value) else None
+            return _is_binary(flow, value)
         value = _same_numbers(flow, value)
-    is_truth = value is not None and jnp.issubdtype(value.dtype, jnp.bool_)
-    return mask if is_truth else None
+    return value is not None and jnp.issubdtype(value.dtype, jnp.bool_)
 
 
 def _same_numbers(flow: Flow, value: Value) -> Atom | None:
@@ -79,8 +85,10 @@ def _is_binary(flow: Flow, value: Value) -> bool:
         array = known_array(flow, value)
     if array is None or is_traced(array):
         return False
-    array = np.asarray(array)
-    return bool(np.isin(array, (0, 1)).all()) and 0 < array.sum() < array.size
+    array = np.asarray(array).reshape(-1)
+    # A look at some entries is enough for most arrays of weights.
+    is_binary = all(bool(((a == 0) | (a == 1)).all()) for a in (array[:99], array))
+    return is_binary and 0 < array.sum() < array.size
 
 
 def _joins_constants(flow: Flow, equation: Equation) -> bool:

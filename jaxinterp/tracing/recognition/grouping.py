@@ -16,7 +16,7 @@ from jax.extend.core import primitives as p
 
 from jaxinterp.tracing.compat import existing
 from jaxinterp.tracing.facts.axes import relabel
-from jaxinterp.tracing.facts.constants import known_array, mask_factor
+from jaxinterp.tracing.facts.constants import is_mask, known_array, mask_factor
 from jaxinterp.tracing.facts.curve import constant_number, curve
 from jaxinterp.tracing.facts.fixed_kernel import copies_entries
 from jaxinterp.tracing.facts.flow import Flow
@@ -279,13 +279,18 @@ class Grouping:
         return tuple(active - inner)
 
     def is_average(self, index: int) -> bool:
-        """Whether an equation sums entries by a contraction with equal numbers."""
+        """Whether an equation sums entries by a contraction with equal numbers.
+
+        Some of them may be masked: a contraction with zeros and ones is a sum too.
+        """
         equation = self.equations[index]
         others = [v for v in equation.inputs if v not in self.flow.active]
         if self.kind(index) is not Kind.KERNEL or len(others) != 1:
             return False
         number = constant_number(self.flow, others[0])
-        return number is not None and bool(number > 0)
+        if number is None:
+            return is_mask(self.flow, others[0])
+        return bool(number > 0)
 
     def copies_entries(self, index: int, has_signs: bool = False) -> bool:
         """Whether a contraction only copies entries, as into patches of an image."""

@@ -309,7 +309,8 @@ class _Layer:
         self.one_weight = one_weight
         size = max(w.size for w in one_weight)
         largest = [w for w in one_weight if w.size == size]
-        largest[len(largest) // 2].flat[size // 2] = 1
+        middle = largest[len(largest) // 2]
+        middle[_middle(middle.shape)] = 1
 
         # One program for all rows: else each product would be an array of its own.
         @jax.jit
@@ -322,14 +323,13 @@ class _Layer:
             run = functools.partial(linear.apply, x)
             return jax.linear_transpose(run, weights)(cotangent)[0]
 
-        size = math.prod(shape)
-        units = []
-        for number in sorted({0, size // 2, size - 1}):
-            unit = np.zeros(size, np.float32)
-            unit[number] = 1
-            units.append(unit.reshape(shape))
-        middle = units[len(units) // 2]
-        self.entries = [np.asarray(to_entries(weights, unit)) for unit in units]
+        places = {(0,) * len(shape), _middle(shape), tuple(n - 1 for n in shape)}
+        units = {place: np.zeros(shape, np.float32) for place in sorted(places)}
+        for place, unit in units.items():
+            unit[place] = 1
+        middle = units[_middle(shape)]
+        rows = (to_entries(weights, unit) for unit in units.values())
+        self.entries = [np.asarray(row) for row in rows]
         self.weights = [np.asarray(uses) for uses in to_weights(ones, middle)]
         self.shared = np.asarray(to_entries(one_weight, np.ones(shape, np.float32)))
 
@@ -360,6 +360,10 @@ class _Layer:
         products = self.linear.products
         every = equations | {*before, *after}
         return Group(self.role, every, products[0], before, after, products)
+
+
+def _middle(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(n // 2 for n in shape)
 
 
 def _n_places(array: np.ndarray, axis: int) -> int:
