@@ -75,8 +75,10 @@ def is_mask(flow: Flow, atom: Atom) -> bool:
 def _same_numbers(flow: Flow, value: Value) -> Atom | None:
     """The value whose numbers another has, in another shape or dtype."""
     at = flow.producer.get(value)
-    equation = flow.program.equations[at] if at is not None else None
-    is_same = equation is not None and KINDS.get(equation.primitive) in _SAME_NUMBERS
+    if at is None:
+        return None
+    equation = flow.program.equations[at]
+    is_same = KINDS.get(equation.primitive) in _SAME_NUMBERS
     return equation.inputs[0] if is_same else None
 
 

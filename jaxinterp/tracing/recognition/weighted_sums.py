@@ -353,22 +353,35 @@ class _Layer:
         if self.role not in (Role.CONVOLUTION, Role.DENSE):
             return Group(self.role, equations)
         before = grouping.affine_steps_before(equations, _single_axes(self.shared))
-        with jax.ensure_compile_time_eval():
-            ones = jnp.ones(self.linear.source.shape, jnp.float32)
-            results = np.asarray(jax.jit(self.linear.apply)(ones, self.one_weight))
-        after = grouping.affine_steps_after(max(equations), _single_axes(results))
+        after = grouping.affine_steps_after(max(equations), frozenset())
+        following = grouping.next(max(equations | set(after)))
+        if following is not None and grouping.affine_step(following) is not None:
+            axes = self._feature_axes()
+            after = grouping.affine_steps_after(max(equations), axes)
         products = self.linear.products
         every = equations | {*before, *after}
         return Group(self.role, every, products[0], before, after, products)
+
+    def _feature_axes(self) -> frozenset[int]:
+        """The axes of the result along which a weight meets one place alone."""
+        with jax.ensure_compile_time_eval():
+            ones = np.ones(self.linear.source.shape, np.float32)
+            run = jax.jit(self.linear.apply)
+            return _single_axes(np.asarray(run(ones, self.one_weight)))
 
 
 def _middle(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(n // 2 for n in shape)
 
 
+def _places(array: np.ndarray, axis: int) -> np.ndarray:
+    """The places along an axis at which an array has entries that are not zero."""
+    others = tuple(i for i in range(array.ndim) if i != axis)
+    return np.flatnonzero(array.any(axis=others))
+
+
 def _n_places(array: np.ndarray, axis: int) -> int:
-    """At how many places along an axis an array has entries that are not zero."""
-    return len(np.unique(np.nonzero(array)[axis]))
+    return len(_places(array, axis))
 
 
 def _single_axes(array: np.ndarray) -> frozenset[int]:
@@ -379,7 +392,7 @@ def _single_axes(array: np.ndarray) -> frozenset[int]:
 def _window_axis(rows: list[np.ndarray]) -> int | None:
     """An axis of which results read a part, each another one, without gaps."""
     for axis in range(rows[0].ndim):
-        places = [np.unique(np.nonzero(row)[axis]) for row in rows]
+        places = [_places(row, axis) for row in rows]
         is_even = all(len(np.unique(np.diff(p))) <= 1 for p in places)
         is_part = any(1 < len(p) < rows[0].shape[axis] for p in places)
         moves = len({tuple(p) for p in places}) > 1
