@@ -394,9 +394,9 @@ def test_a_function_of_haiku_is_told(unchecked):
         ),
         (
             lambda v, x: NET.apply(v, x)[:, 0],
-            r"returns \(2,\).*`score=total`.*`inputs\[None\]`",
+            r"returns \(2,\).*`score='total'`.*`inputs\[None\]`",
         ),
-        (lambda v, x: NET.apply(v, x)[:, :1], r"target 1 is out.*`score=total`"),
+        (lambda v, x: NET.apply(v, x)[:, :1], r"target 1 is out.*`score='total'`"),
     ],
 )
 def test_outputs_that_are_no_logits_are_told(call, model, message, unchecked):

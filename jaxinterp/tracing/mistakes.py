@@ -213,7 +213,7 @@ def _arguments(call: Call) -> str | None:
             f"the model needs {' and '.join(f'`{n}`' for n in names)} too. Give it:\n"
             f"`lambda variables, inputs: apply_fn(variables, inputs, {bound})`."
         )
-    if _binds(call.apply_fn, 1) and not _binds(call.apply_fn, 2):
+    if binds(call.apply_fn, 1) and not binds(call.apply_fn, 2):
         return (
             "the model takes the inputs alone. Write\n"
             "`apply_fn, variables = jaxinterp.models.from_function(model)`."
@@ -221,8 +221,13 @@ def _arguments(call: Call) -> str | None:
     return None
 
 
-def _binds(function: Any, count: int) -> bool:
-    """Whether a function can be called with some number of positional arguments."""
+def binds(function: Any, count: int) -> bool:
+    """Returns whether a function is known to take some number of positional arguments.
+
+    Args:
+        function: anything that can be called.
+        count: the number of arguments.
+    """
     try:
         inspect.signature(function).bind(*range(count))
     except (TypeError, ValueError):
