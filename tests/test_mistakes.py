@@ -220,6 +220,14 @@ OF_INPUTS = {
         inputs=np.ones(3),
         target=0,
     ),
+    "variables and inputs are swapped": Mistake(
+        Exception,
+        "",
+        r"`variables` is one array float32\[2, 8, 8, 3\] and `inputs` hold 8 arrays.*"
+        r"Write `\(variables, inputs\)` in this order",
+        variables=IMAGES,
+        inputs=VARIABLES,
+    ),
     "the variables are left out": Mistake(
         Exception,
         "",

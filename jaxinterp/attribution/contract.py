@@ -14,9 +14,9 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 
-from jaxinterp.checks import is_integer, is_traced
+from jaxinterp.checks import is_integer, is_traced, shown
 from jaxinterp.tracing.call import check_arrays
-from jaxinterp.tracing.mistakes import forgotten_variables
+from jaxinterp.tracing.mistakes import misplaced
 from jaxinterp.types import Inputs, Key, Sites, Target, Variables
 
 
@@ -33,6 +33,17 @@ class Attribution(Protocol):
     ) -> Any:
         """Returns attributions in the structure, shapes and dtypes of `inputs`."""
         ...
+
+
+_IMAGES = (
+    "Of images write `inputs.astype(jnp.float32)`, in the range the model expects."
+)
+_TOKENS = (
+    "For tokens give the address of their embedding, such as `at='Model/Embed_0'`;\n"
+    "`list(jaxinterp.trace(apply_fn, variables, inputs).sites)` has all addresses.\n"
+    "Bind masks and other integers to the model, `lambda v, x: model.apply(v, x, "
+    "mask)`;\nof numbers write `inputs.astype(jnp.float32)`."
+)
 
 
 def check_inputs(inputs: Inputs, at: Sites | None, variables: Variables = None) -> None:
@@ -58,19 +69,18 @@ def check_inputs(inputs: Inputs, at: Sites | None, variables: Variables = None) 
             )
         sizes[name] = leaf.shape[0]
         if at is None and not jnp.issubdtype(leaf.dtype, jnp.inexact):
-            hint = forgotten_variables(variables, inputs)
+            hint = misplaced(variables, inputs)
             likely = f"Likely cause: {hint}\n" if hint else ""
             raise TypeError(
                 f"`{name}` has dtype {leaf.dtype}; only real numbers have a gradient.\n"
-                f"{likely}For tokens give the address of their embedding, such as "
-                "`at='Model/Embed_0'`;\n"
-                "`print(jaxinterp.trace(apply_fn, variables, inputs))` lists them.\n"
-                "Bind masks and other integers to the model, "
-                "`lambda v, x: model.apply(v, x, mask)`; images convert with "
-                "`inputs.astype(jnp.float32)`."
+                f"{likely}{_IMAGES if leaf.ndim > 2 else _TOKENS}"
             )
     if len(set(sizes.values())) > 1:
-        raise ValueError(f"All inputs must have the same batch size, and have {sizes}.")
+        hint = misplaced(variables, inputs)
+        raise ValueError(
+            f"All inputs must have the same batch size, and have {shown(sizes)}."
+            + (f"\nLikely cause: {hint}" if hint else "")
+        )
 
 
 def examples_in(inputs: Inputs) -> int:

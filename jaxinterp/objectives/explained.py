@@ -130,7 +130,7 @@ def explained(
             tuple((site.address, len(site.length)) for site in sites),
             jax.tree.leaves(inputs)[0].shape[0],
         )
-        reads = _reads(lambda observed: score_fn(observed, None), observed)
+        reads = reads_of(lambda observed: score_fn(observed, None), observed)
         # What is not read stays, since the network is explained as a whole; but
         # nothing goes back through it.
         outputs = jax.tree.map(
@@ -171,10 +171,15 @@ def _check_slopes(arrays: list[Any]) -> None:
         )
 
 
-def _reads(score_fn: Callable[[Observed], Any], observed: Observed) -> Observed:
-    """Which arrays a score depends on: a boolean for each."""
-    leaves, tree = jax.tree.flatten(observed)
-    jaxpr = jax.make_jaxpr(lambda *arrays: score_fn(tree.unflatten(arrays)))(*leaves)
+def reads_of(function: Callable[[Any], Any], outputs: Any) -> Any:
+    """Returns which arrays a function depends on: a boolean for each.
+
+    Args:
+        function: the function of the arrays, such as a score; it is only traced.
+        outputs: a pytree of arrays, or of `jax.ShapeDtypeStruct`s.
+    """
+    leaves, tree = jax.tree.flatten(outputs)
+    jaxpr = jax.make_jaxpr(lambda *arrays: function(tree.unflatten(arrays)))(*leaves)
     reads = {id(v) for equation in jaxpr.eqns for v in equation.invars}
     reads |= {id(v) for v in jaxpr.jaxpr.outvars}
     return tree.unflatten(id(v) in reads for v in jaxpr.jaxpr.invars)
@@ -215,7 +220,8 @@ def _score(objective: Objective, observed: Observed) -> Any:
     view = View(activations, outputs, observed.inputs, 0)
     alone = jax.tree.map(lambda leaf: leaf[0], bound)
     scores = score_of_one_unit(alone, view, count)
-    return _with_undefined_slopes(scores, dict(activations) or outputs)
+    head = objective.head if isinstance(objective, Output) else ()
+    return _with_undefined_slopes(scores, dict(activations) or step_into(outputs, head))
 
 
 def _one_unit(objective: Objective, n_units: int, observed: Observed) -> str:

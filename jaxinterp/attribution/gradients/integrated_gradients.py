@@ -17,6 +17,7 @@ import numpy as np
 from jaxinterp.attribution.backward import (
     Backward,
     changes_after,
+    check_path,
     checked_seed,
     shaped,
     the_only_site,
@@ -181,7 +182,7 @@ def integrated_gradients(
             )
         else:
             rest = _Rest.of(model, variables, inputs, at)
-            rest.check_target(score_fn, target)
+            rest.check_target(score_fn, target, at)
             start_of = rest.activation()
         start = fill_baseline(baseline, start_of, key)
         difference = jax.tree.map(jnp.subtract, start_of, start)
@@ -266,14 +267,15 @@ class _Rest:
         value = self.program.site.value
         return self.run(Changes(captures=frozenset({value})))[1][value]
 
-    def check_target(self, score: Score, target: Target) -> None:
-        """Raises what is wrong with a target, as `contract.check_target` does."""
+    def check_target(self, score: Score, target: Target, at: Sites) -> None:
+        """Raises what is wrong with a target, or if the score is before the site."""
         traced = self.program.traced
         outputs = [
             jax.ShapeDtypeStruct(o.shape, o.dtype) for o in traced.graph.program.outputs
         ]
         outputs = jax.tree.unflatten(traced.out_tree, outputs)
         check_target(lambda y: score(y, target), outputs, target)
+        check_path(traced, [self.program.site.value], score, target, at)
 
     def backward(self, activation: Any) -> tuple[Any, Callable[[Any], Any]]:
         """Returns the outputs for another activation, and how to go back to it."""

@@ -22,7 +22,7 @@ from jaxinterp.checks import check_choice, checked_integer, checked_real
 from jaxinterp.keys import check_key
 from jaxinterp.loop.sums import summed
 from jaxinterp.perturbation.noise import Scale, with_noise
-from jaxinterp.tracing.mistakes import forgotten_variables
+from jaxinterp.tracing.mistakes import misplaced
 
 Statistic = Literal["mean", "square", "variance"]
 
@@ -120,7 +120,7 @@ def smooth(
 
 
 def _check_noisy(variables: Any, inputs: Any) -> None:
-    hint = forgotten_variables(variables, inputs)
+    hint = misplaced(variables, inputs)
     likely = f"Likely cause: {hint}\n" if hint else ""
     for path, leaf in jax.tree.leaves_with_path(inputs):
         if hasattr(leaf, "dtype") and not jnp.issubdtype(leaf.dtype, jnp.inexact):
