@@ -9,7 +9,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxinterp.attribution.contract import Attribution, check_inputs, examples_in
+from jaxinterp.attribution.contract import (
+    Attribution,
+    check_inputs,
+    checked_call,
+    examples_in,
+)
 from jaxinterp.objectives.explained import explained, reads_of
 from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.score import (
@@ -293,6 +298,7 @@ def attribution_by_backward(
     """
     model, score_fn = explained(apply_fn, score)
 
+    @checked_call
     def attribute(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:

@@ -8,6 +8,8 @@ method jits; all may be jitted, vmapped and differentiated.
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
@@ -33,6 +35,33 @@ class Attribution(Protocol):
     ) -> Any:
         """Returns attributions in the structure, shapes and dtypes of `inputs`."""
         ...
+
+
+def checked_call(attribute: Attribution) -> Attribution:
+    """Returns an attribution function whose errors of a wrong call say what to write.
+
+    Args:
+        attribute: the function `(variables, inputs, target=None, key=None)`.
+
+    Raises:
+        TypeError: when called, if an argument is missing or is one that it has not,
+            such as the model's own `train=False`.
+    """
+    signature = inspect.signature(attribute)
+
+    @functools.wraps(attribute)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        try:
+            signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(
+                f"{error}. Write `attribute(variables, inputs, target)`, and `key=key` "
+                "for a random method.\nSettings of the model are bound to it before: "
+                "`functools.partial(apply_fn, train=False)`."
+            ) from None
+        return attribute(*args, **kwargs)
+
+    return checked
 
 
 _IMAGES = (

@@ -1,6 +1,7 @@
 """What every method shares: which site is explained, and what is wrong with inputs."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -182,6 +183,22 @@ def test_inputs_that_are_no_batch(method, inputs, error, message):
     attribute = method(models.mlp)
     with pytest.raises(error, match="(?s)" + message):
         attribute(LAYERS, inputs, TARGET)
+
+
+@every_method
+def test_a_wrong_call_is_told_what_to_write(method):
+    def model(v, x, train):
+        return models.mlp(v, x)
+
+    attribute = method(model)
+    for run in (attribute, smooth(attribute, samples=2)):
+        with pytest.raises(TypeError, match="argument 'train'") as error:
+            run(LAYERS, X, TARGET, train=False)
+        (_, _, mended) = re.findall(r"`([^`]+)`", str(error.value))
+        mended = eval(mended, {"functools": functools, "apply_fn": model})
+        assert method(mended)(LAYERS, X, TARGET).shape == X.shape
+        with pytest.raises(TypeError, match="missing a required argument: 'inputs'"):
+            run(X)
 
 
 @pytest.mark.parametrize("shape", [(3, 4, 4, 1), (3, 4, 4)])

@@ -28,6 +28,7 @@ from jaxinterp.attribution.contract import (
     as_arrays,
     check_inputs,
     check_target,
+    checked_call,
     examples_in,
 )
 from jaxinterp.checks import check_choice, checked_integer
@@ -171,6 +172,7 @@ def integrated_gradients(
 
     sum_over = summed(step, batch_size=batch_size, name="integrated_gradients")
 
+    @checked_call
     def attribute(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:

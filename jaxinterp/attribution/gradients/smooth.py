@@ -17,6 +17,7 @@ from jaxinterp.attribution.contract import (
     as_arrays,
     check_inputs,
     check_target,
+    checked_call,
 )
 from jaxinterp.checks import check_choice, checked_integer, checked_real
 from jaxinterp.keys import check_key
@@ -98,6 +99,7 @@ def smooth(
 
     sum_over = summed(step, batch_size=batch_size, name="smooth")
 
+    @checked_call
     def attribute(
         variables: Any, inputs: Any, target: Any = None, key: Any = None
     ) -> Any:
