@@ -122,10 +122,12 @@ def integrated_gradients(
         batch_size: the number of points of the path computed at once; by default as
             many as make 16 MB of explained arrays of the whole batch together, at
             least one.
-        score: which number per example is explained: a score of the outputs, or an
-            objective (`channel("Conv_1", 3)`, or `"Conv_1:3"`), which needs no target.
-        at: a site, whose activation is explained instead of the inputs; one site only.
-            For a glob or a selector a mapping from its address is returned.
+        score: which number per example is explained: a score of the outputs or its
+            name, or an objective (`channel("Conv_1", 3)`, or `"Conv_1:3"`), which needs
+            no target.
+        at: a site, by whose activation the score is explained instead of by the inputs;
+            one site only. For a glob or a selector a mapping from its address is
+            returned.
 
     Returns:
         An attribution function, in the units of `score`; a positive entry raised the

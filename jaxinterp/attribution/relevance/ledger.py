@@ -167,8 +167,9 @@ def ledger(
         variables: the weights of the model.
         inputs: a batch of the model's inputs.
         target: what the score needs beside the outputs, such as class indices.
-        score: which number per example is explained: a score of the outputs, or an
-            objective (`channel("Conv_1", 3)`, or `"Conv_1:3"`), which needs no target.
+        score: which number per example is explained: a score of the outputs or its
+            name, or an objective (`channel("Conv_1", 3)`, or `"Conv_1:3"`), which needs
+            no target.
         at: one site, such as the embedding of tokens; the ledger is then that of the
             way from the outputs to its activation. The inputs by default.
 
