@@ -143,9 +143,10 @@ def test_integrated_gradients_at_a_site_add_up_to_the_unit():
     np.testing.assert_allclose(attribute(layers, x).sum(1), change, rtol=1e-12)
 
 
-def test_a_site_after_the_unit_gets_nothing():
-    received = gradient(model, score="conv:1", at="mean")(VARIABLES, X)
-    np.testing.assert_array_equal(received, 0)
+def test_a_site_after_the_unit_is_an_error():
+    """All of it would be zero, as if nothing there mattered to the class."""
+    with pytest.raises(ValueError, match="not depend on the activation at 'mean'"):
+        gradient(model, score="conv:1", at="mean")(VARIABLES, X)
 
 
 def test_the_whole_network_is_resolved():

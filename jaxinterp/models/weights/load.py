@@ -181,7 +181,7 @@ def _architecture(name_or_path: Any, model: Any, inputs: Any) -> Architecture:
             '`load("resnet18", download=True)`, or the path of a checkpoint.'
         )
     if model is None:
-        if Path(name_or_path).exists() and str(name_or_path) not in CATALOG:
+        if Path(str(name_or_path)).exists() and str(name_or_path) not in CATALOG:
             raise ValueError(
                 f"{name_or_path} is a checkpoint, and does not say of which model. "
                 'Write `load(path, model="resnet18")`, with a name of the catalog, or '
