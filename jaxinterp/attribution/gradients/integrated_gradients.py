@@ -17,6 +17,7 @@ import numpy as np
 from jaxinterp.attribution.backward import (
     Backward,
     changes_after,
+    check_path,
     checked_seed,
     shaped,
     the_only_site,
@@ -27,6 +28,7 @@ from jaxinterp.attribution.contract import (
     as_arrays,
     check_inputs,
     check_target,
+    checked_call,
     examples_in,
 )
 from jaxinterp.checks import check_choice, checked_integer
@@ -120,10 +122,12 @@ def integrated_gradients(
         batch_size: the number of points of the path computed at once; by default as
             many as make 16 MB of explained arrays of the whole batch together, at
             least one.
-        score: which number per example is explained: a score of the outputs, or an
-            objective (`channel("Conv_1", 3)`, or `"Conv_1:3"`), which needs no target.
-        at: a site, whose activation is explained instead of the inputs; one site only.
-            For a glob or a selector a mapping from its address is returned.
+        score: which number per example is explained: a score of the outputs or its
+            name, or an objective (`channel("Conv_1", 3)`, or `"Conv_1:3"`), which needs
+            no target.
+        at: a site, by whose activation the score is explained instead of by the inputs;
+            one site only. For a glob or a selector a mapping from its address is
+            returned.
 
     Returns:
         An attribution function, in the units of `score`; a positive entry raised the
@@ -170,6 +174,7 @@ def integrated_gradients(
 
     sum_over = summed(step, batch_size=batch_size, name="integrated_gradients")
 
+    @checked_call
     def attribute(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:
@@ -181,7 +186,7 @@ def integrated_gradients(
             )
         else:
             rest = _Rest.of(model, variables, inputs, at)
-            rest.check_target(score_fn, target)
+            rest.check_target(score_fn, target, at)
             start_of = rest.activation()
         start = fill_baseline(baseline, start_of, key)
         difference = jax.tree.map(jnp.subtract, start_of, start)
@@ -266,14 +271,15 @@ class _Rest:
         value = self.program.site.value
         return self.run(Changes(captures=frozenset({value})))[1][value]
 
-    def check_target(self, score: Score, target: Target) -> None:
-        """Raises what is wrong with a target, as `contract.check_target` does."""
+    def check_target(self, score: Score, target: Target, at: Sites) -> None:
+        """Raises what is wrong with a target, or if the score is before the site."""
         traced = self.program.traced
         outputs = [
             jax.ShapeDtypeStruct(o.shape, o.dtype) for o in traced.graph.program.outputs
         ]
         outputs = jax.tree.unflatten(traced.out_tree, outputs)
         check_target(lambda y: score(y, target), outputs, target)
+        check_path(traced, [self.program.site.value], score, target, at)
 
     def backward(self, activation: Any) -> tuple[Any, Callable[[Any], Any]]:
         """Returns the outputs for another activation, and how to go back to it."""
