@@ -8,6 +8,7 @@ responds to, and `objectives` holds what they may explain, measure or maximize.
 """
 
 from jaxinterp import attribution as attribution
+from jaxinterp import concepts as concepts
 from jaxinterp import data as data
 from jaxinterp import featurevis as featurevis
 from jaxinterp import metrics as metrics
