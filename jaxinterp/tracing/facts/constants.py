@@ -145,7 +145,10 @@ def _of_result(flow: Flow, equation: Equation, known: dict[Value, Any]) -> Any |
     factor = mask_factor(flow, equation)
     if factor is not None:
         numbers, (entries,) = known_array(flow, factor), masks
-        return numbers if entries is None or numbers is None else entries * numbers
+        if numbers is None:
+            return None
+        kept = jnp.broadcast_to(numbers, equation.outputs[0].shape)
+        return kept if entries is None else entries * kept
     known_masks = [m for m in masks if m is not None]
     if kind not in POINTWISE or len(known_masks) < len(masks) or not masks:
         return None

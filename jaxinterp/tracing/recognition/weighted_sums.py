@@ -71,7 +71,11 @@ def weighted_sums(
         if region.kernels(grouping) and len(modules) > 1:
             continue
         layer = _Layer(grouping, region)
-        if layer.role is None:
+        if layer.role not in (None, Role.UNKNOWN):
+            grouping.claim(layer.group)
+        elif _adds_up_entries_of_terms(grouping, region, index):
+            others.add(index)  # the sum of the terms, which comes later, is asked alone
+        elif layer.role is None:
             others |= region.equations
         else:
             grouping.claim(layer.group)
@@ -84,6 +88,12 @@ def _may_be_last(grouping: Grouping, index: int) -> bool:
         return False
     is_sum = kind is Kind.ADDITIVE and len(grouping.flow.active_inputs(index)) > 1
     return kind is Kind.SUM or is_sum or _contracts_copies(grouping, index)
+
+
+def _adds_up_entries_of_terms(grouping: Grouping, region: _Region, index: int) -> bool:
+    """Whether an equation adds up, or scales, the entries of a sum of terms."""
+    n_terms = [len(grouping.flow.active_inputs(i)) for i in region.after]
+    return len(grouping.flow.active_inputs(index)) == 1 and max(n_terms, default=0) > 1
 
 
 def _contracts_copies(grouping: Grouping, index: int) -> bool:

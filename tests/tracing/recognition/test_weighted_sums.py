@@ -106,3 +106,69 @@ def test_scales_around_shifted_products_are_folded():
     )
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
     assert ji.ledger(shifted, composite, w, SEQUENCE, T).error < 1e-9
+
+
+PRESETS = (rules.epsilon_plus_flat(), rules.deep_taylor(), rules.guided_backprop())
+
+
+def assert_same(first, second, w, x):
+    """Holds two spellings equal, without looking at stabilizers."""
+    for composite in PRESETS:
+        a, b = (
+            ji.attribution.lrp(f, composite=composite)(w, x, T) for f in (first, second)
+        )
+        np.testing.assert_allclose(a, b, atol=1e-5 * np.abs(b).max())
+
+
+def shifted(w, x, product):
+    padded = jnp.pad(x, ((0, 0), (2, 0), (0, 0)))
+    return sum(product(padded[:, i : i + 5], w[i]) for i in range(3))
+
+
+@pytest.mark.parametrize("is_depthwise", [False, True])
+def test_a_mean_of_shifted_products_is_that_of_a_convolution(is_depthwise):
+    w = normal(3, 1, 6) if is_depthwise else normal(3, 6, 4)
+    groups = 6 if is_depthwise else 1
+
+    def by_hand(w, x):
+        product = (lambda a, b: a * b[None]) if is_depthwise else jnp.matmul
+        return shifted(w, x, product).mean(axis=1)
+
+    def convolved(w, x):
+        return jax.lax.conv_general_dilated(
+            *(x, w, (1,), ((2, 0),)),
+            dimension_numbers=("NWC", "WIO", "NWC"),
+            feature_group_count=groups,
+        ).mean(axis=1)
+
+    assert roles(by_hand, w, SEQUENCE)[-1] == "linear"
+    assert_same(by_hand, convolved, w, SEQUENCE)
+
+
+MASK = np.array([1, 0, 1, 1, 0.0])[None, :, None]
+
+
+@pytest.mark.parametrize("mask", [MASK, MASK > 0], ids=["numbers", "truth values"])
+@pytest.mark.parametrize("is_first", [False, True])
+def test_entries_that_a_mask_left_out_are_moved_to_a_layer(is_first, mask):
+    def model(select):
+        def apply_fn(w, x):
+            h = x if is_first else jax.nn.relu(x)
+            return select(h).swapaxes(1, 2).reshape(2, 30) @ w
+
+        return apply_fn
+
+    factor = model(lambda h: h * mask)
+    chosen = model(lambda h: jnp.where(MASK > 0, h, 0))
+    assert_same(factor, chosen, normal(30, 4), SEQUENCE)
+
+
+def test_tiles_are_copies():
+    def tiled(w, x):
+        return jnp.tile(jax.nn.relu(x), (1, 1, 2)).reshape(2, 60)[:, :55] @ w
+
+    def joined(w, x):
+        h = jax.nn.relu(x)
+        return jnp.concatenate([h, h], axis=2).reshape(2, 60)[:, :55] @ w
+
+    assert_same(tiled, joined, normal(55, 4), SEQUENCE)
