@@ -54,8 +54,8 @@ def ridge(
             or all are 0, or if the penalty is negative.
 
     Example:
-        >>> design, values = jnp.array([[0.0], [1.0], [3.0]]), jnp.array([1.0, 3.0, 7.0])
-        >>> line = ridge(design, values, penalty=0.0)
+        >>> design = jnp.array([[0.0], [1.0], [3.0]])
+        >>> line = ridge(design, jnp.array([1.0, 3.0, 7.0]), penalty=0.0)
         >>> round(float(line.coefficients[0]), 4), round(float(line.intercept), 4)
         (2.0, 1.0)
     """

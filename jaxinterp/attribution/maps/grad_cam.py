@@ -36,7 +36,7 @@ def grad_cam(
         at: the site whose channels are weighted, usually the last convolution or the
             activation after it; its last axis has the channels. For a glob or a
             selector a mapping from address to map is returned.
-        resize: whether the map is resized to the positions of the inputs, bilinearly;
+        resize: whether the map is resized to the positions of the inputs, linearly;
             otherwise the map at the site is returned, `(batch, *positions)`.
         score: which number per example is explained: a score of the outputs, or an
             objective (`channel("Conv_1", 3)`, or `"Conv_1:3"`), which needs no target.

@@ -138,11 +138,11 @@ def _masks(axes: list[np.ndarray]) -> tuple[np.ndarray, ...]:
 
     The first hides nothing; then all windows follow, row by row.
     """
-    numbers = np.indices([len(rows) for rows in axes]).reshape(len(axes), -1)
+    count = math.prod(len(rows) for rows in axes)
+    numbers = np.indices([len(rows) for rows in axes]).reshape(len(axes), count)
     covered = [
         rows[np.append(0, index)] for rows, index in zip(axes, numbers, strict=True)
     ]
-    count = math.prod(len(rows) for rows in axes)
     return np.arange(1 + count) > 0, *covered
 
 
@@ -152,7 +152,7 @@ def _outside(number: int, mask: Any, array: Any) -> Any:
     kept = [jnp.ones((1,) * leaf.ndim, bool) for leaf in leaves]
     window, *covered = mask
     for row in covered:
-        window = window[..., None] & row
+        window = window[..., None] & jnp.expand_dims(row, tuple(range(window.ndim)))
     window = window.reshape(
         1, *window.shape, *[1] * _has_channels(leaves[number].shape)
     )

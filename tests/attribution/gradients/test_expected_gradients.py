@@ -112,7 +112,7 @@ def test_a_site_has_a_background_of_activations():
 
 def test_what_equals_the_background_gets_nothing():
     data = ji.data.shapes(jax.random.key(0), 1, size=16)
-    kernel = models.normal(1, 3, 3, 3, 4)
+    kernel = models.normal(1, 3, 3, 3, 4).astype(np.float32)
 
     def model(v, x):
         return jax.nn.relu(models.convolve(x, v)).mean((1, 2))

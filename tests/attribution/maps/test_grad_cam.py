@@ -54,7 +54,7 @@ def test_a_peers_numbers():
 
     dense = np.array([1.0] * 5 + [-1.0] * 3)[:, None] * np.ones((1, 4))
     x = np.arange(16.0).reshape(1, 4, 4, 1)
-    received = grad_cam(peer, at="conv1/add", resize=False)(dense, x, 0)
+    received = grad_cam(peer, at="conv1", resize=False)(dense, x, 0)
     np.testing.assert_allclose(received, [[[11.25, 13.5], [20.25, 22.5]]], rtol=1e-12)
 
 
@@ -74,8 +74,8 @@ def test_a_coarse_map_is_resized_between_the_centers_of_its_positions():
         return jnp.tanh(x).sum((1, 2))
 
     x = np.kron([[1.0, 0.0], [2.0, 4.0]], np.ones((2, 2))).reshape(1, 4, 4, 1)
-    received = grad_cam(pooled, at="pool/div", score=total)(None, x)[0, ..., 0]
-    coarse = grad_cam(pooled, at="pool/div", score=total, resize=False)(None, x)[0]
+    received = grad_cam(pooled, at="pool", score=total)(None, x)[0, ..., 0]
+    coarse = grad_cam(pooled, at="pool", score=total, resize=False)(None, x)[0]
     places = np.clip((np.arange(4) + 0.5) / 2 - 0.5, 0, 1)
     rows = np.stack([1 - places, places], axis=1)
     np.testing.assert_allclose(received, rows @ coarse @ rows.T, rtol=1e-10)
@@ -126,6 +126,4 @@ def test_a_map_that_does_not_fit_the_inputs_is_an_error():
     assert raw.shape == tokens.shape
     pair = models.pair()
     with pytest.raises(ValueError, match="resized to one array"):
-        grad_cam(models.two_inputs, at="*reduce_window_max*")(
-            models.two_weights(), pair, TARGET
-        )
+        grad_cam(models.two_inputs, at="max_pool")(models.two_weights(), pair, TARGET)
