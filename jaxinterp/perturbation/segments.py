@@ -114,7 +114,9 @@ def segment_sums(values: Inputs, segments: Any) -> jax.Array:
 
     Args:
         values: an array or a pytree of arrays, with the examples on the first axis.
-        segments: a segment map, as `fill_segments` takes it or returns it.
+        segments: which entries are one segment: an integer map of the positions of an
+            example, `(height, width)`, or one that broadcasts against the values, as
+            methods take it.
 
     Returns:
         An array `(batch, segments)`.

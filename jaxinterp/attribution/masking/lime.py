@@ -49,8 +49,8 @@ def lime(
     decomposition of `samples` x segments.
 
     The ridge penalty stands where the paper selects few segments by K-LASSO; so it does
-    in its authors' code for images, which also takes the square root of $\pi$: that is
-    a `kernel_width` larger by the square root of 2.
+    in its authors' code for images, which also takes the square root of $\pi$, as if
+    $\sigma$ were larger by a factor of $\sqrt 2$.
 
     Args:
         apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.

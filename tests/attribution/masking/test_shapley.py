@@ -50,7 +50,7 @@ def test_random_orders_come_close_to_the_closed_form(name):
     def errors(samples):
         attribute = shapley(of(game), samples=samples, **options)
         keys = jax.random.split(KEY, 40)
-        each = jax.vmap(lambda key: attribute(None, x, None, key))(keys)
+        each = compiled(jax.vmap(lambda key: attribute(None, x, None, key)))(keys)
         return np.asarray(each) - np.asarray(expected)
 
     few, more = errors(4), errors(64)
@@ -66,8 +66,8 @@ def test_one_pair_of_orders_is_exact_if_pairs_interact():
         return jnp.einsum("bi,ij,bj->b", x, w, x)
 
     w, x = models.normal(0, 5, 5), models.vectors()
-    exact = shapley(quadratic, score=total)(w, x)
-    pair = shapley(quadratic, score=total, samples=2)(w, x, key=KEY)
+    exact = compiled(shapley(quadratic, score=total))(w, x)
+    pair = compiled(shapley(quadratic, score=total, samples=2))(w, x, None, KEY)
     np.testing.assert_allclose(pair, exact, rtol=1e-10)
 
 
@@ -155,7 +155,7 @@ def test_the_planted_object_gets_everything_if_the_rest_is_the_baseline():
         segments=grid_segments((16, 16), 1),
         samples=2,
     )
-    received = np.asarray(attribute(kernel, data.images, 1, KEY))
+    received = np.asarray(compiled(attribute)(kernel, data.images, 1, KEY))
     np.testing.assert_array_equal(received[~np.asarray(data.mask)], 0)
     drop = model(kernel, data.images) - model(kernel, data.without_target)
     # scores of single precision
