@@ -70,8 +70,9 @@ def expected_gradients(
         >>> background = jnp.array([[0.0, 0.0], [2.0, 4.0]])
         >>> attribute = expected_gradients(lambda w, x: x @ w, background=background)
         >>> weights, x = jnp.array([[1.0], [2.0]]), jnp.array([[3.0, 3.0]])
-        >>> attribute(weights, x, 0, jax.random.key(0)).round(4).tolist()
-        [[2.0, 2.0]]
+        >>> attributions = attribute(weights, x, 0, jax.random.key(0))
+        >>> [round(value, 4) for value in attributions[0].tolist()]
+        [2.0, 2.0]
     """
     samples = checked_integer("samples", samples, 1, call="expected_gradients")
     model, score_fn = explained(apply_fn, score)

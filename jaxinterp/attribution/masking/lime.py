@@ -90,8 +90,8 @@ def lime(
         >>> attribute = lime(lambda w, x: x @ w, samples=200, penalty=0.0)
         >>> weights, x = jnp.array([[2.0], [-1.0]]), jnp.array([[1.0, 3.0]])
         >>> coefficients = attribute(weights, x, 0, jax.random.key(0))
-        >>> coefficients.round(3).tolist()
-        [[2.0, -3.0]]
+        >>> [round(value, 3) for value in coefficients[0].tolist()]
+        [2.0, -3.0]
     """
     samples = checked_integer("samples", samples, 1, call="lime")
     penalty = checked_real("penalty", penalty, 0, call="lime")
