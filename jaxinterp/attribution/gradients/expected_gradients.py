@@ -119,10 +119,9 @@ def _draws(key: Key, samples: int, examples: int) -> _Draw:
     orders = jax.vmap(lambda k: jax.random.permutation(k, examples))(
         each_folded(which, jnp.arange(rounds))
     )
-    order, offsets = jax.random.split(where)
-    parts = jax.random.permutation(order, samples)
-    shares = jax.random.uniform(offsets, (samples,), jnp.float32)
-    return _Draw(orders.reshape(-1)[:samples], (parts + shares) / samples)
+    # Each example comes once in a round, so that its shares are far apart as well.
+    shares = jnp.arange(samples) + jax.random.uniform(where, (samples,), jnp.float32)
+    return _Draw(orders.reshape(-1)[:samples], shares / samples)
 
 
 def _references(background: Inputs, array: Any) -> Any:
