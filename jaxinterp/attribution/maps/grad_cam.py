@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxinterp.attribution.backward import Backward, checked_seed
-from jaxinterp.attribution.contract import Attribution, examples_in
+from jaxinterp.attribution.contract import Attribution, checked_call, examples_in
 from jaxinterp.objectives.explained import explained
 from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.score import Score, gradient_seed, logit
