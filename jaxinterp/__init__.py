@@ -7,6 +7,7 @@ depends on and `metrics` how good such an answer is, `featurevis` which inputs a
 responds to, and `objectives` holds what they may explain, measure or maximize.
 """
 
+from jaxinterp import adversarial as adversarial
 from jaxinterp import attribution as attribution
 from jaxinterp import data as data
 from jaxinterp import featurevis as featurevis
