@@ -191,10 +191,10 @@ def apgd(
     there and whose highest loss has not grown since. As in the authors' code the point
     of the checkpoint itself is replaced by the best one. There is nothing to tune.
 
-    With `"l1"` steps move the largest share of the entries, at first a fifth; every 25th
-    part of the steps the share becomes that of the best point divided by 1.5, and the
-    step length goes back to $r$ if that point is sparser, or is divided by 1.5, down to
-    a tenth of the radius; larger radii before the last one are left out.
+    With `"l1"` steps move the largest share of the entries, at first a fifth; 25 times
+    the share becomes that of the best point divided by 1.5, and the step length goes
+    back to $r$ if that point is sparser, or is divided by 1.5, down to a tenth of the
+    radius. The larger radii that may precede the last one are left out.
 
     The default score is that of the loss DLR, which knows no scale; with
     `objectives.log_probability` it is APGD-CE.

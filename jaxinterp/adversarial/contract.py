@@ -1,9 +1,9 @@
 """What every attack is, and how all of them look at a model.
 
 An attack is `attack(apply_fn, *, threat, hyperparameters) -> perturb`, and
-`perturb(variables, inputs, target=None, key=None)` returns a `Perturbed`. Called eagerly
-on CPU its steps run in a host loop, inside of `jax.jit` and on accelerators in one
-`scan`. Examples are independent: a batch gives what its examples give alone.
+`perturb(variables, inputs, target=None, key=None)` returns a `Perturbed`. Called
+eagerly on CPU its steps run in a host loop, inside of `jax.jit` and on accelerators in
+one `scan`. Examples are independent: a batch gives what its examples give alone.
 """
 
 from __future__ import annotations
@@ -211,9 +211,7 @@ class Victim:
         """
         return self.judge(self.outputs(variables, rows), target)
 
-    def slope(
-        self, variables: Variables, rows: Any, target: Any
-    ) -> tuple[Looked, Any]:
+    def slope(self, variables: Variables, rows: Any, target: Any) -> tuple[Looked, Any]:
         """Returns what the model makes of points, and the gradient of the loss.
 
         A gradient that is not finite is no direction, and counts as 0.
@@ -246,8 +244,8 @@ def logits_of(outputs: Any) -> Any:
     if getattr(logits, "ndim", None) == 2 and logits.shape[1] < 2:
         raise ValueError(
             "An attack changes which class has the largest output, and the model has "
-            f"outputs {tuple(logits.shape)}.\nOf a single logit make two: `lambda v, x: "
-            "jnp.pad(apply_fn(v, x), ((0, 0), (1, 0)))`."
+            f"outputs {tuple(logits.shape)}.\nOf a single logit make two, "
+            "`lambda v, x: jnp.pad(apply_fn(v, x), ((0, 0), (1, 0)))`."
         )
     return logits
 

@@ -290,7 +290,9 @@ def _largest(sizes: Any, share: Any) -> Any:
         count = jnp.clip(jnp.ceil(share * entries), 1, entries)[:, None]
     ranks = jnp.arange(order.shape[1])[None]
     return jax.vmap(lambda row, at, ok: row.at[at].set(ok))(
-        jnp.zeros(sizes.shape, bool), order, jnp.broadcast_to(ranks < count, order.shape)
+        jnp.zeros(sizes.shape, bool),
+        order,
+        jnp.broadcast_to(ranks < count, order.shape),
     )
 
 

@@ -1,8 +1,9 @@
 """Scores that do not change when the outputs are multiplied by a number.
 
 A network whose logits were multiplied by 1000 decides as before, but its softmax is
-exactly 0 or 1 in floating point: `log_probability` has no slope left, and an attack that
-follows it stands still. These scores have the same slope, up to its length, at any scale.
+exactly 0 or 1 in floating point: `log_probability` has no slope left, and an attack
+that follows it stands still. The slope of these scores points the same way at any
+scale.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ def difference_of_logits_ratio(
 
     $$\frac{z_y - \max_{i \ne y} z_i}{z_{\pi_1} - z_{\pi_3}}$$
 
-    with the outputs in falling order, $z_{\pi_1} \ge z_{\pi_2} \ge \dots$. It is the same
-    for $a z + b$ with any $a > 0$. For a correctly classified example it lies in [0, 1].
+    with the outputs in falling order, $z_{\pi_1} \ge z_{\pi_2} \ge \dots$. It is the
+    same for $a z + b$ with any $a > 0$, and lies in [0, 1] where the target leads.
 
     It is minus the loss DLR of the paper, which is raised by attacks. Where the three
     largest outputs are equal the denominator is 1; the authors' code adds 1e-12 to it
