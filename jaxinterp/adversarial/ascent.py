@@ -6,7 +6,6 @@ far is kept, and random restarts run beside one another.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
@@ -17,7 +16,6 @@ from jaxinterp.adversarial.contract import (
     Attack,
     Looked,
     Perturbed,
-    Scene,
     Stage,
     Victim,
 )
@@ -128,42 +126,48 @@ def raised(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Perturbed:
         scene = stage.scene(variables, inputs, target)
-        if restarts is None:
-            starts = scene.rows[None]
-        else:
+        if restarts is not None:
             check_key(stage.name, key)
-            keys = [folded(key, i) for i in range(restarts)]
-            draw = functools.partial(scene.threat.random, on_surface=on_surface)
-            starts = jnp.stack([draw(k, scene.rows) for k in keys])
-        return _run(stage.name, scene, mover, starts, steps)
+        traced = is_traced(scene.constants, key)
+        plan = (mover, restarts, on_surface)
+        start = _start if traced else _jitted_start
+        state = start(plan, scene.threat, scene.rows, scene.clean, key)
+        with progress_bar(steps, stage.name, is_shown=not traced) as bar:
+            state, records = iterate(
+                _step,
+                (scene.victim, mover),
+                scene.constants,
+                state,
+                range(steps),
+                tick=bar.update,
+            )
+        finish = _finish if traced else _jitted_finish
+        arrays = finish(scene.victim, scene.constants, scene.clean, state, records)
+        changed, is_adversarial, size, losses, is_flat = arrays
+        n_queries = (restarts or 1) * (steps + 1) + 1
+        return Perturbed(changed, is_adversarial, size, n_queries, losses, is_flat)
 
     return perturb
 
 
-def _run(name: str, scene: Scene, mover: Mover, starts: Any, steps: int) -> Perturbed:
+def _start(plan: Any, threat: NormBall, rows: Any, clean: Looked, key: Key) -> _State:
+    """The first state of all restarts."""
+    mover, restarts, on_surface = plan
+    starts = rows[None]
+    if restarts is not None:
+        keys = [folded(key, i) for i in range(restarts)]
+        starts = jnp.stack(
+            [threat.random(k, rows, on_surface=on_surface) for k in keys]
+        )
+
     def first(start: Any) -> _State:
-        answer = Answer(scene.rows, scene.clean)
-        return _State(start, answer, mover.start(scene.threat, scene.rows))
+        return _State(start, Answer(rows, clean), mover.start(threat, rows))
 
     # Copies, because the memory of a state is reused.
-    state = jax.tree.map(jnp.copy, _over_restarts(first, starts))
-    static = (scene.victim, mover)
-    with progress_bar(steps, name, is_shown=not is_traced(state)) as bar:
-        state, (losses, is_flat) = iterate(
-            _step, static, scene.constants, state, range(steps), tick=bar.update
-        )
-    finish = _finish if is_traced(state) else _jitted_finish
-    answer, losses, is_flat = finish(
-        scene.victim, scene.constants, state, losses, is_flat
-    )
-    return Perturbed(
-        scene.victim.layout.inputs(answer.rows),
-        answer.looked.lead > 0,
-        scene.threat.size(answer.rows - scene.rows),
-        len(starts) * (steps + 1) + 1,
-        jnp.concatenate([scene.clean.loss[:, None], losses], axis=1),
-        is_flat,
-    )
+    return jax.tree.map(jnp.copy, _over_restarts(first, starts))
+
+
+_jitted_start = jax.jit(_start, static_argnums=0)
 
 
 def _step(static: Any, constants: Any, state: _State, number: Any) -> tuple[Any, Any]:
@@ -190,10 +194,10 @@ def _over_restarts(function: Callable[[Any], Any], things: Any) -> Any:
 
 
 def _finish(
-    victim: Victim, constants: Any, state: _State, losses: Any, is_flat: Any
-) -> tuple[Answer, Any, Any]:
-    """The strongest answer of all restarts, its losses and where it had no slope."""
-    variables, _, _, target = constants
+    victim: Victim, constants: Any, clean: Looked, state: _State, records: Any
+) -> tuple[Any, ...]:
+    """The fields of a `Perturbed`, of the strongest answer of all restarts."""
+    variables, threat, rows, target = constants
 
     def one(state: _State) -> tuple[Answer, Any]:
         looked = victim.look(variables, state.rows, target)
@@ -201,22 +205,29 @@ def _finish(
 
     answers, last = _over_restarts(one, state)
     best = jax.tree.map(lambda leaf: leaf[0], answers)
-    index = jnp.zeros(best.rows.shape[0], int)
+    index = jnp.zeros(rows.shape[0], int)
     for number in range(1, state.rows.shape[0]):
         other = jax.tree.map(lambda leaf, i=number: leaf[i], answers)
         previous, best = best, stronger(best, other)
-        changed = (best.looked.loss != previous.looked.loss) | (
+        is_changed = (best.looked.loss != previous.looked.loss) | (
             best.looked.lead != previous.looked.lead
         )
-        index = jnp.where(changed, number, index)
+        index = jnp.where(is_changed, number, index)
 
     def of_the_best(records: Any) -> Any:  # (steps, restarts, batch)
         by_example = jnp.moveaxis(records, 2, 0)
         picked = jnp.take_along_axis(by_example, index[:, None, None], axis=2)
         return picked[:, :, 0]
 
-    losses = jnp.concatenate([losses, last[None]])
-    return best, of_the_best(losses), of_the_best(is_flat)
+    losses, is_flat = records
+    losses = of_the_best(jnp.concatenate([losses, last[None]]))
+    return (
+        victim.layout.inputs(best.rows),
+        best.looked.lead > 0,
+        threat.size(best.rows - rows),
+        jnp.concatenate([clean.loss[:, None], losses], axis=1),
+        of_the_best(is_flat),
+    )
 
 
 _jitted_finish = jax.jit(_finish, static_argnums=0)

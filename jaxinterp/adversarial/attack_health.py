@@ -1,7 +1,7 @@
 r"""Whether an attack failed because the model is robust, or because it was hindered.
 
-A robust accuracy is an upper bound, as good as the attack. Each check here is one way in
-which an attack fails silently.
+A robust accuracy is an upper bound, as good as the attack. Each check here is one way
+in which an attack fails silently.
 """
 
 from __future__ import annotations
@@ -119,7 +119,8 @@ def attack_health(
       whole rise in the last tenth of the steps.
     - *hidden by scale*: not fooled, but by the same attack once the logits of each
       example are divided by their standard deviation, which changes no decision.
-    - *random is better*: not fooled, but by one of `n_random` random points of the ball.
+    - *random is better*: not fooled, but by one of `n_random` random points in the
+      ball.
     - *resists anything*: not fooled even if the ball covers all inputs there are. The
       limit is chance.
     - *missed what is there*: a boundary was drawn across the outputs, so that of
@@ -158,10 +159,9 @@ def attack_health(
 
     Example:
         >>> from jaxinterp.adversarial import linf, fgsm
-        >>> from jaxinterp.objectives import log_probability
         >>> w, x = jnp.eye(2), jnp.array([[1.0, 0.5], [0.25, 0.75]])
-        >>> health = attack_health(lambda w, x: 1000 * (x @ w), fgsm, w, x,
-        ...                        threat=linf(0.3), key=jax.random.key(0))
+        >>> health = attack_health(lambda w, x: 10_000 * (x @ w), fgsm, w, x,
+        ...                        threat=linf(0.3), key=jax.random.key(0), n_random=5)
         >>> [check.name for check in health.problems][:3]
         ['no gradient', 'stuck', 'hidden by scale']
     """
@@ -226,10 +226,10 @@ _LIMITS = {
     "outputs are probabilities": 0.5,
 }
 _MEANINGS = {
-    "no gradient": "the loss is flat: take a score that knows no scale, logits, more bits",
+    "no gradient": "the loss is flat: take a scale-free score, or more bits",
     "stuck": "the loss never rises: the gradient is useless, or steps are too long",
     "not converged": "the loss still rises: take more steps",
-    "hidden by scale": "large logits hide the gradient: take a score that knows no scale",
+    "hidden by scale": "large logits hide the gradient: take a scale-free score",
     "random is better": "chance finds what the gradient does not: it is masked",
     "resists anything": "any image at all would do: the attack does not work",
     "missed what is there": "it misses adversarial examples that are known to be there",
@@ -263,7 +263,7 @@ def _trace(result: Perturbed) -> dict[str, np.ndarray]:
 
 
 def _widest(threat: NormBall, rows: Any) -> Any:
-    """The radius within which all inputs there are lie; `None` if there are no bounds."""
+    """The radius within which all inputs lie; `None` if there are no bounds."""
     low, high = threat.bounds
     width = jnp.maximum(high - rows, rows - low)
     return threat.size(width) if bool(jnp.isfinite(width).all()) else None
@@ -284,7 +284,7 @@ def _rescaled(apply_fn: ApplyFn) -> ApplyFn:
 
 
 class _Planted(NamedTuple):
-    """A boundary for each example: the other side is $w \\cdot z > b$.
+    """A boundary for each example: the other side is where `weight @ outputs > bias`.
 
     Attributes:
         weight: the direction of the outputs, `(batch, classes)`.
@@ -311,48 +311,44 @@ def _random_points(
     victim: Victim, constants: Any, key: Key, n_random: int
 ) -> tuple[Any, _Planted]:
     """Whether one of many random points fools the model, and what to plant."""
-    variables, threat, rows, target = constants
-    clean = logits_of(_outputs_at(victim, variables, rows))
-    weight = _first_difference(victim, constants, key, clean)
+    weight, start = _direction(victim, constants, key)
 
     def at(numbers: Any) -> Any:
-        return _of_points(victim, constants, key, clean, weight, jnp.asarray(numbers))
+        return _of_point(victim, constants, key, weight, jnp.asarray(numbers))
 
-    leads, along = over_units(at, n_random, 1, is_inner=False)
+    return _boundary(weight, start, *over_units(at, n_random, 1, is_inner=False))
+
+
+def _logits(victim: Victim, constants: Any, rows: Any) -> tuple[Any, Any]:
+    """The logits of some points, and the lead of another class."""
+    variables, _, _, target = constants
+    outputs = victim.outputs(variables, rows)
+    return logits_of(outputs), victim.judge(outputs, target).lead
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _direction(victim: Victim, constants: Any, key: Key) -> tuple[Any, Any]:
+    """A direction of the outputs, and how far along it the inputs are."""
+    _, threat, rows, _ = constants
+    clean, _ = _logits(victim, constants, rows)
+    other, _ = _logits(victim, constants, threat.random(folded(key, 0), rows))
+    weight = other - clean
+    return weight, (weight * clean).sum(axis=1)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _of_point(
+    victim: Victim, constants: Any, key: Key, weight: Any, number: Any
+) -> tuple[Any, Any]:
+    """Of one random point: the lead of another class, and how far along it is."""
+    _, threat, rows, _ = constants
+    point = threat.random(folded(key, number[0]), rows)
+    logits, lead = _logits(victim, constants, point)
+    return lead[None], (weight * logits).sum(axis=1)[None]
+
+
+@jax.jit
+def _boundary(weight: Any, start: Any, leads: Any, along: Any) -> tuple[Any, _Planted]:
     *_, second, first = jnp.sort(along, axis=0)
-    bias = (first + jnp.maximum(second, 0))[:, None] / 2  # the input stays on its side
-    bias = bias + (weight * clean).sum(axis=1, keepdims=True)
-    return (leads > 0).any(axis=0), _Planted(weight, bias)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _outputs_at(victim: Victim, variables: Variables, rows: Any) -> Any:
-    return victim.outputs(variables, rows)
-
-
-def _difference(
-    victim: Victim, constants: Any, key: Key, clean: Any, number: Any
-) -> tuple[Any, Any]:
-    """How the outputs of a random point differ from those of the inputs."""
-    variables, threat, rows, target = constants
-    point = threat.random(folded(key, number), rows)
-    outputs = victim.outputs(variables, point)
-    return logits_of(outputs) - clean, victim.judge(outputs, target).lead
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _first_difference(victim: Victim, constants: Any, key: Key, clean: Any) -> Any:
-    return _difference(victim, constants, key, clean, 0)[0]
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _of_points(
-    victim: Victim, constants: Any, key: Key, clean: Any, weight: Any, numbers: Any
-) -> tuple[Any, Any]:
-    """Of each random point: the lead of another class, and how far along it is."""
-
-    def one(number: Any) -> tuple[Any, Any]:
-        difference, lead = _difference(victim, constants, key, clean, number)
-        return lead, (weight * difference).sum(axis=1)
-
-    return jax.lax.map(one, numbers)
+    bias = (first + jnp.maximum(second, start)) / 2  # the input stays on its side
+    return (leads > 0).any(axis=0), _Planted(weight, bias[:, None])

@@ -250,9 +250,21 @@ def logits_of(outputs: Any) -> Any:
     return logits
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _outputs(victim: Victim, variables: Variables, rows: Any) -> Any:
-    return victim.outputs(variables, rows)
+def _clean(
+    victim: Victim, variables: Variables, rows: Any, target: Target
+) -> tuple[Any, Any, Looked]:
+    """The logits of the inputs, a class for each, and what the model makes of them."""
+    outputs = victim.outputs(variables, rows)
+    logits = logits_of(outputs)
+    if target is None:
+        margin(logits, 0)  # which says what is wrong with other outputs
+        target = logits.argmax(axis=1)
+    looked = victim.judge(outputs, target)
+    target = jnp.broadcast_to(jnp.asarray(target), (rows.shape[0],))
+    return logits, target, looked
+
+
+_jitted_clean = jax.jit(_clean, static_argnums=0)
 
 
 class Scene(NamedTuple):
@@ -358,22 +370,17 @@ class Stage:
         rows, threat = layout.rows(inputs), layout.threat(self.threat, inputs)
         _check_range(self.name, rows, threat)
         victim = Victim(self.model, self.score, self.is_targeted, layout)
-        traced = is_traced(variables, rows)
-        outputs = (victim.outputs if traced else functools.partial(_outputs, victim))(
-            variables, rows
-        )
-        logits = logits_of(outputs)
         if target is None and self.is_targeted:
             raise ValueError(
                 f"{self.name}: with `targeted=True` the target is the class that the "
                 "attack wants. Write `perturb(variables, inputs, target)`."
             )
-        if target is None:
-            margin(logits, 0)  # which says what is wrong with other outputs
-            target = logits.argmax(axis=1)
-        clean = victim.judge(outputs, target)
-        target = jnp.broadcast_to(jnp.asarray(target), (rows.shape[0],))
-        return Scene(victim, variables, threat, rows, target, clean)
+        traced = is_traced(variables, rows, target, threat)
+        look = _clean if traced else _jitted_clean
+        logits, classes, clean = look(victim, variables, rows, target)
+        if not is_traced(target) and target is not None:  # a compiled call hides it
+            jax.eval_shape(lambda y: margin(y, target), logits)
+        return Scene(victim, variables, threat, rows, classes, clean)
 
 
 def _check_inputs(name: str, inputs: Inputs) -> None:

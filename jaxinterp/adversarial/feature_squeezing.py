@@ -126,7 +126,7 @@ def feature_squeezing(
         >>> detect = feature_squeezing(model, squeezers=[bit_depth(1)])
         >>> images = jnp.array([0.0, 1.0, 0.4, 1.0]).reshape(2, 1, 2, 1)
         >>> [round(score, 4) for score in detect(2.0, images).tolist()]
-        [0.0, 0.2246]
+        [0.0, 0.2245]
     """
     squeezers = (bit_depth(5), median_filter(2)) if squeezers is None else squeezers
     if not squeezers:

@@ -93,16 +93,33 @@ def searched(
             flats.append(flat)
             if is_done is not None and not traced and bool(is_done(state)):
                 break
-    smallest = state.smallest
-    is_allowed = jnp.isfinite(smallest.size) & (smallest.size <= scene.threat.radius)
-    rows = choose(is_allowed, smallest.rows, scene.rows)
-    missing = ((0, 0), (0, n_steps - sum(len(loss) for loss in losses)))
-    losses = jnp.concatenate([scene.clean.loss[None], *losses]).T
-    return Perturbed(
-        scene.victim.layout.inputs(rows),
+    records = jnp.concatenate(losses), jnp.concatenate(flats)
+    finish = _finish if traced else _jitted_finish
+    arrays = finish(
+        (scene.victim, n_steps), scene.constants, scene.clean, state, records
+    )
+    changed, is_allowed, size, all_losses, is_flat = arrays
+    n_queries = n_steps * calls + 1
+    return Perturbed(changed, is_allowed, size, n_queries, all_losses, is_flat)
+
+
+def _finish(
+    static: Any, constants: Any, clean: Looked, state: Any, records: Any
+) -> tuple[Any, ...]:
+    """The fields of a `Perturbed`."""
+    victim, n_steps = static
+    _, threat, rows, _ = constants
+    smallest, (losses, is_flat) = state.smallest, records
+    is_allowed = jnp.isfinite(smallest.size) & (smallest.size <= threat.radius)
+    missing = ((0, 0), (0, n_steps - losses.shape[0]))
+    losses = jnp.concatenate([clean.loss[None], losses]).T
+    return (
+        victim.layout.inputs(choose(is_allowed, smallest.rows, rows)),
         is_allowed,
         jnp.where(is_allowed, smallest.size, jnp.inf),
-        n_steps * calls + 1,
         jnp.pad(losses, missing, mode="edge"),
-        jnp.pad(jnp.concatenate(flats).T, missing, mode="edge"),
+        jnp.pad(is_flat.T, missing, mode="edge"),
     )
+
+
+_jitted_finish = jax.jit(_finish, static_argnums=0)
