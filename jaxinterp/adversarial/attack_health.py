@@ -118,7 +118,8 @@ def attack_health(
     - *not converged*: not fooled, and the highest loss still rose by a hundredth of its
       whole rise in the last tenth of the steps.
     - *hidden by scale*: not fooled, but by the same attack once the logits of each
-      example are divided by their standard deviation, which changes no decision.
+      example are divided by the standard deviation that they have at the input, which
+      changes no decision.
     - *random is better*: not fooled, but by one of `n_random` random points in the
       ball.
     - *resists anything*: not fooled even if the ball covers all inputs there are. The
@@ -178,7 +179,10 @@ def attack_health(
 
     result = run(apply_fn, variables, threat, scene.target)
     survives = ~np.asarray(result.is_adversarial)
-    scaled = run(_rescaled(apply_fn), variables, threat, scene.target)
+    logits = logits_of(_outputs(scene.victim, variables, scene.rows))
+    spread = logits.std(axis=1, keepdims=True)
+    scales = jnp.where(spread > 0, spread, 1)
+    scaled = run(_rescaled(apply_fn), (variables, scales), threat, scene.target)
     fooled, planted = _random_points(
         scene.victim, scene.constants, random_key, n_random
     )
@@ -195,8 +199,8 @@ def attack_health(
             scene.target,
         )
         resists = _share(~free.is_adversarial)
-    logits = np.asarray(logits_of(scene.victim.outputs(variables, scene.rows)))
-    sums_to_one = np.abs(logits.sum(axis=1, dtype=float) - 1) < 1e-5
+    logits = np.asarray(logits, np.float64)
+    sums_to_one = np.abs(logits.sum(axis=1) - 1) < 1e-5
     is_probability = ((logits >= 0) & (logits <= 1)).all(axis=1) & sums_to_one
     shares = {
         "no gradient": _share(_is_flat_before_success(result)),
@@ -273,12 +277,11 @@ def _widest(threat: NormBall, rows: Any) -> Any:
 
 
 def _rescaled(apply_fn: ApplyFn) -> ApplyFn:
-    """A model whose logits have the standard deviation 1 in each example."""
+    """A model whose logits are divided by a number for each example, `(batch, 1)`."""
 
-    def rescaled(variables: Variables, inputs: Inputs) -> Any:
-        logits = apply_fn(variables, inputs)
-        spread = jax.lax.stop_gradient(logits.std(axis=1, keepdims=True))
-        return logits / jnp.where(spread > 0, spread, 1)
+    def rescaled(variables: tuple[Variables, Any], inputs: Inputs) -> Any:
+        weights, spread = variables
+        return apply_fn(weights, inputs) / spread
 
     return rescaled
 
@@ -317,6 +320,11 @@ def _random_points(
         return _of_point(victim, constants, key, weight, jnp.asarray(numbers))
 
     return _boundary(weight, start, *over_units(at, n_random, 1, is_inner=False))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _outputs(victim: Victim, variables: Variables, rows: Any) -> Any:
+    return victim.outputs(variables, rows)
 
 
 def _logits(victim: Victim, constants: Any, rows: Any) -> tuple[Any, Any]:

@@ -17,8 +17,7 @@ from jaxinterp.adversarial.contract import Attack, Stage
 from jaxinterp.adversarial.threat import NormBall
 from jaxinterp.checks import checked_integer, checked_real
 from jaxinterp.objectives.objective import Objective
-from jaxinterp.objectives.scale_free import scaled_log_probability
-from jaxinterp.objectives.score import Score, log_probability
+from jaxinterp.objectives.score import Score, log_probability, margin
 from jaxinterp.types import ApplyFn
 
 
@@ -109,7 +108,7 @@ def pgd(
     steps: int = 40,
     step_size: float | None = None,
     restarts: int | None = 1,
-    score: Score | Objective | str = scaled_log_probability,
+    score: Score | Objective | str = margin,
     targeted: bool = False,
 ) -> Attack:
     r"""Attacks by many steps along the gradient, each projected onto the threat.
@@ -118,9 +117,9 @@ def pgd(
 
     With `"l1"` a step moves the largest hundredth of the entries, at least one (SLIDE).
     `restarts=None` starts at the inputs: the basic iterative method. Madry et al. lower
-    `objectives.log_probability`; by default it is taken of logits that were brought to
-    one spread, so that large ones do not hide the gradient. And of all points that were
-    visited the strongest is returned, not the last.
+    `objectives.log_probability`, of which large logits leave no slope; the default is
+    the margin, whose direction knows no scale. And of all points that were visited the
+    strongest is returned, not the last.
 
     Cost: `steps` gradients for each restart. Memory grows with `restarts`, not with
     `steps`.

@@ -1,7 +1,7 @@
 """Which number is explained, maximized or measured: scores of outputs, objectives.
 
-- `score`: scores of the outputs, one for each example; `scale_free`: those that do not
-  depend on the scale of the outputs; `output`: objectives of outputs.
+- `score`: scores of the outputs, one for each example; `scale_free`: one that does
+  not depend on their scale; `output`: objectives of outputs.
 - `objective`: what an objective is, and its algebra; `by_name`: objectives as strings.
 - `explained`: a score or an objective, for attribution methods.
 - `unit`, `direction`, `positions`, `whitening`: what an objective reads of activations.
@@ -18,9 +18,6 @@ from jaxinterp.objectives.objective import schedule as schedule
 from jaxinterp.objectives.output import output as output
 from jaxinterp.objectives.scale_free import (
     difference_of_logits_ratio as difference_of_logits_ratio,
-)
-from jaxinterp.objectives.scale_free import (
-    scaled_log_probability as scaled_log_probability,
 )
 from jaxinterp.objectives.score import Score as Score
 from jaxinterp.objectives.score import contrastive as contrastive

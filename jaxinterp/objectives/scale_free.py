@@ -1,9 +1,8 @@
-"""Scores that do not change when the outputs are multiplied by a number.
+"""A score that does not change when the outputs are multiplied by a number.
 
 A network whose logits were multiplied by 1000 decides as before, but its softmax is
 exactly 0 or 1 in floating point: `log_probability` has no slope left, and an attack
-that follows it stands still. The slope of these scores points the same way at any
-scale.
+that follows it stands still. `margin` keeps its direction; this score keeps its value.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxinterp.objectives.score import log_probability, margin
+from jaxinterp.objectives.score import margin
 
 
 def difference_of_logits_ratio(
@@ -55,28 +54,3 @@ def difference_of_logits_ratio(
     largest = jax.lax.top_k(outputs, 3)[0]
     spread = largest[:, 0] - largest[:, 2]
     return values / jnp.where(spread > 0, spread, 1)
-
-
-def scaled_log_probability(
-    outputs: Float[Array, "batch classes"], target: Any
-) -> Float[Array, " batch"]:
-    r"""Returns the log-probability of the target, of outputs brought to one spread.
-
-    $$\log \mathrm{softmax}(z / s)_y, \qquad s = \mathrm{std}(z)$$
-
-    The standard deviation $s$ over the classes of an example is taken for a constant by
-    derivatives. It is the same for $a z + b$ with any $a > 0$.
-
-    Args:
-        outputs: the logits, `(batch, classes)`.
-        target: class indices, `(batch,)`, or one class for all examples.
-
-    Example:
-        >>> outputs = jnp.array([[1000.0, -1000.0]])
-        >>> round(float(scaled_log_probability(outputs, jnp.array([0]))[0]), 4)
-        -0.1269
-    """
-    if not hasattr(outputs, "ndim") or outputs.ndim != 2:
-        return log_probability(outputs, target)  # which says what is wrong
-    spread = jax.lax.stop_gradient(outputs.std(axis=1, keepdims=True))
-    return log_probability(outputs / jnp.where(spread > 0, spread, 1), target)

@@ -1,5 +1,6 @@
 """Linear classifiers, of which the smallest change is known in every norm."""
 
+import jax.numpy as jnp
 import numpy as np
 
 from jaxinterp.adversarial import l1, l2, linf
@@ -10,7 +11,7 @@ RNG = np.random.default_rng(1)
 
 def linear(v, x):
     """Returns logits."""
-    return x.reshape(x.shape[0], -1) @ v["w"] + v["b"]
+    return jnp.asarray(x).reshape(x.shape[0], -1) @ v["w"] + v["b"]
 
 
 def classifier(classes: int, entries: int = 6):
@@ -21,4 +22,4 @@ def classifier(classes: int, entries: int = 6):
         "b": random.normal(size=(1, classes)),
     }
     x = random.normal(size=(7, entries))
-    return v, x, linear(v, x).argmax(axis=1)
+    return v, x, np.asarray(linear(v, x)).argmax(axis=1)

@@ -128,7 +128,7 @@ def test_with_l1_few_entries_change():
 def test_of_two_classes_its_default_score_says_what_to_take():
     x = np.ones((1, 2))
     attack = apgd(lambda v, x: x, threat=linf(0.1))
-    with pytest.raises(ValueError, match="the model has 2.*\n.*score=margin"):
+    with pytest.raises(ValueError, match=r"the model has 2.*\n.*score=margin"):
         attack(None, x, np.array([0]), KEY)
 
 

@@ -1,4 +1,4 @@
-"""Carlini and Wagner: near the smallest change of linear classifiers, and its oracle."""
+"""Carlini and Wagner: linear classifiers, and its oracle."""
 
 import functools
 

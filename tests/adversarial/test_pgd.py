@@ -34,7 +34,7 @@ def distances(v, x, y, norm):
 @every_norm
 def test_fgsm_is_the_strongest_change_of_a_linear_classifier_of_two_classes(norm):
     v, x, y = classifier(2)
-    radius = float(np.median(distances(v, x, y, norm)))
+    radius = 1.01 * float(np.median(distances(v, x, y, norm)))
     attack = compiled(fgsm(linear, threat=BALLS[norm](radius, bounds=None)))
     result = attack(v, x, y)
     dual = attacks.dual_norm(v["w"][:, 0] - v["w"][:, 1], norm)
@@ -43,7 +43,7 @@ def test_fgsm_is_the_strongest_change_of_a_linear_classifier_of_two_classes(norm
     )
     np.testing.assert_allclose(result.size, radius, rtol=1e-9)
     # Exactly those nearer to the boundary than the radius are fooled.
-    is_near = distances(v, x, y, norm) < radius * (1 - 1e-9)
+    is_near = distances(v, x, y, norm) < radius
     np.testing.assert_array_equal(result.is_adversarial, is_near)
 
 
@@ -51,7 +51,7 @@ def test_fgsm_is_the_strongest_change_of_a_linear_classifier_of_two_classes(norm
 def test_pgd_of_a_margin_finds_the_nearest_class_of_a_linear_classifier(norm):
     v, x, y = classifier(4)
     far = distances(v, x, y, norm)
-    for radius, is_fooled in ((1.03 * far, True), (0.97 * far, False)):
+    for radius, is_fooled in ((1.1 * far, True), (0.97 * far, False)):
         threat = BALLS[norm](radius, bounds=None)
         attack = compiled(pgd(linear, threat=threat, steps=100, score=margin))
         result = attack(v, x, y, KEY)
@@ -63,7 +63,7 @@ def test_with_active_bounds_a_linear_program_is_solved():
     """For `linf` each entry goes as far as it may."""
     v, x, y = classifier(2)
     x = 1 / (1 + np.exp(-2 * x))
-    y = linear(v, x).argmax(axis=1)
+    y = np.asarray(linear(v, x)).argmax(axis=1)
     radius = 0.4
     slope = v["w"][:, 1 - y].T - v["w"][:, y].T
     best = np.clip(x + radius * np.sign(slope), 0, 1)
@@ -78,7 +78,7 @@ def test_with_active_bounds_a_linear_program_is_solved():
 def test_pgd_with_active_bounds_beats_every_random_change(norm):
     v, x, y = classifier(2)
     x = 1 / (1 + np.exp(-2 * x))
-    y = linear(v, x).argmax(axis=1)
+    y = np.asarray(linear(v, x)).argmax(axis=1)
     threat = BALLS[norm](0.5)
     # A small step, since the last ones go back and forth around the best point.
     attack = compiled(pgd(linear, threat=threat, steps=200, step_size=0.02))
@@ -117,15 +117,10 @@ def test_more_restarts_find_more_and_keep_what_was_found():
         result = attack(v, x, y, KEY)
         best.append(np.asarray(result.losses).max(axis=1))
         assert result.n_queries == restarts * 4 + 1
-        reached = -np.asarray(pgd_score(models.mlp(v, np.asarray(result.inputs)), y))
+        reached = -np.asarray(margin(models.mlp(v, np.asarray(result.inputs)), y))
         np.testing.assert_allclose(reached, best[-1], rtol=1e-9)
     assert (best[1] >= best[0]).all()
     assert (best[1] > best[0]).any()
-
-
-def pgd_score(outputs, target):
-    z = outputs / outputs.std(axis=1, keepdims=True)
-    return log_probability(z, target)
 
 
 def test_a_targeted_attack_reaches_its_class():

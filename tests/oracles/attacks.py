@@ -32,7 +32,7 @@ def steepest(g: Array, norm: str) -> Array:
 
 
 def distance_of_linear(w: Array, b: Array, x: Array, y: int, norm: str) -> float:
-    r"""Returns $\min_k (z_y - z_k) / \|w_y - w_k\|_q$ of the classifier $z = x w + b$."""
+    r"""Returns $\min_k (z_y - z_k) / \|w_y - w_k\|_q$ of a classifier $z = x w + b$."""
     z = x @ w + b
     others = [k for k in range(len(z)) if k != y]
     return min((z[y] - z[k]) / dual_norm(w[:, y] - w[:, k], norm) for k in others)
