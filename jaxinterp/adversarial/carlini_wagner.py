@@ -206,7 +206,7 @@ def _step(static: Any, constants: Any, state: _State, number: Any) -> tuple[Any,
     here = jnp.clip(middle + half * tangent, *threat.bounds)
     looked, slope = victim.slope(variables, here, target)
     change = here - rows
-    is_short = looked.lead < search.confidence  # the hinge still pulls
+    is_short = looked.lead <= search.confidence  # the hinge still pulls
     pull = jnp.where(is_short, state.constant, 0).astype(rows.dtype)
     gradient = (2 * change - pull[:, None] * slope) * half * (1 - tangent**2)
     updates, adam = search.optimizer.update(gradient, state.adam)
