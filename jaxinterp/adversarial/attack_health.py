@@ -154,8 +154,8 @@ def attack_health(
             attack raises.
 
     References:
-        Carlini et al., 2019, section 3 [carlini2019evaluating]; Pintor et al., 2022,
-        section 3 [pintor2022indicators]; Zimmermann et al., 2022, section 3
+        Carlini et al., 2019, sections 3 to 5 [carlini2019evaluating]; Pintor et al.,
+        2022, section 3 [pintor2022indicators]; Zimmermann et al., 2022, section 3
         [zimmermann2022increasing], whose boundary lies between features, not outputs.
 
     Example:
@@ -186,22 +186,13 @@ def attack_health(
     fooled, planted = _random_points(
         scene.victim, scene.constants, random_key, n_random
     )
-    missed = run(
-        _planted(apply_fn), (variables, planted), threat, jnp.zeros_like(scene.target)
-    )
-    widest = _widest(scene.threat, scene.rows)
-    resists = math.nan
+    weights, zeros = (variables, planted), jnp.zeros_like(scene.target)
+    missed = run(_planted(apply_fn), weights, threat, zeros)
+    widest, resists = _widest(scene.threat, scene.rows), math.nan
     if widest is not None:
-        free = run(
-            apply_fn,
-            variables,
-            dataclasses.replace(threat, radius=widest),
-            scene.target,
-        )
+        anything = dataclasses.replace(threat, radius=widest)
+        free = run(apply_fn, variables, anything, scene.target)
         resists = _share(~free.is_adversarial)
-    logits = np.asarray(logits, np.float64)
-    sums_to_one = np.abs(logits.sum(axis=1) - 1) < 1e-5
-    is_probability = ((logits >= 0) & (logits <= 1)).all(axis=1) & sums_to_one
     shares = {
         "no gradient": _share(_is_flat_before_success(result)),
         **{what: _share(survives & made) for what, made in _trace(result).items()},
@@ -209,7 +200,7 @@ def attack_health(
         "random is better": _share(survives & np.asarray(fooled)),
         "resists anything": resists,
         "missed what is there": _share(~missed.is_adversarial),
-        "outputs are probabilities": _share(is_probability),
+        "outputs are probabilities": _share(_are_probabilities(logits)),
     }
     limits = {**_LIMITS, "resists anything": 1 / logits.shape[1]}
     checks = [
@@ -244,6 +235,13 @@ _MEANINGS = {
 def _share(is_so: Any) -> float:
     values = np.asarray(is_so)
     return float(values.mean()) if values.size else math.nan
+
+
+def _are_probabilities(logits: Any) -> np.ndarray:
+    """Whether the outputs of each example lie in [0, 1] and add up to 1."""
+    values = np.asarray(logits, np.float64)
+    is_one = np.abs(values.sum(axis=1) - 1) < 1e-5
+    return ((values >= 0) & (values <= 1)).all(axis=1) & is_one
 
 
 def _is_flat_before_success(result: Perturbed) -> np.ndarray:

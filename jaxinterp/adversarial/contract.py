@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinterp.adversarial.threat import NormBall
-from jaxinterp.checks import is_traced, shown
+from jaxinterp.checks import is_staged, is_traced, shown
 from jaxinterp.loop.static import hashable
 from jaxinterp.objectives.explained import Observed, explained
 from jaxinterp.objectives.objective import Objective
@@ -407,7 +407,7 @@ def _check_inputs(name: str, inputs: Inputs) -> None:
 
 
 def _check_range(name: str, rows: Any, threat: NormBall) -> None:
-    if is_traced(rows, threat) or not rows.size:
+    if is_staged() or is_traced(rows, threat) or not rows.size:
         return
     low, high = threat.bounds
     is_outside = (rows < low) | (rows > high)

@@ -47,7 +47,12 @@ class _Projected:
         if size is None:
             radius = jnp.asarray(threat.radius, rows.dtype)
             size = jnp.reshape(self.relative * radius, (-1, 1))
-        direction = threat.steepest(slope.gradient, self.share)
+        gradient = slope.gradient
+        if threat.norm == "l1":  # an entry that its bounds stop is no way to go
+            low, high = threat.bounds
+            is_stopped = jnp.where(gradient > 0, slope.rows >= high, slope.rows <= low)
+            gradient = jnp.where(is_stopped, 0, gradient)
+        direction = threat.steepest(gradient, self.share)
         return memory, threat.project(rows, slope.rows + size * direction)
 
 
@@ -115,7 +120,8 @@ def pgd(
 
     $$x_{t+1} = P(x_t + \alpha\,s(\nabla_x L(x_t)))$$
 
-    With `"l1"` a step moves the largest hundredth of the entries, at least one (SLIDE).
+    With `"l1"` a step moves the hundredth of the entries, at least one, whose slope is
+    largest, of those that their bounds do not stop (SLIDE).
     `restarts=None` starts at the inputs: the basic iterative method. Madry et al. lower
     `objectives.log_probability`, of which large logits leave no slope; the default is
     the margin, whose direction knows no scale. And of all points that were visited the

@@ -70,7 +70,7 @@ class NormBall:
             changed: changed inputs of the same shape, anywhere.
 
         References:
-            Croce and Hein, 2021, proposition 2.1 [croce2021mind].
+            Croce and Hein, 2021, section 2 [croce2021mind].
         """
         low, high = self.bounds
         if self.norm == "linf":

@@ -38,7 +38,7 @@ def difference_of_logits_ratio(
         ValueError: if there are fewer than three classes.
 
     References:
-        Croce and Hein, 2020, eq. 6 [croce2020reliable].
+        Croce and Hein, 2020, section 4.2 [croce2020reliable].
 
     Example:
         >>> outputs = jnp.array([[4.0, 1.0, 3.0, 0.0]])

@@ -71,7 +71,9 @@ def test_an_entry_at_its_bounds_moves():
     """The inverse of the tangent is infinite there."""
     v = {"w": np.array([[3.0, 0.0]]), "b": np.array([[0.0, 1.5]])}
     x, y = np.array([[1.0]]), np.array([0])
-    attack = carlini_wagner(linear, steps=300, searches=3, first_constant=1.0)
+    attack = carlini_wagner(
+        linear, steps=200, searches=4, first_constant=1.0, learning_rate=0.1
+    )
     result = compiled(attack)(v, x, y)
     assert bool(result.is_adversarial[0])
     assert 0.5 < float(result.size[0]) < 0.6

@@ -48,12 +48,12 @@ def test_fgsm_is_the_strongest_change_of_a_linear_classifier_of_two_classes(norm
 
 
 @every_norm
-def test_pgd_of_a_margin_finds_the_nearest_class_of_a_linear_classifier(norm):
-    v, x, y = classifier(4)
+def test_pgd_fools_a_linear_classifier_exactly_within_the_distance(norm):
+    v, x, y = classifier(2)
     far = distances(v, x, y, norm)
-    for radius, is_fooled in ((1.1 * far, True), (0.97 * far, False)):
+    for radius, is_fooled in ((1.05 * far, True), (0.99 * far, False)):
         threat = BALLS[norm](radius, bounds=None)
-        attack = compiled(pgd(linear, threat=threat, steps=100, score=margin))
+        attack = compiled(pgd(linear, threat=threat, steps=40))
         result = attack(v, x, y, KEY)
         np.testing.assert_array_equal(result.is_adversarial, is_fooled)
         assert (np.asarray(result.size) <= radius * (1 + 1e-9)).all()
@@ -119,8 +119,8 @@ def test_more_restarts_find_more_and_keep_what_was_found():
         assert result.n_queries == restarts * 4 + 1
         reached = -np.asarray(margin(models.mlp(v, np.asarray(result.inputs)), y))
         np.testing.assert_allclose(reached, best[-1], rtol=1e-9)
-    assert (best[1] >= best[0]).all()
-    assert (best[1] > best[0]).any()
+    assert (best[1] >= best[0] - 1e-9).all()
+    assert (best[1] > best[0] + 1e-3).any()
 
 
 def test_a_targeted_attack_reaches_its_class():

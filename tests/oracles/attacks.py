@@ -22,7 +22,7 @@ def dual_norm(w: Array, norm: str) -> float:
 
 def steepest(g: Array, norm: str) -> Array:
     """Returns the change of norm 1 along which a gradient rises most."""
-    if norm == "linf":
+    if norm == "linf" or not g.any():
         return np.sign(g)
     if norm == "l2":
         return g / np.linalg.norm(g)
