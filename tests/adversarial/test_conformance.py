@@ -63,17 +63,17 @@ class Row:
 
 _CW = {"steps": 12, "searches": 3, "learning_rate": 0.05, "first_constant": 1.0}
 ATTACKS = {
-    "fgsm": Row(fgsm, linf(0.4, bounds=BOUNDS)),
-    "fgsm l2": Row(fgsm, l2(0.8, bounds=BOUNDS)),
-    "pgd": Row(pgd, linf(0.4, bounds=BOUNDS), {"steps": 4}, True),
+    "fgsm": Row(fgsm, linf(0.9, bounds=BOUNDS)),
+    "fgsm l2": Row(fgsm, l2(1.8, bounds=BOUNDS)),
+    "pgd": Row(pgd, linf(0.9, bounds=BOUNDS), {"steps": 4}, True),
     "pgd from the inputs": Row(
-        pgd, l2(0.8, bounds=BOUNDS), {"steps": 4, "restarts": None}
+        pgd, l2(1.8, bounds=BOUNDS), {"steps": 4, "restarts": None}
     ),
-    "pgd l1": Row(pgd, l1(1.2, bounds=BOUNDS), {"steps": 4, "restarts": 2}, True),
-    "apgd": Row(apgd, linf(0.4, bounds=BOUNDS), {"steps": 6}, True),
-    "apgd l1": Row(apgd, l1(1.2, bounds=BOUNDS), {"steps": 6, "restarts": 2}, True),
+    "pgd l1": Row(pgd, l1(3.0, bounds=BOUNDS), {"steps": 4, "restarts": 2}, True),
+    "apgd": Row(apgd, linf(0.9, bounds=BOUNDS), {"steps": 6}, True),
+    "apgd l1": Row(apgd, l1(3.0, bounds=BOUNDS), {"steps": 6, "restarts": 2}, True),
     "deep_fool": Row(deep_fool, l2(bounds=BOUNDS), {"steps": 4}),
-    "deep_fool l1": Row(deep_fool, l1(0.6, bounds=BOUNDS), {"steps": 4}),
+    "deep_fool l1": Row(deep_fool, l1(1.5, bounds=BOUNDS), {"steps": 4}),
     "carlini_wagner": Row(carlini_wagner, l2(bounds=BOUNDS), _CW),
 }
 SETTINGS = {"fgsm l2", "pgd from the inputs", "pgd l1", "apgd l1", "deep_fool l1"}
@@ -311,7 +311,7 @@ def test_what_cannot_be_attacked_is_an_error(name, mistake):
 
 
 @every_attack
-def test_a_wrong_model_or_threat_is_an_error(name):
+def test_a_wrong_model_or_threat_is_an_error(name, unchecked):
     row = ATTACKS[name]
     with pytest.raises(TypeError, match="`threat` says what the attacker may do"):
         row.make(models.mlp, threat=0.1)
