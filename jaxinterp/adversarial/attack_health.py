@@ -290,20 +290,26 @@ class _Planted(NamedTuple):
     Attributes:
         weight: the direction of the outputs, `(batch, classes)`.
         bias: how far along it the boundary is, `(batch, 1)`.
+        depth: how far from it the inputs are, `(batch, 1)`.
     """
 
     weight: Any
     bias: Any
+    depth: Any
 
 
 def _planted(apply_fn: ApplyFn) -> ApplyFn:
-    """A model of two classes that a planted boundary of the outputs parts."""
+    """A model of two classes that a planted boundary of the outputs parts.
+
+    A third one, which never leads, is there for scores that need three.
+    """
 
     def planted(variables: tuple[Variables, _Planted], inputs: Inputs) -> Any:
         weights, boundary = variables
         outputs = apply_fn(weights, inputs)
         along = (boundary.weight * outputs).sum(axis=1, keepdims=True) - boundary.bias
-        return jnp.concatenate([jnp.zeros_like(along), along], axis=1)
+        last = jnp.minimum(along, 0) - boundary.depth
+        return jnp.concatenate([jnp.zeros_like(along), along, last], axis=1)
 
     return planted
 
@@ -357,4 +363,6 @@ def _of_point(
 def _boundary(weight: Any, start: Any, leads: Any, along: Any) -> tuple[Any, _Planted]:
     *_, second, first = jnp.sort(along, axis=0)
     bias = (first + jnp.maximum(second, start)) / 2  # the input stays on its side
-    return (leads > 0).any(axis=0), _Planted(weight, bias[:, None])
+    depth = bias - start
+    planted = _Planted(weight, bias[:, None], depth[:, None])
+    return (leads > 0).any(axis=0), planted

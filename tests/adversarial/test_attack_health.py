@@ -81,7 +81,7 @@ def test_a_staircase_has_no_slope_and_chance_is_better():
 
     x = jnp.full((2, 5), 0.3, jnp.float32)
     health = health_of(
-        staircase, short_pgd, 3.0, x, threat=linf(0.5, bounds=(0.0, 1.0)), n_random=40
+        staircase, short_pgd, 2.6, x, threat=linf(0.5, bounds=(0.0, 1.0)), n_random=40
     )
     assert {"no gradient", "stuck", "random is better", "missed what is there"} <= set(
         problems(health)

@@ -64,7 +64,7 @@ def test_features_far_from_zero_lose_no_digits():
         with site:
             return jnp.asarray(x) + 10_000
 
-    fit = fit_gaussians(shifted, "site/add", None, [x[:16], x[16:]], labels)
+    fit = fit_gaussians(shifted, "site", None, [x[:16], x[16:]], labels)
     deviations = (x + np.float32(10_000)).astype(float)
     for c in (0, 1):
         deviations[labels == c] -= deviations[labels == c].mean(axis=0)
