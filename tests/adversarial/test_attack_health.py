@@ -96,6 +96,7 @@ def test_too_few_steps_are_found():
     assert "no gradient" not in problems(health)
 
 
+@pytest.mark.slow(reason="four more attacks for a property of the outputs")
 def test_probabilities_are_found():
     def softmax(v, x):
         return jax.nn.softmax(models.mlp(v, x), axis=1)
@@ -104,6 +105,7 @@ def test_probabilities_are_found():
     assert "outputs are probabilities" in problems(health)
 
 
+@pytest.mark.slow(reason="three more attacks for a check that is left out")
 def test_without_bounds_one_check_cannot_be_asked():
     health = health_of(models.mlp, short_pgd, V, X, threat=linf(0.1, bounds=None))
     (check,) = [c for c in health.checks if c.name == "resists anything"]

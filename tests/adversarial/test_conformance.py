@@ -78,10 +78,18 @@ ATTACKS = {
 }
 SETTINGS = {"fgsm l2", "pgd from the inputs", "pgd l1", "apgd l1", "deep_fool l1"}
 setting = pytest.mark.slow(reason="another setting of an attack of the table")
-every_attack = pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=[setting] if n in SETTINGS else []) for n in ATTACKS],
-)
+alike = pytest.mark.slow(reason="runs as pgd does, and is asked the main questions")
+
+
+def rows(left_out):
+    """The table; some of its rows are asked with the slow tests."""
+    marks = {**dict.fromkeys(left_out, alike), **dict.fromkeys(SETTINGS, setting)}
+    params = [pytest.param(n, marks=[marks[n]] if n in marks else []) for n in ATTACKS]
+    return pytest.mark.parametrize("name", params)
+
+
+every_attack = rows(())
+every_kind = rows(("fgsm", "apgd"))
 
 
 def is_attack(value):
@@ -202,7 +210,7 @@ def test_eager_equals_jit_and_traces_once(name):
         assert_alike(examples_of(perturb(V, X)), eager)
 
 
-@every_attack
+@every_kind
 def test_a_single_example_and_none_are_batches(name):
     row = ATTACKS[name]
     perturb = row.make(models.mlp)
@@ -232,7 +240,7 @@ def test_a_model_that_cannot_be_fooled_is_left_alone(name):
         check_allowed(row, X, result)
 
 
-@every_attack
+@every_kind
 def test_a_model_that_is_not_finite_makes_no_input_that_is_not(name):
     perturb = compiled(ATTACKS[name].make(lambda v, x: jnp.log(x @ v[0]["w"] - 1e9)))
     result = perturb(V, X, TARGET, KEY)
@@ -240,8 +248,16 @@ def test_a_model_that_is_not_finite_makes_no_input_that_is_not(name):
     assert not np.asarray(result.is_adversarial).any()
 
 
-@every_attack
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@every_kind
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        pytest.param(
+            jnp.float32, marks=pytest.mark.slow(reason="bfloat16 rounds earlier")
+        ),
+        jnp.bfloat16,
+    ],
+)
 def test_the_dtype_is_kept(name, dtype):
     row = ATTACKS[name]
     v, x = as_dtype(jax.tree.map(jnp.asarray, (V, X)), dtype)
@@ -255,7 +271,7 @@ def test_the_dtype_is_kept(name, dtype):
     assert (sizes <= row.threat.radius + 5 * rounding).all()
 
 
-@every_attack
+@every_kind
 def test_inputs_may_be_a_tree_and_its_rest_stays(name):
     row = ATTACKS[name]
     v, x = models.two_weights(), models.pair()
@@ -264,7 +280,7 @@ def test_inputs_may_be_a_tree_and_its_rest_stays(name):
     chex.assert_trees_all_equal_shapes_and_dtypes(result.inputs, x)
 
 
-@every_attack
+@every_kind
 def test_it_maps_over_an_axis_of_inputs(name):
     perturb = ATTACKS[name].make(models.mlp)
     several = np.stack([X, X[::-1]])
