@@ -4,10 +4,12 @@
 and change it without editing it; `at`, `first`, `last`, `of_role`, `of_primitive` and
 `where` say which places of it are meant. `attribution` says which inputs an output
 depends on and `metrics` how good such an answer is, `featurevis` which inputs a unit
-responds to, `perturbation` what is taken away together, and `objectives` holds what
-they may explain, measure or maximize.
+responds to, `concepts` what a feature does overall, `adversarial` how little change
+fools a model, `perturbation` what is taken away together, and `objectives` holds what
+they may explain, measure, maximize or lower.
 """
 
+from jaxinterp import adversarial as adversarial
 from jaxinterp import attribution as attribution
 from jaxinterp import concepts as concepts
 from jaxinterp import data as data

@@ -53,6 +53,13 @@ FLOORS: Mapping[str, tuple[str, ...]] = {
         "optimize quality",
         "editing",
     ),
+    "adversarial": (
+        "threat detection",
+        "contract",
+        "ascent feature_squeezing mahalanobis",
+        "pgd apgd smallest attack_health",
+        "deep_fool carlini_wagner",
+    ),
     "models": (
         "adapters architectures summary with_preprocess",
         "weights",
@@ -63,6 +70,7 @@ LEAVES = ("models", "data")  # imported by nobody
 
 # Tests that are not called like a file of the package: of a folder as a whole.
 NO_MIRROR = {
+    "adversarial/test_conformance.py": "every attack in one table",
     "metrics/test_conformance.py": "every metric in one table",
     "attribution/test_masks.py": "masked attention, through every room",
     "attribution/test_weights.py": "derivatives of every method in the weights",

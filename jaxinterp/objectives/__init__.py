@@ -1,6 +1,7 @@
 """Which number is explained, maximized or measured: scores of outputs, objectives.
 
-- `score`: scores of the outputs, one for each example; `output`: objectives of outputs.
+- `score`: scores of the outputs, one for each example; `scale_free`: one that does
+  not depend on their scale; `output`: objectives of outputs.
 - `objective`: what an objective is, and its algebra; `by_name`: objectives as strings.
 - `explained`: a score or an objective, for attribution methods.
 - `unit`, `direction`, `positions`, `whitening`: what an objective reads of activations.
@@ -15,6 +16,9 @@ from jaxinterp.objectives.objective import View as View
 from jaxinterp.objectives.objective import custom as custom
 from jaxinterp.objectives.objective import schedule as schedule
 from jaxinterp.objectives.output import output as output
+from jaxinterp.objectives.scale_free import (
+    difference_of_logits_ratio as difference_of_logits_ratio,
+)
 from jaxinterp.objectives.score import Score as Score
 from jaxinterp.objectives.score import contrastive as contrastive
 from jaxinterp.objectives.score import log_probability as log_probability
