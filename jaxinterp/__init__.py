@@ -4,12 +4,14 @@
 and change it without editing it; `at`, `first`, `last`, `of_role`, `of_primitive` and
 `where` say which places of it are meant. `attribution` says which inputs an output
 depends on and `metrics` how good such an answer is, `featurevis` which inputs a unit
-responds to, and `objectives` holds what they may explain, measure or maximize.
+responds to, `mechanistic` by which of its parts a network computes an output, and
+`objectives` holds what they may explain, measure or maximize.
 """
 
 from jaxinterp import attribution as attribution
 from jaxinterp import data as data
 from jaxinterp import featurevis as featurevis
+from jaxinterp import mechanistic as mechanistic
 from jaxinterp import metrics as metrics
 from jaxinterp import models as models
 from jaxinterp import objectives as objectives

@@ -52,6 +52,12 @@ FLOORS: Mapping[str, tuple[str, ...]] = {
         "optimize quality",
         "editing",
     ),
+    "mechanistic": (
+        "parts dictionary",
+        "interchange",
+        "edges patching",
+        "circuit lens",
+    ),
     "models": (
         "adapters architectures summary with_preprocess",
         "weights",

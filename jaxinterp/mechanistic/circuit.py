@@ -91,8 +91,8 @@ def evaluate_circuit(
     a share of means. The order of edges by effect says little about sizes, so look at
     these shares beside any ranking.
 
-    Cost: four forward passes. For many circuits write `jax.vmap(evaluate, in_axes=(None,
-    None, None, 0))`, with one row of `kept` a circuit.
+    Cost: five forward passes. For many circuits write `jax.vmap(evaluate,
+    in_axes=(None, None, None, 0))`, with one row of `kept` a circuit.
 
     Args:
         apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
@@ -124,13 +124,15 @@ def evaluate_circuit(
         ...     model, sources="tanh", destinations=["sin", "exp"], score=total)
         >>> circuit = evaluate(
         ...     1.0, jnp.zeros((1, 1)), jnp.ones((1, 1)), jnp.array([True, False]))
-        >>> circuit.faithfulness.round(3).tolist(), circuit.completeness.round(3).tolist()
-        ([0.377], [0.623])
+        >>> circuit.faithfulness.round(3).tolist()
+        [0.623]
+        >>> circuit.completeness.round(3).tolist()
+        [0.377]
 
     References:
-        Wang et al., 2022, section 4 (faithfulness, completeness)
-        [wang2022interpretability]; Mueller et al., 2025, section 3
-        (the normalized share) [mueller2025mib].
+        Mueller et al., 2025, on the share of a circuit [mueller2025mib]; Wang et al.,
+        2022, on faithfulness and completeness [wang2022interpretability], who ask of a
+        complete circuit that it answers every ablation as the model does.
     """
     interchange = Interchange.of(
         apply_fn, score, edge_plan(sources, destinations), ablation
@@ -146,9 +148,7 @@ def evaluate_circuit(
         plan, context = interchange.start(variables, clean, corrupted, target)
         assert isinstance(plan, EdgePlan)
         kept = _checked(kept, plan.count)
-        masks = jnp.stack(
-            [jnp.zeros_like(kept), jnp.ones_like(kept), ~kept, kept]
-        )
+        masks = jnp.stack([jnp.zeros_like(kept), jnp.ones_like(kept), ~kept, kept])
         shape = (context.n_examples, plan.count)
         rows = jax.vmap(
             lambda mask: interchange.scores(context, jnp.broadcast_to(mask, shape))

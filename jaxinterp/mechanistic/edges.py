@@ -194,15 +194,17 @@ def edges(
         >>> result = measure(1.0, jnp.zeros((1, 1)), jnp.ones((1, 1)))
         >>> print(result.table())
         source  destination  effect
+        ---------------------------
         tanh    exp           1.142
         tanh    sin          0.6901
         >>> [round(value, 3) for value in result.residual.tolist()]
         [0.0]
 
     References:
-        Syed et al., 2023, eq. 2 (edge attribution patching) [syed2023attribution];
-        Hanna et al., 2024, section 3 (integrated) [hanna2024faith]; Conmy et al., 2023,
-        section 3 (exchanging edges) [conmy2023towards].
+        Conmy et al., 2023, on exchanging edges [conmy2023towards]; Syed et al., 2023,
+        on edge attribution patching [syed2023attribution]; Hanna et al., 2024
+        [hanna2024faith], who integrate over the inputs, where here the masks grow. All
+        of them have the graphs of transformers alone.
     """
     interchange = Interchange.of(
         apply_fn, score, edge_plan(sources, destinations), ablation
@@ -372,8 +374,8 @@ def edge_plan(
         if not cones:
             raise ValueError(
                 "No destination reads a source. Sources: "
-                f"{_listed(starts)}. Destinations: {_listed(ends)}.\nA destination lies "
-                "after its sources, with no other named site on the way."
+                f"{_listed(starts)}. Destinations: {_listed(ends)}.\nA destination "
+                "lies after its sources, with no other named site on the way."
             )
         return EdgePlan(graph.program, starts, cones)
 

@@ -1,9 +1,9 @@
 r"""What becomes of a score when parts of a run come from a run on corrupted inputs.
 
 Each part $u$ of a run has a mask $M_u$: at 0 it is computed from the clean inputs $x$,
-at 1 it is taken from a run on the corrupted inputs $x'$. The score is a function $m(M)$,
-with $m(0)$ the score of the clean run. All effects have one sign, corrupted minus clean,
-and one unit, that of the score:
+at 1 it is taken from a run on the corrupted inputs $x'$. The score is a function
+$m(M)$, with $m(0)$ the score of the clean run. All effects have one sign, corrupted
+minus clean, and one unit, that of the score:
 
 $$e_u = m(\mathbf 1_u) - m(0) \quad\text{(exact)}, \qquad
   e_u = \partial_u m(0) \quad\text{(gradient)}, \qquad
@@ -217,12 +217,17 @@ def _check_alike(clean: Inputs, corrupted: Inputs) -> int:
     check_arrays(clean)
     check_arrays(corrupted)
     both = [
-        (jax.tree.structure(batch), [(x.shape, x.dtype) for x in jax.tree.leaves(batch)])
+        (
+            jax.tree.structure(batch),
+            [(x.shape, x.dtype) for x in jax.tree.leaves(batch)],
+        )
         for batch in (clean, corrupted)
     ]
     if both[0] != both[1]:
-        shown = [jax.tree.map(lambda x: f"{x.dtype}{list(x.shape)}", batch)
-                 for batch in (clean, corrupted)]
+        shown = [
+            jax.tree.map(lambda x: f"{x.dtype}{list(x.shape)}", batch)
+            for batch in (clean, corrupted)
+        ]
         raise ValueError(
             f"Clean inputs are {shown[0]}, and corrupted ones {shown[1]}.\nActivations "
             "are exchanged place by place, so both need the same shapes: cut or pad "
@@ -232,8 +237,8 @@ def _check_alike(clean: Inputs, corrupted: Inputs) -> int:
     if len(sizes) > 1 or () in sizes:
         raise ValueError(
             "All inputs need the same number of examples on their first axis, and have "
-            f"the shapes {jax.tree.map(lambda x: x.shape, clean)}.\nOf a single example "
-            "write `inputs[None]`."
+            f"the shapes {jax.tree.map(lambda x: x.shape, clean)}.\nOf a single "
+            "example write `inputs[None]`."
         )
     return sizes.pop()[0]
 
@@ -300,7 +305,9 @@ def effects(
         )
         if method == "exact":
             return Effects((scores[2:] - scores[1]).T, scores[1], scores[0])
-        nodes = np.zeros(1) if method == "gradient" else (np.arange(steps) + 0.5) / steps
+        nodes = (
+            np.zeros(1) if method == "gradient" else (np.arange(steps) + 0.5) / steps
+        )
         points = jnp.asarray(nodes), jnp.full(len(nodes), 1 / len(nodes))
         slopes = slopes_over(context, points, context.others)
         return Effects(slopes, scores[1], scores[0])
@@ -319,5 +326,3 @@ def residual(effects_of_parts: Any, clean: Any, corrupted: Any) -> Any:
     leaves = jax.tree.leaves(effects_of_parts)
     total = sum(leaf.sum(axis=tuple(range(1, leaf.ndim))) for leaf in leaves)
     return total - (corrupted - clean)
-
-

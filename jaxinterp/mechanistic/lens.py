@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
+from jax.extend.core import primitives as p
 
 from jaxinterp.mechanistic.parts import Divided, Places, as_pairs, divided_sites
 from jaxinterp.mechanistic.patching import by_part
@@ -70,8 +71,8 @@ def logit_lens(
         {'stream': [[2.0]], 'block/stream': [[3.682941961669922]]}
 
     References:
-        nostalgebraist, 2020 [nostalgebraist2020interpreting]; Belrose et al., 2023,
-        eq. 4 [belrose2023eliciting].
+        nostalgebraist, 2020 [nostalgebraist2020interpreting]; Belrose et al., 2023, on
+        the logit lens [belrose2023eliciting].
     """
     as_selector(sites)
     if last is not None:
@@ -192,8 +193,8 @@ def direct_logit_attribution(
         ([1.0], [1.0])
 
     References:
-        Wang et al., 2022, section 3 [wang2022interpretability]; Elhage et al., 2021,
-        on the direct path [elhage2021mathematical].
+        Wang et al., 2022, on name movers [wang2022interpretability]; Elhage et al.,
+        2021, on the direct path [elhage2021mathematical].
     """
     model, score_fn = explained(apply_fn, score)
     pairs = as_pairs("components", components)
@@ -241,12 +242,11 @@ def norm_scales(graph: Graph, values: frozenset[Value]) -> frozenset[Value]:
         graph: the traced model.
         values: values that are given; scales among them are left out.
     """
-    roots = ("rsqrt", "sqrt")
     return frozenset(
         output
         for node in graph.nodes
         if node.role is Role.NORMALIZATION and node.flow.program is graph.program
         for equation in node.members
-        if equation.primitive.name in roots
+        if equation.primitive in (p.rsqrt_p, p.sqrt_p, p.pow_p)
         for output in equation.outputs
     ).difference(values)

@@ -78,7 +78,7 @@ class Divided:
         share = mask.reshape([size if axis in divided else 1 for axis, size in sizes])
         if share.dtype == bool:
             return jnp.where(share, other, own)
-        # Slopes in the mask are sums over many entries, so half precision is too coarse.
+        # Slopes in the mask are sums over many entries, too coarse in half precision.
         wide = jnp.promote_types(own.dtype, share.dtype)
         own, other = own.astype(wide), other.astype(wide)
         return ((1 - share) * own + share * other).astype(self.value.dtype)

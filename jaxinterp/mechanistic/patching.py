@@ -147,8 +147,8 @@ def activation_patching(
         [[0.333, 0.667]]
 
     References:
-        Vig et al., 2020, section 3 (exchanging activations) [vig2020investigating];
-        Kramár et al., 2024, eq. 3 (attribution patching) [kramar2024atp].
+        Vig et al., 2020, on exchanging activations [vig2020investigating]; Kramár et
+        al., 2024, on attribution patching [kramar2024atp].
     """
     pairs = as_pairs("sites", sites)
 
