@@ -9,6 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxinterp.models.architectures.transformer import Transformer
+from tests.networks.random_variables import random_variables
+
 VOCABULARY, LENGTH = 16, 8
 # What of the residual stream holds the token, the position, the token before, the next.
 TOKEN, POSITION, BEFORE, NEXT = (
@@ -136,3 +139,37 @@ def linear_net(w: dict[str, Any], x: Any) -> Any:
             x = x + change
     with jax.named_scope("logits"):
         return x @ w["unembed"]
+
+
+DECODER_SOURCES = {
+    "residual": None,
+    "blocks_*/attention/heads": 2,
+    "blocks_*/mlp": None,
+}
+DECODER_DESTINATIONS = {
+    "blocks_*/attention/query": 2,
+    "blocks_*/attention/key": -2,
+    "blocks_*/attention/value": (2,),
+    "blocks_*/mlp_norm": None,
+    "lm_head": None,
+}
+
+
+def decoder() -> tuple[Any, Any]:
+    """Returns a decoder of two blocks of two heads, and random variables in float64."""
+    model = Transformer(
+        *(7, 8, 2, 2, 4), mlp_width=6, activation="relu"
+    )  # vocabulary, width, depth, heads, max_length
+    tokens = np.zeros((1, 4), int)
+    return model, random_variables(model, tokens, dtype=np.float64)
+
+
+def texts(seed: int, count: int = 2) -> np.ndarray:
+    """Returns random texts for `decoder`."""
+    return np.random.default_rng(seed).integers(7, size=(count, 4))
+
+
+def last_margin(logits: Any, target: Any) -> Any:
+    """Returns the last logit of a token above that of token 0."""
+    last = logits[:, -1]
+    return jnp.take_along_axis(last, target[:, None], axis=1)[:, 0] - last[:, 0]
