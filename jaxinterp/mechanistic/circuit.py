@@ -116,18 +116,19 @@ def evaluate_circuit(
             for all reasons that `edges` has.
 
     Example:
-        >>> def model(w, x):
-        ...     first = jnp.tanh(w * x)
-        ...     return jnp.sin(first) + jnp.exp(first)
         >>> from jaxinterp.objectives import total
+        >>> def model(w, x):
+        ...     hidden = jnp.tanh(x)
+        ...     return jnp.tanh(hidden @ w["left"]) + jnp.tanh(hidden @ w["right"])
+        >>> w = {"left": jnp.array([[1.0]]), "right": jnp.array([[2.0]])}
+        >>> clean, corrupted = jnp.zeros((1, 1)), jnp.ones((1, 1))
         >>> evaluate = evaluate_circuit(
-        ...     model, sources="tanh", destinations=["sin", "exp"], score=total)
-        >>> circuit = evaluate(
-        ...     1.0, jnp.zeros((1, 1)), jnp.ones((1, 1)), jnp.array([True, False]))
-        >>> circuit.faithfulness.round(3).tolist()
-        [0.623]
-        >>> circuit.completeness.round(3).tolist()
-        [0.377]
+        ...     model, sources="tanh", destinations=["left", "right"], score=total)
+        >>> circuit = evaluate(w, clean, corrupted, jnp.array([True, False]))
+        >>> round(float(circuit.faithfulness[0]), 4)
+        0.4139
+        >>> round(float(circuit.completeness[0]), 4)
+        0.5861
 
     References:
         Mueller et al., 2025, on the share of a circuit [mueller2025mib]; Wang et al.,

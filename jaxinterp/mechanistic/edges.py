@@ -185,18 +185,20 @@ def edges(
             not exist, or clean and corrupted inputs differ in shape.
 
     Example:
-        >>> def model(w, x):
-        ...     first = jnp.tanh(w * x)
-        ...     return jnp.sin(first) + jnp.exp(first)
         >>> from jaxinterp.objectives import total
-        >>> measure = edges(model, sources="tanh", destinations=["sin", "exp"],
-        ...                 score=total)
-        >>> result = measure(1.0, jnp.zeros((1, 1)), jnp.ones((1, 1)))
+        >>> def model(w, x):
+        ...     hidden = jnp.tanh(x)
+        ...     return jnp.tanh(hidden @ w["left"]) + jnp.tanh(hidden @ w["right"])
+        >>> w = {"left": jnp.array([[1.0]]), "right": jnp.array([[2.0]])}
+        >>> clean, corrupted = jnp.zeros((1, 1)), jnp.ones((1, 1))
+        >>> measure = edges(
+        ...     model, sources="tanh", destinations=["left", "right"], score=total)
+        >>> result = measure(w, clean, corrupted)
         >>> print(result.table())
         source  destination  effect
         ---------------------------
-        tanh    exp           1.142
-        tanh    sin          0.6901
+        tanh    right        0.9093
+        tanh    left          0.642
         >>> [round(value, 3) for value in result.residual.tolist()]
         [0.0]
 

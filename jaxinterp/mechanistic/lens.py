@@ -66,9 +66,9 @@ def logit_lens(
         ...     with jax.named_scope("block/stream"):
         ...         x = x + jnp.sin(x)
         ...     return 2 * x
-        >>> lens = logit_lens(model, sites="*stream")
-        >>> {site: y.tolist() for site, y in lens(1.0, jnp.zeros((1, 1))).items()}
-        {'stream': [[2.0]], 'block/stream': [[3.682941961669922]]}
+        >>> read = logit_lens(model, sites="*stream")(1.0, jnp.zeros((1, 1)))
+        >>> {site: round(float(logits[0, 0]), 3) for site, logits in read.items()}
+        {'stream': 2.0, 'block/stream': 3.683}
 
     References:
         nostalgebraist, 2020 [nostalgebraist2020interpreting]; Belrose et al., 2023, on
@@ -182,15 +182,16 @@ def direct_logit_attribution(
         ValueError: when called, if a site is in a loop, or an axis does not exist.
 
     Example:
-        >>> def model(w, x):
-        ...     first = jnp.tanh(w * x)
-        ...     return first + jnp.exp(first) + 1.0
         >>> from jaxinterp.objectives import total
+        >>> def model(w, x):
+        ...     embedding = x @ w["embed"]
+        ...     return embedding + jnp.tanh(embedding) @ w["mlp"] + 1.0
+        >>> w = {"embed": jnp.array([[2.0]]), "mlp": jnp.array([[0.0]])}
         >>> attribute = direct_logit_attribution(
-        ...     model, components=["tanh", "exp"], score=total)
-        >>> result = attribute(0.0, jnp.ones((1, 1)))
-        >>> result.contributions["exp"].tolist(), result.bias.tolist()
-        ([1.0], [1.0])
+        ...     model, components=["embed", "mlp"], score=total)
+        >>> result = attribute(w, jnp.ones((1, 1)))
+        >>> result.contributions["embed"].tolist(), result.bias.tolist()
+        ([2.0], [1.0])
 
     References:
         Wang et al., 2022, on name movers [wang2022interpretability]; Elhage et al.,

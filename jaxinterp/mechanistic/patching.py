@@ -141,10 +141,10 @@ def activation_patching(
         >>> measure = activation_patching(model, sites={"tanh": 1}, score=total)
         >>> result = measure(jnp.array([[1.0, 2.0]]), jnp.zeros((1, 2)),
         ...                  jnp.ones((1, 2)))
-        >>> result.effects["tanh"].round(3).tolist()
-        [[0.762, 1.523]]
-        >>> result.shares["tanh"].round(3).tolist()
-        [[0.333, 0.667]]
+        >>> [round(effect, 3) for effect in result.effects["tanh"][0].tolist()]
+        [0.762, 1.523]
+        >>> [round(share, 3) for share in result.shares["tanh"][0].tolist()]
+        [0.333, 0.667]
 
     References:
         Vig et al., 2020, on exchanging activations [vig2020investigating]; Kramár et
