@@ -43,14 +43,12 @@ Ablation = Callable[[Any], Any]
 
 
 class Plan(Protocol):
-    """What of a traced model is exchanged.
+    """What of a traced model is exchanged."""
 
-    Attributes:
-        sources: the sites whose parts are exchanged.
-        count: the number of masks for an example.
-    """
-
-    sources: tuple[Divided, ...]
+    @property
+    def sources(self) -> tuple[Divided, ...]:
+        """The sites whose parts are exchanged."""
+        ...
 
     @property
     def count(self) -> int:

@@ -284,6 +284,63 @@ def test_relevance_patching_is_the_gradient_under_rules():
     chex.assert_trees_all_close(other.effects, -np.sin(x), atol=1e-12)
 
 
+def calls(wrapped):
+    """A network whose sites lie in calls: a source, and a destination beside it."""
+
+    def model(w, x):
+        def block(x):
+            with jax.named_scope("sent"):
+                sent = x @ w["first"]
+            with jax.named_scope("left"):
+                left = jax.nn.silu(sent) @ w["left"]
+            return left, jax.nn.relu(sent)
+
+        left, kept = wrapped(block)(x)
+        with jax.named_scope("right"):
+            right = wrapped(jax.nn.gelu)(kept) @ w["right"]
+        return jnp.tanh(left) * right
+
+    return model
+
+
+@pytest.mark.parametrize("wrapped", [jax.jit, jax.checkpoint])
+def test_sites_may_lie_in_calls(wrapped):
+    rng = np.random.default_rng(5)
+    w = {name: rng.normal(size=(3, 3)) for name in ("first", "left", "right")}
+    x = rng.normal(size=(2, 4, 3))
+    options = {"sources": {"sent": 1}, "destinations": {"left": 1, "right": None}}
+    for method in ("exact", "gradient"):
+        plain, ours = (
+            compiled(edges(calls(f), method=method, score=total, **options))(w, *x)
+            for f in (lambda block: block, wrapped)
+        )
+        assert plain.effects.shape == (4, 3 * 3 + 3)
+        assert ours.names == plain.names
+        chex.assert_trees_all_close(ours.effects, plain.effects, rtol=1e-9, atol=1e-12)
+        chex.assert_trees_all_close(ours.corrupted, total(plain_outputs(w, x[1])))
+
+
+def plain_outputs(w, x):
+    return calls(lambda block: block)(w, x)
+
+
+def test_a_destination_may_be_one_of_several_results():
+    def model(w, x):
+        with jax.named_scope("sent"):
+            sent = x @ w
+        with jax.named_scope("best"):
+            best, index = jax.lax.top_k(sent, 2)
+        return best * (1 + index)
+
+    w, x = np.eye(3), np.array([[[3.0, 2.0, 1.0]], [[1.0, 5.0, 4.0]]])
+    measure = edges(model, sources="sent", destinations="best", score=total)
+    result = compiled(measure)(w, *x)
+    # Of the clean run are the indices 0 and 1, of the corrupted one the values 5 and 4.
+    assert result.names == (("sent", "best"),)
+    assert float(result.clean[0]) == 3 + 2 * 2
+    assert float(result.effects[0, 0]) == 5 + 2 * 4 - 7
+
+
 def test_an_objective_is_a_score_too():
     w, inputs = (
         circuits.linear_weights(),

@@ -183,6 +183,7 @@ class _Run:
         body = jax.checkpoint(body, **(call.checkpoint or {}))
         outputs, arrays = body([self.env[v] for v in values])
         self.env.update(zip(call.equation.outputs, outputs, strict=True))
+        self.env.update(zip(captured, arrays, strict=True))
         self.captured.update(zip(captured, arrays, strict=True))
 
     def one(self, index: int) -> None:
