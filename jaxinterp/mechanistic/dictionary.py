@@ -21,6 +21,7 @@ from jaxinterp.pytree import pytree
 from jaxinterp.tracing.call import trace_call
 from jaxinterp.tracing.program.evaluate import Changes
 from jaxinterp.tracing.select import select_one
+from jaxinterp.tracing.split import check_can_start
 from jaxinterp.types import ApplyFn, Inputs, Key, Sites, Variables
 
 
@@ -163,9 +164,9 @@ def train_dictionary(
         FloatingPointError: if the loss is not finite; names the batch.
         TypeError: if `key` is no random key, a batch is no array, or `resume` is no
             `TrainedDictionary`.
-        ValueError: if a hyperparameter is out of range; if the activation has no axis
-            but that of the examples; if there is no batch; if `resume` has another
-            number of features, or is of activations of another width.
+        ValueError: if a hyperparameter is out of range; if the activation is in a loop,
+            or has no axis but that of the examples; if there is no batch; if `resume`
+            has another number of features, or is of activations of another width.
 
     Example:
         >>> directions = jnp.eye(3)
@@ -223,6 +224,7 @@ def _activation(
     """The activations at a site, in single precision at least, `(batch, n, d)`."""
     traced = trace_call(apply_fn, variables, examples)
     place = select_one(traced.graph, site)
+    check_can_start(traced.graph, place)
     _, arrays = traced.run(Changes(captures=frozenset({place.value})))
     x = arrays[place.value]
     if x.ndim < 2 or not jnp.issubdtype(x.dtype, jnp.floating):
@@ -234,7 +236,7 @@ def _activation(
         raise ValueError(
             f"The activation at {place.address!r} has the shape {x.shape}, whose first "
             f"axis is not that of the {examples.shape[0]} examples.\nTake a site "
-            "outside of loops, before examples are merged."
+            "before examples are merged with others."
         )
     wide = jnp.promote_types(x.dtype, jnp.float32)
     return x.astype(wide).reshape(x.shape[0], -1, x.shape[-1])
@@ -286,11 +288,11 @@ def _next_state(
     weights = _weights(state.dictionary)
     (total, (each, codes)), slopes = jax.value_and_grad(loss, has_aux=True)(weights)
     updates, optimizer_state = rule.update(slopes, state.state, weights)
-    weights = optax.apply_updates(weights, updates)
+    updated: Any = optax.apply_updates(weights, updates)
     is_active = ((codes > 0) & is_real[:, None, None]).any(axis=(0, 1))
     n_new = count.astype(jnp.int32) * x.shape[1]
     following = TrainedDictionary(
-        SparseAutoencoder(**weights),
+        SparseAutoencoder(**updated),
         optimizer_state,
         state.n_steps + 1,
         jnp.where(is_active, 0, state.n_silent + n_new),

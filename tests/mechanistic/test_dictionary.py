@@ -1,6 +1,10 @@
 """`train_dictionary` against a step in NumPy, and directions that were planted."""
 
 import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import chex
 import jax
@@ -80,6 +84,41 @@ def test_a_feature_that_never_fires_is_counted_as_silent():
     resumed = train(data, resume=shut_state, optimizer=still)
     before = int(state.n_silent[0])
     assert resumed.n_silent.tolist() == [before + 2 * 4 * 4, 0, 0, 0, 0, 0]
+
+
+SHARDED = """
+import jax, numpy as np, optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
+from jaxinterp.mechanistic import train_dictionary
+
+assert len(jax.devices()) == 8
+batches = list(np.random.default_rng(0).normal(size=(5, 16, 3)).astype(np.float32))
+w = np.random.default_rng(1).normal(size=(3, 5)).astype(np.float32)
+mesh = Mesh(np.array(jax.devices()), ("batch",))
+spread = [jax.device_put(b, NamedSharding(mesh, P("batch"))) for b in batches]
+one, many = (
+    train_dictionary(lambda w, x: x @ w, "dense", w, data, key=jax.random.key(0),
+                     features=6, optimizer=optax.sgd(0.1))
+    for data in (batches, spread)
+)
+assert len(many.dictionary.decoder.sharding.device_set) == 8
+for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(many), strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+print("same")
+"""
+
+
+@pytest.mark.slow(reason="a process of its own, with eight devices")
+def test_batches_spread_over_devices_train_the_same():
+    run = subprocess.run(
+        [sys.executable, "-c", SHARDED],
+        cwd=Path(__file__).resolve().parents[2],
+        env=os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (run.returncode, run.stdout) == (0, "same\n"), run.stderr[-3000:]
 
 
 def test_half_precision_is_trained_in_single():
@@ -221,6 +260,13 @@ def test_sites_keys_and_states_that_do_not_fit_are_errors():
             "sum",
             W,
             [np.ones((2, 3))],
+            key=KEY,
+            features=3,
+        )
+    with pytest.raises(ValueError, match="is inside a loop or branch"):
+        train_dictionary(
+            lambda w, x: jax.lax.scan(lambda c, _: (jnp.sin(c), None), x, None, 2)[0],
+            *("*sin", W, [np.ones((2, 3))]),
             key=KEY,
             features=3,
         )
