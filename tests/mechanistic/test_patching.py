@@ -96,7 +96,7 @@ def test_integrated_effects_add_up():
 
 
 def test_the_reverse_is_denoising():
-    measure = activation_patching(model, sites={"hidden": 1})
+    measure = compiled(activation_patching(model, sites={"hidden": 1}))
     forth = measure(WEIGHTS, CLEAN, CORRUPTED, TARGET)
     back = measure(WEIGHTS, CORRUPTED, CLEAN, TARGET)
     chex.assert_trees_all_close(back.clean, forth.corrupted, rtol=1e-12)
@@ -129,8 +129,9 @@ def test_an_ablation_takes_the_place_of_the_corrupted_run():
 
 
 def test_shares_of_no_difference_are_not_defined():
-    measure = activation_patching(model, sites="hidden")
-    result = measure(WEIGHTS, CLEAN, CLEAN, TARGET)
+    result = compiled(activation_patching(model, sites="hidden"))(
+        WEIGHTS, CLEAN, CLEAN, TARGET
+    )
     assert not result.effects["hidden"].any()
     assert np.isnan(result.shares["hidden"]).all()
 
@@ -142,7 +143,8 @@ def test_what_is_infinite_is_exchanged_whole():
         return jax.nn.softmax(scores)
 
     x = np.array([[1.0, -1.0, 2.0]])
-    result = activation_patching(masked, sites={"scores": 1})(None, x, -x, 0)
+    measure = compiled(activation_patching(masked, sites={"scores": 1}))
+    result = measure(None, x, -x, 0)
     assert np.isfinite(result.effects["scores"][0, ::2]).all()
     chex.assert_trees_all_close(result.effects["scores"][0, 2], 1 - result.clean[0])
 
@@ -184,7 +186,7 @@ def test_objectives_and_pytrees_of_inputs():
         {"a": x, "b": 2 * x} for x in (np.ones((2, 3)), np.zeros((2, 3)))
     )
     measure = activation_patching(two, sites={"sum": 1}, score="sum:1")
-    effects = measure(2.0, clean, corrupted).effects["sum"]
+    effects = compiled(measure)(2.0, clean, corrupted).effects["sum"]
     expected = np.zeros((2, 3))
     expected[:, 1] = -1 - np.sin(2)
     chex.assert_trees_all_close(effects, expected, rtol=1e-12)
