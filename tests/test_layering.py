@@ -60,6 +60,12 @@ FLOORS: Mapping[str, tuple[str, ...]] = {
         "pgd apgd smallest attack_health",
         "deep_fool carlini_wagner",
     ),
+    "mechanistic": (
+        "parts dictionary",
+        "interchange",
+        "edges patching",
+        "circuit lens",
+    ),
     "models": (
         "adapters architectures summary with_preprocess",
         "weights",

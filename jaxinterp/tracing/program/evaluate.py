@@ -183,6 +183,7 @@ class _Run:
         body = jax.checkpoint(body, **(call.checkpoint or {}))
         outputs, arrays = body([self.env[v] for v in values])
         self.env.update(zip(call.equation.outputs, outputs, strict=True))
+        self.env.update(zip(captured, arrays, strict=True))
         self.captured.update(zip(captured, arrays, strict=True))
 
     def one(self, index: int) -> None:
@@ -247,7 +248,10 @@ def evaluate(
 
 
 def evaluate_part(
-    program: Program, equations: Sequence[int], env: Mapping[Value, Any]
+    program: Program,
+    equations: Sequence[int],
+    env: Mapping[Value, Any],
+    changes: Changes = NO_CHANGES,
 ) -> dict[Value, Any]:
     """Runs some equations of a program, in order.
 
@@ -255,11 +259,12 @@ def evaluate_part(
         program: the program that holds the equations.
         equations: the indices of the equations to run, sorted.
         env: the arrays of the values that these equations read.
+        changes: what to do differently than the equations do.
 
     Returns:
         The arrays of `env`, and of all values that the equations compute.
     """
-    run = _Run(program, NO_CHANGES, {})
+    run = _Run(program, changes, {})
     run.env.update(env)
     position = 0
     while position < len(equations):

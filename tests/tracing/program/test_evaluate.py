@@ -109,6 +109,17 @@ def test_a_part_of_a_program_runs_alone():
     np.testing.assert_allclose(env[output], jax.nn.silu(X))
 
 
+def test_a_part_of_a_program_runs_with_changes():
+    program = program_of(lambda x: jnp.cos(jnp.exp(x) * 2), X)
+    value = program.equations[0].outputs[0]
+    changes = Changes(edits={value: lambda result: result + 1})
+    env = evaluate_part(program, [0, 1], {program.inputs[0]: X}, changes)
+    np.testing.assert_allclose(
+        env[program.equations[1].outputs[0]], (jnp.exp(X) + 1) * 2
+    )
+    assert program.outputs[0] not in env
+
+
 def test_scopes_survive_another_trace():
     def model(x):
         with jax.named_scope("outer"):
