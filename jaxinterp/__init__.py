@@ -10,6 +10,8 @@ responds to, and `objectives` holds what they may explain, measure or maximize.
 from jaxinterp import attribution as attribution
 from jaxinterp import data as data
 from jaxinterp import featurevis as featurevis
+from jaxinterp import influence as influence
+from jaxinterp import labels as labels
 from jaxinterp import metrics as metrics
 from jaxinterp import models as models
 from jaxinterp import objectives as objectives

@@ -52,6 +52,15 @@ FLOORS: Mapping[str, tuple[str, ...]] = {
         "optimize quality",
         "editing",
     ),
+    "influence": (
+        "losses training",
+        "curvature affine_sites",
+        "conjugate_gradient ekfac influence_function knn_shapley trac_in",
+    ),
+    "labels": (
+        "accuracy_under_noise label_quality out_of_fold",
+        "confident",
+    ),
     "models": (
         "adapters architectures summary with_preprocess",
         "weights",
