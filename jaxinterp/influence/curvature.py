@@ -258,6 +258,6 @@ def _check_resume(resume: Any, paths: tuple[str, ...], kind: Kind) -> None:
         )
     if (resume.paths, resume.kind) != (paths, kind):
         raise ValueError(
-            f"`resume` is for kind={resume.kind!r} of {resume.paths}, and this call for "
-            f"kind={kind!r} of {paths}.\nGo on with the arguments of the earlier call."
+            f"`resume` is for kind={resume.kind!r} of {resume.paths}, and this call "
+            f"for kind={kind!r} of {paths}.\nGo on with the earlier arguments."
         )

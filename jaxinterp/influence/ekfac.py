@@ -153,7 +153,7 @@ def ekfac(
     resume: EkFac | None = None,
     progress: bool = True,
 ) -> EkFac:
-    r"""Computes the curvature of the mean loss by eigenvalue-corrected Kronecker factors.
+    r"""Computes the curvature by eigenvalue-corrected Kronecker factors.
 
     $$(G + \lambda I)^{-1} V = Q_A \frac{Q_A^\top V\, Q_S}{\Lambda + \lambda} Q_S^\top,
     \qquad \Lambda = \mathbb E\,(Q_A^\top\, dW\, Q_S)^2$$

@@ -1,4 +1,4 @@
-r"""`knn_shapley`: what each training example is worth to a nearest-neighbor classifier."""
+"""`knn_shapley`: what an example is worth to a nearest-neighbor classifier."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ShapleyValues(NamedTuple):
 
     @property
     def values(self) -> np.ndarray:
-        """The mean over queries, `(examples,)`; their sum is the mean utility of all."""
+        """The mean over queries, `(examples,)`; they add up to the utility."""
         return np.asarray(self.total) / self.n_queries
 
 
@@ -42,7 +42,7 @@ def knn_shapley(
     resume: ShapleyValues | None = None,
     progress: bool = True,
 ) -> ShapleyValues:
-    r"""Computes the Shapley value of each example for a $k$-nearest-neighbor classifier.
+    r"""Computes the Shapley value of each example for a nearest-neighbor classifier.
 
     The utility of a set of training examples is the share of the right label among the
     $k$ nearest of them, $v(S) = \frac1k \sum_{j \le \min(k, |S|)} [y_j = y]$, averaged

@@ -1,4 +1,4 @@
-r"""`trac_in`: which training examples moved a prediction while the model was trained."""
+"""`trac_in`: which training examples moved a prediction during training."""
 
 from __future__ import annotations
 

@@ -243,7 +243,7 @@ class Training:
             return self.loss(unravel(z.astype(flat.dtype)), label)[0]
 
         values, vectors = jnp.linalg.eigh(jax.hessian(loss)(wide))
-        return (vectors * jnp.sqrt(jnp.maximum(values, 0))).T
+        return (vectors * jnp.sqrt(jnp.maximum(values, 0))[None]).T
 
     def over_columns(
         self,
@@ -290,6 +290,6 @@ def check_rereadable(call: str, batches: Iterable[Any]) -> None:
     """
     if iter(batches) is batches:
         raise TypeError(
-            f"{call}() reads the examples several times, and a generator is empty after "
-            "the first.\nPass a list, or an object whose `__iter__` starts anew."
+            f"{call}() reads the examples several times, and a generator is empty "
+            "after the first.\nPass a list, or an object whose `__iter__` starts anew."
         )

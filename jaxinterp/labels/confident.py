@@ -93,7 +93,7 @@ def confident_joint(labels: Any, probabilities: Any) -> ConfidentJoint:
     r"""Estimates how often each class was mistaken for each other one.
 
     $$t_j = \operatorname{mean}_{i : s_i = j} p_{ij}, \qquad
-    C_{ja} = \#\{i : s_i = a,\ j = \operatorname*{argmax}_{l : p_{il} \ge t_l} p_{il}\}$$
+    C_{ja} = \#\{i : s_i = a,\ j = \mathrm{argmax}_{l : p_{il} \ge t_l} p_{il}\}$$
 
     An example counts for a class that it exceeds the threshold of: the confidence that
     the model has on average in examples with that label. So a model that is always less

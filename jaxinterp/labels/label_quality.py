@@ -57,8 +57,8 @@ def label_quality(
         >>> probabilities = jnp.array([[0.75, 0.25], [0.75, 0.25]])
         >>> label_quality(jnp.array([0, 1]), probabilities).tolist()
         [0.75, 0.25]
-        >>> margins = label_quality(jnp.array([0, 1]), probabilities, "normalized_margin")
-        >>> margins.tolist()
+        >>> label_quality(
+        ...     jnp.array([0, 1]), probabilities, "normalized_margin").tolist()
         [0.75, 0.25]
 
     References:

@@ -1,4 +1,4 @@
-r"""`out_of_fold`: predictions for each example by a model that did not learn from it."""
+"""`out_of_fold`: predictions for each example by a model that never learned it."""
 
 from __future__ import annotations
 
@@ -117,8 +117,8 @@ def out_of_fold(
     if wrong.any():
         raise FloatingPointError(
             f"{call}: the model of fold {fold[wrong][0]} gives probabilities that are "
-            "not a number. Train with a smaller learning rate; divide by the sum of the "
-            "weights, not by that of a part in which all may be zero."
+            "not a number. Train with a smaller learning rate; divide by the sum of "
+            "all weights, not by that of a part in which all may be zero."
         )
     return OutOfFold(probabilities, fold, variables)
 

@@ -7,6 +7,7 @@ state that an earlier one left, and arrays that are spread over devices are used
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import Any, NamedTuple
 
@@ -70,7 +71,7 @@ def pieces(
             for low in range(0, total, size):
                 part = examples
                 if total != size:
-                    part = jax.tree.map(lambda a, at=low: a[at : at + size], examples)
+                    part = jax.tree.map(functools.partial(_rows, low, size), examples)
                 count = min(size, total - low)
                 yield Piece(_filled_up(part, first, count), count, number, start)
                 start += count
@@ -79,6 +80,10 @@ def pieces(
             "`batches` holds no example. A generator is empty after it was read once:\n"
             "make a new one, or pass a list."
         )
+
+
+def _rows(low: int, size: int, array: Any) -> Any:
+    return array[low : low + size]
 
 
 def check_stream(batches: Any) -> None:
