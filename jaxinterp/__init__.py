@@ -4,7 +4,8 @@
 and change it without editing it; `at`, `first`, `last`, `of_role`, `of_primitive` and
 `where` say which places of it are meant. `attribution` says which inputs an output
 depends on and `metrics` how good such an answer is, `featurevis` which inputs a unit
-responds to, and `objectives` holds what they may explain, measure or maximize.
+responds to, `influence` which training examples a prediction rests on and `labels`
+which labels are wrong; `objectives` holds what they may explain, measure or maximize.
 """
 
 from jaxinterp import attribution as attribution

@@ -68,7 +68,9 @@ def test_what_is_wrong_is_said() -> None:
     with pytest.raises(TypeError, match="`batches` are several arrays"):
         conjugate_gradient(*MODEL[:3], X)
     for wrong in ({"tolerance": 2.0}, {"steps": 0}, {"kind": "fisher"}):
-        with pytest.raises(ValueError, match=f"conjugate_gradient: `{next(iter(wrong))}"):
+        with pytest.raises(
+            ValueError, match=f"conjugate_gradient: `{next(iter(wrong))}"
+        ):
             conjugate_gradient(*MODEL, **wrong)
     with pytest.raises(ValueError, match="matches no leaf"):
         conjugate_gradient(*MODEL, parameters="none")

@@ -41,13 +41,9 @@ def test_of_a_network_it_is_what_jax_differentiates() -> None:
     np.testing.assert_allclose(found.matrix, jax.hessian(mean)(flat), atol=1e-12)
     assert found.eigenvalues[0] < 0
     part = hessian(functions.mlp, cross_entropy, LAYERS, BATCHES[:1])
-    resumed = hessian(
-        functions.mlp, cross_entropy, LAYERS, BATCHES[1:], resume=part
-    )
+    resumed = hessian(functions.mlp, cross_entropy, LAYERS, BATCHES[1:], resume=part)
     np.testing.assert_allclose(resumed.matrix, found.matrix, atol=1e-14)
-    newton = hessian(
-        functions.mlp, cross_entropy, LAYERS, BATCHES, kind="gauss_newton"
-    )
+    newton = hessian(functions.mlp, cross_entropy, LAYERS, BATCHES, kind="gauss_newton")
     jacobian = jax.jacobian(lambda f: functions.mlp(unravel(f), X))(flat)
     p = jax.nn.softmax(functions.mlp(LAYERS, X))
     curved = jax.vmap(lambda p: jnp.diag(p) - jnp.outer(p, p))(p)

@@ -70,12 +70,17 @@ def test_of_a_network_it_is_the_definition() -> None:
             of_example[1].append(np.outer(h, s))
             factors[1] = factors[1] + np.outer(below, below)
             factors[3] = factors[3] + np.outer(s, s)
-        factors[0], factors[2] = factors[0] + np.outer(a, a), factors[2] + np.outer(h, h)
+        factors[0], factors[2] = (
+            factors[0] + np.outer(a, a),
+            factors[2] + np.outer(h, h),
+        )
         gradients[0].append(of_example[0])
         gradients[1].append(of_example[1])
     first, second = RNG.normal(size=(5, 5)), RNG.normal(size=(6, 3))
     # The leaves are in the order of their names: biases before kernels.
-    vector = np.concatenate([first[4], first[:4].ravel(), second[5], second[:5].ravel()])
+    vector = np.concatenate(
+        [first[4], first[:4].ravel(), second[5], second[:5].ravel()]
+    )
     (solved,) = found.solve(vector[None], damping).vectors
     one = oracle.ekfac_solution(gradients[0], *factors[:2], first, damping)
     # The last factor has the eigenvalue 0 once, as all others do: no basis is shared.

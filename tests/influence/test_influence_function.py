@@ -42,9 +42,7 @@ OPTIONS: Any = {"curvature": CURVATURE, "damping": DECAY}
 def scores(batches: Any, **options: Any) -> np.ndarray:
     options = {"k": 40, **OPTIONS, **options}
     queries = QUERIES, QUERY_LABELS
-    return influence(
-        model, cross_entropy, W, batches, queries, **options
-    ).by_example()
+    return influence(model, cross_entropy, W, batches, queries, **options).by_example()
 
 
 def test_it_is_the_definition() -> None:

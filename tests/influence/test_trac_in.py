@@ -56,9 +56,7 @@ def test_a_small_step_on_an_example_lowers_the_loss_by_it() -> None:
 
 def test_stopping_and_resuming_change_nothing() -> None:
     part = scores(BATCHES[:1], k=2)
-    chex.assert_trees_all_equal(
-        scores(BATCHES[1:], k=2, resume=part), scores(k=2)
-    )
+    chex.assert_trees_all_equal(scores(BATCHES[1:], k=2, resume=part), scores(k=2))
     doubled = scores(measure=lambda z, y: 2 * cross_entropy(z, y)).by_example()
     np.testing.assert_allclose(doubled, 2 * scores().by_example(), rtol=1e-12)
     margins = scores(queries=None, measure=ji.objectives.margin).by_example()
