@@ -146,7 +146,7 @@ def test_other_parameters_have_a_diagonal() -> None:
 
 def test_what_is_wrong_is_said() -> None:
     part = ekfac(*MODEL[:3], BATCHES[:1])
-    with pytest.raises(ValueError, match="not positive definite. Write `damping="):
+    with pytest.raises(ValueError, match=r"not positive definite\. Write `damping="):
         ekfac(*MODEL[:3], [(0 * X, LABELS)]).solve(np.ones((1, 43)), 0.0)
     with pytest.raises(TypeError, match="a generator is empty after the first"):
         ekfac(*MODEL[:3], iter(BATCHES))

@@ -36,6 +36,7 @@ def cut(size: int, n: int = 40, start: int = 0) -> list[Any]:
 
 
 CURVATURE = hessian(model, cross_entropy, W, cut(40))
+WHOLE = cut(40)
 OPTIONS: Any = {"curvature": CURVATURE, "damping": DECAY}
 
 
@@ -187,7 +188,7 @@ def test_a_stream_is_traced_once() -> None:
 
 
 def test_what_is_wrong_is_said() -> None:
-    call: Any = lambda batches=cut(40), queries=None, **options: influence(  # noqa: E731
+    call: Any = lambda batches=WHOLE, queries=None, **options: influence(  # noqa: E731
         *(model, cross_entropy, W, batches, queries), **{**OPTIONS, **options}
     )
     with pytest.raises(TypeError, match=r"as pairs, `\(inputs, labels\)`, and was"):

@@ -17,7 +17,7 @@ RNG = np.random.default_rng(0)
 # exceeds no threshold, and counts for nothing.
 GIVEN = np.array([0, 0, 0, 0, 1, 1, 1, 1])
 OWN = np.array([0.9, 0.8, 0.7, 0.2, 0.9, 0.45, 0.8, 0.3])
-P = np.stack([np.where(GIVEN == j, OWN, 1 - OWN) for j in range(2)], axis=1)
+P = np.stack([np.where(j == GIVEN, OWN, 1 - OWN) for j in range(2)], axis=1)
 METHODS: Any = (
     *("prune_by_noise_rate", "prune_by_class", "both", "confident_learning"),
     *("low_self_confidence", "low_normalized_margin"),

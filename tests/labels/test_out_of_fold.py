@@ -110,7 +110,7 @@ def test_what_is_wrong_is_said() -> None:
     rare = np.where(np.arange(120) == 7, 2, TRUTH % 2)
     with pytest.raises(ValueError, match="all 1 examples of class 2 lie in one fold"):
         call(labels=rare)
-    with pytest.raises(FloatingPointError, match="not a number. Train with a smaller"):
+    with pytest.raises(FloatingPointError, match=r"not a number\. Train with a"):
         call(labels=TRUTH % 2)  # a class without examples has no mean
     with pytest.raises(ValueError, match=r"the model returns \(120,\), and logits"):
         call(apply_fn=lambda w, x: x[:, 0])

@@ -57,7 +57,7 @@ def influence(w, xs, labels, queries, query_labels, decay):
 
 
 def left_out(xs, labels, queries, query_labels, classes, decay):
-    """By how much each query's loss changes if an example is left out, by retraining."""
+    """By how much the loss of each query changes without an example: retraining."""
     w, n = trained(xs, labels, classes, decay), len(xs)
     change = np.zeros((len(queries), n))
     for i in range(n):
@@ -84,7 +84,7 @@ def ekfac_solution(gradients, in_factor, out_factor, vector, damping):
 
 
 def knn_utility(members, rights, k):
-    """The share of right labels among the k nearest; examples are sorted by distance."""
+    """The share of right labels among the k nearest of sorted examples."""
     return sum(rights[i] for i in sorted(members)[:k]) / k
 
 
