@@ -169,10 +169,9 @@ def ekfac(
     $\nabla_z^2 L$ in the outputs, and here the columns of a root of that matrix are
     used: all of them, without randomness, or `samples` random combinations.
 
-    The result is the Gauss-Newton matrix itself if there is one affine site, one output
-    direction at a time, and its inputs are independent of its output gradients with
-    independent entries in their eigenbases, as jointly Gaussian ones are. It is always
-    positive semidefinite.
+    Of a single linear layer it is the Gauss-Newton matrix itself for squared error, and
+    for other losses if $a$ is independent of $s$ over the data. Of several layers it
+    leaves out how they act together. It is always positive semidefinite.
 
     Cost: two passes over the data, each with a forward and a backward pass for every
     output, or sample; then the eigenvectors of every factor. Memory for the gradients

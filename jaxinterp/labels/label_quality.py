@@ -79,7 +79,7 @@ def label_quality(
         other = jnp.where(is_given, 0, p).max(axis=1)
         return (own - other + 1) / 2
     terms = jnp.where(p > 0, p * jnp.log(jnp.where(p > 0, p, 1)), 0)
-    entropy = -terms.sum(axis=1) / np.log(max(n_classes, 2))
+    entropy = -terms.sum(axis=1) / float(np.log(max(n_classes, 2)))
     u = entropy / jnp.where(own > 0, own, 1)
     is_sure, is_denied = u <= 0, (own <= 0) & (entropy >= 0)
     value = jnp.log1p(u) / jnp.where(is_sure, 1, u)

@@ -31,7 +31,7 @@ def test_parameters_are_leaves_of_floats() -> None:
     assert chosen_paths(WEIGHTS, "*") == ("batch_stats/mean", "params/b", "params/w")
     assert chosen_paths(WEIGHTS, ("*w", "*mean")) == ("batch_stats/mean", "params/w")
     assert chosen_paths(jnp.ones(3), None) == ("",)
-    with pytest.raises(ValueError, match="matches no leaf of .*: 'step'"):
+    with pytest.raises(ValueError, match=r"matches no leaf of .*: 'step'"):
         chosen_paths(WEIGHTS, "step")
 
 

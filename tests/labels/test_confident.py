@@ -120,7 +120,7 @@ def test_odd_cases() -> None:
     assert not few.is_issue.any()  # every class keeps an example
 
 
-def test_what_is_wrong_is_said() -> None:
+def test_what_is_wrong_is_said(unchecked: None) -> None:
     for call in (confident_joint, find_label_issues):
         name = call.__name__
         with pytest.raises(ValueError, match=f"{name}: there is no example"):

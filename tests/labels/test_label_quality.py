@@ -42,7 +42,7 @@ def test_a_row_worked_by_hand() -> None:
     assert 0 <= found[1] <= 1
 
 
-def test_the_least_believed_labels_of_a_stream() -> None:
+def test_the_least_believed_labels_of_a_stream(unchecked: None) -> None:
     def model(w: Any, x: Any) -> Any:
         return w * x
 
@@ -70,7 +70,7 @@ def test_the_least_believed_labels_of_a_stream() -> None:
         ranking(cut, score="normalized_margin", resume=part)
 
 
-def test_what_is_wrong_is_said() -> None:
+def test_what_is_wrong_is_said(unchecked: None) -> None:
     with pytest.raises(ValueError, match="label_quality: `score` is 'loss'"):
         label_quality(LABELS, P, "loss")  # pyright: ignore[reportArgumentType]  the error is tested
     with pytest.raises(TypeError, match=r"of one-hot rows `labels\.argmax"):

@@ -12,7 +12,7 @@ import jaxinterp as ji
 from jaxinterp.labels.out_of_fold import out_of_fold
 
 RNG = np.random.default_rng(0)
-CENTERS = np.array([[0.0, 0.0], [4.0, 0.0], [0.0, 4.0]])
+CENTERS = np.array([[0.0, 0.0], [6.0, 0.0], [0.0, 6.0]])
 TRUTH = RNG.integers(3, size=120)
 X = CENTERS[TRUTH] + RNG.normal(size=(120, 2))
 KEY = jax.random.key(0)

@@ -146,5 +146,5 @@ def test_a_batch_may_be_a_pytree_of_arrays() -> None:
         list(pieces([(IMAGES, labels), (IMAGES, 1.0 * labels)], is_tree=True))
     with pytest.raises(TypeError, match="batch 0 is tuple"):
         list(pieces([(IMAGES, labels)]))
-    with pytest.raises(TypeError, match="is a pytree of arrays .* batch 0 is tuple"):
+    with pytest.raises(TypeError, match=r"is a pytree of arrays .* batch 0 is tuple"):
         list(pieces([(IMAGES, 3)], is_tree=True))
