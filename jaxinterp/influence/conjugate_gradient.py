@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+import functools
+from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import Any, get_args
 
 import jax
@@ -65,10 +67,7 @@ class ConjugateGradient:
 
         def start(batch: Any) -> tuple[Any, Any]:
             as_pair("conjugate_gradient", batch)
-            add = jax.jit(
-                lambda *arrays: _with_batch(self.training, self.kind, *arrays),
-                out_shardings=everywhere(batch),
-            )
+            add = self._adder(everywhere(batch))
 
             def update(state: Any, batch: Any, count: Any) -> tuple[Any, Any]:
                 n_examples, total = state
@@ -85,6 +84,17 @@ class ConjugateGradient:
         )
         return Solution(total / n_examples, int(n_examples))
 
+    @cached_property
+    def _adder(self) -> Callable[[Any], Callable[..., Any]]:
+        """What adds a batch to products, compiled once for all steps."""
+
+        @functools.lru_cache
+        def adder(sharding: Any) -> Callable[..., Any]:
+            add = functools.partial(_with_batch, self.training, self.kind)
+            return jax.jit(add, out_shardings=sharding)
+
+        return adder
+
     def solve(self, vectors: Any, damping: float) -> Solution:
         """Returns the product of the inverse of the damped curvature with vectors.
 
@@ -96,6 +106,7 @@ class ConjugateGradient:
             ValueError: if the damped curvature is not positive definite.
             RuntimeError: if a system is not solved after so many steps.
         """
+        vectors = jnp.asarray(vectors)
         norms = jnp.linalg.norm(vectors, axis=1)
         x, residual = jnp.zeros_like(vectors), vectors
         z = self._preconditioned(residual, damping)
@@ -234,6 +245,7 @@ def _with_batch(
         return training.model(with_parameters(variables, training.paths, flat), inputs)
 
     def product(vector: Any) -> Any:
+        vector = vector.astype(flat.dtype)
         if kind == "hessian":
             gradient = jax.grad(lambda flat: loss_of(outputs(flat)))
             return jax.jvp(gradient, (flat,), (vector,))[1]

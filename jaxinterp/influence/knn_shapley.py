@@ -134,7 +134,7 @@ def _with_batch(
         distances = (differences**2).sum(axis=1)
         order = jnp.argsort(distances, stable=True)
         is_right = (classes[order] == target).astype(wide)
-        ranks = jnp.arange(1, size)
+        ranks = jnp.arange(1, size, dtype=wide)
         steps = (is_right[:-1] - is_right[1:]) * (jnp.minimum(k, ranks) / (k * ranks))
         last = is_right[-1:] / max(k, size)
         from_the_end = jnp.cumsum(jnp.concatenate([last, steps[::-1]]))

@@ -78,7 +78,7 @@ def out_of_fold(
 
     Example:
         >>> def train(key, inputs, labels, weights):  # the mean of each class
-        ...     is_class = (labels[:, None] == jnp.arange(2)) * weights[:, None]
+        ...     is_class = (labels[:, None] == jnp.arange(2)[None]) * weights[:, None]
         ...     return is_class.T @ inputs / is_class.sum(0)[:, None]
         >>> model = lambda means, x: -((x[:, None] - means[None]) ** 2).sum(-1)
         >>> x, y = jnp.array([[0.0], [3.0], [0.2], [3.1]]), jnp.array([0, 1, 0, 1])

@@ -42,6 +42,20 @@ def test_a_preconditioner_saves_steps() -> None:
     np.testing.assert_allclose(found, exact, rtol=1e-5, atol=1e-6)
 
 
+def test_all_steps_share_a_program() -> None:
+    calls = []
+
+    def model(layers: Any, x: Any) -> Any:
+        calls.append(x.shape)
+        return functions.mlp(layers, x)
+
+    solver = conjugate_gradient(model, *MODEL[1:], tolerance=1e-8)
+    solver.solve(RNG.normal(size=(2, 43)), 0.1)
+    once = len(calls)
+    solver.solve(RNG.normal(size=(2, 43)), 0.1)
+    assert 0 < once == len(calls) < 8  # of a batch of each size that there is
+
+
 def test_influence_takes_it() -> None:
     options: Any = {"damping": 0.1, "k": 11}
     for queries in ((X[:2], LABELS[:2]), None):

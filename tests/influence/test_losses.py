@@ -8,11 +8,14 @@ from jaxinterp.influence.losses import cross_entropy, squared_error
 from tests.oracles import influence as oracle
 
 RNG = np.random.default_rng(0)
-Z, LABELS = RNG.normal(size=(5, 3)), RNG.integers(3, size=5)
+Z, LABELS = jnp.asarray(RNG.normal(size=(5, 3))), RNG.integers(3, size=5)
 
 
 def test_they_are_the_definitions() -> None:
-    expected = [oracle.cross_entropy(np.eye(3), z, y) for z, y in zip(Z, LABELS)]  # noqa: B905
+    expected = [
+        oracle.cross_entropy(np.eye(3), np.asarray(z), y)
+        for z, y in zip(Z, LABELS, strict=True)
+    ]
     np.testing.assert_allclose(cross_entropy(Z, LABELS), expected)
     found = squared_error(Z, Z[::-1])
     np.testing.assert_allclose(found, 0.5 * ((Z - Z[::-1]) ** 2).sum(axis=1))
