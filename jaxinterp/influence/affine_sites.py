@@ -194,13 +194,13 @@ def probed(
     nodes = [traced.graph.nodes[site.number] for site in sites]
     pairs = [contraction_of(node) for node in nodes]
     results = [equation.outputs[0] for equation, _ in pairs]
-    values = [equation.inputs[side] for equation, side in pairs]
-    captures = frozenset({*results, *(v for v in values if isinstance(v, Value))})
+    values: list[Any] = [equation.inputs[side] for equation, side in pairs]
+    captures = frozenset({*results, *values})
     probes: Mapping[Value, Any] = dict(zip(results, changes, strict=True))
     outputs, captured = traced.run(Changes(captures=captures), probes)
     inputs = [
-        _positions_of_inputs(equation, side, captured[equation.inputs[side]])
-        for equation, side in pairs
+        _positions_of_inputs(equation, side, captured[value])
+        for (equation, side), value in zip(pairs, values, strict=True)
     ]
     with_ones = [
         rows

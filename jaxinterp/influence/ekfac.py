@@ -375,12 +375,9 @@ class _Passes:
             if site.bias is not None:
                 bias = starts[site.bias] + site.bias_entries
                 entries = np.concatenate([entries, bias[None]])
-            bases = [
-                jnp.asarray(np.linalg.eigh(np.asarray(f, np.float64))[1], flat.dtype)
-                for f in factors.by_path[site.kernel]
-            ]
+            q_in, q_out = map(_eigenvectors, factors.by_path[site.kernel])
             zeros = jnp.zeros(entries.shape, flat.dtype)
-            blocks[site.kernel] = Block(jnp.asarray(entries), *bases, zeros)
+            blocks[site.kernel] = Block(jnp.asarray(entries), q_in, q_out, zeros)
             is_rest[entries] = False
         rest = np.flatnonzero(is_rest)
         diagonal = tuple(p for p in paths if is_rest[starts[p]])
@@ -431,3 +428,8 @@ class _Passes:
             state, blocks=blocks, rest_eigenvalues=rest, n_examples=n_examples
         )
         return after, self.invalid(variables, batch, count)
+
+
+def _eigenvectors(factor: Any) -> Any:
+    """The eigenvectors of a symmetric matrix as columns, found in double precision."""
+    return jnp.asarray(np.linalg.eigh(np.asarray(factor, np.float64))[1], factor.dtype)

@@ -76,11 +76,11 @@ def test_what_is_wrong_is_said() -> None:
     with pytest.raises(ValueError, match=r"not positive definite. Write `damping="):
         curvature.solve(np.ones((1, 12)), 0.0)
     with pytest.raises(ValueError, match=r"hessian: `kind` is 'fisher'"):
-        hessian(linear, cross_entropy, W, BATCHES, kind="fisher")  # pyright: ignore[reportArgumentType]  the error is tested
+        hessian(linear, cross_entropy, W, BATCHES, kind="fisher")
     with pytest.raises(ValueError, match=r"10,200 parameters is a matrix of 0\.8 GB"):
         hessian(linear, cross_entropy, np.ones((3400, 3)), BATCHES)
     with pytest.raises(TypeError, match="`resume` is what an earlier call of hessian"):
-        hessian(linear, cross_entropy, W, BATCHES, resume=3)  # pyright: ignore[reportArgumentType]  the error is tested
+        hessian(linear, cross_entropy, W, BATCHES, resume=3)
     with pytest.raises(ValueError, match="`resume` is for kind='hessian'"):
         hessian(
             *(linear, cross_entropy, W, BATCHES), kind="gauss_newton", resume=curvature

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxinterp.influence.curvature import hessian
-from jaxinterp.influence.ekfac import ekfac
+from jaxinterp.influence.ekfac import EkFac, ekfac
 from jaxinterp.influence.influence_function import influence
 from jaxinterp.influence.losses import cross_entropy, squared_error
 from tests.networks import functions
@@ -20,6 +20,11 @@ Y = RNG.normal(size=(11, 3))
 LAYERS = functions.mlp_weights((4, 5, 3))
 BATCHES = [(X[:4], LABELS[:4]), (X[4:], LABELS[4:])]
 MODEL: Any = (functions.mlp, cross_entropy, LAYERS, BATCHES)
+
+
+@pytest.fixture(scope="module")
+def whole() -> EkFac:
+    return ekfac(*MODEL)
 
 
 def test_of_a_linear_layer_and_squared_error_it_is_exact() -> None:
@@ -54,8 +59,7 @@ def test_of_independent_inputs_and_gradients_it_is_exact() -> None:
     )
 
 
-def test_of_a_network_it_is_the_definition() -> None:
-    found = ekfac(*MODEL)
+def test_of_a_network_it_is_the_definition(whole: EkFac) -> None:
     (w, b), (v, c) = ((layer["w"], layer["b"][0]) for layer in LAYERS)
     damping, gradients, factors = 0.05, ([], []), [0, 0, 0, 0]
     for x in X:
@@ -81,7 +85,7 @@ def test_of_a_network_it_is_the_definition() -> None:
     vector = np.concatenate(
         [first[4], first[:4].ravel(), second[5], second[:5].ravel()]
     )
-    (solved,) = found.solve(vector[None], damping).vectors
+    (solved,) = whole.solve(vector[None], damping).vectors
     one = oracle.ekfac_solution(gradients[0], *factors[:2], first, damping)
     # The last factor has the eigenvalue 0 once, as all others do: no basis is shared.
     two = oracle.ekfac_solution(gradients[1], *factors[2:], second, damping)
@@ -91,18 +95,17 @@ def test_of_a_network_it_is_the_definition() -> None:
     np.testing.assert_allclose(solved[28:], two[:5].ravel(), rtol=1e-7)
 
 
-def test_it_comes_near_the_matrix() -> None:
+def test_it_comes_near_the_matrix(whole: EkFac) -> None:
     options: Any = {"damping": 0.1, "k": 11}
     pair = X, LABELS
-    near = influence(*MODEL, pair, curvature=ekfac(*MODEL), **options).by_example()
+    near = influence(*MODEL, pair, curvature=whole, **options).by_example()
     curvature = hessian(*MODEL, kind="gauss_newton")
     exact = influence(*MODEL, pair, curvature=curvature, **options).by_example()
     assert np.corrcoef(near.ravel(), exact.ravel())[0, 1] > 0.95
 
 
-def test_random_columns_have_the_same_mean() -> None:
+def test_random_columns_have_the_same_mean(whole: EkFac) -> None:
     key = jax.random.key(0)
-    whole = ekfac(*MODEL)
     many = ekfac(*MODEL, samples=300, key=key)
     vectors = RNG.normal(size=(2, 43))
     np.testing.assert_allclose(

@@ -136,4 +136,4 @@ def test_what_is_wrong_is_said(unchecked: None) -> None:
         with pytest.raises(TypeError, match="outside of that"):
             jax.jit(lambda p, call=call: call(GIVEN, p))(jnp.asarray(P))
     with pytest.raises(ValueError, match="find_label_issues: `method` is 'best'"):
-        find_label_issues(GIVEN, P, method="best")  # pyright: ignore[reportArgumentType]  the error is tested
+        find_label_issues(GIVEN, P, method="best")

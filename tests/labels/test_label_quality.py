@@ -72,7 +72,7 @@ def test_the_least_believed_labels_of_a_stream(unchecked: None) -> None:
 
 def test_what_is_wrong_is_said(unchecked: None) -> None:
     with pytest.raises(ValueError, match="label_quality: `score` is 'loss'"):
-        label_quality(LABELS, P, "loss")  # pyright: ignore[reportArgumentType]  the error is tested
+        label_quality(LABELS, P, "loss")
     with pytest.raises(TypeError, match=r"of one-hot rows `labels\.argmax"):
         label_quality(LABELS * 1.0, P)
     with pytest.raises(ValueError, match=r"these have \(22,\) and \(23, 4\)"):

@@ -47,7 +47,7 @@ def test_it_goes_on_from_an_earlier_ranking() -> None:
     ):
         rank(cut(6), k=4, resume=part)
     with pytest.raises(TypeError, match="`resume` is what an earlier call"):
-        rank(cut(6), resume=3)  # pyright: ignore[reportArgumentType]  the error is tested
+        rank(cut(6), resume=3)
 
 
 def test_what_is_wrong_is_said() -> None:
