@@ -2,10 +2,11 @@ r"""`accuracy_under_noise`: how good a model is whose test set has wrong labels.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scipy import special
 
 from jaxinterp.checks import checked_integer, checked_share
 
@@ -114,7 +115,7 @@ def accuracy_under_noise(
     independent = (accuracy - per_class) / slope if abs(slope) > 1e-12 else float("nan")
     p_value = None
     if n_examples is not None:
-        p_value = float(special.bdtr(round(error * n_examples), n_examples, eta))
+        p_value = _at_most(round(error * n_examples), n_examples, eta)
     reproduced = max(0.0, (accuracy - (1 - eta)) / eta) if eta else 0.0
     return NoisyAccuracy(
         1 - min(1.0, high_e + high_eta),
@@ -141,8 +142,30 @@ def _interval(
             f"accuracy_under_noise: `{name}` is no share of {count} examples: "
             f"{share * count:.2f} of them. Give it with more digits."
         )
-    low = special.betaincinv(events, count - events + 1, alpha / 2) if events else 0.0
-    high = 1.0
+    low, high = 0.0, 1.0
+    if events > 0:
+        low = _root(lambda p: 1 - _at_most(events - 1, count, p) - alpha / 2)
     if events < count:
-        high = special.betaincinv(events + 1, count - events, 1 - alpha / 2)
-    return float(low), float(high)
+        high = _root(lambda p: alpha / 2 - _at_most(events, count, p))
+    return low, high
+
+
+def _at_most(events: int, count: int, share: float) -> float:
+    """The probability of so many events or fewer, by the binomial distribution."""
+    if events >= count or share <= 0:
+        return 1.0
+    if share >= 1:
+        return 0.0
+    numbers = np.arange(1, events + 1)
+    ways = np.concatenate([[0.0], np.cumsum(np.log((count - numbers + 1) / numbers))])
+    odds = np.arange(events + 1) * math.log(share / (1 - share))
+    return min(float(np.exp(ways + odds + count * math.log1p(-share)).sum()), 1.0)
+
+
+def _root(rising: Callable[[float], float]) -> float:
+    """Where a function that rises between 0 and 1 is zero."""
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (low, middle) if rising(middle) > 0 else (middle, high)
+    return (low + high) / 2
