@@ -61,14 +61,19 @@ def case(name: str) -> tuple[Any, Any, Any, dict[str, str | None]]:
         x = RNG.normal(size=4)
         block = {f"params/block/Dense_{i}/": True for i in range(2)}
         expected = {f"{p}kernel": f"{p}bias" for p in ("params/layer/", *block)}
-        return Reused().apply, Reused().init(key, x[None]), x, expected
+        return Reused().apply, jax.jit(Reused().init)(key, x[None]), x, expected
     x = RNG.normal(size=(7, 6, 3))
     expected = {
         "params/strided/kernel": "params/strided/bias",
         "params/dilated/kernel": None,
         "params/dense/kernel": "params/dense/bias",
     }
-    return Convolutional().apply, Convolutional().init(key, x[None]), x, expected
+    return (
+        Convolutional().apply,
+        jax.jit(Convolutional().init)(key, x[None]),
+        x,
+        expected,
+    )
 
 
 @pytest.mark.parametrize(
@@ -83,13 +88,20 @@ def test_inputs_times_output_gradients_are_the_gradient(name: str) -> None:
     def run(changes: Any) -> Any:
         return probed(traced, sites, changes)
 
-    outputs, pull, inputs = jax.vjp(run, zero_changes(traced, sites), has_aux=True)
+    zeros = zero_changes(traced, sites)
+    outputs = jax.eval_shape(run, zeros)[0]
     cotangent = jnp.asarray(RNG.normal(size=outputs.shape), outputs.dtype)
-    (of_results,) = pull(cotangent)
+
+    @jax.jit
+    def pulled(zeros: Any) -> Any:
+        _, pull, inputs = jax.vjp(run, zeros, has_aux=True)
+        return pull(cotangent)[0], inputs
+
+    of_results, inputs = pulled(zeros)
     loss = lambda variables: (apply_fn(variables, x[None]) * cotangent).sum()  # noqa: E731
     gradients = {
         leaf_path(path): np.asarray(leaf).ravel()
-        for path, leaf in jax.tree.leaves_with_path(jax.grad(loss)(variables))
+        for path, leaf in jax.tree.leaves_with_path(jax.jit(jax.grad(loss))(variables))
     }
     sums: dict[str, Any] = dict.fromkeys(expected, 0)
     entries: dict[str, Any] = {}

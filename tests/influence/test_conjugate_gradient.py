@@ -37,6 +37,12 @@ def test_a_preconditioner_saves_steps() -> None:
     exact = near.solve(vectors, 1e-3).vectors
     solver = conjugate_gradient(*MODEL, steps=2, preconditioner=near)
     np.testing.assert_allclose(solver.solve(vectors, 1e-3).vectors, exact, rtol=1e-6)
+
+
+@pytest.mark.slow(reason="compiles three curvatures")
+def test_kronecker_factors_are_a_preconditioner() -> None:
+    vectors = RNG.normal(size=(1, 43))
+    exact = hessian(*MODEL, kind="gauss_newton").solve(vectors, 1e-3).vectors
     kronecker = conjugate_gradient(*MODEL, preconditioner=ekfac(*MODEL), tolerance=1e-9)
     found = kronecker.solve(vectors, 1e-3).vectors
     np.testing.assert_allclose(found, exact, rtol=1e-5, atol=1e-6)

@@ -60,7 +60,8 @@ print("same")
 def test_spread_over_devices_it_is_the_same() -> None:
     environment = {
         **os.environ,
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=8 "
+        "--xla_backend_optimization_level=0",
         "JAX_PLATFORMS": "cpu",
     }
     run = subprocess.run(

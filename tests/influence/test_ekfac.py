@@ -104,6 +104,7 @@ def test_it_comes_near_the_matrix(whole: EkFac) -> None:
     assert np.corrcoef(near.ravel(), exact.ravel())[0, 1] > 0.95
 
 
+@pytest.mark.slow(reason="compiles both passes three times")
 def test_random_columns_have_the_same_mean(whole: EkFac) -> None:
     key = jax.random.key(0)
     many = ekfac(*MODEL, samples=300, key=key)
@@ -137,9 +138,9 @@ def test_other_parameters_have_a_diagonal() -> None:
         return (x * w["scale"][None]) @ w["out"]
 
     w = {"out": RNG.normal(size=(4, 3)), "scale": np.ones(4)}
-    found = ekfac(model, cross_entropy, w, BATCHES)
+    found = ekfac(model, cross_entropy, w, BATCHES[1:])
     assert found.diagonal_paths == ("scale",)
-    exact = hessian(model, cross_entropy, w, BATCHES, kind="gauss_newton")
+    exact = hessian(model, cross_entropy, w, BATCHES[1:], kind="gauss_newton")
     vector = np.zeros((1, 16))
     vector[0, 12:] = 1
     expected = 1 / (np.diag(exact.matrix)[12:] + 0.1)

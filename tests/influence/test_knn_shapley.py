@@ -16,7 +16,7 @@ QUERIES, TARGETS = RNG.normal(size=(5, 2)), RNG.integers(2, size=5)
 BATCHES = [(QUERIES[:3], TARGETS[:3]), (QUERIES[3:], TARGETS[3:])]
 
 
-@pytest.mark.parametrize(("n", "k"), [(5, 2), (5, 5), (5, 8), (1, 1), (6, 1)])
+@pytest.mark.parametrize(("n", "k"), [(5, 2), (5, 5), (5, 8), (1, 1)])
 def test_it_is_the_enumeration(n: int, k: int) -> None:
     features, labels = RNG.normal(size=(n, 2)), RNG.integers(2, size=n)
     found = knn_shapley(features, labels, BATCHES, k=k)
