@@ -202,8 +202,9 @@ def conjugate_gradient(
         >>> model = lambda w, x: x * w
         >>> loss = ji.influence.squared_error
         >>> curvature = conjugate_gradient(model, loss, 0.5, [(x, y)])
-        >>> curvature.solve(jnp.ones((1, 1)), damping=0.0).vectors.round(3).tolist()
-        [[0.2]]
+        >>> solution = curvature.solve(jnp.ones((1, 1)), damping=0.0)
+        >>> round(float(solution.vectors[0, 0]), 3)
+        0.2
 
     References:
         Martens, 2010, section 4 [martens2010deep]; Koh and Liang, 2017, section 3

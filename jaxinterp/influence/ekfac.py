@@ -209,8 +209,9 @@ def ekfac(
         >>> model = lambda w, x: x @ w
         >>> curvature = ekfac(model, ji.influence.squared_error, jnp.ones((1, 1)),
         ...                   [(x, y)])
-        >>> curvature.solve(jnp.ones((1, 1)), damping=0.0).vectors.round(3).tolist()
-        [[0.2]]
+        >>> solution = curvature.solve(jnp.ones((1, 1)), damping=0.0)
+        >>> round(float(solution.vectors[0, 0]), 3)
+        0.2
 
     References:
         George et al., 2018, proposition 3.2 [george2018fast]; Grosse et al., 2023,

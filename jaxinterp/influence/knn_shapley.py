@@ -81,7 +81,8 @@ def knn_shapley(
     Example:
         >>> features, labels = jnp.array([[0.0], [1.0], [2.0]]), jnp.array([0, 1, 0])
         >>> queries = [(jnp.array([[0.1]]), jnp.array([0]))]
-        >>> knn_shapley(features, labels, queries, k=1).values.round(3).tolist()
+        >>> values = knn_shapley(features, labels, queries, k=1).values
+        >>> [round(value, 3) for value in values.tolist()]
         [0.833, -0.167, 0.333]
 
     References:
