@@ -128,10 +128,10 @@ def _moved(entries: np.ndarray, chain: list[Equation]) -> np.ndarray:
     """The numbers of entries after changes of layout."""
     for equation in chain:
         if equation.primitive is not p.convert_element_type_p:
-            moved = compat.bind(
+            (result,) = compat.bind(
                 equation.primitive, [jnp.asarray(entries)], equation.params
             )
-            entries = np.asarray(moved[0])
+            entries = np.asarray(result)
     return entries
 
 

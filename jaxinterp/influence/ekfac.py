@@ -118,9 +118,9 @@ class EkFac:
             )
         for entries, q_in, q_out, eigenvalues in parts:
             scale = (eigenvalues / n_examples + damping)[None]
-            rotated = q_in.T @ vectors[:, entries] @ q_out / scale
-            solved = q_in @ rotated @ q_out.T
-            result = result.at[:, entries].set(solved.astype(result.dtype))
+            coordinates = q_in.T @ vectors[:, entries] @ q_out / scale
+            solution = q_in @ coordinates @ q_out.T
+            result = result.at[:, entries].set(solution.astype(result.dtype))
         rest = (
             vectors[:, self.rest] / (self.rest_eigenvalues / n_examples + damping)[None]
         )
@@ -411,8 +411,8 @@ class _Passes:
             blocks, rest = total
             squares = {}
             for path, (entries, q_in, q_out, _) in state.blocks.items():
-                rotated = q_in.T @ vectors[:, entries] @ q_out
-                squares[path] = blocks[path] + (rotated**2).sum(axis=0)
+                coordinates = q_in.T @ vectors[:, entries] @ q_out
+                squares[path] = blocks[path] + (coordinates**2).sum(axis=0)
             return squares, rest + (vectors[:, state.rest] ** 2).sum(axis=0)
 
         eigenvalues = {path: block.eigenvalues for path, block in state.blocks.items()}

@@ -108,15 +108,15 @@ def influence(
             f"and is {type(curvature).__name__}."
         )
     training = Training.of(apply_fn, loss, curvature.paths)
-    measured = training
+    query_training = training
     if measure is not None:
-        measured = Training.of(apply_fn, measure, curvature.paths)
+        query_training = Training.of(apply_fn, measure, curvature.paths)
     dtype = flat_parameters(variables, curvature.paths).dtype
-    of_measure = jax.jit(measured.gradients)
-    solved = None
+    of_measure = jax.jit(query_training.gradients)
+    solution = None
     if queries is not None:
         vectors = of_measure(variables, *as_pair(call, queries))
-        solved = curvature.solve(vectors, damping)
+        solution = curvature.solve(vectors, damping)
 
     def start(batch: Any) -> tuple[Callable[[Any], Any], int, Any]:
         as_pair(call, batch)
@@ -129,13 +129,13 @@ def influence(
         )
 
         def scores(batch: Any) -> Any:
-            system = solved
+            system = solution
             if system is None:
                 vectors = of_measure(variables, *batch)
                 system = curvature.solve(vectors, damping)
             return score(system.vectors, variables, batch) / system.n_examples
 
-        return scores, 1 if solved is None else len(solved.vectors), dtype
+        return scores, 1 if solution is None else len(solution.vectors), dtype
 
     return ranked(
         *(call, batches, start),

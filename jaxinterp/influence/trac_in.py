@@ -97,11 +97,13 @@ def trac_in(
     weights = _checked_rates(rates, len(checkpoints))
     paths = chosen_paths(checkpoints[0], parameters)
     training = Training.of(apply_fn, loss, paths)
-    measured = training if measure is None else Training.of(apply_fn, measure, paths)
+    query_training = (
+        training if measure is None else Training.of(apply_fn, measure, paths)
+    )
     dtype = flat_parameters(checkpoints[0], paths).dtype
     vectors = None
     if queries is not None:
-        of_measure = jax.jit(measured.gradients)
+        of_measure = jax.jit(query_training.gradients)
         pair = as_pair(call, queries)
         vectors = [of_measure(variables, *pair) for variables in checkpoints]
 
@@ -110,8 +112,8 @@ def trac_in(
         if of_queries is not None:
             return rate * (of_queries @ gradients.T)
         own = gradients
-        if measured is not training:
-            own = measured.gradients(variables, *batch)
+        if query_training is not training:
+            own = query_training.gradients(variables, *batch)
         return rate * (own * gradients).sum(axis=1)[None]
 
     def start(batch: Any) -> tuple[Callable[[Any], Any], int, Any]:

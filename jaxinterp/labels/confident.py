@@ -129,10 +129,10 @@ def confident_joint(labels: Any, probabilities: Any) -> ConfidentJoint:
     References:
         Northcutt et al., 2021, eq. 1 to 4 [northcutt2021confident].
     """
-    given, p = _checked("confident_joint", labels, probabilities)
+    s, p = _checked("confident_joint", labels, probabilities)
     n_classes = p.shape[1]
-    n_given = np.bincount(given, minlength=n_classes)
-    own = np.bincount(given, p[np.arange(len(given)), given], n_classes)
+    n_given = np.bincount(s, minlength=n_classes)
+    own = np.bincount(s, p[np.arange(len(s)), s], n_classes)
     means = np.maximum(own / np.maximum(n_given, 1), SMALLEST_THRESHOLD)
     thresholds = np.where(n_given > 0, means, 2.0)
     # A mean of equal numbers may be rounded to a little more than they are.
@@ -141,10 +141,10 @@ def confident_joint(labels: Any, probabilities: Any) -> ConfidentJoint:
     confident = np.where(exceeds.any(axis=1), confident, -1)
     counts = np.zeros((n_classes, n_classes), int)
     is_counted = confident >= 0
-    np.add.at(counts, (confident[is_counted], given[is_counted]), 1)
+    np.add.at(counts, (confident[is_counted], s[is_counted]), 1)
     np.fill_diagonal(counts, np.maximum(counts.diagonal(), 1))
     scaled = counts / counts.sum(axis=0) * n_given
-    calibrated = _rounded(scaled.T / scaled.sum() * len(given)).T
+    calibrated = _rounded(scaled.T / scaled.sum() * len(s)).T
     return ConfidentJoint(counts, calibrated, thresholds, confident)
 
 
@@ -200,38 +200,38 @@ def find_label_issues(
         and Mueller, 2021, table 2 (shares of errors) [northcutt2021pervasive].
     """
     check_choice("method", method, get_args(Method), call="find_label_issues")
-    given, p = _checked("find_label_issues", labels, probabilities)
-    estimate = confident_joint(given, p)
-    scores = np.asarray(label_quality(given, p, score))
+    s, p = _checked("find_label_issues", labels, probabilities)
+    estimate = confident_joint(s, p)
+    scores = np.asarray(label_quality(s, p, score))
     predicted = p.argmax(axis=1)
     confident = estimate.confident_classes
-    is_off = (confident >= 0) & (confident != given)
+    is_off = (confident >= 0) & (confident != s)
     if method.startswith("low_"):
         kind: Any = method.removeprefix("low_")
-        n_issues = int((is_off & (predicted != given)).sum())
-        is_issue = np.zeros(len(given), bool)
-        quality = np.asarray(label_quality(given, p, kind))
+        n_issues = int((is_off & (predicted != s)).sum())
+        is_issue = np.zeros(len(s), bool)
+        quality = np.asarray(label_quality(s, p, kind))
         is_issue[np.argsort(quality, kind="stable")[:n_issues]] = True
         return LabelIssues(is_issue, scores, predicted)
     if method == "confident_learning":
         is_issue = is_off
     elif method == "predicted_neq_given":
-        is_issue = np.ones(len(given), bool)
+        is_issue = np.ones(len(s), bool)
     else:
         counts = _with_one_kept(estimate.calibrated)
         masks = []
         if method != "prune_by_noise_rate":
-            masks.append(_by_class(given, p, counts))
+            masks.append(_by_class(s, p, counts))
         if method != "prune_by_class":
-            masks.append(_by_noise_rate(given, p, counts))
+            masks.append(_by_noise_rate(s, p, counts))
         is_issue = np.logical_and.reduce(masks)
-    return LabelIssues(is_issue & (predicted != given), scores, predicted)
+    return LabelIssues(is_issue & (predicted != s), scores, predicted)
 
 
-def _by_class(given: np.ndarray, p: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    is_issue = np.zeros(len(given), bool)
+def _by_class(s: np.ndarray, p: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    is_issue = np.zeros(len(s), bool)
     for a in range(len(counts)):
-        of_class = np.flatnonzero(given == a)
+        of_class = np.flatnonzero(s == a)
         n_issues = len(of_class) - counts[a, a]
         if len(of_class) > 1 and 0 < n_issues < len(of_class):
             own = p[of_class, a]
@@ -239,10 +239,10 @@ def _by_class(given: np.ndarray, p: np.ndarray, counts: np.ndarray) -> np.ndarra
     return is_issue
 
 
-def _by_noise_rate(given: np.ndarray, p: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    is_issue = np.zeros(len(given), bool)
+def _by_noise_rate(s: np.ndarray, p: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    is_issue = np.zeros(len(s), bool)
     for j, a in np.argwhere(counts > 0):
-        of_class = np.flatnonzero(given == a)
+        of_class = np.flatnonzero(s == a)
         if j == a or len(of_class) <= 1:
             continue
         margins = p[of_class, j] - p[of_class, a]
@@ -273,8 +273,8 @@ def _rounded(matrix: np.ndarray) -> np.ndarray:
 
 def _checked(call: str, labels: Any, probabilities: Any) -> tuple[Any, Any]:
     check_outside(call, "looks at the values", labels, probabilities)
-    given, p = np.asarray(labels), np.asarray(probabilities, np.float64)
-    check_labels(call, given, p)
-    if not given.size:
+    s, p = np.asarray(labels), np.asarray(probabilities, np.float64)
+    check_labels(call, s, p)
+    if not s.size:
         raise ValueError(f"{call}: there is no example.")
-    return given, p
+    return s, p

@@ -69,13 +69,13 @@ def label_quality(
     check_labels("label_quality", labels, probabilities)
     p = jnp.asarray(probabilities)
     p = p.astype(jnp.promote_types(p.dtype, jnp.float32))
-    given = jnp.asarray(labels)[:, None]
-    own = jnp.take_along_axis(p, given, axis=1)[:, 0]
+    index = jnp.asarray(labels)[:, None]
+    own = jnp.take_along_axis(p, index, axis=1)[:, 0]
     if score == "self_confidence":
         return own
     n_classes = p.shape[1]
     if score == "normalized_margin":
-        is_given = jnp.arange(n_classes)[None] == given
+        is_given = jnp.arange(n_classes)[None] == index
         other = jnp.where(is_given, 0, p).max(axis=1)
         return (own - other + 1) / 2
     terms = jnp.where(p > 0, p * jnp.log(jnp.where(p > 0, p, 1)), 0)
@@ -197,11 +197,11 @@ def check_labels(call: str, labels: Any, probabilities: Any) -> None:
         )
     if is_traced(labels, probabilities) or not shapes[0][0]:
         return
-    given, p = np.asarray(labels), np.asarray(probabilities, np.float64)
-    if given.min() < 0 or given.max() >= p.shape[1]:
+    classes, p = np.asarray(labels), np.asarray(probabilities, np.float64)
+    if classes.min() < 0 or classes.max() >= p.shape[1]:
         raise ValueError(
             f"{call}: labels run from 0 to {p.shape[1] - 1}, and these from "
-            f"{given.min()} to {given.max()}."
+            f"{classes.min()} to {classes.max()}."
         )
     wrong = np.flatnonzero((p < 0).any(axis=1) | ~(abs(p.sum(axis=1) - 1) <= SLACK))
     if wrong.size:

@@ -94,16 +94,16 @@ def out_of_fold(
     check_key(call, key)
     check_outside(call, "looks at the labels", inputs, labels, groups)
     folds = checked_integer("folds", folds, 2, call=call)
-    given = _checked_labels(call, "labels", labels)
+    labels = _checked_labels(call, "labels", labels)
     sizes = [np.shape(leaf)[:1] for leaf in jax.tree.leaves(inputs)]
-    if not sizes or any(size != given.shape for size in sizes):
+    if not sizes or any(size != labels.shape for size in sizes):
         raise ValueError(
-            f"{call}: there is one row of inputs for each of the {given.size} labels, "
+            f"{call}: there is one row of inputs for each of the {labels.size} labels, "
             f"and these have {' and '.join(map(str, sizes)) or 'no array'}."
         )
     seed = int(jax.random.randint(folded(key, 0), (), 0, np.iinfo(np.int32).max))
-    fold = _folds(call, np.random.default_rng(seed), given, folds, groups)
-    _check_classes(call, given, fold)
+    fold = _folds(call, np.random.default_rng(seed), labels, folds, groups)
+    _check_classes(call, labels, fold)
     held_out = jnp.asarray(fold)[None] == jnp.arange(folds)[:, None]
     dtype = jnp.result_type(float)
     weights = jnp.where(held_out, 0, 1).astype(dtype)
@@ -136,16 +136,16 @@ def _probabilities(apply_fn: ApplyFn, variables: Any, inputs: Any, fold: Any) ->
 
 
 def _folds(
-    call: str, rng: np.random.Generator, given: np.ndarray, folds: int, groups: Any
+    call: str, rng: np.random.Generator, labels: np.ndarray, folds: int, groups: Any
 ) -> np.ndarray:
     """The fold of each example."""
     if groups is None:
-        units, classes = np.arange(given.size), given
+        units, classes = np.arange(labels.size), labels
     else:
         of_example = _checked_labels(call, "groups", groups)
-        if of_example.shape != given.shape:
+        if of_example.shape != labels.shape:
             raise ValueError(
-                f"{call}: there is one group for each of the {given.size} examples, "
+                f"{call}: there is one group for each of the {labels.size} examples, "
                 f"and `groups` has {of_example.size}."
             )
         _, units, sizes = np.unique(of_example, return_inverse=True, return_counts=True)
@@ -167,11 +167,11 @@ def _folds(
     return fold[units]
 
 
-def _check_classes(call: str, given: np.ndarray, fold: np.ndarray) -> None:
-    for label in np.unique(given):
-        if len(np.unique(fold[given == label])) < 2:
+def _check_classes(call: str, labels: np.ndarray, fold: np.ndarray) -> None:
+    for label in np.unique(labels):
+        if len(np.unique(fold[labels == label])) < 2:
             raise ValueError(
-                f"{call}: all {np.sum(given == label)} examples of class {label} lie "
+                f"{call}: all {np.sum(labels == label)} examples of class {label} lie "
                 "in one fold, and the model of that fold never learns of it. Leave the "
                 "class out, or get more examples of it."
             )

@@ -32,7 +32,7 @@ def test_it_solves_what_the_matrix_solves() -> None:
 
 
 def test_a_preconditioner_saves_steps() -> None:
-    vectors = RNG.normal(size=(1, 43))
+    vectors = RNG.normal(size=(3, 43))
     near = hessian(*MODEL, kind="gauss_newton")
     exact = near.solve(vectors, 1e-3).vectors
     solver = conjugate_gradient(*MODEL, steps=2, preconditioner=near)
@@ -41,7 +41,7 @@ def test_a_preconditioner_saves_steps() -> None:
 
 @pytest.mark.slow(reason="compiles three curvatures")
 def test_kronecker_factors_are_a_preconditioner() -> None:
-    vectors = RNG.normal(size=(1, 43))
+    vectors = RNG.normal(size=(3, 43))
     exact = hessian(*MODEL, kind="gauss_newton").solve(vectors, 1e-3).vectors
     kronecker = conjugate_gradient(*MODEL, preconditioner=ekfac(*MODEL), tolerance=1e-9)
     found = kronecker.solve(vectors, 1e-3).vectors
@@ -56,12 +56,13 @@ def test_all_steps_share_a_program() -> None:
         return functions.mlp(layers, x)
 
     solver = conjugate_gradient(model, *MODEL[1:], tolerance=1e-8)
-    solver.solve(RNG.normal(size=(2, 43)), 0.1)
+    solver.solve(RNG.normal(size=(3, 43)), 0.1)
     once = len(calls)
-    solver.solve(RNG.normal(size=(2, 43)), 0.1)
+    solver.solve(RNG.normal(size=(3, 43)), 0.1)
     assert 0 < once == len(calls) < 8  # of a batch of each size that there is
 
 
+@pytest.mark.slow(reason="compiles two curvatures and four streams")
 def test_influence_takes_it() -> None:
     options: Any = {"damping": 0.1, "k": 11}
     for queries in ((X[:2], LABELS[:2]), None):
@@ -78,7 +79,7 @@ def test_influence_takes_it() -> None:
 
 
 def test_what_is_wrong_is_said() -> None:
-    vectors = RNG.normal(size=(2, 43))
+    vectors = RNG.normal(size=(3, 43))
     with pytest.raises(ValueError, match=r"larger `damping` or take `kind=\"gauss_n"):
         conjugate_gradient(*MODEL, kind="hessian").solve(vectors, 0.0)
     with pytest.raises(RuntimeError, match=r"After 2 steps .* relative residual is"):

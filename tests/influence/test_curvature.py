@@ -38,13 +38,15 @@ def test_of_a_network_it_is_what_jax_differentiates() -> None:
         return cross_entropy(functions.mlp(unravel(flat), X), LABELS).mean()
 
     found = hessian(functions.mlp, cross_entropy, LAYERS, BATCHES)
-    np.testing.assert_allclose(found.matrix, jax.hessian(mean)(flat), atol=1e-12)
+    np.testing.assert_allclose(
+        found.matrix, jax.jit(jax.hessian(mean))(flat), atol=1e-12
+    )
     assert found.eigenvalues[0] < 0
     part = hessian(functions.mlp, cross_entropy, LAYERS, BATCHES[:1])
     resumed = hessian(functions.mlp, cross_entropy, LAYERS, BATCHES[1:], resume=part)
     np.testing.assert_allclose(resumed.matrix, found.matrix, atol=1e-14)
     newton = hessian(functions.mlp, cross_entropy, LAYERS, BATCHES, kind="gauss_newton")
-    jacobian = jax.jacobian(lambda f: functions.mlp(unravel(f), X))(flat)
+    jacobian = jax.jit(jax.jacobian(lambda f: functions.mlp(unravel(f), X)))(flat)
     p = jax.nn.softmax(functions.mlp(LAYERS, X))
     curved = jax.vmap(lambda p: jnp.diag(p) - jnp.outer(p, p))(p)
     expected = jnp.einsum("icp,icd,idq->pq", jacobian, curved, jacobian) / 11
