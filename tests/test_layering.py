@@ -66,6 +66,15 @@ FLOORS: Mapping[str, tuple[str, ...]] = {
         "edges patching",
         "circuit lens",
     ),
+    "influence": (
+        "losses training",
+        "curvature affine_sites",
+        "conjugate_gradient ekfac influence_function knn_shapley trac_in",
+    ),
+    "labels": (
+        "accuracy_under_noise label_quality out_of_fold",
+        "confident",
+    ),
     "models": (
         "adapters architectures summary with_preprocess",
         "weights",
@@ -81,6 +90,7 @@ NO_MIRROR = {
     "attribution/test_masks.py": "masked attention, through every room",
     "attribution/test_weights.py": "derivatives of every method in the weights",
     "featurevis/regularizers/test_penalties.py": "every penalty in one table",
+    "influence/test_devices.py": "every pass over data on eight devices",
     "data/test_fields.py": "the fields of every task",
     "models/test_families.py": "every architecture in one table",
     "models/test_generative.py": "several architectures",

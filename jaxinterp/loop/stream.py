@@ -7,6 +7,7 @@ state that an earlier one left, and arrays that are spread over devices are used
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import Any, NamedTuple
 
@@ -26,7 +27,8 @@ class Piece(NamedTuple):
     """A part of a stream that is as large as every other.
 
     Attributes:
-        examples: an array, filled up with copies of its last real example.
+        examples: an array, or a pytree of arrays, filled up with copies of its last
+            real example.
         count: the number of real examples.
         batch: the number of the batch that the piece is a part of.
         start: the number of the first example of the piece in this stream.
@@ -38,40 +40,50 @@ class Piece(NamedTuple):
     start: int
 
 
-def pieces(batches: Iterable[Any], name: str = "") -> Iterator[Piece]:
+def pieces(
+    batches: Iterable[Any], name: str = "", *, is_tree: bool = False
+) -> Iterator[Piece]:
     """Yields a stream in pieces of the size of its first batch.
 
     Args:
         batches: arrays with the examples on the first axis.
         name: the text beside the progress bar; none is shown for `""`, nor for a stream
             whose length is not known.
+        is_tree: whether a batch is a pytree of such arrays, such as
+            `(inputs, labels)`, and not one array.
 
     Raises:
-        TypeError: if a batch is not an array.
+        TypeError: if a batch is not an array, or no pytree of arrays.
         ValueError: if examples differ in shape or dtype, or there are none.
     """
     check_stream(batches)
     first, start = None, 0
-    total = len(batches) if isinstance(batches, Sized) else 0
-    with progress_bar(total, name) as bar:
+    length = len(batches) if isinstance(batches, Sized) else 0
+    with progress_bar(length, name) as bar:
         for number, batch in enumerate(batches):
             bar.update()
-            examples = _checked(batch, number, first)
-            if not examples.shape[0]:
+            examples = _checked(batch, number, first, is_tree)
+            total = jax.tree.leaves(examples)[0].shape[0]
+            if not total:
                 continue
             first = examples if first is None else first
-            size = first.shape[0]
-            for low in range(0, examples.shape[0], size):
-                is_whole = examples.shape[0] == size
-                part = examples if is_whole else examples[low : low + size]
-                count = part.shape[0]
-                yield Piece(_filled_up(part, first), count, number, start)
+            size = jax.tree.leaves(first)[0].shape[0]
+            for low in range(0, total, size):
+                part = examples
+                if total != size:
+                    part = jax.tree.map(functools.partial(_rows, low, size), examples)
+                count = min(size, total - low)
+                yield Piece(_filled_up(part, first, count), count, number, start)
                 start += count
     if first is None:
         raise ValueError(
             "`batches` holds no example. A generator is empty after it was read once:\n"
             "make a new one, or pass a list."
         )
+
+
+def _rows(low: int, size: int, array: Any) -> Any:
+    return array[low : low + size]
 
 
 def check_stream(batches: Any) -> None:
@@ -95,40 +107,66 @@ def check_stream(batches: Any) -> None:
         )
 
 
-def _checked(batch: Any, number: int, first: Any) -> Any:
+def _checked(batch: Any, number: int, first: Any, is_tree: bool) -> Any:
+    leaves = jax.tree.leaves(batch) if is_tree else [batch]
     if is_traced(batch):
         raise TypeError(
             "A stream of batches is read outside of `jax.jit` and other "
             f"transformations, and batch {number} is {batch}."
         )
-    if not isinstance(batch, jax.Array | np.ndarray) or not batch.ndim:
+    if not leaves or not all(_is_batch(leaf) for leaf in leaves):
         hint = " Write `(b.images for b in batches)`." if _has_images(batch) else ""
+        needed = "is a pytree of arrays" if is_tree else "is an array"
         raise TypeError(
-            "Each batch is an array with the examples on its first axis, and batch "
+            f"Each batch {needed} with the examples on its first axis, and batch "
             f"{number} is {type(batch).__name__}.{hint}"
         )
-    if first is not None and (
-        batch.shape[1:] != first.shape[1:] or batch.dtype != first.dtype
-    ):
+    sizes = [leaf.shape[0] for leaf in leaves]
+    if len(set(sizes)) > 1:
         raise ValueError(
-            f"All examples have the shape and dtype of the first, {first.dtype}"
-            f"{list(first.shape[1:])}, and those of batch {number} have {batch.dtype}"
-            f"{list(batch.shape[1:])}."
+            f"The arrays of a batch have one row for each example, and those of batch "
+            f"{number} have {' and '.join(map(str, sizes))} rows."
+        )
+    if first is not None and _described(batch) != _described(first):
+        raise ValueError(
+            "All examples have the shape and dtype of the first, "
+            f"{_described(first)}, and those of batch {number} have "
+            f"{_described(batch)}."
         )
     return batch
+
+
+def _is_batch(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array | np.ndarray) and leaf.ndim > 0
+
+
+def _described(batch: Any) -> str:
+    """The dtype and the shape of an example."""
+
+    def text(leaf: Any) -> str:
+        return f"{leaf.dtype}{list(leaf.shape[1:])}"
+
+    if _is_batch(batch):
+        return text(batch)
+    leaves = jax.tree.leaves_with_path(batch)
+    return ", ".join(f"{jax.tree_util.keystr(at)} {text(leaf)}" for at, leaf in leaves)
 
 
 def _has_images(batch: Any) -> bool:
     return isinstance(getattr(batch, "images", None), jax.Array | np.ndarray)
 
 
-def _filled_up(part: Any, first: Any) -> Any:
-    size = first.shape[0]
-    if part.shape[0] == size:
+def _filled_up(part: Any, first: Any, count: int) -> Any:
+    size = jax.tree.leaves(first)[0].shape[0]
+    if count == size:
         return part
-    whole = part[chunk_indices(part.shape[0], size)[0]]
-    sharding = everywhere(first)  # what is not spread is committed to no device
-    return whole if sharding is None else jax.device_put(whole, first.sharding)
+    at = chunk_indices(count, size)[0]
+
+    def whole(leaf: Any, like: Any) -> Any:
+        sharding = everywhere(like)  # what is not spread is committed to no device
+        return leaf[at] if sharding is None else jax.device_put(leaf[at], like.sharding)
+
+    return jax.tree.map(whole, part, first)
 
 
 # --- A state over a stream ------------------------------------------------------------
@@ -142,6 +180,7 @@ def over_stream(
     constants: Any = (),
     invalid: str,
     name: str = "",
+    is_tree: bool = False,
 ) -> Any:
     """Returns the state after all pieces of a stream.
 
@@ -161,6 +200,7 @@ def over_stream(
         invalid: the description of an invalid score for the error, such as `"not a
             number"`.
         name: the text beside the progress bar; none is shown for `""`.
+        is_tree: whether a batch is a pytree of arrays, and not one array.
 
     Raises:
         FloatingPointError: if a score is invalid; the message names the example.
@@ -169,7 +209,7 @@ def over_stream(
     """
     check_outside(call, "reads a stream on the host", constants)
     update, state, before = None, None, None
-    for piece in pieces(batches, name):
+    for piece in pieces(batches, name, is_tree=is_tree):
         if update is None:
             update, state = start(piece.examples)
             state = _placed(state, everywhere(piece.examples))
@@ -186,10 +226,12 @@ def everywhere(examples: Any) -> NamedSharding | None:
     """Returns the sharding that lays an array on all devices that examples lie on.
 
     Args:
-        examples: an array; `None` is returned for one that is not spread over devices.
+        examples: an array, or a pytree of arrays that lie on the same devices; `None`
+            is returned for those that are not spread over devices.
     """
-    if isinstance(examples, jax.Array) and isinstance(examples.sharding, NamedSharding):
-        return NamedSharding(examples.sharding.mesh, PartitionSpec())
+    for leaf in jax.tree.leaves(examples):
+        if isinstance(leaf, jax.Array) and isinstance(leaf.sharding, NamedSharding):
+            return NamedSharding(leaf.sharding.mesh, PartitionSpec())
     return None
 
 

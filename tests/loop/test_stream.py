@@ -131,3 +131,20 @@ def test_a_named_stream_of_many_batches_has_a_progress_bar(capsys: Any) -> None:
 def test_a_stream_is_an_iterable(batches):
     with pytest.raises(TypeError, match="`batches` are several arrays, and "):
         check_stream(batches)
+
+
+def test_a_batch_may_be_a_pytree_of_arrays() -> None:
+    labels = np.arange(23)
+    batches = [(IMAGES[i : i + 5], {"y": labels[i : i + 5]}) for i in range(0, 23, 5)]
+    stream = list(pieces(batches, is_tree=True))
+    assert {(len(p.examples[0]), len(p.examples[1]["y"])) for p in stream} == {(5, 5)}
+    parts = [p.examples[1]["y"][: p.count] for p in stream]
+    np.testing.assert_array_equal(np.concatenate(parts), labels)
+    with pytest.raises(ValueError, match="of batch 0 have 23 and 5 rows"):
+        list(pieces([(IMAGES, labels[:5])], is_tree=True))
+    with pytest.raises(ValueError, match=r"\[0\] float64\[4, 6, 3\], \[1\] int64\[\]"):
+        list(pieces([(IMAGES, labels), (IMAGES, 1.0 * labels)], is_tree=True))
+    with pytest.raises(TypeError, match="batch 0 is tuple"):
+        list(pieces([(IMAGES, labels)]))
+    with pytest.raises(TypeError, match=r"is a pytree of arrays .* batch 0 is tuple"):
+        list(pieces([(IMAGES, 3)], is_tree=True))

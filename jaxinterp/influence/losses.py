@@ -1,0 +1,57 @@
+"""Losses of a single example: what the model was trained to make small."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxinterp.objectives.score import log_probability
+
+
+def cross_entropy(
+    outputs: Float[Array, "batch classes"], labels: Any
+) -> Float[Array, " batch"]:
+    """Returns minus the logarithm of the label's softmax probability, in nats.
+
+    Args:
+        outputs: the logits, `(batch, classes)`.
+        labels: class indices, `(batch,)`.
+
+    Raises:
+        ValueError: if labels are missing, of another shape, or out of range.
+        TypeError: if labels are not integers.
+
+    Example:
+        >>> round(float(cross_entropy(jnp.zeros((1, 4)), jnp.array([1]))[0]), 4)
+        1.3863
+    """
+    wide = jnp.promote_types(outputs.dtype, jnp.float32)
+    return -log_probability(outputs.astype(wide), labels)
+
+
+def squared_error(outputs: Any, labels: Any) -> Float[Array, " batch"]:
+    r"""Returns half the squared distance of outputs and labels.
+
+    $$L(z, y) = \tfrac12 \lVert z - y \rVert^2$$
+
+    Args:
+        outputs: what the model returns, one row of any shape for each example.
+        labels: numbers of the same shape.
+
+    Raises:
+        ValueError: if the shapes differ.
+
+    Example:
+        >>> squared_error(jnp.array([[1.0, 3.0]]), jnp.array([[1.0, 1.0]])).tolist()
+        [2.0]
+    """
+    if jnp.shape(outputs) != jnp.shape(labels):
+        raise ValueError(
+            f"squared_error: the model returns {jnp.shape(outputs)}, and the labels "
+            f"have {jnp.shape(labels)}. Both have one row for each example."
+        )
+    wide = jnp.promote_types(outputs.dtype, jnp.float32)
+    differences = outputs.astype(wide) - jnp.asarray(labels).astype(wide)
+    return 0.5 * (differences**2).reshape(len(differences), -1).sum(axis=1)
