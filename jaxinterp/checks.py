@@ -9,9 +9,10 @@ is wrong, and what it was.
 
 from __future__ import annotations
 
+import difflib
 import math
 import numbers
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
@@ -298,8 +299,23 @@ def check_choice(
     if not isinstance(value, str) or value not in choices:
         raise ValueError(
             f"{_named(name, call)} is {shown(value)}. There are: "
-            f"{', '.join(map(repr, choices))}."
+            f"{', '.join(map(repr, choices))}.{nearest(value, choices)}"
         )
+
+
+def nearest(word: Any, words: Iterable[str]) -> str:
+    """Returns the end of a message that names the word that was probably meant.
+
+    Args:
+        word: what was given instead of one of the words.
+        words: the words that there are.
+
+    Example:
+        >>> nearest("totl", ["logit", "total"]), nearest("x", ["logit", "total"])
+        (" Perhaps 'total'?", '')
+    """
+    matches = difflib.get_close_matches(str(word), words, n=1)
+    return f" Perhaps {matches[0]!r}?" if matches else ""
 
 
 def _named(name: str, call: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 # A model: `apply_fn(variables, inputs, *args, **kwargs) -> outputs`.
@@ -18,5 +18,6 @@ Target = Any
 Key = Any
 # Images `(batch, ..., channels)`, floats in [0, 1].
 Images = Any
-# Which places of a model: an address, a glob on addresses, or a selector.
-Sites = str | Callable[[Any], bool]
+# Which places of a model: an address, a glob on addresses, a selector, or a list of
+# these.
+Sites = str | Callable[[Any], bool] | Sequence[str | Callable[[Any], bool]]

@@ -211,6 +211,15 @@ OF_INPUTS = {
         inputs=IMAGES[0],
         target=0,
     ),
+    "no batch axis, Equinox": Mistake(
+        Exception,
+        "",
+        r"shape \(3, 8, 8\), without an axis for the batch.*`inputs\[None\]`",
+        model=of_equinox(0.0),
+        variables=ARRAYS,
+        inputs=np.moveaxis(IMAGES[0], -1, 0),
+        target=0,
+    ),
     "no batch axis, features": Mistake(
         TypeError,
         "",
@@ -219,6 +228,14 @@ OF_INPUTS = {
         variables=jnp.ones((3, 5)),
         inputs=np.ones(3),
         target=0,
+    ),
+    "variables and inputs are swapped": Mistake(
+        Exception,
+        "",
+        r"`variables` is one array float32\[2, 8, 8, 3\] and `inputs` hold 8 arrays.*"
+        r"Write `\(variables, inputs\)` in this order",
+        variables=IMAGES,
+        inputs=VARIABLES,
     ),
     "the variables are left out": Mistake(
         Exception,
@@ -394,15 +411,29 @@ def test_a_function_of_haiku_is_told(unchecked):
         ),
         (
             lambda v, x: NET.apply(v, x)[:, 0],
-            r"returns \(2,\).*`score=total`.*`inputs\[None\]`",
+            r"returns \(2,\).*`score='total'`.*`inputs\[None\]`",
         ),
-        (lambda v, x: NET.apply(v, x)[:, :1], r"target 1 is out.*`score=total`"),
+        (lambda v, x: NET.apply(v, x)[:, :1], r"target 1 is out.*`score='total'`"),
     ],
 )
 def test_outputs_that_are_no_logits_are_told(call, model, message, unchecked):
     mistake = Mistake(ValueError, "", "", model=model)
     with pytest.raises(ValueError, match=f"(?s){message}"):
         CALLS[call](mistake)
+
+
+def test_the_error_of_an_objective_of_ones_own_gets_a_note():
+    reads = ji.objectives.custom(lambda view: view["Conv_0"].mean((1, 2, 3)), "Conv_0")
+    attribute = ji.attribution.gradient(NET.apply, score=reads)
+    with pytest.raises(TypeError, match="tuple indices") as error:
+        attribute(VARIABLES, IMAGES)
+    (note,) = (n for n in error.value.__notes__ if n.startswith("custom()"))
+    (snippet, *_) = re.findall(r"`(view\.[^`]+)`", note)
+    mended = ji.objectives.custom(
+        lambda view: eval(snippet, {"view": view}).mean((1, 2, 3)), "Conv_0"
+    )
+    attribute = ji.attribution.gradient(NET.apply, score=mended)
+    assert attribute(VARIABLES, IMAGES).shape == IMAGES.shape
 
 
 @pytest.mark.parametrize("call", ["gradient", "lrp", "integrated_gradients"])

@@ -18,9 +18,9 @@ def test_they_run_and_print_what_they_show(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} >= {"heatmap.png", "methods.png"}
 
 
-def test_there_are_twelve_of_at_most_ten_lines() -> None:
+def test_there_are_thirteen_of_at_most_ten_lines() -> None:
     _, *recipes = re.split(r"^## ", PAGE, flags=re.MULTILINE)
-    assert len(recipes) == 12
+    assert len(recipes) == 13
     for recipe in recipes:
         ((code, _),) = examples(recipe)
         lines = [line for line in code.splitlines() if line.strip()]

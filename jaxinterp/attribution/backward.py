@@ -9,8 +9,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxinterp.attribution.contract import Attribution, check_inputs, examples_in
-from jaxinterp.objectives.explained import explained
+from jaxinterp.attribution.contract import (
+    Attribution,
+    check_inputs,
+    checked_call,
+    examples_in,
+)
+from jaxinterp.objectives.explained import explained, reads_of
 from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.score import (
     Score,
@@ -101,6 +106,36 @@ def the_only_site(sites: dict[str, Site], at: Sites, name: str) -> Site:
     return next(iter(sites.values()))
 
 
+def check_path(
+    traced: Traced, values: Iterable[Value], score: Score, target: Target, at: Sites
+) -> None:
+    """Raises if the score depends on none of the activations that are explained.
+
+    Args:
+        traced: the traced model.
+        values: the activations that are explained.
+        score: which number per example is explained.
+        target: what the score needs beside the outputs, such as class indices.
+        at: the address, glob or selector of the activations, for the error.
+
+    Raises:
+        ValueError: if no path leads from an activation to an output that the score
+            reads. A score whose slope happens to be zero is none.
+    """
+    program = traced.graph.program
+    shapes = [jax.ShapeDtypeStruct(o.shape, o.dtype) for o in program.outputs]
+    outputs = jax.tree.unflatten(traced.out_tree, shapes)
+    reads = jax.tree.leaves(reads_of(lambda y: score(y, target), outputs))
+    after = active_values(program, values)
+    pairs = zip(program.outputs, reads, strict=True)
+    if not any(is_read and output in after for output, is_read in pairs):
+        raise ValueError(
+            f"The score does not depend on the activation at {str(at)!r}, which would "
+            "get zeros:\nno path leads from there to what the score reads. Give `at` a "
+            "site that comes before that, or leave it out to explain the inputs."
+        )
+
+
 def is_single(at: Sites, sites: dict[str, Site]) -> bool:
     """Whether `at` was meant as one site: one of its names rather than a pattern.
 
@@ -187,7 +222,7 @@ class Backward:
         at: Any,
     ) -> None:
         traced, sites = trace_to_sites(apply_fn, variables, inputs, at)
-        self._sites = sites
+        self._sites, self._traced = sites, traced
         # A module and its last operation are two addresses of one value.
         shapes = {site.value: site.shape for site in sites.values()}
         changes = changes_after(traced.graph, shapes, composite)
@@ -213,6 +248,17 @@ class Backward:
         """Returns what reaches each explained activation from the outputs."""
         (received,) = self._pull(cotangent)
         return received
+
+    def check_path(self, score: Score, target: Target) -> None:
+        """Raises if the score depends on nothing of what is explained at sites.
+
+        Args:
+            score: which number per example is explained.
+            target: what the score needs beside the outputs, such as class indices.
+        """
+        if self.at is not None:
+            values = [site.value for site in self._sites.values()]
+            check_path(self._traced, values, score, target, self.at)
 
     def shaped(self, result: Any) -> Any:
         """Returns the array alone if one site is explained, otherwise all by address.
@@ -252,11 +298,13 @@ def attribution_by_backward(
     """
     model, score_fn = explained(apply_fn, score)
 
+    @checked_call
     def attribute(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:
         back = Backward(model, variables, inputs, composite, at)
         start = checked_seed(seed, score_fn, back.outputs, target, examples_in(inputs))
+        back.check_path(score_fn, target)
         return back.shaped(jax.tree.map(finish, back(start), back.activations))
 
     return attribute

@@ -8,15 +8,17 @@ method jits; all may be jitted, vmapped and differentiated.
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 
-from jaxinterp.checks import is_integer, is_traced
+from jaxinterp.checks import is_integer, is_traced, shown
 from jaxinterp.tracing.call import check_arrays
-from jaxinterp.tracing.mistakes import forgotten_variables
+from jaxinterp.tracing.mistakes import misplaced
 from jaxinterp.types import Inputs, Key, Sites, Target, Variables
 
 
@@ -35,16 +37,62 @@ class Attribution(Protocol):
         ...
 
 
-def check_inputs(inputs: Inputs, at: Sites | None, variables: Variables = None) -> None:
-    """Raises if inputs cannot be differentiated and no site is explained instead.
+def checked_call(attribute: Attribution) -> Attribution:
+    """Returns an attribution function whose errors of a wrong call say what to write.
+
+    Args:
+        attribute: the function `(variables, inputs, target=None, key=None)`.
+
+    Raises:
+        TypeError: when called, if an argument is missing or is one that it has not,
+            such as the model's own `train=False`.
+    """
+    signature = inspect.signature(attribute)
+
+    @functools.wraps(attribute)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        try:
+            signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(
+                f"{error}. Write `attribute(variables, inputs, target)`, and `key=key` "
+                "for a random method.\nSettings of the model are bound to it before: "
+                "`functools.partial(apply_fn, train=False)`."
+            ) from None
+        return attribute(*args, **kwargs)
+
+    return checked
+
+
+_IMAGES = (
+    "Of images write `inputs.astype(jnp.float32)`, in the range the model expects."
+)
+_TOKENS = (
+    "For tokens give the address of their embedding, such as `at='Model/Embed_0'`;\n"
+    "`list(jaxinterp.trace(apply_fn, variables, inputs).sites)` has all addresses.\n"
+    "Bind masks and other integers to the model, `lambda v, x: model.apply(v, x, "
+    "mask)`;\nof numbers write `inputs.astype(jnp.float32)`."
+)
+
+
+def check_inputs(
+    inputs: Inputs,
+    at: Sites | None,
+    variables: Variables = None,
+    *,
+    needs_slopes: bool = True,
+) -> None:
+    """Raises if inputs are no batch, or cannot be differentiated where that is needed.
 
     Args:
         inputs: the batch to be explained.
         at: the site whose activation is explained, if any.
         variables: the weights of the model, which tell whether they were left out.
+        needs_slopes: whether the method takes derivatives.
 
     Raises:
-        TypeError: if a leaf is not an array, or is of integers and `at` is `None`.
+        TypeError: if a leaf is not an array; if it is of integers, `at` is `None` and
+            derivatives are needed.
         ValueError: if leaves disagree on the size of the batch.
     """
     check_arrays(inputs)
@@ -57,20 +105,20 @@ def check_inputs(inputs: Inputs, at: Sites | None, variables: Variables = None) 
                 "Write `inputs[None]` for a single example."
             )
         sizes[name] = leaf.shape[0]
-        if at is None and not jnp.issubdtype(leaf.dtype, jnp.inexact):
-            hint = forgotten_variables(variables, inputs)
+        is_real = jnp.issubdtype(leaf.dtype, jnp.inexact)
+        if needs_slopes and at is None and not is_real:
+            hint = misplaced(variables, inputs)
             likely = f"Likely cause: {hint}\n" if hint else ""
             raise TypeError(
                 f"`{name}` has dtype {leaf.dtype}; only real numbers have a gradient.\n"
-                f"{likely}For tokens give the address of their embedding, such as "
-                "`at='Model/Embed_0'`;\n"
-                "`print(jaxinterp.trace(apply_fn, variables, inputs))` lists them.\n"
-                "Bind masks and other integers to the model, "
-                "`lambda v, x: model.apply(v, x, mask)`; images convert with "
-                "`inputs.astype(jnp.float32)`."
+                f"{likely}{_IMAGES if leaf.ndim > 2 else _TOKENS}"
             )
     if len(set(sizes.values())) > 1:
-        raise ValueError(f"All inputs must have the same batch size, and have {sizes}.")
+        hint = misplaced(variables, inputs)
+        raise ValueError(
+            f"All inputs must have the same batch size, and have {shown(sizes)}."
+            + (f"\nLikely cause: {hint}" if hint else "")
+        )
 
 
 def examples_in(inputs: Inputs) -> int:

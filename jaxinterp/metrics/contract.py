@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Any, Protocol, runtime_checkable
 
 import jax
+import jax.numpy as jnp
 
 from jaxinterp.types import Inputs, Key, Target, Variables
 
@@ -40,14 +41,16 @@ def check_attributions(attributions: Any, inputs: Inputs) -> None:
         inputs: the batch that was explained.
 
     Raises:
-        ValueError: if attributions have no examples, or another number than the inputs.
+        ValueError: if attributions have no examples, or another number than the inputs,
+            or are no real numbers, such as a target in their place.
     """
     n_examples = jax.tree.leaves(inputs)[0].shape[0]
     for path, leaf in jax.tree.leaves_with_path(attributions):
-        if leaf.ndim == 0 or leaf.shape[0] != n_examples:
+        dtype, shape = jnp.result_type(leaf), jnp.shape(leaf)
+        if shape[:1] != (n_examples,) or not jnp.issubdtype(dtype, jnp.inexact):
             raise ValueError(
-                f"`attributions{jax.tree_util.keystr(path)}` has shape "
-                f"{tuple(leaf.shape)}, and the batch has {n_examples} examples.\nWrite "
+                f"`attributions{jax.tree_util.keystr(path)}` is {dtype}{list(shape)}, "
+                f"and has to be real numbers for each of {n_examples} examples.\nWrite "
                 "`measure(variables, inputs, attributions, target)`, with what "
                 "`attribute(variables, inputs, target)` returned."
             )

@@ -19,12 +19,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxinterp.checks import is_traced
 from jaxinterp.objectives.by_name import as_objective
 from jaxinterp.objectives.evaluate import count_units, score_of_one_unit
 from jaxinterp.objectives.objective import Objective, Shapes, View
 from jaxinterp.objectives.output import Output, step_into
 from jaxinterp.objectives.reader import if_of_images, images_first
-from jaxinterp.objectives.score import AtClass, Score, logit, need_score, with_note
+from jaxinterp.objectives.score import (
+    SCORES,
+    AtClass,
+    Score,
+    as_score,
+    logit,
+    with_note,
+)
+from jaxinterp.objectives.unit import Channel
 from jaxinterp.pytree import pytree, static
 from jaxinterp.tracing.call import trace_call
 from jaxinterp.tracing.mistakes import call_model
@@ -66,8 +75,9 @@ def explained(
 
     Args:
         apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
-        score: a function `(outputs, target) -> (batch,)`, an objective of one unit, or
-            an objective as a string, such as `"Conv_1:3"`.
+        score: a function `(outputs, target) -> (batch,)` or its name, such as
+            `"margin"`; an objective of one unit, or an objective as a string, such as
+            `"Conv_1:3"`.
 
     Returns:
         A function like `apply_fn`, and a score of what it returns.
@@ -75,8 +85,9 @@ def explained(
     Raises:
         TypeError: if `score` is none of these; when the model is called, if all that
             an objective reads is of integers.
-        ValueError: if the string names no index, or the objective compares images with
-            one another; when the model is called, if the objective has several units.
+        ValueError: if the string names neither a score nor an index, or the objective
+            compares images with one another; when the model is called, if the objective
+            has several units.
         AddressError: when the model is called, if a site does not exist.
         AmbiguousAddressError: when the model is called, if a name fits several sites.
 
@@ -88,11 +99,9 @@ def explained(
         >>> [round(value, 4) for value in score(outputs, None).tolist()]
         [0.0, 0.7616]
     """
-    is_name = isinstance(score, str) and ":" in score
-    if not (is_name or isinstance(score, Objective)):
-        need_score(score)
-        assert not isinstance(score, Objective | str), "an objective is no function"
-        return functools.partial(call_model, apply_fn), with_note(score)
+    is_unit = isinstance(score, str) and ":" in score
+    if not (is_unit or isinstance(score, Objective)):
+        return functools.partial(call_model, apply_fn), with_note(as_score(score))
     objective = as_objective(score)
     if isinstance(objective, Output):
         at_logit = dataclasses.replace(objective, score=logit)
@@ -121,7 +130,7 @@ def explained(
             tuple((site.address, len(site.length)) for site in sites),
             jax.tree.leaves(inputs)[0].shape[0],
         )
-        reads = _reads(lambda observed: score_fn(observed, None), observed)
+        reads = reads_of(lambda observed: score_fn(observed, None), observed)
         # What is not read stays, since the network is explained as a whole; but
         # nothing goes back through it.
         outputs = jax.tree.map(
@@ -162,10 +171,15 @@ def _check_slopes(arrays: list[Any]) -> None:
         )
 
 
-def _reads(score_fn: Callable[[Observed], Any], observed: Observed) -> Observed:
-    """Which arrays a score depends on: a boolean for each."""
-    leaves, tree = jax.tree.flatten(observed)
-    jaxpr = jax.make_jaxpr(lambda *arrays: score_fn(tree.unflatten(arrays)))(*leaves)
+def reads_of(function: Callable[[Any], Any], outputs: Any) -> Any:
+    """Returns which arrays a function depends on: a boolean for each.
+
+    Args:
+        function: the function of the arrays, such as a score; it is only traced.
+        outputs: a pytree of arrays, or of `jax.ShapeDtypeStruct`s.
+    """
+    leaves, tree = jax.tree.flatten(outputs)
+    jaxpr = jax.make_jaxpr(lambda *arrays: function(tree.unflatten(arrays)))(*leaves)
     reads = {id(v) for equation in jaxpr.eqns for v in equation.invars}
     reads |= {id(v) for v in jaxpr.jaxpr.outvars}
     return tree.unflatten(id(v) in reads for v in jaxpr.jaxpr.invars)
@@ -201,16 +215,61 @@ def _score(objective: Objective, observed: Observed) -> Any:
     if n_units > 1:
         raise ValueError(
             "An attribution explains one number per example, and the objective has "
-            f"{n_units} units.\n"
-            "Say which unit is meant, `channel('Conv_1', 3)`; add units up, "
-            "`channel('Conv_1', 3) + channel('Conv_1', 5)`; or explain each,\n"
-            "`jax.vmap(lambda i: method(apply_fn, score=channel('Conv_1', i))"
-            f"(variables, inputs))(jnp.arange({n_units}))`."
+            f"{n_units} units.\n{_one_unit(objective, n_units, observed)}"
         )
     view = View(activations, outputs, observed.inputs, 0)
     alone = jax.tree.map(lambda leaf: leaf[0], bound)
     scores = score_of_one_unit(alone, view, count)
-    return _with_undefined_slopes(scores, dict(activations) or outputs)
+    head = objective.head if isinstance(objective, Output) else ()
+    return _with_undefined_slopes(scores, dict(activations) or step_into(outputs, head))
+
+
+def _one_unit(objective: Objective, n_units: int, observed: Observed) -> str:
+    """What to write for one unit at a time of an objective of several."""
+    unit = ""
+    if isinstance(objective, Channel):
+        name = "neuron" if objective.is_at_center else "channel"
+        unit = f"{name}({observed.addresses[0][0]!r}, "
+    elif isinstance(objective, Output) and objective.score in SCORES.values():
+        unit = "output("
+    if not isinstance(objective, Channel | Output) or not unit:
+        return _ONE_UNIT
+    places = objective.position or ()
+    if is_traced(objective) or any(np.size(place) > 1 for place in places):
+        return _ONE_UNIT
+    rest = _arguments(objective)
+    index = objective.index
+    numbers = list(range(n_units)) if index is None else np.asarray(index).tolist()
+    array = f"jnp.arange({n_units})" if index is None else f"jnp.array({numbers})"
+    i, first, second = (
+        f"jaxinterp.objectives.{unit}{k}{rest})" for k in ("i", *numbers[:2])
+    )
+    return (
+        "Explain each of them,\n`jax.vmap(lambda i: method(apply_fn, "
+        f"score={i})(variables, inputs))({array})`,\nor a sum, "
+        f"`score={first} + {second}`."
+    )
+
+
+_ONE_UNIT = (
+    "Say which one is meant: give the objective one index, one position or one vector, "
+    "and call the method once for each."
+)
+
+
+def _arguments(objective: Channel | Output) -> str:
+    """The arguments of a unit behind its index, as they are written."""
+    text = ""
+    if isinstance(objective, Output):
+        names = [name for name, score in SCORES.items() if score is objective.score]
+        text += f", score={names[0]!r}" if names[0] != "logit" else ""
+        text += f", head={objective.head!r}" if objective.head else ""
+    if objective.position is not None:
+        places = (
+            None if p is None else int(np.ravel(p)[0]) for p in objective.position
+        )
+        text += f", position={tuple(places)}"
+    return text
 
 
 def _with_undefined_slopes(scores: Any, read: Any) -> Any:

@@ -231,7 +231,15 @@ class Custom(Objective):
     def __call__(self, view: View) -> Any:
         """Returns what the function says."""
         activations = _Listed(view.activations)
-        return self.function(view._replace(activations=activations))
+        try:
+            return self.function(view._replace(activations=activations))
+        except (AttributeError, TypeError) as error:
+            error.add_note(
+                "custom(): the function was given a `View`, of which it reads "
+                "`view.activations['Conv_0']`, `view.outputs`, `view.images` or "
+                "`view.step`."
+            )
+            raise
 
 
 class _Listed(OrderedDict[Sites, Any]):

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from jaxinterp.objectives import positions
 from jaxinterp.objectives.objective import Objective, Shapes, View
-from jaxinterp.objectives.score import Score, logit, need_score
+from jaxinterp.objectives.score import Score, as_score, logit
 from jaxinterp.pytree import pytree, static
 
 # The path into a pytree of outputs: one step, or several.
@@ -47,13 +47,15 @@ class Output(Objective):
                 "Say which array is meant: `output(3, head='logits')`, or "
                 "`head=('aux', 0)` further inside."
             )
+        shape = shape or (1,)  # one number for each image is the output 0
         index = positions.bound_index(self.index, shape, name)
         position = positions.bound_position(self.position, shape, name)
         return dataclasses.replace(self, index=index, position=position)
 
     def __call__(self, view: View) -> Any:
         """Returns the score of the class for each image."""
-        y = positions.at_position(step_into(view.outputs, self.head), self.position)
+        y = step_into(view.outputs, self.head)
+        y = positions.at_position(y[:, None] if y.ndim == 1 else y, self.position)
         rows = y.reshape(-1, y.shape[-1])
         scores = self.score(rows, jnp.broadcast_to(self.index, rows.shape[:1]))
         return positions.mean_of_places(scores.reshape(y.shape[:-1]), n_last=0)
@@ -62,7 +64,7 @@ class Output(Objective):
 def output(
     index: Any = None,
     *,
-    score: Score = logit,
+    score: Score | str = logit,
     head: Head = None,
     position: Sequence[Any] | None = None,
 ) -> Objective:
@@ -73,9 +75,10 @@ def output(
     vanishes far from the class.
 
     Args:
-        index: the class $k$; several are several units, `None` is every class.
+        index: the class $k$; several are several units, `None` is every class. Of a
+            model that returns one number for each image that number is 0.
         score: the score of the outputs, a function `(outputs, target) -> (batch,)`
-            such as `logit`, `log_probability` or `margin`.
+            such as `logit`, `log_probability` or `margin`, or its name.
         head: the place of the logits, if the outputs are a pytree of arrays: a key, an
             index or the name of a field, or a tuple of these.
         position: the place, if the outputs are more than a number for each class: an
@@ -96,11 +99,10 @@ def output(
     References:
         Simonyan et al., 2014, eq. 1 [simonyan2013deep].
     """
-    need_score(score)
     call = "output(3), output(jnp.arange(10), position=(-1,))"
     steps = () if head is None else head if isinstance(head, tuple) else (head,)
     return Output(
-        score,
+        as_score(score),
         head=steps,
         index=positions.as_index(index, call),
         position=positions.as_position(position, call),

@@ -148,7 +148,9 @@ def check_channels(shape: tuple[int, ...], name: str) -> int:
     if not shape:
         raise ValueError(
             f"{name} is one number for each image and has no channels.\n"
-            "Write `custom(lambda view: ..., site)` for a score made of it."
+            "For that number itself write "
+            f"`jaxinterp.objectives.custom(lambda view: view.activations[{name}], "
+            f"{name})`."
         )
     return shape[-1]
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -18,12 +19,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxinterp.checks import is_traced, shown
+from jaxinterp.checks import is_traced, nearest, shown
+from jaxinterp.tracing.mistakes import binds
 from jaxinterp.types import Target
 
 Score = Callable[[Any, Any], Array]
 
-_SINGLE = "The model has a single output: write `score=total`, which needs no target."
+_SINGLE = "The model has a single output: write `score='total'`, which needs no target."
 
 
 def logit(
@@ -33,7 +35,8 @@ def logit(
 
     Args:
         outputs: what the model returns.
-        target: class indices, `(batch,)`, or one class for all examples.
+        target: class indices, `(batch,)`, or one class for all examples. Under `jit`
+            one that is out of range gives NaN, since it cannot be an error there.
 
     Raises:
         ValueError: if the target is missing, of another shape, or out of range.
@@ -152,6 +155,14 @@ def total(outputs: Any, target: Any = None) -> Float[Array, " batch"]:
     return functools.reduce(jnp.add, sums)
 
 
+SCORES: Mapping[str, Score] = types.MappingProxyType(
+    {
+        score.__name__: score
+        for score in (logit, probability, log_probability, margin, contrastive, total)
+    }
+)
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class AtClass:
     """A score at a fixed class, which needs no target.
@@ -251,21 +262,43 @@ def positive_relevance_seed(score: Score, outputs: Any, target: Target) -> Any:
     return relevance_seed(score, outputs, target, jnp.where(values <= 0, 0, 1))
 
 
-def need_score(score: Any) -> None:
-    """Raises unless a score is a function.
+def as_score(score: Score | str) -> Score:
+    """Returns the score that a name means; a function is returned as it is.
 
     Args:
-        score: what is to be used as a score.
+        score: a function `(outputs, target) -> (batch,)`, or the name of a score of
+            this page, such as `"margin"`.
 
     Raises:
-        TypeError: if it cannot be called.
+        ValueError: if there is no score of that name.
+        TypeError: if it is no function, or one that takes no target.
+
+    Example:
+        >>> as_score("total")(jnp.array([[1.0, 5.0]]), None).tolist()
+        [6.0]
     """
+    if isinstance(score, str):
+        if score not in SCORES:
+            raise ValueError(
+                f"There is no score {score!r}. There are: "
+                f"{', '.join(map(repr, SCORES))}.{nearest(score, SCORES)}\nA channel "
+                f"inside the model has its number after a colon, '{score}:3', an "
+                "output has it alone, ':3'."
+            )
+        return SCORES[score]
     if not callable(score):
         raise TypeError(
-            "`score` must be a function `(outputs, target) -> (batch,)-array` or an "
-            f"objective,\nand is {shown(score)}. Write for example "
-            "`score=jaxinterp.objectives.logit`, or `score='Conv_1:3'` for a channel."
+            "`score` must be a function `(outputs, target) -> (batch,)-array`, its "
+            f"name or an objective,\nand is {shown(score)}. Write for example "
+            "`score='logit'`, or `score='Conv_1:3'` for a channel."
         )
+    if binds(score, 1) and not binds(score, 2):
+        raise TypeError(
+            "`score` is a function of the outputs and the target, and the one that was "
+            "given takes one argument.\nWrite `score=lambda outputs, target: ...`, "
+            "also if it needs no target."
+        )
+    return score
 
 
 def with_note(score: Score) -> Score:
@@ -275,7 +308,7 @@ def with_note(score: Score) -> Score:
         score: a function `(outputs, target) -> (batch,)`; one of this package, whose
             errors say it themselves, is returned as it is.
     """
-    if getattr(score, "__module__", "").startswith("jaxinterp."):
+    if (getattr(score, "__module__", None) or "").startswith("jaxinterp."):
         return score
 
     @functools.wraps(score)
@@ -311,7 +344,7 @@ def check_score(values: Any, batch: int, score: Score) -> None:
         raise ValueError(
             f"The score {name!r} must return one number per example, shape ({batch},), "
             f"and returned shape {jnp.shape(values)}.\n"
-            "Write for example `score=lambda outputs, target: outputs.sum(axis=1)`."
+            f"{_reduction(jnp.shape(values), batch)}"
         )
     dtype = jnp.result_type(values)
     if not jnp.issubdtype(dtype, jnp.floating):
@@ -331,8 +364,8 @@ def _checked(outputs: Any, target: Any, name: str) -> Any:
     batch, classes = outputs.shape
     if target is None:
         usual = (
-            "Write `attribute(variables, inputs, target)`, or `score=total` for the "
-            "sum of all outputs."
+            "Give it as `target=labels` behind the inputs, or write `score='total'` "
+            "for the sum of all outputs."
         )
         advice = _SINGLE if classes == 1 else usual
         raise ValueError(
@@ -343,14 +376,13 @@ def _checked(outputs: Any, target: Any, name: str) -> Any:
     if not jnp.issubdtype(target.dtype, jnp.integer):
         raise TypeError(
             f"score={name} takes integer class indices as target, and was given "
-            f"{target.dtype}.\nFor one-hot targets write `target.argmax(axis=-1)`."
+            f"{target.dtype}{list(target.shape)}.\n{_classes(target, batch, classes)}"
         )
     if target.shape not in ((), (batch,)):
         raise ValueError(
             f"score={name} needs a target of shape ({batch},), one class per example, "
             f"and was given shape {target.shape}.\n"
-            "For several targets per example use "
-            "`jax.vmap(attribute, in_axes=(None, None, 0))`."
+            f"{_classes(target, batch, classes)}"
         )
     if not is_traced(values):
         wrong = np.asarray(values)
@@ -364,22 +396,64 @@ def _checked(outputs: Any, target: Any, name: str) -> Any:
     return jnp.broadcast_to(target, (batch,))
 
 
+def _classes(target: Any, batch: int, classes: int) -> str:
+    """What to write if a target is not one class index for each example."""
+    if classes == 1:
+        return _SINGLE
+    cast = "" if jnp.issubdtype(target.dtype, jnp.integer) else ".astype(int)"
+    if target.shape == (batch, classes):
+        return "For one-hot targets write `target.argmax(axis=-1)`."
+    if target.shape == (batch, 1):
+        return f"Leave out the axis behind the examples: `target[:, 0]{cast}`."
+    if cast:
+        return f"If these are class indices, write `target{cast}`."
+    return (
+        "For several targets per example put them on the first axis, "
+        f"(targets, {batch}), and use `jax.vmap(attribute, in_axes=(None, None, 0))`."
+    )
+
+
+def _reduction(shape: tuple[int, ...], batch: int) -> str:
+    """What to write if a score returns another shape than one number per example."""
+    if shape[:1] == (batch,):
+        return (
+            "Pick one of the numbers of each example, or let the score return their "
+            f"sum: `.sum(axis={tuple(range(1, len(shape)))})`."
+        )
+    return (
+        "The first axis is that of the examples and has to stay: `score='total'` adds "
+        "up all others."
+    )
+
+
 def _advice(outputs: Any) -> str:
     """What to write if the outputs are not `(batch, classes)`."""
-    leaves = jax.tree.leaves_with_path(outputs)
-    if getattr(outputs, "ndim", None) == 1:
-        return (
-            "If that is one number per example, write `score=total`. If it is one "
-            "example, give it a batch axis, `inputs[None]`."
+    if not hasattr(outputs, "ndim"):
+        leaves = jax.tree.leaves_with_path(outputs)
+        parts = [(jax.tree_util.keystr(path), jnp.ndim(y)) for path, y in leaves]
+        if not any(ndim for _, ndim in parts):
+            return "Return an array with one row per example."
+        best = min(
+            (path for path, ndim in parts if ndim),
+            key=lambda path: ("logit" not in path, dict(parts)[path] != 2),
         )
-    matrices = [jax.tree_util.keystr(path) for path, y in leaves if jnp.ndim(y) == 2]
-    if not hasattr(outputs, "ndim") and matrices:
-        best = next((m for m in matrices if "logit" in m), matrices[0])
         return (
             "Say which of them is explained: give the method the model "
             f"`lambda variables, inputs: apply_fn(variables, inputs){best}`."
         )
+    if outputs.ndim == 0:
+        return "Return one number for each example, not one for the whole batch."
+    if outputs.ndim == 1:
+        return (
+            "If that is one number per example, write `score='total'`. If it is one "
+            "example, give it a batch axis, `inputs[None]`."
+        )
+    rest = outputs.shape[1:-1]
+    place = (-1,) if len(rest) == 1 else tuple(size // 2 for size in rest)
+    indices = ", ".join(map(str, place))
     return (
-        "Pass a score that picks a number per example, such as\n"
-        "`score=lambda outputs, target: outputs[:, -1, :].sum(axis=1)`."
+        "Say which place is meant, of class 0 for example "
+        f"`score=jaxinterp.objectives.output(0, position={place})`,\nor of the target "
+        "`score=lambda outputs, target: "
+        f"outputs[jnp.arange(len(outputs)), {indices}, target]`."
     )

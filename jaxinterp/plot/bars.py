@@ -55,9 +55,9 @@ def bars(
         >>> [label.get_text() for label in figure.axes[0].get_yticklabels()]
         ['dose', 'age']
     """
-    values = _numbers(relevance, "relevance")
+    values = _numbers(relevance, "relevance", names)
     texts = checked_names("bars", names, len(values), "names", "features")
-    lengths = None if errors is None else _numbers(errors, "errors")
+    lengths = None if errors is None else _numbers(errors, "errors", names)
     if lengths is not None and (lengths.shape != values.shape or (lengths < 0).any()):
         raise ValueError(
             f"bars: `errors` are {len(values)} numbers of at least 0, one for each "
@@ -97,13 +97,23 @@ def bars(
     return figure
 
 
-def _numbers(values: Any, name: str) -> np.ndarray:
+def _numbers(values: Any, name: str, names: Any) -> np.ndarray:
     numbers = checked_numbers(values, "bars", name, np.float64)
     if numbers.ndim != 1 or not numbers.size:
+        advice = (
+            f"Of a batch choose an example, `{name}[0]`, or a statistic, "
+            f"`{name}.mean(axis=0)`."
+        )
+        n_names = len(names) if hasattr(names, "__len__") else 0
+        if numbers.ndim > 1 and n_names == len(numbers) != numbers.shape[-1]:
+            axes = ", ".join(map(str, range(1, numbers.ndim)))
+            advice = (
+                f"Add up what each of the {n_names} names has, "
+                f"`{name}.sum(axis={axes if numbers.ndim == 2 else f'({axes})'})`."
+            )
         raise ValueError(
             f"bars: `{name}` has one number for each feature, (features,), and has "
-            f"shape {numbers.shape}.\nOf a batch choose an example, `{name}[0]`, or a "
-            f"statistic, `{name}.mean(axis=0)`."
+            f"shape {numbers.shape}.\n{advice}"
         )
     if not np.isfinite(numbers).all():
         number = int((~np.isfinite(numbers)).argmax())

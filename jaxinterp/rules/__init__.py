@@ -49,3 +49,5 @@ from jaxinterp.rules.rule import RuleSiteError as RuleSiteError
 from jaxinterp.rules.signed import AlphaBeta as AlphaBeta
 from jaxinterp.rules.signed import ZPlus as ZPlus
 from jaxinterp.rules.stabilize import Stabilizer as Stabilizer
+from jaxinterp.tracing.errors import CompositeError as CompositeError
+from jaxinterp.tracing.errors import RuleResultError as RuleResultError

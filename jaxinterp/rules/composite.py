@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from jax.extend.core import primitives as p
 
@@ -11,6 +12,7 @@ from jaxinterp.rules.any_site import Gradient
 from jaxinterp.rules.rule import Rule
 from jaxinterp.tracing.compat import existing
 from jaxinterp.tracing.errors import AddressError, NoDerivativeError
+from jaxinterp.tracing.facts.batch_axis import mixing_equation
 from jaxinterp.tracing.facts.roles import Role
 from jaxinterp.tracing.graph import Graph, Node
 from jaxinterp.tracing.selectors import And, At, Not, Or, Selector, as_selector
@@ -23,7 +25,7 @@ PICKING = (Role.MAX_POOL, Role.SELECTION)
 class UnmatchedSiteError(NotImplementedError):
     """Relevance reaches a site that no line of the composite matches."""
 
-    def __init__(self, unmatched: list[Node], composite: Composite):
+    def __init__(self, unmatched: list[Node], composite: Composite, graph: Graph):
         node = unmatched[0]
         names = ", ".join(sorted(p.name for p in node.primitives))
         others = len(unmatched) - 1
@@ -32,11 +34,29 @@ class UnmatchedSiteError(NotImplementedError):
             f"No line of the composite matches {node.address!r}{more}: role "
             f"{node.role}, primitive {names},\nat {node.line}.\n"
             "Say how relevance goes through it, in front of the composite:\n"
-            f"    Composite([(at({node.address!r}), Norm())]) + composite\n"
+            f"    [({node.address!r}, jaxinterp.rules.Norm())] + composite\n"
             "or give all that is left its plain derivative, which conserves nothing:\n"
-            "    composite + Composite([('*', Gradient())])\n"
+            "    composite + [('*', jaxinterp.rules.Gradient())]\n"
+            f"{_of_batch(node, graph)}"
             f"The composite has: {', '.join(str(s) for s, _ in composite.lines)}."
         )
+
+
+def _of_batch(node: Node, graph: Graph) -> str:
+    """What to say of a site that reads what was computed of the whole batch."""
+    flow = graph.flows[graph.program]
+    sizes = {v.shape[0] for v in graph.program.inputs if v in flow.active and v.shape}
+    if node.flow is not flow or len(sizes) != 1 or sizes == {1}:
+        return ""
+    mixing = mixing_equation(flow, node.outputs[0], *sizes)
+    if mixing is None:
+        return ""
+    return (
+        "It depends on the batch as a whole, through "
+        f"`{mixing.primitive.name}` at {mixing.line}.\nIf that is a batch norm in "
+        "training mode, explain the model as it predicts:\n"
+        "    functools.partial(model.apply, train=False)\n"
+    )
 
 
 class SeveralResultsError(NotImplementedError):
@@ -56,8 +76,8 @@ class Composite:
     """An ordered list of `(selector, rule)`; the first that matches a site is taken.
 
     Sites that only move entries about (reshapes, slices, concatenation, casts) need no
-    line: their derivative moves relevance back. Composites add up; the lines of the
-    left one come first.
+    line: their derivative moves relevance back. Composites add up, also with a list of
+    lines; the lines of the left one come first.
 
     Attributes:
         lines: the pairs of selector and rule, in the order in which they are tried.
@@ -85,18 +105,17 @@ class Composite:
             if not isinstance(rule, Rule):
                 raise TypeError(
                     f"A line of a composite ends in a rule, and {rule!r} is none.\n"
-                    "Write an instance, such as `Epsilon()`."
+                    "Write an instance, such as `jaxinterp.rules.Epsilon()`. A rule of "
+                    "your own derives from `jaxinterp.rules.Rule`."
                 )
             pairs.append((as_selector(selector), rule))
         object.__setattr__(self, "lines", tuple(pairs))
 
-    def __add__(self, other: Composite) -> Composite:
-        if not isinstance(other, Composite):
-            raise TypeError(
-                f"A composite adds up with another one, and {other!r} is none.\n"
-                "Write `composite + Composite([(selector, rule), ...])`."
-            )
-        return Composite((*self.lines, *other.lines))
+    def __add__(self, other: Composite | Sequence[tuple[Sites, Rule]]) -> Composite:
+        return Composite((*self.lines, *_lines(other)))
+
+    def __radd__(self, other: Composite | Sequence[tuple[Sites, Rule]]) -> Composite:
+        return Composite((*_lines(other), *self.lines))
 
     def __str__(self) -> str:
         width = max((len(str(s)) for s, _ in self.lines), default=0)
@@ -136,7 +155,7 @@ class Composite:
         self.check_addresses(graph)
         unmatched = [n for n, i in lines.items() if i is None and needs_rule(n)]
         if unmatched:
-            raise UnmatchedSiteError(unmatched, self)
+            raise UnmatchedSiteError(unmatched, self, graph)
         rules: dict[Node, Rule | None] = {}
         for node, index in lines.items():
             rule = self.lines[index][1] if index is not None else None
@@ -160,6 +179,17 @@ class Composite:
             if selector.pattern != "*" and not any(map(selector, graph.nodes)):
                 addresses = [a for n in graph.nodes for a in (n.address, *n.modules)]
                 raise AddressError(selector, addresses)
+
+
+def _lines(other: Any) -> Sequence[tuple[Sites, Rule]]:
+    """The lines of what is added to a composite."""
+    lines = other.lines if isinstance(other, Composite) else other
+    if not isinstance(lines, list | tuple):
+        raise TypeError(
+            f"A composite adds up with another one or its lines, and {other!r} is "
+            "neither.\nWrite `composite + [(selector, rule), ...]`."
+        )
+    return lines
 
 
 def _check_derivative(graph: Graph) -> None:

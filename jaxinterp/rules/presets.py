@@ -286,7 +286,7 @@ def as_composite(rules: Rules, call: str) -> Composite:
         call: how to write the call correctly, for the error message.
 
     Raises:
-        ValueError: if there is no preset of that name.
+        ValueError: if there is no preset of that name, or one that needs arguments.
         CompositeError: if the argument is none of these.
         TypeError: if a line of the list is not a pair of a selector and a rule.
 
@@ -295,6 +295,11 @@ def as_composite(rules: Rules, call: str) -> Composite:
         1  at('*')  Norm()
     """
     if isinstance(rules, str):
+        if rules == epsilon_gamma_box.__name__:
+            raise ValueError(
+                f"The preset {rules!r} needs the range of the inputs. Write "
+                f"`composite=jaxinterp.rules.{rules}(low=0.0, high=1.0)`."
+            )
         check_choice("composite", rules, tuple(PRESETS))
         return PRESETS[rules]()
     if isinstance(rules, list | tuple):

@@ -54,6 +54,20 @@ class Rule:
 
     A rule of your own is a subclass; make it a frozen dataclass, and it prints its
     hyperparameters and compares by them.
+
+    Example:
+        >>> from jaxinterp.rules import Rule
+        >>> class Positive(Rule):
+        ...     def __call__(self, layer, relevance):
+        ...         kernel = jnp.maximum(layer.kernel, 0)
+        ...         z = layer.linear(layer.x, kernel)
+        ...         return layer.x * layer.transpose(kernel, relevance / (z + 1e-6))
+        >>> composite = [("*", Positive())]
+        >>> attribute = ji.attribution.lrp(lambda w, x: x @ w, composite=composite)
+        >>> w = jnp.array([[1.0], [-1.0], [2.0]])
+        >>> relevance = attribute(w, jnp.array([[1.0, 2.0, 1.5]]), jnp.array([0]))
+        >>> [round(value, 4) for value in relevance[0].tolist()]
+        [0.5, 0.0, 1.5]
     """
 
     def __str__(self) -> str:
@@ -71,8 +85,14 @@ class Rule:
         """Returns the relevance of each input: an array, or a tuple of several.
 
         Args:
-            layer: the site in this pass.
-            relevance: the relevance of the output of the site.
+            layer: the site in this pass. Of any site it has the arrays `inputs` and
+                `output`, `layer(*inputs)` computes the output of other inputs, and
+                `pull_back(cotangent)` goes back by the derivative, to a tuple with an
+                array for each input. If `is_affine`, which convolutions and dense
+                layers are, the output is `z = linear(x, kernel) + bias`, and
+                `transpose(kernel, cotangent)` goes back to `x`. `node` is the node of
+                the graph, with its `address` and `role`.
+            relevance: the relevance of the output of the site, an array of its shape.
         """
         raise NotImplementedError
 

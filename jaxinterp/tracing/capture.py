@@ -25,7 +25,7 @@ def capture(apply_fn: ApplyFn, sites: Sites) -> ApplyFn:
 
     Args:
         apply_fn: the model, `apply_fn(variables, inputs, *args, **kwargs) -> outputs`.
-        sites: an address, a glob (`"*"` is every site) or a selector.
+        sites: an address, a glob (`"*"` is every site), a selector, or a list of these.
 
     Returns:
         A function `(variables, inputs, *args, **kwargs) -> (outputs, activations)`

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 from jaxinterp.checks import shown
@@ -22,8 +23,20 @@ class AddressError(ValueError):
         super().__init__(
             f"No site matches {pattern!r}. The nearest of {len(addresses)} addresses:\n"
             f"{lines}\n"
-            "`print(jaxinterp.trace(apply_fn, variables, inputs))` lists them all."
+            "`list(jaxinterp.trace(apply_fn, variables, inputs).sites)` has them all."
+            f"{_of_unit(pattern)}"
         )
+
+
+def _of_unit(pattern: str) -> str:
+    """The end of the message if what was given is a unit rather than a site."""
+    unit = re.fullmatch(r"(.*):[-\d,\s*]+", pattern)
+    if unit is None:
+        return ""
+    return (
+        f"\n{pattern!r} is a unit, and a site is an address alone, {unit[1]!r}. A unit "
+        f"is what is explained or maximized: `score={pattern!r}`."
+    )
 
 
 class AmbiguousAddressError(ValueError):

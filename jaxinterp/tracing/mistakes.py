@@ -92,20 +92,27 @@ def note(call: Call) -> str:
     return "\n".join([*lines, f"Likely cause: {likely}"] if likely else lines)
 
 
-def forgotten_variables(variables: Variables, inputs: Inputs) -> str | None:
-    """Returns a hint if a batch and its classes are given as variables and inputs.
+def misplaced(variables: Variables, inputs: Inputs) -> str | None:
+    """Returns a hint if variables and inputs are swapped, or the variables left out.
 
     Args:
         variables: the first argument of a call.
         inputs: the second one.
     """
-    is_batch = _is_array(variables) and np.ndim(variables) > 0
-    if not (is_batch and (_is_array(inputs) or isinstance(inputs, int))):
+    if not (_is_array(variables) and np.ndim(variables)):
         return None
+    leaves = jax.tree.leaves(inputs)
+    if not (_is_array(inputs) or isinstance(inputs, int)):
+        if len({np.shape(leaf)[:1] for leaf in leaves}) < 2:
+            return None
+        return (
+            f"`variables` is one array {_kind(variables)} and `inputs` hold "
+            f"{len(leaves)} arrays that\nare no batch, as if the two were swapped. "
+            "Write `(variables, inputs)` in this order."
+        )
     dtype = getattr(inputs, "dtype", np.dtype(int))
-    if not jnp.issubdtype(dtype, jnp.integer):
-        return None
-    if np.shape(inputs) not in ((), np.shape(variables)[:1]):
+    is_target = np.shape(inputs) in ((), np.shape(variables)[:1])
+    if not (jnp.issubdtype(dtype, jnp.integer) and is_target):
         return None
     return (
         f"`variables` is one array {_kind(variables)} and `inputs` are integers, as if "
@@ -213,7 +220,7 @@ def _arguments(call: Call) -> str | None:
             f"the model needs {' and '.join(f'`{n}`' for n in names)} too. Give it:\n"
             f"`lambda variables, inputs: apply_fn(variables, inputs, {bound})`."
         )
-    if _binds(call.apply_fn, 1) and not _binds(call.apply_fn, 2):
+    if binds(call.apply_fn, 1) and not binds(call.apply_fn, 2):
         return (
             "the model takes the inputs alone. Write\n"
             "`apply_fn, variables = jaxinterp.models.from_function(model)`."
@@ -221,8 +228,13 @@ def _arguments(call: Call) -> str | None:
     return None
 
 
-def _binds(function: Any, count: int) -> bool:
-    """Whether a function can be called with some number of positional arguments."""
+def binds(function: Any, count: int) -> bool:
+    """Returns whether a function is known to take some number of positional arguments.
+
+    Args:
+        function: anything that can be called.
+        count: the number of arguments.
+    """
     try:
         inspect.signature(function).bind(*range(count))
     except (TypeError, ValueError):
@@ -231,7 +243,7 @@ def _binds(function: Any, count: int) -> bool:
 
 
 def _variables(call: Call) -> str | None:
-    hint = forgotten_variables(call.variables, call.inputs)
+    hint = misplaced(call.variables, call.inputs)
     if hint or not type(call.error).__module__.startswith("flax.errors"):
         return hint
     if not isinstance(call.variables, Mapping):

@@ -12,11 +12,11 @@ def select(graph: Graph, selector: Sites) -> dict[str, Site]:
     """Returns the sites that a selector means, in network order.
 
     A glob means activations, and integers or truth values only if it matches nothing
-    else.
+    else. Of a list every entry has to match.
 
     Args:
         graph: a traced model.
-        selector: an address, a glob or a selector.
+        selector: an address, a glob, a selector or a list of these.
 
     Returns:
         The sites, by address.
@@ -31,6 +31,9 @@ def select(graph: Graph, selector: Sites) -> dict[str, Site]:
     """
     is_meant = as_selector(selector)
     sites = graph.sites
+    if isinstance(selector, list | tuple):
+        meant = {address for part in selector for address in select(graph, part)}
+        return {address: site for address, site in sites.items() if address in meant}
     if isinstance(selector, str):
         for address, site in sites.items():
             if selector in site.names:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
+import functools
+import operator
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
@@ -291,13 +293,13 @@ def where(predicate: Callable[[Any], bool]) -> Selector:
 
 
 def as_selector(selector: Sites) -> Selector:
-    """Returns a selector as it is, and a string as a glob on addresses.
+    """Returns a selector as it is, a string as a glob, a list as any of its entries.
 
     Args:
-        selector: a selector or a glob.
+        selector: a selector, a glob on addresses, or a list of these.
 
     Raises:
-        TypeError: if the argument is neither.
+        TypeError: if the argument is none of these, or the list is empty.
 
     Example:
         >>> as_selector("*")
@@ -307,8 +309,11 @@ def as_selector(selector: Sites) -> Selector:
         return selector
     if isinstance(selector, str):
         return At(selector)
+    if isinstance(selector, list | tuple) and selector:
+        return functools.reduce(operator.or_, map(as_selector, selector))
     raise TypeError(
-        f"A site is an address or a selector, and {selector!r} is neither.\n"
+        f"A site is an address, a selector or a list of these, and {selector!r} is "
+        "none.\n"
         "Write a string such as 'Block_*/add', or at(), first(), last(), of_role(), "
         "of_primitive(), where()."
     )

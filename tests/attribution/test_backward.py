@@ -1,6 +1,7 @@
 """What every method shares: which site is explained, and what is wrong with inputs."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 import jaxinterp as ji
-from jaxinterp import rules
+from jaxinterp import objectives, rules
 from jaxinterp.attribution import (
     deconvnet,
     deep_taylor,
@@ -20,7 +21,7 @@ from jaxinterp.attribution import (
     saliency,
     smooth,
 )
-from jaxinterp.objectives import total
+from jaxinterp.objectives import channel, total
 from jaxinterp.tracing import AddressError
 from tests.compiled import compiled
 from tests.networks import functions as models
@@ -147,7 +148,7 @@ def test_a_site_of_integers_cannot_be_explained():
 
 
 def test_at_must_be_an_address_or_a_selector(unchecked):
-    with pytest.raises(TypeError, match="address or a selector, and 3 is neither"):
+    with pytest.raises(TypeError, match=r"address, a selector .* and 3 is none"):
         gradient(models.mlp, at=3)(LAYERS, X, TARGET)
 
 
@@ -182,6 +183,79 @@ def test_inputs_that_are_no_batch(method, inputs, error, message):
     attribute = method(models.mlp)
     with pytest.raises(error, match="(?s)" + message):
         attribute(LAYERS, inputs, TARGET)
+
+
+@every_method
+def test_a_wrong_call_is_told_what_to_write(method):
+    def model(v, x, train):
+        return models.mlp(v, x)
+
+    attribute = method(model)
+    for run in (attribute, smooth(attribute, samples=2)):
+        with pytest.raises(TypeError, match="argument 'train'") as error:
+            run(LAYERS, X, TARGET, train=False)
+        (_, _, mended) = re.findall(r"`([^`]+)`", str(error.value))
+        mended = eval(mended, {"functools": functools, "apply_fn": model})
+        assert method(mended)(LAYERS, X, TARGET).shape == X.shape
+        with pytest.raises(TypeError, match="missing a required argument: 'inputs'"):
+            run(X)
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 4, 1), (3, 4, 4)])
+def test_images_of_integers_are_told_to_be_cast_alone(shape):
+    with pytest.raises(TypeError) as error:
+        gradient(models.cnn)(CNN, np.zeros(shape, np.uint8), TARGET)
+    assert "inputs.astype(jnp.float32)" in str(error.value)
+    assert "token" not in str(error.value)
+
+
+BEHIND = {
+    "gradient": gradient,
+    "lrp": lrp,
+    "integrated_gradients": integrated_gradients,
+    "ledger": lambda f, **options: (
+        lambda v, x, t: ji.ledger(f, rules.epsilon_plus(), v, x, t, **options)
+    ),
+}
+
+
+def two_heads(v, x):
+    hidden = jnp.tanh(models.mlp(v, x))
+    return {"first": jnp.sin(hidden), "second": jnp.cos(hidden)}
+
+
+@pytest.mark.parametrize("method", BEHIND.values(), ids=BEHIND)
+@pytest.mark.parametrize(
+    ("model", "score", "at"),
+    [
+        (models.mlp, "relu:3", "relu_1"),
+        (models.mlp, channel("relu", 3), "relu_1"),
+        (two_heads, lambda y, t: y["first"][:, 0], "cos"),
+        (two_heads, objectives.output(1, head="first"), "cos"),
+        (two_heads, "tanh:1", "sin"),
+    ],
+    ids=["behind a unit", "behind an objective", "another head", "output", "a head"],
+)
+def test_a_site_behind_the_score_is_an_error(method, model, score, at):
+    message = f"does not depend on the activation at '{at}'"
+    with pytest.raises(ValueError, match=message):
+        method(model, score=score, at=at)(LAYERS, X, TARGET)
+
+
+@pytest.mark.parametrize("method", BEHIND.values(), ids=BEHIND)
+def test_a_site_before_the_score_or_of_it_is_none(method):
+    for at in ("relu", "relu_1"):
+        method(models.mlp, score="relu_1:3", at=at)(LAYERS, X, TARGET)
+
+
+def test_a_slope_that_is_zero_is_no_error():
+    received = gradient(models.mlp, score=lambda y, t: 0 * y[:, 0], at="relu")(
+        LAYERS, X, TARGET
+    )
+    assert not received.any()
+    everywhere = gradient(models.mlp, score="relu:3", at="*")(LAYERS, X)
+    assert not everywhere["relu_1"].any()
+    assert everywhere["relu"].any()
 
 
 @every_method

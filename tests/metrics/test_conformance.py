@@ -142,8 +142,13 @@ def test_it_measures_what_an_objective_says(name):
 def test_attributions_of_another_batch_are_an_error(name):
     measure = METRICS[name].make(models.two_inputs)
     fewer = jax.tree.map(lambda leaf: leaf[:2], ATTRIBUTIONS)
-    message = r"`attributions\['image'\]` has shape \(2, 6, 6, 2\).*has 3 examples"
+    message = r"`attributions\['image'\]` is float64\[2, 6, 6, 2\].*each of 3 examples"
     with pytest.raises(ValueError, match=message):
         measure(VARIABLES, X, fewer, TARGET, KEY)
-    with pytest.raises(ValueError, match=r"`attributions` has shape \(\)"):
+    with pytest.raises(ValueError, match=r"`attributions` is float64\[\], and has"):
         measure(VARIABLES, X, np.float64(1.0), TARGET, KEY)
+    message = (
+        r"`attributions` is int64\[3\].*\nWrite `measure\(variables, inputs, attri"
+    )
+    with pytest.raises(ValueError, match=message):
+        measure(VARIABLES, X, TARGET)

@@ -3,6 +3,7 @@
 The oracle is another model, written by hand, that returns what the objective reads.
 """
 
+import functools
 import itertools
 
 import jax
@@ -20,6 +21,7 @@ from jaxinterp.tracing import AddressError, AmbiguousAddressError
 from tests.compiled import compiled
 from tests.few import few
 from tests.networks import functions as models
+from tests.proposals import proposals
 from tests.test_conformance import METHODS
 
 KEY = jax.random.key(3)
@@ -92,6 +94,8 @@ def test_an_output_is_its_score_at_that_class(name):
 )
 def test_it_is_what_explains_a_model_that_returns_it(name):
     method = METHODS[name].make
+    if METHODS[name].is_map:
+        method = functools.partial(method, at="softplus")
 
     def received(variables, x):
         return [
@@ -159,9 +163,10 @@ def test_integrated_gradients_at_a_site_add_up_to_the_unit():
     np.testing.assert_allclose(attribute(layers, x).sum(1), change, rtol=1e-12)
 
 
-def test_a_site_after_the_unit_gets_nothing():
-    received = gradient(model, score="conv:1", at="mean")(VARIABLES, X)
-    np.testing.assert_array_equal(received, 0)
+def test_a_site_after_the_unit_is_an_error():
+    """All of it would be zero, as if nothing there mattered to the class."""
+    with pytest.raises(ValueError, match="not depend on the activation at 'mean'"):
+        gradient(model, score="conv:1", at="mean")(VARIABLES, X)
 
 
 def test_the_whole_network_is_resolved():
@@ -261,16 +266,84 @@ def test_units_are_mapped_over():
 # --- Errors ---------------------------------------------------------------------------
 
 
+SEVERAL = {
+    "channels": (channel("softplus"), [0, 1, 2, 3], lambda i: f"softplus:{i}"),
+    "string": ("soft*:1,3", [1, 3], lambda i: f"softplus:{i}"),
+    "neurons": (
+        neuron("softplus", [2, 0]),
+        [2, 0],
+        lambda i: neuron("softplus", i),
+    ),
+    "places": (
+        channel("softplus", [2, 0], position=(None, 1)),
+        [2, 0],
+        lambda i: channel("softplus", i, position=(None, 1)),
+    ),
+    "outputs": (output(), [0, 1, 2, 3], output),
+    "of a string": (":1,0", [1, 0], output),
+    "probabilities": (
+        output([1, 0], score="probability"),
+        [1, 0],
+        lambda i: output(i, score=objectives.probability),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_several_units_are_an_error_whose_proposals_explain_those_units(name):
+    score, numbers, one = SEVERAL[name]
+    for method in (gradient, compiled_gradient):
+        with pytest.raises(ValueError, match=r"objective has [24] units.\n") as error:
+            method(model, score=score)(VARIABLES, X)
+        each, added = proposals(
+            error, apply_fn=model, variables=VARIABLES, inputs=X, method=gradient
+        )
+        expected = [gradient(model, score=one(i))(VARIABLES, X) for i in numbers]
+        np.testing.assert_allclose(each, expected, rtol=1e-12, atol=1e-15)
+        received = gradient(model, score=added)(VARIABLES, X)
+        np.testing.assert_allclose(received, sum(expected[:2]), rtol=1e-9, atol=1e-15)
+
+
+def compiled_gradient(apply_fn, **options):
+    return jax.jit(gradient(apply_fn, **options))
+
+
 @pytest.mark.parametrize(
     "score",
-    [channel("softplus"), "softplus:0,1", output()],
-    ids=["channels", "string", "outputs"],
+    [
+        direction("softplus", np.stack([VECTOR, VECTOR])),
+        channel("softplus", 1, position=([0, 1], None)),
+        channel("softplus", [1, 2]) * 2,
+    ],
 )
-def test_several_units_are_an_error_that_says_what_to_do(score):
-    with pytest.raises(
-        ValueError, match=r"the objective has [24] units.*\n.*add.*\n.*vmap"
-    ):
+def test_several_units_without_an_index_are_told_in_words(score):
+    message = r"has 2 units.\nSay which one is meant: give the objective one index"
+    with pytest.raises(ValueError, match=message):
         gradient(model, score=score)(VARIABLES, X)
+
+
+def test_a_model_of_one_number_has_the_output_0():
+    def single(v, x):
+        return model(v, x)[:, 1]
+
+    expected = gradient(model, score=":1")(VARIABLES, X)
+    for score in (":0", output(), "total"):
+        received = gradient(single, score=score)(VARIABLES, X)
+        np.testing.assert_allclose(received, expected, rtol=1e-12)
+    with pytest.raises(ValueError, match="no channel of the output 1"):
+        gradient(single, score=":1")(VARIABLES, X)
+
+
+def test_an_activation_of_one_number_gets_a_score_of_its_own(unchecked):
+    def single(v, x):
+        return model(v, x) * jnp.tanh(x.sum((1, 2, 3)))[:, None]
+
+    with pytest.raises(ValueError, match="'tanh' is one number for each") as error:
+        gradient(single, score="tanh:0")(VARIABLES, X)
+    (score,) = proposals(error)
+    expected = jax.grad(lambda x: jnp.tanh(x.sum((1, 2, 3))).sum())(X)
+    received = gradient(single, score=score)(VARIABLES, X)
+    np.testing.assert_allclose(received, expected, rtol=1e-12)
 
 
 def test_images_are_not_compared():

@@ -1,11 +1,13 @@
 """Scores, their gradients, and the relevance that propagation starts with."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxinterp import attribution, metrics, rules
+from jaxinterp import attribution, metrics, objectives, rules
 from jaxinterp.objectives import (
     contrastive,
     log_probability,
@@ -15,12 +17,14 @@ from jaxinterp.objectives import (
     total,
 )
 from jaxinterp.objectives.score import (
+    SCORES,
     gradient_seed,
     positive_relevance_seed,
     relevance_seed,
 )
 from tests.compiled import compiled
 from tests.networks import functions as models
+from tests.proposals import proposals
 
 LOGITS = models.normal(0, 3, models.CLASSES) * 2
 TARGET = models.targets()
@@ -169,11 +173,13 @@ def test_a_single_output_needs_no_target(unchecked):
 
     attribute = attribution.gradient(model)
     for target in (None, 1):
-        with pytest.raises(ValueError, match=r"single output: write `score=total`"):
+        with pytest.raises(ValueError, match=r"single output: write `score='total'`"):
             attribute(LAYERS, X, target)
-    summed = attribution.gradient(model, score=total)
+    with pytest.raises(TypeError, match=r"float64\[3\].\nThe model has a single out"):
+        attribute(LAYERS, X, np.ones(3))
+    summed = attribution.gradient(model, score="total")
     np.testing.assert_array_equal(summed(LAYERS, X), attribute(LAYERS, X, 0))
-    with pytest.raises(ValueError, match=r"(?s)returns \(3,\).*`score=total`"):
+    with pytest.raises(ValueError, match=r"(?s)returns \(3,\).*`score='total'`"):
         attribution.gradient(lambda v, x: model(v, x)[:, 0])(LAYERS, X, 0)
 
 
@@ -195,22 +201,79 @@ def test_under_jit_a_target_out_of_range_gives_nan(target):
         assert np.isfinite(received[[0, 2]]).all()
 
 
-def test_outputs_must_be_logits(unchecked):
-    def model(v, x):
-        return models.mlp(v, x)[:, :, None]
+@pytest.mark.parametrize(
+    ("places", "place"), [((5,), (-1,)), ((2, 6), (1, 3)), ((2, 2, 2), (1, 1, 1))]
+)
+def test_outputs_with_places_are_told_how_to_choose_one(places, place, unchecked):
+    scales = models.normal(7, 1, *places, 1)
 
-    with pytest.raises(
-        ValueError, match=r"score=logit needs outputs of shape"
-    ) as error:
+    def model(v, x):
+        return jnp.expand_dims(models.mlp(v, x), range(1, 1 + len(places))) * scales
+
+    with pytest.raises(ValueError, match=r"score=logit needs outputs") as error:
         attribution.gradient(model)(LAYERS, X, TARGET)
-    assert "(3, 4, 1)" in str(error.value)
-    assert "`score=lambda outputs, target: outputs[:, -1, :].sum(axis=1)`" in str(
-        error.value
+    of_class, of_target = proposals(error)
+    for score, target in ((of_class, np.zeros(3, int)), (of_target, TARGET)):
+        received = attribution.gradient(model, score=score)(LAYERS, X, target)
+        expected = (
+            attribution.gradient(models.mlp)(LAYERS, X, target) * scales[0][place][0]
+        )
+        np.testing.assert_allclose(received, expected, rtol=1e-12)
+
+
+def test_of_several_outputs_the_logits_are_proposed(unchecked):
+    outputs = {"features": LOGITS, "logits": jnp.ones((3, 2, 4)), "loss": jnp.ones(())}
+    with pytest.raises(ValueError, match=r"apply_fn\(variables, inputs\)\['logits'\]`"):
+        logit(outputs, TARGET)
+    with pytest.raises(ValueError, match=r"apply_fn\(variables, inputs\)\[1\]`"):
+        logit((jnp.ones(3), LOGITS), TARGET)
+    with pytest.raises(ValueError, match="Return an array with one row per example"):
+        logit({"loss": jnp.ones(())}, TARGET)
+    with pytest.raises(ValueError, match="not one for the whole batch"):
+        logit(jnp.ones(()), TARGET)
+
+
+@pytest.mark.parametrize(
+    "score",
+    [
+        lambda y, t: y,
+        lambda y, t: y[:, :1],
+        lambda y, t: jnp.stack([y, y], 1),
+        lambda y, t: y.sum(),
+        lambda y, t: y[0],
+    ],
+)
+def test_a_score_of_another_shape_is_told_what_to_add(score):
+    with pytest.raises(ValueError, match="one number per example") as error:
+        attribution.gradient(models.mlp, score=score)(LAYERS, X, TARGET)
+    (snippet,) = re.findall(r"`([^`]+)`", str(error.value))
+    if snippet == "score='total'":
+        mended = "total"
+    else:
+        mended = eval(f"lambda y, t: score(y, t){snippet}", {"score": score})
+    received = attribution.gradient(models.mlp, score=mended)(LAYERS, X, TARGET)
+    assert received.shape == X.shape
+
+
+@pytest.mark.parametrize(
+    ("target", "snippet"),
+    [
+        (np.eye(4)[TARGET], "target.argmax(axis=-1)"),
+        (np.eye(4, dtype=int)[TARGET], "target.argmax(axis=-1)"),
+        (np.asarray(TARGET)[:, None], "target[:, 0]"),
+        (np.asarray(TARGET)[:, None].astype(float), "target[:, 0].astype(int)"),
+        (np.asarray(TARGET).astype(float), "target.astype(int)"),
+    ],
+)
+def test_a_target_of_another_form_is_told_what_to_write(target, snippet, unchecked):
+    attribute = attribution.gradient(models.mlp)
+    with pytest.raises((TypeError, ValueError)) as error:
+        attribute(LAYERS, X, target)
+    assert f"`{snippet}`" in str(error.value)
+    mended = eval(snippet, {"target": target})
+    np.testing.assert_array_equal(
+        attribute(LAYERS, X, mended), attribute(LAYERS, X, TARGET)
     )
-    recommended = attribution.gradient(
-        model, score=lambda outputs, target: outputs[:, -1, :].sum(axis=1)
-    )
-    assert recommended(LAYERS, X).shape == X.shape
 
 
 @pytest.mark.parametrize(
@@ -288,9 +351,25 @@ def test_there_is_no_total_of_a_scalar():
         metrics.convergence_delta,
     ],
 )
-def test_a_score_is_a_function(make, unchecked):
-    with pytest.raises(TypeError, match=r"`score` must be a function .*\n.*'logit'\."):
-        make(models.mlp, score="logit")
+def test_a_score_is_a_function_or_its_name(make, unchecked):
+    with pytest.raises(TypeError, match=r"`score` must be a function .*\n.*is 3\."):
+        make(models.mlp, score=3)
+    message = r"no score 'totel'.*Perhaps 'total'\?\nA channel .*'totel:3'"
+    with pytest.raises(ValueError, match=message):
+        make(models.mlp, score="totel")
+    with pytest.raises(
+        TypeError, match=r"takes one argument.\nWrite `score=lambda outputs, t"
+    ):
+        make(models.mlp, score=lambda outputs: outputs[:, 0])
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_a_name_means_the_score(name):
+    score = getattr(objectives, name)
+    for method in (attribution.gradient, attribution.lrp):
+        received = method(models.mlp, score=name)(LAYERS, X, TARGET)
+        expected = method(models.mlp, score=score)(LAYERS, X, TARGET)
+        np.testing.assert_array_equal(received, expected)
 
 
 def test_a_gradient_starts_with_the_slope_of_the_score():

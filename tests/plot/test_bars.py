@@ -78,6 +78,12 @@ def test_nothing_runs_off_the_page_or_into_one_another(count, size, scale):
             {"relevance": VALUES[None]},
             r"choose an example, `relevance\[0\]`",
         ),
+        (
+            {"relevance": np.ones((5, 2))},
+            r"Add up what each of the 5 names has, `relevance\.sum\(axis=1\)`",
+        ),
+        ({"relevance": np.ones((5, 2, 3))}, r"`relevance\.sum\(axis=\(1, 2\)\)`"),
+        ({"relevance": np.ones((5, 5))}, r"choose an example, `relevance\[0\]`"),
         ({"relevance": np.ones(0)}, r"shape \(0,\)"),
         ({"relevance": [0, 1, np.nan, 0, 0]}, "NaN or infinity, .* at feature 2"),
         ({"errors": VALUES}, "`errors` are 5 numbers of at least 0"),

@@ -16,6 +16,7 @@ from jaxinterp.objectives import total
 from jaxinterp.tracing.errors import RuleResultError
 from jaxinterp.tracing.layer.layer import Layer, received_by
 from tests.oracles import rules as oracle
+from tests.proposals import proposals
 
 from .replay import everywhere, relevance_through
 
@@ -283,6 +284,14 @@ def test_a_rule_gives_one_array_to_each_input_or_says_so(unchecked):
 def test_what_is_no_composite_is_an_error(wrong, unchecked):
     with pytest.raises(TypeError, match="must be a Composite"):
         ji.with_rules(jnp.tanh, wrong)
+
+
+def test_a_name_that_is_no_preset_is_told_what_to_write():
+    with pytest.raises(ValueError, match="needs the range of the inputs") as error:
+        ji.attribution.lrp(jnp.tanh, composite="epsilon_gamma_box")
+    assert proposals(error) == [rules.epsilon_gamma_box(0.0, 1.0)]
+    with pytest.raises(ValueError, match=r"'epsilon_plsu'.*Perhaps 'epsilon_plus'\?"):
+        ji.attribution.lrp(jnp.tanh, composite="epsilon_plsu")
 
 
 def test_a_ledger_takes_a_composite_or_what_means_one(unchecked):

@@ -57,6 +57,7 @@ W: dict[str, Any] = {
     "image": random(12, 3, 3, 2, 4),
     "words": random(13, 7, 6),
     "slope": jnp.asarray(0.2),
+    "steep": jnp.asarray(3.0),
 }
 
 
@@ -97,6 +98,17 @@ DENSE = {
         jnp.pad(h, ((0, 0), (2, 0)))
         @ jnp.pad(w["kernel"], ((2, 0), (0, 0)), constant_values=1.0)
     ),
+    "blocks": lambda w, h: h[:, :3] @ w["kernel"][:3] + h[:, 3:] @ w["kernel"][3:],
+    "blocks of a split": lambda w, h: sum(
+        part @ w["kernel"][2 * i : 2 * i + 2]
+        for i, part in enumerate(jnp.split(h, 3, axis=1))
+    ),
+    "even and odd": lambda w, h: (
+        h[:, ::2] @ w["kernel"][::2] - h[:, 1::2] @ -w["kernel"][1::2]
+    ),
+    "a batch of blocks": lambda w, h: jnp.einsum(
+        "bki,kij->kbj", h.reshape(-1, 2, 3), w["kernel"].reshape(2, 3, 5)
+    ).sum(0),
     "float cast": lambda w, h: lax.convert_element_type(h, "float64") @ w["kernel"],
 }
 
@@ -206,6 +218,27 @@ def framed(h: Any) -> Any:
     return jnp.concatenate([column, h, column], 2)
 
 
+def shifted(h: Any) -> list[Any]:
+    h = jnp.pad(h, EDGE)
+    return [h[:, i : i + 4, j : j + 4] for i in range(3) for j in range(3)]
+
+
+def by_shifted_products(w: Any, h: Any) -> Any:
+    kernels = w["image"].reshape(9, 2, 4)
+    return sum(x @ kernel for x, kernel in zip(shifted(h), kernels, strict=True))
+
+
+def by_products_shifted(w: Any, h: Any) -> Any:
+    products = (
+        jnp.pad(h @ w["image"][i, j], ((0, 0), (2 - i, i), (2 - j, j), (0, 0)))
+        for i in range(3)
+        for j in range(3)
+    )
+    return sum(products)[:, 1:-1, 1:-1]
+
+
+PLACES = np.arange(4)[:, None] + np.arange(3)
+
 PADDING = {
     "an argument": convolution,
     "numbers": lambda w, h: convolution(w, h, ((1, 1), (1, 1))),
@@ -227,6 +260,33 @@ PADDING = {
     ),
     "half and half": lambda w, h: convolution(
         w, jnp.pad(h, ((0, 0), (1, 1), (0, 0), (0, 0))), ((0, 0), (1, 1))
+    ),
+    "shifted products": by_shifted_products,
+    "shifted products, padded afterwards": by_products_shifted,
+    "a stack of copies": lambda w, h: jnp.einsum(
+        "kbhwc,kcd->bhwd", jnp.stack(shifted(h)), w["image"].reshape(9, 2, 4)
+    ),
+    "copies side by side": lambda w, h: (
+        jnp.concatenate(shifted(h), -1) @ w["image"].reshape(18, 4)
+    ),
+    "patches": lambda w, h: (
+        lax.conv_general_dilated_patches(
+            h, (3, 3), (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+        @ w["image"].transpose(2, 0, 1, 3).reshape(18, 4)
+    ),
+    "places": lambda w, h: jnp.einsum(
+        "bhiwjc,ijcd->bhwd",
+        jnp.pad(h, EDGE)[:, PLACES][:, :, :, PLACES],
+        w["image"],
+    ),
+    "rows of convolutions": lambda w, h: sum(
+        convolution({"image": w["image"][i : i + 1]}, row, ((0, 0), (1, 1)))
+        for i, row in enumerate(jnp.pad(h, EDGE)[:, i : i + 4, 1:-1] for i in range(3))
+    ),
+    "channels one by one": lambda w, h: sum(
+        convolution({"image": w["image"][:, :, i : i + 1]}, h[..., i : i + 1])
+        for i in range(2)
     ),
     "nn.Conv": lambda w, h: nn.Conv(
         4, (3, 3), use_bias=False, param_dtype="float64"
@@ -300,6 +360,19 @@ LEAKY = unary(
 ) | {
     "prelu": lambda w, h: nn.PReLU(param_dtype="float64").apply(
         {"params": {"negative_slope": w["slope"]}}, h
+    ),
+}
+STEEP = {  # as a weight: by how much is not known while the function is traced
+    "where": lambda w, h: jnp.where(h > 0, h, w["steep"] * h),
+    "where, turned": lambda w, h: jnp.where(h <= 0, w["steep"] * h, h),
+    "minimum": lambda w, h: jnp.minimum(h, w["steep"] * h),
+    "maximum": lambda w, h: -jnp.maximum(-h, w["steep"] * -h),
+    "two parts": lambda w, h: jnp.maximum(h, 0) + w["steep"] * jnp.minimum(h, 0),
+    "two relus": lambda w, h: jax.nn.relu(h) - w["steep"] * jax.nn.relu(-h),
+    "factor": lambda w, h: h * jnp.where(h > 0, 1, w["steep"]),
+    "leaky_relu": lambda w, h: jax.nn.leaky_relu(h, w["steep"]),
+    "nn.PReLU": lambda w, h: nn.PReLU(param_dtype="float64").apply(
+        {"params": {"negative_slope": w["steep"]}}, h
     ),
 }
 C = np.sqrt(2 / np.pi)
@@ -392,6 +465,8 @@ SOFTMAX = unary(
     online=one_at_a_time,
     stopped_shift=lambda h: over(jnp.exp(h - lax.stop_gradient(top(h)))),
     mean_instead=lambda h: (lambda e: e / mean(e) / 6)(jnp.exp(h)),
+    a_root_of_its_square=lambda h: over(jnp.sqrt(jax.nn.softmax(2 * h))),
+    a_power_of_its_root=lambda h: over(jax.nn.softmax(h / 3) ** 3),
     differences=lambda h: 1 / jnp.exp(h[:, None, :] - h[:, :, None]).sum(-1),
 )
 LOG_SOFTMAX = unary(
@@ -629,6 +704,58 @@ AVERAGE_POOL = unary(
     ),
 )
 
+# --- Rotary embeddings ----------------------------------------------------------------
+
+ANGLE = np.array([0.3, 1.1, 2.5])
+COS, SIN = np.cos(ANGLE), np.sin(ANGLE)
+QUARTER = np.eye(6)[[3, 4, 5, 0, 1, 2]] * np.repeat([1.0, -1.0], 3)[:, None]
+ROTATION = np.diag(np.tile(COS, 2)) + QUARTER * np.tile(SIN, 2)
+
+
+def halves(h: Any) -> tuple[Any, Any]:
+    return h[:, :3], h[:, 3:]
+
+
+def turned(a: Any, b: Any) -> tuple[Any, Any]:
+    return a * COS - b * SIN, a * SIN + b * COS
+
+
+def by_pairs(h: Any) -> Any:
+    pairs = jnp.stack(halves(h), -1)
+    pairs = jnp.stack(turned(pairs[..., 0], pairs[..., 1]), -1).reshape(h.shape)
+    return jnp.concatenate([pairs[:, ::2], pairs[:, 1::2]], 1)
+
+
+def by_complex_numbers(h: Any) -> Any:
+    z = lax.complex(*halves(h)) * np.exp(1j * ANGLE)
+    return jnp.concatenate([z.real, z.imag], 1)
+
+
+def quarter(h: Any) -> Any:
+    a, b = halves(h)
+    return jnp.concatenate([-b, a], 1)
+
+
+ROTARY = unary(
+    quarter_turn=lambda h: h * np.tile(COS, 2) + quarter(h) * np.tile(SIN, 2),
+    halves=lambda h: jnp.concatenate(turned(*halves(h)), 1),
+    split=lambda h: jnp.concatenate(turned(*jnp.split(h, 2, axis=1)), 1),
+    stacked=lambda h: jnp.stack(turned(*halves(h)), 1).reshape(h.shape),
+    pairs=by_pairs,
+    fixed=lambda h: (lambda c, s: h * c + quarter(h) * s)(
+        *(jnp.tile(f(jnp.asarray(ANGLE)), 2) for f in (jnp.cos, jnp.sin))
+    ),
+    matrix=lambda h: h @ ROTATION,
+    quarter_turn_by_matrix=lambda h: (
+        h * np.tile(COS, 2) + (h @ QUARTER) * np.tile(SIN, 2)
+    ),
+    roll=lambda h: (
+        h * np.tile(COS, 2)
+        + jnp.roll(h, 3, 1) * (np.repeat([-1, 1], 3) * np.tile(SIN, 2))
+    ),
+    complex_numbers=by_complex_numbers,
+)
+
 # --- Sums, gates, attention -----------------------------------------------------------
 
 RESIDUAL = {
@@ -759,6 +886,37 @@ DROPOUT = unary(
     quotient=lambda h: h / (1 - 0.0),
 )
 
+# --- Masks ----------------------------------------------------------------------------
+
+KEPT = np.array([True, False, True, True, False, True])
+MASKED = unary(
+    where=lambda h: jnp.where(KEPT, h, 0),
+    factor=lambda h: h * KEPT,
+    turned=lambda h: KEPT.astype(float) * h,
+    numbers=lambda h: h * jnp.where(KEPT, 1.0, 0.0),
+    rest=lambda h: h * (1 - (~KEPT).astype(float)),
+    comparison=lambda h: h * (jnp.arange(6) % 3 != 1),
+    by_comparison=lambda h: jnp.where(jnp.arange(6) % 3 == 1, 0, h),
+    select=lambda h: lax.select(jnp.broadcast_to(KEPT, h.shape), h, jnp.zeros_like(h)),
+    multiplied=lambda h: h.at[:, np.flatnonzero(~KEPT)].set(0),
+    every_row=lambda h: h * jnp.broadcast_to(jnp.asarray(KEPT), h.shape),
+)
+LENGTHS = np.array([3, 2])[:, None, None]
+IS_WORD = np.arange(4)[None, :, None] < LENGTHS
+MASKED_MEAN = unary(
+    where=lambda h: jnp.where(IS_WORD, h, 0).sum(1) / LENGTHS[:, 0],
+    factor=lambda h: (h * IS_WORD).sum(1) / LENGTHS[:, 0],
+    numbers=lambda h: (h * IS_WORD.astype(float)).sum(1) / LENGTHS[:, 0],
+    mean=lambda h: (h * IS_WORD).mean(1) * (4 / LENGTHS[:, 0]),
+    einsum=lambda h: (
+        jnp.einsum("bsc,bs->bc", h, IS_WORD[..., 0].astype(float)) / LENGTHS[:, 0]
+    ),
+    count=lambda h: (h * IS_WORD).sum(1) / jnp.asarray(IS_WORD).sum(1),
+    where_=lambda h: jnp.mean(h, axis=1, where=IS_WORD),
+    sum_where=lambda h: jnp.sum(h, axis=1, where=IS_WORD) / LENGTHS[:, 0],
+    divided_before=lambda h: (h * IS_WORD / LENGTHS).sum(1),
+)
+
 IMAGE = (4, 4, 2)
 SQUARED_RELU = unary(
     power=lambda h: jax.nn.relu(h) ** 2,
@@ -793,6 +951,7 @@ KINDS = {
     "batch norm": Kind(BATCH_NORM),
     "relu": Kind(RELU),
     "leaky relu": Kind(LEAKY),
+    "steep prelu": Kind(STEEP),
     "gelu": Kind(GELU),
     "silu": Kind(SILU),
     "tanh": Kind(TANH),
@@ -806,9 +965,14 @@ KINDS = {
     "unit norm": Kind(UNIT_NORM),
     "max pooling": Kind(MAX_POOL, IMAGE),
     "average pooling": Kind(AVERAGE_POOL, IMAGE),
+    "rotary": Kind(ROTARY),
     "residual": Kind(RESIDUAL),
     "gate": Kind(GATE),
     "attention": Kind(ATTENTION, (4, 3)),
     "masked attention": Kind(MASKED_ATTENTION, (4, 3)),
     "dropout off": Kind(DROPOUT),
+    "masked": Kind(MASKED),
+    "masked, first": Kind(MASKED, first=True),
+    "masked mean": Kind(MASKED_MEAN, (4, 3)),
+    "masked mean, first": Kind(MASKED_MEAN, (4, 3), first=True),
 }

@@ -149,7 +149,7 @@ def test_an_edit_must_return_an_activation_like_its_own(edit, found):
 
 @pytest.mark.usefixtures("unchecked")
 def test_the_wrong_kind_of_key_is_an_error_before_tracing():
-    with pytest.raises(TypeError, match="A site is an address or a selector"):
+    with pytest.raises(TypeError, match="A site is an address, a selector"):
         intervene(tanh_net, {0: jnp.zeros_like})
 
 

@@ -84,10 +84,21 @@ def test_unknown_roles_and_other_things_are_errors():
 def test_what_is_no_selector_is_an_error_that_says_what_to_write():
     with pytest.raises(TypeError, match=r"was given 'tanh'\.\n.*import tanh_p"):
         of_primitive("tanh")
-    with pytest.raises(TypeError, match=r"and 3 is neither\.\n.*at\(\), first\(\)"):
+    with pytest.raises(TypeError, match=r"and 3 is none\.\n.*at\(\), first\(\)"):
         as_selector(3)
     with pytest.raises(TypeError, match="A site is an address"):
         at("a") & jnp.zeros(3)
+
+
+def test_a_list_means_all_of_its_entries_in_network_order():
+    module = Block()
+    run = ji.capture(module.apply, ["relu", at("add"), "Dense_*"])
+    addresses = list(run(weights(module, X), X)[1])
+    assert addresses == [f"Block/{n}" for n in ("Dense_0", "relu", "Dense_1", "add")]
+    with pytest.raises(AddressError, match="'rellu'"):
+        ji.capture(module.apply, ["Dense_0", "rellu"])(weights(module, X), X)
+    with pytest.raises(TypeError, match=r"and \[\] is none"):
+        ji.capture(module.apply, [])
 
 
 def test_an_address_with_the_letters_of_a_glob_means_itself():

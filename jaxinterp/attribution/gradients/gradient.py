@@ -27,10 +27,12 @@ def gradient(
 
     Args:
         apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
-        score: which number per example is explained: a score of the outputs, or an
-            objective (`channel("Conv_1", 3)`, or `"Conv_1:3"`), which needs no target.
-        at: a site, whose activation is explained instead of the inputs. For a glob or a
-            selector a mapping from address to attribution is returned.
+        score: which number per example is explained: a score of the outputs or its
+            name, or an objective (`channel("Conv_1", 3)`, or `"Conv_1:3"`), which needs
+            no target.
+        at: a site, by whose activation the score is explained instead of by the inputs.
+            For a glob, a list or a selector a mapping from address to attribution is
+            returned.
 
     Returns:
         An attribution function, in units of the score per unit of input; a positive
@@ -60,9 +62,10 @@ def saliency(
 
     Args:
         apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
-        score: which number per example is explained: a score of the outputs, or an
-            objective (`channel("Conv_1", 3)`, or `"Conv_1:3"`), which needs no target.
-        at: a site, whose activation is explained instead of the inputs.
+        score: which number per example is explained: a score of the outputs or its
+            name, or an objective (`channel("Conv_1", 3)`, or `"Conv_1:3"`), which needs
+            no target.
+        at: a site, by whose activation the score is explained instead of by the inputs.
 
     Returns:
         An attribution function, never negative.
@@ -93,9 +96,10 @@ def input_x_gradient(
 
     Args:
         apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
-        score: which number per example is explained: a score of the outputs, or an
-            objective (`channel("Conv_1", 3)`, or `"Conv_1:3"`), which needs no target.
-        at: a site, whose activation is explained instead of the inputs.
+        score: which number per example is explained: a score of the outputs or its
+            name, or an objective (`channel("Conv_1", 3)`, or `"Conv_1:3"`), which needs
+            no target.
+        at: a site, by whose activation the score is explained instead of by the inputs.
 
     Returns:
         An attribution function, in units of the score.

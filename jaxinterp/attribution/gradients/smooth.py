@@ -17,12 +17,13 @@ from jaxinterp.attribution.contract import (
     as_arrays,
     check_inputs,
     check_target,
+    checked_call,
 )
 from jaxinterp.checks import check_choice, checked_integer, checked_real
 from jaxinterp.keys import check_key
 from jaxinterp.loop.sums import summed
 from jaxinterp.perturbation.noise import Scale, with_noise
-from jaxinterp.tracing.mistakes import forgotten_variables
+from jaxinterp.tracing.mistakes import misplaced
 
 Statistic = Literal["mean", "square", "variance"]
 
@@ -98,6 +99,7 @@ def smooth(
 
     sum_over = summed(step, batch_size=batch_size, name="smooth")
 
+    @checked_call
     def attribute(
         variables: Any, inputs: Any, target: Any = None, key: Any = None
     ) -> Any:
@@ -120,7 +122,7 @@ def smooth(
 
 
 def _check_noisy(variables: Any, inputs: Any) -> None:
-    hint = forgotten_variables(variables, inputs)
+    hint = misplaced(variables, inputs)
     likely = f"Likely cause: {hint}\n" if hint else ""
     for path, leaf in jax.tree.leaves_with_path(inputs):
         if hasattr(leaf, "dtype") and not jnp.issubdtype(leaf.dtype, jnp.inexact):

@@ -27,9 +27,10 @@ def deconvnet(
 
     Args:
         apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
-        score: which number per example is explained: a score of the outputs, or an
-            objective (`channel("Conv_1", 3)`, or `"Conv_1:3"`), which needs no target.
-        at: a site, whose activation is explained instead of the inputs.
+        score: which number per example is explained: a score of the outputs or its
+            name, or an objective (`channel("Conv_1", 3)`, or `"Conv_1:3"`), which needs
+            no target.
+        at: a site, by whose activation the score is explained instead of by the inputs.
 
     Returns:
         An attribution function; its values have no unit to rely on, only signs and

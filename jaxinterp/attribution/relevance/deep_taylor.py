@@ -31,8 +31,9 @@ def deep_taylor(
         apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
         low: the smallest possible input: a number, or one per channel.
         high: the largest possible input: a number, or one per channel.
-        score: which number per example is explained: a score of the outputs, or an
-            objective (`channel("Conv_1", 3)`, or `"Conv_1:3"`), which needs no target.
+        score: which number per example is explained: a score of the outputs or its
+            name, or an objective (`channel("Conv_1", 3)`, or `"Conv_1:3"`), which needs
+            no target.
         at: a site, whose relevance is returned instead of that of the inputs.
 
     Returns:

@@ -10,7 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxinterp.attribution.backward import checked_seed, the_only_site, trace_to_sites
+from jaxinterp.attribution.backward import (
+    check_path,
+    checked_seed,
+    the_only_site,
+    trace_to_sites,
+)
 from jaxinterp.attribution.contract import check_inputs, examples_in
 from jaxinterp.checks import check_outside
 from jaxinterp.objectives.explained import explained
@@ -162,8 +167,9 @@ def ledger(
         variables: the weights of the model.
         inputs: a batch of the model's inputs.
         target: what the score needs beside the outputs, such as class indices.
-        score: which number per example is explained: a score of the outputs, or an
-            objective (`channel("Conv_1", 3)`, or `"Conv_1:3"`), which needs no target.
+        score: which number per example is explained: a score of the outputs or its
+            name, or an objective (`channel("Conv_1", 3)`, or `"Conv_1:3"`), which needs
+            no target.
         at: one site, such as the embedding of tokens; the ledger is then that of the
             way from the outputs to its activation. The inputs by default.
 
@@ -172,7 +178,8 @@ def ledger(
 
     Raises:
         TypeError: under `jit`, or another transformation.
-        ValueError: if `at` matches several sites.
+        ValueError: if `at` matches several sites, or one that the score does not
+            depend on.
 
     Example:
         >>> from jaxinterp.rules import epsilon_plus
@@ -207,6 +214,8 @@ def ledger(
     batch = examples_in(inputs)
     # Here the target is still concrete, and what is wrong with it is an error.
     checked_seed(relevance_seed, score_fn, outputs, target, batch)
+    if at is not None:
+        check_path(traced, shapes, score_fn, target, at)
 
     @jax.jit  # for the sums alone: compiling every operation apart takes longer
     def measure(operands: tuple[Any, ...], target: Any) -> tuple[Any, Any, Any]:

@@ -38,8 +38,9 @@ def lrp(
         apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
         composite: which site gets which rule: a composite, a list of pairs `(selector,
             rule)`, or the name of a preset.
-        score: which number per example is explained: a score of the outputs, or an
-            objective (`channel("Conv_1", 3)`, or `"Conv_1:3"`), which needs no target.
+        score: which number per example is explained: a score of the outputs or its
+            name, or an objective (`channel("Conv_1", 3)`, or `"Conv_1:3"`), which needs
+            no target.
         at: a site, whose relevance is returned instead of that of the inputs. For a
             glob or a selector a mapping from address to relevance is returned.
 

@@ -25,7 +25,7 @@ from jaxinterp.models.weights.name_map import (
     check_lines,
     fill,
 )
-from jaxinterp.models.weights.readers import is_index, read_tensors
+from jaxinterp.models.weights.readers import arrays_of, is_index, read_tensors
 from jaxinterp.types import ApplyFn, Inputs, Variables
 
 # Variables of our own models are saved under their paths.
@@ -50,7 +50,7 @@ class Loaded(NamedTuple):
 
 
 def load(
-    name_or_path: str | os.PathLike[str],
+    name_or_path: str | os.PathLike[str] | Mapping[str, Any],
     *,
     model: Any = None,
     name_map: NameMap | Callable[[Any], NameMap] | str | None = None,
@@ -68,7 +68,8 @@ def load(
     `load("resnet18", download=True)` gets a checkpoint of the catalog from the Hugging
     Face hub; without `download` only the cache of the hub is read. `load(path,
     model="resnet18")` reads a file of yours, in any format of `read_tensors`.
-    `load(path, model=module, name_map=...)` reads it into a linen module of yours.
+    `load(path, model=module, name_map=...)` reads it into a linen module of yours. In
+    place of the path may stand the arrays themselves, such as a `state_dict`.
 
     No file of the hub was read while this package was written. The name maps were
     compared with the networks of torchvision, timm and transformers, with random
@@ -79,8 +80,10 @@ def load(
     `sha256`. A file whose tensors do not fit is an error.
 
     Args:
-        name_or_path: a name of the catalog, or the path of a checkpoint.
-        model: for a path, the architecture: a name of the catalog or a linen module.
+        name_or_path: a name of the catalog, the path of a checkpoint, or a mapping from
+            the names of tensors to arrays, of PyTorch or any other library.
+        model: for a path or a mapping, the architecture: a name of the catalog or a
+            linen module.
         name_map: where each tensor goes: a name map, a function from the module to one,
             or the name of an entry of the catalog, whose map is then used with your
             module. By default the map of the entry; for a module of yours, tensors are
@@ -147,31 +150,38 @@ def load(
     if callable(name_map):
         name_map = name_map(architecture.module)
     check_lines(name_map)
-    if model is None:
-        path = _downloaded(str(name_or_path), architecture, download, revision, sha256)
+    if isinstance(name_or_path, Mapping):
+        _check_no_file(download, revision, sha256)
+        tensors, source = arrays_of(name_or_path), "the mapping of arrays"
     else:
-        path = _own_file(Path(name_or_path), download, revision, sha256)
-    variables = _filled(architecture, name_map, path, dtype, model)
+        path = _file(name_or_path, model, architecture, download, revision, sha256)
+        tensors, source = read_tensors(path), str(path)
+    variables = _filled(architecture, name_map, tensors, source, dtype, model)
     apply_fn, variables = from_linen(architecture.module, variables)
     names = architecture.class_names if class_names is None else _names(class_names)
     if names is not None:
         _check_names(names, apply_fn, variables, architecture.inputs)
     if check is not None:
-        check_outputs(apply_fn, variables, *check, source=str(path))
+        check_outputs(apply_fn, variables, *check, source=source)
     return Loaded(apply_fn, variables, preprocess or architecture.preprocess, names)
 
 
-def _architecture(
-    name_or_path: str | os.PathLike[str], model: Any, inputs: Any
-) -> Architecture:
+def _architecture(name_or_path: Any, model: Any, inputs: Any) -> Architecture:
     """Returns the entry of the catalog, or one for a module of the user."""
-    if not str(name_or_path):
+    if isinstance(name_or_path, Mapping):
+        if model is None:
+            raise ValueError(
+                "A mapping of arrays does not say of which model they are. Write "
+                '`load(state_dict, model="resnet18")`, with a name of the catalog, or '
+                "give a linen module and a name map."
+            )
+    elif not str(name_or_path):
         raise ValueError(
             "`name_or_path` is empty. Write a name of the catalog, "
             '`load("resnet18", download=True)`, or the path of a checkpoint.'
         )
     if model is None:
-        if Path(name_or_path).exists() and str(name_or_path) not in CATALOG:
+        if Path(str(name_or_path)).exists() and str(name_or_path) not in CATALOG:
             raise ValueError(
                 f"{name_or_path} is a checkpoint, and does not say of which model. "
                 'Write `load(path, model="resnet18")`, with a name of the catalog, or '
@@ -188,6 +198,28 @@ def _architecture(
             "224, 3), jnp.float32))`."
         )
     return Architecture(model, inputs, _OWN_NAMES)
+
+
+def _check_no_file(download: bool, revision: str | None, sha256: str | None) -> None:
+    if download or revision is not None or sha256 is not None:
+        raise ValueError(
+            "`download`, `revision` and `sha256` go with a file, and the arrays "
+            "themselves were given. Leave them out."
+        )
+
+
+def _file(
+    name_or_path: str | os.PathLike[str],
+    model: Any,
+    architecture: Architecture,
+    download: bool,
+    revision: str | None,
+    sha256: str | None,
+) -> Path:
+    """Returns the file of an entry of the catalog, or that of the user, verified."""
+    if model is None:
+        return _downloaded(str(name_or_path), architecture, download, revision, sha256)
+    return _own_file(Path(name_or_path), download, revision, sha256)
 
 
 def _downloaded(
@@ -242,13 +274,17 @@ def _entry(name: str) -> Architecture:
 
 
 def _filled(
-    architecture: Architecture, name_map: NameMap, path: Path, dtype: Any, model: Any
+    architecture: Architecture,
+    name_map: NameMap,
+    tensors: Mapping[str, np.ndarray],
+    source: str,
+    dtype: Any,
+    model: Any,
 ) -> Variables:
     """Returns the variables of a checkpoint; names the entry that fits if one does."""
-    tensors = read_tensors(path)
     template = shapes(architecture.module, architecture.inputs)
     try:
-        return fill(template, tensors, name_map, source=str(path), dtype=dtype)
+        return fill(template, tensors, name_map, source=source, dtype=dtype)
     except WeightsError as error:
         names = _names_that_fit(tensors) if isinstance(model, str) else ()
         if not names:

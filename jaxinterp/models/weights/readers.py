@@ -12,6 +12,7 @@ import importlib
 import io
 import json
 import os
+import sys
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -107,6 +108,35 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise FileNotFoundError(f"There is no file and no folder at {path}.")
     return _without_prefix(_read_index(path) if is_index(path) else _read_file(path))
+
+
+def arrays_of(state: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Returns the tensors of a mapping that is in memory, such as a `state_dict`.
+
+    Args:
+        state: arrays of any library by name.
+
+    Raises:
+        WeightsError: if a value is no array; the message names it.
+
+    Example:
+        >>> arrays_of({"module.bias": jnp.zeros(2)})["bias"].shape
+        (2,)
+    """
+    tensors = {}
+    for name, value in state.items():
+        if not (hasattr(value, "shape") and hasattr(value, "dtype")):
+            raise WeightsError(
+                f"{name!r} in the mapping of arrays is a {type(value).__name__}, no "
+                "array. The nested variables of a linen module need no loading: write "
+                "`jaxinterp.models.from_linen(module, variables)`."
+            )
+        if hasattr(value, "detach"):
+            place, torch = Path("the mapping"), sys.modules["torch"]
+            tensors[name] = _from_torch(torch, place, name, value.cpu())
+        else:
+            tensors[name] = np.asarray(value)
+    return _without_prefix(tensors)
 
 
 def is_index(path: Path) -> bool:

@@ -2,21 +2,25 @@
 
 They are joined to an activation by a pad, a concatenation or a write into zeros, and
 move with it through slices, reshapes and functions of each entry alone. To a layer that
-reads them they are a part of its bias.
+reads them they are a part of its bias. A factor of zeros and ones makes constants too.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import primitives as p
 
+from jaxinterp.checks import is_traced
 from jaxinterp.tracing.compat import bind
 from jaxinterp.tracing.facts.flow import Flow
 from jaxinterp.tracing.facts.roles import KINDS, POINTWISE, Kind
 from jaxinterp.tracing.program.program import Atom, Constant, Equation, Value
+
+_SAME_NUMBERS = (Kind.LAYOUT, Kind.CAST)
 
 _MOVES = (Kind.LAYOUT, Kind.MOVE, Kind.LOOKUP, Kind.SCATTER)
 
@@ -32,12 +36,66 @@ def active_entries(flow: Flow, value: Value) -> Any | None:
         An array of ones and zeros like the value; `None` if all
         entries may depend on the input, or it cannot be told.
     """
-    if not any(map(_joins_constants, _origin(flow, value))):
+    if not any(_joins_constants(flow, e) for e in _origin(flow, value)):
         return None
     return _entries(flow, value, {})
 
 
-def _joins_constants(equation: Equation) -> bool:
+def mask_factor(flow: Flow, equation: Equation) -> Atom | None:
+    """Returns the zeros and ones by which an equation multiplies an activation.
+
+    Args:
+        flow: the program of the equation.
+        equation: any equation.
+
+    Returns:
+        The operand that is the mask, `None` if there is none.
+    """
+    inactive = [v for v in equation.inputs if v not in flow.active]
+    if KINDS.get(equation.primitive) is not Kind.MULTIPLICATIVE or len(inactive) != 1:
+        return None
+    return inactive[0] if is_mask(flow, inactive[0]) else None
+
+
+def is_mask(flow: Flow, atom: Atom) -> bool:
+    """Whether a value is truth values, or fixed zeros and ones that are not all equal.
+
+    Args:
+        flow: the program of the value.
+        atom: a value that does not depend on the input.
+    """
+    value: Atom | None = atom
+    while isinstance(value, Value) and value.is_inexact:
+        if value in flow.fixed or value in flow.program.constants:
+            return _is_binary(flow, value)
+        value = _same_numbers(flow, value)
+    return value is not None and jnp.issubdtype(value.dtype, jnp.bool_)
+
+
+def _same_numbers(flow: Flow, value: Value) -> Atom | None:
+    """The value whose numbers another has, in another shape or dtype."""
+    at = flow.producer.get(value)
+    if at is None:
+        return None
+    equation = flow.program.equations[at]
+    is_same = KINDS.get(equation.primitive) in _SAME_NUMBERS
+    return equation.inputs[0] if is_same else None
+
+
+def _is_binary(flow: Flow, value: Value) -> bool:
+    with jax.ensure_compile_time_eval():
+        array = known_array(flow, value)
+    if array is None or is_traced(array):
+        return False
+    array = np.asarray(array).reshape(-1)
+    # A look at some entries is enough for most arrays of weights.
+    is_binary = all(bool(((a == 0) | (a == 1)).all()) for a in (array[:99], array))
+    return is_binary and 0 < array.sum() < array.size
+
+
+def _joins_constants(flow: Flow, equation: Equation) -> bool:
+    if mask_factor(flow, equation) is not None:
+        return True
     if equation.primitive is p.pad_p:
         edges = equation.params["padding_config"]
         return any(low > 0 or high > 0 or inner for low, high, inner in edges)
@@ -78,11 +136,19 @@ def _of_result(flow: Flow, equation: Equation, known: dict[Value, Any]) -> Any |
     masks = [_entries(flow, v, known) for v in active]
     if kind is Kind.CHOICE or kind in _MOVES:
         operands = [_operand(flow, v, known) for v in equation.inputs]
-        is_plain = all(m is None for m in masks) and not _joins_constants(equation)
+        is_plain = all(m is None for m in masks)
+        is_plain = is_plain and not _joins_constants(flow, equation)
         if is_plain or any(o is None for o in operands):
             return None
         (entries,) = bind(equation.primitive, operands, equation.params)
         return jnp.minimum(entries, 1)
+    factor = mask_factor(flow, equation)
+    if factor is not None:
+        numbers, (entries,) = known_array(flow, factor), masks
+        if numbers is None:
+            return None
+        kept = jnp.broadcast_to(numbers, equation.outputs[0].shape)
+        return kept if entries is None else entries * kept
     known_masks = [m for m in masks if m is not None]
     if kind not in POINTWISE or len(known_masks) < len(masks) or not masks:
         return None
@@ -102,11 +168,19 @@ def _operand(flow: Flow, atom: Atom, known: dict[Value, Any]) -> Any | None:
         return jnp.ones(atom.shape, atom.dtype) if entries is None else entries
     if jnp.issubdtype(atom.dtype, jnp.inexact):
         return jnp.zeros(atom.shape, atom.dtype)
-    return _numbers(flow, atom)
+    return known_array(flow, atom)
 
 
-def _numbers(flow: Flow, atom: Atom) -> Any | None:
-    """The array of integers or truth values that literals alone give."""
+def known_array(flow: Flow, atom: Atom) -> Any | None:
+    """Returns the array of a value that literals and constants alone give.
+
+    Args:
+        flow: the program of the value.
+        atom: the value, which does not depend on the input.
+
+    Returns:
+        The array, `None` if it depends on an argument of the program.
+    """
     if isinstance(atom, Constant):
         return np.asarray(atom.value)
     if atom in flow.program.constants:
@@ -115,7 +189,7 @@ def _numbers(flow: Flow, atom: Atom) -> Any | None:
     if at is None or flow.program.equations[at].bodies:
         return None
     equation = flow.program.equations[at]
-    operands = [_numbers(flow, v) for v in equation.inputs]
+    operands = [known_array(flow, v) for v in equation.inputs]
     if any(o is None for o in operands):
         return None
     results = bind(equation.primitive, operands, equation.params)

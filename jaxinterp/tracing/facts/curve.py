@@ -26,7 +26,7 @@ from jaxinterp.tracing.program.program import Atom, Constant, Value
 # Far enough for any threshold, near enough for powers of an exponential in float32.
 _FAR = 20.0
 _HALF = np.array([1e-3, 0.5, 1, 2, 4, 8, _FAR / 2, _FAR], np.float32)
-_POINTS = np.concatenate([-_HALF[::-1], _HALF])
+POINTS = np.concatenate([-_HALF[::-1], _HALF])
 
 # What stands for a weight, whose value is not known while the model is traced.
 _WEIGHT = 0.25
@@ -96,8 +96,8 @@ class Curve:
     @property
     def is_exponential(self) -> bool:
         r"""Whether it is $a\,b^x$ with positive $a$, and $b$ not one."""
-        near = np.abs(_POINTS) <= 8
-        x, y = _POINTS[near], self.y[near]
+        near = np.abs(POINTS) <= 8
+        x, y = POINTS[near], self.y[near]
         if not (np.isfinite(y).all() and (y > 0).all()):
             return False
         logarithm = np.log(y)
@@ -106,30 +106,50 @@ class Curve:
         return bool(abs(rate) > 1e-3 and np.allclose(logarithm, line, atol=2e-3))
 
     @property
+    def is_power(self) -> bool:
+        r"""Whether it is $a\,x^b$ for positive $x$, with positive $a$ and $b$."""
+        x, y = _HALF, self.y[len(_HALF) :]
+        if not (np.isfinite(y).all() and (y > 0).all()):
+            return False
+        rates = np.diff(np.log(y)) / np.diff(np.log(x))
+        return bool(rates[0] > 0 and np.allclose(rates, rates[0], rtol=1e-3))
+
+    @property
     def orientation(self) -> tuple[float, float, float]:
-        r"""Signs $a$, $b$ and a size $c$: $a f(b x)$ is steepest upward, on the right.
-
-        A relu is as it should be, $a = b = 1$, and $\min(x, 0)$ is a relu turned by
-        $a = b = -1$. A function with the same slope far on both sides, such as tanh,
-        keeps its argument, $b = 1$. The size is the slope on the right, or if that is
-        zero or grows, the largest; it is one for a function that grows like a square.
-        """
-        left, right = float(self.slope[0]), float(self.slope[-1])
-        is_same = abs(abs(left) - abs(right)) <= 1e-3 * max(abs(left), abs(right), 1e-3)
-        if is_same:
-            rising = self.slope[len(_HALF) :]
-            steepest = float(rising[np.argmax(np.abs(rising))])
-            return float(np.sign(steepest)), 1.0, _rounded(steepest)
-        b = 1.0 if abs(right) > abs(left) else -1.0
-        far = right if b > 0 else left
-        near = float(self.slope[-2] if b > 0 else self.slope[1])
-        size = 1.0 if abs(far) > 1.5 * abs(near) else _rounded(far)
-        return float(np.sign(far)) * b, b, size
+        """Signs and size of the function, see `orientation`."""
+        with jax.ensure_compile_time_eval():
+            a, b, size = orientation(self.slope)
+        # Without the rounding errors of one spelling.
+        return float(a), float(b), float(f"{float(size):.3g}")
 
 
-def _rounded(slope: float) -> float:
-    """The size of a slope without the rounding errors of one spelling."""
-    return float(f"{abs(slope):.3g}")
+def orientation(slope: Any) -> tuple[Any, Any, Any]:
+    r"""Returns signs and size with which functions are steepest, upward, on the right.
+
+    The function is $a f(b x)$ with signs $a$ and $b$, and the size is $c$.
+
+    A relu is as it should be, $a = b = 1$, and $\min(x, 0)$ is a relu turned by
+    $a = b = -1$. A function with the same slope far on both sides, such as tanh, keeps
+    its argument, $b = 1$. The size is the slope on the right, or if that is zero or
+    grows, the largest; it is one for a function that grows like a square.
+
+    Args:
+        slope: the slopes of functions of one number at `POINTS`, along the first axis.
+    """
+    slope = jnp.asarray(slope)
+    left, right = slope[0], slope[-1]
+    larger = jnp.maximum(jnp.abs(left), jnp.abs(right))
+    difference = jnp.abs(jnp.abs(left) - jnp.abs(right))
+    is_same = difference <= 1e-3 * jnp.maximum(larger, 1e-3)
+    rising = slope[len(_HALF) :]
+    largest = jnp.argmax(jnp.abs(rising), axis=0, keepdims=True)
+    steepest = jnp.take_along_axis(rising, largest, axis=0)[0]
+    b = jnp.where(is_same | (jnp.abs(right) > jnp.abs(left)), 1.0, -1.0)
+    far = jnp.where(b > 0, right, left)
+    near = jnp.abs(jnp.where(b > 0, slope[-2], slope[1]))
+    grows = ~is_same & (jnp.abs(far) > 1.5 * near)
+    far = jnp.where(is_same, steepest, far)
+    return jnp.sign(far) * b, b, jnp.where(grows, 1.0, jnp.abs(far))
 
 
 _CURVES: dict[Any, Curve | None] = {}
@@ -277,12 +297,12 @@ def _tabulate(steps: Sequence[_Step]) -> Curve | None:
         return results[-1].astype(np.float32)
 
     with jax.ensure_compile_time_eval(), jax.numpy_dtype_promotion("standard"):
-        points = jnp.asarray(_POINTS)
+        points = jnp.asarray(POINTS)
         try:
             y, slope = jax.jvp(run, (points,), (jnp.ones_like(points),))
         except (TypeError, ValueError, NotImplementedError):
             return None
         y, slope = np.asarray(y), np.asarray(slope)
         with np.errstate(all="ignore"):  # a quotient of infinities has no slope
-            secant = np.gradient(y, _POINTS)
+            secant = np.gradient(y, POINTS)
         return Curve(y, np.where(np.isfinite(slope), slope, secant))

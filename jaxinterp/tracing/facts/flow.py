@@ -13,12 +13,13 @@ from functools import cached_property
 
 from jax.extend.core import primitives as p
 
+from jaxinterp.checks import is_traced
 from jaxinterp.tracing.compat import existing
 from jaxinterp.tracing.facts.axes import reshape_groups
 from jaxinterp.tracing.facts.roles import KINDS, POINTWISE, Kind
 from jaxinterp.tracing.facts.signs import gate_values, nonnegative_values
 from jaxinterp.tracing.program.loops import loop_bindings
-from jaxinterp.tracing.program.program import Atom, Call, Program, Value
+from jaxinterp.tracing.program.program import Atom, Call, Constant, Program, Value
 
 _STOPS = frozenset(existing("stop_gradient_p"))
 
@@ -231,6 +232,19 @@ class Flow:
         return region if is_whole else None
 
     # --- Inactive values --------------------------------------------------------------
+
+    @cached_property
+    def fixed(self) -> frozenset[Value]:
+        """The values computed from literals, indices and truth values: no weights."""
+        constants = self.program.constants.items()
+        known = (v for v, array in constants if not is_traced(array))
+        fixed = {v for v in known if not v.is_inexact}
+        for equation in self.program.equations:
+            literals = [v for v in equation.inputs if isinstance(v, Constant)]
+            is_fixed = fixed.issuperset(equation.values) and not equation.bodies
+            if is_fixed and all(v.shape == () for v in literals):
+                fixed.update(equation.outputs)
+        return frozenset(fixed)
 
     def varying_axes(self, atom: Atom) -> frozenset[int]:
         """The axes along which an inactive value may differ and not only repeat."""

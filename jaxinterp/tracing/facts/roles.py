@@ -95,12 +95,13 @@ def _by_primitive(
 
 _VECTOR = jax.ShapeDtypeStruct((2,), "float32")
 
-# Split, unstack and stack: primitives of their own, or made of others, by JAX version.
+# Primitives of their own, or made of others, by JAX version.
 _SPLITS = {
     compat.primitive_of(lambda x: lax.split(x, (1, 1)), _VECTOR),
     compat.primitive_of(lambda x: list(jnp.unstack(x)), _VECTOR),
     compat.primitive_of(lambda x: jnp.stack([x, x]), _VECTOR),
-} - {p.slice_p, p.squeeze_p, p.reshape_p, p.concatenate_p}
+    compat.primitive_of(lambda x: jnp.tile(x, 2), _VECTOR),
+} - {p.slice_p, p.squeeze_p, p.reshape_p, p.concatenate_p, p.broadcast_in_dim_p}
 
 KINDS: Mapping[Primitive, Kind] = _by_primitive(
     {

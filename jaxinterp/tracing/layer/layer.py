@@ -20,7 +20,13 @@ from jaxinterp.tracing import compat
 from jaxinterp.tracing.errors import BatchAxisError, RuleResultError
 from jaxinterp.tracing.facts.batch_axis import batch_axis
 from jaxinterp.tracing.facts.constants import active_entries
-from jaxinterp.tracing.facts.curve import curve, last_curve
+from jaxinterp.tracing.facts.curve import (
+    POINTS,
+    constant_number,
+    curve,
+    last_curve,
+    orientation,
+)
 from jaxinterp.tracing.facts.moves import moves_between
 from jaxinterp.tracing.facts.roles import KINDS, Kind, Role
 from jaxinterp.tracing.facts.weighted_sum import WeightedSum
@@ -82,13 +88,25 @@ class Layer:
         )
 
     @cached_property
-    def orientation(self) -> tuple[float, float, float]:
-        """Signs and size of an activation, see `Curve.orientation`."""
+    def orientation(self) -> tuple[Any, Any, Any]:
+        """Signs and size of an activation, see `facts.curve.orientation`.
+
+        They are numbers, or if it has weights, such as a PReLU, arrays like the input.
+        """
         node = self.node
         shape = curve(node.flow, node.equations, node.inputs[0])
         if node.role is not Role.ACTIVATION or shape is None:
             return 1.0, 1.0, 1.0
-        return shape.orientation
+        inactive = {v for e in node.members for v in e.values} - node.flow.active
+        if all(constant_number(node.flow, v) is not None for v in inactive):
+            return shape.orientation
+        (x,) = self.inputs
+
+        def slope(point: Any) -> Any:
+            at = jnp.full_like(x, point)
+            return jax.jvp(self, (at,), (jnp.ones_like(x),))[1]
+
+        return orientation(jax.lax.map(slope, jnp.asarray(POINTS)))
 
     @property
     def is_affine(self) -> bool:

@@ -78,12 +78,12 @@ def name_nodes(
         The name of each node; and the names of values inside of nodes (modules whose
         output is not that of a node, and tags of `checkpoint_name`).
     """
-    runs = _Runs(flow, parameters, module)
+    owners = {index: group for group in groups for index in group.equations}
+    runs = _Runs(flow, parameters, module, owners)
     outputs = _module_outputs(flow, runs)
     alone = Counter(
         runs.label(_anchor(d)) for d in groups if not _is_structural(flow, d)
     )
-    owners = {index: group for group in groups for index in group.equations}
     names: dict[Group, Name] = {}
     others: list[Name] = []
     for group in groups:
@@ -184,14 +184,22 @@ class _Runs:
 
     Attributes:
         flow: the program.
+        owners: for the index of each equation that has a node, the node's group.
         paths: for each active equation, its path below the loop that it is in.
         leaves: for an equation without a scope, the path of the parameter it reads.
         modules: for each active equation, the runs of modules around it, outer first.
         parents: the paths of modules that hold other modules.
     """
 
-    def __init__(self, flow: Flow, parameters: Mapping[Value, str], module: Module):
+    def __init__(
+        self,
+        flow: Flow,
+        parameters: Mapping[Value, str],
+        module: Module,
+        owners: Mapping[int, Group],
+    ):
         self.flow = flow
+        self.owners = owners
         self.paths: dict[int, tuple[str, ...]] = {}
         self.leaves: dict[int, str] = {}
         self.modules: dict[int, list[Module]] = {}
@@ -213,9 +221,11 @@ class _Runs:
         for index, leaf in self.leaves.items():
             module = leaf.rpartition("/")[0] or leaf
             is_kernel = self._kind(index) in (Kind.KERNEL, Kind.LOOKUP)
+            is_block = index in self.owners and index in self.owners[index].products[1:]
             if not module or not (is_kernel or module != leaf):
                 continue
-            if is_kernel and (module, leaf, runs[module]) in reads:
+            is_again = (module, leaf, runs[module]) in reads
+            if is_kernel and is_again and not is_block:
                 runs[module] += 1
             reads.add((module, leaf, runs[module]))
             label = f"{module}@{runs[module]}" if runs[module] else module
@@ -305,6 +315,21 @@ def _provenance(flow: Flow, equation: Equation, parameters: Mapping[Value, str])
     weights = (v for v in equation.values if v not in flow.active)
     leaves = (parameters.get(_origin(flow, v), "") for v in weights)
     return next(filter(None, leaves), "")
+
+
+def weights_module(
+    flow: Flow, index: int, parameters: Mapping[Value, str]
+) -> tuple[str, str]:
+    """Returns the scope of an equation, and the module whose weights it reads.
+
+    Args:
+        flow: the program of the equation.
+        index: the index of the equation.
+        parameters: for each value that is a leaf of `variables`, the path of the leaf.
+    """
+    equation = flow.program.equations[index]
+    leaf = _provenance(flow, equation, parameters)
+    return equation.scope, leaf.rpartition("/")[0] or leaf
 
 
 def _module_outputs(flow: Flow, runs: _Runs) -> dict[str, Value]:

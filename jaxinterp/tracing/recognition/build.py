@@ -57,7 +57,7 @@ class _Contents:
     def visit(self, program: Program, module: Module) -> None:
         """Adds a program, and the bodies of its loops, each after the loop."""
         flow = self.flows[program] = Flow(program, self.active, self.carrying)
-        groups = recognize(flow, self.cuts)
+        groups = recognize(flow, self.cuts, self.paths)
         names, others = name_nodes(flow, groups, self.paths, module)
         self.others += others
         for group in groups:

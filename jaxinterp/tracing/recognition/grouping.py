@@ -6,7 +6,7 @@ Every pass of `recognize` and `joins` reads and extends one `Grouping`.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -14,8 +14,11 @@ import numpy as np
 from jax.extend.core import Primitive
 from jax.extend.core import primitives as p
 
-from jaxinterp.tracing.compat import bind, existing
+from jaxinterp.tracing.compat import existing
+from jaxinterp.tracing.facts.axes import relabel
+from jaxinterp.tracing.facts.constants import is_mask, known_array, mask_factor
 from jaxinterp.tracing.facts.curve import constant_number, curve
+from jaxinterp.tracing.facts.fixed_kernel import copies_entries
 from jaxinterp.tracing.facts.flow import Flow
 from jaxinterp.tracing.facts.roles import KINDS, Kind, Role
 from jaxinterp.tracing.program.program import Constant, Value
@@ -76,7 +79,7 @@ class Grouping:
         self.equations = flow.program.equations
         self.cuts = cuts
         self.owner: dict[int, Group] = {}
-        self._fixed: dict[Value, bool] = {}
+        self._masking: dict[int, bool] = {}
 
     def claim(self, group: Group) -> None:
         """Makes a group the owner of its equations, also of those that had another."""
@@ -153,7 +156,7 @@ class Grouping:
             return None if repeats else "layout"
         if kind is Kind.CAST:
             return "cast"
-        if x.shape != output.shape:
+        if x.shape != output.shape or self.is_masking(index):
             return None
         if kind is Kind.ADDITIVE:
             return "shift"
@@ -163,26 +166,66 @@ class Grouping:
             return "scale"
         return None
 
+    def is_masking(self, index: int) -> bool:
+        """Whether an equation multiplies by zeros and ones: it selects entries."""
+        if index not in self._masking:
+            factor = mask_factor(self.flow, self.equations[index])
+            self._masking[index] = factor is not None
+        return self._masking[index]
+
+    def affine_steps_before(
+        self, indices: Iterable[int], foldable: frozenset[int]
+    ) -> tuple[int, ...]:
+        """The elementwise affine steps that feed some equations and nothing else.
+
+        Args:
+            indices: the indices of the equations, which read one active value.
+            foldable: the axes of that value along which scales may differ.
+        """
+        every, steps = set(indices), list[int]()
+        while (at := self.previous(every)) is not None and self.is_free(at):
+            step = self.affine_step(at)
+            if step not in ("scale", "shift", "cast"):
+                break
+            if step == "scale" and not self._scale_axes(at) <= foldable:
+                break
+            steps.insert(0, at)
+            every.add(at)
+        is_cast = [self.affine_step(i) == "cast" for i in steps]
+        return () if all(is_cast) else tuple(steps)
+
     def affine_steps_after(
-        self, index: int, may_take: Callable[[int, str], bool]
+        self, index: int, foldable: frozenset[int]
     ) -> tuple[int, ...]:
         """The affine steps after an equation, up to the last that scales or shifts.
 
         Args:
             index: the index of the equation.
-            may_take: whether a step, given by its index and what it does, may follow.
+            foldable: the axes of its result along which scales may differ.
         """
+        rank = len(self.equations[index].outputs[0].shape)
+        labels = [frozenset({i}) for i in range(rank)]
         steps, n_steps = list[int](), 0
         at = self.next(index)
         while at is not None and self.is_free(at):
             step = self.affine_step(at)
-            if step is None or not may_take(at, step):
+            if step == "layout":
+                labels = relabel(self.equations[at], labels)
+            axes = self._scale_axes(at) if step == "scale" else ()
+            is_foldable = frozenset().union(*(labels[i] for i in axes)) <= foldable
+            if step is None or not is_foldable:
                 break
             steps.append(at)
             if step in ("scale", "shift"):
                 n_steps = len(steps)
             at = self.next(at)
         return tuple(steps[:n_steps])
+
+    def _scale_axes(self, index: int) -> frozenset[int]:
+        """The axes of an equation's result along which its scale may differ."""
+        inputs = self.equations[index].inputs
+        factors = [v for v in inputs if v not in self.flow.active and v.shape]
+        return frozenset().union(*map(self.flow.varying_axes, factors))
 
     def is_linear(self, indices: Iterable[int]) -> bool:
         """Whether each of some equations is affine in its active operand."""
@@ -236,24 +279,33 @@ class Grouping:
         return tuple(active - inner)
 
     def is_average(self, index: int) -> bool:
-        """Whether an equation sums entries by a contraction with equal numbers."""
+        """Whether an equation sums entries by a contraction with equal numbers.
+
+        Some of them may be masked: a contraction with zeros and ones is a sum too.
+        """
         equation = self.equations[index]
         others = [v for v in equation.inputs if v not in self.flow.active]
         if self.kind(index) is not Kind.KERNEL or len(others) != 1:
             return False
         number = constant_number(self.flow, others[0])
-        return number is not None and bool(number > 0)
+        if number is None:
+            return is_mask(self.flow, others[0])
+        return bool(number > 0)
+
+    def copies_entries(self, index: int, has_signs: bool = False) -> bool:
+        """Whether a contraction only copies entries, as into patches of an image."""
+        is_kernel = self.kind(index) is Kind.KERNEL
+        if not is_kernel or len(self.flow.active_inputs(index)) != 1:
+            return False
+        equation = self.equations[index]
+        return not self.reads_twice(index) and copies_entries(
+            self.flow, equation, has_signs
+        )
 
     def is_fixed(self, value: Value | Constant) -> bool:
-        """Whether a value is computed from literals alone: no weight, no input."""
-        if isinstance(value, Constant):
-            return value.shape == ()
-        if value not in self._fixed:
-            at = self.flow.producer.get(value)
-            self._fixed[value] = at is not None and all(
-                self.is_fixed(v) for v in self.equations[at].inputs
-            )
-        return self._fixed[value]
+        """Whether a value is computed without a weight and without the input."""
+        is_literal = isinstance(value, Constant)
+        return value.shape == () if is_literal else value in self.flow.fixed
 
     def is_negative(self, value: Value | Constant) -> bool:
         """Whether a value is a literal below zero."""
@@ -265,9 +317,10 @@ class Grouping:
         if (a.primitive, len(a.inputs)) != (b.primitive, len(b.inputs)):
             return False
         pairs = zip(a.inputs, b.inputs, strict=True)
-        return a.params == b.params and all(self._is_same(*pair) for pair in pairs)
+        return a.params == b.params and all(self.is_same(*pair) for pair in pairs)
 
-    def _is_same(self, left: Value | Constant, right: Value | Constant) -> bool:
+    def is_same(self, left: Value | Constant, right: Value | Constant) -> bool:
+        """Whether two values are one, or computed in the same way from the same."""
         if left is right:
             return True
         if isinstance(left, Constant) and isinstance(right, Constant):
@@ -275,17 +328,15 @@ class Grouping:
         if not (isinstance(left, Value) and isinstance(right, Value)):
             return False
         one, other = self.flow.producer.get(left), self.flow.producer.get(right)
-        return one is not None and other is not None and self.is_equal(one, other)
+        if one is None or other is None or not self.is_equal(one, other):
+            return False
+        outputs = (self.equations[one].outputs, self.equations[other].outputs)
+        return outputs[0].index(left) == outputs[1].index(right)
 
     def number(self, value: Value | Constant) -> np.ndarray:
         """The array of a value for which `is_fixed` holds."""
-        if isinstance(value, Constant):
-            return np.asarray(value.value)
-        equation = self.equations[self.flow.producer[value]]
-        operands = [self.number(v) for v in equation.inputs]
         with jax.ensure_compile_time_eval():
-            results = bind(equation.primitive, operands, equation.params)
-        return np.asarray(results[equation.outputs.index(value)])
+            return np.asarray(known_array(self.flow, value))
 
     def is_fixed_step(self, index: int) -> bool:
         """Whether an equation reads nothing but activations and fixed values."""

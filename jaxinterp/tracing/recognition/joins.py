@@ -8,6 +8,8 @@ written.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from jax.extend.core import primitives as p
 
 from jaxinterp.tracing.compat import existing
@@ -91,7 +93,7 @@ def _as_softmax(grouping: Grouping, group: Group, source: Value) -> Value:
         return source
     group.role, group.curve = Role.SOFTMAX, True
     group.equations |= steps
-    (first,) = grouping.flow.active_inputs(min(steps))
+    (first,) = grouping.sources(steps)
     return first
 
 
@@ -213,9 +215,8 @@ def _quotients(grouping: Grouping, index: int) -> list[tuple[Value, Value]]:
 
 def _is_reciprocal(grouping: Grouping, value: Value) -> bool:
     """Whether a value is one over something, times factors."""
-    while (at := grouping.flow.producer.get(value)) is not None:
+    for at, operands in _steps_before(grouping, value):
         equation, kind = grouping.equations[at], grouping.kind(at)
-        operands = grouping.flow.active_inputs(at)
         if len(operands) != 1:
             return False
         if equation.primitive is p.rsqrt_p:
@@ -230,8 +231,24 @@ def _is_reciprocal(grouping: Grouping, value: Value) -> bool:
         is_step = kind in (Kind.CAST, Kind.LAYOUT, Kind.MULTIPLICATIVE, Kind.CHOICE)
         if not (is_clip or is_step or _is_local_lookup(grouping, at)):
             return False
-        (value,) = operands
     return False
+
+
+def _steps_before(
+    grouping: Grouping, value: Value
+) -> Iterator[tuple[int, tuple[Value, ...]]]:
+    """The equations before a value, last first, and the active operands of each.
+
+    They end after an equation of more than one activation; truth values and indices
+    are none.
+    """
+    while (at := grouping.flow.producer.get(value)) is not None:
+        operands = grouping.flow.active_inputs(at)
+        yield at, operands
+        inexact = [operand for operand in operands if operand.is_inexact]
+        if len(inexact) != 1:
+            return
+        (value,) = inexact
 
 
 def divides(grouping: Grouping, index: int) -> bool:
@@ -256,40 +273,38 @@ def _is_local_lookup(grouping: Grouping, index: int) -> bool:
 
 def _is_over_its_sum(grouping: Grouping, source: Value, index: int) -> bool:
     """Whether a value is divided by the sum of its own entries."""
-    for value, divisor in _quotients(grouping, index):
-        numerator = divisor
-        has_sum, steps = False, (*_STEPS_AFTER_SUM, *_SPREADING)
-        if not _leads_to(grouping, value, source):
-            continue
-        while numerator is not source:
-            at = grouping.flow.producer.get(numerator)
-            if at is None:
-                break
-            operands = grouping.flow.active_inputs(at)
-            is_sum = grouping.kind(at) in (Kind.SUM, Kind.SCATTER)
-            is_sum = is_sum or grouping.is_average(at)
-            is_power = grouping.equations[at].primitive is p.integer_pow_p
-            is_step = grouping.kind(at) in steps or (is_power and not has_sum)
-            if len(operands) != 1 or not (is_sum or is_step):
-                break
-            has_sum = has_sum or is_sum
-            (numerator,) = operands
-        if numerator is source and has_sum:
-            return True
+    return any(
+        _leads_to(grouping, value, source) and _is_sum_of(grouping, divisor, source)
+        for value, divisor in _quotients(grouping, index)
+    )
+
+
+def _is_sum_of(grouping: Grouping, value: Value, source: Value) -> bool:
+    """Whether a value is the sum of the entries of another, or of their powers."""
+    has_sum, steps = False, (*_STEPS_AFTER_SUM, *_SPREADING)
+    for at, operands in _steps_before(grouping, value):
+        is_sum = grouping.kind(at) in (Kind.SUM, Kind.SCATTER)
+        is_sum = is_sum or grouping.is_average(at)
+        is_power = grouping.equations[at].primitive is p.integer_pow_p
+        is_step = grouping.kind(at) in steps or (is_power and not has_sum)
+        if len(operands) != 1 or not (is_sum or is_step):
+            return False
+        has_sum = has_sum or is_sum
+        if operands[0] is source:
+            return has_sum
     return False
 
 
 def _leads_to(grouping: Grouping, value: Value, source: Value) -> bool:
     """Whether only masks, factors and casts lie between two values."""
-    while value is not source:
-        at = grouping.flow.producer.get(value)
-        if at is None or grouping.kind(at) not in _STEPS_AFTER_EXP:
+    if value is source:
+        return True
+    for at, operands in _steps_before(grouping, value):
+        if grouping.kind(at) not in _STEPS_AFTER_EXP or len(operands) != 1:
             return False
-        operands = grouping.flow.active_inputs(at)
-        if len(operands) != 1:
-            return False
-        (value,) = operands
-    return True
+        if operands[0] is source:
+            return True
+    return False
 
 
 def _exponential_curve(grouping: Grouping, source: Value, group: Group) -> set[int]:
@@ -301,6 +316,9 @@ def _exponential_curve(grouping: Grouping, source: Value, group: Group) -> set[i
     while value not in grouping.cuts:
         at = grouping.flow.producer.get(value)
         if at is None or not inside.issuperset(grouping.flow.readers[value]):
+            break
+        if _is_power_of_softmax(grouping, steps, at):
+            longest = steps | grouping.owner[at].equations
             break
         own = grouping.owner[at].equations if at in grouping.owner else {at}
         operands = grouping.sources(own)
@@ -314,6 +332,16 @@ def _exponential_curve(grouping: Grouping, source: Value, group: Group) -> set[i
     return (
         longest if grouping.is_in_one_checkpoint(longest | group.equations) else set()
     )
+
+
+def _is_power_of_softmax(grouping: Grouping, steps: set[int], before: int) -> bool:
+    """Whether steps raise the result of a softmax to a power."""
+    owner = grouping.owner.get(before)
+    if not steps or owner is None or owner.role is not Role.SOFTMAX:
+        return False
+    (value,) = grouping.sources(steps)
+    shape = curve(grouping.flow, steps, value)
+    return owner.last == before and shape is not None and shape.is_power
 
 
 def _is_normalized(grouping: Grouping, inside: set[int], index: int) -> bool:
@@ -342,19 +370,17 @@ def _steps_to(grouping: Grouping, value: Value, inside: set[int]) -> set[int]:
 def _summed_exponential(grouping: Grouping, value: Value) -> int | None:
     """The exponential whose sum a value is; casts and the like may follow the sum."""
     has_sum = False
-    while (at := grouping.flow.producer.get(value)) is not None:
+    for at, _ in _steps_before(grouping, value):
         equation, kind = grouping.equations[at], grouping.kind(at)
         if equation.primitive in _EXPONENTIALS:
             return at if has_sum else None
-        operands = [v for v in grouping.flow.active_inputs(at) if v.is_inexact]
         is_sum = kind in (Kind.SUM, Kind.SCATTER) or grouping.is_average(at)
         is_step = kind in (_STEPS_AFTER_EXP if has_sum else _STEPS_AFTER_SUM)
         if equation.primitive in (p.abs_p, p.integer_pow_p):  # |s| and 1 / s
             is_step = not has_sum
-        if len(operands) != 1 or not (is_sum or is_step):
+        if not (is_sum or is_step):
             return None
         has_sum = has_sum or is_sum
-        (value,) = operands
     return None
 
 
@@ -374,18 +400,20 @@ def inverts_sum_of_exponentials(grouping: Grouping, index: int) -> bool:
     )
 
 
-def _exponential(grouping: Grouping, value: Value) -> set[int] | None:
+def _exponential(
+    grouping: Grouping, value: Value, through: tuple[Kind, ...] = ()
+) -> set[int] | None:
     """The steps from an exponential to a value, masks and casts among them."""
     steps: set[int] = set()
-    while (at := grouping.flow.producer.get(value)) is not None:
+    for at, operands in _steps_before(grouping, value):
         steps.add(at)
         if grouping.equations[at].primitive in _EXPONENTIALS:
             return steps
-        operands = grouping.flow.active_inputs(at)
-        if grouping.kind(at) not in _STEPS_AFTER_EXP or len(operands) != 1:
+        is_step = grouping.kind(at) in (*_STEPS_AFTER_EXP, *through)
+        is_step = is_step or (bool(through) and grouping.is_average(at))
+        if not is_step or len(operands) != 1 or operands[0] in grouping.cuts:
             return None
-        (value,) = operands
-        if value in grouping.cuts or grouping.flow.only_reader(value) is None:
+        if grouping.flow.only_reader(operands[0]) is None:
             return None
     return None
 
@@ -393,21 +421,11 @@ def _exponential(grouping: Grouping, value: Value) -> set[int] | None:
 def _log_of_sum(grouping: Grouping, index: int) -> None:
     """Groups `log(sum(exp(x)))`, a log-sum-exp without a shift by the maximum."""
     (value,) = grouping.flow.active_inputs(index)
-    steps = {index}
-    while value not in grouping.cuts and grouping.flow.only_reader(value) is not None:
-        at = grouping.flow.producer.get(value)
-        if at is None:
-            return
-        steps.add(at)
-        if grouping.equations[at].primitive in _EXPONENTIALS:
-            break
-        operands = grouping.flow.active_inputs(at)
-        is_step = grouping.kind(at) in (Kind.SUM, *_STEPS_AFTER_EXP)
-        if not (is_step or grouping.is_average(at)) or len(operands) != 1:
-            return
-        (value,) = operands
-    has_exponential = any(grouping.produces(value, q) for q in _EXPONENTIALS)
-    is_whole = has_exponential and grouping.is_in_one_checkpoint(steps)
+    if value in grouping.cuts or grouping.flow.only_reader(value) is None:
+        return
+    before = _exponential(grouping, value, through=(Kind.SUM,))
+    steps = {index} | (before or set())
+    is_whole = before is not None and grouping.is_in_one_checkpoint(steps)
     if is_whole and any(grouping.kind(at) in _SUMS for at in steps):
         grouping.claim(Group(Role.LOGSUMEXP, steps))
 

@@ -16,22 +16,26 @@ from an earlier one:
 
 from __future__ import annotations
 
+import types
+from collections.abc import Mapping
+
 import jax.numpy as jnp
-import numpy as np
 from jax.extend.core import primitives as p
 
-from jaxinterp.tracing.facts.axes import contracted_axes, feature_axes, relabel
+from jaxinterp.tracing.facts.axes import contracted_axes, feature_axes
 from jaxinterp.tracing.facts.curve import curve
+from jaxinterp.tracing.facts.fixed_kernel import turns_pairs
 from jaxinterp.tracing.facts.flow import Flow
 from jaxinterp.tracing.facts.roles import POINTWISE, Kind, Role
 from jaxinterp.tracing.program.program import Call, Equation, Value
+from jaxinterp.tracing.recognition.addresses import weights_module
 from jaxinterp.tracing.recognition.grouping import Group, Grouping
 from jaxinterp.tracing.recognition.joins import (
     divides,
     inverts_sum_of_exponentials,
     join,
 )
-from jaxinterp.tracing.recognition.weighted_sums import weighted_sum
+from jaxinterp.tracing.recognition.weighted_sums import weighted_sums
 
 _AFFINE_STEPS = ("scale", "shift", "cast")
 _POINTWISE = (Role.ACTIVATION, Role.POINTWISE)
@@ -43,13 +47,18 @@ _ROLE_AFTER = {
 }
 
 
-def recognize(flow: Flow, cuts: frozenset[Value] = frozenset()) -> list[Group]:
+def recognize(
+    flow: Flow,
+    cuts: frozenset[Value] = frozenset(),
+    paths: Mapping[Value, str] = types.MappingProxyType({}),
+) -> list[Group]:
     """Returns the groups of equations that are the nodes of a program.
 
     Args:
         flow: the program and what depends on its input.
         cuts: values that must stay visible: each is an input or the result of a node,
             never a step inside one.
+        paths: for each value that is a leaf of `variables`, the path of the leaf.
 
     Returns:
         One group for each node, in network order.
@@ -60,14 +69,17 @@ def recognize(flow: Flow, cuts: frozenset[Value] = frozenset()) -> list[Group]:
         for index, equation in enumerate(grouping.equations)
         if equation.outputs and flow.is_active(index)  # a print has no output
     ]
-    passes = (_join, _activation, weighted_sum, _maximum, _fixed_linear, _affine)
     for call in flow.program.calls:  # outer before inner
         _opaque_call(grouping, call)
-    for single in (*passes, _scale, _rest):
+    for index in active:
+        _join(grouping, index)
+    for index in active:
+        _activation(grouping, index)
+    _whole_activations(grouping)
+    weighted_sums(grouping, active, lambda i: weights_module(flow, i, paths))
+    for single in (_maximum, _fixed_linear, _affine, _scale, _rest):
         for index in active:
             single(grouping, index)
-        if single is _activation:
-            _whole_activations(grouping)
     groups = list(dict.fromkeys(grouping.owner.values()))
     return sorted(groups, key=lambda group: group.last)
 
@@ -288,7 +300,7 @@ def _fixed_linear(grouping: Grouping, index: int) -> None:
         return
     is_sum = kind is Kind.SUM or grouping.is_linear({index})
     is_sum = is_sum and kind in (Kind.SUM, Kind.TRANSFORM, Kind.KERNEL)
-    if not is_sum or not grouping.is_inexact(index) or _is_patches(grouping, index):
+    if not is_sum or not grouping.is_inexact(index) or grouping.copies_entries(index):
         return
     group = Group(Role.LINEAR, {index})
     at = grouping.next(index)
@@ -312,86 +324,17 @@ def _affine(grouping: Grouping, index: int) -> None:
         return
     is_conv = equation.primitive is p.conv_general_dilated_p
     x = equation.inputs.index(operands[0])
-    if _is_patches(grouping, index):  # of an image; or a permutation
+    if grouping.copies_entries(index):  # patches of an image; or a permutation
         grouping.claim(Group(Role.INDEXING, {index}))
         return
-    before = _before(grouping, index, x)
-    after = _after(grouping, index, feature_axes(equation, 1 - x))
+    before = grouping.affine_steps_before({index}, contracted_axes(equation, x))
+    after = grouping.affine_steps_after(index, feature_axes(equation, 1 - x))
     role = Role.CONVOLUTION if is_conv else Role.DENSE
-    if jnp.issubdtype(equation.outputs[0].dtype, jnp.complexfloating):
-        grouping.claim(Group(Role.LINEAR, {index}))  # such a kernel has no sign
+    is_complex = jnp.issubdtype(equation.outputs[0].dtype, jnp.complexfloating)
+    if is_complex or turns_pairs(grouping.flow, equation):  # a kernel without signs
+        grouping.claim(Group(Role.LINEAR, {index}))
         return
     grouping.claim(Group(role, {index, *before, *after}, index, before, after))
-
-
-def _is_patches(grouping: Grouping, index: int) -> bool:
-    """Whether a contraction only picks entries, as patches of an image."""
-    if grouping.kind(index) is not Kind.KERNEL:
-        return False
-    equation = grouping.equations[index]
-    (x,) = grouping.flow.active_inputs(index)
-    return _is_one_hot(grouping, equation, 1 - equation.inputs.index(x))
-
-
-def _is_one_hot(grouping: Grouping, equation: Equation, kernel: int) -> bool:
-    """Whether each entry of the result is one entry of the input, by a fixed kernel."""
-    value = equation.inputs[kernel]
-    if not grouping.is_fixed(value):
-        return False
-    numbers = grouping.number(value)
-    if equation.primitive is p.conv_general_dilated_p:
-        result_axes = {equation.params["dimension_numbers"].rhs_spec[0]}
-        is_plain = kernel == 1 and equation.params["batch_group_count"] == 1
-    else:
-        (contracting, _) = equation.params["dimension_numbers"]
-        result_axes = set(range(numbers.ndim)) - set(contracting[kernel])
-        is_plain = True
-    axes = tuple(i for i in range(numbers.ndim) if i not in result_axes)
-    is_binary = bool(np.isin(numbers, (0, 1)).all())
-    return is_plain and is_binary and bool((numbers.sum(axis=axes) == 1).all())
-
-
-def _before(grouping: Grouping, index: int, x: int) -> tuple[int, ...]:
-    """The elementwise affine steps that feed a kernel and nothing else."""
-    equation = grouping.equations[index]
-    foldable = contracted_axes(equation, x)
-    steps: list[int] = []
-    value = equation.inputs[x]
-    while isinstance(value, Value) and value not in grouping.cuts:
-        at = grouping.flow.producer.get(value)
-        if at is None or not grouping.is_free(at) or grouping.next(at) is None:
-            break
-        step = grouping.affine_step(at)
-        if step not in _AFFINE_STEPS:
-            break
-        if step == "scale" and not _scale_axes(grouping, at) <= foldable:
-            break
-        steps.insert(0, at)
-        (value,) = grouping.flow.active_inputs(at)
-    is_cast = [grouping.affine_step(i) == "cast" for i in steps]
-    return () if all(is_cast) else tuple(steps)
-
-
-def _after(grouping: Grouping, index: int, foldable: frozenset[int]) -> tuple[int, ...]:
-    """The affine steps after a kernel, up to the last that scales or shifts."""
-    rank = len(grouping.equations[index].outputs[0].shape)
-    labels = [frozenset({i}) for i in range(rank)]
-
-    def may_take(at: int, step: str) -> bool:
-        if step == "layout":
-            labels[:] = relabel(grouping.equations[at], labels)
-        axes = _scale_axes(grouping, at) if step == "scale" else ()
-        return frozenset().union(*(labels[i] for i in axes)) <= foldable
-
-    return grouping.affine_steps_after(index, may_take)
-
-
-def _scale_axes(grouping: Grouping, index: int) -> frozenset[int]:
-    """The axes of an equation's result along which its scale may differ."""
-    inputs = grouping.equations[index].inputs
-    factors = [v for v in inputs if v not in grouping.flow.active]
-    varying = (grouping.flow.varying_axes(v) for v in factors if v.shape)
-    return frozenset().union(*varying)
 
 
 # --- 5. The rest ----------------------------------------------------------------------
@@ -447,6 +390,8 @@ def _single_role(grouping: Grouping, index: int) -> Role:
     if kind is Kind.LOOP:
         return Role.LOOP
     if not any(output.is_inexact for output in equation.outputs):
+        return Role.INDEXING
+    if grouping.is_masking(index) and sum(active) == 1:
         return Role.INDEXING
     if kind is Kind.CHOICE and active[0]:
         return Role.SELECTION

@@ -76,6 +76,32 @@ def test_names_of_the_catalog_bring_everything_along(lenet):
     assert logits.shape == (2, 10)
 
 
+@pytest.mark.parametrize("make", [dict, "torch"])
+def test_arrays_are_taken_as_a_file_of_them_is(dense, make):
+    path, _ = dense
+    arrays = dict(np.load(path))
+    if make == "torch":
+        torch = pytest.importorskip("torch", reason="PyTorch is an optional dependency")
+        arrays = {f"module.{k}": torch.from_numpy(v) for k, v in arrays.items()}
+    options = {"model": nn.Dense(2), "name_map": TORCH_DENSE, "inputs": INPUTS}
+    loaded = ji.models.load(arrays, **options)
+    expected = ji.models.load(path, **options)
+    chex.assert_trees_all_equal(loaded.variables, expected.variables)
+
+
+def test_arrays_that_do_not_fit_are_an_error(dense):
+    path, weight = dense
+    options = {"model": nn.Dense(2), "name_map": TORCH_DENSE, "inputs": INPUTS}
+    with pytest.raises(WeightsError, match="mapping of arrays"):
+        ji.models.load({"weight": weight}, **options)
+    with pytest.raises(WeightsError, match=r"'params' .* is a dict.*from_linen\(modul"):
+        ji.models.load({"params": {"kernel": weight}}, **options)
+    with pytest.raises(ValueError, match="does not say of which model they are"):
+        ji.models.load(dict(np.load(path)))
+    with pytest.raises(ValueError, match="go with a file"):
+        ji.models.load(dict(np.load(path)), download=True, **options)
+
+
 def test_inputs_may_be_given_beside_a_name_of_the_catalog(lenet):
     wrong = jnp.zeros((1, 28, 28, 1), jnp.float32)
     with pytest.raises(ValueError, match="LeNet takes images of shape"):

@@ -12,6 +12,7 @@ from jaxinterp import capture, intervene, split, trace
 from jaxinterp.tracing import AddressError, AmbiguousAddressError
 from jaxinterp.tracing.recognition.addresses import short_names
 from tests.networks.blocks import Block, Rematerialized, Reused, Scanned, mlp
+from tests.proposals import proposals
 from tests.tracing.arrays import normal, weights
 
 X = normal(2, 4)
@@ -236,7 +237,19 @@ def test_an_address_that_is_not_there_shows_the_nearest(make):
         "No site matches 'Block/Dense_2'. The nearest of 5 addresses:\n"
         "    Block/Dense_1\n    Block/Dense_0\n    Block/relu\n    Block\n"
         "    Block/add\n"
-        "`print(jaxinterp.trace(apply_fn, variables, inputs))` lists them all."
+        "`list(jaxinterp.trace(apply_fn, variables, inputs).sites)` has them all."
+    )
+    names = {"apply_fn": module.apply, "variables": weights(module, X), "inputs": X}
+    (addresses,) = proposals(error, **names)
+    assert len(addresses) == 5
+
+
+def test_a_unit_is_no_site():
+    with pytest.raises(AddressError) as error:
+        capture(lambda v, x: jnp.tanh(x), "tanh:3")(None, X)
+    assert str(error.value).endswith(
+        "'tanh:3' is a unit, and a site is an address alone, 'tanh'. A unit is what is "
+        "explained or maximized: `score='tanh:3'`."
     )
 
 

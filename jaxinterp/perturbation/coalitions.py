@@ -1,0 +1,177 @@
+r"""Coalitions of features, and the Shapley values of a game from the values of some.
+
+A game $v$ gives every coalition $S$ of $n$ features a number. Features outside of it
+are taken away. A coalition is a mask: one row, `True` where a feature belongs to it.
+The functions here make the masks, and make Shapley values of what a model says of them.
+Differences are taken before sums, so a feature that changes nothing gets exactly 0.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxinterp.checks import checked_integer
+from jaxinterp.keys import each_folded, steady
+from jaxinterp.types import Key
+
+# So many features make 65536 coalitions.
+MOST_FEATURES = 16
+
+
+def all_coalitions(features: int) -> np.ndarray:
+    """Returns every coalition of some features, as masks.
+
+    Args:
+        features: the number $n$ of features, 16 at most.
+
+    Returns:
+        Booleans $(2^n, n)$; feature `i` belongs to row `r` if bit `i` of `r` is 1.
+
+    Raises:
+        ValueError: if there are more than 16 features, or none.
+
+    Example:
+        >>> all_coalitions(2).astype(int).tolist()
+        [[0, 0], [1, 0], [0, 1], [1, 1]]
+    """
+    features = checked_integer("features", features, 1, call="all_coalitions")
+    if features > MOST_FEATURES:
+        raise ValueError(
+            f"{features} features have 2^{features} coalitions, and at most "
+            f"{MOST_FEATURES} features are taken all at once. Draw permutations."
+        )
+    rows = np.arange(2**features)[:, None]
+    return (rows >> np.arange(features)[None] & 1).astype(bool)
+
+
+def shapley_of_all(values: Any) -> jax.Array:
+    r"""Returns Shapley values from the values of every coalition.
+
+    $$\phi_i = \sum_{S \not\ni i} \frac{|S|!\,(n - |S| - 1)!}{n!}\,(v(S \cup \{i\}) -
+    v(S))$$
+
+    Args:
+        values: the value of each coalition, $(2^n, ...)$, in the order of
+            `all_coalitions`.
+
+    Returns:
+        An array $(n, ...)$; its sum over features is the value of all of them minus
+        that of none.
+
+    Example:
+        >>> shapley_of_all(jnp.array([0.0, 1.0, 1.0, 4.0])).tolist()
+        [2.0, 2.0]
+
+    References:
+        Shapley, 1953 [shapley1953value].
+    """
+    values = jnp.asarray(values)
+    features = len(values).bit_length() - 1
+    of_size = np.array(
+        [1 / (features * math.comb(features - 1, s)) for s in range(features)]
+    )
+    rest = values.shape[1:]
+
+    def of_feature(i: int) -> Any:
+        # Bit `i` of a coalition's number is an axis of its own.
+        pairs = values.reshape(2 ** (features - 1 - i), 2, 2**i, *rest)
+        gains = (pairs[:, 1] - pairs[:, 0]).reshape(2 ** (features - 1), *rest)
+        others = all_coalitions(features - 1).sum(1) if features > 1 else np.zeros(1)
+        weights = of_size[others.astype(int)].reshape(-1, *[1] * len(rest))
+        return (gains * jnp.asarray(weights, gains.dtype)).sum(0)
+
+    return jnp.stack([of_feature(i) for i in range(features)])
+
+
+def antithetic_permutations(key: Key, features: int, count: int) -> jax.Array:
+    """Returns random orders of features in pairs, of which one is the other reversed.
+
+    Args:
+        key: the random key; pair `i` depends on `fold_in(key, i)` alone.
+        features: the number of features.
+        count: the number of orders; the last has no partner if it is odd.
+
+    Returns:
+        Integers `(count, features)`.
+
+    Raises:
+        ValueError: if a number is not positive.
+
+    Example:
+        >>> orders = antithetic_permutations(jax.random.key(0), 3, 2)
+        >>> orders[0].tolist() == orders[1, ::-1].tolist()
+        True
+
+    References:
+        Mitchell et al., 2022, antithetic sampling [mitchell2022sampling].
+    """
+    call = "antithetic_permutations"
+    features = checked_integer("features", features, 1, call=call)
+    count = checked_integer("count", count, 1, call=call)
+    keys = each_folded(steady(key), jnp.arange(-(-count // 2)))
+    draw = functools.partial(jax.random.permutation, independent=False)
+    orders = jax.vmap(lambda k: draw(k, jnp.arange(features, dtype=jnp.int32)))(keys)
+    pairs = jnp.stack([orders, orders[:, ::-1]], axis=1)
+    return pairs.reshape(-1, features)[:count]
+
+
+def prefixes(orders: Any) -> jax.Array:
+    """Returns the coalitions that grow by one feature after another, as masks.
+
+    Args:
+        orders: the orders in which features join, `(orders, features)`.
+
+    Returns:
+        Booleans `(2 + orders * (features - 1), features)`: no feature, all features,
+        and of each order the first feature, the first two, and so on.
+
+    Example:
+        >>> prefixes(jnp.array([[1, 0]])).astype(int).tolist()
+        [[0, 0], [1, 1], [0, 1]]
+    """
+    features = orders.shape[1]
+    ranks = jnp.argsort(orders, axis=1)
+    sizes = jnp.arange(1, features)[None, :, None]
+    masks = (ranks[:, None, :] < sizes).reshape(-1, features)
+    ends = jnp.stack([jnp.zeros(features, bool), jnp.ones(features, bool)])
+    return jnp.concatenate([ends, masks])
+
+
+def shapley_of_prefixes(values: Any, orders: Any) -> jax.Array:
+    r"""Returns estimates of Shapley values from coalitions that grow.
+
+    $$\phi_i = \frac1m \sum_\pi v(\{\pi_1, ..., i\}) - v(\{\pi_1, ..., i\} \setminus
+    \{i\})$$
+
+    They add up to the value of all features minus that of none for any number $m$ of
+    orders $\pi$. If no more than two features interact, one antithetic pair is exact.
+
+    Args:
+        values: the value of each coalition of `prefixes(orders)`, `(coalitions, ...)`.
+        orders: the orders in which features join, `(orders, features)`.
+
+    Returns:
+        An array `(features, ...)`.
+
+    Example:
+        >>> orders = jnp.array([[0, 1], [1, 0]])
+        >>> shapley_of_prefixes(jnp.array([0.0, 4.0, 1.0, 1.0]), orders).tolist()
+        [2.0, 2.0]
+
+    References:
+        Castro et al., 2009, ApproShapley [castro2009polynomial].
+    """
+    values = jnp.asarray(values)
+    count, features = orders.shape
+    rest = values.shape[1:]
+    inner = values[2:].reshape(count, features - 1, *rest)
+    none, every = (jnp.broadcast_to(v, (count, 1, *rest)) for v in values[:2])
+    gains = jnp.diff(jnp.concatenate([none, inner, every], axis=1), axis=1)
+    ranks = jnp.argsort(orders, axis=1).reshape(count, features, *[1] * len(rest))
+    return jnp.take_along_axis(gains, ranks, axis=1).mean(0)
