@@ -9,7 +9,7 @@ from tests.pages import BLOCK, ROOT, check_examples, examples
 README = (ROOT / "README.md").read_text("utf-8")
 
 
-@pytest.mark.slow(reason="trains, explains and visualizes in a process of its own")
+@pytest.mark.slow(reason="explains and visualizes in a process of its own")
 def test_its_examples_run_and_print_what_they_show() -> None:
     assert len(examples(README)) >= 4
     check_examples(README)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import jax
 import numpy as np
 
+import jaxinterp as ji
 from experiments import zoo
 from experiments.ground_truth.explain import Located, on_images, on_tokens
 from jaxinterp.data import SHAPES
@@ -16,6 +19,7 @@ from jaxinterp.plot import gallery
 RESULTS = Path(__file__).resolve().parent / "results"
 COUNT = 200
 SHOWN = 6
+TRAINED_HERE = ("shapes_resnet", "shapes_vit")
 NETWORKS = (
     *("shapes_cnn", "shapes_resnet", "shapes_vit", "watermark_cnn"),
     *("evidence_lstm", "evidence_transformer"),
@@ -39,9 +43,7 @@ def run(
     rows: dict[str, dict[str, Located]] = {}
     chance: dict[str, float] = {}
     for name in networks:
-        net = zoo.load(name)
-        data = net.held_out(count)
-        what = net.apply_fn, net.variables
+        what, data = subject(name, count)
         if name.startswith("evidence"):
             mask = data.mask
             rows[name], _ = on_tokens(name, *what, data.tokens, data.position, mask)
@@ -57,6 +59,24 @@ def run(
     print(text)
     (output / "table.md").write_text(text)
     return rows
+
+
+def subject(name: str, count: int) -> tuple[tuple[Any, Any], Any]:
+    """Returns a network, and the examples of the zoo that did not train it.
+
+    Args:
+        name: the network; one that comes with the package is not trained.
+        count: the number of examples.
+
+    Returns:
+        The pair of apply function and variables, and the examples.
+    """
+    if name in TRAINED_HERE:
+        net = zoo.load(name)
+        return (net.apply_fn, net.variables), net.held_out(count)
+    apply_fn, variables, draw = ji.models.pretrained(name)
+    key = jax.random.split(jax.random.key(0), 3)[2]  # that of `held_out`
+    return (apply_fn, variables), draw(key, count)
 
 
 def _draw(

@@ -1,4 +1,4 @@
-"""Trains the zoo: `python -m experiments.zoo [NAME ...] [--retrain]`."""
+"""Trains the zoo: `python -m experiments.zoo [NAME ...] [--retrain] [--ship]`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from tqdm import tqdm
 
 from experiments.zoo import cache, sheet
 from experiments.zoo.shelf import load, names
+from experiments.zoo.ship import ship
 from experiments.zoo.table import table
+from jaxinterp.models.weights.pretrained import FOLDER, NETWORKS
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -31,19 +33,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--output", type=Path, help="folder for table.md, and samples of the DCGAN"
     )
+    parser.add_argument(
+        "--ship",
+        action="store_true",
+        help="write the networks that come with the package into it",
+    )
     parsed = parser.parse_args(arguments)
+    if parsed.ship and parsed.names:
+        parser.error(f"--ship writes all of {', '.join(NETWORKS)}: leave names out.")
     unknown = sorted(set(parsed.names) - set(names()))
     if unknown:
         parser.error(
             f"no network {', '.join(unknown)}. There are: {', '.join(names())}."
         )
-    wanted = parsed.names or names()
+    chosen = tuple(NETWORKS) if parsed.ship else parsed.names or names()
     networks = {
         name: load(name, retrain=parsed.retrain)
-        for name in tqdm(wanted, desc="zoo", unit="network", disable=len(wanted) == 1)
+        for name in tqdm(chosen, desc="zoo", unit="network", disable=len(chosen) == 1)
     }
     lines = table(networks.values())
     print(f"{lines}\n\nThey are kept in {cache.folder()}.")
+    if parsed.ship:
+        ship(networks.values(), FOLDER)
+        print(f"They are written to {FOLDER}.")
     if parsed.output is not None:
         parsed.output.mkdir(parents=True, exist_ok=True)
         (parsed.output / "table.md").write_text(f"{lines}\n", encoding="utf-8")

@@ -26,17 +26,36 @@ def table(networks: Iterable[Trained]) -> str:
     return "\n".join([lines[0], _line(rule, widths), *lines[1:]])
 
 
+def measured(network: Trained) -> str:
+    """Returns the figures of a network as text, without what training took.
+
+    Args:
+        network: the trained network.
+    """
+    figures = network.figures.items()
+    return ", ".join(f"{k} {v:.3f}" for k, v in figures if k not in _COSTS)
+
+
+def n_parameters(network: Trained) -> str:
+    """Returns the number of parameters of a network as text.
+
+    Args:
+        network: the trained network.
+    """
+    return (
+        f"{sum(leaf.size for leaf in jax.tree.leaves(network.variables['params'])):,}"
+    )
+
+
 def _row(network: Trained) -> tuple[str, ...]:
     figures = network.figures
-    said = ", ".join(f"{k} {v:.3f}" for k, v in figures.items() if k not in _COSTS)
-    parameters = sum(leaf.size for leaf in jax.tree.leaves(network.variables["params"]))
     return (
         f"`{network.name}`",
-        said,
+        measured(network),
         f"{figures['steps']:.0f}",
         f"{figures['seconds']:.0f}",
         f"{figures['cpu_seconds']:.0f}",
-        f"{parameters:,}",
+        n_parameters(network),
         str(network.config["schedule"].seed),
     )
 

@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.zoo.networks import CNN
 from experiments.zoo.real import RealTask
 from experiments.zoo.recipe import Pairs, Supervised, Task
 from experiments.zoo.standardize import Standardize
@@ -19,6 +18,7 @@ from jaxinterp.data.geometry import COLORS, SHAPES, TEXTURES
 from jaxinterp.data.sets import digits
 from jaxinterp.data.shapes import Shapes, shapes
 from jaxinterp.data.watermark import Watermark, watermark
+from jaxinterp.models.architectures.cnn import CNN
 from jaxinterp.models.architectures.resnet import ResNet
 from jaxinterp.models.architectures.vit import ViT
 

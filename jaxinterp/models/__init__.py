@@ -2,7 +2,7 @@
 
 `adapters` makes the pair `(apply_fn, variables)` of a model of any library, `summary`
 prints a model, `architectures/` has one network a file, and `weights/` reads trained
-weights into them.
+weights into them; `pretrained` returns small networks that come with this package.
 """
 
 from jaxinterp.models.adapters import from_equinox as from_equinox
@@ -13,6 +13,7 @@ from jaxinterp.models.adapters import from_linen as from_linen
 from jaxinterp.models.adapters import from_nnx as from_nnx
 from jaxinterp.models.architectures.alexnet import AlexNet as AlexNet
 from jaxinterp.models.architectures.bert import Bert as Bert
+from jaxinterp.models.architectures.cnn import CNN as CNN
 from jaxinterp.models.architectures.convnext import ConvNeXt as ConvNeXt
 from jaxinterp.models.architectures.dcgan import (
     DCGANDiscriminator as DCGANDiscriminator,
@@ -36,4 +37,7 @@ from jaxinterp.models.summary import summary as summary
 from jaxinterp.models.weights.load import Loaded as Loaded
 from jaxinterp.models.weights.load import load as load
 from jaxinterp.models.weights.preprocess import Preprocess as Preprocess
+from jaxinterp.models.weights.pretrained import Examples as Examples
+from jaxinterp.models.weights.pretrained import Pretrained as Pretrained
+from jaxinterp.models.weights.pretrained import pretrained as pretrained
 from jaxinterp.models.with_preprocess import with_preprocess as with_preprocess

@@ -1,5 +1,6 @@
 """The measures of the experiment, by hand."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,9 +8,10 @@ import pytest
 from flax import linen as nn
 
 from experiments.ground_truth import measures
-from experiments.ground_truth.__main__ import main, table
+from experiments.ground_truth.__main__ import main, subject, table
 from experiments.ground_truth.explain import from_embedding, on_images, on_tokens
 from experiments.ground_truth.methods import methods
+from experiments.zoo import shelf
 
 HEAT = np.array([[[1.0, 0.0], [3.0, 0.0]], [[0.0, 0.0], [0.0, 0.0]]])
 MASK = np.array([[[True, False], [False, False]], [[True, True], [True, True]]])
@@ -37,6 +39,14 @@ def test_no_examples_at_all_cannot_be_asked_for(capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["--count", "0"])
     assert "--count must be at least 1, and is 0." in capsys.readouterr().err
+
+
+def test_examples_are_those_that_the_zoo_held_out():
+    (apply_fn, variables), data = subject("evidence_transformer", 20)
+    held_out = shelf.RECIPES["evidence_transformer"].held_out(20)
+    chex.assert_trees_all_equal(tuple(data), tuple(held_out))
+    answers = apply_fn(variables, data.tokens).argmax(axis=1)
+    assert (answers == data.labels).mean() > 0.8
 
 
 def test_edges_are_where_brightness_changes():

@@ -1,6 +1,7 @@
 """The zoo: what is cached, when it is not, and that its networks reach their goals."""
 
 import dataclasses
+import hashlib
 import inspect
 import os
 import re
@@ -22,11 +23,13 @@ from experiments.zoo import __main__ as command
 from experiments.zoo import cache, generative, sheet, shelf, text
 from experiments.zoo.real import RealTask
 from experiments.zoo.recipe import Pairs, Supervised, Task, Trained
+from experiments.zoo.ship import ship
 from experiments.zoo.standardize import Standardize
 from experiments.zoo.table import table
 from experiments.zoo.training import Goal, Schedule
 from jaxinterp.data.sets import digits
 from jaxinterp.models.architectures.mlp import MLP
+from jaxinterp.models.weights import read_tensors
 
 OURS = ("experiments", "jaxinterp")
 VARIABLES = {
@@ -198,7 +201,7 @@ def test_a_fingerprint_changes_with_code_that_is_imported_and_with_nothing_said(
 
 def test_a_fingerprint_covers_recipes_data_and_models() -> None:
     files = {path.name for path in cache.code_of("experiments.zoo.vision")}
-    needed = {"vision.py", "recipe.py", "training.py", "networks.py", "shapes.py"}
+    needed = {"vision.py", "recipe.py", "training.py", "cnn.py", "shapes.py"}
     assert needed | {"geometry.py", "resnet.py", "pooling.py"} <= files
     assert not {"text.py", "tables.py", "dcgan.py", "sequences.py"} & files
 
@@ -379,6 +382,35 @@ def test_the_command_trains_and_prints_a_table(
     assert str(empty_cache) in lines[-1]
     written = (empty_cache / "new" / "table.md").read_text().splitlines()
     assert written == lines[:3]
+
+
+def trained(name: str) -> Trained:
+    figures = {"accuracy": 0.5, "steps": 7, "seconds": 1.2, "cpu_seconds": 2.7}
+    config = {"schedule": Schedule(goals=(), seed=3)}
+    variables = {"params": {"b": {"kernel": np.ones((2, 3), np.float32)}}}
+    return Trained(name, len, variables, MLP(1), config, figures, lambda _: None)
+
+
+def test_shipping_twice_writes_the_same_files(tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        ship([trained("x"), trained("y")], tmp_path / folder)
+    one, two = (
+        {p.name: p.read_bytes() for p in d.iterdir()} for d in tmp_path.iterdir()
+    )
+    assert one == two
+    assert set(one) == {"x.safetensors", "y.safetensors", "SHA256SUMS", "README.md"}
+    tensors = read_tensors(tmp_path / "one" / "x.safetensors")
+    np.testing.assert_array_equal(tensors.pop("params/b/kernel"), np.ones((2, 3)))
+    assert not tensors
+    sha256 = hashlib.sha256(one["y.safetensors"]).hexdigest()
+    assert one["SHA256SUMS"].decode().splitlines()[1] == f"{sha256}  y.safetensors"
+    assert "| `x` | `MLP` | accuracy 0.500 | 7 | 6 | 0 |" in one["README.md"].decode()
+
+
+def test_all_networks_are_shipped_or_none(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command.main(["shapes_cnn", "--ship"])
+    assert "--ship writes all of shapes_cnn, watermark_cnn" in capsys.readouterr().err
 
 
 def test_the_table_leaves_costs_out_of_the_figures() -> None:

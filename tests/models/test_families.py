@@ -64,7 +64,7 @@ def test_a_batch_may_be_empty(name):
     assert jax.tree.map(jnp.shape, shapes) == jax.tree.map(jnp.shape, variables)
 
 
-NORMALIZED = ["vgg_bn", "resnet18", "resnet50", "resnet8", "googlenet_bn"]
+NORMALIZED = ["cnn", "vgg_bn", "resnet18", "resnet50", "resnet8", "googlenet_bn"]
 NORMALIZED += ["generator", "discriminator"]
 
 

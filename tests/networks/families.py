@@ -42,6 +42,9 @@ CONVOLUTIONAL = {
     "resnet18": Family(models.ResNet(18, 5, 4, (1, 2)), images(35, 33, 3), (2, 5)),
     "resnet50": Family(models.ResNet(50, 5, 4, (1, 2)), images(33, 32, 3), (2, 5)),
     "resnet8": Family(models.ResNet8(5, (4, 6, 8)), images(32, 32, 3), (2, 5)),
+    "cnn": Family(
+        models.CNN(5, 4, stages=((), (4, 6), (6,))), images(33, 20, 3), (2, 5)
+    ),
     "lenet": Family(models.LeNet(5, (3, 4, 6, 8)), images(32, 32, 1), (2, 5)),
     "squeezenet": Family(models.SqueezeNet(5, 4, FIRES), images(33, 40, 3), (2, 5)),
     "googlenet": Family(

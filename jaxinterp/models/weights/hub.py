@@ -124,12 +124,15 @@ def check_sha256(sha256: Any) -> None:
     )
 
 
-def verify(path: Path, sha256: str) -> None:
+def verify(
+    path: Path, sha256: str, *, remedy: str = "Delete it and download it again."
+) -> None:
     """Raises if a file has another checksum than it should have.
 
     Args:
         path: the path of the file.
         sha256: the checksum that the file should have, 64 hexadecimal digits.
+        remedy: the last line of the error message, which says what to do.
 
     Raises:
         ValueError: if `sha256` is no checksum.
@@ -144,5 +147,5 @@ def verify(path: Path, sha256: str) -> None:
             f"{path} is another file than expected, or is damaged.\n"
             f"    expected SHA-256 {sha256.lower()}\n"
             f"    found    SHA-256 {actual}\n"
-            "Delete it and download it again."
+            f"{remedy}"
         )

@@ -21,6 +21,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import safetensors
 
 from jaxinterp.models.weights import llama2c
 from jaxinterp.models.weights.name_map import WeightsError
@@ -186,7 +187,6 @@ def _read_file(path: Path) -> dict[str, np.ndarray]:
 
 
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
-    safetensors = _imported("safetensors", path)
     tensors = {}
     with _reading(path, "safetensors"):
         for name, tensor in safetensors.deserialize(path.read_bytes()):

@@ -9,6 +9,7 @@ import zipfile
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from jaxinterp.models.weights import WeightsError, read_tensors
 from jaxinterp.models.weights.llama2c import read_header
@@ -32,14 +33,9 @@ def assert_same(found, expected):
 # --- safetensors ----------------------------------------------------------------------
 
 
-@pytest.fixture
-def safetensors():
-    return pytest.importorskip("safetensors.numpy", reason="an optional dependency")
-
-
 @pytest.mark.parametrize("name", ["model.safetensors", "model.bin"])
-def test_safetensors_are_known_by_content(tmp_path, safetensors, name):
-    safetensors.save_file(TENSORS, tmp_path / name)
+def test_safetensors_are_known_by_content(tmp_path, name):
+    save_file(TENSORS, tmp_path / name)
     assert_same(read_tensors(tmp_path / name), TENSORS)
 
 
@@ -49,7 +45,6 @@ def safetensors_by_hand(path, dtype, shape, data):
     path.write_bytes(struct.pack("<Q", len(encoded)) + encoded + data)
 
 
-@pytest.mark.usefixtures("safetensors")
 def test_safetensors_may_be_bfloat16(tmp_path):
     # bfloat16 is the upper half of float32: 1.0, -2.5 and 0.15625.
     data = struct.pack("<3H", 0x3F80, 0xC020, 0x3E20)
@@ -59,22 +54,20 @@ def test_safetensors_may_be_bfloat16(tmp_path):
     assert found.astype(np.float32).tolist() == [1.0, -2.5, 0.15625]
 
 
-@pytest.mark.usefixtures("safetensors")
 def test_a_dtype_that_no_weights_have_is_an_error_that_names_it(tmp_path):
     safetensors_by_hand(tmp_path / "m.safetensors", "C64", [1], bytes(8))
     with pytest.raises(WeightsError, match="C64"):
         read_tensors(tmp_path / "m.safetensors")
 
 
-def test_a_truncated_safetensors_file_is_an_error(tmp_path, safetensors):
+def test_a_truncated_safetensors_file_is_an_error(tmp_path):
     path = tmp_path / "m.safetensors"
-    safetensors.save_file(TENSORS, path)
+    save_file(TENSORS, path)
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(WeightsError, match="safetensors, and is truncated or broken"):
         read_tensors(path)
 
 
-@pytest.mark.usefixtures("safetensors")
 def test_a_header_whose_length_reads_as_a_brace_is_no_index(tmp_path):
     data = np.arange(2, dtype=np.float32)
     tensor = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
@@ -505,7 +498,6 @@ def test_a_folder_that_is_no_checkpoint_is_an_error(tmp_path):
 @pytest.mark.parametrize(
     ("package", "content"),
     [
-        ("safetensors", struct.pack("<Q", 2) + b"{}"),
         ("h5py", b"\x89HDF\r\n\x1a\n"),
         ("torch", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."),
     ],

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from jaxinterp.models.architectures.bert import Bert
 from jaxinterp.models.architectures.llama import Llama
@@ -64,8 +65,7 @@ def peer(request, tmp_path):
         tensors = perturbed(model)
         if request.param == "file":
             model.save_pretrained(tmp_path)
-            reader = pytest.importorskip("safetensors.numpy")
-            tensors = reader.load_file(tmp_path / "model.safetensors")
+            tensors = load_file(tmp_path / "model.safetensors")
         return model, tensors
 
     return make
@@ -426,8 +426,7 @@ def test_the_tiny_llama_tells_a_story_and_equals_numpy(real_data):
 
 def test_the_generator_draws_digits(real_data):
     """On a dark ground, with as much ink as MNIST has, and not always the same."""
-    numpy_reader = pytest.importorskip("safetensors.numpy")
-    tensors = numpy_reader.load_file(real_data / "mlp_gan_mnist.safetensors")
+    tensors = load_file(real_data / "mlp_gan_mnist.safetensors")
     model = MLPGenerator()
     latents = jax.random.normal(jax.random.key(0), (64, 64), jnp.float32)
     variables = filled(model, latents, tensors, transformer_maps.MLP_GAN_MNIST)
