@@ -52,6 +52,13 @@ FLOORS: Mapping[str, tuple[str, ...]] = {
         "optimize quality",
         "editing",
     ),
+    "metrics": (
+        "contract curve bootstrap",
+        "rank_correlation references",
+        "convergence_delta localization perturbation_curve",
+        "sensitivity parameter_randomization",
+        "compare",
+    ),
     "models": (
         "adapters architectures summary with_preprocess",
         "weights",

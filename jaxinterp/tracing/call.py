@@ -81,7 +81,7 @@ def trace_call(
     """
     check_arrays(inputs)
     leaves, tree = jax.tree.flatten((variables, inputs, args, kwargs))
-    paths = [_leaf_path(path) for path, _ in jax.tree.leaves_with_path(variables)]
+    paths = [leaf_path(path) for path, _ in jax.tree.leaves_with_path(variables)]
     n_variables, n_inputs = len(paths), len(jax.tree.leaves(inputs))
     explained = range(n_variables, n_variables + n_inputs)
     positions = [
@@ -112,8 +112,12 @@ def trace_call(
     return Traced(graph, operands, out_tree, roots)
 
 
-def _leaf_path(path: tuple[Any, ...]) -> str:
-    """The path of a leaf with slashes, `layers/0/w`."""
+def leaf_path(path: tuple[Any, ...]) -> str:
+    """Returns the path of a leaf with slashes, `layers/0/w`.
+
+    Args:
+        path: the path of a leaf, as `jax.tree.leaves_with_path` returns it.
+    """
     names = [_key(key) for key in path]
     if names[-1:] in (["value"], ["raw_value"]):  # NNX wraps each leaf in a `Variable`
         names.pop()
