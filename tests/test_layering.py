@@ -423,7 +423,7 @@ def test_an_empty_checkout_has_no_violation(tmp_path: Path) -> None:
             "not import `gra",
         ),
         ("attribution/maps/a.py", "from ..backward import x", None),
-        ("metrics/a.py", "from ..data import x", "must not import `data`"),
+        ("labels/a.py", "from ..data import x", "must not import `data`"),
         ("models/summary.py", "from ..rules import x", "must not import `rules`"),
         ("rules/a.py", "import jaxinterp as ji", "imports the whole package"),
         ("attic/a.py", "", "`attic` is on no floor"),

@@ -111,8 +111,8 @@ def _ends(
     means = means[~np.isnan(means)]
     below = ((means < mean).mean() + (means <= mean).mean()) / 2
     bias = _NORMAL.inv_cdf(np.clip(below, 1e-9, 1 - 1e-9))
-    without = (values.sum() - values) / (len(values) - 1)
-    distance = without.mean() - without
+    # The mean without an example is as far from the mean as that example, up to scale.
+    distance = (values - mean) / np.abs(values - mean).max()
     skewness = (distance**3).sum() / (6 * (distance**2).sum() ** 1.5)
     levels = []
     for share in ((1 - confidence) / 2, (1 + confidence) / 2):

@@ -30,8 +30,9 @@ def area(curve: Curve) -> Any:
         The mean score along the curve, in units of the score, `(batch,)`.
 
     Example:
-        >>> area(Curve(jnp.array([[0.0, 0.5, 1.0]]), jnp.array([[8.0, 2.0, 0.0]])))
-        Array([3.], dtype=float32)
+        >>> curve = Curve(jnp.array([[0.0, 0.5, 1.0]]), jnp.array([[8.0, 2.0, 0.0]]))
+        >>> area(curve).tolist()
+        [3.0]
     """
     widths = jnp.diff(curve.fractions, axis=1)
     means = (curve.scores[:, 1:] + curve.scores[:, :-1]) / 2
@@ -52,8 +53,9 @@ def aopc(curve: Curve) -> Any:
         Samek et al., 2017, eq. 12 [samek2017evaluating].
 
     Example:
-        >>> aopc(Curve(jnp.array([[0.0, 0.5, 1.0]]), jnp.array([[9.0, 3.0, 0.0]])))
-        Array([5.], dtype=float32)
+        >>> curve = Curve(jnp.array([[0.0, 0.5, 1.0]]), jnp.array([[9.0, 3.0, 0.0]]))
+        >>> aopc(curve).tolist()
+        [5.0]
     """
     return (curve.scores[:, :1] - curve.scores).mean(axis=1)
 

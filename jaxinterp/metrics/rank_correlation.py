@@ -55,8 +55,9 @@ def rank_correlation(first: Any, second: Any) -> Any:
         [adebayo2018sanity].
 
     Example:
-        >>> rank_correlation(jnp.array([[1.0, 2.0, 9.0]]), jnp.array([[0.0, 1.0, 2.0]]))
-        Array([1.], dtype=float32)
+        >>> first, second = jnp.array([[1.0, 2.0, 9.0]]), jnp.array([[0.0, 1.0, 2.0]])
+        >>> round(float(rank_correlation(first, second)[0]), 5)
+        1.0
     """
     rows = as_rows(first), as_rows(second)
     if rows[0].shape != rows[1].shape:

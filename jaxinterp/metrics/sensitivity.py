@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, Literal, NamedTuple, get_args
 
 import jax
@@ -40,6 +41,54 @@ class _Context(NamedTuple):
     attributions: Any
     target: Any
     key: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class _Search:
+    """How far the attribution moves from one random start.
+
+    Attributes:
+        attribution_fn: the attribution function.
+        radius: the largest change of an entry.
+        steps: the number of steps of the climb.
+    """
+
+    attribution_fn: Attribution
+    radius: float
+    steps: int
+
+    def __call__(self, context: _Context, sample: Any) -> Any:
+        """Returns the largest change on the way, `(batch,)`."""
+        key = folded(steady(own_key(context.key)), sample)
+        start = _uniform(key, context.inputs, self.radius)
+        if not self.steps:
+            return jnp.sqrt(self.squared_change(context, start))
+
+        def climb(state: Any, _: Any) -> Any:
+            change, best = state
+            value, pull = jax.vjp(lambda d: self.squared_change(context, d), change)
+            (slope,) = pull(jnp.ones_like(value))
+            change = jax.tree.map(self.moved, change, slope)
+            return (change, jnp.maximum(best, value)), None
+
+        nothing = jnp.zeros_like(as_rows(context.attributions)[:, 0])
+        (end, best), _ = scan(climb, (start, nothing), jnp.arange(self.steps))
+        return jnp.sqrt(jnp.maximum(best, self.squared_change(context, end)))
+
+    def squared_change(self, context: _Context, change: Any) -> Any:
+        """Returns the squared distance of the attributions, `(batch,)`."""
+        inputs = jax.tree.map(jnp.add, context.inputs, change)
+        values = self.attribution_fn(
+            context.variables, inputs, context.target, context.key
+        )
+        difference = as_rows(values) - as_rows(context.attributions)
+        return (difference * difference).sum(axis=1)
+
+    def moved(self, change: Any, slope: Any) -> Any:
+        """Returns a change after one step uphill, inside of the cube."""
+        size = 2.5 * self.radius / self.steps
+        change = change + (size * jnp.sign(slope)).astype(change.dtype)
+        return jnp.clip(change, -self.radius, self.radius)
 
 
 def sensitivity(
@@ -117,37 +166,8 @@ def sensitivity(
             'Write `steps=0`, or `reduction="max"`.'
         )
 
-    def squared_change(context: _Context, change: Any) -> Any:
-        moved = jax.tree.map(jnp.add, context.inputs, change)
-        values = attribution_fn(context.variables, moved, context.target, context.key)
-        difference = as_rows(values) - as_rows(context.attributions)
-        return (difference * difference).sum(axis=1)
-
-    def step(context: _Context, sample: Any) -> Any:
-        key = folded(steady(own_key(context.key)), sample)
-        start = _uniform(key, context.inputs, radius)
-        if not steps:
-            return jnp.sqrt(squared_change(context, start))
-
-        def climb(state: Any, _: Any) -> Any:
-            change, best = state
-            value, pull = jax.vjp(lambda d: squared_change(context, d), change)
-            (slope,) = pull(jnp.ones_like(value))
-            size = 2.5 * radius / steps
-            change = jax.tree.map(
-                lambda d, g: jnp.clip(
-                    d + (size * jnp.sign(g)).astype(d.dtype), -radius, radius
-                ),
-                change,
-                slope,
-            )
-            return (change, jnp.maximum(best, value)), None
-
-        none = jnp.zeros_like(as_rows(context.attributions)[:, 0])
-        (end, best), _ = scan(climb, (start, none), jnp.arange(steps))
-        return jnp.sqrt(jnp.maximum(best, squared_change(context, end)))
-
-    changes_at = stacked(step, batch_size=batch_size, name=call)
+    search = _Search(attribution_fn, radius, steps)
+    changes_at = stacked(search, batch_size=batch_size, name=call)
 
     def measure(
         variables: Variables,

@@ -13,6 +13,7 @@ from typing import Any
 
 import chex
 import jax
+import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -98,13 +99,8 @@ def climbing(f, **own):
 def forgetful(order):
     def make(f, **own):
         def init(key):
-            leaves, tree = jax.tree.flatten(LAYERS)
-            keys = jax.random.split(key, len(leaves))
-            drawn = [
-                jax.random.normal(k, leaf.shape)
-                for k, leaf in zip(keys, leaves, strict=True)
-            ]
-            return tree.unflatten(drawn)
+            flat, unravel = jax.flatten_util.ravel_pytree(LAYERS)
+            return unravel(jax.random.normal(key, flat.shape))
 
         attribute = gradient(f, **own)
         return parameter_randomization(

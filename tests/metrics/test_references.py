@@ -69,7 +69,7 @@ def test_edges_are_those_of_sobel():
 
 @pytest.mark.parametrize("inputs", [np.ones((2, 3)), {"a": np.ones((2, 3, 3, 1))}])
 def test_only_images_have_edges(inputs):
-    with pytest.raises(ValueError, match="Only images .* have edges"):
+    with pytest.raises(ValueError, match=r"Only images .* have edges"):
         edges(None, inputs)
 
 
