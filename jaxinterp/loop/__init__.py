@@ -1,7 +1,6 @@
 """How a long computation runs: nothing else in the package spells a long loop.
 
 - `sums`: the sum of a step over many points, such as those of a path.
-- `stacked`: the values of a step at many points, such as those of a curve.
 - `steps`: a state through many steps, such as those of an optimization.
 - `scan`: a loop inside of a compiled program.
 - `chunks`: how many of many things are computed at once.

@@ -104,26 +104,6 @@ def even_size(count: int, most: int) -> int:
     return -(-count // -(-count // min(count, most)))
 
 
-def points_at_once(points: Any, inputs: Any = None) -> int:
-    """Returns how many of some points are computed at once, if nobody says how many.
-
-    Args:
-        points: a pytree of arrays with the points on their first axis.
-        inputs: arrays as large as the inputs that one point makes; the point itself by
-            default.
-
-    Example:
-        >>> points_at_once(jnp.arange(10), jax.ShapeDtypeStruct((2_000_000,), "int8"))
-        5
-    """
-    count = jax.tree.leaves(points)[0].shape[0]
-    leaves = jax.tree.leaves(points if inputs is None else inputs)
-    each = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
-    if inputs is None:
-        each //= count
-    return even_size(count, within_budget(each))
-
-
 def chunk_indices(count: int, size: int) -> np.ndarray:
     """Returns which things each chunk holds, `(chunks, size)`.
 

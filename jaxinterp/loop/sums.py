@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxinterp.checks import checked_integer, is_staged, is_traced
-from jaxinterp.loop.chunks import in_chunks, points_at_once
+from jaxinterp.loop.chunks import even_size, in_chunks, within_budget
 from jaxinterp.loop.progress import progress_bar
 from jaxinterp.loop.scan import in_order
 from jaxinterp.loop.static import StaticPart, static_and_arrays
@@ -35,7 +35,7 @@ def summed(
     Args:
         step: `step(context, point) -> pytree of arrays`, for one point.
         batch_size: the number of points evaluated at once; by default all of them, or
-            as many as `points_at_once` says. Memory grows with it and not with the
+            as many as `within_budget` allows. Memory grows with it and not with the
             number of points.
         name: the name of the sum, for the progress bar and errors.
 
@@ -70,7 +70,7 @@ def summed(
 
     def sum_over(context: Any, points: Any, inputs: Any = None) -> Any:
         count = jax.tree.leaves(points)[0].shape[0]
-        size = min(batch_size or points_at_once(points, inputs), count)
+        size = min(batch_size or _default_size(points, inputs), count)
         chunks = in_chunks(points, size)
         valid = jnp.arange(-(-count // size) * size).reshape(-1, size) < count
         static, arrays = static_and_arrays(context)
@@ -85,6 +85,16 @@ def summed(
         return _narrow(_in_host_loop(of_chunk, chunks, valid, name))
 
     return sum_over
+
+
+def _default_size(points: Any, inputs: Any) -> int:
+    """The number of points taken at once, if nobody says how many."""
+    count = jax.tree.leaves(points)[0].shape[0]
+    leaves = jax.tree.leaves(points if inputs is None else inputs)
+    each = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
+    if inputs is None:
+        each //= count
+    return even_size(count, within_budget(each))
 
 
 class _Sum(NamedTuple):

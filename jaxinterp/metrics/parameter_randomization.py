@@ -139,7 +139,7 @@ def parameter_randomization(
         TypeError: when called, if there is no key.
 
     References:
-        Adebayo et al., 2018, section 3.1 [adebayo2018sanity]; Hedström et al., 2024, on
+        Adebayo et al., 2018, section 3 [adebayo2018sanity]; Hedström et al., 2024, on
         what can be concluded from it [hedstrom2024fresh].
 
     Example:

@@ -51,7 +51,7 @@ def rank_correlation(first: Any, second: Any) -> Any:
         ValueError: if the two have not the same number of entries.
 
     References:
-        Spearman, 1904 [spearman1904proof]; Adebayo et al., 2018, section 4
+        Spearman, 1904 [spearman1904proof]; Adebayo et al., 2018, section 3
         [adebayo2018sanity].
 
     Example:

@@ -85,7 +85,7 @@ def edges(
         ValueError: if the inputs are no images of this shape.
 
     References:
-        Adebayo et al., 2018, section 5 [adebayo2018sanity].
+        Adebayo et al., 2018, on edge detectors [adebayo2018sanity].
 
     Example:
         >>> image = jnp.zeros((1, 3, 4, 1)).at[:, :, 2:].set(1.0)

@@ -145,7 +145,7 @@ def sensitivity(
         TypeError: when called, if there is no key, or the inputs are not real numbers.
 
     References:
-        Yeh et al., 2019, section 4 [yeh2019fidelity].
+        Yeh et al., 2019, section 3 [yeh2019fidelity].
 
     Example:
         >>> from jaxinterp.attribution import gradient
