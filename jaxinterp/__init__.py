@@ -4,7 +4,8 @@
 and change it without editing it; `at`, `first`, `last`, `of_role`, `of_primitive` and
 `where` say which places of it are meant. `attribution` says which inputs an output
 depends on and `metrics` how good such an answer is, `featurevis` which inputs a unit
-responds to, and `objectives` holds what they may explain, measure or maximize.
+responds to, `perturbation` what is taken away together, and `objectives` holds what
+they may explain, measure or maximize.
 """
 
 from jaxinterp import attribution as attribution
@@ -13,6 +14,7 @@ from jaxinterp import featurevis as featurevis
 from jaxinterp import metrics as metrics
 from jaxinterp import models as models
 from jaxinterp import objectives as objectives
+from jaxinterp import perturbation as perturbation
 from jaxinterp import rules as rules
 from jaxinterp.attribution.relevance.ledger import ledger as ledger
 from jaxinterp.rules.plan import plan as plan

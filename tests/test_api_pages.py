@@ -13,7 +13,7 @@ MODULES = {
     name: f"jaxinterp.{name}"
     for name in (
         *("rules", "objectives", "attribution", "metrics", "featurevis", "models"),
-        *("data", "plot"),
+        *("data", "plot", "perturbation"),
     )
 } | {"tracing": "jaxinterp"}
 

@@ -26,12 +26,17 @@ from jaxinterp import attribution, rules
 from jaxinterp.attribution import (
     deconvnet,
     deep_taylor,
+    expected_gradients,
+    grad_cam,
     gradient,
     guided_backprop,
     input_x_gradient,
     integrated_gradients,
+    lime,
     lrp,
+    occlusion,
     saliency,
+    shapley,
     smooth,
 )
 from tests.compiled import compiled, compiled_once
@@ -49,11 +54,18 @@ class Method:
         of: the exported functions that it stands for.
         make: returns the attribution function of a model; it takes `score` as well.
         chunked: the same with small chunks, where it has any.
+        is_random: whether it draws, and needs a key.
+        is_fitted: whether its values are fitted to samples, so that what has no
+            influence gets little instead of nothing.
+        is_map: whether it explains a single image, by a map of a layer's positions.
     """
 
     of: tuple[Callable[..., Any], ...]
     make: Callable[..., Any]
     chunked: Callable[..., Any] | None = None
+    is_random: bool = False
+    is_fitted: bool = False
+    is_map: bool = False
 
 
 def smoothed(base, **options):
@@ -65,6 +77,25 @@ def smoothed(base, **options):
 
 def integrated(**options):
     return functools.partial(integrated_gradients, steps=4, baseline=0.1, **options)
+
+
+def expected(**options):
+    """Expected gradients with a background in the shapes of the inputs."""
+
+    def make(f, **own):
+        def attribute(variables, inputs, target=None, key=None):
+            background = jax.tree.map(
+                lambda x: np.linspace(-1, 1, 2 * x[0].size).reshape(2, *x.shape[1:]),
+                inputs,
+            )
+            method = expected_gradients(
+                f, background=background, samples=4, **options, **own
+            )
+            return method(variables, inputs, target, key)
+
+        return attribute
+
+    return make
 
 
 def alpha_beta(f, **own):
@@ -87,10 +118,41 @@ METHODS = {
         (deep_taylor,), functools.partial(deep_taylor, low=-9.0, high=9.0)
     ),
     "smooth gradient": Method(
-        (smooth,), smoothed(gradient), smoothed(gradient, batch_size=2)
+        (smooth,),
+        smoothed(gradient),
+        smoothed(gradient, batch_size=2),
+        is_random=True,
     ),
-    "smooth lrp": Method((smooth,), smoothed(lrp), smoothed(lrp, batch_size=2)),
-    "vargrad": Method((smooth,), smoothed(gradient, statistic="variance")),
+    "smooth lrp": Method(
+        (smooth,), smoothed(lrp), smoothed(lrp, batch_size=2), is_random=True
+    ),
+    "vargrad": Method(
+        (smooth,), smoothed(gradient, statistic="variance"), is_random=True
+    ),
+    "expected_gradients": Method(
+        (expected_gradients,), expected(), expected(batch_size=3), is_random=True
+    ),
+    "occlusion": Method(
+        (occlusion,),
+        functools.partial(occlusion, size=2, baseline=0.1),
+        functools.partial(occlusion, size=2, baseline=0.1, batch_size=2),
+    ),
+    "shapley": Method(
+        (shapley,),
+        functools.partial(shapley, samples=2, baseline=0.1),
+        functools.partial(shapley, samples=2, baseline=0.1, batch_size=3),
+        is_random=True,
+    ),
+    "lime": Method(
+        (lime,),
+        functools.partial(lime, samples=20, baseline=0.1),
+        functools.partial(lime, samples=20, baseline=0.1, batch_size=7),
+        is_random=True,
+        is_fitted=True,
+    ),
+    "grad_cam": Method(
+        (grad_cam,), functools.partial(grad_cam, at="max_pool"), is_map=True
+    ),
 }
 SETTINGS = {"lrp alpha-beta", "deep_taylor bounded", "smooth lrp", "vargrad"}
 setting = pytest.mark.slow(reason="another setting of a method of the table")
@@ -100,6 +162,13 @@ every_method = pytest.mark.parametrize(
 )
 KEY = jax.random.key(5)
 VARIABLES, X, TARGET = models.two_weights(), models.pair(), models.targets()
+
+
+def subject(name):
+    """A model, its weights and a batch, of several arrays if the method takes them."""
+    if METHODS[name].is_map:
+        return models.cnn, models.cnn_weights(), models.images()
+    return models.two_inputs, VARIABLES, X
 
 
 def assert_alike(actual, expected, rtol=1e-8):
@@ -150,12 +219,13 @@ def test_every_method_has_the_signature_of_a_method():
 
 @every_method
 def test_a_batch_is_a_loop(name):
-    attribute = compiled(METHODS[name].make(models.two_inputs))
-    whole = attribute(VARIABLES, X, TARGET, KEY)
+    model, variables, x = subject(name)
+    attribute = compiled(METHODS[name].make(model))
+    whole = attribute(variables, x, TARGET, KEY)
     rows = [
         attribute(
-            VARIABLES,
-            jax.tree.map(lambda leaf, i=i: leaf[i : i + 1], X),
+            variables,
+            jax.tree.map(lambda leaf, i=i: leaf[i : i + 1], x),
             TARGET[i : i + 1],
             KEY,
         )
@@ -167,11 +237,15 @@ def test_a_batch_is_a_loop(name):
 
 @every_method
 def test_inputs_keep_their_structure_and_what_is_unused_gets_nothing(name):
-    attribute = compiled(METHODS[name].make(models.two_inputs))
-    received = attribute(VARIABLES, X, TARGET, KEY)
-    chex.assert_trees_all_equal_structs(received, X)
-    chex.assert_trees_all_equal_shapes_and_dtypes(received, X)
-    np.testing.assert_array_equal(received["unused"], 0)
+    model, variables, x = subject(name)
+    received = compiled(METHODS[name].make(model))(variables, x, TARGET, KEY)
+    chex.assert_trees_all_equal_structs(received, x)
+    chex.assert_trees_all_equal_shapes_and_dtypes(received, x)
+    if METHODS[name].is_map:
+        assert np.abs(received).max() > 0
+        return
+    if not METHODS[name].is_fitted:
+        np.testing.assert_array_equal(received["unused"], 0)
     assert np.abs(received["image"]).max() > 0
     assert np.abs(received["vector"]).max() > 0
 
@@ -203,12 +277,13 @@ def test_the_dtype_is_kept(name, dtype):
 
 @every_method
 def test_jit_equals_eager_and_the_second_call_does_not_trace(name):
-    attribute = METHODS[name].make(models.two_inputs)
+    model, variables, x = subject(name)
+    attribute = METHODS[name].make(model)
     jitted = compiled_once(attribute)
-    ours = jitted(VARIABLES, X, TARGET, KEY)
-    more = jax.tree.map(lambda leaf: leaf + 0.01, X)
-    jitted(VARIABLES, more, TARGET[::-1].copy(), jax.random.key(6))
-    assert_alike(ours, attribute(VARIABLES, X, TARGET, KEY))
+    ours = jitted(variables, x, TARGET, KEY)
+    more = jax.tree.map(lambda leaf: leaf + 0.01, x)
+    jitted(variables, more, TARGET[::-1].copy(), jax.random.key(6))
+    assert_alike(ours, attribute(variables, x, TARGET, KEY))
 
 
 @every_method
@@ -265,9 +340,11 @@ def test_the_same_key_gives_the_same_result_chunked_or_not(name):
 
 @every_method
 def test_only_methods_that_draw_need_a_key(name):
-    attribute = METHODS[name].make(models.mlp)
-    args = models.mlp_weights(), models.vectors(), TARGET
-    if smooth in METHODS[name].of:
+    small = models.mlp, models.mlp_weights(), models.vectors()
+    model, *args = subject(name) if METHODS[name].is_map else small
+    attribute = METHODS[name].make(model)
+    args = *args, TARGET
+    if METHODS[name].is_random:
         with pytest.raises(TypeError, match="needs one key"):
             attribute(*args)
     else:
@@ -299,7 +376,7 @@ SHARDED = """
         expected = attribute(variables, x, target, KEY)
         received = attribute(copied, *sharded, KEY)
         assert_alike(received, expected)
-        if "smooth" not in name:  # XLA gathers a sum over noisy copies of a batch
+        if not method.is_random:  # XLA gathers a sum over noisy copies of a batch
             assert received.sharding.is_equivalent_to(rows, x.ndim), name
         print("sharded", name)
 """

@@ -43,6 +43,7 @@ FLOORS: Mapping[str, tuple[str, ...]] = {
     "attribution": (
         "contract",
         "backward",
+        "place",
         "gradients relevance masking maps",
     ),
     "featurevis": (

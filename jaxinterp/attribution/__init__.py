@@ -1,6 +1,9 @@
 """Which inputs the output depends on: attribution methods, one file a family."""
 
 from jaxinterp.attribution.contract import Attribution as Attribution
+from jaxinterp.attribution.gradients.expected_gradients import (
+    expected_gradients as expected_gradients,
+)
 from jaxinterp.attribution.gradients.gradient import gradient as gradient
 from jaxinterp.attribution.gradients.gradient import (
     input_x_gradient as input_x_gradient,
@@ -13,6 +16,10 @@ from jaxinterp.attribution.gradients.integrated_gradients import (
     quadrature as quadrature,
 )
 from jaxinterp.attribution.gradients.smooth import smooth as smooth
+from jaxinterp.attribution.maps.grad_cam import grad_cam as grad_cam
+from jaxinterp.attribution.masking.lime import lime as lime
+from jaxinterp.attribution.masking.occlusion import occlusion as occlusion
+from jaxinterp.attribution.masking.shapley import shapley as shapley
 from jaxinterp.attribution.relevance.deconvnet import deconvnet as deconvnet
 from jaxinterp.attribution.relevance.deep_taylor import (
     deep_taylor as deep_taylor,

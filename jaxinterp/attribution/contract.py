@@ -35,16 +35,24 @@ class Attribution(Protocol):
         ...
 
 
-def check_inputs(inputs: Inputs, at: Sites | None, variables: Variables = None) -> None:
-    """Raises if inputs cannot be differentiated and no site is explained instead.
+def check_inputs(
+    inputs: Inputs,
+    at: Sites | None,
+    variables: Variables = None,
+    *,
+    needs_slopes: bool = True,
+) -> None:
+    """Raises if inputs are no batch, or cannot be differentiated where that is needed.
 
     Args:
         inputs: the batch to be explained.
         at: the site whose activation is explained, if any.
         variables: the weights of the model, which tell whether they were left out.
+        needs_slopes: whether the method takes derivatives.
 
     Raises:
-        TypeError: if a leaf is not an array, or is of integers and `at` is `None`.
+        TypeError: if a leaf is not an array; if it is of integers, `at` is `None` and
+            derivatives are needed.
         ValueError: if leaves disagree on the size of the batch.
     """
     check_arrays(inputs)
@@ -57,7 +65,8 @@ def check_inputs(inputs: Inputs, at: Sites | None, variables: Variables = None) 
                 "Write `inputs[None]` for a single example."
             )
         sizes[name] = leaf.shape[0]
-        if at is None and not jnp.issubdtype(leaf.dtype, jnp.inexact):
+        is_real = jnp.issubdtype(leaf.dtype, jnp.inexact)
+        if needs_slopes and at is None and not is_real:
             hint = forgotten_variables(variables, inputs)
             likely = f"Likely cause: {hint}\n" if hint else ""
             raise TypeError(

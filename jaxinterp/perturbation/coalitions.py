@@ -81,7 +81,7 @@ def shapley_of_all(values: Any) -> jax.Array:
     def of_feature(i: int) -> Any:
         # Bit `i` of a coalition's number is an axis of its own.
         pairs = values.reshape(2 ** (features - 1 - i), 2, 2**i, *rest)
-        gains = (pairs[:, 1] - pairs[:, 0]).reshape(-1, *rest)
+        gains = (pairs[:, 1] - pairs[:, 0]).reshape(2 ** (features - 1), *rest)
         others = all_coalitions(features - 1).sum(1) if features > 1 else np.zeros(1)
         weights = of_size[others.astype(int)].reshape(-1, *[1] * len(rest))
         return (gains * jnp.asarray(weights, gains.dtype)).sum(0)

@@ -123,8 +123,9 @@ def masked(inputs: Inputs, keep: Any, baseline: Any) -> Any:
         are the inputs exactly.
 
     Example:
-        >>> masked(jnp.ones((1, 2)), jnp.array([[True, False]]), jnp.zeros((1, 2))).tolist()
-        [[1.0, 0.0]]
+        >>> keep = jnp.array([[True, False]])
+        >>> masked(jnp.array([[3.0, 4.0]]), keep, jnp.zeros((1, 2))).tolist()
+        [[3.0, 0.0]]
     """
 
     def of_leaf(x: Any, k: Any, b: Any) -> Any:

@@ -12,7 +12,7 @@ from jax.extend.core import primitives as p
 
 from jaxinterp.loop import chunks
 from jaxinterp.loop.progress import FEWEST_STEPS
-from jaxinterp.loop.sums import summed
+from jaxinterp.loop.sums import evaluated, summed
 from tests.compiled import compiled, optimized
 
 RNG = np.random.default_rng(0)
@@ -63,6 +63,39 @@ def test_it_is_the_sum_however_it_runs(count, batch_size):
         actual = run(CONTEXT, batch)
         for key, value in expected.items():
             np.testing.assert_allclose(actual[key], value, rtol=1e-12)
+
+
+@pytest.mark.parametrize("count", [1, 7, 20])
+@pytest.mark.parametrize("batch_size", [None, 1, 3, 8, 50])
+def test_values_are_kept_in_order_however_they_are_computed(count, batch_size):
+    values_at = evaluated(step, batch_size=batch_size)
+    batch = points(count)
+    one = [jax.tree.map(lambda leaf, k=k: leaf[k], batch) for k in range(count)]
+    expected = [step(CONTEXT, point) for point in one]
+    for run in (values_at, compiled(values_at)):
+        actual = run(CONTEXT, batch)
+        for key in ("weighted", "largest"):
+            rows = np.stack([value[key] for value in expected])
+            np.testing.assert_allclose(actual[key], rows, rtol=1e-12)
+
+
+def test_values_can_be_differentiated_and_mapped():
+    batch = points(7)
+
+    def loss(scale, batch_size):
+        values_at = evaluated(step, batch_size=batch_size)
+        values = values_at(CONTEXT | {"scale": scale}, batch)
+        return jnp.sum(values["weighted"] ** 2)
+
+    scale = jnp.asarray(CONTEXT["scale"])
+    expected = jax.grad(loss)(scale, None)
+    for gradient in (jax.grad(loss), jax.jit(jax.grad(loss), static_argnums=1)):
+        np.testing.assert_allclose(gradient(scale, 2), expected, rtol=1e-10)
+    mapped = jax.vmap(lambda s: loss(s, 2))(jnp.stack([scale, 2 * scale]))
+    each = [loss(scale, None), loss(2 * scale, None)]
+    np.testing.assert_allclose(mapped, each, rtol=1e-10)
+    assert has_loop(evaluated(step, batch_size=2), CONTEXT, batch)
+    assert not has_loop(evaluated(step), CONTEXT, batch)
 
 
 def test_inside_of_jit_several_chunks_are_a_scan_and_one_is_none():

@@ -6,46 +6,21 @@ $f$ is the score of an example, $x$ its input and $b$ the baseline, the input th
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxinterp.attribution.backward import (
-    Backward,
-    changes_after,
-    checked_seed,
-    shaped,
-    the_only_site,
-    trace_to_sites,
-)
-from jaxinterp.attribution.contract import (
-    Attribution,
-    as_arrays,
-    check_inputs,
-    check_target,
-    examples_in,
-)
+from jaxinterp.attribution.contract import Attribution
+from jaxinterp.attribution.place import Place, place_of
 from jaxinterp.checks import check_choice, checked_integer
 from jaxinterp.loop.sums import summed
 from jaxinterp.objectives.explained import explained
 from jaxinterp.objectives.objective import Objective
-from jaxinterp.objectives.score import Score, gradient_seed, logit
+from jaxinterp.objectives.score import Score, logit
 from jaxinterp.perturbation.baseline import fill_baseline
-from jaxinterp.pytree import pytree, static
-from jaxinterp.rules.any_site import Gradient
-from jaxinterp.rules.composite import Composite
-from jaxinterp.tracing.call import Traced
-from jaxinterp.tracing.graph import Site
-from jaxinterp.tracing.program.evaluate import Changes
-from jaxinterp.tracing.split import check_can_start
 from jaxinterp.types import ApplyFn, Inputs, Key, Sites, Target, Variables
-
-# The plain derivative, through the engine for its faster max pooling.
-_DERIVATIVE = Composite([("*", Gradient())])
 
 Quadrature = Literal[
     "gausslegendre", "riemann_left", "riemann_right", "riemann_middle", "trapezoid"
@@ -149,140 +124,24 @@ def integrated_gradients(
     model, score_fn = explained(apply_fn, score)
     nodes, weights = quadrature(method, steps)
 
-    def step(context: _Path, point: Any) -> Any:
+    def step(context: tuple[Place, Any, Any], point: Any) -> Any:
+        place, start, difference = context
         t, weight = point
-
-        def on_path(b: Any, d: Any) -> Any:
-            return b + t.astype(d.dtype) * d
-
-        x = jax.tree.map(on_path, context.start, context.difference)
-        n_examples = examples_in(x)
-        if context.rest is None:
-            back = Backward(model, context.variables, x, _DERIVATIVE, None)
-            outputs, pull = back.outputs, back
-        else:
-            n_examples = context.rest.n_examples
-            outputs, pull = context.rest.backward(x)
-        seed = checked_seed(
-            gradient_seed, score_fn, outputs, context.target, n_examples
-        )
-        return jax.tree.map(lambda g: weight.astype(g.dtype) * g, pull(seed))
+        x = jax.tree.map(lambda b, d: b + t.astype(d.dtype) * d, start, difference)
+        slopes = place.slopes(model, score_fn, x)
+        return jax.tree.map(lambda g: weight.astype(g.dtype) * g, slopes)
 
     sum_over = summed(step, batch_size=batch_size, name="integrated_gradients")
 
     def attribute(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:
-        check_inputs(inputs, at, variables)
-        rest, start_of = None, inputs
-        if at is None:
-            check_target(
-                lambda x: score_fn(model(variables, x), target), inputs, target
-            )
-        else:
-            rest = _Rest.of(model, variables, inputs, at)
-            rest.check_target(score_fn, target)
-            start_of = rest.activation()
-        start = fill_baseline(baseline, start_of, key)
-        difference = jax.tree.map(jnp.subtract, start_of, start)
-        context = _Path(variables, start, difference, as_arrays(target), rest)
+        call = model, score_fn, variables, inputs, target
+        place = place_of(*call, at=at, name="integrated_gradients")
+        start = fill_baseline(baseline, place.array, key)
+        difference = jax.tree.map(jnp.subtract, place.array, start)
         points = (jnp.asarray(nodes), jnp.asarray(weights))
-        slope = sum_over(context, points, difference)
-        result = jax.tree.map(jnp.multiply, difference, slope)
-        return result if at is None or rest is None else rest.shaped(at, result)
+        slopes = sum_over((place, start, difference), points, difference)
+        return place.shaped(at, jax.tree.map(jnp.multiply, difference, slopes))
 
     return attribute
-
-
-class _Path(NamedTuple):
-    """What one point of a path needs to know.
-
-    Attributes:
-        variables: the weights of the model.
-        start: the baseline, where the path starts.
-        difference: the explained array minus the baseline.
-        target: what the score needs beside the outputs, such as class indices.
-        rest: the model from the explained site on; `None` if the inputs are explained.
-    """
-
-    variables: Any
-    start: Any
-    difference: Any
-    target: Any
-    rest: _Rest | None
-
-
-class _Program:
-    """A trace, equal to any other trace of the same model at the same site.
-
-    A step is compiled once for arrays of some shapes, and these settle the program.
-    """
-
-    def __init__(self, traced: Traced, site: Site):
-        self.traced = dataclasses.replace(traced, operands=())
-        self.site = site
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Program)
-
-    def __hash__(self) -> int:
-        return 0
-
-
-@pytree
-class _Rest:
-    """A traced model from a site on.
-
-    Attributes:
-        operands: the arrays of the traced call.
-        program: the trace, and the site.
-        n_examples: the number of examples in the batch.
-    """
-
-    operands: tuple[Any, ...]
-    program: _Program = static()
-    n_examples: int = static()
-
-    @classmethod
-    def of(cls, model: ApplyFn, variables: Any, inputs: Any, at: Sites) -> _Rest:
-        """Traces a model, and finds the one site that is explained."""
-        traced, sites = trace_to_sites(model, variables, inputs, at)
-        site = the_only_site(sites, at, "integrated_gradients")
-        check_can_start(traced.graph, site)
-        return cls(traced.operands, _Program(traced, site), examples_in(inputs))
-
-    def run(self, changes: Changes) -> tuple[Any, Any]:
-        """Returns the outputs, and the captured values."""
-        traced = self.program.traced
-        return dataclasses.replace(traced, operands=self.operands).run(changes)
-
-    def shaped(self, at: Sites, result: Any) -> Any:
-        """Returns an array at the site, by address if `at` is a glob or a selector."""
-        site = self.program.site
-        return shaped(at, {site.address: site}, {site.address: result})
-
-    def activation(self) -> Any:
-        """Returns the activation at the site."""
-        value = self.program.site.value
-        return self.run(Changes(captures=frozenset({value})))[1][value]
-
-    def check_target(self, score: Score, target: Target) -> None:
-        """Raises what is wrong with a target, as `contract.check_target` does."""
-        traced = self.program.traced
-        outputs = [
-            jax.ShapeDtypeStruct(o.shape, o.dtype) for o in traced.graph.program.outputs
-        ]
-        outputs = jax.tree.unflatten(traced.out_tree, outputs)
-        check_target(lambda y: score(y, target), outputs, target)
-
-    def backward(self, activation: Any) -> tuple[Any, Callable[[Any], Any]]:
-        """Returns the outputs for another activation, and how to go back to it."""
-        graph, value = self.program.traced.graph, self.program.site.value
-        changes = changes_after(graph, [value], _DERIVATIVE)
-
-        def decode(activation: Any) -> Any:
-            edits = {value: lambda _: activation}
-            return self.run(dataclasses.replace(changes, edits=edits))[0]
-
-        outputs, pull = jax.vjp(decode, activation)
-        return outputs, lambda seed: pull(seed)[0]

@@ -1,0 +1,1 @@
+"""Methods that make one map of the positions of an image."""

@@ -1,0 +1,1 @@
+"""Methods that take parts of an input away, and need no derivative."""

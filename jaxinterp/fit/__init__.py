@@ -1,0 +1,1 @@
+"""Small models that are fitted to activations and to scores."""

@@ -1,0 +1,66 @@
+"""Occlusion, local linear models and class activation maps, literally from the papers.
+
+`f` is a function of one example, an array `(*positions, channels)` or a vector.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+Array = np.ndarray
+Function = Callable[[Array], float]
+
+
+def starts(length: int, size: int, stride: int) -> list[int]:
+    """Where a window starts: every `stride` positions, and last where it just fits."""
+    regular = [s for s in range(0, length, stride) if s + size <= length]
+    return sorted({*regular, length - size})
+
+
+def occlusion(f: Function, x: Array, size: int, stride: int, baseline: Array) -> Array:
+    """The mean drop per entry over all windows that cover an entry."""
+    lengths = x.shape[:-1] if x.ndim > 1 else x.shape
+    sums, counts = np.zeros(x.shape), np.zeros(x.shape)
+    for first in np.ndindex(*[len(starts(n, size, stride)) for n in lengths]):
+        corner = [
+            starts(n, size, stride)[k] for n, k in zip(lengths, first, strict=True)
+        ]
+        window = tuple(slice(c, c + size) for c in corner)
+        hidden = x.copy()
+        hidden[window] = baseline[window]
+        sums[window] += (f(x) - f(hidden)) / x[window].size
+        counts[window] += 1
+    return sums / counts
+
+
+def ridge(z: Array, y: Array, w: Array, penalty: float) -> tuple[Array, float]:
+    """The normal equations, of a design with a column of ones that is not penalized."""
+    full = np.concatenate([z, np.ones((len(z), 1))], axis=1)
+    left = full.T @ np.diag(w) @ full
+    left[:-1, :-1] += penalty * np.eye(z.shape[1])
+    solution = np.linalg.solve(left, full.T @ np.diag(w) @ y)
+    return solution[:-1], solution[-1]
+
+
+def lime(masks: Array, values: Array, width: float, penalty: float) -> Array:
+    """Ribeiro et al., 2016, eq. 2, with the cosine distance between masks."""
+    weights = np.zeros(len(masks))
+    for k, mask in enumerate(masks.astype(float)):
+        ones = np.ones(len(mask))
+        norms = np.linalg.norm(mask) * np.linalg.norm(ones)
+        distance = 1 - (mask @ ones / norms if norms else 0)
+        weights[k] = np.exp(-(distance**2) / width**2)
+    return ridge(masks.astype(float), values, weights, penalty)[0]
+
+
+def grad_cam(f: Function, activation: Array) -> Array:
+    """Selvaraju et al., 2017, eqs. 1 and 2, with slopes by central differences."""
+    slopes = np.zeros(activation.shape)
+    for index in np.ndindex(*activation.shape):
+        step = np.zeros(activation.shape)
+        step[index] = 1e-5
+        slopes[index] = (f(activation + step) - f(activation - step)) / 2e-5
+    result = np.zeros(activation.shape[:-1])
+    for channel in range(activation.shape[-1]):
+        result += slopes[..., channel].mean() * activation[..., channel]
+    return np.maximum(result, 0)
