@@ -13,7 +13,7 @@ import numpy as np
 from jaxinterp.attribution.contract import Attribution, as_arrays
 from jaxinterp.checks import check_choice
 from jaxinterp.keys import check_key
-from jaxinterp.loop.stacked import stacked
+from jaxinterp.loop.sums import evaluated
 from jaxinterp.metrics.contract import (
     Measure,
     as_rows,
@@ -175,7 +175,7 @@ def parameter_randomization(
             similarity(as_rows(context.outputs), as_rows(outputs)),
         )
 
-    similarities_at = stacked(step, batch_size=1, name=call)
+    similarities_at = evaluated(step, batch_size=1, name=call)
 
     def measure(
         variables: Variables,

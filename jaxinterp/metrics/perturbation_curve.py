@@ -17,7 +17,7 @@ import numpy as np
 
 from jaxinterp.attribution.contract import as_arrays, check_target
 from jaxinterp.checks import check_choice, checked_integer
-from jaxinterp.loop.stacked import stacked
+from jaxinterp.loop.sums import evaluated
 from jaxinterp.metrics.contract import Measure, at_least_single, check_attributions
 from jaxinterp.metrics.curve import Curve, area
 from jaxinterp.objectives.explained import explained
@@ -79,9 +79,9 @@ def perturbation_curve(
             `"insert"` starts at the baseline and restores features.
         segments: what a feature is. With `"positions"` the channels of a position, the
             last axis, move together; of inputs `(batch, features)` each entry is a
-            feature. With `None` each entry is one. Or a map of integers, as
-            `jaxinterp.perturbation.segments.fill_segments` takes it: entries with the
-            same number move together, and those with a negative one stay.
+            feature. With `None` each entry is one. Or a map of integers, such as
+            `jaxinterp.perturbation.grid_segments` makes: entries with the same number
+            move together, and those with a negative one stay.
         steps: the number $L$ of steps, at most one for each feature. Of maps that
             differ between examples, those with fewer features than steps have points
             twice.
@@ -129,7 +129,7 @@ def perturbation_curve(
         check_score(values, jax.tree.leaves(x)[0].shape[0], score_fn)
         return at_least_single(values)
 
-    scores_at = stacked(step, batch_size=batch_size, name="perturbation_curve")
+    scores_at = evaluated(step, batch_size=batch_size, name="perturbation_curve")
 
     def measure(
         variables: Variables,

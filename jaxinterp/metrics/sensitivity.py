@@ -12,7 +12,7 @@ from jaxinterp.attribution.contract import Attribution, as_arrays, check_inputs
 from jaxinterp.checks import check_choice, checked_integer, checked_real
 from jaxinterp.keys import check_key, folded, steady
 from jaxinterp.loop.scan import scan
-from jaxinterp.loop.stacked import stacked
+from jaxinterp.loop.sums import evaluated
 from jaxinterp.metrics.contract import (
     Measure,
     as_rows,
@@ -167,7 +167,7 @@ def sensitivity(
         )
 
     search = _Search(attribution_fn, radius, steps)
-    changes_at = stacked(search, batch_size=batch_size, name=call)
+    changes_at = evaluated(search, batch_size=batch_size, name=call)
 
     def measure(
         variables: Variables,
