@@ -165,6 +165,14 @@ every_metric = pytest.mark.parametrize(
     "name",
     [pytest.param(n, marks=[setting] if n in SETTINGS else []) for n in METRICS],
 )
+# Where one program of each kind says enough: that of randomized layers takes seconds.
+most_metrics = pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(n, marks=[setting] if n in SETTINGS or "random" in n else [])
+        for n in METRICS
+    ],
+)
 
 
 def is_metric(value: Any) -> bool:
@@ -237,7 +245,14 @@ def test_jit_equals_eager_and_the_second_call_does_not_trace(name):
     jitted(LAYERS, more, ATTRIBUTIONS, TARGET[::-1].copy(), other_key)
 
 
-@pytest.mark.parametrize("name", [n for n, m in METRICS.items() if m.chunked])
+@pytest.mark.parametrize(
+    "name",
+    few(
+        [n for n, m in METRICS.items() if m.chunked],
+        ["perturbation_curve", "sensitivity"],
+        reason="another setting of a metric of the table",
+    ),
+)
 def test_chunks_change_nothing(name):
     arguments = (LAYERS, VECTORS, np.sin(VECTORS))
     whole = compiled(METRICS[name].make(models.smooth_mlp))(*arguments, TARGET, KEY)
@@ -260,24 +275,26 @@ def test_values_are_in_single_precision_at_least(name, dtype):
     chex.assert_tree_all_finite(values)
 
 
-@every_metric
+@most_metrics
 def test_it_maps_over_attributions(name):
     measure = METRICS[name].make(models.smooth_mlp)
     x = VECTORS
     several = np.stack([np.sin(x), np.cos(x)])
     mapped = compiled(jax.vmap(measure, in_axes=(None, None, 0, None, None)))
-    each = [measure(LAYERS, x, a, TARGET, KEY) for a in several]
+    alone = compiled(measure)
+    each = [alone(LAYERS, x, a, TARGET, KEY) for a in several]
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *each)
     ours = mapped(LAYERS, x, several, TARGET, KEY)
     chex.assert_trees_all_close(ours, stacked, rtol=1e-9)
 
 
-@every_metric
+@most_metrics
 def test_it_measures_what_an_objective_says(name):
     """The channel of a model that returns it is what the model's outputs are."""
     x, a = VECTORS, np.sin(VECTORS)
-    ours = METRICS[name].make(models.smooth_mlp)(LAYERS, x, a, TARGET * 0 + 2, KEY)
-    named = METRICS[name].make(models.smooth_mlp, score=":2")
+    measure = compiled(METRICS[name].make(models.smooth_mlp))
+    ours = measure(LAYERS, x, a, TARGET * 0 + 2, KEY)
+    named = compiled(METRICS[name].make(models.smooth_mlp, score=":2"))
     chex.assert_trees_all_close(named(LAYERS, x, a, None, KEY), ours, rtol=1e-9)
 
 
@@ -310,9 +327,9 @@ def test_the_laws_that_relate_one_call_to_another(name):
         np.testing.assert_allclose(last(raised) - last(value), expected, atol=1e-9)
 
 
-@every_metric
+@most_metrics
 def test_no_examples_have_no_values(name):
-    measure = METRICS[name].make(models.smooth_mlp)
+    measure = compiled(METRICS[name].make(models.smooth_mlp))
     x = VECTORS[:0]
     values = measure(LAYERS, x, np.sin(x), TARGET[:0], KEY)
     assert all(leaf.shape[0] == 0 for leaf in jax.tree.leaves(values))

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from jaxinterp.metrics import rank_correlation
+from jaxinterp import metrics
 from jaxinterp.metrics.rank_correlation import ranks
+from tests.compiled import compiled
 from tests.oracles import metrics as oracle
 
+rank_correlation = compiled(metrics.rank_correlation)
 RNG = np.random.default_rng(0)
 A, B = np.round(RNG.normal(size=(2, 6, 9)), 1)  # with ties
 

@@ -7,17 +7,19 @@ import numpy as np
 import pytest
 import scipy.ndimage
 
-from jaxinterp.metrics import at_random, edges, inverse
+from jaxinterp import metrics
+from jaxinterp.metrics import inverse
 from tests.compiled import compiled
 from tests.networks import functions as models
 
+at_random, edges = compiled(metrics.at_random), compiled(metrics.edges)
 KEY = jax.random.key(0)
 
 
 def test_random_numbers_are_those_of_the_example():
     x = models.pair()
     values = at_random(None, x, key=KEY)
-    chex.assert_trees_all_equal(compiled(at_random)(None, x, key=KEY), values)
+    chex.assert_trees_all_equal(metrics.at_random(None, x, key=KEY), values)
     row = jax.tree.map(lambda leaf: leaf[[2, 2, 0]], x)
     moved = jax.tree.map(lambda leaf: leaf[jnp.array([2, 2, 0])], values)
     chex.assert_trees_all_equal(at_random(None, row, key=KEY), moved)
@@ -51,7 +53,7 @@ def test_tokens_and_half_precision_have_random_numbers():
     assert at_random(None, half, key=KEY).dtype == jnp.float32
     assert at_random(None, half[:0], key=KEY).shape == (0, 5)
     with pytest.raises(TypeError, match=r"at_random\(\) is random and needs one key"):
-        at_random(None, half)
+        metrics.at_random(None, half)
 
 
 def test_edges_are_those_of_sobel():
@@ -70,7 +72,7 @@ def test_edges_are_those_of_sobel():
 @pytest.mark.parametrize("inputs", [np.ones((2, 3)), {"a": np.ones((2, 3, 3, 1))}])
 def test_only_images_have_edges(inputs):
     with pytest.raises(ValueError, match=r"Only images .* have edges"):
-        edges(None, inputs)
+        metrics.edges(None, inputs)
 
 
 def test_the_inverse_is_the_opposite():
