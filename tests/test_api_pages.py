@@ -13,16 +13,8 @@ MODULES = {
     name: f"jaxinterp.{name}"
     for name in (
         *("rules", "objectives", "attribution", "metrics", "featurevis", "models"),
-        *(
-            "data",
-            "plot",
-            "adversarial",
-            "concepts",
-            "influence",
-            "labels",
-            "mechanistic",
-            "perturbation",
-        ),
+        *("data", "plot", "adversarial", "concepts", "influence", "labels"),
+        *("mechanistic", "perturbation"),
     )
 } | {"tracing": "jaxinterp"}
 

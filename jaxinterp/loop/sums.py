@@ -74,7 +74,7 @@ def evaluated(
         step: `step(context, point) -> pytree of arrays`, for one point.
         batch_size: the number of points evaluated at once; by default all of them, or
             as many as `within_budget` allows. Memory grows with it, and with the values
-            of all points.
+            of all points. A single point is not mapped by `jax.vmap`.
         name: the name of the evaluation, for the progress bar and errors.
 
     Returns:
@@ -96,7 +96,9 @@ def evaluated(
         count = jax.tree.leaves(points)[0].shape[0]
         if is_staged() and len(valid) > 1:
             values = lax.scan(lambda _, c: ((), of_chunk(*c)), (), (chunks, valid))[1]
-            rows = jax.tree.map(lambda v: v.reshape(-1, *v.shape[2:]), values)
+            rows = jax.tree.map(
+                lambda v: v.reshape(v.shape[0] * v.shape[1], *v.shape[2:]), values
+            )
         else:
             values = _in_host_loop(of_chunk, chunks, valid, name)
             rows = jax.tree.map(lambda *parts: jnp.concatenate(parts), *values)
@@ -125,7 +127,7 @@ def _divided(
 
     def part(static: StaticPart, arrays: list[Any], chunk: Any, valid: Any) -> Any:
         context = static.with_arrays(arrays)
-        return combine(jax.vmap(lambda point: step(context, point))(chunk), valid)
+        return combine(_at_each(functools.partial(step, context), chunk), valid)
 
     def part_anew(static: StaticPart, *arrays: Any) -> Any:
         once = in_order(functools.partial(part, static))
@@ -147,6 +149,18 @@ def _divided(
         return functools.partial(run, static, arrays), chunks, valid
 
     return divided
+
+
+def _at_each(function: Callable[[Any], Any], chunk: Any) -> Any:
+    """Evaluates a function at each point of a chunk.
+
+    Of a single point it is not mapped: weights that depend on the point would get an
+    axis more, and a convolution with mapped kernels is slow.
+    """
+    if jax.tree.leaves(chunk)[0].shape[0] > 1:
+        return jax.vmap(function)(chunk)
+    value = function(jax.tree.map(lambda leaf: leaf[0], chunk))
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], value)
 
 
 def _default_size(points: Any, inputs: Any) -> int:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
-
-from jaxinterp.metrics.contract import Measure, check_attributions
+from jaxinterp.metrics.contract import (
+    Measure,
+    as_rows,
+    at_least_single,
+    check_attributions,
+)
 from jaxinterp.objectives.explained import explained
 from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.score import Score, logit
@@ -33,8 +36,8 @@ def convergence_delta(
             objective.
 
     Returns:
-        A measure, in units of the score: positive if the attributions add up to too
-        much, 0 if they are complete.
+        A measure, in units of the score, float32 at least: positive if the attributions
+        add up to too much, 0 if they are complete.
 
     Raises:
         TypeError: if `score` is neither a function nor an objective.
@@ -62,10 +65,8 @@ def convergence_delta(
     ) -> Any:
         check_attributions(attributions, inputs)
         start = fill_baseline(baseline, inputs, key)
-        after = score_fn(model(variables, inputs), target)
-        before = score_fn(model(variables, start), target)
-        leaves = jax.tree.leaves(attributions)
-        total = sum(leaf.sum(axis=tuple(range(1, leaf.ndim))) for leaf in leaves)
-        return total - (after - before)
+        after = at_least_single(score_fn(model(variables, inputs), target))
+        before = at_least_single(score_fn(model(variables, start), target))
+        return as_rows(attributions).sum(axis=1) - (after - before)
 
     return measure

@@ -194,7 +194,7 @@ class Graph:
         for node in self.nodes:
             if node.is_structural:
                 continue
-            leaves = _parameter_leaves(node, self.parameters) - counted
+            leaves = set(parameter_leaves(node, self.parameters)) - counted
             counted |= leaves
             n_parameters = sum(int(np.prod(leaf.shape)) for leaf in leaves)
             rows.append(
@@ -224,14 +224,22 @@ class Graph:
         return html_table(head, self.table())
 
 
-def _parameter_leaves(node: Node, parameters: Mapping[Value, str]) -> set[Value]:
-    """The leaves of `variables` from which the weights of a node are computed."""
-    leaves, todo = set(), list(node.weights)
+def parameter_leaves(node: Node, parameters: Mapping[Value, str]) -> tuple[Value, ...]:
+    """Returns the leaves of `variables` from which a node's weights are computed.
+
+    Args:
+        node: an operation of the network.
+        parameters: for each value that is a leaf of `variables`, the path of the leaf.
+
+    Returns:
+        The leaves in the order in which the equations of the node read them.
+    """
+    leaves, todo = {}, list(reversed(node.weights))
     while todo:
         value = todo.pop()
         if value in parameters:
-            leaves.add(value)
+            leaves[value] = None
         at = node.flow.producer.get(value)
         if at is not None:
-            todo += node.flow.program.equations[at].values
-    return leaves
+            todo += reversed(node.flow.program.equations[at].values)
+    return tuple(leaves)

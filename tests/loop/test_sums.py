@@ -99,6 +99,17 @@ def test_values_can_be_differentiated_and_mapped():
     assert not has_loop(evaluated(step), CONTEXT, batch)
 
 
+def test_one_point_at_a_time_is_not_mapped():
+    def callback(context, point):
+        return jax.pure_callback(np.sin, jax.ShapeDtypeStruct((), float), point)
+
+    numbers = np.arange(3.0)
+    for run in (values_at := evaluated(callback, batch_size=1), compiled(values_at)):
+        np.testing.assert_allclose(run(None, numbers), np.sin(numbers), rtol=1e-12)
+    empty = compiled(evaluated(lambda x, k: x * k, batch_size=1))
+    assert empty(np.ones((0, 2)), numbers).shape == (3, 0, 2)
+
+
 def test_inside_of_jit_several_chunks_are_a_scan_and_one_is_none():
     assert has_loop(summed(step, batch_size=2), CONTEXT, points(3))
     assert not has_loop(summed(step, batch_size=3), CONTEXT, points(3))
