@@ -105,9 +105,9 @@ class MaskedDecoder:
         for source, z in self.z.items():
             written = self.written(source, z)[-1]
             parts[source] = float((written - written.mean()) * scale @ weight)
-        constant = sum(
-            self.w[f"blocks_{i}"]["attention"]["out"]["bias"] for i in range(self.depth)
-        )
+        constant = np.zeros_like(stream)
+        for layer in range(self.depth):
+            constant += self.w[f"blocks_{layer}"]["attention"]["out"]["bias"]
         parts["bias"] = float((constant - constant.mean()) * scale @ weight)
         parts["bias"] += float(final["bias"] @ (direction @ embed))
         return parts
