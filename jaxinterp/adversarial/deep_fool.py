@@ -60,7 +60,8 @@ def deep_fool(
     steepest change of norm 1, so this is the paper's algorithm for any norm. For a
     linear classifier one step is the smallest change there is, times 1.02, as long as
     no entry meets its bounds. Of other models it is an upper bound of the smallest
-    change.
+    change. The slope of an entry that its bounds stop counts as 0, so that the others
+    go farther; the paper has no bounds.
 
     Cost: `n_classes` gradients a step. Called eagerly it stops when all examples are
     fooled; inside of `jax.jit` it takes all `steps`.
@@ -136,9 +137,12 @@ def _step(static: Any, constants: Any, state: _State, number: Any) -> tuple[Any,
     looked = victim.judge(outputs, target)
     smallest = smaller(state.smallest, here, looked, threat.size(here - rows))
     gaps, slopes = _boundaries(outputs, pull, target, n_classes)
+    slopes = threat.movable(here, slopes)
     step, is_flat = _nearest(threat, gaps.astype(rows.dtype), slopes)
     is_open = jnp.isinf(smallest.size)
     change = choose(is_open, state.change + step, state.change)
+    low, high = threat.bounds
+    change = jnp.clip(change, low - rows, high - rows)
     return _State(change, smallest), (looked.loss, is_flat & is_open)
 
 

@@ -48,10 +48,8 @@ class _Projected:
             radius = jnp.asarray(threat.radius, rows.dtype)
             size = jnp.reshape(self.relative * radius, (-1, 1))
         gradient = slope.gradient
-        if threat.norm == "l1":  # an entry that its bounds stop is no way to go
-            low, high = threat.bounds
-            is_stopped = jnp.where(gradient > 0, slope.rows >= high, slope.rows <= low)
-            gradient = jnp.where(is_stopped, 0, gradient)
+        if threat.norm == "l1":  # the one entry that moves must not be a stopped one
+            gradient = threat.movable(slope.rows, gradient)
         direction = threat.steepest(gradient, self.share)
         return memory, threat.project(rows, slope.rows + size * direction)
 

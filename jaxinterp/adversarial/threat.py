@@ -112,6 +112,17 @@ class NormBall:
         count = jnp.abs(moved).sum(axis=1, keepdims=True)
         return (moved / jnp.maximum(count, 1)).reshape(gradient.shape)
 
+    def movable(self, inputs: Any, gradient: Any) -> Any:
+        """Returns a gradient that is 0 where the bounds stop an entry that follows it.
+
+        Args:
+            inputs: the inputs, which are within their bounds, `(batch, ...)`.
+            gradient: the gradient of what is to rise, which broadcasts against them.
+        """
+        low, high = self.bounds
+        is_stopped = jnp.where(gradient > 0, inputs >= high, inputs <= low)
+        return jnp.where(is_stopped, 0, gradient)
+
     def random(self, key: Any, inputs: Any, *, on_surface: bool = False) -> Any:
         """Returns random inputs that the attacker may make, uniform in the ball.
 

@@ -16,7 +16,9 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
+from sklearn import datasets
 
 from jaxinterp import adversarial
 from jaxinterp.adversarial import (
@@ -29,7 +31,7 @@ from jaxinterp.adversarial import (
     linf,
     pgd,
 )
-from jaxinterp.objectives import margin
+from jaxinterp.objectives import log_probability, margin
 from tests.compiled import compiled, compiled_once
 from tests.networks import functions as models
 from tests.networks.architectures import as_dtype
@@ -344,3 +346,59 @@ def test_a_score_of_the_whole_batch_is_an_error():
     perturb = row(models.mlp, score=lambda outputs, target: outputs.sum())
     with pytest.raises(ValueError, match="must return one number per example"):
         perturb(V, X, TARGET)
+
+
+# --- Digits ---------------------------------------------------------------------------
+
+
+@pytest.mark.slow(reason="trains a network on digits, and attacks 200 of them")
+def test_digits_are_fooled_in_the_order_of_the_attacks_at_any_scale(optimized):
+    """Large logits look like robustness to a score that has a scale alone."""
+    v, x, y = trained_on_digits()
+
+    def accuracy(scale, attack, **options):
+        def model(v, x):
+            return scale * models.mlp(v, x)
+
+        result = attack(model, threat=linf(0.15), **options)(v, x, y, KEY)
+        return 1 - float(np.mean(np.asarray(result.is_adversarial)))
+
+    clean = float((np.asarray(models.mlp(v, x)).argmax(axis=1) == y).mean())
+    assert clean > 0.9
+    one, many, own = (accuracy(1.0, attack) for attack in (fgsm, pgd, apgd))
+    assert many <= one
+    assert own <= one
+    assert many < clean - 0.5
+    for attack, weaker in ((pgd, many), (apgd, own)):
+        assert accuracy(1000.0, attack) == pytest.approx(weaker, abs=0.01)
+    assert accuracy(1000.0, fgsm) > clean - 0.1
+    for norm in (linf, l2, l1):
+        result = deep_fool(models.mlp, threat=norm())(v, x, y)
+        assert float(np.mean(np.asarray(result.is_adversarial))) > 0.98
+
+
+def trained_on_digits():
+    """Dense layers, and images and classes that they have not seen."""
+    digits = datasets.load_digits()
+    x = (digits.data / 16).astype(np.float32)
+    v = jax.tree.map(
+        lambda a: jnp.asarray(a, jnp.float32), models.mlp_weights((64, 64, 10))
+    )
+    optimizer = optax.adam(3e-3)
+    random = np.random.default_rng(0)
+    order = random.permutation(len(x))
+    train, test = order[:1500], order[1500:1700]
+
+    def loss(v, x, y):
+        return -log_probability(models.mlp(v, x), y).mean()
+
+    @jax.jit
+    def step(v, state, x, y):
+        updates, state = optimizer.update(jax.grad(loss)(v, x, y), state)
+        return optax.apply_updates(v, updates), state
+
+    state = optimizer.init(v)
+    for _ in range(400):
+        rows = random.choice(train, 100)
+        v, state = step(v, state, x[rows], digits.target[rows])
+    return v, x[test], digits.target[test]

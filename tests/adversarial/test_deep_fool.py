@@ -57,6 +57,22 @@ def test_it_takes_the_steps_of_the_paper(norm):
     assert max(n_steps) > 2  # more than one step was needed
 
 
+@every_norm
+def test_entries_at_their_bounds_let_the_others_go_farther(norm):
+    """The steepest entries cannot move, or only half of the way."""
+    v = {"w": np.array([[9.0, 0], [5.0, 0], [1.0, 0], [0.5, 0]]), "b": np.zeros((1, 2))}
+    x, y = np.array([[0.0, 0.1, 0.9, 0.9]]), np.array([0])
+    v["b"][0, 1] = (x @ v["w"])[0, 0] - 1.0  # the margin is 1
+    result = compiled(deep_fool(linear, threat=BALLS[norm](), steps=8))(v, x, y)
+    assert bool(result.is_adversarial[0])
+    change = np.asarray(result.inputs)[0] - x[0]
+    np.testing.assert_array_equal(change[0], 0)
+    np.testing.assert_allclose(change[1], -0.1, atol=1e-12)
+    assert np.asarray(result.inputs).min() >= 0
+    # What is left of the margin, 1/2, is divided among the other two.
+    assert 0.5 <= -(change[2:] @ [1, 0.5]) < 0.56
+
+
 def test_a_radius_says_what_counts_as_a_success():
     v, x, y = classifier(3)
     free = deep_fool(linear, threat=l2(bounds=None))(v, x, y)

@@ -134,6 +134,13 @@ def test_a_step_may_move_a_share_of_the_entries():
     np.testing.assert_allclose(both[1], [1 / 3, -1 / 3, 0, 1 / 3, 0])
 
 
+def test_an_entry_that_its_bounds_stop_is_no_way_to_go():
+    x = jnp.array([[0.0, 0.0, 1.0, 1.0, 0.5]])
+    g = jnp.array([[2.0, -2.0, 2.0, -2.0, 2.0]])
+    np.testing.assert_array_equal(linf(0.1).movable(x, g), [[2, 0, 0, -2, 2]])
+    np.testing.assert_array_equal(linf(0.1, bounds=None).movable(x, g), g)
+
+
 @every_norm
 def test_random_changes_fill_the_ball(norm):
     """The norm to the power of the dimension is uniform, on the surface it is 1."""
