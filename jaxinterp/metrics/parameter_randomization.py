@@ -206,8 +206,9 @@ def parameter_randomization(
             as_arrays(target),
             key,
         )
-        values = similarities_at(context, jnp.arange(len(layers)), inputs)
-        return Randomization(*(v.T for v in values), layers)
+        points = jnp.arange(len(layers))
+        of_attributions, of_outputs = similarities_at(context, points, inputs)
+        return Randomization(of_attributions.T, of_outputs.T, layers)
 
     return measure
 
