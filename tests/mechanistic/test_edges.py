@@ -369,7 +369,7 @@ X = np.ones((2, 16))
     [
         ({"sources": []}, ValueError, "`sources` names no site"),
         ({"sources": {"embed": 1.5}}, TypeError, "`sources` maps a site to an axis"),
-        ({"destinations": 3}, TypeError, "A site is an address or a selector"),
+        ({"destinations": 3}, TypeError, "A site is an address, a selector or a list"),
         ({"method": "acdc"}, ValueError, "edges: `method` is 'acdc'"),
         ({"steps": 0}, ValueError, "edges: `steps` must be an integer of at least 1"),
         ({"batch_size": 0}, ValueError, "edges: `batch_size` must be an integer"),
@@ -377,7 +377,7 @@ X = np.ones((2, 16))
         ({"ablation": 0.0}, TypeError, "`ablation` is a function from the corrupted"),
     ],
 )
-def test_what_is_wrong_with_hyperparameters(options, error, message):
+def test_what_is_wrong_with_hyperparameters(options, error, message, unchecked):
     with pytest.raises(error, match=message):
         edges(circuits.linear_net, **{**LINEAR, **options})
 

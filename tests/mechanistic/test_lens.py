@@ -62,9 +62,9 @@ def test_states_of_other_shapes_are_an_error(decoder):
         jax.eval_shape(lens, variables, TOKENS)
     with pytest.raises(ji.tracing.AddressError):
         jax.eval_shape(logit_lens(model.apply, sites="stream"), variables, TOKENS)
-    with pytest.raises(TypeError, match="A site is an address or a selector"):
+    with pytest.raises(TypeError, match="A site is an address, a selector or a list"):
         logit_lens(model.apply, sites=3)
-    with pytest.raises(TypeError, match="A site is an address or a selector"):
+    with pytest.raises(TypeError, match="A site is an address, a selector or a list"):
         logit_lens(model.apply, sites="*", last=3)
 
 
@@ -159,7 +159,7 @@ def test_half_precision_positions_and_an_empty_batch():
     chex.assert_trees_all_close(lens(STREAM, X)["add"], stream(STREAM, X), rtol=1e-12)
 
 
-def test_what_is_wrong_is_said():
+def test_what_is_wrong_is_said(unchecked):
     model = lambda w, x: jnp.sin(x)  # noqa: E731
     with pytest.raises(TypeError, match="`components` maps a site to an axis"):
         direct_logit_attribution(model, components={"sin": "1"})

@@ -299,7 +299,7 @@ def test_options_that_make_no_sense_are_errors(options, message):
         metrics.perturbation_curve(linear, **options)
 
 
-def test_what_does_not_fit_the_inputs_is_an_error():
+def test_what_does_not_fit_the_inputs_is_an_error(unchecked):
     with pytest.raises(ValueError, match="`segments` is 'pixels'"):
         curve_of(SHARES, segments="pixels")
     with pytest.raises(ValueError, match="segment map of shape"):

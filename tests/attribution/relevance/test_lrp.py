@@ -101,7 +101,7 @@ def test_a_composite_is_made_with_parentheses(composite, unchecked):
 
 def test_an_unmatched_site_is_an_error():
     def model(v, x):
-        return models.mlp(v, x / (1 + jnp.square(x) @ np.eye(5)))
+        return models.mlp(v, x / (1 + jnp.square(x) @ (np.eye(5) + 0.5)))
 
     with pytest.raises(rules.UnmatchedSiteError, match="role quotient"):
         lrp(model)(LAYERS, X, TARGET)
