@@ -72,6 +72,7 @@ def test_a_score_that_knows_no_scale_passes_with_large_logits():
     assert problems(health_of(large, attack, V, X)) == []
 
 
+@pytest.mark.slow(reason="four more attacks, of another obstacle")
 def test_a_staircase_has_no_slope_and_chance_is_better():
     """Rounding hides the gradient: a defense by obfuscation."""
 
@@ -89,6 +90,7 @@ def test_a_staircase_has_no_slope_and_chance_is_better():
     assert "hidden by scale" not in problems(health)
 
 
+@pytest.mark.slow(reason="four more attacks, of another obstacle")
 def test_too_few_steps_are_found():
     slow = functools.partial(pgd, steps=20, step_size=1e-4, restarts=None)
     health = health_of(models.mlp, slow, V, X)
