@@ -451,7 +451,7 @@ def test_an_empty_checkout_has_no_violation(tmp_path: Path) -> None:
             "not import `gra",
         ),
         ("attribution/maps/a.py", "from ..backward import x", None),
-        ("labels/a.py", "from ..data import x", "must not import `data`"),
+        ("concepts/a.py", "from ..data import x", "must not import `data`"),
         ("models/summary.py", "from ..rules import x", "must not import `rules`"),
         ("models/summary.py", "from ..data import x", "must not import `data`"),
         ("models/weights/pretrained.py", "from ...data import x", None),

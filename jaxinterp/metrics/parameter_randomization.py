@@ -188,9 +188,7 @@ def parameter_randomization(
         check_key(call, key)
         drawn = init(own_key(key))
         check_same_shapes("variables", variables, drawn, "`init`")
-        shapes = jax.eval_shape(
-            lambda x: attribution_fn(variables, x, target, key), inputs
-        )
+        shapes = jax.eval_shape(attribution_fn, variables, inputs, target, key)
         check_same_shapes("attributions", attributions, shapes, "`attribution_fn`")
         traced = trace_call(apply_fn, variables, inputs)
         layers = _layers(traced.graph, layer_of)
