@@ -2,6 +2,8 @@
 
 import itertools
 import re
+import zlib
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -106,6 +108,7 @@ def pytest_collection_modifyitems(
     for item in items:
         if "real_data" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.real_data)
+    leave_a_few_cases(items)
     unexplained = [item.nodeid for item in items if lacks_a_reason(item)]
     if unexplained:
         message = "Write `@pytest.mark.slow(reason=...)`, and why it has to be, at\n  "
@@ -118,6 +121,27 @@ def pytest_collection_modifyitems(
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = kept
+
+
+def leave_a_few_cases(items: list[pytest.Item]) -> None:
+    """Marks as slow all but three cases of each test, or a tenth of them.
+
+    Which ones stay depends on the name of the test, so that of several tests with the
+    same cases, such as a table of methods, each looks at others.
+    """
+    by_test: dict[str, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        if not {"slow", "peers"} & {mark.name for mark in item.iter_markers()}:
+            by_test[item.nodeid.partition("[")[0]].append(item)
+    for name, cases in by_test.items():
+        count, most = len(cases), max(3, len(cases) // 10)
+        if count <= most:
+            continue
+        start = zlib.crc32(name.encode()) % count
+        kept = {(start + i * count // most) % count for i in range(most)}
+        reason = f"one of {count} cases of a test, of which {most} always run"
+        for i in set(range(count)) - kept:
+            cases[i].add_marker(pytest.mark.slow(reason=reason))
 
 
 def lacks_a_reason(item: pytest.Item) -> bool:

@@ -15,7 +15,13 @@ def item(name: str, *marks: pytest.MarkDecorator) -> Any:
     def iter_markers(name: str | None = None) -> list[pytest.Mark]:
         return [m.mark for m in marks if name in (None, m.mark.name)]
 
-    return SimpleNamespace(nodeid=name, iter_markers=iter_markers)
+    def add_marker(mark: pytest.MarkDecorator) -> None:
+        nonlocal marks
+        marks += (mark,)
+
+    return SimpleNamespace(
+        nodeid=name, iter_markers=iter_markers, add_marker=add_marker
+    )
 
 
 SLOW = pytest.mark.slow(reason="trains a network")
@@ -52,6 +58,20 @@ def test_a_slow_test_says_why(mark: pytest.MarkDecorator) -> None:
         conftest.pytest_collection_modifyitems(
             SimpleNamespace(), [item("tests/a.py::b", mark)]
         )
+
+
+def test_of_many_cases_a_few_stay_and_say_why_the_others_do_not() -> None:
+    few = [item(f"tests/a.py::few[{i}]") for i in range(3)]
+    many = [item(f"tests/a.py::many[{i}]") for i in range(50)]
+    chosen = [item(f"tests/a.py::chosen[{i}]", SLOW) for i in range(9)]
+    peers = [item(f"tests/a.py::peers[{i}]", pytest.mark.peers) for i in range(9)]
+    conftest.leave_a_few_cases([*few, *many, *chosen, *peers])
+
+    def n_slow(items: list[Any]) -> int:
+        return sum(1 for one in items if list(one.iter_markers("slow")))
+
+    assert [n_slow(items) for items in (few, many, chosen, peers)] == [0, 45, 9, 0]
+    assert not any(map(conftest.lacks_a_reason, many))
 
 
 def test_the_table_has_the_slowest_tests_and_every_folder() -> None:

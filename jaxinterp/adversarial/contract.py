@@ -24,7 +24,7 @@ from jaxinterp.objectives.explained import Observed, explained
 from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.score import Score, check_score, margin
 from jaxinterp.perturbation.baseline import fill_baseline
-from jaxinterp.tracing.call import check_arrays
+from jaxinterp.tracing.call import check_batch
 from jaxinterp.types import ApplyFn, Inputs, Key, Target, Variables
 
 
@@ -365,7 +365,7 @@ class Stage:
                 range, if a target is missing or out of range, or if the outputs are not
                 `(batch, classes)`.
         """
-        _check_inputs(self.name, inputs)
+        _check_inputs(self.name, inputs, variables)
         layout = Layout.of(inputs)
         rows, threat = layout.rows(inputs), layout.threat(self.threat, inputs)
         _check_range(self.name, rows, threat)
@@ -383,27 +383,16 @@ class Stage:
         return Scene(victim, variables, threat, rows, classes, clean)
 
 
-def _check_inputs(name: str, inputs: Inputs) -> None:
-    check_arrays(inputs)
-    sizes = {}
+def _check_inputs(name: str, inputs: Inputs, variables: Variables) -> None:
+    check_batch(inputs, variables)
     for path, leaf in jax.tree.leaves_with_path(inputs):
-        where = f"inputs{jax.tree_util.keystr(path)}"
-        if leaf.ndim == 0:
-            raise ValueError(
-                f"{name}: `{where}` is a scalar; its first axis must be the batch.\n"
-                "Write `inputs[None]` for a single example."
-            )
-        sizes[where] = leaf.shape[0]
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            where = f"inputs{jax.tree_util.keystr(path)}"
             raise TypeError(
                 f"{name} changes real numbers, and `{where}` has dtype {leaf.dtype}.\n"
                 "Images convert with `inputs.astype(jnp.float32) / 255`; of tokens "
                 "attack the embeddings."
             )
-    if len(set(sizes.values())) > 1:
-        raise ValueError(
-            f"{name}: all inputs must have the same batch size, and have {sizes}."
-        )
 
 
 def _check_range(name: str, rows: Any, threat: NormBall) -> None:

@@ -16,8 +16,8 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 
-from jaxinterp.checks import is_integer, is_traced, shown
-from jaxinterp.tracing.call import check_arrays
+from jaxinterp.checks import is_integer, is_traced
+from jaxinterp.tracing.call import check_batch
 from jaxinterp.tracing.mistakes import misplaced
 from jaxinterp.types import Inputs, Key, Sites, Target, Variables
 
@@ -95,30 +95,17 @@ def check_inputs(
             derivatives are needed.
         ValueError: if leaves disagree on the size of the batch.
     """
-    check_arrays(inputs)
-    sizes = {}
+    check_batch(inputs, variables)
     for path, leaf in jax.tree.leaves_with_path(inputs):
-        name = f"inputs{jax.tree_util.keystr(path)}"
-        if leaf.ndim == 0:
-            raise ValueError(
-                f"`{name}` is a scalar; its first axis must be the batch.\n"
-                "Write `inputs[None]` for a single example."
-            )
-        sizes[name] = leaf.shape[0]
         is_real = jnp.issubdtype(leaf.dtype, jnp.inexact)
         if needs_slopes and at is None and not is_real:
             hint = misplaced(variables, inputs)
             likely = f"Likely cause: {hint}\n" if hint else ""
             raise TypeError(
-                f"`{name}` has dtype {leaf.dtype}; only real numbers have a gradient.\n"
+                f"`inputs{jax.tree_util.keystr(path)}` has dtype {leaf.dtype}; only "
+                f"real numbers have a gradient.\n"
                 f"{likely}{_IMAGES if leaf.ndim > 2 else _TOKENS}"
             )
-    if len(set(sizes.values())) > 1:
-        hint = misplaced(variables, inputs)
-        raise ValueError(
-            f"All inputs must have the same batch size, and have {shown(sizes)}."
-            + (f"\nLikely cause: {hint}" if hint else "")
-        )
 
 
 def examples_in(inputs: Inputs) -> int:

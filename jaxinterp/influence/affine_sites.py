@@ -109,10 +109,10 @@ def _entries(graph: Graph, node: Node, atom: Atom) -> tuple[str, np.ndarray] | N
         if at is None:
             return None
         equation = node.flow.program.equations[at]
-        if not _is_layout(equation) or len(equation.inputs) != 1:
+        if not _is_layout(equation):
             return None
         chain.append(equation)
-        value = equation.inputs[0]
+        (value,) = equation.inputs
     if not isinstance(value, Value):
         return None
     start = np.arange(math.prod(value.shape)).reshape(value.shape)

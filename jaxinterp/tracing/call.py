@@ -14,8 +14,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxinterp.checks import shown
 from jaxinterp.tracing.graph import Graph
-from jaxinterp.tracing.mistakes import call_model
+from jaxinterp.tracing.mistakes import call_model, misplaced
 from jaxinterp.tracing.program.evaluate import Changes, evaluate
 from jaxinterp.tracing.program.flatten import flatten
 from jaxinterp.tracing.program.program import Value
@@ -150,6 +151,35 @@ def check_arrays(inputs: Inputs) -> None:
                 f"`{where}` must be an array with the batch on its first axis, and is\n"
                 f"{type(leaf).__name__} {leaf!r}. Write `jnp.asarray(...)` around it."
             )
+
+
+def check_batch(inputs: Inputs, variables: Variables = None) -> None:
+    """Raises unless all inputs are arrays with the same examples on their first axis.
+
+    Args:
+        inputs: an array or a pytree of arrays.
+        variables: the weights of the model, which tell whether the two were swapped.
+
+    Raises:
+        TypeError: if a leaf is not an array.
+        ValueError: if a leaf is a scalar, or leaves disagree on the size of the batch.
+    """
+    check_arrays(inputs)
+    sizes = {}
+    for path, leaf in jax.tree.leaves_with_path(inputs):
+        name = f"inputs{jax.tree_util.keystr(path)}"
+        if leaf.ndim == 0:
+            raise ValueError(
+                f"`{name}` is a scalar; its first axis must be the batch.\n"
+                "Write `inputs[None]` for a single example."
+            )
+        sizes[name] = leaf.shape[0]
+    if len(set(sizes.values())) > 1:
+        hint = misplaced(variables, inputs)
+        raise ValueError(
+            f"All inputs must have the same batch size, and have {shown(sizes)}."
+            + (f"\nLikely cause: {hint}" if hint else "")
+        )
 
 
 def trace(

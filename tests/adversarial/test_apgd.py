@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from jaxinterp.adversarial import apgd, checkpoints, l1, l2, linf
+from jaxinterp.adversarial.apgd import _Auto
 from jaxinterp.keys import folded
 from jaxinterp.objectives import log_probability
 from tests.compiled import compiled
@@ -35,6 +36,31 @@ def test_the_checkpoints_are_those_of_the_paper():
             p.append(p[-1] + max(p[-1] - p[-2] - 0.03, 0.06))
         exact = {math.ceil(round(q * steps, 9)) for q in p[1:]}
         assert checkpoints(steps) == tuple(sorted(n for n in exact if n < steps))
+
+
+def test_steps_of_l1_shrink_until_the_best_point_is_sparser():
+    """Of 100 steps every fourth is a checkpoint; the best point differs in half."""
+    rows = jnp.zeros((1, 40))
+    auto, ball = _Auto(100), l1(3.0)
+    memory = auto.start(ball, rows)
+    best = memory.best._replace(rows=rows.at[:, :20].set(1.0))
+    memory = memory._replace(best=best, count=jnp.array([20.0]))
+    sizes = []
+    for number in range(37):
+        memory, is_restarted = auto._sparser(ball, rows, memory, number)
+        assert not is_restarted.any()
+        sizes.append(float(memory.step_size[0]))
+    expected = [max(3 / 1.5 ** (number // 4), 0.3) for number in range(37)]
+    np.testing.assert_allclose(sizes, expected)
+    np.testing.assert_allclose(memory.share, 20 / 40 / 1.5)
+    best = best._replace(rows=rows.at[:, :18].set(1.0))
+    memory = memory._replace(best=best)
+    later, is_restarted = auto._sparser(ball, rows, memory, 39)
+    assert not is_restarted.any()
+    later, is_restarted = auto._sparser(ball, rows, memory, 40)
+    assert is_restarted.all()
+    np.testing.assert_allclose(later.step_size, 3)
+    np.testing.assert_allclose(later.share, 18 / 40 / 1.5)
 
 
 @pytest.mark.parametrize("ball", [linf, slowly(l2)])

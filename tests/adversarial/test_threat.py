@@ -111,6 +111,13 @@ def test_single_precision_stays_in_the_ball_up_to_rounding(norm):
     np.testing.assert_allclose(p, projected(norm, RADIUS[norm]), atol=2e-6)
 
 
+def test_changes_whose_squares_vanish_are_projected():
+    x = np.zeros((1, 2), np.float32)
+    y = np.array([[3e-25, -4e-25]], np.float32)
+    ball = l2(1e-25, bounds=(-1.0, 1.0))
+    np.testing.assert_allclose(ball.project(x, y), y / 5, rtol=1e-6)
+
+
 @every_norm
 def test_the_steepest_step_has_norm_1_and_reaches_the_dual_norm(norm):
     g = RNG.normal(size=(6, 2, 3))

@@ -243,9 +243,16 @@ def test_a_site_behind_the_score_is_an_error(method, model, score, at):
 
 
 @pytest.mark.parametrize("method", BEHIND.values(), ids=BEHIND)
-def test_a_site_before_the_score_or_of_it_is_none(method):
+def test_a_site_before_the_score_or_of_it_is_explained(method):
     for at in ("relu", "relu_1"):
-        method(models.mlp, score="relu_1:3", at=at)(LAYERS, X, TARGET)
+        received = method(models.mlp, score="relu_1:3", at=at)(LAYERS, X, TARGET)
+        if isinstance(received, ji.attribution.Ledger):
+            assert received.score != 0
+            assert received.error <= 1e-6
+        else:
+            assert received.any()
+            is_itself = np.arange(received.shape[-1]) == 3
+            assert at == "relu" or not received[:, ~is_itself].any()
 
 
 def test_a_slope_that_is_zero_is_no_error():
