@@ -25,6 +25,8 @@ from jaxinterp.types import ApplyFn, Sites, Variables
 
 # A unit is a detector of a concept above this overlap, as Bau et al. have it.
 DETECTS = 0.04
+# The relative error of a threshold.
+_ACCURACY = 0.0005
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -108,7 +110,7 @@ def dissect(
       P(a_k > T_k) = q$$
 
     Both sums are over the whole dataset, and so is the quantile, over all images and
-    positions; it is exact up to a relative error of $T_k$ of 0.002. Maps are brought to
+    positions; it is exact up to a relative error of $T_k$ of 0.0005. Maps are brought to
     the size of the masks bilinearly, and then $M_k = \{a_k > T_k\}$. Units of a relu
     that are active more rarely than $q$ have the threshold 0, and one with so many
     equal values at the top that none is above the quantile is never active.
@@ -162,13 +164,14 @@ def dissect(
             "dissect reads `batches` twice, for thresholds and for overlaps, and "
             f"{type(batches).__name__} can be read once. Give a list."
         )
+    encode, _ = split(apply_fn, site)
+    _check_map(encode, variables, batches)
     thresholds = activation_distribution(
         *(apply_fn, channel(site), variables, _Images(batches)),
         by="place",
-        accuracy=0.002,
+        accuracy=_ACCURACY,
         progress=progress,
     ).quantile(1 - quantile)
-    encode, _ = split(apply_fn, site)
     names: tuple[str, ...] = ()
 
     def start(examples: Any) -> tuple[Any, Any]:
@@ -218,6 +221,19 @@ def dissect(
     return Dissection(names, iou, cap, thresholds, active, shown)
 
 
+def _check_map(encode: ApplyFn, variables: Variables, batches: Iterable[Any]) -> None:
+    """Raises if the activation of the first batch is no map of units."""
+    for batch in batches:
+        images, _ = _checked(batch)
+        shape = jax.eval_shape(encode, variables, images).shape
+        if len(shape) != 4:
+            raise ValueError(
+                "dissect compares maps, (batch, rows, columns, units), and the "
+                f"activation at the site has the shape {shape}."
+            )
+        return
+
+
 class _Images:
     """The images of pairs of images and masks, each time it is read."""
 
@@ -254,11 +270,6 @@ def _checked(batch: Any) -> tuple[Any, Mapping[str, Any]]:
 
 def _counts(activation: Any, masks: list[Any], thresholds: Any, count: Any) -> Any:
     """The pixels of both, of each unit and of each concept in a batch."""
-    if activation.ndim != 4:
-        raise ValueError(
-            "dissect compares maps, (batch, rows, columns, units), and the activation "
-            f"at the site has the shape {activation.shape}."
-        )
     shape = (*masks[0].shape, activation.shape[-1])
     wide = activation.astype(jnp.promote_types(activation.dtype, jnp.float32))
     maps = jax.image.resize(wide, shape, "linear", antialias=False)

@@ -1,5 +1,7 @@
 """Overlaps of units with concepts: sums over the dataset, caps, planted detectors."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,7 +23,7 @@ def batches_of(images, masks, *cuts):
     edges = [0, *cuts, len(images)]
     return [
         (images[a:b], {name: mask[a:b] for name, mask in masks.items()})
-        for a, b in zip(edges, edges[1:], strict=False)
+        for a, b in itertools.pairwise(edges)
     ]
 
 
@@ -53,7 +55,7 @@ def test_a_planted_detector_reaches_its_cap_and_no_more():
         image[row : row + 4, column : column + 3] = True
     concept[::16] = False
     noise = RNG.random((40, 32, 32, 2))
-    images = np.where([True, False], concept[..., None] * (1 + noise), noise)
+    images = np.where([True, False], concept[..., None] * noise, noise)
 
     def model(w, x):
         return (w * jnp.tanh(x)).sum((1, 2))

@@ -26,7 +26,7 @@ def network(w, x):
 
 def test_score_and_magnitude_are_those_of_the_definition():
     x, others = RNG.normal(size=(9, 6, 6, 2)), RNG.normal(size=(11, 6, 6, 2))
-    shown = RNG.normal(size=(5, 6, 6, 2)) + [1.0, 0.0]
+    shown = RNG.normal(size=(5, 6, 6, 2)) + np.array([1.0, 0.0])
     site = "relu_1"
     encode, decode = ji.split(models.cnn, site)
     result = tcav(
@@ -69,7 +69,7 @@ def test_a_concept_that_is_read_is_found_and_one_that_is_not_is_not():
     )
     result = call(target=0)
     assert result.scores[0] == 1
-    assert result.scores[1] == 0
+    assert result.scores[1] < 0.05
     assert (result.p_values[:2] < 0.01).all()
     assert (result.p_values[2:] > 0.1).all()
     assert (result.accuracies[:3] > 0.7).all()
@@ -112,11 +112,13 @@ def test_a_whole_activation_knows_positions_and_a_mean_does_not():
     x = RNG.normal(size=(8, 6, 6, 2))
     shown, others = x[:4] + 1, RNG.normal(size=(9, 6, 6, 2))
     args = models.cnn, "relu", WEIGHTS, x, {"shifted": shown}, others
-    whole = tcav(*args, key=KEY, target=np.arange(8) % 4, pooled=False, nulls=9)
+    whole = tcav(*args, key=KEY, target=np.arange(8) % 4, pooled=False, nulls=1)
     assert whole.directions.shape == (1, 6, 6, 4)
-    unit = tcav(*args, key=KEY, score="skip:2", nulls=9, method="ridge")
+    assert np.isfinite(whole.effects).all()
+    # Any objective is a score, and a hidden unit is moved by what it reads.
+    unit = tcav(*args, key=KEY, score="skip:2", nulls=1)
     assert unit.directions.shape == (1, 4)
-    assert np.isfinite([*unit.effects, *whole.effects]).all()
+    assert 0 < np.abs(unit.magnitudes[0]) <= 1
 
 
 def test_what_cannot_be_tested_is_an_error():
