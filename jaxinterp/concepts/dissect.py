@@ -7,6 +7,7 @@ both in all images of a dataset.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from typing import Any
 
@@ -110,10 +111,10 @@ def dissect(
       P(a_k > T_k) = q$$
 
     Both sums are over the whole dataset, and so is the quantile, over all images and
-    positions; it is exact up to a relative error of $T_k$ of 0.0005. Maps are brought to
-    the size of the masks bilinearly, and then $M_k = \{a_k > T_k\}$. Units of a relu
-    that are active more rarely than $q$ have the threshold 0, and one with so many
-    equal values at the top that none is above the quantile is never active.
+    positions; $T_k$ has a relative error of 0.0005, which units that saturate below a
+    bound may notice: see `areas`. Maps are brought to the size of the masks bilinearly,
+    and then $M_k = \{a_k > T_k\}$. A unit of a relu that is active more rarely than
+    $q$ has the threshold 0; one whose largest values are all equal is never active.
 
     The overlap is capped by the sizes of both, at $\min(m, l) / \max(m, l)$ for shares
     $m$ and $l$ of the pixels: at $q = 0.005$ a unit that fires on a concept of 2 % of
@@ -165,48 +166,16 @@ def dissect(
             f"{type(batches).__name__} can be read once. Give a list."
         )
     encode, _ = split(apply_fn, site)
-    _check_map(encode, variables, batches)
+    names = _concepts(encode, variables, batches)
     thresholds = activation_distribution(
         *(apply_fn, channel(site), variables, _Images(batches)),
         by="place",
         accuracy=_ACCURACY,
         progress=progress,
     ).quantile(1 - quantile)
-    names: tuple[str, ...] = ()
-
-    def start(examples: Any) -> tuple[Any, Any]:
-        nonlocal names
-        images, masks = _checked(examples)
-        names = tuple(sorted(masks))
-        units, k = len(thresholds), len(names)
-        each = int(np.prod(masks[names[0]].shape[1:]))
-        zeros = [np.zeros(s, np.uint32) for s in ((units, k), (units,), (k,))]
-
-        def step(sums: Any, variables: Any, examples: Any, n: Any) -> Any:
-            images, masks = examples
-            a = encode(variables, images)
-            counts = _counts(a, [masks[name] for name in names], thresholds, n)
-            rows = a.reshape(len(a), -1)
-            invalid = first_invalid(~jnp.isfinite(rows).all(axis=1)[None], n)
-            return jax.tree.map(jnp.add, sums, counts), invalid
-
-        jitted = jax.jit(step, out_shardings=everywhere(images))
-
-        def update(state: Any, examples: Any, count: Any) -> Any:
-            pixels, sums = state
-            pixels += int(count) * each
-            if pixels > MOST:
-                raise OverflowError(
-                    f"dissect: there are {pixels} pixels, and a sum counts to {MOST}.\n"
-                    "Take fewer images, or smaller masks."
-                )
-            sums, invalid = jitted(sums, variables, _checked(examples), count)
-            return (pixels, sums), invalid
-
-        return update, (0, zeros)
-
     pixels, sums = over_stream(
-        *("dissect", batches, start),
+        *("dissect", batches),
+        functools.partial(_start, encode, variables, names, thresholds),
         constants=variables,
         invalid="not finite",
         name="overlaps" if progress else "",
@@ -221,17 +190,20 @@ def dissect(
     return Dissection(names, iou, cap, thresholds, active, shown)
 
 
-def _check_map(encode: ApplyFn, variables: Variables, batches: Iterable[Any]) -> None:
-    """Raises if the activation of the first batch is no map of units."""
+def _concepts(
+    encode: ApplyFn, variables: Variables, batches: Iterable[Any]
+) -> tuple[str, ...]:
+    """The names of the concepts, if the activation of the first batch is a map."""
     for batch in batches:
-        images, _ = _checked(batch)
+        images, masks = _checked(batch)
         shape = jax.eval_shape(encode, variables, images).shape
         if len(shape) != 4:
             raise ValueError(
                 "dissect compares maps, (batch, rows, columns, units), and the "
                 f"activation at the site has the shape {shape}."
             )
-        return
+        return tuple(sorted(masks))
+    return ()
 
 
 class _Images:
@@ -266,6 +238,43 @@ def _checked(batch: Any) -> tuple[Any, Mapping[str, Any]]:
             f"{' and '.join(sorted(map(str, shapes)))}."
         )
     return images, masks
+
+
+def _start(
+    encode: ApplyFn,
+    variables: Variables,
+    names: tuple[str, ...],
+    thresholds: Any,
+    examples: Any,
+) -> tuple[Any, Any]:
+    """How sums of pixels go on with a batch, and the sums before the first one."""
+    images, masks = examples
+    units, k = len(thresholds), len(names)
+    each = int(np.prod(masks[names[0]].shape[1:]))
+    zeros = [np.zeros(s, np.uint32) for s in ((units, k), (units,), (k,))]
+
+    def step(sums: Any, variables: Any, examples: Any, n: Any) -> Any:
+        images, masks = examples
+        a = encode(variables, images)
+        counts = _counts(a, [masks[name] for name in names], thresholds, n)
+        rows = a.reshape(len(a), -1)
+        invalid = first_invalid(~jnp.isfinite(rows).all(axis=1)[None], n)
+        return jax.tree.map(jnp.add, sums, counts), invalid
+
+    jitted = jax.jit(step, out_shardings=everywhere(images))
+
+    def update(state: Any, examples: Any, count: Any) -> Any:
+        pixels, sums = state
+        pixels += int(count) * each
+        if pixels > MOST:
+            raise OverflowError(
+                f"dissect: there are {pixels} pixels, and a sum counts to {MOST}.\n"
+                "Take fewer images, or smaller masks."
+            )
+        sums, invalid = jitted(sums, variables, examples, count)
+        return (pixels, sums), invalid
+
+    return update, (0, zeros)
 
 
 def _counts(activation: Any, masks: list[Any], thresholds: Any, count: Any) -> Any:

@@ -322,24 +322,7 @@ def tcav(
     if not concepts:
         raise ValueError("tcav: `concepts` is empty. Write `{'striped': images}`.")
     batch_size = checked_integer("batch_size", batch_size, 1, call="tcav")
-    encode, _ = split(apply_fn, site)
-    slope = gradient(apply_fn, score=score, at=site)
-
-    def along(array: Any, reduce: Callable[..., Any]) -> Any:
-        if pooled and array.ndim > 2:
-            return reduce(array, axis=tuple(range(1, array.ndim - 1)))
-        return array
-
-    @jax.jit
-    def activations(x: Any) -> Any:
-        a = encode(variables, x)
-        return along(a.astype(jnp.promote_types(a.dtype, jnp.float32)), jnp.mean)
-
-    @jax.jit
-    def slopes(pair: Any) -> Any:
-        g = slope(variables, *pair)
-        return along(g.astype(jnp.promote_types(g.dtype, jnp.float32)), jnp.sum)
-
+    activations, slopes = _readers(apply_fn, site, variables, score, pooled)
     fitting = {"method": method, "penalty": penalty}
     fit = jax.jit(functools.partial(concept_vector, **fitting))
     test = jax.jit(
@@ -368,6 +351,30 @@ def tcav(
         accuracies=vectors.accuracy,
         directions=vectors.direction,
     )
+
+
+def _readers(
+    apply_fn: ApplyFn, site: Sites, variables: Variables, score: Any, pooled: bool
+) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
+    """The activation of inputs, and the slope of the score of inputs and targets."""
+    encode, _ = split(apply_fn, site)
+    slope = gradient(apply_fn, score=score, at=site)
+
+    def along(array: Any, reduce: Callable[..., Any]) -> Any:
+        array = array.astype(jnp.promote_types(array.dtype, jnp.float32))
+        if pooled and array.ndim > 2:
+            return reduce(array, axis=tuple(range(1, array.ndim - 1)))
+        return array
+
+    @jax.jit
+    def activations(x: Any) -> Any:
+        return along(encode(variables, x), jnp.mean)
+
+    @jax.jit
+    def slopes(pair: Any) -> Any:  # of a step of the mean: the same at all positions
+        return along(slope(variables, *pair), jnp.sum)
+
+    return activations, slopes
 
 
 def _in_batches(function: Callable[[Any], Any], data: Any, size: int) -> Any:

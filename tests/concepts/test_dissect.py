@@ -28,7 +28,7 @@ def batches_of(images, masks, *cuts):
 
 
 def test_overlaps_are_sums_over_the_dataset_however_it_is_cut():
-    images, w = RNG.normal(size=(7, 8, 8, 2)), RNG.normal(size=(2, 3))
+    images, w = RNG.normal(size=(7, 8, 8, 2)), 0.2 * RNG.normal(size=(2, 3))
     masks = {"b": RNG.random((7, 8, 8)) < 0.2, "a": RNG.random((7, 8, 8)) < 0.05}
     result = dissect(units, "tanh", w, batches_of(images, masks, 4), quantile=0.1)
     other = dissect(units, "tanh", w, batches_of(images, masks, 3, 5), quantile=0.1)
@@ -37,14 +37,13 @@ def test_overlaps_are_sums_over_the_dataset_however_it_is_cut():
     maps = np.tanh(images[:, ::2, ::2] @ w)
     for unit in range(3):
         threshold = result.thresholds[unit]
-        assert np.mean(maps[..., unit] > threshold) == pytest.approx(0.1, abs=0.01)
+        n_above = np.sum(maps[..., unit] > threshold)  # or with the quantile itself
+        assert n_above in (11, 12, 13)
         for i, name in enumerate(result.concepts):
             expected = oracle.overlap(maps[..., unit], masks[name], threshold)
             ours = result.iou[unit, i], result.cap[unit, i]
             np.testing.assert_allclose(ours, expected, rtol=1e-12)
-    np.testing.assert_allclose(
-        result.coverages, [m.mean() for _, m in sorted(masks.items())]
-    )
+    np.testing.assert_allclose(result.coverages, [masks[n].mean() for n in "ab"])
 
 
 def test_a_planted_detector_reaches_its_cap_and_no_more():
@@ -54,7 +53,7 @@ def test_a_planted_detector_reaches_its_cap_and_no_more():
         row, column = RNG.integers(28, size=2)
         image[row : row + 4, column : column + 3] = True
     concept[::16] = False
-    noise = RNG.random((40, 32, 32, 2))
+    noise = 0.05 * RNG.exponential(size=(40, 32, 32, 2))
     images = np.where([True, False], concept[..., None] * noise, noise)
 
     def model(w, x):
@@ -122,6 +121,5 @@ def test_a_trained_network_has_detectors_of_shapes_and_textures():
         variables["params"],
     )
     chance = dissect(apply_fn, "CNN/stage3_1_relu", untrained, batches)
-    assert (
-        np.nanmax(chance.iou, axis=1).mean() < np.nanmax(late.iou, axis=1).mean() / 1.5
-    )
+    best, by_chance = (np.nanmax(r.iou, axis=1).mean() for r in (late, chance))
+    assert best > 1.5 * by_chance

@@ -13,9 +13,7 @@ def pattern(positives: Array, negatives: Array) -> Array:
     t = np.concatenate([np.ones(len(positives)), np.zeros(len(negatives))])
     a = np.concatenate([positives, negatives])
     mean_t = weights @ t
-    covariance = sum(
-        w * (s - mean_t) * x for w, s, x in zip(weights, t, a, strict=True)
-    )
+    covariance = (weights * (t - mean_t)) @ a
     return covariance / np.linalg.norm(covariance)
 
 
