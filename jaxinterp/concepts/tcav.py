@@ -102,8 +102,8 @@ def rank_test(
         ValueError: if a hyperparameter is out of range, or shapes disagree.
 
     References:
-        Kim et al., 2018, section 3.3 (score) and 3.4 (their test)
-        [kim2018interpretability]. The test here is one by permutation.
+        Kim et al., 2018, section 3 [kim2018interpretability], for the score and their
+        test. The test here is one by permutation.
 
     Example:
         >>> noise = jax.random.normal(jax.random.key(0), (300, 4))

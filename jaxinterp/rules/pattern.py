@@ -66,7 +66,7 @@ class PatternNet(Rule):
         ValueError: when used, if pattern and kernel differ in shape.
 
     References:
-        Kindermans et al., 2018, section 4 [kindermans2018learning].
+        Kindermans et al., 2018 [kindermans2018learning].
 
     Example:
         >>> PatternNet(jnp.ones((3, 3, 4, 8), jnp.float32))
@@ -105,7 +105,7 @@ class PatternAttribution(Rule):
         ValueError: when used, if pattern and kernel differ in shape.
 
     References:
-        Kindermans et al., 2018, section 4 [kindermans2018learning].
+        Kindermans et al., 2018 [kindermans2018learning].
 
     Example:
         >>> PatternAttribution(jnp.ones((3, 3, 4, 8), jnp.float32))

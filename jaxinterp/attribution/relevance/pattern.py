@@ -62,7 +62,7 @@ def pattern_net(
             `at` lies inside of a fused affine map, which has one pattern.
 
     References:
-        Kindermans et al., 2018, section 4 [kindermans2018learning]. There the networks
+        Kindermans et al., 2018 [kindermans2018learning]. There the networks
         have neither batch norm nor residual sums.
 
     Example:
@@ -115,7 +115,7 @@ def pattern_attribution(
             `at` lies inside of a fused affine map, which has one pattern.
 
     References:
-        Kindermans et al., 2018, section 4 [kindermans2018learning]. There the networks
+        Kindermans et al., 2018 [kindermans2018learning]. There the networks
         have neither batch norm nor residual sums.
 
     Example:
