@@ -27,6 +27,7 @@ from jaxinterp.attribution import (
     deconvnet,
     deep_taylor,
     expected_gradients,
+    fit_patterns,
     grad_cam,
     gradient,
     guided_backprop,
@@ -35,6 +36,8 @@ from jaxinterp.attribution import (
     lime,
     lrp,
     occlusion,
+    pattern_attribution,
+    pattern_net,
     saliency,
     shapley,
     smooth,
@@ -98,6 +101,30 @@ def expected(**options):
     return make
 
 
+@functools.cache
+def patterns_of(model):
+    """Patterns of the affine sites of a model of `tests.networks`."""
+    images, vectors = models.normal(41, 12, 6, 6, 2), models.normal(42, 12, 5)
+    weights, batch = {
+        models.cnn: (models.cnn_weights, images),
+        models.mlp: (models.mlp_weights, vectors),
+        models.two_inputs: (
+            models.two_weights,
+            {"image": images, "unused": vectors, "vector": vectors},
+        ),
+    }[model]
+    return fit_patterns(model, weights(), [batch]).patterns
+
+
+def patterned(method):
+    """A method with the patterns of the model that it explains."""
+
+    def make(f, **own):
+        return method(f, patterns=patterns_of(f), **own)
+
+    return make
+
+
 def alpha_beta(f, **own):
     return lrp(f, composite=rules.epsilon_alpha2_beta1(), **own)
 
@@ -116,6 +143,10 @@ METHODS = {
     "deep_taylor": Method((deep_taylor,), deep_taylor),
     "deep_taylor bounded": Method(
         (deep_taylor,), functools.partial(deep_taylor, low=-9.0, high=9.0)
+    ),
+    "pattern_net": Method((pattern_net,), patterned(pattern_net)),
+    "pattern_attribution": Method(
+        (pattern_attribution,), patterned(pattern_attribution)
     ),
     "smooth gradient": Method(
         (smooth,),

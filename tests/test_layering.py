@@ -98,6 +98,7 @@ NO_MIRROR = {
     "attribution/test_masks.py": "masked attention, through every room",
     "attribution/test_weights.py": "derivatives of every method in the weights",
     "featurevis/regularizers/test_penalties.py": "every penalty in one table",
+    "concepts/test_devices.py": "passes over images on eight devices",
     "influence/test_devices.py": "every pass over data on eight devices",
     "data/test_fields.py": "the fields of every task",
     "models/test_families.py": "every architecture in one table",

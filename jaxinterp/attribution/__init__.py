@@ -24,9 +24,19 @@ from jaxinterp.attribution.relevance.deconvnet import deconvnet as deconvnet
 from jaxinterp.attribution.relevance.deep_taylor import (
     deep_taylor as deep_taylor,
 )
+from jaxinterp.attribution.relevance.fit_patterns import (
+    FittedPatterns as FittedPatterns,
+)
+from jaxinterp.attribution.relevance.fit_patterns import (
+    fit_patterns as fit_patterns,
+)
 from jaxinterp.attribution.relevance.guided_backprop import (
     guided_backprop as guided_backprop,
 )
 from jaxinterp.attribution.relevance.ledger import Ledger as Ledger
 from jaxinterp.attribution.relevance.ledger import ledger as ledger
 from jaxinterp.attribution.relevance.lrp import lrp as lrp
+from jaxinterp.attribution.relevance.pattern import (
+    pattern_attribution as pattern_attribution,
+)
+from jaxinterp.attribution.relevance.pattern import pattern_net as pattern_net

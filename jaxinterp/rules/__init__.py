@@ -22,6 +22,9 @@ from jaxinterp.rules.composite import UnmatchedSiteError as UnmatchedSiteError
 from jaxinterp.rules.first_layer import Flat as Flat
 from jaxinterp.rules.first_layer import WSquare as WSquare
 from jaxinterp.rules.first_layer import ZBox as ZBox
+from jaxinterp.rules.pattern import MissingPatternError as MissingPatternError
+from jaxinterp.rules.pattern import PatternAttribution as PatternAttribution
+from jaxinterp.rules.pattern import PatternNet as PatternNet
 from jaxinterp.rules.plan import Plan as Plan
 from jaxinterp.rules.plan import plan as plan
 from jaxinterp.rules.presets import beta_smooth as beta_smooth

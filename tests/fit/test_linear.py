@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 
-from jaxinterp.fit.linear import ridge
+from jaxinterp.fit.linear import logistic, ridge
 from tests.compiled import compiled
 from tests.oracles import masking as oracle
 
@@ -95,3 +96,38 @@ def test_it_is_linear_in_the_values_and_has_that_slope():
 def test_what_says_nothing_is_an_error(args, penalty, message):
     with pytest.raises(ValueError, match=message):
         ridge(*args, penalty=penalty)
+
+
+# --- Logistic regression --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("penalty", [0.01, 1.0])
+def test_logistic_regression_is_that_of_scikit_learn(penalty):
+    labels = Z[:, 0] + RNG.normal(size=20) > 0
+    fit = compiled(lambda z: logistic(z, labels, W, penalty=penalty))(Z)
+    peer = LogisticRegression(C=1 / penalty, tol=1e-12, max_iter=10_000)
+    peer.fit(Z, labels, sample_weight=W)
+    np.testing.assert_allclose(fit.coefficients, peer.coef_[0], atol=1e-6)
+    np.testing.assert_allclose(fit.intercept, peer.intercept_[0], atol=1e-6)
+    np.testing.assert_allclose(fit(Z), peer.decision_function(Z), atol=1e-5)
+
+
+def test_logistic_regression_ends_where_its_slope_is_zero():
+    """Also with classes that are separated by far, more features than samples."""
+    z = 50 * RNG.normal(size=(8, 20))
+    t = np.where(np.arange(8) < 3, 1.0, -1.0)
+    fit = logistic(z, t > 0, penalty=0.1)
+    beta, c = np.asarray(fit.coefficients), float(fit.intercept)
+    pull = t / (1 + np.exp(t * (z @ beta + c)))
+    np.testing.assert_allclose(z.T @ pull, 0.1 * beta, atol=1e-8)
+    assert abs(pull.sum()) < 1e-8
+    assert ((z @ beta + c) * t > 0).all()
+
+
+def test_logistic_regression_needs_a_penalty_and_samples_that_fit():
+    with pytest.raises(ValueError, match="`penalty` must be positive"):
+        logistic(Z, Y > 0, penalty=0.0)
+    with pytest.raises(ValueError, match="logistic takes a design"):
+        logistic(Z, Y[:5] > 0)
+    half = logistic(jnp.asarray(Z, jnp.bfloat16), Y > 0)
+    assert half.coefficients.dtype == jnp.float32

@@ -259,7 +259,7 @@ class Layer:
             return [self._without_constants(array) for array in back]
         if self.contraction is None:
             return [kernel * cotangent for kernel in kernels]
-        back = self.contraction.transpose_each(kernels, self._inverse_layout(cotangent))
+        back = self.contraction.transpose_each(kernels, self.inverse_layout(cotangent))
         return [self._without_constants(array) for array in back]
 
     def _without_constants(self, x: Any) -> Any:
@@ -300,7 +300,7 @@ class Layer:
             return self.transpose(self.weighted_sum.ones(), cotangent)
         if self.contraction is None:
             return cotangent
-        back = self.contraction.transpose_count(self._inverse_layout(cotangent))
+        back = self.contraction.transpose_count(self.inverse_layout(cotangent))
         return self._without_constants(back)
 
     # --- Folding ----------------------------------------------------------------------
@@ -389,8 +389,12 @@ class Layer:
         spec = jax.ShapeDtypeStruct(source.shape, relevance.dtype)
         return jax.linear_transpose(layout, spec)(relevance)[0] if moves else relevance
 
-    def _inverse_layout(self, cotangent: Any) -> Any:
-        """Brings a cotangent of the site's output into the contraction's layout."""
+    def inverse_layout(self, cotangent: Any) -> Any:
+        """Brings a cotangent of the site's output into the contraction's layout.
+
+        Args:
+            cotangent: an array like the output of the site.
+        """
         assert self.contraction is not None, "only a contraction has a layout"
         spec = jax.ShapeDtypeStruct(self.contraction.shape, cotangent.dtype)
         (back,) = jax.linear_transpose(self._layout, spec)(cotangent)
