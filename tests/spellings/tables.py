@@ -544,6 +544,9 @@ RMS_NORM = {
     "division": lambda w, h: h / jnp.sqrt(mean(h * h) + EPS) * w["gain"],
     "square": lambda w, h: h * lax.rsqrt(mean(jnp.square(h)) + EPS) * w["gain"],
     "gain inside": lambda w, h: h * (lax.rsqrt(mean(h * h) + EPS) * w["gain"]),
+    "gain by einsum": lambda w, h: jnp.einsum(
+        "bi,i->bi", h * lax.rsqrt(mean(h * h) + EPS), w["gain"]
+    ),
     "gain first": lambda w, h: w["gain"] * (h * lax.rsqrt(mean(h * h) + EPS)),
     "power": lambda w, h: h * (mean(h**2) + EPS) ** -0.5 * w["gain"],
     "einsum": lambda w, h: (
@@ -800,6 +803,34 @@ GATE = {
 }
 
 
+def product(spelling: Callable[[Any, Any], Any]) -> Spelling:
+    """A product of an activation of every position with one of their mean."""
+
+    def spelled(w: Any, h: Any) -> Any:
+        q, k, _ = heads(w, h)
+        return spelling(jnp.tanh(q), jnp.tanh(k).mean(1))
+
+    return spelled
+
+
+PRODUCT = {
+    "star": product(lambda a, b: a * b[:, None]),
+    "turned": product(lambda a, b: b[:, None] * a),
+    "copies": product(lambda a, b: a * jnp.broadcast_to(b[:, None], a.shape)),
+    "positions last": product(lambda a, b: (a.mT * b[..., None]).mT),
+    "vmap": product(jax.vmap(lambda a, b: a * b)),
+    "einsum": product(lambda a, b: jnp.einsum("btc,bc->btc", a, b)),
+    "turned einsum": product(lambda a, b: jnp.einsum("bc,btc->btc", b, a)),
+    "einsum, positions last": product(lambda a, b: jnp.einsum("btc,bc->bct", a, b).mT),
+    "dot_general": product(
+        lambda a, b: lax.dot_general(a, b, (((), ()), ((0, 2), (0, 1)))).mT
+    ),
+    "outer": product(
+        lambda a, b: jnp.einsum("btc,bd->btcd", a, b)[..., np.arange(4), np.arange(4)]
+    ),
+}
+
+
 def heads(w: Any, h: Any) -> tuple[Any, Any, Any]:
     return h @ w["query"], h @ w["key"], h @ w["value"]
 
@@ -968,6 +999,7 @@ KINDS = {
     "rotary": Kind(ROTARY),
     "residual": Kind(RESIDUAL),
     "gate": Kind(GATE),
+    "product": Kind(PRODUCT, (4, 3)),
     "attention": Kind(ATTENTION, (4, 3)),
     "masked attention": Kind(MASKED_ATTENTION, (4, 3)),
     "dropout off": Kind(DROPOUT),

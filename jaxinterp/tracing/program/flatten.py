@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
+import numpy as np
+from jax import lax
 from jax.extend import core
 from jax.extend.core import primitives as prims
 
@@ -30,7 +34,38 @@ def _call_body(eqn: core.JaxprEqn) -> Any | None:
     for name in _BODY_PARAMS:
         if name in eqn.params and _is_called(eqn, eqn.params[name]):
             return eqn.params[name]
-    return compat.expand_hijax(eqn)
+    return _product_body(eqn) or compat.expand_hijax(eqn)
+
+
+def _product_body(eqn: core.JaxprEqn) -> Any | None:
+    """A contraction that adds nothing up, `"btc,bc->btc"`, as the product that it is."""
+    if eqn.primitive is not prims.dot_general_p:
+        return None
+    (contracted, _), batch = eqn.params["dimension_numbers"]
+    if contracted:
+        return None
+    (output,) = eqn.outvars
+    shape, dtype = compat.kind_of(output)
+    n_left = len(compat.kind_of(eqn.invars[0])[0])
+    first_free = len(batch[0]), n_left  # the product has batch, left and right axes
+
+    def factor(array: Any, own: Sequence[int], start: int) -> Any:
+        free = itertools.count(start)
+        axes = [
+            own.index(axis) if axis in own else next(free) for axis in range(array.ndim)
+        ]
+        array = lax.convert_element_type(array, dtype)
+        if axes != sorted(axes):
+            array = lax.transpose(array, np.argsort(axes))
+        if array.shape != shape:
+            array = lax.broadcast_in_dim(array, shape, sorted(axes))
+        return array
+
+    def product(*arrays: Any) -> Any:
+        return lax.mul(*map(factor, arrays, batch, first_free))
+
+    kinds = [jax.ShapeDtypeStruct(*compat.kind_of(v)) for v in eqn.invars]
+    return jax.make_jaxpr(product)(*kinds)
 
 
 def _is_called(eqn: core.JaxprEqn, body: Any) -> bool:
@@ -69,10 +104,16 @@ def _join(prefix: str, scope: str) -> str:
 
 
 class _Flattener:
-    """The equations, calls and constants of a program that is being flattened."""
+    """The equations, calls and constants of a program that is being flattened.
+
+    Attributes:
+        callers: the calls and loops around the next equation, the innermost first.
+        origin: the equation that JAX traced, if the next one was made of it here.
+    """
 
     def __init__(self, callers: tuple[core.JaxprEqn, ...]) -> None:
         self.callers = callers
+        self.origin: core.JaxprEqn | None = None
         self.equations: list[Equation] = []
         self.calls: list[Call] = []
         self.constants: dict[Value, Any] = {}
@@ -93,7 +134,7 @@ class _Flattener:
         return list(operands), [_read(env, var) for var in inner.outvars]
 
     def add(self, eqn: core.JaxprEqn, env: dict[Any, Atom], prefix: str) -> None:
-        scope = _join(prefix, compat.scope_of(eqn))
+        scope = _join(prefix, "" if self.origin else compat.scope_of(eqn))
         inputs = tuple(_read(env, var) for var in eqn.invars)
         body = _call_body(eqn)
         if body is None:
@@ -103,16 +144,19 @@ class _Flattener:
             env.update(zip(eqn.outvars, outputs, strict=True))
             self.equations.append(
                 Equation(
-                    *(eqn.primitive, eqn.params, inputs, outputs, scope, eqn),
+                    *(eqn.primitive, eqn.params, inputs, outputs, scope),
+                    origin=self.origin or eqn,
                     bodies=bodies,
                     callers=self.callers,
                 )
             )
             return
         start, position = len(self.equations), len(self.calls)
-        self.callers, outer = (eqn, *self.callers), self.callers
+        self.callers, callers = (eqn, *self.callers), self.callers
+        is_made = not any(body is param for param in eqn.params.values())
+        self.origin, origin = self.origin or (eqn if is_made else None), self.origin
         _, results = self.enter(body, inputs, scope)
-        self.callers = outer
+        self.callers, self.origin = callers, origin
         env.update(zip(eqn.outvars, results, strict=True))
         # A result that is an operand, or a result twice, gets a value of its own here:
         # only one equation writes each value.

@@ -399,23 +399,12 @@ def _single_role(grouping: Grouping, index: int) -> Role:
         return Role.SELECTION if active[0] else Role.EMBEDDING
     if kind is Kind.SCATTER:
         return _SCATTER_ROLES.get((active[0], active[2]), Role.INDEXING)
-    if kind is Kind.KERNEL and _is_elementwise(equation):
-        return Role.PRODUCT
     if kind is Kind.PICK:
         windowed = equation.primitive is p.reduce_window_max_p
         return Role.MAX_POOL if windowed else Role.SELECTION
     if kind in (None, Kind.TRANSFORM):
         return Role.UNKNOWN
     return _SINGLE_ROLES.get(kind, Role.INDEXING)
-
-
-def _is_elementwise(equation: Equation) -> bool:
-    """Whether a contraction multiplies entry by entry, and adds nothing up."""
-    if equation.primitive is p.conv_general_dilated_p:
-        return False
-    (_, batch) = equation.params["dimension_numbers"]
-    shapes = {v.shape for v in (*equation.inputs, *equation.outputs)}
-    return len(shapes) == 1 and len(batch[0]) == len(equation.outputs[0].shape)
 
 
 # Whether the array that is added to, and what is added, depend on the input.
