@@ -7,8 +7,9 @@ depends on and `metrics` how good such an answer is, `featurevis` which inputs a
 responds to, `building_blocks` what a layer sees and what for, `concepts` what a feature
 does overall, `mechanistic` by which of its parts a network computes an output,
 `adversarial` how little change fools a model, `influence` which training examples a
-prediction rests on, `labels` which labels are wrong, `perturbation` what is taken away
-together, and `objectives` holds what they may explain, measure, maximize or lower.
+prediction rests on, `labels` which labels are wrong, `trust` what has to hold before a
+model is trusted, `perturbation` what is taken away together, and `objectives` holds
+what they may explain, measure, maximize or lower.
 """
 
 from jaxinterp import adversarial as adversarial
@@ -25,6 +26,7 @@ from jaxinterp import models as models
 from jaxinterp import objectives as objectives
 from jaxinterp import perturbation as perturbation
 from jaxinterp import rules as rules
+from jaxinterp import trust as trust
 from jaxinterp.attribution.relevance.ledger import ledger as ledger
 from jaxinterp.rules.plan import plan as plan
 from jaxinterp.tracing.call import trace as trace

@@ -80,6 +80,11 @@ FLOORS: Mapping[str, tuple[str, ...]] = {
         "accuracy_under_noise label_quality out_of_fold",
         "confident",
     ),
+    "trust": (
+        "spray artifact_effect report",
+        "performance reasons explanation",
+        "audit",
+    ),
     "metrics": (
         "contract curve bootstrap",
         "rank_correlation references",
