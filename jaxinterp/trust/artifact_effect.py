@@ -125,7 +125,7 @@ def artifact_effect(
     n_images = len(images)
     if not n_images:
         nothing = np.full(4, np.nan)
-        return _effect(Interval(*3 * [nothing], np.zeros(4, int)), np.nan)
+        return _effect(Interval(nothing, nothing, nothing, np.zeros(4, int)), np.nan)
 
     model = jax.jit(apply_fn)
 
@@ -184,8 +184,10 @@ def mc_nemar(first: Any, second: Any) -> float:
 
 def _effect(intervals: Interval, p_value: float) -> ArtifactEffect:
     """The four columns of intervals, one by one."""
-    columns = [Interval(*(part[i] for part in intervals)) for i in range(4)]
-    return ArtifactEffect(*columns, float(p_value))
+    flips, control, effect, odds = (
+        Interval(*(part[i] for part in intervals)) for i in range(4)
+    )
+    return ArtifactEffect(flips, control, effect, odds, float(p_value))
 
 
 def _log_odds(logits: np.ndarray, target: int) -> np.ndarray:

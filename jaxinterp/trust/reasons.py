@@ -56,11 +56,11 @@ def reasons(
     by `spray`. If half of the mean positive relevance of a cluster lies in a small part
     of the image, what is there in the images of the cluster is a suspected artefact: it
     is pasted into images of other classes, from one that is drawn for each of them, see
-    `artifact_effect`, and if it decides, the check fails. An artefact without a place of
-    its own, such as a tint, is not found so: give `paste`. Where *objects* always lie at
-    one place, they decide for a good reason, and you have to look. A method whose
-    relevance follows the position of objects, such as LRP, makes clusters of positions:
-    prefer `input_x_gradient`.
+    `artifact_effect`, and if it decides, the check fails. An artefact without a place
+    of its own, such as a tint, is not found so: give `paste`. Where *objects* always
+    lie at one place, they decide for a good reason, and you have to look. A method
+    whose relevance follows the position of objects, such as LRP, makes clusters of
+    positions: prefer `input_x_gradient`.
 
     Args:
         attribution_fn: an attribution function of images `(batch, height, width,

@@ -103,9 +103,9 @@ class Report:
     @property
     def verdict(self) -> Verdict:
         """The verdict of the worst row: there is no score, and no weights."""
-        verdicts = get_args(Verdict)
+        verdicts: tuple[Verdict, ...] = get_args(Verdict)
         found = [row.verdict for rows in self.rows.values() for row in rows]
-        return max(found, key=verdicts.index, default="not applicable")
+        return verdicts[max(map(verdicts.index, found), default=0)]
 
     def _table(self) -> list[tuple[str, ...]]:
         return [

@@ -131,7 +131,8 @@ def spray(
     embedding = vectors[:, :n_strategies] / np.where(lengths > 0, lengths, 1)
     labels = np.zeros(len(rows), int)
     if n_strategies > 1:
-        means = KMeans(n_strategies, n_init=10, random_state=seed)
+        n_init: Any = 10  # its stub knows the word "auto" alone
+        means = KMeans(n_strategies, n_init=n_init, random_state=seed)
         labels = _largest_first(means.fit_predict(embedding))
     medoids = np.array([_medoid(rows, labels == i) for i in range(labels.max() + 1)])
     return Spray(

@@ -102,6 +102,7 @@ def test_pasting_nothing_does_exactly_nothing():
     assert not found.is_exposed
 
 
+@pytest.mark.slow(reason="twenty sets of images, for the rate of false alarms")
 def test_a_patch_that_says_nothing_is_hardly_ever_exposed():
     rng = np.random.default_rng(1)
     images = rng.uniform(0, 0.5, size=(20, 40, 4, 4, 1))

@@ -22,18 +22,25 @@ def shape_of(v, x):
     return logits.reshape(len(x), 4, 9).max(axis=-1)
 
 
-def audited(apply_fn, variables):
-    """The report of reasons on images whose patch gives the label away."""
+@pytest.fixture(scope="module")
+def marked():
+    """Images of two classes, with a patch that gives the label away."""
     images = data.watermark(jax.random.key(5), N_IMAGES)
-    check = reasons(input_x_gradient(apply_fn), controls=2)
     is_kept = np.asarray(images.labels) < 2
-    inputs, labels = images.images[is_kept], images.labels[is_kept]
-    inputs = inputs.astype(jnp.float32)
+    inputs = images.images[is_kept].astype(jnp.float32)
+    return inputs, images.labels[is_kept]
+
+
+def audited(apply_fn, variables, marked):
+    """The report of reasons."""
+    check = reasons(input_x_gradient(apply_fn), controls=2)
+    inputs, labels = marked
     return audit(apply_fn, variables, inputs, labels, key=KEY, checks=[check])
 
 
-def test_a_watermark_is_exposed():
-    report = audited(*models.pretrained("watermark_cnn")[:2])
+@pytest.mark.slow(reason="draws images and compiles a network; small ones: reasons")
+def test_a_watermark_is_exposed(marked):
+    report = audited(*models.pretrained("watermark_cnn")[:2], marked)
     rows = report.rows["reasons"]
     assert report.verdict == "fail"
     for row in rows:
@@ -44,8 +51,9 @@ def test_a_watermark_is_exposed():
     assert "Verdict: fail" in text
 
 
-def test_its_clean_twin_passes():
-    report = audited(shape_of, models.pretrained("shapes_cnn").variables)
+@pytest.mark.slow(reason="draws images and compiles a network; small ones: reasons")
+def test_its_clean_twin_passes(marked):
+    report = audited(shape_of, models.pretrained("shapes_cnn").variables, marked)
     assert [row.verdict for row in report.rows["reasons"]] == ["pass"] * 2
     assert report.verdict == "pass"
 

@@ -49,15 +49,14 @@ def test_groups_may_be_named_and_small_ones_are_not_ranked():
 
 
 def test_an_accuracy_that_wrong_labels_forbid():
-    labels = np.arange(400) % 4
-    is_wrong = np.arange(400) < 4
-    noise = rows(is_wrong, labels, noise_rate=0.03)[2]
+    is_wrong = np.arange(200) < 2
+    noise = rows(is_wrong, noise_rate=0.04)[2]
     assert noise.verdict == "warn"
     assert noise.value == 0.99
-    assert "67% of the wrong labels are reproduced" in noise.note
-    assert rows(is_wrong, labels, noise_rate=0.005)[2].verdict == "pass"
-    # Of 200 examples 99 % may be chance.
-    assert rows(np.arange(200) < 2, noise_rate=0.03)[2].verdict == "pass"
+    assert "75% of the wrong labels are reproduced" in noise.note
+    assert rows(is_wrong, noise_rate=0.005)[2].verdict == "pass"
+    # At a rate of 2 % so few mistakes of 200 may be chance.
+    assert rows(is_wrong, noise_rate=0.02)[2].verdict == "pass"
 
 
 def test_no_better_than_the_majority():
