@@ -73,11 +73,22 @@ def test_images_of_the_target_do_not_count():
     assert float(found.control_flips.mean) == 0
 
 
-def test_controls_take_the_place_of_the_patch_from_other_images():
-    def two_pixels(w, x):
-        z = x[:, 1, 1, 0] + x[:, 3, 3, 0] - 0.5
-        return jnp.stack([-z, z], axis=1)
+def two_pixels(w, x):
+    z = x[:, 1, 1, 0] + x[:, 3, 3, 0] - 0.5
+    return jnp.stack([-z, z], axis=1)
 
+
+def test_no_image_is_its_own_control():
+    images = np.zeros((2, 4, 4, 1))
+    images[:, 1, 1, 0], images[:, 3, 3, 0] = [0.1, 0.45], [0.1, 0.0]
+    found = artifact_effect(
+        *(two_pixels, lambda x, key: x.at[:, 1, 1].set(0.6), None, images, 1), key=KEY
+    )
+    # The first one gets 0.45 from the second, which gets 0.1 from the first.
+    assert float(found.control_flips.mean) == 0.5
+
+
+def test_controls_take_the_place_of_the_patch_from_other_images():
     found = artifact_effect(
         *(two_pixels, lambda x, key: x.at[:, 1, 1].set(0.5), None, IMAGES, 1),
         key=KEY,
