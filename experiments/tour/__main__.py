@@ -32,11 +32,13 @@ from tqdm import tqdm
 from experiments.tour.page import Answered, Picture, Section, page
 from experiments.tour.questions import (
     can_i_believe_it,
+    does_it_cheat,
     how_does_the_image_look,
     how_little_fools_it,
     what_does_a_unit_look_for,
     what_does_each_input_do,
     which_circuit,
+    which_concepts,
     which_labels_are_wrong,
     which_pixels,
     which_training_examples,
@@ -64,6 +66,8 @@ QUESTIONS = (
     Question("Can I believe it?", can_i_believe_it),
     Question("What does this unit look for?", what_does_a_unit_look_for),
     Question("How does the image look at each layer?", how_does_the_image_look),
+    Question("Which concepts does it use?", which_concepts, False),
+    Question("Does it cheat?", does_it_cheat, False),
     Question("How little change fools it, and is it noticed?", how_little_fools_it),
     Question("Which training examples mattered?", which_training_examples, False),
     Question(

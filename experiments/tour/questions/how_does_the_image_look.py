@@ -10,6 +10,7 @@ import numpy as np
 import jaxinterp as ji
 from experiments.tour.page import Section, drawing
 from experiments.tour.subject import Subject
+from jaxinterp import plot
 
 SHOWN = 3
 LAYERS = 4
@@ -49,9 +50,7 @@ def answer(subject: Subject, key: Any) -> Section:
         difference = np.abs(made.images - images).mean()
         missing.append(float(jax.numpy.asarray(difference)))
     shown = np.stack(list(rows.values()), axis=1).reshape(-1, *images.shape[1:])
-    figure = ji.plot.image_grid(
-        shown, columns=len(rows), titles=[*rows] * SHOWN, size=1.5
-    )
+    figure = plot.image_grid(shown, columns=len(rows), titles=[*rows] * SHOWN, size=1.5)
     return Section(
         "The first layer keeps almost everything, the last one little more than it "
         f"needs: an image made from it alone is off by {missing[-1]:.2f} a pixel, one "

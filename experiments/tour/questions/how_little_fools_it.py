@@ -13,6 +13,7 @@ import jaxinterp as ji
 from experiments.tour.page import Section, drawing
 from experiments.tour.questions.which_pixels import decided
 from experiments.tour.subject import Subject
+from jaxinterp import plot
 
 COUNT = 64
 SHOWN = 4
@@ -65,4 +66,4 @@ def _before_and_after(before: Any, after: Any, names: list[list[str]]) -> Figure
     rows = before, np.clip(0.5 + 10 * (after - before), 0, 1), np.clip(after, 0, 1)
     shown = np.stack(rows).reshape(-1, *before.shape[1:])
     titles = [*names[0], *["x 10"] * len(before), *names[1]]
-    return ji.plot.image_grid(shown, columns=len(before), titles=titles, size=1.6)
+    return plot.image_grid(shown, columns=len(before), titles=titles, size=1.6)

@@ -10,6 +10,7 @@ import jaxinterp as ji
 from experiments.tour.page import Section, drawing
 from experiments.tour.questions.which_pixels import last_convolution
 from experiments.tour.subject import Subject
+from jaxinterp import plot
 
 UNITS = 6
 STEPS = 128
@@ -43,7 +44,7 @@ def answer(subject: Subject, key: Any) -> Section:
         subject.apply_fn, objective, subject.variables, [images], k=9, progress=False
     )
     names = [f"channel {unit}" for unit in units]
-    figure = ji.plot.feature_sheet(
+    figure = plot.feature_sheet(
         np.asarray(made.images), found, dataset=images, names=names
     )
     return Section(

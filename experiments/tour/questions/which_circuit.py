@@ -15,7 +15,7 @@ from experiments.tour.page import Section, drawing
 COUNT = 32
 KEPT = (1, 2, 4, 6, 8, 12, 16, 24)
 PLACES = {
-    "sources": {"*/residual": None, "*/attention/heads": 2},
+    "sources": {"Transformer/residual": None, "*/attention/heads": 2},
     "destinations": {
         "*/attention/query": 2,
         "*/attention/key": 2,

@@ -10,6 +10,7 @@ import numpy as np
 import jaxinterp as ji
 from experiments.tour.page import Section, drawing
 from experiments.tour.subject import Subject
+from jaxinterp import plot
 
 RATE = 0.03
 SHOWN = 8
@@ -43,7 +44,7 @@ def answer(subject: Subject, key: Any) -> Section:
     ]
     pictures = []
     if len(flagged):
-        figure = ji.plot.image_grid(
+        figure = plot.image_grid(
             images[flagged[:SHOWN]], columns=4, titles=titles, size=1.7
         )
         caption = (

@@ -11,6 +11,7 @@ import numpy as np
 import jaxinterp as ji
 from experiments.tour.page import Section, drawing
 from experiments.tour.subject import Subject
+from jaxinterp import plot
 from jaxinterp.attribution import Attribution
 
 SHOWN = 4
@@ -77,7 +78,7 @@ def answer(subject: Subject, key: Any) -> Section:
     pairs = np.corrcoef(np.stack([np.concatenate(r) for r in ranks]))
     agreement = pairs[np.triu_indices(len(pairs), 1)]
     names = [subject.class_names[i] for i in np.asarray(target)]
-    figure = ji.plot.gallery(
+    figure = plot.gallery(
         images, found, labels=[n.replace(" ", "\n") for n in names], percentile=99.5
     )
     caption = (

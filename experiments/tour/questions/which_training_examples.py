@@ -9,6 +9,7 @@ import numpy as np
 
 import jaxinterp as ji
 from experiments.tour.page import Section, drawing
+from jaxinterp import plot
 
 QUERIES = 3
 SHOWN = 5
@@ -54,7 +55,7 @@ def answer(_: Any, key: Any) -> Section:
         for group, word in zip(groups, ("helped", "harmed"), strict=True):
             rows.append(np.asarray(data.train_inputs)[np.asarray(group)])
             titles += [f"{word}: {data.train_labels[j]}" for j in np.asarray(group)]
-    figure = ji.plot.image_grid(
+    figure = plot.image_grid(
         np.concatenate(rows), columns=1 + 2 * SHOWN, titles=titles, size=1.0
     )
     helped = np.asarray(data.train_labels)[np.asarray(ranking.highest.indices)]

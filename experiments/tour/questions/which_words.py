@@ -9,6 +9,7 @@ import numpy as np
 
 import jaxinterp as ji
 from experiments.tour.page import Picture, Section
+from jaxinterp import plot
 
 COUNT = 200
 SHOWN = 3
@@ -30,7 +31,7 @@ def answer(_: Any, key: Any) -> Section:
     is_first = relevance.argmax(axis=1) == np.asarray(data.position)
     words = ["WHICH", *"ABCD", *"abcdefgh"]
     texts = [
-        ji.plot.tokens([words[t] for t in np.asarray(data.tokens[i])], relevance[i])
+        plot.tokens([words[t] for t in np.asarray(data.tokens[i])], relevance[i])
         for i in range(SHOWN)
     ]
     return Section(
