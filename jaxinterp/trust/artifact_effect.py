@@ -126,7 +126,6 @@ def artifact_effect(
     if not n_images:
         nothing = np.full(4, np.nan)
         return _effect(Interval(nothing, nothing, nothing, np.zeros(4, int)), np.nan)
-
     model = jax.jit(apply_fn)
 
     def run(images: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -159,7 +159,7 @@ def _suspicions(
                 continue
             mask = _marked(relevance[inside], images.shape[1:3], pool)
             shares.append(mask.mean())
-            if mask.mean() <= area:
+            if 0 < mask.mean() <= area:
                 pastes.append(_paste_of(mask, images[inside]))
         if not found.n_strategies and not pastes:
             note = "not analyzable: all explanations are the same"

@@ -19,6 +19,7 @@ import jax
 import numpy as np
 import scipy.linalg
 import scipy.sparse
+import scipy.sparse.csgraph
 import scipy.sparse.linalg
 
 from jaxinterp.checks import check_outside, checked_integer
@@ -205,19 +206,40 @@ def _smallest(affinity: Any, count: int, seed: int) -> tuple[np.ndarray, np.ndar
     """The smallest eigenvalues of the normalized Laplacian, and their vectors."""
     degrees = np.asarray(affinity.sum(axis=1)).ravel()
     root = scipy.sparse.diags_array(1 / np.sqrt(degrees))
-    similar = root @ affinity @ root
-    n_items = affinity.shape[0]
+    values, vectors = _spectrum((root @ affinity @ root).tocsr(), count, seed)
+    return np.clip(values, 0, 2), vectors
+
+
+def _spectrum(similar: Any, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The smallest eigenvalues of 1 - similar, part by part if there are many items.
+
+    Iterations miss eigenvalues that are there several times, as 0 is in a graph of
+    several parts; in each part it is there once.
+    """
+    n_items = similar.shape[0]
     if n_items <= DENSE:
         laplacian = np.eye(n_items) - similar.toarray()
-        values, vectors = scipy.linalg.eigh(laplacian, subset_by_index=(0, count - 1))
-    else:
+        last = min(count, n_items) - 1
+        return scipy.linalg.eigh(laplacian, subset_by_index=(0, last))
+    n_parts, part = scipy.sparse.csgraph.connected_components(similar, directed=False)
+    if n_parts == 1:
         # The largest by value: the largest by size may be negative.
         start = np.random.default_rng(seed).normal(size=n_items)
         largest, vectors = scipy.sparse.linalg.eigsh(
-            similar, count, which="LA", v0=start
+            similar, min(count, n_items - 1), which="LA", v0=start
         )
-        values, vectors = 1 - largest[::-1], vectors[:, ::-1]
-    return np.clip(values, 0, 2), vectors
+        return 1 - largest[::-1], vectors[:, ::-1]
+    values, vectors = np.zeros(0), np.zeros((n_items, 0))
+    for number in range(n_parts):
+        inside = np.flatnonzero(part == number)
+        own, columns = _spectrum(similar[inside][:, inside], count, seed)
+        whole = np.zeros((n_items, len(own)))
+        whole[inside] = columns
+        values = np.concatenate([values, own])
+        vectors = np.concatenate([vectors, whole], axis=1)
+        order = np.argsort(values, stable=True)[:count]
+        values, vectors = values[order], vectors[:, order]
+    return values, vectors
 
 
 def _largest_first(labels: np.ndarray) -> np.ndarray:

@@ -87,14 +87,26 @@ def test_copies_are_neighbors_of_one_another_and_not_of_themselves():
     np.testing.assert_array_equal(pairs[:, 0], pairs[:, 1])
 
 
-def test_many_items_have_the_same_smallest_eigenvalues(monkeypatch):
-    # A pair is bipartite: its other eigenvalue is 2, the largest by size of 1 - value.
-    relevance = np.repeat(RNG.normal(size=(20, 8)), 2, axis=0)
-    relevance += 1e-3 * RNG.normal(size=relevance.shape)
-    whole = spray(relevance, key=KEY, neighbors=2, eigenvalues=12)
+PAIRS = np.repeat(RNG.normal(size=(20, 8)), 2, axis=0)
+PAIRS += 1e-3 * RNG.normal(size=PAIRS.shape)
+
+
+@pytest.mark.parametrize(
+    ("relevance", "neighbors", "n_parts"),
+    # The other eigenvalue of a pair is 2, the largest by size of what is iterated.
+    [(PAIRS, 1, 12), (PAIRS, 2, 5), (RNG.normal(size=(40, 8)), 3, 1)],
+)
+def test_many_items_have_the_same_smallest_eigenvalues(
+    relevance, neighbors, n_parts, monkeypatch
+):
+    options = {"key": KEY, "neighbors": neighbors, "eigenvalues": 12}
+    whole = spray(relevance, **options)
+    assert (whole.eigenvalues < 1e-9).sum() >= n_parts
+    assert (n_parts == 1) == (whole.eigenvalues[1] > 1e-3)
     monkeypatch.setattr(sys.modules["jaxinterp.trust.spray"], "DENSE", 10)
-    found = spray(relevance, key=KEY, neighbors=2, eigenvalues=12)
+    found = spray(relevance, **options)
     np.testing.assert_allclose(found.eigenvalues, whole.eigenvalues, atol=1e-8)
+    assert found.n_strategies == whole.n_strategies
 
 
 def test_the_same_relevance_everywhere_is_not_analyzable():
