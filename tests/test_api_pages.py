@@ -14,7 +14,7 @@ MODULES = {
     for name in (
         *("rules", "objectives", "attribution", "metrics", "featurevis", "models"),
         *("data", "plot", "adversarial", "concepts", "influence", "labels"),
-        *("mechanistic", "perturbation"),
+        *("mechanistic", "perturbation", "building_blocks", "trust"),
     )
 } | {"tracing": "jaxinterp"}
 

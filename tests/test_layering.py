@@ -71,9 +71,19 @@ FLOORS: Mapping[str, tuple[str, ...]] = {
         "curvature affine_sites",
         "conjugate_gradient ekfac influence_function knn_shapley trac_in",
     ),
+    "building_blocks": (
+        "layer",
+        "activation_grid neuron_groups semantic_dictionary",
+        "attribution",
+    ),
     "labels": (
         "accuracy_under_noise label_quality out_of_fold",
         "confident",
+    ),
+    "trust": (
+        "spray artifact_effect report",
+        "performance reasons explanation",
+        "audit",
     ),
     "metrics": (
         "contract curve bootstrap",

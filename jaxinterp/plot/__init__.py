@@ -1,5 +1,6 @@
 """Pictures of explanations, with matplotlib; each function has a file of its name."""
 
+from jaxinterp.plot.activation_page import activation_page as activation_page
 from jaxinterp.plot.bars import bars as bars
 from jaxinterp.plot.false_colors import false_colors as false_colors
 from jaxinterp.plot.feature_page import feature_page as feature_page

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import html
 import string
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 from jaxinterp.checks import checked_integer
 from jaxinterp.plot.checked_images import Names
 from jaxinterp.plot.example_images import checked_units
-from jaxinterp.plot.save_images import encoded
+from jaxinterp.plot.html_image import html_image, rendering
 from jaxinterp.types import Images
 
 # What differs from page to page is a variable, and event handlers look for the page
@@ -135,39 +134,20 @@ def feature_page(
         columns=columns,
         rows=rows,
         caption=1 if examples is None else 2,
-        unit=_rendering(pixels.shape[1], side),
-        example=_rendering(groups.shape[2] if n_examples else 1, side // rows),
+        unit=rendering(pixels.shape[1], side),
+        example=rendering(groups.shape[2] if n_examples else 1, side // rows),
         units="\n".join(_unit(*unit, quality) for unit in shown),
     )
     # So it can be written in any encoding.
     return page.encode("ascii", "xmlcharrefreplace").decode("ascii")
 
 
-def _rendering(pixels: int, side: int) -> str:
-    return "pixelated" if pixels < side else "auto"
-
-
 def _unit(name: str, image: np.ndarray, group: Any, quality: int | None) -> str:
-    first = _field(image, "unit", name, quality)
-    examples = "".join(_field(one, "example", name, quality) for one in group)
+    first = html_image(image, "unit", name, quality)
+    examples = "".join(html_image(one, "example", name, quality) for one in group)
     examples = f'<div class="examples">{examples}</div>' if len(group) else ""
     return (
         f'<figure title="{html.escape(" ".join(name.split()))}">'
         f"<figcaption>{html.escape(name)}</figcaption>"
         f'<div class="images">{first}{examples}</div></figure>'
     )
-
-
-def _field(image: np.ndarray, kind: str, name: str, quality: int | None) -> str:
-    if np.isnan(image).any():
-        height, width = image.shape[:2]
-        ratio = f"{width} / {height}"
-        return f'<div class="{kind} nan" style="aspect-ratio: {ratio}">NaN</div>'
-    if quality is None:
-        file = encoded(image, "PNG")
-    else:
-        # Colors of neighboring pixels are not averaged: an image may have few pixels.
-        file = encoded(image, "JPEG", quality=quality, subsampling=0)
-    data = base64.b64encode(file).decode()
-    source = f"data:image/{'png' if quality is None else 'jpeg'};base64,{data}"
-    return f'<img class="{kind}" alt="{html.escape(name)}" src="{source}">'
