@@ -103,8 +103,8 @@ def run(
     seconds = sum(one.seconds for one in answers)
     text = page(
         "How does this network think?",
-        f"{len(answers)} questions to a trained network, each with its answer, and with "
-        "what the answer cannot tell. Every picture was computed by jaxinterp.",
+        f"{len(answers)} questions to a trained network, each with its answer, and "
+        "with what the answer cannot tell. Every picture was computed by jaxinterp.",
         answers,
         f"Made by python -m experiments.tour in {seconds:.0f} s, seed {seed}.",
     )

@@ -1,4 +1,4 @@
-"""What the tour looks at: an image classifier, and images that it was not trained on."""
+"""What the tour looks at: an image classifier and its images."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def answer(subject: Subject, key: Any) -> Section:
         measure = ji.metrics.parameter_randomization(
             f, attribution_fn=attribute, init=lambda key: shuffled(key, variables)
         )
-        return lambda *arguments: measure(*arguments).scores[:, -1]
+        return lambda *arguments: measure(*arguments).attributions[:, -1]
 
     table = ji.metrics.compare(
         chosen,

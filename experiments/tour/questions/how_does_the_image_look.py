@@ -22,7 +22,7 @@ def layers(subject: Subject) -> list[str]:
     graph = ji.trace(subject.apply_fn, subject.variables, subject.images[:1])
     all_of_them = [n.address for n in graph.nodes if n.role.value == "convolution"]
     places = np.linspace(0, len(all_of_them) - 1, min(LAYERS, len(all_of_them)))
-    return [all_of_them[int(round(place))] for place in places]
+    return [all_of_them[round(place)] for place in places]
 
 
 def answer(subject: Subject, key: Any) -> Section:

@@ -48,7 +48,7 @@ def answer(subject: Subject, key: Any) -> Section:
         f"For half of the images a change of {np.median(sizes):.1f} of 255 steps of "
         f"brightness at each pixel suffices ({is_fooled.mean():.0%} could be fooled). "
         f"Simplifying the images finds {quality.tpr_at_5_fpr:.0%} of the attacks at 5 "
-        "% false alarms.",
+        f"% false alarms{': no better than chance' * (quality.auroc < 0.6)}.",
         [
             drawing(
                 figure,

@@ -60,8 +60,8 @@ def answer(_: Any, key: Any) -> Section:
     figure = _draw(result.names, means, shares)
     best = result.names[int(np.argmin(means))]
     return Section(
-        f"{KEPT[enough]} of {len(means)} edges carry {shares[enough]:.0%} of what tells "
-        "the repeated text from another; the strongest leads from "
+        f"{KEPT[enough]} of {len(means)} edges carry {shares[enough]:.0%} of what "
+        "tells the repeated text from another; the strongest leads from "
         f"{_short(best[0])} to {_short(best[1])}.",
         [
             drawing(
@@ -94,6 +94,7 @@ def _runs(data: Any) -> tuple[Any, Any, Any]:
 def _short(name: str) -> str:
     """An address as it is read: `blocks_1/attention/key[0]` is key 1.0."""
     text = name.removeprefix("Transformer/").replace("/attention", "")
+    text = text.replace("residual", "the embedding").replace("lm_head", "the logits")
     return text.replace("blocks_", "block ").replace("/", " ")
 
 
