@@ -12,8 +12,9 @@ import jaxinterp as ji
 from experiments.tour.page import Picture, Section
 from experiments.tour.questions.which_pixels import decided, methods
 from experiments.tour.subject import Subject
+from jaxinterp.metrics import rank_correlation
 
-COUNT = 32
+COUNT = 24
 
 
 def answer(subject: Subject, key: Any) -> Section:
@@ -37,11 +38,13 @@ def answer(subject: Subject, key: Any) -> Section:
         "insertion": jax.jit(ji.metrics.insertion(f, **options)),
     }
 
+    other = shuffled(key, variables)
+
     def forgotten(attribute: Any) -> Any:
-        measure = ji.metrics.parameter_randomization(
-            f, attribution_fn=attribute, init=lambda key: shuffled(key, variables)
-        )
-        return lambda *arguments: measure(*arguments).attributions[:, -1]
+        def measure(_: Any, images: Any, found: Any, target: Any, key: Any) -> Any:
+            return rank_correlation(found, attribute(other, images, target, key))
+
+        return measure
 
     table = ji.metrics.compare(
         chosen,
