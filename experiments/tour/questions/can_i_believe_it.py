@@ -85,10 +85,13 @@ def shuffled(key: Any, variables: Any) -> Any:
 def _sentence(chosen: Any, rows: dict[str, np.ndarray]) -> str:
     best = max(chosen, key=lambda name: rows[name][1] - rows[name][0])
     blind = [name for name in chosen if rows[name][2] > 0.5]
-    gap, by_chance = (rows[name][1] - rows[name][0] for name in (best, "random"))
+    gap, by_chance, edges = (
+        rows[name][1] - rows[name][0] for name in (best, "random", "edges")
+    )
     text = (
         f"By what deleting and inserting do, {best} is the best here: insertion minus "
-        f"deletion is {gap:.2f}, of random maps {by_chance:.2f}. "
+        f"deletion is {gap:.2f}; of random maps {by_chance:.2f}, of edges, which know "
+        f"nothing of the network, {edges:.2f}. "
     )
     if not blind:
         return text + "All of them depend on what the network learned."

@@ -48,9 +48,9 @@ def answer(_: Any, key: Any) -> Section:
     classes = np.asarray(jax.jit(apply_fn)(variables, shown)).argmax(axis=1)
     titles = [f"decides: {SHAPES[i]}" for i in classes]
     maps = plot.gallery(
-        images[:SHOWN],
-        {"input x gradient": found[:SHOWN]},
-        labels=[SHAPES[i] for i in labels[:SHOWN]],
+        images[:3],
+        {"input x gradient": found[:3]},
+        labels=[SHAPES[i] for i in labels[:3]],
         percentile=99.5,
         size=1.5,
     )
@@ -63,7 +63,9 @@ def answer(_: Any, key: Any) -> Section:
         f"shapes it makes {flips:.0%} of them a {SHAPES[target]}, where other patches "
         f"do so in {controls:.0%}.",
         [
-            drawing(maps, "Where the evidence lies: on the patch, not on the shape."),
+            drawing(
+                maps, "Red pixels spoke for the class: part of them lies on the patch."
+            ),
             drawing(
                 plot.image_grid(shown, columns=SHOWN, titles=titles, size=1.7),
                 "The same images without the patch, and below with one pasted in.",

@@ -47,10 +47,9 @@ def answer(subject: Subject, key: Any) -> Section:
         figure = plot.image_grid(
             images[flagged[:SHOWN]], columns=4, titles=titles, size=1.7
         )
-        caption = (
-            f"The {len(titles)} most suspicious labels. Those with (as it was) had "
-            "not been changed by us."
-        )
+        caption = f"The {len(titles)} most suspicious labels."
+        if not is_wrong[flagged[:SHOWN]].all():
+            caption += " Those with (as it was) had not been changed by us."
         pictures.append(drawing(figure, caption))
     return Section(
         f"We made {int(is_wrong.sum())} of {len(given)} labels wrong; {len(flagged)} "
