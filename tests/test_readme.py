@@ -26,6 +26,6 @@ def test_its_links_lead_to_files() -> None:
 def test_the_two_commands_are_those_of_the_promise() -> None:
     commands = [code.strip() for kind, code in BLOCK.findall(README) if kind == "bash"]
     assert commands == [
-        "pip install -e . && python -m experiments.quickstart",
+        "pip install -e . && python -m experiments.tour",
         'pip install -e ".[test]" && pytest',
     ]

@@ -35,7 +35,8 @@ figcaption { color: #555; font-size: .95rem; }
 img { display: block; max-width: 100%; height: auto; }
 .wide img { max-width: none; width: max(100%, 44rem); }
 table { border-collapse: collapse; font-size: .9rem; }
-td, th { white-space: nowrap; padding: .2rem .6rem; text-align: left; border-bottom: 1px solid #ddd; }
+td, th { white-space: nowrap; padding: .2rem .6rem; text-align: left;
+  border-bottom: 1px solid #ddd; }
 details { color: #555; font-size: .85rem; }
 pre { overflow-x: auto; background: #f5f5f5; padding: .7rem; line-height: 1.35; }
 footer { margin: 4rem 0 1rem; color: #555; font-size: .9rem; }
