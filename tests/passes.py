@@ -1,8 +1,8 @@
 """Every pass over a stream of examples, run as a script for `test_dataset_passes.py`.
 
-    python -m tests.passes FILE                   on one device, the whole stream
-    python -m tests.passes FILE --spread          on all devices, stopped half-way
-    python -m tests.passes FILE --process 0 PORT  likewise, as the first of two processes
+python -m tests.passes FILE                   on one device, the whole stream
+python -m tests.passes FILE --spread          on all devices, stopped half-way
+python -m tests.passes FILE --process 0 PORT  likewise, as the first of two processes
 """
 
 import argparse
@@ -28,7 +28,6 @@ W = {
 QUERIES = X[:3], Y[:3]
 QUIET = {"progress": False}
 SGD = optax.sgd(0.1)
-
 
 
 class Pass(NamedTuple):
@@ -124,7 +123,7 @@ def passes() -> dict[str, Pass]:
 
 
 def batches(one: Pass, rows: slice, mesh: Mesh | None) -> list[Any]:
-    """Returns some of the examples as batches of 16, spread over a mesh if there is one."""
+    """Returns some of the examples as batches of 16, spread if there is a mesh."""
 
     def placed(array: Any) -> Any:
         if mesh is None:
@@ -136,7 +135,7 @@ def batches(one: Pass, rows: slice, mesh: Mesh | None) -> list[Any]:
 
     found = [
         (placed(X[i : i + 16]), placed(Y[i : i + 16]))
-        for i in range(*rows.indices(len(X)), 16)
+        for i in range(rows.start, rows.stop, 16)
     ]
     return found if one.has_labels else [inputs for inputs, _ in found]
 
@@ -158,11 +157,12 @@ def main() -> None:
         before = one.run(batches(one, half, mesh), None) if half.stop else None
         result = one.run(batches(one, slice(half.stop, 64), mesh), before)
         leaves = jax.tree.leaves(result)
+        arrays = [leaf for leaf in leaves if isinstance(leaf, jax.Array | np.ndarray)]
         if mesh is not None:
-            arrays = [leaf for leaf in leaves if isinstance(leaf, jax.Array)]
-            assert any(len(a.sharding.device_set) == mesh.size for a in arrays), name
-        for i, leaf in enumerate(leaves):
-            saved[f"{name} {i}"] = np.asarray(leaf)
+            shardings = [a.sharding for a in arrays if isinstance(a, jax.Array)]
+            assert any(len(s.device_set) == mesh.size for s in shardings), name
+        for i, array in enumerate(arrays):
+            saved[f"{name} {i}"] = np.asarray(array)
     np.savez(options.file, **saved)
 
 
