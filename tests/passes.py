@@ -1,8 +1,8 @@
 """Every pass over a stream of examples, run as a script for `test_dataset_passes.py`.
 
-    python -m tests.passes FILE                   on one device, the whole stream
-    python -m tests.passes FILE --spread          on all devices, stopped half-way
-    python -m tests.passes FILE --process 0 PORT  likewise, as the first of two processes
+python -m tests.passes FILE                   on one device, the whole stream
+python -m tests.passes FILE --spread          on all devices, stopped half-way
+python -m tests.passes FILE --process 0 PORT  likewise, the first of two processes
 """
 
 import argparse
@@ -28,7 +28,6 @@ W = {
 QUERIES = X[:3], Y[:3]
 QUIET = {"progress": False}
 SGD = optax.sgd(0.1)
-
 
 
 class Pass(NamedTuple):
@@ -124,7 +123,7 @@ def passes() -> dict[str, Pass]:
 
 
 def batches(one: Pass, rows: slice, mesh: Mesh | None) -> list[Any]:
-    """Returns some of the examples as batches of 16, spread over a mesh if there is one."""
+    """Returns some of the examples as batches of 16, spread over a mesh if given."""
 
     def placed(array: Any) -> Any:
         if mesh is None:

@@ -38,7 +38,7 @@ def _call_body(eqn: core.JaxprEqn) -> Any | None:
 
 
 def _product_body(eqn: core.JaxprEqn) -> Any | None:
-    """A contraction that adds nothing up, `"btc,bc->btc"`, as the product that it is."""
+    """A contraction that adds nothing up, `"btc,bc->btc"`, as the product it is."""
     if eqn.primitive is not prims.dot_general_p:
         return None
     (contracted, _), batch = eqn.params["dimension_numbers"]

@@ -27,7 +27,7 @@ from jaxinterp.tracing.facts.curve import curve
 from jaxinterp.tracing.facts.fixed_kernel import turns_pairs
 from jaxinterp.tracing.facts.flow import Flow
 from jaxinterp.tracing.facts.roles import POINTWISE, Kind, Role
-from jaxinterp.tracing.program.program import Call, Equation, Value
+from jaxinterp.tracing.program.program import Call, Value
 from jaxinterp.tracing.recognition.addresses import weights_module
 from jaxinterp.tracing.recognition.grouping import Group, Grouping
 from jaxinterp.tracing.recognition.joins import (
