@@ -122,7 +122,7 @@ def contributions(layer: Layer, share: Sequence[Any]) -> tuple[Any, ...]:
 
 
 def times(x: Any, share: Any) -> Any:
-    """Returns a product that is zero where its second factor is.
+    """Returns a product that is zero where its second factor is, also of infinity.
 
     So an entry of minus infinity that a softmax takes no notice of gets no relevance,
     and not NaN.
@@ -133,7 +133,7 @@ def times(x: Any, share: Any) -> Any:
     """
     if jnp.iscomplexobj(x):  # two numbers; JAX's cotangent of the second is negative
         return jax.lax.complex(times(x.real, share.real), times(x.imag, -share.imag))
-    return jnp.where(share == 0, 0, x * jnp.where(share == 0, 0, share))
+    return jnp.where((share == 0) & ~jnp.isfinite(x), 0, x) * share
 
 
 def total(relevance: Any) -> Any:

@@ -142,3 +142,11 @@ def test_quantiles_are_those_of_the_examples_that_there_are() -> None:
     whole = Sample(missing, missing, jnp.array([[4.0, 1.0, 2.0]]), ())
     around = top_k.around_quantiles(whole, 2, (0.0, 1.0), 1)
     assert around.indices.tolist() == [[[2], [5]]]
+
+
+def test_quantiles_of_a_long_stream_are_those_of_its_sample() -> None:
+    few = sample(SCORES, 4, 6)
+    around = top_k.around_quantiles(few, 23, (0.0, 1.0), 1)
+    scores = np.asarray(few.scores)
+    np.testing.assert_array_equal(around.scores[:, 0, 0], scores.min(axis=1))
+    np.testing.assert_array_equal(around.scores[:, 1, 0], scores.max(axis=1))

@@ -135,6 +135,15 @@ def test_inputs_that_leave_the_box_are_an_error(low, high, message):
         relevance_through(right, box, W, X, R)
 
 
+def test_an_input_that_is_always_the_same_gets_nothing():
+    x = np.array(X)
+    x[:, 1] = 0.5
+    box = rules.ZBox((-9.0, 0.5, -9.0, -9.0), (9.0, 0.5, 9.0, 9.0))
+    received = relevance_through(right, box, W, x, R)
+    assert (received[:, 1] == 0).all()
+    assert (received[:, [0, 2, 3]] != 0).all()
+
+
 def test_under_jit_the_box_is_not_checked():
     through = jax.jit(lambda x: relevance_through(right, rules.ZBox(0.0, 9.0), W, x, R))
     assert np.isfinite(through(X)).all()

@@ -13,6 +13,7 @@ import pytest
 import jaxinterp as ji
 from jaxinterp import rules
 from jaxinterp.objectives import total
+from jaxinterp.rules.rule import times
 from jaxinterp.tracing.errors import RuleResultError
 from jaxinterp.tracing.layer.layer import Layer, received_by
 from tests.oracles import rules as oracle
@@ -299,3 +300,12 @@ def test_a_ledger_takes_a_composite_or_what_means_one(unchecked):
         ji.ledger(lambda v, x: x, rules.epsilon_plus, None, jnp.ones((2, 3)))
     with pytest.raises(ValueError, match=r"`composite` is 'lrp'\. There are: 'beta"):
         ji.ledger(lambda v, x: x, "lrp", None, jnp.ones((2, 3)))
+
+
+def test_a_product_with_zero_is_zero_even_of_infinity_and_has_a_derivative():
+    x = jnp.array([2.0, -jnp.inf, 2.0])
+    product, pull = jax.vjp(times, x, jnp.array([0.0, 0.0, 3.0]))
+    assert product.tolist() == [0, 0, 6]
+    to_x, to_share = pull(jnp.ones(3))
+    assert to_x.tolist() == [0, 0, 3]
+    assert to_share.tolist() == [2, 0, 2]

@@ -145,11 +145,11 @@ def orientation(slope: Any) -> tuple[Any, Any, Any]:
     largest = jnp.argmax(jnp.abs(rising), axis=0, keepdims=True)
     steepest = jnp.take_along_axis(rising, largest, axis=0)[0]
     b = jnp.where(is_same | (jnp.abs(right) > jnp.abs(left)), 1.0, -1.0)
-    far = jnp.where(b > 0, right, left)
+    far = jnp.where(b > 0, right, -left)  # the last slope of f(b x)
     near = jnp.abs(jnp.where(b > 0, slope[-2], slope[1]))
     grows = ~is_same & (jnp.abs(far) > 1.5 * near)
     far = jnp.where(is_same, steepest, far)
-    return jnp.sign(far) * b, b, jnp.where(grows, 1.0, jnp.abs(far))
+    return jnp.sign(far), b, jnp.where(grows, 1.0, jnp.abs(far))
 
 
 _CURVES: dict[Any, Curve | None] = {}

@@ -70,8 +70,6 @@ class WeightedSum:
             operands = [
                 arrays.get(v) if isinstance(v, Value) else None for v in equation.inputs
             ]
-            if all(o is None for o in operands):
-                continue
             if index in of_product:
                 results = [self._product(equation, operands, of_product[index])]
             else:

@@ -322,11 +322,8 @@ class Layer:
         if not node.products:
             return None
         env = {**node.flow.program.constants, **self.weights}
-        program, own = node.flow.program, node.equations
-        inactive = [i for i in own if not node.flow.is_active(i)]
-        env = evaluate_part(program, inactive, env)
         return WeightedSum(
-            node.flow, own, node.products, node.inputs[0], env, self.dtype
+            node.flow, node.equations, node.products, node.inputs[0], env, self.dtype
         )
 
     def _own_kernel(self, contraction: Contraction) -> Any:

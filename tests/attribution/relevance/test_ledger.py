@@ -1,6 +1,7 @@
 """The books of a relevance pass: they close, and they show who loses relevance."""
 
 import dataclasses
+import re
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ import pytest
 import jaxinterp as ji
 from jaxinterp import rules
 from jaxinterp.attribution import lrp
+from jaxinterp.attribution.relevance.ledger import Entry, Ledger
 from jaxinterp.objectives import contrastive, total
 from tests.few import few
 from tests.networks import functions as models
@@ -135,6 +137,14 @@ def test_a_ledger_prints_as_a_table_and_as_html():
     assert f"score {books.score:.6g} = inputs {books.attributed:.6g}" in last
     assert repr(books) == str(books)
     assert books._repr_html_().count("<tr>") == len(books.entries) + 1
+
+
+def test_the_numbers_of_a_printed_ledger_end_where_their_heads_do():
+    entry = Entry("dense", "Pass()", 4.0, 1.0, 2.0, 0.5)
+    head, _, row, _ = str(Ledger((entry,), 4.0, 1.0)).splitlines()
+    cells = re.compile(r"\S+( \S+)*")  # between two spaces or more
+    of_head, of_row = ([c.end() for c in cells.finditer(t)] for t in (head, row))
+    assert of_row[2:] == of_head[2:]
 
 
 def test_other_scores_and_pytrees():

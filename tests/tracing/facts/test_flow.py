@@ -32,6 +32,13 @@ def test_a_carry_becomes_active_when_the_input_reaches_it():
     assert "scan" not in trace(still, jnp.zeros((1, 6)), X).sites
 
 
+def test_what_a_condition_chooses_depends_on_the_condition():
+    graph = trace(lambda w, x: lax.cond(x[0, 0] > 0, jnp.sin, jnp.cos, w), X, X)
+    assert graph.program.outputs[0] in graph.flows[graph.program].active
+    graph = trace(lambda w, x: lax.cond(w[0, 0] > 0, jnp.sin, jnp.cos, w), X, X)
+    assert graph.program.outputs[0] not in graph.flows[graph.program].active
+
+
 @pytest.mark.parametrize(
     ("old", "new", "groups"),
     [

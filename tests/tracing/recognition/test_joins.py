@@ -336,6 +336,16 @@ def test_what_is_not_divided_by_its_own_sum_is_no_softmax_and_no_norm(fn):
     assert not {"softmax", "log_softmax", "normalization", "logsumexp"} & set(found)
 
 
+def test_a_power_over_its_sum_is_a_softmax_with_a_factor_too():
+    assert roles(lambda v, x: over_sum(jnp.e**x), None, X) == ["softmax"]
+
+    def with_factor(v, x):
+        e = jnp.e**x
+        return 2 * e / last(jnp.sum, e)
+
+    assert roles(with_factor, None, X) == ["softmax"]
+
+
 def test_a_softmax_may_compute_its_exponential_twice():
     def twice(v, x):
         e = jnp.exp(x - last(jnp.max, x))

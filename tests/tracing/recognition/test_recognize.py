@@ -89,6 +89,26 @@ def test_prelu_is_one_activation(fn):
     assert roles(fn, jnp.asarray(0.1), X) == ["activation"]
 
 
+def test_an_activation_may_be_steep():
+    steep = lambda v, x: jnp.where(x > 0, 200 * x, 0)  # noqa: E731
+    assert roles(steep, None, X) == ["activation"]
+
+
+def test_a_step_with_a_derivative_of_its_own_is_one_node():
+    @jax.custom_jvp
+    def step(x):
+        return (x > 0).astype(x.dtype)
+
+    step.defjvp(lambda p, t: (step(*p), t[0]))
+    assert roles(lambda v, x: step(x), None, X) == ["pointwise"]
+
+
+def test_a_factor_of_zero_behind_an_activation_turns_no_sign():
+    found = roles(lambda v, x: jnp.tanh(x) * jnp.arange(5.0)[None], None, X)
+    assert found == ["activation", "scale"]
+    assert roles(lambda v, x: jnp.tanh(x) * -2, None, X) == ["activation"]
+
+
 def test_two_activations_in_one_jit_stay_two():
     both = jax.jit(lambda v, x: jnp.tanh(jax.nn.relu(x)))
     assert names(both, None, X) == ["relu", "tanh"]
@@ -278,6 +298,10 @@ REST = {
 @pytest.mark.parametrize(("fn", "expected"), REST.values(), ids=REST.keys())
 def test_what_has_no_kernel_gets_its_role(fn, expected):
     assert roles(fn, normal(1, 1, 1, 4), IMAGE) == expected
+
+
+def test_a_complex_factor_is_linear():
+    assert roles(lambda w, x: x * w, jnp.full((1, 5), 2j), X + 1j) == ["linear"]
 
 
 def test_rotary_embedding_is_linear():
