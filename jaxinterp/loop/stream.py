@@ -236,11 +236,19 @@ def everywhere(examples: Any) -> NamedSharding | None:
 
 
 def _placed(state: Any, sharding: NamedSharding | None) -> Any:
-    def placed(leaf: Any) -> Any:
-        is_array = isinstance(leaf, jax.Array | np.ndarray)
-        return jax.device_put(leaf, sharding) if is_array else leaf
+    if sharding is None:
+        return state
 
-    return state if sharding is None else jax.tree.map(placed, state)
+    def placed(leaf: Any) -> Any:
+        if not isinstance(leaf, jax.Array | np.ndarray):
+            return leaf
+        if sharding.is_fully_addressable:
+            return jax.device_put(leaf, sharding)
+        # Of several processes `device_put` compares the arrays, and NaN is unlike NaN.
+        array = np.asarray(leaf)
+        return jax.make_array_from_callback(array.shape, sharding, array.__getitem__)
+
+    return jax.tree.map(placed, state)
 
 
 def first_invalid(is_invalid: Any, count: Any) -> Any:
