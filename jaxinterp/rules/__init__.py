@@ -13,6 +13,7 @@ from jaxinterp.rules.affine import Epsilon as Epsilon
 from jaxinterp.rules.affine import Gamma as Gamma
 from jaxinterp.rules.affine import Zero as Zero
 from jaxinterp.rules.any_site import AbsRatio as AbsRatio
+from jaxinterp.rules.any_site import FixedStatistics as FixedStatistics
 from jaxinterp.rules.any_site import Gradient as Gradient
 from jaxinterp.rules.any_site import Norm as Norm
 from jaxinterp.rules.any_site import Pass as Pass
@@ -27,6 +28,7 @@ from jaxinterp.rules.pattern import PatternAttribution as PatternAttribution
 from jaxinterp.rules.pattern import PatternNet as PatternNet
 from jaxinterp.rules.plan import Plan as Plan
 from jaxinterp.rules.plan import plan as plan
+from jaxinterp.rules.presets import attn_lrp as attn_lrp
 from jaxinterp.rules.presets import beta_smooth as beta_smooth
 from jaxinterp.rules.presets import deconvnet as deconvnet
 from jaxinterp.rules.presets import deep_taylor as deep_taylor

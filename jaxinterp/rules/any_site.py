@@ -115,6 +115,47 @@ class Norm(Rule):
 
 
 @dataclasses.dataclass(frozen=True)
+class FixedStatistics(Rule):
+    r"""Shares relevance through a normalization whose statistics count as constants.
+
+    A layer norm is then the affine map $z = \frac{\gamma}{\sigma} \odot
+    (x - \bar x) + \beta$ with a fixed $\sigma$, and $J$ its matrix:
+
+    $$R_x = x \odot J^\top \frac{R_z}{s(z)}$$
+
+    The shift $\beta$ absorbs its share. An RMS norm has no mean and no shift, and so
+    hands relevance on unchanged, up to the stabilizer. `Pass` does that at every
+    normalization, and says nothing about what the mean took away.
+
+    Attributes:
+        epsilon: stabilizer of the denominator, in the units of $z$.
+
+    References:
+        Achtibat et al., 2024, proposition 3.4 [achtibat2024attnlrp].
+
+    Example:
+        >>> FixedStatistics()
+        FixedStatistics(epsilon=1e-06)
+    """
+
+    epsilon: float | Stabilizer = 1e-6
+
+    def __post_init__(self) -> None:
+        stabilizer(self.epsilon)
+
+    def __call__(self, layer: Layer, relevance: Any) -> Any:
+        """Returns the share of the input."""
+        if layer.node.role is not Role.NORMALIZATION:
+            raise RuleSiteError(self, layer, "a normalization")
+        return Norm(self.epsilon)(layer.with_fixed_statistics(), relevance)
+
+    def absorbed(self, layer: Layer, relevance: Any) -> Absorbed:
+        """Returns what the shift and the stabilizer keep."""
+        fixed = layer.with_fixed_statistics()
+        return Norm(self.epsilon).absorbed(fixed, relevance)
+
+
+@dataclasses.dataclass(frozen=True)
 class AbsRatio(Rule):
     r"""Shares relevance among summands by magnitude: bounded even if they cancel.
 

@@ -6,7 +6,8 @@ an error. All relevance presets share the lines for which zennit has no rule:
 normalizations pass relevance on, products and attention share it equally among their
 factors, softmax in proportion to contributions (Achtibat et al., 2024, propositions 3.1
 to 3.4 [achtibat2024attnlrp]); in a gated product the signal gets all (Arras et al.,
-2017, section 3.2 [arras2017explaining]).
+2017, section 3.2 [arras2017explaining]). `attn_lrp` changes the lines of normalizations
+and gates.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 from jaxinterp.checks import check_choice
 from jaxinterp.rules.activations import BetaSmooth, DeconvReLU, GuidedReLU
 from jaxinterp.rules.affine import Epsilon, Gamma
-from jaxinterp.rules.any_site import Gradient, Norm, Pass
+from jaxinterp.rules.any_site import FixedStatistics, Gradient, Norm, Pass
 from jaxinterp.rules.composite import Composite
 from jaxinterp.rules.first_layer import Flat, WSquare, ZBox
 from jaxinterp.rules.products import SignalTakesAll, Uniform
@@ -167,6 +168,32 @@ def deep_taylor(low: Any = None, high: Any = None) -> Composite:
     return Composite([(first(), entry)]) + _by_kernel(plus, plus)
 
 
+def attn_lrp(epsilon: float | Stabilizer = 1e-6) -> Composite:
+    """LRP for transformers: epsilon in layers, statistics of norms held fixed.
+
+    Softmax shares in proportion to contributions, each product equally, gates included,
+    and activations pass relevance on. Tokens have no gradient: explain the embedding.
+
+    Args:
+        epsilon: stabilizer of dense layers, convolutions, normalizations and products.
+
+    References:
+        Achtibat et al., 2024, propositions 3.1 to 3.4 [achtibat2024attnlrp].
+
+    Example:
+        >>> print(Composite(attn_lrp().lines[:3]))
+        1  of_role('convolution', 'dense')  Epsilon()
+        2  of_role('normalization')         FixedStatistics()
+        3  of_role('product', 'matmul')     Uniform()
+    """
+    lines = [
+        (of_role("convolution", "dense"), Epsilon(epsilon)),
+        (of_role("normalization"), FixedStatistics(epsilon)),
+        (of_role("product", "matmul"), Uniform(epsilon)),
+    ]
+    return Composite(lines) + _base()
+
+
 def _of_activations(rule: Rule) -> Composite:
     return Composite([(of_role("activation"), rule), ("*", Gradient())])
 
@@ -260,6 +287,7 @@ PRESETS: Mapping[str, Callable[[], Composite]] = types.MappingProxyType(
     {
         preset.__name__: preset
         for preset in (
+            attn_lrp,
             beta_smooth,
             deconvnet,
             deep_taylor,

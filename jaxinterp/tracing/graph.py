@@ -30,6 +30,8 @@ class Node:
         kernel: for an affine map, the index of the contraction.
         products: for one without a contraction, the indices of the products with
             weights, of which `kernel` is the first.
+        statistics: for a normalization, the values inside it that something is divided
+            by, or their reciprocals: standard deviations, root mean squares.
         before: indices of the elementwise affine steps before the contraction.
         after: indices of the affine steps after the contraction.
         inputs: the activations that the node reads.
@@ -49,6 +51,7 @@ class Node:
     equations: tuple[int, ...]
     kernel: int | None
     products: tuple[int, ...]
+    statistics: frozenset[Value]
     before: tuple[int, ...]
     after: tuple[int, ...]
     inputs: tuple[Value, ...]

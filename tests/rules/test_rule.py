@@ -298,7 +298,7 @@ def test_a_name_that_is_no_preset_is_told_what_to_write():
 def test_a_ledger_takes_a_composite_or_what_means_one(unchecked):
     with pytest.raises(TypeError, match="must be a Composite"):
         ji.ledger(lambda v, x: x, rules.epsilon_plus, None, jnp.ones((2, 3)))
-    with pytest.raises(ValueError, match=r"`composite` is 'lrp'\. There are: 'beta"):
+    with pytest.raises(ValueError, match=r"`composite` is 'lrp'\. There are: 'attn"):
         ji.ledger(lambda v, x: x, "lrp", None, jnp.ones((2, 3)))
 
 

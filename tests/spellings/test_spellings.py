@@ -49,6 +49,7 @@ OTHERS = {
     "epsilon_gamma_box": rules.epsilon_gamma_box(-9.0, 9.0),
     "excitation_backprop": rules.excitation_backprop(),
     "deep_taylor": rules.deep_taylor(),
+    "attn_lrp": rules.attn_lrp(),
     "guided_backprop": rules.guided_backprop(),
     "deconvnet": rules.deconvnet(),
 }

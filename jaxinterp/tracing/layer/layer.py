@@ -33,7 +33,7 @@ from jaxinterp.tracing.facts.weighted_sum import WeightedSum
 from jaxinterp.tracing.graph import Node
 from jaxinterp.tracing.layer.contraction import Contraction
 from jaxinterp.tracing.layer.max_pool import is_supported, max_pool_transpose
-from jaxinterp.tracing.program.evaluate import evaluate_part
+from jaxinterp.tracing.program.evaluate import Changes, evaluate_part
 from jaxinterp.tracing.program.program import Constant, Value
 
 _LOOPS = frozenset(q for q, kind in KINDS.items() if kind is Kind.LOOP)
@@ -48,12 +48,14 @@ class Layer:
         inputs: the arrays of the activations that the site reads.
         weights: the arrays of all other values that the site reads.
         output: the array of the activation that the site computes.
+        fixed: values inside the site that count as constants on the way back.
     """
 
     node: Node
     inputs: tuple[Any, ...]
     weights: Mapping[Value, Any]
     output: Any
+    fixed: frozenset[Value] = frozenset()
 
     # --- Any site ---------------------------------------------------------------------
 
@@ -61,8 +63,17 @@ class Layer:
         """Returns what the site computes from other activations."""
         env = dict(self.weights) | dict(zip(self.node.inputs, inputs, strict=True))
         program = self.node.flow.program
-        env = evaluate_part(program, self.node.equations, {**program.constants, **env})
+        stopped = Changes(edits=dict.fromkeys(self.fixed, jax.lax.stop_gradient))
+        env = {**program.constants, **env}
+        env = evaluate_part(program, self.node.equations, env, stopped)
         return env[self.node.outputs[0]]
+
+    def with_fixed_statistics(self) -> Layer:
+        """Returns a normalization as if what it divides by were constants.
+
+        Its output is the same, but as a function of the input it is affine.
+        """
+        return dataclasses.replace(self, fixed=self.node.statistics)
 
     def pull_back(self, cotangent: Any) -> tuple[Any, ...]:
         """Returns, for each input, the product of a cotangent with the Jacobian."""

@@ -150,6 +150,7 @@ def _node(
         equations=equations,
         kernel=group.kernel,
         products=group.products,
+        statistics=group.statistics,
         before=group.before,
         after=group.after,
         inputs=tuple(dict.fromkeys(inputs)),

@@ -38,6 +38,7 @@ class Group:
         before: indices of the elementwise affine steps before the contraction.
         after: indices of the affine steps after it.
         products: for an affine map without a contraction, its products with weights.
+        statistics: what a normalization divides by.
         around: the signs and shifts around an activation, which are no part of what
             is captured and edited by its name.
         curve: whether a softmax has an exponential that only arithmetic found.
@@ -49,6 +50,7 @@ class Group:
     before: tuple[int, ...] = ()
     after: tuple[int, ...] = ()
     products: tuple[int, ...] = ()
+    statistics: frozenset[Value] = frozenset()
     around: set[int] = dataclasses.field(default_factory=set)
     curve: bool = False
 

@@ -82,6 +82,8 @@ def join(grouping: Grouping, index: int) -> None:
     if role in (Role.SOFTMAX, Role.LOG_SOFTMAX, Role.NORMALIZATION):
         _extend_back(grouping, group, source)
     if role is Role.NORMALIZATION:
+        quotients = [pair for at in inside for pair in _quotients(grouping, at)]
+        group.statistics = frozenset(divisor for _, divisor in quotients)
         _absorb_affine(grouping, group)
     grouping.claim(group)
 
