@@ -6,6 +6,7 @@ python -m tests.passes FILE --process 0 PORT  likewise, as the first of two proc
 """
 
 import argparse
+import functools
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import jaxinterp as ji
+from tests.networks import functions as models
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(64, 4)).astype(np.float32)
@@ -35,13 +37,18 @@ class Pass(NamedTuple):
 
     Attributes:
         run: the pass, a function of the batches and of what it returned before.
-        has_labels: whether a batch is a pair of inputs and labels.
+        data: what the stream is cut from, arrays with 64 examples on the first axis.
         resumes: whether it can go on from what it returned before.
     """
 
     run: Callable[[Iterable[Any], Any], Any]
-    has_labels: bool = True
+    data: Any = (X, Y)
     resumes: bool = True
+
+
+IMAGES = models.normal(60, 64, 6, 6, 2).astype(np.float32)
+MASKS = {"a": RNG.random((64, 12, 12)) < 0.2}
+CNN = jax.tree.map(np.float32, models.cnn_weights())
 
 
 def model(w: Any, x: Any) -> Any:
@@ -59,13 +66,13 @@ def passes() -> dict[str, Pass]:
                 resume=None if before is None else before.state,
                 **kept,
             ),
-            has_labels=False,
+            X,
         ),
         "activation_distribution": Pass(
             lambda batches, before: vis.activation_distribution(
                 model, "tanh:*", W, batches, resume=before, **QUIET
             ),
-            has_labels=False,
+            X,
         ),
         "train_dictionary": Pass(
             lambda batches, before: ji.mechanistic.train_dictionary(
@@ -76,7 +83,7 @@ def passes() -> dict[str, Pass]:
                 resume=before,
                 **QUIET,
             ),
-            has_labels=False,
+            X,
         ),
         "hessian": Pass(
             lambda batches, before: i.hessian(
@@ -109,6 +116,26 @@ def passes() -> dict[str, Pass]:
                 **kept,
             ),
         ),
+        "fit_patterns": Pass(
+            lambda batches, before: ji.attribution.fit_patterns(
+                models.cnn, CNN, batches, resume=before, **QUIET
+            ),
+            IMAGES,
+        ),
+        "dissect": Pass(
+            lambda batches, _: ji.concepts.dissect(
+                models.cnn, "relu", CNN, batches, quantile=0.05, **QUIET
+            ),
+            (IMAGES, MASKS),
+            resumes=False,
+        ),
+        "fit_gaussians": Pass(
+            lambda batches, _: ji.adversarial.fit_gaussians(
+                model, "tanh", W, batches, Y
+            ),
+            X,
+            resumes=False,
+        ),
         "knn_shapley": Pass(
             lambda batches, before: i.knn_shapley(
                 X, Y, batches, k=3, resume=before, **QUIET
@@ -125,19 +152,17 @@ def passes() -> dict[str, Pass]:
 def batches(one: Pass, rows: slice, mesh: Mesh | None) -> list[Any]:
     """Returns some of the examples as batches of 16, spread if there is a mesh."""
 
-    def placed(array: Any) -> Any:
+    def cut(start: int, array: Any) -> Any:
+        batch = array[start : start + 16]
         if mesh is None:
-            return array
+            return batch
         sharding = NamedSharding(mesh, PartitionSpec("batch"))
-        return jax.make_array_from_callback(
-            array.shape, sharding, lambda index: array[index]
-        )
+        return jax.make_array_from_callback(batch.shape, sharding, batch.__getitem__)
 
-    found = [
-        (placed(X[i : i + 16]), placed(Y[i : i + 16]))
-        for i in range(rows.start, rows.stop, 16)
+    return [
+        jax.tree.map(functools.partial(cut, start), one.data)
+        for start in range(rows.start, rows.stop, 16)
     ]
-    return found if one.has_labels else [inputs for inputs, _ in found]
 
 
 def main() -> None:

@@ -51,10 +51,13 @@ def methods(
         "epsilon alpha2 beta1": rules.epsilon_alpha2_beta1(),
         "epsilon alpha2 beta1 flat": rules.epsilon_alpha2_beta1_flat(),
         "excitation backprop": rules.excitation_backprop(),
+        "AttnLRP": rules.attn_lrp(),
     }
     if low is not None:
         composites["epsilon gamma box"] = rules.epsilon_gamma_box(low, high)
     for name, composite in composites.items():
         found[f"LRP {name}"] = a.lrp(apply_fn, composite=composite)
+    hidden = {"size": 1} if low is None else {"size": 8, "baseline": (low + high) / 2}
+    found["occlusion"] = a.occlusion(apply_fn, **hidden)
     found["deep Taylor"] = a.deep_taylor(apply_fn, low=low, high=high)
     return found

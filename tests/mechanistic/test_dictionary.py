@@ -1,10 +1,6 @@
 """`train_dictionary` against a step in NumPy, and directions that were planted."""
 
 import dataclasses
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import chex
 import jax
@@ -84,41 +80,6 @@ def test_a_feature_that_never_fires_is_counted_as_silent():
     resumed = train(data, resume=shut_state, optimizer=still)
     before = int(state.n_silent[0])
     assert resumed.n_silent.tolist() == [before + 2 * 4 * 4, 0, 0, 0, 0, 0]
-
-
-SHARDED = """
-import jax, numpy as np, optax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
-from jaxinterp.mechanistic import train_dictionary
-
-assert len(jax.devices()) == 8
-batches = list(np.random.default_rng(0).normal(size=(5, 16, 3)).astype(np.float32))
-w = np.random.default_rng(1).normal(size=(3, 5)).astype(np.float32)
-mesh = Mesh(np.array(jax.devices()), ("batch",))
-spread = [jax.device_put(b, NamedSharding(mesh, P("batch"))) for b in batches]
-one, many = (
-    train_dictionary(lambda w, x: x @ w, "dense", w, data, key=jax.random.key(0),
-                     features=6, optimizer=optax.sgd(0.1))
-    for data in (batches, spread)
-)
-assert len(many.dictionary.decoder.sharding.device_set) == 8
-for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(many), strict=True):
-    np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
-print("same")
-"""
-
-
-@pytest.mark.slow(reason="a process of its own, with eight devices")
-def test_batches_spread_over_devices_train_the_same():
-    run = subprocess.run(
-        [sys.executable, "-c", SHARDED],
-        cwd=Path(__file__).resolve().parents[2],
-        env=os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (run.returncode, run.stdout) == (0, "same\n"), run.stderr[-3000:]
 
 
 def test_half_precision_is_trained_in_single():
