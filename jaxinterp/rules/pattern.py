@@ -33,7 +33,7 @@ class MissingPatternError(ValueError):
         )
 
 
-def _pattern_of(rule: PatternNet | PatternAttribution, layer: Layer) -> Any:
+def _pattern_of(rule: _ByPattern, layer: Layer) -> Any:
     """The pattern of a site, an array like its kernel."""
     need_affine(rule, layer)
     kernel = layer.kernel
@@ -50,8 +50,26 @@ def _pattern_of(rule: PatternNet | PatternAttribution, layer: Layer) -> Any:
     return jnp.asarray(rule.pattern, layer.dtype)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class PatternNet(Rule):
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class _ByPattern(Rule):
+    """A rule with a pattern; equal to another of its kind with the same array."""
+
+    pattern: Any = None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(pattern={shown(self.pattern)})"
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other.pattern is self.pattern
+
+    def __hash__(self) -> int:
+        return hash((type(self), id(self.pattern)))
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class PatternNet(_ByPattern):
     r"""Projects a signal back: the derivative, with patterns in place of weights.
 
     $$R_x = L_A^\top R_z$$
@@ -73,21 +91,14 @@ class PatternNet(Rule):
         PatternNet(pattern=float32[3, 3, 4, 8])
     """
 
-    pattern: Any = None
-
-    def __repr__(self) -> str:
-        return f"PatternNet(pattern={shown(self.pattern)})"
-
-    __str__ = __repr__
-
     def __call__(self, layer: Layer, relevance: Any) -> Any:
         """Returns the signal of the input."""
         pattern = _pattern_of(self, layer)
         return layer.transpose(pattern, relevance.astype(layer.dtype))
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class PatternAttribution(Rule):
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class PatternAttribution(_ByPattern):
     r"""Shares relevance by weight times pattern, the part that is signal.
 
     $$R_x = L_{W \odot A}^\top R_z$$
@@ -111,13 +122,6 @@ class PatternAttribution(Rule):
         >>> PatternAttribution(jnp.ones((3, 3, 4, 8), jnp.float32))
         PatternAttribution(pattern=float32[3, 3, 4, 8])
     """
-
-    pattern: Any = None
-
-    def __repr__(self) -> str:
-        return f"PatternAttribution(pattern={shown(self.pattern)})"
-
-    __str__ = __repr__
 
     def __call__(self, layer: Layer, relevance: Any) -> Any:
         """Returns the relevance of the input."""
