@@ -25,6 +25,7 @@ import pytest
 from jaxinterp import attribution, rules
 from jaxinterp.attribution import (
     deconvnet,
+    deep_lift,
     deep_taylor,
     expected_gradients,
     fit_patterns,
@@ -140,6 +141,7 @@ METHODS = {
     "lrp alpha-beta": Method((lrp,), alpha_beta),
     "deconvnet": Method((deconvnet,), deconvnet),
     "guided_backprop": Method((guided_backprop,), guided_backprop),
+    "deep_lift": Method((deep_lift,), functools.partial(deep_lift, baseline=0.1)),
     "deep_taylor": Method((deep_taylor,), deep_taylor),
     "deep_taylor bounded": Method(
         (deep_taylor,), functools.partial(deep_taylor, low=-9.0, high=9.0)

@@ -58,6 +58,7 @@ def methods(
     for name, composite in composites.items():
         found[f"LRP {name}"] = a.lrp(apply_fn, composite=composite)
     hidden = {"size": 1} if low is None else {"size": 8, "baseline": (low + high) / 2}
+    found["DeepLIFT"] = a.deep_lift(apply_fn)
     found["occlusion"] = a.occlusion(apply_fn, **hidden)
     found["deep Taylor"] = a.deep_taylor(apply_fn, low=low, high=high)
     return found

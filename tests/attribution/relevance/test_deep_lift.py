@@ -1,0 +1,124 @@
+"""DeepLIFT: against its oracle, what it equals elsewhere, and what it refuses."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from jaxinterp import rules
+from jaxinterp.attribution import deep_lift, lrp
+from jaxinterp.rules.deep_lift import NoMultiplierError
+from tests.compiled import compiled
+from tests.networks import functions as models
+from tests.oracles import deep_lift as oracle
+
+LAYERS, X, TARGET = models.mlp_weights(), models.vectors(), models.targets()
+BASELINE = models.normal(30, 5)
+PLAIN = [(layer["w"], layer["b"][0]) for layer in LAYERS]
+
+
+@pytest.mark.parametrize(
+    ("model", "activation"),
+    [(models.mlp, lambda z: np.maximum(z, 0)), (models.smooth_mlp, np.tanh)],
+)
+def test_of_a_dense_network_it_is_the_oracle(model, activation):
+    received = compiled(deep_lift(model, baseline=BASELINE))(LAYERS, X, TARGET)
+    for i, target in enumerate(TARGET):
+        expected = oracle.rescale(PLAIN, X[i], BASELINE, target, activation)
+        np.testing.assert_allclose(received[i], expected, rtol=1e-9)
+
+
+def test_without_biases_and_from_zero_it_is_lrp_zero():
+    """Shrikumar et al., 2016, section 3; a relu's slope is then its step."""
+    received = deep_lift(models.unbiased_mlp)(LAYERS, X, TARGET)
+    plain = lrp(models.unbiased_mlp, composite=rules.epsilon_plus(1e-14))
+    np.testing.assert_allclose(received, plain(LAYERS, X, TARGET), rtol=1e-9)
+
+
+def test_input_and_baseline_in_turn_change_the_sign():
+    there = deep_lift(models.smooth_mlp, baseline=BASELINE)(LAYERS, X, TARGET)
+    others = np.broadcast_to(BASELINE, X.shape)
+    back = deep_lift(models.smooth_mlp, baseline=X)(LAYERS, others, TARGET)
+    np.testing.assert_allclose(there, -back, rtol=1e-10)
+
+
+class Transformer(nn.Module):
+    """Two blocks with everything: masked attention, norms, a gate, gelu."""
+
+    @nn.compact
+    def __call__(self, x):
+        h = nn.Dense(8)(x)
+        mask = nn.make_causal_mask(jnp.ones(x.shape[:2]))
+        for _ in range(2):
+            h = h + nn.MultiHeadDotProductAttention(num_heads=2)(
+                nn.LayerNorm()(h), mask=mask
+            )
+            inner = nn.LayerNorm()(h)
+            h = h + nn.Dense(8)(nn.gelu(nn.Dense(12)(inner)) * nn.Dense(12)(inner))
+        return nn.Dense(3)(nn.RMSNorm()(h).mean(1))
+
+
+@pytest.mark.slow(reason="compiles two blocks of a transformer twice")
+def test_a_transformer_loses_nothing_even_in_float32():
+    """From zeros, of which each norm divides by the root of its epsilon."""
+    model, x = Transformer(), models.normal(31, 2, 5, 4)
+    weights = model.init(jax.random.key(0), x)
+    received = compiled(deep_lift(model.apply))(weights, x, 0)
+    difference = (model.apply(weights, x) - model.apply(weights, 0 * x))[:, 0]
+    np.testing.assert_allclose(received.sum((1, 2)), difference, rtol=0, atol=1e-13)
+    single = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), (weights, x))
+    in_float32 = compiled(deep_lift(model.apply))(*single, 0)
+    assert in_float32.dtype == jnp.float32
+    scale = np.abs(received).max()
+    np.testing.assert_allclose(in_float32, received, rtol=0, atol=1e-4 * scale)
+
+
+def test_a_hidden_layer_shares_the_difference_as_well():
+    attribute = deep_lift(models.cnn, at="max_pool", baseline=0.2)
+    weights, x = models.cnn_weights(), models.images()
+    received = attribute(weights, x, TARGET)
+    assert received.shape == (3, 3, 3, 4)
+
+    def rest(v, h):
+        h = jax.nn.relu(h + models.convolve(h, v["skip"]["w"]))
+        return h.mean((1, 2)) @ v["head"]["w"] + v["head"]["b"]
+
+    pooled = jax.nn.relu(
+        (models.convolve(x, weights["conv"]["w"]) + weights["conv"]["b"])
+        * weights["norm"]["scale"]
+        + weights["norm"]["shift"]
+    )
+    pooled = lax.reduce_window(
+        pooled, -jnp.inf, lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID"
+    )
+    expected = deep_lift(rest, baseline=0.2)(weights, pooled, TARGET)
+    np.testing.assert_allclose(received, expected, rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (lambda w, x: jnp.sort(x, -1), "'sort', of role selection"),
+        (lambda w, x: jnp.where(x > x[:, ::-1], x, 0), "it chooses by values"),
+        (lambda w, x: x[:, 1:] / (1 + x[:, :-1] ** 2), "of role quotient"),
+        (lambda w, x: jnp.abs(jnp.fft.fft(x)), "of complex numbers"),
+        (
+            lambda w, x: lax.cond(x[0, 0] > 0, jnp.sin, jnp.cos, x),
+            "which branch is taken",
+        ),
+        (
+            lambda w, x: (lambda e: e / e.sum(-1, keepdims=True))(1 / jnp.exp(-x)),
+            "hides its logits",
+        ),
+    ],
+)
+def test_what_has_no_multiplier_is_named(model, message):
+    with pytest.raises(NoMultiplierError, match=message):
+        deep_lift(model)(0.0, X, TARGET)
+
+
+def test_a_baseline_must_fit():
+    with pytest.raises(ValueError, match="baseline"):
+        deep_lift(models.mlp, baseline=np.zeros(4))(LAYERS, X, TARGET)

@@ -1,0 +1,60 @@
+"""DeepLIFT of the same function in another spelling, or a named error."""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+from jaxinterp.attribution import deep_lift
+from jaxinterp.rules.deep_lift import NoMultiplierError
+from tests.compiled import compiled
+from tests.spellings.tables import KINDS
+from tests.spellings.test_spellings import IN_FLOAT32, SPELLINGS, TARGET, network
+
+HIDES, PART = "hides its logits", "in an unusual spelling"
+ERRORS = {
+    ("softmax", "a power"): HIDES,
+    ("softmax", "expm1"): HIDES,
+    ("softmax", "one over"): HIDES,
+    ("softmax", "squared halves"): HIDES,
+    ("softmax", "a root of its square"): HIDES,
+    ("softmax", "a power of its root"): HIDES,
+    ("softmax", "online"): PART,
+    ("softmax", "differences"): PART,
+    ("attention", "divided last"): PART,
+    ("gate", "quotient"): PART,
+    ("unit norm", "where"): "it chooses by values",
+    ("max pooling", "sorted"): "sort is neither linear",
+}
+
+
+@pytest.fixture(autouse=True)
+def as_models_are_written():
+    """Lets arrays of unlike rank broadcast, as they do in most models."""
+    with jax.numpy_rank_promotion("allow"):
+        yield
+
+
+def explanation(kind, name):
+    """Attributions of a network with that step, from a baseline that is not zero."""
+    apply_fn, w, x = network(KINDS[kind], KINDS[kind].spellings[name])
+    return compiled(deep_lift(apply_fn, baseline=0.3))(w, x, TARGET)
+
+
+@functools.cache
+def usual(kind):
+    return explanation(kind, next(iter(KINDS[kind].spellings)))
+
+
+@pytest.mark.parametrize(("kind", "name"), SPELLINGS)
+def test_another_spelling_has_the_same_explanation(kind, name):
+    if (kind, name) in ERRORS:
+        with pytest.raises(NoMultiplierError, match=ERRORS[kind, name]):
+            explanation(kind, name)
+        return
+    rtol = 1e-5 if name == IN_FLOAT32 else 1e-9
+    scale = np.abs(usual(kind)).max()
+    np.testing.assert_allclose(
+        explanation(kind, name), usual(kind), rtol=0, atol=rtol * scale
+    )
