@@ -1,4 +1,4 @@
-"""Executes every notebook from top to bottom, each in a kernel of its own.
+"""Executes every notebook from top to bottom, each in a kernel of its own, two at once.
 
 A failing cell fails the run, and so does a notebook stored with outputs: what it shows
 is made by running it. `--check` looks for stored outputs only. The executed copies lie
@@ -6,8 +6,10 @@ in `executed/`, which git ignores; the documentation shows them.
 """
 
 import argparse
+import functools
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
@@ -45,22 +47,25 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="only look for outputs")
     only_check = parser.parse_args().check
-    failed = 0
-    for path in sorted(FOLDER.glob("*.ipynb")):
-        start = time.perf_counter()
-        notebook = nbformat.read(path, as_version=4)
-        error = "it is stored with outputs" if stored_outputs(notebook) else None
-        if error is None and not only_check:
-            error = run(notebook)
-            if error is None:
-                EXECUTED.mkdir(exist_ok=True)
-                nbformat.write(notebook, EXECUTED / path.name)
-        failed += error is not None
-        seconds = time.perf_counter() - start
-        print(f"{path.name}: {'FAILED' if error else 'ok'} ({seconds:.0f} s)")
-        if error:
-            print(error)
-    return int(failed > 0)
+    with ThreadPoolExecutor(2) as pool:
+        one = functools.partial(checked, only_check=only_check)
+        return int(not all(pool.map(one, sorted(FOLDER.glob("*.ipynb")))))
+
+
+def checked(path: Path, only_check: bool) -> bool:
+    """Whether a notebook is as it should be; what is wrong is printed."""
+    start = time.perf_counter()
+    notebook = nbformat.read(path, as_version=4)
+    error = "it is stored with outputs" if stored_outputs(notebook) else None
+    if error is None and not only_check:
+        error = run(notebook)
+        if error is None:
+            EXECUTED.mkdir(exist_ok=True)
+            nbformat.write(notebook, EXECUTED / path.name)
+    seconds = time.perf_counter() - start
+    status = f"FAILED\n{error}" if error else "ok"
+    print(f"{path.name} ({seconds:.0f} s): {status}", flush=True)
+    return error is None
 
 
 if __name__ == "__main__":

@@ -134,7 +134,7 @@ def leave_a_few_cases(items: list[pytest.Item]) -> None:
         if not {"slow", "peers"} & {mark.name for mark in item.iter_markers()}:
             by_test[item.nodeid.partition("[")[0]].append(item)
     for name, cases in by_test.items():
-        count, most = len(cases), max(3, len(cases) // 10)
+        count, most = len(cases), max(2, len(cases) // 20)
         if count <= most:
             continue
         start = zlib.crc32(name.encode()) % count

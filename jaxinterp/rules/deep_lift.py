@@ -133,9 +133,7 @@ def _of_node(node: Node) -> Multiplier | None:
         _check_real(node, node.inputs)
         return elementwise
     if node.role in (Role.QUOTIENT, Role.UNKNOWN):
-        why = (
-            "it may be a part of a softmax, a gate or a norm that is spelled unusually"
-        )
+        why = "it may be part of a softmax, gate or norm in an unusual spelling"
         raise NoMultiplierError(node, why)
     if node.role not in _EXPONENTIAL:
         return None
