@@ -57,8 +57,23 @@ def run(
         chance[name] = float(mask.mean())
     text = table(rows, chance)
     print(text)
-    (output / "table.md").write_text(text)
+    path = output / "table.md"
+    others = sections(path.read_text("utf-8")) if path.exists() else {}
+    merged = others | sections(text)
+    order = sorted(merged, key=NETWORKS.index)
+    parts = [f"## {name}\n{merged[name]}" for name in order]
+    path.write_text("\n\n".join(["# Where explanations lie", *parts]) + "\n", "utf-8")
     return rows
+
+
+def sections(text: str) -> dict[str, str]:
+    """Returns what a table says of each network, by its name.
+
+    Args:
+        text: what `table` returned, perhaps of other networks.
+    """
+    parts = text.strip().split("\n## ")[1:]
+    return {name: rest.rstrip() for name, _, rest in (p.partition("\n") for p in parts)}
 
 
 def subject(name: str, count: int) -> tuple[tuple[Any, Any], Any]:
@@ -124,16 +139,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--output",
         type=Path,
-        help="folder; by default that of the committed results for a whole run, and "
-        "ground_truth for one with fewer networks or another count",
+        help="folder, whose table keeps the networks that are not run; by default that "
+        "of the committed results, and ground_truth for another count",
     )
     parser.add_argument("--count", type=int, default=COUNT)
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS)
     options = parser.parse_args(arguments)
     if options.count < 1:
         parser.error(f"--count must be at least 1, and is {options.count}.")
-    is_whole = options.count == COUNT and set(options.networks) == set(NETWORKS)
-    output = options.output or (RESULTS if is_whole else Path("ground_truth"))
+    is_usual = options.count == COUNT
+    output = options.output or (RESULTS if is_usual else Path("ground_truth"))
     run(output, options.count, options.networks)
 
 

@@ -8,8 +8,13 @@ import pytest
 from flax import linen as nn
 
 from experiments.ground_truth import measures
-from experiments.ground_truth.__main__ import main, subject, table
-from experiments.ground_truth.explain import from_embedding, on_images, on_tokens
+from experiments.ground_truth.__main__ import main, sections, subject, table
+from experiments.ground_truth.explain import (
+    Located,
+    from_embedding,
+    on_images,
+    on_tokens,
+)
 from experiments.ground_truth.methods import methods
 from experiments.zoo import shelf
 
@@ -123,3 +128,12 @@ def test_tokens_are_explained_from_their_embedding():
     figures, _ = on_tokens("second", model, weights, tokens, position, mask)
     assert figures["gradient"] == (1.0, 1.0, 1.0)
     assert figures["baseline: random"].rank > 2
+
+
+def test_a_table_falls_into_the_sections_of_its_networks():
+    figures = {"gradient": Located(0.5, 1.0)}
+    rows = {"shapes_cnn": figures, "evidence_lstm": figures}
+    parts = sections(table(rows, dict.fromkeys(rows, 0.1)))
+    assert list(parts) == ["shapes_cnn", "evidence_lstm"]
+    assert parts["shapes_cnn"] == parts["evidence_lstm"]
+    assert parts["evidence_lstm"].endswith("| gradient | 0.50 | 1.00 |")
