@@ -124,7 +124,7 @@ def pytest_collection_modifyitems(
 
 
 def leave_a_few_cases(items: list[pytest.Item]) -> None:
-    """Marks as slow all but three cases of each test, or a tenth of them.
+    """Marks as slow all but two cases of each test, or a twentieth of them.
 
     Which ones stay depends on the name of the test, so that of several tests with the
     same cases, such as a table of methods, each looks at others.

@@ -24,24 +24,31 @@ import pytest
 
 from jaxinterp import attribution, rules
 from jaxinterp.attribution import (
+    ablation_cam,
     deconvnet,
     deep_lift,
     deep_taylor,
     expected_gradients,
     fit_patterns,
     grad_cam,
+    grad_cam_plus_plus,
     gradient,
     guided_backprop,
+    guided_grad_cam,
+    hires_cam,
     input_x_gradient,
     integrated_gradients,
+    layer_cam,
     lime,
     lrp,
     occlusion,
     pattern_attribution,
     pattern_net,
     saliency,
+    score_cam,
     shapley,
     smooth,
+    x_grad_cam,
 )
 from tests.compiled import compiled, compiled_once
 from tests.networks import functions as models
@@ -183,9 +190,18 @@ METHODS = {
         is_random=True,
         is_fitted=True,
     ),
+    # One function of activation and gradient each, in the same frame.
     "grad_cam": Method(
-        (grad_cam,), functools.partial(grad_cam, at="max_pool"), is_map=True
+        (grad_cam, x_grad_cam, hires_cam, layer_cam),
+        functools.partial(grad_cam, at="max_pool"),
+        is_map=True,
     ),
+    **{
+        method.__name__: Method(
+            (method,), functools.partial(method, at="max_pool"), is_map=True
+        )
+        for method in (grad_cam_plus_plus, guided_grad_cam, score_cam, ablation_cam)
+    },
 }
 SETTINGS = {"lrp alpha-beta", "deep_taylor bounded", "smooth lrp", "vargrad"}
 setting = pytest.mark.slow(reason="another setting of a method of the table")

@@ -17,6 +17,15 @@ from jaxinterp.attribution.gradients.integrated_gradients import (
 )
 from jaxinterp.attribution.gradients.smooth import smooth as smooth
 from jaxinterp.attribution.maps.grad_cam import grad_cam as grad_cam
+from jaxinterp.attribution.maps.grad_cam import (
+    grad_cam_plus_plus as grad_cam_plus_plus,
+)
+from jaxinterp.attribution.maps.grad_cam import guided_grad_cam as guided_grad_cam
+from jaxinterp.attribution.maps.grad_cam import hires_cam as hires_cam
+from jaxinterp.attribution.maps.grad_cam import layer_cam as layer_cam
+from jaxinterp.attribution.maps.grad_cam import x_grad_cam as x_grad_cam
+from jaxinterp.attribution.maps.score_cam import ablation_cam as ablation_cam
+from jaxinterp.attribution.maps.score_cam import score_cam as score_cam
 from jaxinterp.attribution.masking.lime import lime as lime
 from jaxinterp.attribution.masking.occlusion import occlusion as occlusion
 from jaxinterp.attribution.masking.shapley import shapley as shapley

@@ -53,14 +53,65 @@ def lime(masks: Array, values: Array, width: float, penalty: float) -> Array:
     return ridge(masks.astype(float), values, weights, penalty)[0]
 
 
-def grad_cam(f: Function, activation: Array) -> Array:
-    """Selvaraju et al., 2017, eqs. 1 and 2, with slopes by central differences."""
+def slopes_of(f: Function, activation: Array) -> Array:
+    """The gradient of a function of an array, by central differences."""
     slopes = np.zeros(activation.shape)
     for index in np.ndindex(*activation.shape):
         step = np.zeros(activation.shape)
         step[index] = 1e-5
         slopes[index] = (f(activation + step) - f(activation - step)) / 2e-5
+    return slopes
+
+
+def grad_cam(f: Function, activation: Array) -> Array:
+    """Selvaraju et al., 2017, eqs. 1 and 2."""
+    slopes = slopes_of(f, activation)
     result = np.zeros(activation.shape[:-1])
     for channel in range(activation.shape[-1]):
         result += slopes[..., channel].mean() * activation[..., channel]
+    return np.maximum(result, 0)
+
+
+def grad_cam_plus_plus(f: Function, activation: Array) -> Array:
+    """Chattopadhay et al., 2018, of the exponential of the score."""
+    slopes = slopes_of(f, activation)
+    result = np.zeros(activation.shape[:-1])
+    for channel in range(activation.shape[-1]):
+        g, a = slopes[..., channel], activation[..., channel]
+        weight = 0.0
+        for place in np.ndindex(*g.shape):
+            share = g[place] ** 2 / (2 * g[place] ** 2 + a.sum() * g[place] ** 3)
+            weight += share * max(g[place], 0)
+        result += weight * a
+    return np.maximum(result, 0)
+
+
+def x_grad_cam(f: Function, activation: Array) -> Array:
+    """Fu et al., 2020."""
+    slopes = slopes_of(f, activation)
+    result = np.zeros(activation.shape[:-1])
+    for channel in range(activation.shape[-1]):
+        g, a = slopes[..., channel], activation[..., channel]
+        result += (a * g).sum() / a.sum() * a
+    return np.maximum(result, 0)
+
+
+def hires_cam(f: Function, activation: Array) -> Array:
+    """Draelos and Carin, 2020."""
+    return np.einsum("...c,...c->...", slopes_of(f, activation), activation)
+
+
+def layer_cam(f: Function, activation: Array) -> Array:
+    """Jiang et al., 2021."""
+    slopes = np.maximum(slopes_of(f, activation), 0)
+    return np.maximum(np.einsum("...c,...c->...", slopes, activation), 0)
+
+
+def ablation_cam(f: Function, activation: Array) -> Array:
+    """Desai and Ramaswamy, 2020, with weights in the units of the score."""
+    result = np.zeros(activation.shape[:-1])
+    for channel in range(activation.shape[-1]):
+        without = np.array(activation)
+        without[..., channel] = 0
+        result += (f(activation) - f(without)) * activation[..., channel]
     return np.maximum(result, 0)

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 import jaxinterp as ji
-from jaxinterp.attribution import grad_cam
+from jaxinterp.attribution import (
+    grad_cam,
+    grad_cam_plus_plus,
+    guided_backprop,
+    guided_grad_cam,
+    hires_cam,
+    layer_cam,
+    x_grad_cam,
+)
 from jaxinterp.objectives import total
 from tests.compiled import compiled
 from tests.networks import functions as models
@@ -30,16 +38,59 @@ WEIGHTS = {"kernel": KERNEL, "head": HEAD}
 CLASSES = np.array([1, 2, 0])
 
 
-def test_the_map_is_that_of_the_textbook():
-    attribute = compiled(grad_cam(model, at="stem/tanh", resize=False))
+VARIANTS = (grad_cam, grad_cam_plus_plus, x_grad_cam, hires_cam, layer_cam)
+
+
+@pytest.mark.parametrize("method", VARIANTS)
+def test_the_map_is_that_of_the_textbook(method):
+    attribute = compiled(method(model, at="stem/tanh", resize=False))
     received = attribute(WEIGHTS, X, CLASSES)
     activation = np.tanh(np.asarray(models.convolve(X, KERNEL)))
+    of_one = getattr(oracle, method.__name__)
     for i, target in enumerate(CLASSES):
-        expected = oracle.grad_cam(lambda a, t=target: rest(a, t), activation[i])
+        expected = of_one(lambda a, t=target: rest(a, t), activation[i])
         # slopes by central differences
-        np.testing.assert_allclose(received[i], expected, atol=1e-8)
-    assert received.min() == 0
+        np.testing.assert_allclose(received[i], expected, rtol=1e-5, atol=1e-8)
     assert received.max() > 0.01
+    assert (received.min() == 0) == (method is not hires_cam)
+
+
+def test_not_rectified_a_map_is_rectified_by_hand():
+    for method in VARIANTS:
+        signed = method(model, at="stem/tanh", resize=False, rectify=False)
+        positive = method(model, at="stem/tanh", resize=False, rectify=True)
+        args = WEIGHTS, X, CLASSES
+        np.testing.assert_array_equal(positive(*args), np.maximum(signed(*args), 0))
+
+
+def test_where_a_linear_layer_follows_global_pooling():
+    """Grad-CAM is the class activation map; two others add up to the score."""
+
+    def linear(v, x):
+        with jax.named_scope("stem"):
+            x = jax.nn.relu(models.convolve(x, v["kernel"]))
+        return x.mean((1, 2)) @ v["head"]
+
+    scores = linear(WEIGHTS, X)[np.arange(3), CLASSES]
+    activation = np.asarray(jax.nn.relu(models.convolve(X, KERNEL)))
+    expected = np.einsum("bhwc,cb->bhw", activation, HEAD[:, CLASSES]) / 36
+    for method in (grad_cam, x_grad_cam, hires_cam):
+        attribute = method(linear, at="stem/relu", resize=False, rectify=False)
+        received = attribute(WEIGHTS, X, CLASSES)
+        np.testing.assert_allclose(received, expected, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(received.sum((1, 2)), scores, rtol=1e-9)
+
+
+def test_guided_it_is_the_product_of_both():
+    args = WEIGHTS, X, CLASSES
+    received = guided_grad_cam(model, at="stem/tanh")(*args)
+    coarse = grad_cam(model, at="stem/tanh", resize=False)(*args)
+    expected = guided_backprop(model)(*args) * np.asarray(coarse)[..., None]
+    np.testing.assert_allclose(received, expected, rtol=1e-9, atol=1e-14)
+    one = guided_grad_cam(model, at="stem/tan*")(*args)
+    np.testing.assert_array_equal(one, received)
+    with pytest.raises(ValueError, match="takes one site, and 'stem/\\*' matches"):
+        guided_grad_cam(model, at="stem/*")(*args)
 
 
 def test_a_peers_numbers():
