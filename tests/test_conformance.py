@@ -27,6 +27,7 @@ from jaxinterp.attribution import (
     ablation_cam,
     deconvnet,
     deep_lift,
+    deep_lift_shap,
     deep_taylor,
     expected_gradients,
     fit_patterns,
@@ -90,8 +91,8 @@ def integrated(**options):
     return functools.partial(integrated_gradients, steps=4, baseline=0.1, **options)
 
 
-def expected(**options):
-    """Expected gradients with a background in the shapes of the inputs."""
+def against_background(base, **options):
+    """A method with a background in the shapes of the inputs."""
 
     def make(f, **own):
         def attribute(variables, inputs, target=None, key=None):
@@ -99,9 +100,7 @@ def expected(**options):
                 lambda x: np.linspace(-1, 1, 2 * x[0].size).reshape(2, *x.shape[1:]),
                 inputs,
             )
-            method = expected_gradients(
-                f, background=background, samples=4, **options, **own
-            )
+            method = base(f, background=background, **options, **own)
             return method(variables, inputs, target, key)
 
         return attribute
@@ -149,6 +148,11 @@ METHODS = {
     "deconvnet": Method((deconvnet,), deconvnet),
     "guided_backprop": Method((guided_backprop,), guided_backprop),
     "deep_lift": Method((deep_lift,), functools.partial(deep_lift, baseline=0.1)),
+    "deep_lift_shap": Method(
+        (deep_lift_shap,),
+        against_background(deep_lift_shap),
+        against_background(deep_lift_shap, batch_size=1),
+    ),
     "deep_taylor": Method((deep_taylor,), deep_taylor),
     "deep_taylor bounded": Method(
         (deep_taylor,), functools.partial(deep_taylor, low=-9.0, high=9.0)
@@ -170,7 +174,10 @@ METHODS = {
         (smooth,), smoothed(gradient, statistic="variance"), is_random=True
     ),
     "expected_gradients": Method(
-        (expected_gradients,), expected(), expected(batch_size=3), is_random=True
+        (expected_gradients,),
+        against_background(expected_gradients, samples=4),
+        against_background(expected_gradients, samples=4, batch_size=3),
+        is_random=True,
     ),
     "occlusion": Method(
         (occlusion,),

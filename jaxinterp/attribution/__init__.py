@@ -31,6 +31,7 @@ from jaxinterp.attribution.masking.occlusion import occlusion as occlusion
 from jaxinterp.attribution.masking.shapley import shapley as shapley
 from jaxinterp.attribution.relevance.deconvnet import deconvnet as deconvnet
 from jaxinterp.attribution.relevance.deep_lift import deep_lift as deep_lift
+from jaxinterp.attribution.relevance.deep_lift import deep_lift_shap as deep_lift_shap
 from jaxinterp.attribution.relevance.deep_taylor import (
     deep_taylor as deep_taylor,
 )

@@ -56,3 +56,37 @@ def fill_baseline(
             ) from None
 
     return jax.tree_util.tree_map_with_path(fill, inputs, baseline)
+
+
+def background_of(background: Any, array: Any) -> Any:
+    """Returns background examples in the dtypes of what is explained.
+
+    Args:
+        background: an array or a pytree with any number of examples on the first axis.
+        array: the explained array, or pytree of arrays, of a batch.
+
+    Raises:
+        ValueError: if there is no example, or they have other shapes or another
+            structure than those of the batch.
+
+    Example:
+        >>> background_of(jnp.ones((3, 2), int), jnp.zeros((1, 2))).shape
+        (3, 2)
+    """
+    structures = [jax.tree.structure(tree) for tree in (background, array)]
+    if structures[0] != structures[1]:
+        raise ValueError(
+            f"`background` has the structure {structures[0]}, and what is explained "
+            f"{structures[1]}.\nGive examples like the inputs, in any number; with "
+            "`at`, activations at the site, such as `jaxinterp.capture` returns."
+        )
+    pairs = list(zip(*map(jax.tree.leaves, (background, array)), strict=True))
+    shapes = [(jnp.shape(b), jnp.shape(x)) for b, x in pairs]
+    counts = {b[:1] for b, _ in shapes}
+    if len(counts) > 1 or not all(b[:1] > (0,) and b[1:] == x[1:] for b, x in shapes):
+        raise ValueError(
+            f"`background` has the shapes {[b for b, _ in shapes]}, and what is "
+            f"explained {[x for _, x in shapes]}.\nGive one example at least, and "
+            "examples of the same shapes."
+        )
+    return jax.tree.map(lambda b, x: jnp.asarray(b, x.dtype), background, array)

@@ -15,6 +15,7 @@ from jaxinterp.loop.sums import summed
 from jaxinterp.objectives.explained import explained
 from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.score import Score, logit
+from jaxinterp.perturbation.baseline import background_of
 from jaxinterp.types import ApplyFn, Inputs, Key, Sites, Target, Variables
 
 
@@ -94,7 +95,7 @@ def expected_gradients(
         call = model, score_fn, variables, inputs, target
         place = place_of(*call, at=at, name="expected_gradients")
         check_key("expected_gradients", key)
-        references = _references(background, place.array)
+        references = background_of(background, place.array)
         draws = _draws(key, samples, len(jax.tree.leaves(references)[0]))
         return place.shaped(at, sum_over((place, references), draws, place.array))
 
@@ -123,24 +124,3 @@ def _draws(key: Key, samples: int, examples: int) -> _Draw:
     # Each example comes once in a round, so that its shares are far apart as well.
     shares = jnp.arange(samples) + jax.random.uniform(where, (samples,), jnp.float32)
     return _Draw(orders.reshape(-1)[:samples], shares / samples)
-
-
-def _references(background: Inputs, array: Any) -> Any:
-    """The background in the dtypes of the explained array."""
-    structures = [jax.tree.structure(tree) for tree in (background, array)]
-    if structures[0] != structures[1]:
-        raise ValueError(
-            f"`background` has the structure {structures[0]}, and what is explained "
-            f"{structures[1]}.\nGive examples like the inputs, in any number; with "
-            "`at`, activations at the site, such as `jaxinterp.capture` returns."
-        )
-    pairs = list(zip(*map(jax.tree.leaves, (background, array)), strict=True))
-    shapes = [(jnp.shape(b), jnp.shape(x)) for b, x in pairs]
-    counts = {b[:1] for b, _ in shapes}
-    if len(counts) > 1 or not all(b[:1] > (0,) and b[1:] == x[1:] for b, x in shapes):
-        raise ValueError(
-            f"`background` has the shapes {[b for b, _ in shapes]}, and what is "
-            f"explained {[x for _, x in shapes]}.\nGive one example at least, and "
-            "examples of the same shapes."
-        )
-    return jax.tree.map(lambda b, x: jnp.asarray(b, x.dtype), background, array)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -10,10 +11,11 @@ import jax.numpy as jnp
 
 from jaxinterp.attribution.contract import Attribution, checked_call
 from jaxinterp.attribution.place import Place, place_of
+from jaxinterp.loop.sums import summed
 from jaxinterp.objectives.explained import explained
 from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.score import Score, logit
-from jaxinterp.perturbation.baseline import fill_baseline
+from jaxinterp.perturbation.baseline import background_of, fill_baseline
 from jaxinterp.rules.deep_lift import multiplier_changes
 from jaxinterp.tracing.call import trace_call
 from jaxinterp.tracing.program.evaluate import Changes
@@ -75,9 +77,7 @@ def deep_lift(
         [-0.6667, -1.3333]
     """
     model, score_fn = explained(apply_fn, score)
-
-    def score_of(place: Place, array: Any) -> Any:
-        return place.scores(model, score_fn, array)
+    shares = _shares(model, score_fn)
 
     @checked_call
     def attribute(
@@ -86,6 +86,95 @@ def deep_lift(
         call = model, score_fn, variables, inputs, target
         place = place_of(*call, at=at, name="deep_lift")
         start = fill_baseline(baseline, place.array, key)
+        return place.shaped(at, shares(place, start))
+
+    return attribute
+
+
+def deep_lift_shap(
+    apply_fn: ApplyFn,
+    *,
+    background: Inputs,
+    batch_size: int | None = None,
+    score: Score | Objective | str = logit,
+    at: Sites | None = None,
+) -> Attribution:
+    r"""Attributes `score(inputs)` minus its mean over a background to `inputs`.
+
+    $$a_i(x) = \frac{1}{n} \sum_{j=1}^{n} m_i(x, b_j)\,(x_i - b_{j,i})$$
+
+    It is the mean of `deep_lift` over $n$ baselines $b_j$, and adds up exactly, where
+    `expected_gradients` does so only on average. Cost: for each example of the
+    background, two forward passes and one backward pass.
+
+    Args:
+        apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
+        background: examples that stand for "nothing in particular", such as some of the
+            training data: an array or a pytree like `inputs`, with any number of
+            examples on the first axis. With `at`, activations at the site.
+        batch_size: the number of background examples computed at once; by default as
+            many as make 16 MB of explained arrays of the whole batch together, at least
+            one.
+        score: which number per example is explained: a score of the outputs, or an
+            objective (`channel("Conv_1", 3)`, or `"Conv_1:3"`), which needs no target.
+        at: a site, whose activation is explained instead of the inputs; one site only.
+            For a glob or a selector a mapping from its address is returned.
+
+    Returns:
+        An attribution function, in the units of `score`; a positive entry raised the
+        score above that of the background.
+
+    Raises:
+        NoMultiplierError: when called, if a step of the model has no multiplier, see
+            `deep_lift`.
+        ValueError: if `batch_size` is not positive; when called, if the background has
+            no example, or other shapes or another structure than the inputs.
+
+    References:
+        Lundberg and Lee, 2017, section 4.2 [lundberg2017unified].
+
+    Example:
+        >>> background = jnp.array([[0.0, 0.0], [2.0, 4.0]])
+        >>> attribute = deep_lift_shap(lambda w, x: x @ w, background=background)
+        >>> weights, x = jnp.array([[1.0], [2.0]]), jnp.array([[3.0, 3.0]])
+        >>> attribute(weights, x, 0).tolist()
+        [[2.0, 2.0]]
+    """
+    model, score_fn = explained(apply_fn, score)
+    shares = _shares(model, score_fn)
+
+    def step(context: tuple[Place, Any], number: Any) -> Any:
+        place, references = context
+        n_references = len(jax.tree.leaves(references)[0])
+        start = jax.tree.map(
+            lambda b, x: jnp.broadcast_to(b[number][None], x.shape),
+            references,
+            place.array,
+        )
+        return jax.tree.map(lambda a: a / n_references, shares(place, start))
+
+    sum_over = summed(step, batch_size=batch_size, name="deep_lift_shap")
+
+    @checked_call
+    def attribute(
+        variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
+    ) -> Any:
+        call = model, score_fn, variables, inputs, target
+        place = place_of(*call, at=at, name="deep_lift_shap")
+        references = background_of(background, place.array)
+        numbers = jnp.arange(len(jax.tree.leaves(references)[0]))
+        return place.shaped(at, sum_over((place, references), numbers, place.array))
+
+    return attribute
+
+
+def _shares(model: ApplyFn, score: Score) -> Callable[[Place, Any], Any]:
+    """Returns what shares the difference of the score from that of one baseline."""
+
+    def score_of(place: Place, array: Any) -> Any:
+        return place.scores(model, score, array)
+
+    def shares(place: Place, start: Any) -> Any:
         traced = trace_call(score_of, place, place.array)
         changes, references = multiplier_changes(traced.graph)
         n_arrays = len(jax.tree.leaves(place.array))
@@ -103,7 +192,6 @@ def deep_lift(
         )
         (multipliers,) = pull(jnp.ones_like(scores))
         difference = jax.tree.map(jnp.subtract, place.array, start)
-        shares = jax.tree.map(jnp.multiply, multipliers, difference)
-        return place.shaped(at, shares)
+        return jax.tree.map(jnp.multiply, multipliers, difference)
 
-    return attribute
+    return shares

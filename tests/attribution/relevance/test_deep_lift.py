@@ -8,7 +8,7 @@ import pytest
 from jax import lax
 
 from jaxinterp import rules
-from jaxinterp.attribution import deep_lift, lrp
+from jaxinterp.attribution import deep_lift, deep_lift_shap, lrp
 from jaxinterp.rules.deep_lift import NoMultiplierError
 from tests.compiled import compiled
 from tests.networks import functions as models
@@ -75,6 +75,20 @@ def test_a_transformer_loses_nothing_even_in_float32():
     np.testing.assert_allclose(in_float32, received, rtol=0, atol=1e-4 * scale)
 
 
+def test_over_a_background_it_is_the_mean_and_adds_up_exactly():
+    background = models.normal(32, 7, 5)
+    attribute = compiled(
+        deep_lift_shap(models.mlp, background=background, batch_size=3)
+    )
+    received = attribute(LAYERS, X, TARGET)
+    each = compiled(lambda b: deep_lift(models.mlp, baseline=b)(LAYERS, X, TARGET))
+    expected = np.mean([each(b) for b in background], axis=0)
+    np.testing.assert_allclose(received, expected, rtol=1e-9)
+    scores = models.mlp(LAYERS, X)[np.arange(3), TARGET]
+    mean = models.mlp(LAYERS, background).mean(0)[TARGET]
+    np.testing.assert_allclose(received.sum(1), scores - mean, rtol=1e-9)
+
+
 def test_a_hidden_layer_shares_the_difference_as_well():
     attribute = deep_lift(models.cnn, at="max_pool", baseline=0.2)
     weights, x = models.cnn_weights(), models.images()
@@ -120,5 +134,7 @@ def test_what_has_no_multiplier_is_named(model, message):
 
 
 def test_a_baseline_must_fit():
+    with pytest.raises(ValueError, match="one example at least"):
+        deep_lift_shap(models.mlp, background=X[:0])(LAYERS, X, TARGET)
     with pytest.raises(ValueError, match="baseline"):
         deep_lift(models.mlp, baseline=np.zeros(4))(LAYERS, X, TARGET)
