@@ -39,12 +39,14 @@ from jaxinterp.attribution import (
     hires_cam,
     input_x_gradient,
     integrated_gradients,
+    kernel_shap,
     layer_cam,
     lime,
     lrp,
     occlusion,
     pattern_attribution,
     pattern_net,
+    rise,
     saliency,
     score_cam,
     shapley,
@@ -101,6 +103,25 @@ def against_background(base, **options):
                 inputs,
             )
             method = base(f, background=background, **options, **own)
+            return method(variables, inputs, target, key)
+
+        return attribute
+
+    return make
+
+
+def of_blocks(base, **options):
+    """A method of segments, of which there are three in each input."""
+
+    def make(f, **own):
+        def attribute(variables, inputs, target=None, key=None):
+            n_before, segments = 0, []
+            leaves, tree = jax.tree.flatten(inputs)
+            for leaf in leaves:
+                labels = np.arange(leaf[0].size).reshape(leaf.shape[1:]) % 3
+                segments.append(labels + n_before)
+                n_before += min(3, leaf[0].size)
+            method = base(f, segments=tree.unflatten(segments), **options, **own)
             return method(variables, inputs, target, key)
 
         return attribute
@@ -189,6 +210,20 @@ METHODS = {
         functools.partial(shapley, samples=2, baseline=0.1),
         functools.partial(shapley, samples=2, baseline=0.1, batch_size=3),
         is_random=True,
+    ),
+    "kernel_shap": Method(
+        (kernel_shap,),
+        of_blocks(kernel_shap, samples=64, baseline=0.1),
+        of_blocks(kernel_shap, samples=64, baseline=0.1, batch_size=3),
+        is_random=True,
+        is_fitted=True,
+    ),
+    "rise": Method(
+        (rise,),
+        functools.partial(rise, samples=4, grid=3, baseline=0.1),
+        functools.partial(rise, samples=4, grid=3, baseline=0.1, batch_size=3),
+        is_random=True,
+        is_map=True,
     ),
     "lime": Method(
         (lime,),

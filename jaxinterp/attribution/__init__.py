@@ -26,8 +26,10 @@ from jaxinterp.attribution.maps.grad_cam import layer_cam as layer_cam
 from jaxinterp.attribution.maps.grad_cam import x_grad_cam as x_grad_cam
 from jaxinterp.attribution.maps.score_cam import ablation_cam as ablation_cam
 from jaxinterp.attribution.maps.score_cam import score_cam as score_cam
+from jaxinterp.attribution.masking.kernel_shap import kernel_shap as kernel_shap
 from jaxinterp.attribution.masking.lime import lime as lime
 from jaxinterp.attribution.masking.occlusion import occlusion as occlusion
+from jaxinterp.attribution.masking.rise import rise as rise
 from jaxinterp.attribution.masking.shapley import shapley as shapley
 from jaxinterp.attribution.relevance.deconvnet import deconvnet as deconvnet
 from jaxinterp.attribution.relevance.deep_lift import deep_lift as deep_lift

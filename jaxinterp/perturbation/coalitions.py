@@ -89,6 +89,47 @@ def shapley_of_all(values: Any) -> jax.Array:
     return jnp.stack([of_feature(i) for i in range(features)])
 
 
+def kernel_coalitions(key: Key, features: int, count: int) -> jax.Array:
+    r"""Returns coalitions drawn by the Shapley kernel, each followed by its complement.
+
+    The size $k$ is drawn with a probability in proportion to $1 / (k (n - k))$, and the
+    members of a size evenly.
+
+    Args:
+        key: the random key; the i-th pair depends on `fold_in(key, i)` alone.
+        features: the number of features $n$, two at least.
+        count: the number of coalitions.
+
+    Returns:
+        Booleans `(count, features)`.
+
+    Raises:
+        ValueError: if there are fewer than two features, or no coalition.
+
+    References:
+        Covert and Lee, 2021 [covert2021improving].
+
+    Example:
+        >>> kernel_coalitions(jax.random.key(0), 5, 4).sum(0).tolist()
+        [2, 2, 2, 2, 2]
+    """
+    features = checked_integer("features", features, 2, call="kernel_coalitions")
+    count = checked_integer("count", count, 1, call="kernel_coalitions")
+    sizes = np.arange(1, features)
+    odds = np.cumsum(1 / (sizes * (features - sizes)))
+    bounds = jnp.asarray(odds / odds[-1], jnp.float32)
+
+    def pair(key: Key) -> jax.Array:
+        for_size, for_order = jax.random.split(key)
+        draw = jax.random.uniform(for_size, (), jnp.float32)
+        size = 1 + jnp.sum(draw >= bounds[:-1])
+        is_in = jax.random.permutation(for_order, features) < size
+        return jnp.stack([is_in, ~is_in])
+
+    keys = each_folded(steady(key), jnp.arange(-(-count // 2)))
+    return jax.vmap(pair)(keys).reshape(-1, features)[:count]
+
+
 def antithetic_permutations(key: Key, features: int, count: int) -> jax.Array:
     """Returns random orders of features in pairs, of which one is the other reversed.
 

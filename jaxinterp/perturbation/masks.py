@@ -48,6 +48,41 @@ def random_masks(key: Key, count: int, size: int, share: float = 0.5) -> jax.Arr
     return draws < jnp.float32(share)
 
 
+def smooth_mask(
+    key: Key, shape: tuple[int, ...], cells: int, share: float
+) -> jax.Array:
+    """Returns a coarse random grid, enlarged linearly and shifted at random.
+
+    The grid is enlarged to one cell more than the positions have along each axis, of
+    which a part is taken that starts within the first cell.
+
+    Args:
+        key: the random key.
+        shape: the lengths of the axes of positions.
+        cells: the number of cells along each axis that has as many positions.
+        share: the probability that a cell is 1 and not 0.
+
+    Returns:
+        Numbers between 0 and 1 in that shape.
+
+    References:
+        Petsiuk et al., 2018, section 3.2 [petsiuk2018rise].
+
+    Example:
+        >>> smooth_mask(jax.random.key(0), (4, 6), 2, share=1.0).min().item()
+        1.0
+    """
+    counts = [min(cells, length) for length in shape]
+    sizes = [-(-length // n) for length, n in zip(shape, counts, strict=True)]
+    for_grid, for_shift = jax.random.split(steady(key))
+    draws = jax.random.uniform(for_grid, [n + 1 for n in counts], jnp.float32)
+    grid = (draws < jnp.float32(share)).astype(jnp.float32)
+    full = [(n + 1) * size for n, size in zip(counts, sizes, strict=True)]
+    whole = jax.image.resize(grid, full, "linear")
+    starts = jax.random.randint(for_shift, (len(shape),), 0, jnp.asarray(sizes))
+    return jax.lax.dynamic_slice(whole, list(starts), shape)
+
+
 def windows(length: int, size: int, stride: int) -> np.ndarray:
     """Returns which positions of an axis each position of a sliding window covers.
 

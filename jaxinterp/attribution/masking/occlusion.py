@@ -11,7 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinterp.attribution.contract import Attribution, checked_call
-from jaxinterp.attribution.masking.scores import like, masked_scores
+from jaxinterp.attribution.masking.scores import (
+    has_channels,
+    like,
+    masked_scores,
+    positions_of,
+)
 from jaxinterp.attribution.place import place_of
 from jaxinterp.checks import is_integer, shown
 from jaxinterp.objectives.explained import explained
@@ -107,7 +112,7 @@ def _axes(
     stride: int | Sequence[int] | None,
 ) -> list[tuple[int, int, int]]:
     """The length, the size and the stride of each axis of positions of an array."""
-    lengths = _positions(shape)
+    lengths = positions_of(shape)
 
     def each(name: str, value: Any) -> list[Any]:
         values = [value] * len(lengths) if is_integer(value) else list(value)
@@ -122,16 +127,6 @@ def _axes(
     sizes = each("size", size)
     strides = sizes if stride is None else each("stride", stride)
     return list(zip(lengths, sizes, strides, strict=True))
-
-
-def _positions(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The lengths of the axes of positions: all but those of examples and channels."""
-    return shape[1:-1] if _has_channels(shape) else shape[1:]
-
-
-def _has_channels(shape: tuple[int, ...]) -> bool:
-    """Whether the last axis of an array is one of channels."""
-    return len(shape) > 2
 
 
 def _masks(axes: list[np.ndarray]) -> tuple[np.ndarray, ...]:
@@ -154,9 +149,7 @@ def _outside(number: int, mask: Any, array: Any) -> Any:
     window, *covered = mask
     for row in covered:
         window = window[..., None] & jnp.expand_dims(row, tuple(range(window.ndim)))
-    window = window.reshape(
-        1, *window.shape, *[1] * _has_channels(leaves[number].shape)
-    )
+    window = window.reshape(1, *window.shape, *[1] * has_channels(leaves[number].shape))
     return tree.unflatten([*kept[:number], ~window, *kept[number + 1 :]])
 
 
@@ -174,6 +167,6 @@ def _shared(values: Any, axes: list[np.ndarray], shape: tuple[int, ...]) -> Any:
         shares = jnp.asarray(rows / rows.sum(0) / rows.sum(1)[0], drops.dtype)
         # Each time the first axis, of windows, becomes the last one, of positions.
         drops = jnp.tensordot(drops, shares, ((0,), (0,)), precision="highest")
-    if not _has_channels(shape):
+    if not has_channels(shape):
         return drops
     return jnp.broadcast_to(drops[..., None] / shape[-1], shape)
