@@ -25,6 +25,7 @@ import pytest
 from jaxinterp import attribution, rules
 from jaxinterp.attribution import (
     ablation_cam,
+    conductance,
     deconvnet,
     deep_lift,
     deep_lift_shap,
@@ -39,6 +40,7 @@ from jaxinterp.attribution import (
     hires_cam,
     input_x_gradient,
     integrated_gradients,
+    internal_influence,
     kernel_shap,
     layer_cam,
     lime,
@@ -106,6 +108,20 @@ def against_background(base, **options):
             return method(variables, inputs, target, key)
 
         return attribute
+
+    return make
+
+
+def of_entry(base, **options):
+    """A method of hidden units, of a layer that is like the inputs."""
+
+    def make(f, **own):
+        def model(variables, x):
+            with jax.named_scope("entry"):
+                x = jnp.tanh(x)
+            return f(variables, x)
+
+        return base(model, at="entry", **options, **own)
 
     return make
 
@@ -199,6 +215,18 @@ METHODS = {
         against_background(expected_gradients, samples=4),
         against_background(expected_gradients, samples=4, batch_size=3),
         is_random=True,
+    ),
+    "conductance": Method(
+        (conductance,),
+        of_entry(conductance, steps=3, baseline=0.1),
+        of_entry(conductance, steps=3, baseline=0.1, batch_size=2),
+        is_map=True,
+    ),
+    "internal_influence": Method(
+        (internal_influence,),
+        of_entry(internal_influence, steps=3, baseline=0.1),
+        of_entry(internal_influence, steps=3, baseline=0.1, batch_size=2),
+        is_map=True,
     ),
     "occlusion": Method(
         (occlusion,),

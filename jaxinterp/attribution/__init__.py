@@ -15,6 +15,10 @@ from jaxinterp.attribution.gradients.integrated_gradients import (
 from jaxinterp.attribution.gradients.integrated_gradients import (
     quadrature as quadrature,
 )
+from jaxinterp.attribution.gradients.internal import conductance as conductance
+from jaxinterp.attribution.gradients.internal import (
+    internal_influence as internal_influence,
+)
 from jaxinterp.attribution.gradients.smooth import smooth as smooth
 from jaxinterp.attribution.maps.grad_cam import grad_cam as grad_cam
 from jaxinterp.attribution.maps.grad_cam import (
