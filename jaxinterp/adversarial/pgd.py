@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxinterp.adversarial.ascent import Slope, raised
 from jaxinterp.adversarial.contract import Attack, Stage
 from jaxinterp.adversarial.threat import NormBall
-from jaxinterp.checks import checked_integer, checked_real
+from jaxinterp.checks import checked_integer, checked_positive
 from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.score import Score, log_probability, margin
 from jaxinterp.types import ApplyFn
@@ -170,7 +170,7 @@ def pgd(
     stage = Stage.of("pgd", apply_fn, score, threat, is_targeted=targeted)
     steps = checked_integer("steps", steps, 1, call="pgd")
     if step_size is not None:
-        step_size = checked_real("step_size", step_size, 0, call="pgd")
+        step_size = checked_positive("step_size", step_size, call="pgd")
     if restarts is not None:
         restarts = checked_integer("restarts", restarts, 1, call="pgd")
     mover = _Projected(step_size, 2.5 / steps, 0.01)

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxinterp.checks import checked_real, is_traced
+from jaxinterp.checks import checked_positive, checked_real, is_traced
 
 
 class Linear(NamedTuple):
@@ -132,9 +132,7 @@ def logistic(
         >>> bool(fit.coefficients[0] > 0), bool(abs(fit(jnp.array([[1.5]]))[0]) < 1e-5)
         (True, True)
     """
-    penalty = checked_real("penalty", penalty, 0, call="logistic")
-    if not penalty:
-        raise ValueError("logistic: `penalty` must be positive, and is 0.")
+    penalty = checked_positive("penalty", penalty, call="logistic")
     labels = jnp.asarray(labels)
     wide = jnp.promote_types(jnp.asarray(design).dtype, jnp.float32)
     z, t = jnp.asarray(design, wide), jnp.where(labels, 1, -1).astype(wide)

@@ -20,6 +20,7 @@ from jaxinterp.influence.training import (
     Parameters,
     Training,
     as_pair,
+    checked_vectors,
     chosen_paths,
     flat_parameters,
 )
@@ -106,8 +107,10 @@ class Hessian:
             damping: what is added to each eigenvalue.
 
         Raises:
-            ValueError: if the damped matrix is not positive definite.
+            ValueError: if the vectors have another length, or the damped matrix is not
+                positive definite.
         """
+        vectors = checked_vectors(vectors, self.total.shape[0])
         values, basis = self._spectrum
         smallest = values[0] + damping
         tolerance = len(values) * np.finfo(self.total.dtype).eps * np.abs(values).max()
@@ -200,7 +203,7 @@ def hessian(
         dtype = flat_parameters(variables, paths).dtype
         state = (np.int64(0), jnp.zeros((size, size), dtype))
         if resume is not None:
-            _check_resume(resume, paths, kind)
+            _check_resume(resume, paths, kind, size)
             state = (np.int64(resume.n_examples), resume.total)
 
         def update(state: Any, batch: Any, count: Any) -> tuple[Any, Any]:
@@ -250,14 +253,16 @@ def _with_batch(
     )
 
 
-def _check_resume(resume: Any, paths: tuple[str, ...], kind: Kind) -> None:
+def _check_resume(resume: Any, paths: tuple[str, ...], kind: Kind, size: int) -> None:
     if not isinstance(resume, Hessian):
         raise TypeError(
             "`resume` is what an earlier call of hessian() returned, and is "
             f"{type(resume).__name__}."
         )
-    if (resume.paths, resume.kind) != (paths, kind):
+    before = len(resume.total)
+    if (resume.paths, resume.kind, before) != (paths, kind, size):
         raise ValueError(
-            f"`resume` is for kind={resume.kind!r} of {resume.paths}, and this call "
-            f"for kind={kind!r} of {paths}.\nGo on with the earlier arguments."
+            f"`resume` is for kind={resume.kind!r} of {resume.paths}, {before} "
+            f"parameters, and this call for kind={kind!r} of {paths}, {size} "
+            "parameters.\nGo on with the earlier arguments."
         )

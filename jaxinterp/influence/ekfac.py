@@ -31,6 +31,7 @@ from jaxinterp.influence.training import (
     Training,
     as_pair,
     check_rereadable,
+    checked_vectors,
     chosen_paths,
     flat_parameters,
     offsets,
@@ -84,6 +85,11 @@ class EkFac:
     diagonal_paths: tuple[str, ...] = static()
 
     @property
+    def size(self) -> int:
+        """The number of parameters."""
+        return sum(part.size for part in self._eigenvalues())
+
+    @property
     def mean_eigenvalue(self) -> float:
         """The mean over all parameters; a tenth of it is a common damping."""
         parts = [block.eigenvalues for block in self.blocks.values()]
@@ -101,18 +107,24 @@ class EkFac:
             damping: what is added to each eigenvalue.
 
         Raises:
-            ValueError: if the damped matrix is not positive definite.
+            ValueError: if the vectors have another length, or the damped matrix is not
+                positive definite.
         """
+        vectors = checked_vectors(vectors, self.size)
         n_examples = int(self.n_examples)
         result = jnp.zeros_like(vectors)
         parts = [*self.blocks.values()]
-        smallest = min(
-            (float(jnp.min(p, initial=jnp.inf)) for p in self._eigenvalues()),
-            default=0.0,
-        )
-        if smallest / n_examples + damping <= 0:
+        eigenvalues = [
+            np.asarray(part, np.float64).ravel() / n_examples
+            for part in self._eigenvalues()
+        ]
+        smallest = min(part.min(initial=np.inf) for part in eigenvalues)
+        largest = max(part.max(initial=0) for part in eigenvalues)
+        # One below the rounding of the others may as well be 0.
+        rounding = np.finfo(self.rest_eigenvalues.dtype).eps * largest
+        if smallest + damping <= rounding:
             raise ValueError(
-                f"The curvature has the eigenvalue {smallest / n_examples:.3g}, and "
+                f"The curvature has the eigenvalue {smallest:.3g}, and "
                 f"with `damping={damping:g}` it is not positive definite. Write "
                 f"`damping={0.1 * self.mean_eigenvalue:.1g}`, a tenth of the mean."
             )
@@ -229,14 +241,24 @@ def ekfac(
         check_rereadable("ekfac", batches)
         factors = passes.run(batches, passes.factors_start, "factors" * progress)
         resume = passes.in_basis(factors, next(iter(batches)))
-    elif not isinstance(resume, EkFac) or resume.paths != paths:
-        kind = resume.paths if isinstance(resume, EkFac) else type(resume).__name__
-        raise ValueError(
-            f"`resume` is what an earlier call of ekfac() returned for the same "
-            f"parameters, {paths}, and is {kind}."
-        )
+    else:
+        _check_resume(resume, paths, flat_parameters(variables, paths).size)
     start = passes.eigenvalues_start(resume)
     return passes.run(batches, start, "eigenvalues" * progress)
+
+
+def _check_resume(resume: Any, paths: tuple[str, ...], size: int) -> None:
+    is_ours = isinstance(resume, EkFac)
+    if not is_ours or (resume.paths, resume.size) != (paths, size):
+        kind = (
+            f"{resume.paths}, {resume.size} of them"
+            if is_ours
+            else type(resume).__name__
+        )
+        raise ValueError(
+            "`resume` is what an earlier call of ekfac() returned for the same "
+            f"parameters, {paths}, {size} of them, and is {kind}."
+        )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -7,12 +7,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxinterp.checks import check_outside, checked_real
 from jaxinterp.influence.training import (
     Parameters,
     Training,
     as_pair,
+    check_query_gradients,
+    checked_queries,
     chosen_paths,
     flat_parameters,
 )
@@ -75,8 +78,10 @@ def trac_in(
         themselves.
 
     Raises:
-        FloatingPointError: if a score is not a number; the message names the example.
-        TypeError: if a batch or the queries are no pairs of arrays.
+        FloatingPointError: if a score is not a number, or the gradient of a query is
+            not finite; the message names the example or the query.
+        TypeError: if a batch or the queries are no pairs of arrays, or the checkpoints
+            no list.
         ValueError: if there is no checkpoint, not one rate for each, a hyperparameter
             is out of range, there is no example, or `resume` is of another call.
 
@@ -92,6 +97,11 @@ def trac_in(
         Pruthi et al., 2020, section 3.3 (TracInCP) [pruthi2020estimating].
     """
     call = "trac_in"
+    if not isinstance(checkpoints, list | tuple):
+        raise TypeError(
+            f"{call}: `checkpoints` are the weights at several times, in a list, and "
+            f"are {type(checkpoints).__name__}. Of one time write `[variables]`."
+        )
     checkpoints = list(checkpoints)
     check_outside(call, "reads a stream on the host", checkpoints, queries)
     weights = _checked_rates(rates, len(checkpoints))
@@ -104,8 +114,10 @@ def trac_in(
     vectors = None
     if queries is not None:
         of_measure = jax.jit(query_training.gradients)
-        pair = as_pair(call, queries)
+        pair = checked_queries(call, queries)
         vectors = [of_measure(variables, *pair) for variables in checkpoints]
+        for of_checkpoint in vectors:
+            check_query_gradients(call, of_checkpoint)
 
     def products(rate: Any, variables: Any, of_queries: Any, batch: Any) -> Any:
         gradients = training.gradients(variables, *batch)
@@ -144,8 +156,8 @@ def trac_in(
 def _checked_rates(rates: Sequence[float] | float, count: int) -> list[float]:
     if not count:
         raise ValueError("trac_in: `checkpoints` holds no weights of the model.")
-    is_one = not isinstance(rates, Sequence)
-    values = [rates] * count if is_one else list(rates)
+    values = np.asarray(rates).tolist()  # of arrays too, as a schedule returns them
+    values = values if isinstance(values, list) else [values] * count
     if len(values) != count:
         raise ValueError(
             f"trac_in: there is one rate for each checkpoint, or one for all; there "
