@@ -304,6 +304,31 @@ def checked_share(name: str, value: Any, *, call: str = "") -> float:
     return checked_real(name, value, 0, 1, call=call)
 
 
+# --- Functions ------------------------------------------------------------------------
+
+
+def check_function(name: str, value: Any, example: str, *, call: str = "") -> None:
+    """Raises unless an argument can be called.
+
+    Args:
+        name: the name of the argument.
+        value: the argument that is checked.
+        example: what such a function looks like, for the message.
+        call: the name of the function that was called, for the message.
+
+    Raises:
+        TypeError: if the argument is no function.
+
+    Example:
+        >>> check_function("paste", lambda images, key: images, "paste(images, key)")
+    """
+    if not callable(value):
+        raise TypeError(
+            f"{_named(name, call)} must be a function, `{example}`, and is "
+            f"{shown(value)}."
+        )
+
+
 # --- Words ----------------------------------------------------------------------------
 
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinterp.adversarial.detection import Detector
-from jaxinterp.checks import checked_real
+from jaxinterp.checks import checked_real, is_traced
 from jaxinterp.loop.stream import first_invalid, over_stream
 from jaxinterp.pytree import pytree, static
 from jaxinterp.tracing.capture import capture
@@ -88,7 +88,8 @@ def fit_gaussians(
         TypeError: if a batch is not an array, labels are not integers, or arrays are
             traced.
         ValueError: if there are more or fewer labels than examples, a label is
-            negative, `at` matches several sites, or `resume` is of another site.
+            negative, `at` matches several sites, or `resume` is of another site or
+            another number of features.
 
     References:
         Lee et al., 2018, eq. 1 [lee2018simple].
@@ -125,6 +126,8 @@ def fit_gaussians(
         size = examples.shape[0]
         padded = jnp.asarray(np.pad(labels, (0, size)))
         shape = jax.eval_shape(features_of, variables, examples)
+        if resume is not None:
+            _check_width(resume, shape.shape[1])
         gaussians = _empty(n_classes, shape, at, resume)
 
         def update(state: Any, examples: Any, count: Any) -> Any:
@@ -168,6 +171,15 @@ def _check_resume(resume: Any, at: Sites) -> None:
         raise ValueError(
             "`resume` is what fit_gaussians() returned for the same site, "
             f"{str(at)!r}, and is {getattr(resume, 'at', resume)!r}."
+        )
+
+
+def _check_width(gaussians: Gaussians, n_features: int) -> None:
+    if gaussians.means.shape[1] != n_features:
+        raise ValueError(
+            f"The activation at {str(gaussians.at)!r} has {n_features} features, and "
+            f"the Gaussians were fitted to {gaussians.means.shape[1]}.\nFit them to "
+            "the same model."
         )
 
 
@@ -251,7 +263,8 @@ def mahalanobis(
 
     Raises:
         TypeError: if `gaussians` are none.
-        ValueError: if `step_size` is negative, or no class has an example.
+        ValueError: if `step_size` is negative, or no class has an example; when
+            called, if the site has another number of features.
 
     References:
         Lee et al., 2018, eq. 2 and 3 [lee2018simple].
@@ -271,11 +284,17 @@ def mahalanobis(
         )
     step_size = checked_real("step_size", step_size, 0, call="mahalanobis")
     features_of = _features(apply_fn, gaussians.at)
+    if not is_traced(gaussians) and not np.any(np.asarray(gaussians.counts)):
+        raise ValueError(
+            "mahalanobis: no class of `gaussians` has an example. Fit them to some, "
+            "`fit_gaussians(apply_fn, at, variables, batches, labels)`."
+        )
     precision = gaussians.precision
     is_class = gaussians.counts > 0
 
     def distance(variables: Variables, inputs: Inputs) -> Any:
         features = features_of(variables, inputs)
+        _check_width(gaussians, features.shape[1])
         difference = features[:, None] - gaussians.means[None]
         squared = jnp.einsum("bcf,fg,bcg->bc", difference, precision, difference)
         return jnp.where(is_class[None], squared, jnp.inf).min(axis=1)

@@ -223,7 +223,7 @@ def _checked_bounds(bounds: Any, norm: str) -> tuple[Any, Any]:
     if bounds is None:
         return -math.inf, math.inf
     is_pair = isinstance(bounds, tuple | list) and len(bounds) == 2
-    if not is_pair:
+    if not is_pair or any(isinstance(bound, str) or bound is None for bound in bounds):
         raise ValueError(
             f"{norm}: `bounds` must be the lowest and the highest value of an input, "
             f"`bounds=(0, 1)`, or `None`, and is {shown(bounds)}."

@@ -90,6 +90,11 @@ def concept_vector(
     """
     check_choice("method", method, get_args(Method), call="concept_vector")
     penalty = checked_real("penalty", penalty, 0, call="concept_vector")
+    if not all(jax.tree_util.all_leaves([a]) for a in (positives, negatives)):
+        raise TypeError(
+            "concept_vector takes two arrays of activations, (n, ...) and (m, ...), "
+            f"and was given {type(positives).__name__} and {type(negatives).__name__}."
+        )
     positives, negatives = jnp.asarray(positives), jnp.asarray(negatives)
     shape = positives.shape[1:]
     if not shape or shape != negatives.shape[1:]:

@@ -114,7 +114,8 @@ def logistic(
 
     Args:
         design: $Z$, `(samples, features)`.
-        labels: whether a sample is of the class whose logit is fitted, `(samples,)`.
+        labels: whether a sample is of the class whose logit is fitted, booleans
+            `(samples,)`.
         weights: $w$, `(samples,)`, not negative; all equal by default.
         penalty: $\lambda$, in units of the weights times the squared features. It is
             positive: classes that a plane separates have no finite fit without it.
@@ -123,6 +124,7 @@ def logistic(
         The coefficients and the intercept of the logit, in single precision at least.
 
     Raises:
+        TypeError: if labels are no booleans.
         ValueError: if shapes disagree, if there is no sample, if a weight is negative
             or all are 0, or if the penalty is not positive.
 
@@ -134,6 +136,11 @@ def logistic(
     """
     penalty = checked_positive("penalty", penalty, call="logistic")
     labels = jnp.asarray(labels)
+    if labels.dtype != bool or labels.ndim != 1:
+        raise TypeError(
+            "logistic takes one boolean for each sample, (samples,), and was given "
+            f"{labels.dtype}{list(labels.shape)}. Write `labels > 0`."
+        )
     wide = jnp.promote_types(jnp.asarray(design).dtype, jnp.float32)
     z, t = jnp.asarray(design, wide), jnp.where(labels, 1, -1).astype(wide)
     w = jnp.ones(len(z), wide) if weights is None else jnp.asarray(weights, wide)
@@ -179,7 +186,7 @@ def _check(z: Any, y: Any, w: Any, weights: Any, call: str) -> None:
     if weights is None or is_traced(weights):
         return
     known = np.asarray(weights)
-    if known.min() < 0 or known.max() == 0:
+    if not known.min() >= 0 or known.max() == 0:  # which NaN is not either
         raise ValueError(
             "The weights of samples are not negative and not all 0, and reach from "
             f"{known.min()} to {known.max()}."
