@@ -188,13 +188,13 @@ def group_attribution(
     def attribute(
         variables: Variables, inputs: Inputs, groups: Groups, target: Target = None
     ) -> GroupContributions:
-        place = _place(call, model, score_fn, variables, inputs, target, at)
         if not isinstance(groups, Groups):
             raise TypeError(
                 f"{call}: `groups` are what `neuron_groups(apply_fn, at=at)(variables, "
                 f"inputs)` returned, and are {type(groups).__name__}.\nWrite "
                 "`attribute(variables, inputs, groups, target)`."
             )
+        place = _place(call, model, score_fn, variables, inputs, target, at)
         shape = groups.residual.shape
         if shape != place.array.shape:
             raise ValueError(

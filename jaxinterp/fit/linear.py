@@ -7,6 +7,7 @@ values, $w$ the weights of the samples.
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -75,7 +76,7 @@ def ridge(
     z, y = jnp.asarray(design, wide), values.astype(wide)
     w = jnp.ones(len(z), wide) if weights is None else jnp.asarray(weights, wide)
     _check(z, y, w, weights, "ridge")
-    shape, y = y.shape[1:], y.reshape(len(y), -1)
+    shape, y = y.shape[1:], y.reshape(len(y), math.prod(y.shape[1:]))
     share = (w / w.sum())[:, None]
     z_mean = (share * z).sum(0, keepdims=True)
     y_mean = (share * y).sum(0, keepdims=True)
@@ -91,7 +92,8 @@ def ridge(
     intercept = y_mean - multiply(z_mean, beta)
     dtype = values.dtype if jnp.issubdtype(values.dtype, jnp.inexact) else wide
     return Linear(
-        beta.reshape(-1, *shape).astype(dtype), intercept.reshape(shape).astype(dtype)
+        beta.reshape(z.shape[1], *shape).astype(dtype),
+        intercept.reshape(shape).astype(dtype),
     )
 
 

@@ -231,9 +231,10 @@ def _changed(images: Any, pasted: Any) -> Any:
 def _checked(made: Any, images: Any, name: str) -> Any:
     """What was pasted, in the dtype of the images."""
     if getattr(made, "shape", None) != images.shape:
+        found = getattr(made, "shape", type(made).__name__)
         raise ValueError(
             f"artifact_effect: `{name}` returns images of the shape that it was given, "
-            f"{images.shape}, and returned {getattr(made, 'shape', type(made).__name__)}."
+            f"{images.shape}, and returned {found}."
         )
     return jnp.asarray(made).astype(images.dtype)
 
@@ -252,7 +253,7 @@ def _check_logits(outputs: Any, target: int) -> None:
     shape = getattr(outputs, "shape", ())
     if len(shape) != 2 or shape[1] < 2:
         raise ValueError(
-            "artifact_effect: the model returns logits (batch, classes) of at least two "
-            f"classes, and returned {jax.tree.map(jnp.shape, outputs)}."
+            "artifact_effect: the model returns logits (batch, classes) of at least "
+            f"two classes, and returned {jax.tree.map(jnp.shape, outputs)}."
         )
     check_index(target, outputs.shape[1], "class")

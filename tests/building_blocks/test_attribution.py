@@ -136,3 +136,11 @@ def test_wrong_calls():
         spatial_attribution(pixels, at="tanh")(v, X, 0)
     with pytest.raises(ValueError, match="does not depend on the activation"):
         class_attribution(lambda v, x: (jnp.tanh(x), x[:, 0, 0])[1], at="tanh")(v, X)
+
+
+def test_an_empty_batch_and_groups_that_are_none():
+    model = lambda w, x: jax.nn.relu(x).sum(1) @ w  # noqa: E731
+    result = class_attribution(model, at="relu")(jnp.eye(2), jnp.ones((0, 3, 2)))
+    assert result.values.shape == (0, 3, 2)
+    with pytest.raises(TypeError, match="`groups` are what `neuron_groups"):
+        group_attribution(model, at="relu")(jnp.eye(2), jnp.ones((1, 3, 2)), 0)

@@ -90,3 +90,9 @@ def test_what_has_no_direction_is_an_error():
         concept_vector(a, a + 1, method="logistic", penalty=0.0)
     with pytest.raises(ValueError, match="`penalty` must be"):
         concept_vector(a, a + 1, method="ridge", penalty=-1.0)
+
+
+def test_activations_are_arrays():
+    a = jnp.ones((3, 2))
+    with pytest.raises(TypeError, match="two arrays of activations"):
+        concept_vector({"a": a}, {"a": a})

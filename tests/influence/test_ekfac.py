@@ -165,3 +165,22 @@ def test_what_is_wrong_is_said() -> None:
         ekfac(*MODEL[:3], [X])
     with pytest.raises(FloatingPointError, match="not finite for example 0"):
         ekfac(*MODEL[:3], [(X * np.nan, LABELS)])
+
+
+def test_vectors_and_earlier_results_are_of_as_many_parameters() -> None:
+    """JAX would clamp the indices of parameters that are not there."""
+    found = ekfac(*MODEL)
+    for wrong in (np.ones((1, 42)), np.ones(43)):
+        with pytest.raises(ValueError, match=r"vectors \(vectors, 43\), and was given"):
+            found.solve(wrong, 0.1)
+    wider = functions.mlp_weights((4, 6, 3))
+    with pytest.raises(ValueError, match=r"51 of them, and is .* 43 of them"):
+        ekfac(functions.mlp, cross_entropy, wider, BATCHES, resume=found)
+
+
+def test_an_eigenvalue_below_rounding_is_none() -> None:
+    """What adds a number to all logits changes no loss; its eigenvalue is rounding."""
+    layer = functions.mlp_weights((4, 3))
+    found = ekfac(functions.mlp, cross_entropy, layer, BATCHES)
+    with pytest.raises(ValueError, match="not positive definite"):
+        found.solve(np.ones((1, 15)), 0.0)

@@ -193,3 +193,17 @@ def test_what_cannot_be_compared_is_an_error():
         called(key=None)
     with pytest.raises(TypeError, match=r"compare\(\) returns numbers to read"):
         compiled(lambda x: compare(METHODS, METRICS, WEIGHTS, x, key=KEY).values)(X)
+
+
+def test_methods_and_metrics_are_functions_by_name():
+    for name, wrong in (("methods", [1]), ("metrics", [1]), ("methods", {"a": 3})):
+        arguments = {"methods": METHODS, "metrics": METRICS} | {name: wrong}
+        with pytest.raises(TypeError, match=f"compare: `{name}"):
+            compare(*arguments.values(), WEIGHTS, X, key=KEY)
+    with pytest.raises(ValueError, match="needs a metric"):
+        compare(METHODS, {}, WEIGHTS, X, key=KEY)
+
+
+def test_no_example_has_no_mean():
+    table = compare(METHODS, METRICS, WEIGHTS, X[:0], key=KEY)
+    assert np.isnan(table.interval.mean).all()

@@ -13,7 +13,7 @@ import numpy as np
 from jaxinterp.attribution.contract import Attribution, checked_call
 from jaxinterp.attribution.masking.scores import like, masked_scores
 from jaxinterp.attribution.place import place_of
-from jaxinterp.checks import is_integer, shown
+from jaxinterp.checks import shown
 from jaxinterp.objectives.explained import explained
 from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.score import Score, logit
@@ -110,7 +110,8 @@ def _axes(
     lengths = _positions(shape)
 
     def each(name: str, value: Any) -> list[Any]:
-        values = [value] * len(lengths) if is_integer(value) else list(value)
+        is_several = isinstance(value, Sequence) and not isinstance(value, str)
+        values = list(value) if is_several else [value] * len(lengths)
         if len(values) != len(lengths):
             raise ValueError(
                 f"occlusion: `{name}` is {shown(value)}, and an array of shape {shape} "
