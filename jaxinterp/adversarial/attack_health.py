@@ -154,9 +154,9 @@ def attack_health(
             attack raises.
 
     References:
-        Carlini et al., 2019, sections 3 to 5 [carlini2019evaluating]; Pintor et al.,
-        2022, section 3 [pintor2022indicators]; Zimmermann et al., 2022, section 3
-        [zimmermann2022increasing], whose boundary lies between features, not outputs.
+        Carlini et al., 2019 [carlini2019evaluating]; Pintor et al., 2022
+        [pintor2022indicators]; Zimmermann et al., 2022 [zimmermann2022increasing],
+        whose boundary lies between features, not outputs.
 
     Example:
         >>> from jaxinterp.adversarial import linf, fgsm

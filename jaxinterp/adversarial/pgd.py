@@ -90,7 +90,7 @@ def fgsm(
             them.
 
     References:
-        Goodfellow et al., 2015, section 4 [goodfellow2015explaining].
+        Goodfellow et al., 2015 [goodfellow2015explaining].
 
     Example:
         >>> from jaxinterp.adversarial import linf
@@ -154,9 +154,8 @@ def pgd(
             targets or outputs are not as `objectives.margin` needs them.
 
     References:
-        Madry et al., 2018, section 2.1 [madry2018towards]; Kurakin et al., 2017,
-        section 2.2 [kurakin2017adversarial]; Tramèr and Boneh, 2019, section 3
-        [tramer2019adversarial].
+        Madry et al., 2018 [madry2018towards]; Kurakin et al., 2017
+        [kurakin2017adversarial]; Tramèr and Boneh, 2019 [tramer2019adversarial].
 
     Example:
         >>> from jaxinterp.adversarial import l2

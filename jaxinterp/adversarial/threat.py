@@ -70,7 +70,7 @@ class NormBall:
             changed: changed inputs of the same shape, anywhere.
 
         References:
-            Croce and Hein, 2021, section 2 [croce2021mind].
+            Croce and Hein, 2021 [croce2021mind].
         """
         low, high = self.bounds
         if self.norm == "linf":
@@ -99,8 +99,8 @@ class NormBall:
                 fewer steps to change many.
 
         References:
-            Goodfellow et al., 2015, section 4 [goodfellow2015explaining]; Tramèr and
-            Boneh, 2019, section 3 [tramer2019adversarial] for `"l1"`.
+            Goodfellow et al., 2015 [goodfellow2015explaining]; Tramèr and Boneh, 2019
+            [tramer2019adversarial] for `"l1"`.
         """
         if self.norm == "linf":
             return jnp.sign(gradient)

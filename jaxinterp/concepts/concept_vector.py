@@ -77,9 +77,9 @@ def concept_vector(
             penalty is negative, or 0 for the logistic regression.
 
     References:
-        Kim et al., 2018, section 3 [kim2018interpretability] (classifiers); Haufe et
-        al., 2014, theorem 1 [haufe2014interpretation], and Pahde et al., 2025
-        [pahde2025navigating] (patterns).
+        Kim et al., 2018 [kim2018interpretability] (classifiers); Haufe et al., 2014
+        [haufe2014interpretation], and Pahde et al., 2025 [pahde2025navigating]
+        (patterns).
 
     Example:
         >>> noise = jax.random.normal(jax.random.key(0), (200, 3))

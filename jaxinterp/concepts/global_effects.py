@@ -94,7 +94,7 @@ def ice(
             inputs have fewer than two axes.
 
     References:
-        Goldstein et al., 2015, section 3 [goldstein2015peeking].
+        Goldstein et al., 2015 [goldstein2015peeking].
 
     Example:
         >>> from jaxinterp.objectives import total
@@ -157,7 +157,7 @@ def partial_dependence(
         ValueError: as `ice`.
 
     References:
-        Friedman, 2001, section 8.2 [friedman2001greedy].
+        Friedman, 2001 [friedman2001greedy].
 
     Example:
         >>> from jaxinterp.objectives import total
@@ -216,8 +216,7 @@ def permutation_importance(
             fewer than two axes.
 
     References:
-        Fisher et al., 2019, section 3 [fisher2019all]; Breiman, 2001, section 10
-        [breiman2001random].
+        Fisher et al., 2019 [fisher2019all]; Breiman, 2001 [breiman2001random].
 
     Example:
         >>> right = lambda outputs, target: -(outputs - target) ** 2
@@ -291,8 +290,7 @@ def sobol_indices(
             axes.
 
     References:
-        Saltelli et al., 2010, table 2, estimators (b) and (f) [saltelli2010variance];
-        Jansen, 1999 [jansen1999analysis].
+        Saltelli et al., 2010 [saltelli2010variance]; Jansen, 1999 [jansen1999analysis].
 
     Example:
         >>> from jaxinterp.objectives import total

@@ -105,8 +105,8 @@ def rank_test(
         ValueError: if a hyperparameter is out of range, or shapes disagree.
 
     References:
-        Kim et al., 2018, section 3 [kim2018interpretability], for the score and their
-        test. The test here is one by permutation.
+        Kim et al., 2018 [kim2018interpretability], for the score and their test. The
+        test here is one by permutation.
 
     Example:
         >>> noise = jax.random.normal(jax.random.key(0), (300, 4))
@@ -314,8 +314,8 @@ def tcav(
             outputs, or the score does not depend on the site.
 
     References:
-        Kim et al., 2018, section 3 [kim2018interpretability], with patterns, all other
-        examples as negatives and another test. Holm, 1979 [holm1979simple].
+        Kim et al., 2018 [kim2018interpretability], with patterns, all other examples as
+        negatives and another test. Holm, 1979 [holm1979simple].
 
     Example:
         >>> model = lambda w, x: jnp.tanh(x) @ w
@@ -344,10 +344,7 @@ def tcav(
     test = jax.jit(
         functools.partial(rank_test, statistic=statistic, nulls=nulls, **fitting)
     )
-    sets = {"inputs": inputs, "others": others}
-    sets |= {f"concepts[{name!r}]": own for name, own in concepts.items()}
-    for name, examples in sets.items():
-        _check_set(name, examples)
+    _check_sets(inputs, concepts, others)
     n_inputs = len(jax.tree.leaves(inputs)[0])
     if target is not None and np.ndim(target) == 0:
         target = jnp.full(n_inputs, target)
@@ -375,10 +372,13 @@ def tcav(
     )
 
 
-def _check_set(name: str, examples: Any) -> None:
-    check_batch(examples)
-    if not jax.tree.leaves(examples)[0].shape[0]:
-        raise ValueError(f"tcav: `{name}` holds no example.")
+def _check_sets(inputs: Inputs, concepts: Mapping[str, Inputs], others: Inputs) -> None:
+    sets = {"inputs": inputs, "others": others}
+    sets |= {f"concepts[{name!r}]": own for name, own in concepts.items()}
+    for name, examples in sets.items():
+        check_batch(examples)
+        if not jax.tree.leaves(examples)[0].shape[0]:
+            raise ValueError(f"tcav: `{name}` holds no example.")
 
 
 def _readers(

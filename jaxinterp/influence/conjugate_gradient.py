@@ -216,8 +216,7 @@ def conjugate_gradient(
         0.2
 
     References:
-        Martens, 2010, section 4 [martens2010deep]; Koh and Liang, 2017, section 3
-        [koh2017understanding].
+        Martens, 2010 [martens2010deep]; Koh and Liang, 2017 [koh2017understanding].
     """
     call = "conjugate_gradient"
     check_choice("kind", kind, get_args(Kind), call=call)

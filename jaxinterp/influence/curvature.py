@@ -180,8 +180,8 @@ def hessian(
         [[5.0]]
 
     References:
-        Koh and Liang, 2017, section 2.1 [koh2017understanding]; Martens, 2020, section
-        8 (the Gauss-Newton matrix) [martens2020new].
+        Koh and Liang, 2017 [koh2017understanding]; Martens, 2020 (the Gauss-Newton
+        matrix) [martens2020new].
     """
     check_choice("kind", kind, get_args(Kind), call="hessian")
     paths = chosen_paths(variables, parameters)

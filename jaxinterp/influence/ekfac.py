@@ -226,9 +226,8 @@ def ekfac(
         0.2
 
     References:
-        George et al., 2018, proposition 3.2 [george2018fast]; Grosse et al., 2023,
-        section 2.2 [grosse2023studying]; Grosse and Martens, 2016, section 3
-        (convolutions) [grosse2016kronecker].
+        George et al., 2018 [george2018fast]; Grosse et al., 2023 [grosse2023studying];
+        Grosse and Martens, 2016 (convolutions) [grosse2016kronecker].
     """
     check_stream(batches)
     if samples is not None:

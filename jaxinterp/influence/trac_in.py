@@ -94,15 +94,10 @@ def trac_in(
         [[0.5, 4.5]]
 
     References:
-        Pruthi et al., 2020, section 3.3 (TracInCP) [pruthi2020estimating].
+        Pruthi et al., 2020 (TracInCP) [pruthi2020estimating].
     """
     call = "trac_in"
-    if not isinstance(checkpoints, list | tuple):
-        raise TypeError(
-            f"{call}: `checkpoints` are the weights at several times, in a list, and "
-            f"are {type(checkpoints).__name__}. Of one time write `[variables]`."
-        )
-    checkpoints = list(checkpoints)
+    checkpoints = _checked_checkpoints(checkpoints)
     check_outside(call, "reads a stream on the host", checkpoints, queries)
     weights = _checked_rates(rates, len(checkpoints))
     paths = chosen_paths(checkpoints[0], parameters)
@@ -151,6 +146,15 @@ def trac_in(
         resume=resume,
         name=call if progress else "",
     )
+
+
+def _checked_checkpoints(checkpoints: Any) -> list[Variables]:
+    if not isinstance(checkpoints, list | tuple):
+        raise TypeError(
+            "trac_in: `checkpoints` are the weights at several times, in a list, and "
+            f"are {type(checkpoints).__name__}. Of one time write `[variables]`."
+        )
+    return list(checkpoints)
 
 
 def _checked_rates(rates: Sequence[float] | float, count: int) -> list[float]:

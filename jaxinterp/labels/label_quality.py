@@ -62,8 +62,8 @@ def label_quality(
         [0.75, 0.25]
 
     References:
-        Northcutt et al., 2021, section 3.2 [northcutt2021confident]; Kuan and Mueller,
-        2022, section 3 [kuan2022model].
+        Northcutt et al., 2021 [northcutt2021confident]; Kuan and Mueller, 2022
+        [kuan2022model].
     """
     check_choice("score", score, get_args(Quality), call="label_quality")
     check_labels("label_quality", labels, probabilities)
@@ -132,7 +132,7 @@ def suspicious_labels(
         [[1]]
 
     References:
-        Northcutt et al., 2021, section 3.2 [northcutt2021confident].
+        Northcutt et al., 2021 [northcutt2021confident].
     """
     call = "suspicious_labels"
     check_choice("score", score, get_args(Quality), call=call)

@@ -87,8 +87,7 @@ def out_of_fold(
         [0, 1, 0, 1]
 
     References:
-        Stone, 1974, section 2 [stone1974cross]; Northcutt et al., 2021, section 3.1
-        [northcutt2021confident].
+        Stone, 1974 [stone1974cross]; Northcutt et al., 2021 [northcutt2021confident].
     """
     call = "out_of_fold"
     check_key(call, key)

@@ -47,7 +47,7 @@ def convergence_delta(
             example.
 
     References:
-        Sundararajan et al., 2017, proposition 1 [sundararajan2017axiomatic].
+        Sundararajan et al., 2017 [sundararajan2017axiomatic].
 
     Example:
         >>> from jaxinterp.objectives import total

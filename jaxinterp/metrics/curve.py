@@ -60,7 +60,7 @@ def aopc(curve: Curve) -> Any:
         TypeError: if it is no curve of each example.
 
     References:
-        Samek et al., 2017, eq. 12 [samek2017evaluating].
+        Samek et al., 2017 [samek2017evaluating].
 
     Example:
         >>> curve = Curve(jnp.array([[0.0, 0.5, 1.0]]), jnp.array([[9.0, 3.0, 0.0]]))

@@ -87,7 +87,7 @@ def pointing_game(attributions: Any, mask: Any, *, tolerance: int = 0) -> Any:
             asked for places that are no pixels.
 
     References:
-        Zhang et al., 2018, section 4.2 [zhang2018topdown].
+        Zhang et al., 2018 [zhang2018topdown].
 
     Example:
         >>> mask = jnp.array([[True, False, False]])

@@ -141,8 +141,8 @@ def parameter_randomization(
             is no key.
 
     References:
-        Adebayo et al., 2018, section 3 [adebayo2018sanity]; Hedström et al., 2024, on
-        what can be concluded from it [hedstrom2024fresh].
+        Adebayo et al., 2018 [adebayo2018sanity]; Hedström et al., 2024, on what can be
+        concluded from it [hedstrom2024fresh].
 
     Example:
         >>> from jaxinterp.attribution import saliency
@@ -164,27 +164,14 @@ def parameter_randomization(
     model = functools.partial(call_model, apply_fn)
 
     def step(context: _Context, number: Any) -> Any:
-        def mixed(trained: Any, drawn: Any, place: Any) -> Any:
-            if not hasattr(trained, "dtype"):
-                return trained
-            is_drawn = place == number if order == "independent" else place <= number
-            return jnp.where(is_drawn, jnp.asarray(drawn, trained.dtype), trained)
-
-        variables = jax.tree.map(
-            mixed, context.variables, context.drawn, context.places
-        )
+        variables = _mixed(context, number, order)
         values = attribution_fn(variables, context.inputs, context.target, context.key)
         outputs = model(variables, context.inputs)
         alike = (
             similarity(context.attributions, values),
             similarity(as_rows(context.outputs), as_rows(outputs)),
         )
-        n_examples = examples_in(context.inputs)
-        if any(jnp.shape(one) != (n_examples,) for one in alike):
-            raise ValueError(
-                f"{call}: `similarity` returns one number per example, ({n_examples},),"
-                f" and returned {' and '.join(str(jnp.shape(one)) for one in alike)}."
-            )
+        _check_similarities(alike, examples_in(context.inputs))
         return alike
 
     similarities_at = evaluated(step, batch_size=1, name=call)
@@ -224,6 +211,27 @@ def parameter_randomization(
         return Randomization(of_attributions.T, of_outputs.T, layers)
 
     return measure
+
+
+def _mixed(context: _Context, number: Any, order: RandomizationOrder) -> Any:
+    """The weights of one step: trained ones, and drawn ones in their place."""
+
+    def mixed(trained: Any, drawn: Any, place: Any) -> Any:
+        if not hasattr(trained, "dtype"):
+            return trained
+        is_drawn = place == number if order == "independent" else place <= number
+        return jnp.where(is_drawn, jnp.asarray(drawn, trained.dtype), trained)
+
+    return jax.tree.map(mixed, context.variables, context.drawn, context.places)
+
+
+def _check_similarities(alike: tuple[Any, ...], n_examples: int) -> None:
+    shapes = [jnp.shape(one) for one in alike]
+    if any(shape != (n_examples,) for shape in shapes):
+        raise ValueError(
+            "parameter_randomization: `similarity` returns one number per example, "
+            f"({n_examples},), and returned {' and '.join(map(str, shapes))}."
+        )
 
 
 def _layers(graph: Graph, layer_of: Callable[[str], str]) -> tuple[str, ...]:

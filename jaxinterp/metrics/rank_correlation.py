@@ -52,8 +52,7 @@ def rank_correlation(first: Any, second: Any) -> Any:
         ValueError: if the two have not the same number of entries.
 
     References:
-        Spearman, 1904 [spearman1904proof]; Adebayo et al., 2018, section 3
-        [adebayo2018sanity].
+        Spearman, 1904 [spearman1904proof]; Adebayo et al., 2018 [adebayo2018sanity].
 
     Example:
         >>> first, second = jnp.array([[1.0, 2.0, 9.0]]), jnp.array([[0.0, 1.0, 2.0]])

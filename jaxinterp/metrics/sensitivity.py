@@ -151,7 +151,7 @@ def sensitivity(
             or the inputs are not real numbers.
 
     References:
-        Yeh et al., 2019, section 3 [yeh2019fidelity].
+        Yeh et al., 2019 [yeh2019fidelity].
 
     Example:
         >>> from jaxinterp.attribution import gradient

@@ -142,14 +142,7 @@ def artifact_effect(
 
         size = min(batch_size, n_images)
         logits = over_units(batch, n_images, size, is_inner=False)
-        logits = np.asarray(logits, np.float64)
-        is_wrong = np.isnan(logits).any(axis=1)
-        if is_wrong.any():  # the largest of NaN would count as class 0
-            raise FloatingPointError(
-                f"{call}: the logits of image {is_wrong.argmax()} (and "
-                f"{is_wrong.sum() - 1} others) are not a number.\nLook whether the "
-                "weights, the images and what is pasted are in order."
-            )
+        logits = _numbers(logits)
         return _log_odds(logits, target), logits.argmax(axis=1) == target
 
     _check_logits(jax.eval_shape(apply_fn, variables, images), target)
@@ -237,6 +230,19 @@ def _checked(made: Any, images: Any, name: str) -> Any:
             f"{images.shape}, and returned {found}."
         )
     return jnp.asarray(made).astype(images.dtype)
+
+
+def _numbers(logits: Any) -> np.ndarray:
+    """Logits in double precision; the largest of NaN would count as class 0."""
+    logits = np.asarray(logits, np.float64)
+    is_wrong = np.isnan(logits).any(axis=1)
+    if is_wrong.any():
+        raise FloatingPointError(
+            f"artifact_effect: the logits of image {is_wrong.argmax()} (and "
+            f"{is_wrong.sum() - 1} others) are not a number.\nLook whether the "
+            "weights, the images and what is pasted are in order."
+        )
+    return logits
 
 
 def _images(inputs: Any) -> Any:

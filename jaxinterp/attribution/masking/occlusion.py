@@ -70,7 +70,7 @@ def occlusion(
             fit the inputs or skips positions, or the baseline does not broadcast.
 
     References:
-        Zeiler and Fergus, 2014, section 4.2 [zeiler2014visualizing].
+        Zeiler and Fergus, 2014 [zeiler2014visualizing].
 
     Example:
         >>> attribute = occlusion(lambda w, x: x @ w, size=2)
