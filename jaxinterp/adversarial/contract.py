@@ -370,6 +370,11 @@ class Stage:
         _check_inputs(self.name, inputs, variables)
         layout = Layout.of(inputs)
         rows, threat = layout.rows(inputs), layout.threat(self.threat, inputs)
+        if any(isinstance(leaf, str) for leaf in jax.tree.leaves(target)):
+            raise TypeError(
+                f"{self.name}: the target is class indices, (batch,), and is "
+                f"{shown(target)}."
+            )
         _check_radius(self.name, rows, threat)
         _check_range(self.name, rows, threat)
         victim = Victim(self.model, self.score, self.is_targeted, layout)

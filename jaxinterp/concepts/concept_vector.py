@@ -31,7 +31,7 @@ class ConceptVector(NamedTuple):
         threshold: the value of $a^T v$ between the classes.
         accuracy: the mean over both classes of the share that is on its side of the
             threshold, of examples on which it was not fitted; chance is 0.5. In five
-            folds, of every fifth example each.
+            folds, of every fifth example each. NaN where a fit has no direction.
     """
 
     direction: Any
@@ -121,7 +121,8 @@ def concept_vector(
 
     lines = jax.lax.map(fit, jnp.arange(min(_FOLDS, n, m)))
     values = jax.vmap(lambda line: line(a))(lines)
-    is_right = (jnp.take_along_axis(values, folds[None], axis=0)[0] > 0) == t
+    held_out = jnp.take_along_axis(values, folds[None], axis=0)[0]
+    is_right = jnp.where(jnp.isnan(held_out), jnp.nan, (held_out > 0) == t)
     accuracy = (is_right[:n].mean(dtype=wide) + is_right[n:].mean(dtype=wide)) / 2
     whole = fit(-1)
     return ConceptVector(whole.coefficients.reshape(shape), -whole.intercept, accuracy)
