@@ -7,6 +7,7 @@ $\mu_c$ is the mean of class $c$, $\Sigma$ the covariance about these means.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterable
 from typing import Any
 
@@ -20,6 +21,8 @@ from jaxinterp.loop.stream import first_invalid, over_stream
 from jaxinterp.pytree import pytree, static
 from jaxinterp.tracing.capture import capture
 from jaxinterp.types import ApplyFn, Inputs, Sites, Variables
+
+_multiply = functools.partial(jnp.matmul, precision="highest")
 
 
 @pytree
@@ -51,7 +54,7 @@ class Gaussians:
         epsilon = jnp.finfo(values.dtype).eps
         is_kept = values > jnp.abs(values).max(initial=0) * len(values) * epsilon
         weights = jnp.where(is_kept, 1 / jnp.where(is_kept, values, 1), 0)
-        return (vectors * weights[None]) @ vectors.T
+        return _multiply(vectors * weights[None], vectors.T)
 
 
 def fit_gaussians(
@@ -223,13 +226,15 @@ def _empty(
 def _with(gaussians: Gaussians, features: Any, belongs: Any) -> Gaussians:
     """The state after further examples, by the formula for two parts of a sample."""
     counts = belongs.sum(axis=0)
-    means = belongs.T @ features / jnp.maximum(counts, 1)[:, None]
-    deviations = belongs.sum(axis=1, keepdims=True) * (features - belongs @ means)
+    means = _multiply(belongs.T, features) / jnp.maximum(counts, 1)[:, None]
+    deviations = belongs.sum(axis=1, keepdims=True) * (
+        features - _multiply(belongs, means)
+    )
     total = gaussians.counts + counts
     shift = jnp.where(counts[:, None] > 0, means - gaussians.means, 0)
     share = counts / jnp.maximum(total, 1)
     between = (share * gaussians.counts)[:, None] * shift
-    scatter = deviations.T @ deviations + shift.T @ between
+    scatter = _multiply(deviations.T, deviations) + _multiply(shift.T, between)
     return dataclasses.replace(
         gaussians,
         counts=total,
@@ -296,7 +301,7 @@ def mahalanobis(
         features = features_of(variables, inputs)
         _check_width(gaussians, features.shape[1])
         difference = features[:, None] - gaussians.means[None]
-        squared = jnp.einsum("bcf,fg,bcg->bc", difference, precision, difference)
+        squared = (_multiply(difference, precision) * difference).sum(axis=-1)
         return jnp.where(is_class[None], squared, jnp.inf).min(axis=1)
 
     def detect(variables: Variables, inputs: Inputs) -> Any:

@@ -206,7 +206,8 @@ def group_attribution(
         values = place.scores(model, score_fn, place.array)
         axes = tuple(range(1, len(shape)))
         contributions = jnp.einsum(
-            "b...g,bgc,b...c->bg", groups.spatial, groups.channels, slopes
+            *("b...g,bgc,b...c->bg", groups.spatial, groups.channels, slopes),
+            precision="highest",
         )
         rest = (groups.residual * slopes).sum(axis=axes)
         residual = values - (cube * slopes).sum(axis=axes)

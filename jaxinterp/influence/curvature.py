@@ -23,6 +23,7 @@ from jaxinterp.influence.training import (
     checked_vectors,
     chosen_paths,
     flat_parameters,
+    multiply,
 )
 from jaxinterp.loop.chunks import over_units
 from jaxinterp.loop.stream import everywhere, first_invalid, over_stream
@@ -124,7 +125,8 @@ class Hessian:
             )
         basis = jnp.asarray(basis, vectors.dtype)
         scale = jnp.asarray(1 / (values + damping), vectors.dtype)
-        return Solution(((vectors @ basis) * scale[None]) @ basis.T, self.n_examples)
+        coordinates = multiply(vectors, basis) * scale[None]
+        return Solution(multiply(coordinates, basis.T), self.n_examples)
 
 
 def hessian(
@@ -235,7 +237,7 @@ def _with_batch(
         roots = jnp.where(is_real[:, None, None], roots, 0)
 
         def add(total: Any, vectors: Any) -> Any:
-            return total + vectors.T @ vectors
+            return total + multiply(vectors.T, vectors)
 
         return training.over_columns(add, total, variables, batch, roots), invalid
 

@@ -34,6 +34,7 @@ from jaxinterp.influence.training import (
     checked_vectors,
     chosen_paths,
     flat_parameters,
+    multiply,
     offsets,
 )
 from jaxinterp.keys import check_key, each_folded, steady
@@ -130,8 +131,8 @@ class EkFac:
             )
         for entries, q_in, q_out, eigenvalues in parts:
             scale = (eigenvalues / n_examples + damping)[None]
-            coordinates = q_in.T @ vectors[:, entries] @ q_out / scale
-            solution = q_in @ coordinates @ q_out.T
+            coordinates = _between(q_in.T, vectors[:, entries], q_out) / scale
+            solution = _between(q_in, coordinates, q_out.T)
             result = result.at[:, entries].set(solution.astype(result.dtype))
         rest = (
             vectors[:, self.rest] / (self.rest_eigenvalues / n_examples + damping)[None]
@@ -302,7 +303,7 @@ class _Passes:
             signs = jax.vmap(
                 lambda key: jax.random.rademacher(key, shape, roots.dtype)
             )(keys)
-            roots = signs @ roots / np.sqrt(self.samples).astype(roots.dtype)
+            roots = multiply(signs, roots) / np.sqrt(self.samples).astype(roots.dtype)
         is_real = jnp.arange(roots.shape[0]) < count
         return jnp.where(is_real[:, None, None], roots, 0)
 
@@ -364,7 +365,9 @@ class _Passes:
                     positions_of_results(traced, site, c).astype(total[0].dtype)
                     for site, c in zip(sites, cotangents, strict=True)
                 ]
-                return [t + s.T @ s for t, s in zip(total, rows, strict=True)], None
+                return [
+                    t + multiply(s.T, s) for t, s in zip(total, rows, strict=True)
+                ], None
 
             empty = [
                 jnp.zeros((site.kernel_entries.shape[1],) * 2, roots.dtype)
@@ -372,7 +375,7 @@ class _Passes:
             ]
             of_outputs = scan(body, empty, roots)[0] if sites else []
             wide = [a.astype(roots.dtype) for a in inputs]
-            of_inputs = [weight * (a.T @ a) for a in wide]
+            of_inputs = [weight * multiply(a.T, a) for a in wide]
             return list(zip(of_inputs, of_outputs, strict=True))
 
         weights = (jnp.arange(size) < count).astype(roots.dtype)
@@ -432,7 +435,7 @@ class _Passes:
             blocks, rest = total
             squares = {}
             for path, (entries, q_in, q_out, _) in state.blocks.items():
-                coordinates = q_in.T @ vectors[:, entries] @ q_out
+                coordinates = _between(q_in.T, vectors[:, entries], q_out)
                 squares[path] = blocks[path] + (coordinates**2).sum(axis=0)
             return squares, rest + (vectors[:, state.rest] ** 2).sum(axis=0)
 
@@ -450,6 +453,11 @@ class _Passes:
             state, blocks=blocks, rest_eigenvalues=rest, n_examples=n_examples
         )
         return after, self.invalid(variables, batch, count)
+
+
+def _between(left: Any, matrices: Any, right: Any) -> Any:
+    """The product of each matrix with two others, one on either side."""
+    return multiply(multiply(left, matrices), right)
 
 
 def _eigenvectors(factor: Any) -> Any:

@@ -16,6 +16,7 @@ from jaxinterp.influence.training import (
     check_query_gradients,
     checked_queries,
     flat_parameters,
+    multiply,
 )
 from jaxinterp.loop.ranking import Ranking, ranked
 from jaxinterp.loop.stream import everywhere
@@ -160,4 +161,4 @@ def _products(vectors: Any, gradients: Any, is_own: bool) -> Any:
     """The product of each vector with each gradient, or of each with its own."""
     if is_own:
         return (vectors * gradients).sum(axis=1)[None]
-    return vectors @ jnp.transpose(gradients)
+    return multiply(vectors, jnp.transpose(gradients))

@@ -18,6 +18,7 @@ from jaxinterp.influence.training import (
     checked_queries,
     chosen_paths,
     flat_parameters,
+    multiply,
 )
 from jaxinterp.loop.ranking import Ranking, ranked
 from jaxinterp.loop.stream import everywhere
@@ -117,7 +118,7 @@ def trac_in(
     def products(rate: Any, variables: Any, of_queries: Any, batch: Any) -> Any:
         gradients = training.gradients(variables, *batch)
         if of_queries is not None:
-            return rate * (of_queries @ gradients.T)
+            return rate * multiply(of_queries, gradients.T)
         own = gradients
         if query_training is not training:
             own = query_training.gradients(variables, *batch)

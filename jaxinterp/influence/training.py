@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -24,6 +25,9 @@ from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.score import Score
 from jaxinterp.tracing.call import leaf_path
 from jaxinterp.types import ApplyFn, Variables
+
+# Products of vectors of parameters, in full precision on every device.
+multiply = functools.partial(jnp.matmul, precision="highest")
 
 # Which leaves of the variables are meant: a glob on their paths, or several.
 Parameters = str | tuple[str, ...] | None

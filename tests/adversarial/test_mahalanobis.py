@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from jaxinterp.adversarial import fit_gaussians, mahalanobis
+from tests import precision
 from tests.compiled import compiled, compiled_once
 from tests.oracles import attacks
 
@@ -141,3 +142,11 @@ def test_gaussians_are_of_some_examples_and_of_the_same_width():
         mahalanobis(model, gaussians=fit)(narrow, jnp.asarray(x))
     with pytest.raises(ValueError, match=r"has 2 features, and .* fitted to 3"):
         fit_gaussians(model, "tanh", narrow, [x], np.arange(6) % 2, resume=fit)
+
+
+def test_products_keep_their_digits_on_every_device():
+    model, x = (lambda w, x: jnp.tanh(w * x)), np.arange(12.0).reshape(4, 3) / 9
+    fit = fit_gaussians(model, "tanh", 1.0, [x], [0, 0, 1, 1])
+    detect = mahalanobis(model, gaussians=fit)
+    assert precision.are_all_exact(detect, 1.0, jnp.asarray(x))
+    assert precision.are_all_exact(lambda fit: fit.precision, fit)

@@ -11,6 +11,7 @@ from jaxinterp.influence.curvature import hessian
 from jaxinterp.influence.ekfac import EkFac, ekfac
 from jaxinterp.influence.influence_function import influence
 from jaxinterp.influence.losses import cross_entropy, squared_error
+from tests import precision
 from tests.networks import functions
 from tests.oracles import influence as oracle
 
@@ -184,3 +185,11 @@ def test_an_eigenvalue_below_rounding_is_none() -> None:
     found = ekfac(functions.mlp, cross_entropy, layer, BATCHES)
     with pytest.raises(ValueError, match="not positive definite"):
         found.solve(np.ones((1, 15)), 0.0)
+
+
+def test_products_keep_their_digits_on_every_device(whole: EkFac) -> None:
+    vectors = np.ones((2, 43))
+    for curvature in (whole, hessian(*MODEL, kind="gauss_newton")):
+        assert precision.are_all_exact(
+            lambda v, c=curvature: c.solve(v, 0.1).vectors, vectors
+        )
