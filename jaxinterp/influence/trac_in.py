@@ -83,7 +83,8 @@ def trac_in(
             not finite; the message names the example or the query.
         TypeError: if a batch or the queries are no pairs of arrays, or the checkpoints
             no list.
-        ValueError: if there is no checkpoint, not one rate for each, a hyperparameter
+        ValueError: if there is no checkpoint, one of another model, not one rate for
+            each, a hyperparameter
             is out of range, there is no example, or `resume` is of another call.
 
     Example:
@@ -155,6 +156,16 @@ def _checked_checkpoints(checkpoints: Any) -> list[Variables]:
             "trac_in: `checkpoints` are the weights at several times, in a list, and "
             f"are {type(checkpoints).__name__}. Of one time write `[variables]`."
         )
+    shapes = [
+        (jax.tree.structure(one), [jnp.shape(leaf) for leaf in jax.tree.leaves(one)])
+        for one in checkpoints
+    ]
+    for number, other in enumerate(shapes):
+        if other != shapes[0]:
+            raise ValueError(
+                f"trac_in: checkpoint {number} has other leaves or shapes than the "
+                "first. They are the weights of one model at several times."
+            )
     return list(checkpoints)
 
 

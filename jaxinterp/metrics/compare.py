@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxinterp.attribution.contract import Attribution
+from jaxinterp.attribution.contract import Attribution, check_target
 from jaxinterp.checks import check_choice, check_function, check_outside
 from jaxinterp.keys import check_key
 from jaxinterp.loop.static import static_and_arrays
@@ -130,8 +130,8 @@ def compare(
         TypeError: if there is no key, if methods or metrics are no functions by name,
             or inside of `jax.jit`.
         ValueError: if there is no metric or no such reference, if two rows or columns
-            have one name, or if a measure returns something else than one value per
-            example.
+            have one name, if a measure returns something else than one value per
+            example, or if the target does not fit.
 
     References:
         Hooker et al., 2019, on random rankings and edges [hooker2019benchmark].
@@ -166,6 +166,8 @@ def compare(
     if len(set(names)) < len(names):
         raise ValueError(f"Two metrics have one name: {', '.join(names)}.")
     n_examples = jax.tree.leaves(inputs)[0].shape[0]
+    for method in methods.values():  # a compiled call hides the values of a target
+        check_target(lambda x, m=method: m(variables, x, target, key), inputs, target)
     columns = []
     for method in rows.values():
         attributions = _jitted(method, variables, inputs, target, key)

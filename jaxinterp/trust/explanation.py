@@ -62,6 +62,7 @@ def explanation(
     steps = checked_integer("steps", steps, 1, call="explanation")
 
     def check(subject: Subject) -> Iterator[Row]:
+        subject.check()
         measure = deletion(subject.apply_fn, segments=segments, steps=steps)
 
         def areas(variables: Any, inputs: Any, labels: Any) -> tuple[Any, Any]:

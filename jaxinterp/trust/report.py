@@ -63,6 +63,24 @@ class Subject(NamedTuple):
             ValueError: if the model does not return logits, or not of the class of a
                 label.
         """
+        self.check()
+        logits = np.asarray(self.each(self.apply_fn, self.inputs))
+        is_wrong = np.isnan(logits).any(axis=1)
+        if is_wrong.any():  # the largest of NaN would count as class 0
+            raise FloatingPointError(
+                f"the logits of example {is_wrong.argmax()} (and {is_wrong.sum() - 1} "
+                "others) are not a number."
+            )
+        return logits
+
+    def check(self) -> None:
+        """Raises unless the model returns a logit of the class of each label.
+
+        Nothing is computed.
+
+        Raises:
+            ValueError: if it does not.
+        """
         first = jnp.asarray(self.inputs[:1])
         shapes = jax.eval_shape(self.apply_fn, self.variables, first)
         shape = getattr(shapes, "shape", ())
@@ -77,14 +95,6 @@ class Subject(NamedTuple):
                 f"labels run from 0 to {shape[1] - 1}, one for each logit, and these "
                 f"from {lowest} to {highest}."
             )
-        logits = np.asarray(self.each(self.apply_fn, self.inputs))
-        is_wrong = np.isnan(logits).any(axis=1)
-        if is_wrong.any():  # the largest of NaN would count as class 0
-            raise FloatingPointError(
-                f"the logits of example {is_wrong.argmax()} (and {is_wrong.sum() - 1} "
-                "others) are not a number."
-            )
-        return logits
 
     def predictions(self) -> np.ndarray:
         """Returns the class that the model assigns to each example."""

@@ -107,3 +107,6 @@ def test_rates_may_be_an_array() -> None:
 def test_checkpoints_are_a_list() -> None:
     with pytest.raises(TypeError, match=r"Of one time write `\[variables\]`"):
         trac_in(model, cross_entropy, CHECKPOINTS[0], BATCHES, rates=0.1)
+    other = [CHECKPOINTS[0], np.ones((4, 7))]
+    with pytest.raises(ValueError, match="checkpoint 1 has other leaves or shapes"):
+        trac_in(model, cross_entropy, other, BATCHES, rates=0.1)

@@ -207,3 +207,16 @@ def test_methods_and_metrics_are_functions_by_name():
 def test_no_example_has_no_mean():
     table = compare(METHODS, METRICS, WEIGHTS, X[:0], key=KEY)
     assert np.isnan(table.interval.mean).all()
+
+
+def test_the_target_is_checked_before_it_is_hidden():
+    """Otherwise the attributions would be NaN, and so the table."""
+    model = lambda w, x: x @ w  # noqa: E731
+    measure = lambda v, x, a, t, k: jnp.asarray(a).sum(axis=1)  # noqa: E731
+    with pytest.raises(ValueError, match="target 9 is out of range for 3 classes"):
+        compare(
+            {"gradient": gradient(model)},
+            {"sum": measure},
+            *(np.ones((4, 3)), np.ones((2, 4)), np.array([0, 9])),
+            key=KEY,
+        )
