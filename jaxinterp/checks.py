@@ -258,7 +258,32 @@ def checked_real(
         kind += f" of at least {smallest:g}"
     if math.isfinite(largest):
         kind = f"lie between {smallest:g} and {largest:g}"
-    raise ValueError(f"{_named(name, call)} must {kind}, and is {shown(value)}.")
+    message = f"{_named(name, call)} must {kind}, and is {shown(value)}."
+    is_array = isinstance(value, np.ndarray | jax.Array) and not is_traced(value)
+    if is_array and not value.ndim:
+        message += f"\nThat is an array; write `float({name})`."
+    raise ValueError(message)
+
+
+def checked_positive(name: str, value: Any, *, call: str = "") -> float:
+    """Returns an argument that is larger than 0 as a float of Python.
+
+    Args:
+        name: the name of the argument.
+        value: the argument that is checked.
+        call: the name of the function that was called, for the message.
+
+    Raises:
+        ValueError: if the argument is no finite number, or not larger than 0.
+
+    Example:
+        >>> checked_positive("learning_rate", 0.5)
+        0.5
+    """
+    number = checked_real(name, value, 0, call=call)
+    if number == 0:
+        raise ValueError(f"{_named(name, call)} must be positive, and is 0.")
+    return number
 
 
 def checked_share(name: str, value: Any, *, call: str = "") -> float:
@@ -277,6 +302,31 @@ def checked_share(name: str, value: Any, *, call: str = "") -> float:
         0.5
     """
     return checked_real(name, value, 0, 1, call=call)
+
+
+# --- Functions ------------------------------------------------------------------------
+
+
+def check_function(name: str, value: Any, example: str, *, call: str = "") -> None:
+    """Raises unless an argument can be called.
+
+    Args:
+        name: the name of the argument.
+        value: the argument that is checked.
+        example: what such a function looks like, for the message.
+        call: the name of the function that was called, for the message.
+
+    Raises:
+        TypeError: if the argument is no function.
+
+    Example:
+        >>> check_function("paste", lambda images, key: images, "paste(images, key)")
+    """
+    if not callable(value):
+        raise TypeError(
+            f"{_named(name, call)} must be a function, `{example}`, and is "
+            f"{shown(value)}."
+        )
 
 
 # --- Words ----------------------------------------------------------------------------

@@ -198,3 +198,20 @@ def test_a_message_shows_an_array_by_its_shape():
     shown = []
     jax.jit(lambda x: shown.append(checks.shown([x])))(jnp.ones(2, jnp.float32))
     assert shown == ["[a traced float32[2]]"]
+
+
+def test_what_is_not_positive_and_no_function_is_an_error():
+    assert checks.checked_positive("rate", np.float32(2)) == 2.0
+    for wrong in (0, -1.0, "a", float("nan")):
+        with pytest.raises(ValueError, match="run: `rate` must be"):
+            checks.checked_positive("rate", wrong, call="run")
+    checks.check_function("paste", len, "paste(images)")
+    with pytest.raises(
+        TypeError, match=r"run: `paste` must be .* `paste\(x\)`, and is 3"
+    ):
+        checks.check_function("paste", 3, "paste(x)", call="run")
+
+
+def test_a_number_in_an_array_is_told_how_to_be_written():
+    with pytest.raises(ValueError, match=r"write `float\(share\)`"):
+        checks.checked_share("share", np.array(0.5))

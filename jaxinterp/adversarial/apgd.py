@@ -36,7 +36,7 @@ def checkpoints(steps: int) -> tuple[int, ...]:
         steps: the number of steps $N$.
 
     References:
-        Croce and Hein, 2020, section 3 [croce2020reliable].
+        Croce and Hein, 2020 [croce2020reliable].
 
     Example:
         >>> checkpoints(100)
@@ -226,8 +226,8 @@ def apgd(
             are not as `score` needs them.
 
     References:
-        Croce and Hein, 2020, algorithm 1 [croce2020reliable]; Croce and Hein, 2021,
-        section 3 [croce2021mind] for `"l1"`.
+        Croce and Hein, 2020 [croce2020reliable]; Croce and Hein, 2021 [croce2021mind]
+        for `"l1"`.
 
     Example:
         >>> from jaxinterp.adversarial import linf

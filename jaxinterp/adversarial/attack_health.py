@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ import numpy as np
 
 from jaxinterp.adversarial.contract import Attack, Perturbed, Stage, Victim, logits_of
 from jaxinterp.adversarial.threat import NormBall
-from jaxinterp.checks import check_outside, checked_integer
+from jaxinterp.checks import check_function, check_outside, checked_integer
 from jaxinterp.keys import check_key, folded
 from jaxinterp.loop.chunks import over_units
 from jaxinterp.objectives.score import margin
@@ -149,14 +150,15 @@ def attack_health(
         The accuracy under attack, and the checks; it prints as a table.
 
     Raises:
-        TypeError: if `key` is no random key, or arrays are traced.
+        TypeError: if `key` is no random key, `attack` does not make an attack, or
+            arrays are traced.
         ValueError: if the radius is infinite or `n_random` is less than 2; and what the
             attack raises.
 
     References:
-        Carlini et al., 2019, sections 3 to 5 [carlini2019evaluating]; Pintor et al.,
-        2022, section 3 [pintor2022indicators]; Zimmermann et al., 2022, section 3
-        [zimmermann2022increasing], whose boundary lies between features, not outputs.
+        Carlini et al., 2019 [carlini2019evaluating]; Pintor et al., 2022
+        [pintor2022indicators]; Zimmermann et al., 2022 [zimmermann2022increasing],
+        whose boundary lies between features, not outputs.
 
     Example:
         >>> from jaxinterp.adversarial import linf, fgsm
@@ -170,6 +172,7 @@ def attack_health(
     check_outside(name, "looks at results", variables, inputs, target)
     check_key(name, key)
     n_random = checked_integer("n_random", n_random, 2, call=name)
+    _check_attack(attack)
     stage = Stage.of(name, apply_fn, margin, threat)
     scene = stage.scene(variables, inputs, target)
     attack_key, random_key = folded(key, 0), folded(key, 1)
@@ -209,6 +212,18 @@ def attack_health(
     ]
     clean = _share(scene.clean.lead < 0)
     return AttackHealth(clean, _share(survives), tuple(checks))
+
+
+def _check_attack(attack: Any) -> None:
+    example = "attack(apply_fn, threat=threat)"
+    check_function("attack", attack, example, call="attack_health")
+    names = inspect.signature(attack).parameters.values()
+    if not any(n.name == "threat" or n.kind is n.VAR_KEYWORD for n in names):
+        raise TypeError(
+            "attack_health attacks several models, and takes the function that makes "
+            f"an attack, `{example}`, such as `pgd` or `functools.partial(pgd, "
+            "steps=100)`; what was given takes no `threat`."
+        )
 
 
 _LIMITS = {

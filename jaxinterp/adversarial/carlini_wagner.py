@@ -22,7 +22,12 @@ from jaxinterp.adversarial.smallest import (
     smallest_of_clean,
 )
 from jaxinterp.adversarial.threat import NormBall, l2
-from jaxinterp.checks import checked_integer, checked_real, is_traced
+from jaxinterp.checks import (
+    checked_integer,
+    checked_positive,
+    checked_real,
+    is_traced,
+)
 from jaxinterp.objectives.score import margin
 from jaxinterp.types import ApplyFn, Inputs, Key, Target, Variables
 
@@ -120,12 +125,12 @@ def carlini_wagner(
     Raises:
         TypeError: if `threat` is none, or when called, an input is not of real numbers.
         ValueError: if the norm of the threat is not `"l2"`, its bounds are not finite,
-            `steps` or `searches` is not positive, or a number is negative; when called,
-            if inputs leave the bounds of the threat, or targets or outputs are not as
-            `objectives.margin` needs them.
+            `steps`, `searches`, `learning_rate` or `first_constant` is not positive, or
+            `confidence` is negative; when called, if inputs leave the bounds of the
+            threat, or targets or outputs are not as `objectives.margin` needs them.
 
     References:
-        Carlini and Wagner, 2017, section VI.A [carlini2017towards].
+        Carlini and Wagner, 2017 [carlini2017towards].
 
     Example:
         >>> apply_fn = lambda w, x: x @ w
@@ -144,8 +149,8 @@ def carlini_wagner(
     searches = checked_integer("searches", searches, 1, call=name)
     search = _Search(
         checked_integer("steps", steps, 1, call=name),
-        checked_real("learning_rate", learning_rate, 0, call=name),
-        checked_real("first_constant", first_constant, 0, call=name),
+        checked_positive("learning_rate", learning_rate, call=name),
+        checked_positive("first_constant", first_constant, call=name),
         checked_real("confidence", confidence, 0, call=name),
     )
 

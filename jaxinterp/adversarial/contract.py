@@ -361,13 +361,21 @@ class Stage:
         Raises:
             TypeError: if an input is not an array of real numbers, or the target not of
                 integers.
-            ValueError: if inputs disagree on the size of the batch or leave their
-                range, if a target is missing or out of range, or if the outputs are not
+            ValueError: if inputs disagree on the size of the batch, leave their range
+                or are not a number, if there is not one radius or one for each example,
+                if a target is missing or out of range, or if the outputs are not
                 `(batch, classes)`.
+            FloatingPointError: if an output for the inputs is not a number.
         """
         _check_inputs(self.name, inputs, variables)
         layout = Layout.of(inputs)
         rows, threat = layout.rows(inputs), layout.threat(self.threat, inputs)
+        if any(isinstance(leaf, str) for leaf in jax.tree.leaves(target)):
+            raise TypeError(
+                f"{self.name}: the target is class indices, (batch,), and is "
+                f"{shown(target)}."
+            )
+        _check_radius(self.name, rows, threat)
         _check_range(self.name, rows, threat)
         victim = Victim(self.model, self.score, self.is_targeted, layout)
         if target is None and self.is_targeted:
@@ -380,6 +388,7 @@ class Stage:
         logits, classes, clean = look(victim, variables, rows, target)
         if not is_traced(target) and target is not None:  # a compiled call hides it
             jax.eval_shape(lambda y: margin(y, target), logits)
+        _check_numbers(self.name, logits)
         return Scene(victim, variables, threat, rows, classes, clean)
 
 
@@ -395,11 +404,33 @@ def _check_inputs(name: str, inputs: Inputs, variables: Variables) -> None:
             )
 
 
+def _check_radius(name: str, rows: Any, threat: NormBall) -> None:
+    shape = jnp.shape(threat.radius)
+    if shape not in ((), (1,), rows.shape[:1]):
+        raise ValueError(
+            f"{name}: the radius of the threat is one number, or one for each of the "
+            f"{rows.shape[0]} examples, and has the shape {shape}."
+        )
+
+
+def _check_numbers(name: str, logits: Any) -> None:
+    if is_staged() or is_traced(logits) or not logits.size:
+        return
+    is_wrong = np.asarray(jnp.isnan(logits).any(axis=1))
+    if is_wrong.any():  # no class leads, so that no change would count as a success
+        raise FloatingPointError(
+            f"{name}: the model's outputs for example {is_wrong.argmax()} (and "
+            f"{is_wrong.sum() - 1} others) are not a number, so that nothing can be "
+            "said of its decision.\nLook whether the weights are in order; leave the "
+            "example out."
+        )
+
+
 def _check_range(name: str, rows: Any, threat: NormBall) -> None:
     if is_staged() or is_traced(rows, threat) or not rows.size:
         return
     low, high = threat.bounds
-    is_outside = (rows < low) | (rows > high)
+    is_outside = ~((rows >= low) & (rows <= high))  # which NaN is as well
     if bool(is_outside.any()):
         raise ValueError(
             f"{name}: the inputs lie between {float(rows.min()):g} and "

@@ -69,9 +69,10 @@ def detection_quality(clean_scores: Any, attacked_scores: Any) -> DetectionQuali
     below = np.searchsorted(ordered, attacked, "left")
     not_above = np.searchsorted(ordered, attacked, "right")
     auroc = (below + not_above).mean() / (2 * clean.size)
-    thresholds = np.unique(np.concatenate([clean, attacked, [math.inf]]))
+    thresholds = np.unique(np.concatenate([clean, attacked]))
     tpr = 1 - np.searchsorted(np.sort(attacked), thresholds, "left") / attacked.size
     fpr = 1 - np.searchsorted(ordered, thresholds, "left") / clean.size
+    tpr, fpr = np.append(tpr, 0), np.append(fpr, 0)  # above all scores, also infinite
     return DetectionQuality(
         float(auroc),
         float(fpr[tpr >= 0.95 - 1e-12].min()),

@@ -7,6 +7,7 @@ $\mu_c$ is the mean of class $c$, $\Sigma$ the covariance about these means.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,11 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinterp.adversarial.detection import Detector
-from jaxinterp.checks import checked_real
+from jaxinterp.checks import checked_real, is_traced
 from jaxinterp.loop.stream import first_invalid, over_stream
 from jaxinterp.pytree import pytree, static
 from jaxinterp.tracing.capture import capture
 from jaxinterp.types import ApplyFn, Inputs, Sites, Variables
+
+_multiply = functools.partial(jnp.matmul, precision="highest")
 
 
 @pytree
@@ -51,7 +54,7 @@ class Gaussians:
         epsilon = jnp.finfo(values.dtype).eps
         is_kept = values > jnp.abs(values).max(initial=0) * len(values) * epsilon
         weights = jnp.where(is_kept, 1 / jnp.where(is_kept, values, 1), 0)
-        return (vectors * weights[None]) @ vectors.T
+        return _multiply(vectors * weights[None], vectors.T)
 
 
 def fit_gaussians(
@@ -88,10 +91,11 @@ def fit_gaussians(
         TypeError: if a batch is not an array, labels are not integers, or arrays are
             traced.
         ValueError: if there are more or fewer labels than examples, a label is
-            negative, `at` matches several sites, or `resume` is of another site.
+            negative, `at` matches several sites, or `resume` is of another site or
+            another number of features.
 
     References:
-        Lee et al., 2018, eq. 1 [lee2018simple].
+        Lee et al., 2018 [lee2018simple].
 
     Example:
         >>> model = lambda w, x: jnp.tanh(x * w)
@@ -125,6 +129,8 @@ def fit_gaussians(
         size = examples.shape[0]
         padded = jnp.asarray(np.pad(labels, (0, size)))
         shape = jax.eval_shape(features_of, variables, examples)
+        if resume is not None:
+            _check_width(resume, shape.shape[1])
         gaussians = _empty(n_classes, shape, at, resume)
 
         def update(state: Any, examples: Any, count: Any) -> Any:
@@ -171,6 +177,15 @@ def _check_resume(resume: Any, at: Sites) -> None:
         )
 
 
+def _check_width(gaussians: Gaussians, n_features: int) -> None:
+    if gaussians.means.shape[1] != n_features:
+        raise ValueError(
+            f"The activation at {str(gaussians.at)!r} has {n_features} features, and "
+            f"the Gaussians were fitted to {gaussians.means.shape[1]}.\nFit them to "
+            "the same model."
+        )
+
+
 def _features(apply_fn: ApplyFn, at: Sites) -> Any:
     """The features of a batch at one site, `(batch, features)`."""
     captured = capture(apply_fn, at)
@@ -211,13 +226,15 @@ def _empty(
 def _with(gaussians: Gaussians, features: Any, belongs: Any) -> Gaussians:
     """The state after further examples, by the formula for two parts of a sample."""
     counts = belongs.sum(axis=0)
-    means = belongs.T @ features / jnp.maximum(counts, 1)[:, None]
-    deviations = belongs.sum(axis=1, keepdims=True) * (features - belongs @ means)
+    means = _multiply(belongs.T, features) / jnp.maximum(counts, 1)[:, None]
+    deviations = belongs.sum(axis=1, keepdims=True) * (
+        features - _multiply(belongs, means)
+    )
     total = gaussians.counts + counts
     shift = jnp.where(counts[:, None] > 0, means - gaussians.means, 0)
     share = counts / jnp.maximum(total, 1)
     between = (share * gaussians.counts)[:, None] * shift
-    scatter = deviations.T @ deviations + shift.T @ between
+    scatter = _multiply(deviations.T, deviations) + _multiply(shift.T, between)
     return dataclasses.replace(
         gaussians,
         counts=total,
@@ -251,10 +268,11 @@ def mahalanobis(
 
     Raises:
         TypeError: if `gaussians` are none.
-        ValueError: if `step_size` is negative, or no class has an example.
+        ValueError: if `step_size` is negative, or no class has an example; when
+            called, if the site has another number of features.
 
     References:
-        Lee et al., 2018, eq. 2 and 3 [lee2018simple].
+        Lee et al., 2018 [lee2018simple].
 
     Example:
         >>> model = lambda w, x: jnp.tanh(x * w)
@@ -271,13 +289,19 @@ def mahalanobis(
         )
     step_size = checked_real("step_size", step_size, 0, call="mahalanobis")
     features_of = _features(apply_fn, gaussians.at)
+    if not is_traced(gaussians) and not np.any(np.asarray(gaussians.counts)):
+        raise ValueError(
+            "mahalanobis: no class of `gaussians` has an example. Fit them to some, "
+            "`fit_gaussians(apply_fn, at, variables, batches, labels)`."
+        )
     precision = gaussians.precision
     is_class = gaussians.counts > 0
 
     def distance(variables: Variables, inputs: Inputs) -> Any:
         features = features_of(variables, inputs)
+        _check_width(gaussians, features.shape[1])
         difference = features[:, None] - gaussians.means[None]
-        squared = jnp.einsum("bcf,fg,bcg->bc", difference, precision, difference)
+        squared = (_multiply(difference, precision) * difference).sum(axis=-1)
         return jnp.where(is_class[None], squared, jnp.inf).min(axis=1)
 
     def detect(variables: Variables, inputs: Inputs) -> Any:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxinterp.adversarial.ascent import Slope, raised
 from jaxinterp.adversarial.contract import Attack, Stage
 from jaxinterp.adversarial.threat import NormBall
-from jaxinterp.checks import checked_integer, checked_real
+from jaxinterp.checks import checked_integer, checked_positive
 from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.score import Score, log_probability, margin
 from jaxinterp.types import ApplyFn
@@ -90,7 +90,7 @@ def fgsm(
             them.
 
     References:
-        Goodfellow et al., 2015, section 4 [goodfellow2015explaining].
+        Goodfellow et al., 2015 [goodfellow2015explaining].
 
     Example:
         >>> from jaxinterp.adversarial import linf
@@ -154,9 +154,8 @@ def pgd(
             targets or outputs are not as `objectives.margin` needs them.
 
     References:
-        Madry et al., 2018, section 2.1 [madry2018towards]; Kurakin et al., 2017,
-        section 2.2 [kurakin2017adversarial]; Tramèr and Boneh, 2019, section 3
-        [tramer2019adversarial].
+        Madry et al., 2018 [madry2018towards]; Kurakin et al., 2017
+        [kurakin2017adversarial]; Tramèr and Boneh, 2019 [tramer2019adversarial].
 
     Example:
         >>> from jaxinterp.adversarial import l2
@@ -170,7 +169,7 @@ def pgd(
     stage = Stage.of("pgd", apply_fn, score, threat, is_targeted=targeted)
     steps = checked_integer("steps", steps, 1, call="pgd")
     if step_size is not None:
-        step_size = checked_real("step_size", step_size, 0, call="pgd")
+        step_size = checked_positive("step_size", step_size, call="pgd")
     if restarts is not None:
         restarts = checked_integer("restarts", restarts, 1, call="pgd")
     mover = _Projected(step_size, 2.5 / steps, 0.01)

@@ -70,7 +70,7 @@ class NormBall:
             changed: changed inputs of the same shape, anywhere.
 
         References:
-            Croce and Hein, 2021, section 2 [croce2021mind].
+            Croce and Hein, 2021 [croce2021mind].
         """
         low, high = self.bounds
         if self.norm == "linf":
@@ -99,8 +99,8 @@ class NormBall:
                 fewer steps to change many.
 
         References:
-            Goodfellow et al., 2015, section 4 [goodfellow2015explaining]; Tramèr and
-            Boneh, 2019, section 3 [tramer2019adversarial] for `"l1"`.
+            Goodfellow et al., 2015 [goodfellow2015explaining]; Tramèr and Boneh, 2019
+            [tramer2019adversarial] for `"l1"`.
         """
         if self.norm == "linf":
             return jnp.sign(gradient)
@@ -223,7 +223,7 @@ def _checked_bounds(bounds: Any, norm: str) -> tuple[Any, Any]:
     if bounds is None:
         return -math.inf, math.inf
     is_pair = isinstance(bounds, tuple | list) and len(bounds) == 2
-    if not is_pair:
+    if not is_pair or any(isinstance(bound, str) or bound is None for bound in bounds):
         raise ValueError(
             f"{norm}: `bounds` must be the lowest and the highest value of an input, "
             f"`bounds=(0, 1)`, or `None`, and is {shown(bounds)}."

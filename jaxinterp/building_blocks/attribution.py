@@ -166,6 +166,7 @@ def group_attribution(
 
     Raises:
         AddressError: when called, if there is no such site.
+        TypeError: when called, if `groups` are none.
         ValueError: when called, if the site is no such layer, the groups are not of it,
             the score does not depend on it, or the target does not fit.
 
@@ -187,6 +188,12 @@ def group_attribution(
     def attribute(
         variables: Variables, inputs: Inputs, groups: Groups, target: Target = None
     ) -> GroupContributions:
+        if not isinstance(groups, Groups):
+            raise TypeError(
+                f"{call}: `groups` are what `neuron_groups(apply_fn, at=at)(variables, "
+                f"inputs)` returned, and are {type(groups).__name__}.\nWrite "
+                "`attribute(variables, inputs, groups, target)`."
+            )
         place = _place(call, model, score_fn, variables, inputs, target, at)
         shape = groups.residual.shape
         if shape != place.array.shape:
@@ -199,7 +206,8 @@ def group_attribution(
         values = place.scores(model, score_fn, place.array)
         axes = tuple(range(1, len(shape)))
         contributions = jnp.einsum(
-            "b...g,bgc,b...c->bg", groups.spatial, groups.channels, slopes
+            *("b...g,bgc,b...c->bg", groups.spatial, groups.channels, slopes),
+            precision="highest",
         )
         rest = (groups.residual * slopes).sum(axis=axes)
         residual = values - (cube * slopes).sum(axis=axes)
@@ -252,7 +260,8 @@ def class_attribution(
         """The contributions of all positions to one class, `(batch, positions)`."""
         slopes = place.slopes(model, _output(index), place.array)
         slopes, cube = _wide(slopes, place.array)
-        return (cube * slopes).sum(axis=-1).reshape(len(cube), -1)
+        size = math.prod(cube.shape[1:-1])
+        return (cube * slopes).sum(axis=-1).reshape(len(cube), size)
 
     def forward(place: Place, index: Any) -> Any:
         """The contributions of one position to all classes, `(batch, classes)`."""

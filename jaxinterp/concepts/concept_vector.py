@@ -31,7 +31,7 @@ class ConceptVector(NamedTuple):
         threshold: the value of $a^T v$ between the classes.
         accuracy: the mean over both classes of the share that is on its side of the
             threshold, of examples on which it was not fitted; chance is 0.5. In five
-            folds, of every fifth example each.
+            folds, of every fifth example each. NaN where a fit has no direction.
     """
 
     direction: Any
@@ -77,9 +77,9 @@ def concept_vector(
             penalty is negative, or 0 for the logistic regression.
 
     References:
-        Kim et al., 2018, section 3 [kim2018interpretability] (classifiers); Haufe et
-        al., 2014, theorem 1 [haufe2014interpretation], and Pahde et al., 2025
-        [pahde2025navigating] (patterns).
+        Kim et al., 2018 [kim2018interpretability] (classifiers); Haufe et al., 2014
+        [haufe2014interpretation], and Pahde et al., 2025 [pahde2025navigating]
+        (patterns).
 
     Example:
         >>> noise = jax.random.normal(jax.random.key(0), (200, 3))
@@ -90,6 +90,11 @@ def concept_vector(
     """
     check_choice("method", method, get_args(Method), call="concept_vector")
     penalty = checked_real("penalty", penalty, 0, call="concept_vector")
+    if not all(jax.tree_util.all_leaves([a]) for a in (positives, negatives)):
+        raise TypeError(
+            "concept_vector takes two arrays of activations, (n, ...) and (m, ...), "
+            f"and was given {type(positives).__name__} and {type(negatives).__name__}."
+        )
     positives, negatives = jnp.asarray(positives), jnp.asarray(negatives)
     shape = positives.shape[1:]
     if not shape or shape != negatives.shape[1:]:
@@ -116,7 +121,8 @@ def concept_vector(
 
     lines = jax.lax.map(fit, jnp.arange(min(_FOLDS, n, m)))
     values = jax.vmap(lambda line: line(a))(lines)
-    is_right = (jnp.take_along_axis(values, folds[None], axis=0)[0] > 0) == t
+    held_out = jnp.take_along_axis(values, folds[None], axis=0)[0]
+    is_right = jnp.where(jnp.isnan(held_out), jnp.nan, (held_out > 0) == t)
     accuracy = (is_right[:n].mean(dtype=wide) + is_right[n:].mean(dtype=wide)) / 2
     whole = fit(-1)
     return ConceptVector(whole.coefficients.reshape(shape), -whole.intercept, accuracy)

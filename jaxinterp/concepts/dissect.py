@@ -145,7 +145,7 @@ def dissect(
             has no positions, or masks are no maps of booleans.
 
     References:
-        Bau et al., 2017, section 2 [bau2017network].
+        Bau et al., 2017 [bau2017network].
 
     Example:
         >>> number = jnp.arange(400.0).reshape(1, 20, 20)

@@ -14,12 +14,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxinterp.checks import check_index, checked_integer, is_integer, shown
+from jaxinterp.checks import (
+    check_index,
+    checked_integer,
+    is_integer,
+    is_traced,
+    shown,
+)
 from jaxinterp.keys import check_key
 from jaxinterp.loop.chunks import even_size, over_units, within_budget
 from jaxinterp.objectives.explained import explained
 from jaxinterp.objectives.objective import Objective
-from jaxinterp.objectives.score import Score, logit
+from jaxinterp.objectives.score import Score, check_score, logit
 from jaxinterp.types import ApplyFn, Key, Target, Variables
 
 
@@ -88,7 +94,7 @@ def ice(
             inputs have fewer than two axes.
 
     References:
-        Goldstein et al., 2015, section 3 [goldstein2015peeking].
+        Goldstein et al., 2015 [goldstein2015peeking].
 
     Example:
         >>> from jaxinterp.objectives import total
@@ -104,12 +110,11 @@ def ice(
         inputs = _checked_inputs(inputs, "ice")
         check_index(feature, inputs.shape[-1], "feature")
         column = inputs[..., feature]
-        points = _quantiles(column, grid) if isinstance(grid, int) else grid
-        points = points.astype(inputs.dtype)
+        points = _points(column, grid)
 
         def scores(point: Any) -> Any:
             changed = inputs.at[..., feature].set(point)
-            return score_fn(model(variables, changed), target)
+            return _scores(model, score_fn, variables, changed, target)
 
         values = _each(scores, points, inputs, batch_size)
         return Curves(points, values.T)
@@ -152,7 +157,7 @@ def partial_dependence(
         ValueError: as `ice`.
 
     References:
-        Friedman, 2001, section 8.2 [friedman2001greedy].
+        Friedman, 2001 [friedman2001greedy].
 
     Example:
         >>> from jaxinterp.objectives import total
@@ -211,8 +216,7 @@ def permutation_importance(
             fewer than two axes.
 
     References:
-        Fisher et al., 2019, section 3 [fisher2019all]; Breiman, 2001, section 10
-        [breiman2001random].
+        Fisher et al., 2019 [fisher2019all]; Breiman, 2001 [breiman2001random].
 
     Example:
         >>> right = lambda outputs, target: -(outputs - target) ** 2
@@ -238,9 +242,9 @@ def permutation_importance(
             order, feature = jnp.divmod(number, n_features)
             column = inputs[..., feature][orders[order]]
             changed = inputs.at[..., feature].set(column)
-            return score_fn(model(variables, changed), target).mean()
+            return _scores(model, score_fn, variables, changed, target).mean()
 
-        before = score_fn(model(variables, inputs), target).mean()
+        before = _scores(model, score_fn, variables, inputs, target).mean()
         numbers = jnp.arange(repeats * n_features)
         after = _each(mean_score, numbers, inputs, batch_size)
         return before - after.reshape(repeats, n_features)
@@ -286,8 +290,7 @@ def sobol_indices(
             axes.
 
     References:
-        Saltelli et al., 2010, table 2, estimators (b) and (f) [saltelli2010variance];
-        Jansen, 1999 [jansen1999analysis].
+        Saltelli et al., 2010 [saltelli2010variance]; Jansen, 1999 [jansen1999analysis].
 
     Example:
         >>> from jaxinterp.objectives import total
@@ -311,7 +314,7 @@ def sobol_indices(
             )
 
         def scores(x: Any) -> Any:
-            return score_fn(model(variables, x), target)
+            return _scores(model, score_fn, variables, x, target)
 
         def exchanged(feature: Any) -> Any:
             return scores(inputs.at[..., feature].set(others[..., feature]))
@@ -329,6 +332,15 @@ def sobol_indices(
         return SensitivityIndices(alone / variance, jointly / variance)
 
     return indices
+
+
+def _scores(
+    model: ApplyFn, score_fn: Score, variables: Variables, inputs: Any, target: Target
+) -> Any:
+    """The score of each example, `(batch,)`."""
+    values = score_fn(model(variables, inputs), target)
+    check_score(values, inputs.shape[0], score_fn)
+    return values
 
 
 def _each(
@@ -369,6 +381,25 @@ def _checked_grid(grid: Any) -> Any:
     return values
 
 
+def _points(column: Any, grid: Any) -> Any:
+    """The values of a feature, in the dtype of the inputs."""
+    if isinstance(grid, int) and not column.size:
+        raise ValueError(
+            "There are no quantiles of an empty batch. Write the values of the feature,"
+            " `grid=[0.0, 0.5, 1.0]`."
+        )
+    is_whole = jnp.issubdtype(column.dtype, jnp.integer)
+    if isinstance(grid, int):  # of integers those that are there, each once
+        points = _quantiles(column, grid)
+        return (jnp.round(points) if is_whole else points).astype(column.dtype)
+    if is_whole and not is_traced(grid) and bool((grid != jnp.round(grid)).any()):
+        raise ValueError(
+            f"`grid` has fractions, {shown(grid)}, and the inputs are {column.dtype}.\n"
+            "Write `inputs.astype(jnp.float32)`, or integers."
+        )
+    return grid.astype(column.dtype)
+
+
 def _quantiles(column: Any, count: int) -> Any:
     shares = jnp.linspace(0, 1, count) if count > 1 else jnp.array([0.5])
     wide = column.astype(jnp.promote_types(column.dtype, jnp.float32)).ravel()
@@ -377,6 +408,11 @@ def _quantiles(column: Any, count: int) -> Any:
 
 def _checked_inputs(inputs: Any, call: str) -> Any:
     """Returns inputs as an array of at least two axes, examples and features."""
+    if not jax.tree_util.all_leaves([inputs]) and not isinstance(inputs, list | tuple):
+        raise TypeError(
+            f"{call}: inputs are one array, with features on the last axis, and are "
+            f"{type(inputs).__name__}."
+        )
     inputs = jnp.asarray(inputs)
     if inputs.ndim < 2:
         raise ValueError(

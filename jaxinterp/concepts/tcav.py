@@ -21,6 +21,8 @@ from jaxinterp.checks import (
     check_outside,
     checked_integer,
     checked_real,
+    is_traced,
+    shown,
 )
 from jaxinterp.concepts.concept_vector import Method, concept_vector, fitted
 from jaxinterp.keys import check_key, each_folded, folded
@@ -28,6 +30,7 @@ from jaxinterp.loop.chunks import over_units
 from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.score import Score, logit
 from jaxinterp.table import cell, format_table, html_table
+from jaxinterp.tracing.call import check_batch
 from jaxinterp.tracing.split import split
 from jaxinterp.types import ApplyFn, Inputs, Key, Sites, Target, Variables
 
@@ -102,8 +105,8 @@ def rank_test(
         ValueError: if a hyperparameter is out of range, or shapes disagree.
 
     References:
-        Kim et al., 2018, section 3 [kim2018interpretability], for the score and their
-        test. The test here is one by permutation.
+        Kim et al., 2018 [kim2018interpretability], for the score and their test. The
+        test here is one by permutation.
 
     Example:
         >>> noise = jax.random.normal(jax.random.key(0), (300, 4))
@@ -171,7 +174,11 @@ def holm(p_values: Any) -> Any:
     $\alpha$, however the tests depend on one another.
 
     Args:
-        p_values: the p value of each test, `(k,)`.
+        p_values: the p value of each test, `(k,)`; NaN stays NaN, and counts as a test.
+
+    Raises:
+        ValueError: if they are not one number in [0, 1] for each test; under `jit` only
+            the shape is checked.
 
     References:
         Holm, 1979 [holm1979simple].
@@ -181,6 +188,14 @@ def holm(p_values: Any) -> Any:
         [0.03, 0.06, 0.06]
     """
     p = jnp.asarray(p_values)
+    is_wrong = p.ndim != 1
+    if not is_wrong and not is_traced(p):
+        is_wrong = bool(((p < 0) | (p > 1)).any())
+    if is_wrong:
+        raise ValueError(
+            "holm takes one p value in [0, 1] for each test, (k,), and was given "
+            f"{shown(p_values)}."
+        )
     order = jnp.argsort(p)
     factors = (p.shape[0] - jnp.arange(p.shape[0])).astype(p.dtype)
     corrected = jax.lax.cummax(jnp.minimum(1, factors * p[order]))
@@ -295,11 +310,12 @@ def tcav(
         TypeError: if `key` is no random key, `concepts` no mapping, or arrays are
             traced.
         ValueError: if there is no concept, a set has fewer than two examples, a
-            hyperparameter is out of range, or the score does not depend on the site.
+            hyperparameter is out of range, the target does not fit the inputs or the
+            outputs, or the score does not depend on the site.
 
     References:
-        Kim et al., 2018, section 3 [kim2018interpretability], with patterns, all other
-        examples as negatives and another test. Holm, 1979 [holm1979simple].
+        Kim et al., 2018 [kim2018interpretability], with patterns, all other examples as
+        negatives and another test. Holm, 1979 [holm1979simple].
 
     Example:
         >>> model = lambda w, x: jnp.tanh(x) @ w
@@ -328,14 +344,17 @@ def tcav(
     test = jax.jit(
         functools.partial(rank_test, statistic=statistic, nulls=nulls, **fitting)
     )
+    _check_sets(inputs, concepts, others)
     n_inputs = len(jax.tree.leaves(inputs)[0])
     if target is not None and np.ndim(target) == 0:
         target = jnp.full(n_inputs, target)
-    gradients = _in_batches(slopes, (inputs, target), batch_size)
     random = _in_batches(activations, others, batch_size)
+    slope = gradient(apply_fn, score=score, at=site)
+    jax.eval_shape(lambda x: slope(variables, x, target), inputs)  # looks at the target
+    gradients = _in_batches(slopes, (inputs, target), batch_size)
     tests, vectors = [], []
-    for number, shown in enumerate(concepts.values()):
-        own = _in_batches(activations, shown, batch_size)
+    for number, examples in enumerate(concepts.values()):
+        own = _in_batches(activations, examples, batch_size)
         vectors.append(fit(own, random))
         rows = (array.reshape(len(array), -1) for array in (gradients, own, random))
         tests.append(test(*rows, key=folded(key, number)))
@@ -351,6 +370,15 @@ def tcav(
         accuracies=vectors.accuracy,
         directions=vectors.direction,
     )
+
+
+def _check_sets(inputs: Inputs, concepts: Mapping[str, Inputs], others: Inputs) -> None:
+    sets = {"inputs": inputs, "others": others}
+    sets |= {f"concepts[{name!r}]": own for name, own in concepts.items()}
+    for name, examples in sets.items():
+        check_batch(examples)
+        if not jax.tree.leaves(examples)[0].shape[0]:
+            raise ValueError(f"tcav: `{name}` holds no example.")
 
 
 def _readers(

@@ -7,13 +7,14 @@ values, $w$ the weights of the samples.
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxinterp.checks import checked_real, is_traced
+from jaxinterp.checks import checked_positive, checked_real, is_traced
 
 
 class Linear(NamedTuple):
@@ -75,7 +76,7 @@ def ridge(
     z, y = jnp.asarray(design, wide), values.astype(wide)
     w = jnp.ones(len(z), wide) if weights is None else jnp.asarray(weights, wide)
     _check(z, y, w, weights, "ridge")
-    shape, y = y.shape[1:], y.reshape(len(y), -1)
+    shape, y = y.shape[1:], y.reshape(len(y), math.prod(y.shape[1:]))
     share = (w / w.sum())[:, None]
     z_mean = (share * z).sum(0, keepdims=True)
     y_mean = (share * y).sum(0, keepdims=True)
@@ -91,7 +92,8 @@ def ridge(
     intercept = y_mean - multiply(z_mean, beta)
     dtype = values.dtype if jnp.issubdtype(values.dtype, jnp.inexact) else wide
     return Linear(
-        beta.reshape(-1, *shape).astype(dtype), intercept.reshape(shape).astype(dtype)
+        beta.reshape(z.shape[1], *shape).astype(dtype),
+        intercept.reshape(shape).astype(dtype),
     )
 
 
@@ -114,7 +116,8 @@ def logistic(
 
     Args:
         design: $Z$, `(samples, features)`.
-        labels: whether a sample is of the class whose logit is fitted, `(samples,)`.
+        labels: whether a sample is of the class whose logit is fitted, booleans
+            `(samples,)`.
         weights: $w$, `(samples,)`, not negative; all equal by default.
         penalty: $\lambda$, in units of the weights times the squared features. It is
             positive: classes that a plane separates have no finite fit without it.
@@ -123,6 +126,7 @@ def logistic(
         The coefficients and the intercept of the logit, in single precision at least.
 
     Raises:
+        TypeError: if labels are no booleans.
         ValueError: if shapes disagree, if there is no sample, if a weight is negative
             or all are 0, or if the penalty is not positive.
 
@@ -132,10 +136,13 @@ def logistic(
         >>> bool(fit.coefficients[0] > 0), bool(abs(fit(jnp.array([[1.5]]))[0]) < 1e-5)
         (True, True)
     """
-    penalty = checked_real("penalty", penalty, 0, call="logistic")
-    if not penalty:
-        raise ValueError("logistic: `penalty` must be positive, and is 0.")
+    penalty = checked_positive("penalty", penalty, call="logistic")
     labels = jnp.asarray(labels)
+    if labels.dtype != bool or labels.ndim != 1:
+        raise TypeError(
+            "logistic takes one boolean for each sample, (samples,), and was given "
+            f"{labels.dtype}{list(labels.shape)}. Write `labels > 0`."
+        )
     wide = jnp.promote_types(jnp.asarray(design).dtype, jnp.float32)
     z, t = jnp.asarray(design, wide), jnp.where(labels, 1, -1).astype(wide)
     w = jnp.ones(len(z), wide) if weights is None else jnp.asarray(weights, wide)
@@ -181,7 +188,7 @@ def _check(z: Any, y: Any, w: Any, weights: Any, call: str) -> None:
     if weights is None or is_traced(weights):
         return
     known = np.asarray(weights)
-    if known.min() < 0 or known.max() == 0:
+    if not known.min() >= 0 or known.max() == 0:  # which NaN is not either
         raise ValueError(
             "The weights of samples are not negative and not all 0, and reach from "
             f"{known.min()} to {known.max()}."

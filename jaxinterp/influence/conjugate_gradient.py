@@ -19,6 +19,7 @@ from jaxinterp.influence.training import (
     Training,
     as_pair,
     check_rereadable,
+    checked_vectors,
     chosen_paths,
     flat_parameters,
     with_parameters,
@@ -103,10 +104,13 @@ class ConjugateGradient:
             damping: what is added to each eigenvalue.
 
         Raises:
-            ValueError: if the damped curvature is not positive definite.
-            RuntimeError: if a system is not solved after so many steps.
+            ValueError: if the vectors have another length, or the damped curvature is
+                not positive definite.
+            RuntimeError: if a system is not solved after so many steps, or a vector is
+                not finite.
         """
-        vectors = jnp.asarray(vectors)
+        size = flat_parameters(self.variables, self.paths).size
+        vectors = checked_vectors(vectors, size)
         norms = jnp.linalg.norm(vectors, axis=1)
         x, residual = jnp.zeros_like(vectors), vectors
         z = self._preconditioned(residual, damping)
@@ -124,6 +128,11 @@ class ConjugateGradient:
                 relative = _norm_ratio(residual, norms)
                 if relative <= self.tolerance:
                     return Solution(x, n_examples)
+                if np.isnan(relative):
+                    raise RuntimeError(
+                        "Conjugate gradients met a number that is not finite. Look "
+                        "whether the vectors that are solved for are."
+                    )
                 z = self._preconditioned(residual, damping)
                 before, rho = rho, (residual * z).sum(axis=1)
                 direction = z + _ratio(rho, before) * direction
@@ -194,7 +203,7 @@ def conjugate_gradient(
         A curvature for `influence`.
 
     Raises:
-        TypeError: if `batches` can be read only once.
+        TypeError: if `batches` can be read only once, or `preconditioner` is none.
         ValueError: if a hyperparameter is out of range, or a glob matches nothing.
 
     Example:
@@ -207,13 +216,17 @@ def conjugate_gradient(
         0.2
 
     References:
-        Martens, 2010, section 4 [martens2010deep]; Koh and Liang, 2017, section 3
-        [koh2017understanding].
+        Martens, 2010 [martens2010deep]; Koh and Liang, 2017 [koh2017understanding].
     """
     call = "conjugate_gradient"
     check_choice("kind", kind, get_args(Kind), call=call)
     tolerance = checked_real("tolerance", tolerance, 0, 1, call=call)
     steps = checked_integer("steps", steps, 1, call=call)
+    if preconditioner is not None and not isinstance(preconditioner, Curvature):
+        raise TypeError(
+            f"{call}: `preconditioner` is another curvature, such as what ekfac() "
+            f"returned, and is {type(preconditioner).__name__}."
+        )
     check_stream(batches)
     check_rereadable(call, batches)
     training = Training.of(apply_fn, loss, chosen_paths(variables, parameters))
@@ -267,4 +280,4 @@ def _ratio(numerator: Any, denominator: Any) -> Any:
 
 def _norm_ratio(residual: Any, norms: Any) -> float:
     """The largest relative residual."""
-    return float(_ratio(jnp.linalg.norm(residual, axis=1), norms).max())
+    return float(_ratio(jnp.linalg.norm(residual, axis=1), norms).max(initial=0))

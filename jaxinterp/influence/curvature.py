@@ -20,8 +20,10 @@ from jaxinterp.influence.training import (
     Parameters,
     Training,
     as_pair,
+    checked_vectors,
     chosen_paths,
     flat_parameters,
+    multiply,
 )
 from jaxinterp.loop.chunks import over_units
 from jaxinterp.loop.stream import everywhere, first_invalid, over_stream
@@ -106,8 +108,10 @@ class Hessian:
             damping: what is added to each eigenvalue.
 
         Raises:
-            ValueError: if the damped matrix is not positive definite.
+            ValueError: if the vectors have another length, or the damped matrix is not
+                positive definite.
         """
+        vectors = checked_vectors(vectors, self.total.shape[0])
         values, basis = self._spectrum
         smallest = values[0] + damping
         tolerance = len(values) * np.finfo(self.total.dtype).eps * np.abs(values).max()
@@ -121,7 +125,8 @@ class Hessian:
             )
         basis = jnp.asarray(basis, vectors.dtype)
         scale = jnp.asarray(1 / (values + damping), vectors.dtype)
-        return Solution(((vectors @ basis) * scale[None]) @ basis.T, self.n_examples)
+        coordinates = multiply(vectors, basis) * scale[None]
+        return Solution(multiply(coordinates, basis.T), self.n_examples)
 
 
 def hessian(
@@ -177,8 +182,8 @@ def hessian(
         [[5.0]]
 
     References:
-        Koh and Liang, 2017, section 2.1 [koh2017understanding]; Martens, 2020, section
-        8 (the Gauss-Newton matrix) [martens2020new].
+        Koh and Liang, 2017 [koh2017understanding]; Martens, 2020 (the Gauss-Newton
+        matrix) [martens2020new].
     """
     check_choice("kind", kind, get_args(Kind), call="hessian")
     paths = chosen_paths(variables, parameters)
@@ -200,7 +205,7 @@ def hessian(
         dtype = flat_parameters(variables, paths).dtype
         state = (np.int64(0), jnp.zeros((size, size), dtype))
         if resume is not None:
-            _check_resume(resume, paths, kind)
+            _check_resume(resume, paths, kind, size)
             state = (np.int64(resume.n_examples), resume.total)
 
         def update(state: Any, batch: Any, count: Any) -> tuple[Any, Any]:
@@ -232,7 +237,7 @@ def _with_batch(
         roots = jnp.where(is_real[:, None, None], roots, 0)
 
         def add(total: Any, vectors: Any) -> Any:
-            return total + vectors.T @ vectors
+            return total + multiply(vectors.T, vectors)
 
         return training.over_columns(add, total, variables, batch, roots), invalid
 
@@ -250,14 +255,16 @@ def _with_batch(
     )
 
 
-def _check_resume(resume: Any, paths: tuple[str, ...], kind: Kind) -> None:
+def _check_resume(resume: Any, paths: tuple[str, ...], kind: Kind, size: int) -> None:
     if not isinstance(resume, Hessian):
         raise TypeError(
             "`resume` is what an earlier call of hessian() returned, and is "
             f"{type(resume).__name__}."
         )
-    if (resume.paths, resume.kind) != (paths, kind):
+    before = len(resume.total)
+    if (resume.paths, resume.kind, before) != (paths, kind, size):
         raise ValueError(
-            f"`resume` is for kind={resume.kind!r} of {resume.paths}, and this call "
-            f"for kind={kind!r} of {paths}.\nGo on with the earlier arguments."
+            f"`resume` is for kind={resume.kind!r} of {resume.paths}, {before} "
+            f"parameters, and this call for kind={kind!r} of {paths}, {size} "
+            "parameters.\nGo on with the earlier arguments."
         )

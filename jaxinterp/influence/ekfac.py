@@ -31,8 +31,10 @@ from jaxinterp.influence.training import (
     Training,
     as_pair,
     check_rereadable,
+    checked_vectors,
     chosen_paths,
     flat_parameters,
+    multiply,
     offsets,
 )
 from jaxinterp.keys import check_key, each_folded, steady
@@ -84,6 +86,11 @@ class EkFac:
     diagonal_paths: tuple[str, ...] = static()
 
     @property
+    def size(self) -> int:
+        """The number of parameters."""
+        return sum(part.size for part in self._eigenvalues())
+
+    @property
     def mean_eigenvalue(self) -> float:
         """The mean over all parameters; a tenth of it is a common damping."""
         parts = [block.eigenvalues for block in self.blocks.values()]
@@ -101,25 +108,31 @@ class EkFac:
             damping: what is added to each eigenvalue.
 
         Raises:
-            ValueError: if the damped matrix is not positive definite.
+            ValueError: if the vectors have another length, or the damped matrix is not
+                positive definite.
         """
+        vectors = checked_vectors(vectors, self.size)
         n_examples = int(self.n_examples)
         result = jnp.zeros_like(vectors)
         parts = [*self.blocks.values()]
-        smallest = min(
-            (float(jnp.min(p, initial=jnp.inf)) for p in self._eigenvalues()),
-            default=0.0,
-        )
-        if smallest / n_examples + damping <= 0:
+        eigenvalues = [
+            np.asarray(part, np.float64).ravel() / n_examples
+            for part in self._eigenvalues()
+        ]
+        smallest = min(part.min(initial=np.inf) for part in eigenvalues)
+        largest = max(part.max(initial=0) for part in eigenvalues)
+        # One below the rounding of the others may as well be 0.
+        rounding = np.finfo(self.rest_eigenvalues.dtype).eps * largest
+        if smallest + damping <= rounding:
             raise ValueError(
-                f"The curvature has the eigenvalue {smallest / n_examples:.3g}, and "
+                f"The curvature has the eigenvalue {smallest:.3g}, and "
                 f"with `damping={damping:g}` it is not positive definite. Write "
                 f"`damping={0.1 * self.mean_eigenvalue:.1g}`, a tenth of the mean."
             )
         for entries, q_in, q_out, eigenvalues in parts:
             scale = (eigenvalues / n_examples + damping)[None]
-            coordinates = q_in.T @ vectors[:, entries] @ q_out / scale
-            solution = q_in @ coordinates @ q_out.T
+            coordinates = _between(q_in.T, vectors[:, entries], q_out) / scale
+            solution = _between(q_in, coordinates, q_out.T)
             result = result.at[:, entries].set(solution.astype(result.dtype))
         rest = (
             vectors[:, self.rest] / (self.rest_eigenvalues / n_examples + damping)[None]
@@ -214,9 +227,8 @@ def ekfac(
         0.2
 
     References:
-        George et al., 2018, proposition 3.2 [george2018fast]; Grosse et al., 2023,
-        section 2.2 [grosse2023studying]; Grosse and Martens, 2016, section 3
-        (convolutions) [grosse2016kronecker].
+        George et al., 2018 [george2018fast]; Grosse et al., 2023 [grosse2023studying];
+        Grosse and Martens, 2016 (convolutions) [grosse2016kronecker].
     """
     check_stream(batches)
     if samples is not None:
@@ -229,14 +241,24 @@ def ekfac(
         check_rereadable("ekfac", batches)
         factors = passes.run(batches, passes.factors_start, "factors" * progress)
         resume = passes.in_basis(factors, next(iter(batches)))
-    elif not isinstance(resume, EkFac) or resume.paths != paths:
-        kind = resume.paths if isinstance(resume, EkFac) else type(resume).__name__
-        raise ValueError(
-            f"`resume` is what an earlier call of ekfac() returned for the same "
-            f"parameters, {paths}, and is {kind}."
-        )
+    else:
+        _check_resume(resume, paths, flat_parameters(variables, paths).size)
     start = passes.eigenvalues_start(resume)
     return passes.run(batches, start, "eigenvalues" * progress)
+
+
+def _check_resume(resume: Any, paths: tuple[str, ...], size: int) -> None:
+    is_ours = isinstance(resume, EkFac)
+    if not is_ours or (resume.paths, resume.size) != (paths, size):
+        kind = (
+            f"{resume.paths}, {resume.size} of them"
+            if is_ours
+            else type(resume).__name__
+        )
+        raise ValueError(
+            "`resume` is what an earlier call of ekfac() returned for the same "
+            f"parameters, {paths}, {size} of them, and is {kind}."
+        )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -281,7 +303,7 @@ class _Passes:
             signs = jax.vmap(
                 lambda key: jax.random.rademacher(key, shape, roots.dtype)
             )(keys)
-            roots = signs @ roots / np.sqrt(self.samples).astype(roots.dtype)
+            roots = multiply(signs, roots) / np.sqrt(self.samples).astype(roots.dtype)
         is_real = jnp.arange(roots.shape[0]) < count
         return jnp.where(is_real[:, None, None], roots, 0)
 
@@ -343,7 +365,9 @@ class _Passes:
                     positions_of_results(traced, site, c).astype(total[0].dtype)
                     for site, c in zip(sites, cotangents, strict=True)
                 ]
-                return [t + s.T @ s for t, s in zip(total, rows, strict=True)], None
+                return [
+                    t + multiply(s.T, s) for t, s in zip(total, rows, strict=True)
+                ], None
 
             empty = [
                 jnp.zeros((site.kernel_entries.shape[1],) * 2, roots.dtype)
@@ -351,7 +375,7 @@ class _Passes:
             ]
             of_outputs = scan(body, empty, roots)[0] if sites else []
             wide = [a.astype(roots.dtype) for a in inputs]
-            of_inputs = [weight * (a.T @ a) for a in wide]
+            of_inputs = [weight * multiply(a.T, a) for a in wide]
             return list(zip(of_inputs, of_outputs, strict=True))
 
         weights = (jnp.arange(size) < count).astype(roots.dtype)
@@ -411,7 +435,7 @@ class _Passes:
             blocks, rest = total
             squares = {}
             for path, (entries, q_in, q_out, _) in state.blocks.items():
-                coordinates = q_in.T @ vectors[:, entries] @ q_out
+                coordinates = _between(q_in.T, vectors[:, entries], q_out)
                 squares[path] = blocks[path] + (coordinates**2).sum(axis=0)
             return squares, rest + (vectors[:, state.rest] ** 2).sum(axis=0)
 
@@ -429,6 +453,11 @@ class _Passes:
             state, blocks=blocks, rest_eigenvalues=rest, n_examples=n_examples
         )
         return after, self.invalid(variables, batch, count)
+
+
+def _between(left: Any, matrices: Any, right: Any) -> Any:
+    """The product of each matrix with two others, one on either side."""
+    return multiply(multiply(left, matrices), right)
 
 
 def _eigenvectors(factor: Any) -> Any:

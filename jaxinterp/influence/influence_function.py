@@ -10,7 +10,14 @@ import jax.numpy as jnp
 
 from jaxinterp.checks import check_outside, checked_real
 from jaxinterp.influence.curvature import Curvature
-from jaxinterp.influence.training import Training, as_pair, flat_parameters
+from jaxinterp.influence.training import (
+    Training,
+    as_pair,
+    check_query_gradients,
+    checked_queries,
+    flat_parameters,
+    multiply,
+)
 from jaxinterp.loop.ranking import Ranking, ranked
 from jaxinterp.loop.stream import everywhere
 from jaxinterp.objectives.objective import Objective
@@ -80,11 +87,13 @@ def influence(
         and measurement are the same: the highest ones are atypical or mislabeled.
 
     Raises:
-        FloatingPointError: if a score is not a number; the message names the example.
+        FloatingPointError: if a score is not a number, or the gradient of a query is
+            not finite; the message names the example or the query.
         RuntimeError: if conjugate gradients do not converge.
         TypeError: if a batch or the queries are no pairs of arrays.
-        ValueError: if a hyperparameter is out of range, the damped curvature is not
-            positive definite, there is no example, or `resume` is of another call.
+        ValueError: if a hyperparameter is out of range, the curvature is of other
+            parameters or, damped, not positive definite, there is no example or no
+            query, or `resume` is of another call.
 
     Example:
         >>> loss, model = ji.influence.squared_error, lambda w, x: x * w
@@ -97,7 +106,7 @@ def influence(
         [[0.025, 0.225]]
 
     References:
-        Koh and Liang, 2017, eq. 2 [koh2017understanding].
+        Koh and Liang, 2017 [koh2017understanding].
     """
     call = "influence"
     check_outside(call, "reads a stream on the host", variables, queries)
@@ -115,7 +124,8 @@ def influence(
     of_measure = jax.jit(query_training.gradients)
     solution = None
     if queries is not None:
-        vectors = of_measure(variables, *as_pair(call, queries))
+        vectors = of_measure(variables, *checked_queries(call, queries))
+        check_query_gradients(call, vectors)
         solution = curvature.solve(vectors, damping)
 
     def start(batch: Any) -> tuple[Callable[[Any], Any], int, Any]:
@@ -151,4 +161,4 @@ def _products(vectors: Any, gradients: Any, is_own: bool) -> Any:
     """The product of each vector with each gradient, or of each with its own."""
     if is_own:
         return (vectors * gradients).sum(axis=1)[None]
-    return vectors @ jnp.transpose(gradients)
+    return multiply(vectors, jnp.transpose(gradients))

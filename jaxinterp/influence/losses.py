@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax.numpy as jnp
@@ -27,8 +28,9 @@ def cross_entropy(
         >>> round(float(cross_entropy(jnp.zeros((1, 4)), jnp.array([1]))[0]), 4)
         1.3863
     """
-    wide = jnp.promote_types(outputs.dtype, jnp.float32)
-    return -log_probability(outputs.astype(wide), labels)
+    if hasattr(outputs, "dtype"):  # what has none is none, and is told below
+        outputs = outputs.astype(jnp.promote_types(outputs.dtype, jnp.float32))
+    return -log_probability(outputs, labels)
 
 
 def squared_error(outputs: Any, labels: Any) -> Float[Array, " batch"]:
@@ -41,17 +43,25 @@ def squared_error(outputs: Any, labels: Any) -> Float[Array, " batch"]:
         labels: numbers of the same shape.
 
     Raises:
-        ValueError: if the shapes differ.
+        TypeError: if the outputs are no array.
+        ValueError: if the shapes differ, or have no axis of examples.
 
     Example:
         >>> squared_error(jnp.array([[1.0, 3.0]]), jnp.array([[1.0, 1.0]])).tolist()
         [2.0]
     """
-    if jnp.shape(outputs) != jnp.shape(labels):
+    if not hasattr(outputs, "dtype"):
+        raise TypeError(
+            "squared_error: the model returns one array, and returned "
+            f"{type(outputs).__name__}. Say which part is meant, "
+            "`lambda variables, inputs: apply_fn(variables, inputs)[0]`."
+        )
+    if jnp.shape(outputs) != jnp.shape(labels) or not outputs.ndim:
         raise ValueError(
             f"squared_error: the model returns {jnp.shape(outputs)}, and the labels "
             f"have {jnp.shape(labels)}. Both have one row for each example."
         )
     wide = jnp.promote_types(outputs.dtype, jnp.float32)
     differences = outputs.astype(wide) - jnp.asarray(labels).astype(wide)
-    return 0.5 * (differences**2).reshape(len(differences), -1).sum(axis=1)
+    size = math.prod(differences.shape[1:])
+    return 0.5 * (differences**2).reshape(len(differences), size).sum(axis=1)

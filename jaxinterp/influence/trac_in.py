@@ -7,14 +7,18 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxinterp.checks import check_outside, checked_real
 from jaxinterp.influence.training import (
     Parameters,
     Training,
     as_pair,
+    check_query_gradients,
+    checked_queries,
     chosen_paths,
     flat_parameters,
+    multiply,
 )
 from jaxinterp.loop.ranking import Ranking, ranked
 from jaxinterp.loop.stream import everywhere
@@ -75,9 +79,12 @@ def trac_in(
         themselves.
 
     Raises:
-        FloatingPointError: if a score is not a number; the message names the example.
-        TypeError: if a batch or the queries are no pairs of arrays.
-        ValueError: if there is no checkpoint, not one rate for each, a hyperparameter
+        FloatingPointError: if a score is not a number, or the gradient of a query is
+            not finite; the message names the example or the query.
+        TypeError: if a batch or the queries are no pairs of arrays, or the checkpoints
+            no list.
+        ValueError: if there is no checkpoint, one of another model, not one rate for
+            each, a hyperparameter
             is out of range, there is no example, or `resume` is of another call.
 
     Example:
@@ -89,10 +96,10 @@ def trac_in(
         [[0.5, 4.5]]
 
     References:
-        Pruthi et al., 2020, section 3.3 (TracInCP) [pruthi2020estimating].
+        Pruthi et al., 2020 (TracInCP) [pruthi2020estimating].
     """
     call = "trac_in"
-    checkpoints = list(checkpoints)
+    checkpoints = _checked_checkpoints(checkpoints)
     check_outside(call, "reads a stream on the host", checkpoints, queries)
     weights = _checked_rates(rates, len(checkpoints))
     paths = chosen_paths(checkpoints[0], parameters)
@@ -104,13 +111,15 @@ def trac_in(
     vectors = None
     if queries is not None:
         of_measure = jax.jit(query_training.gradients)
-        pair = as_pair(call, queries)
+        pair = checked_queries(call, queries)
         vectors = [of_measure(variables, *pair) for variables in checkpoints]
+        for of_checkpoint in vectors:
+            check_query_gradients(call, of_checkpoint)
 
     def products(rate: Any, variables: Any, of_queries: Any, batch: Any) -> Any:
         gradients = training.gradients(variables, *batch)
         if of_queries is not None:
-            return rate * (of_queries @ gradients.T)
+            return rate * multiply(of_queries, gradients.T)
         own = gradients
         if query_training is not training:
             own = query_training.gradients(variables, *batch)
@@ -141,11 +150,30 @@ def trac_in(
     )
 
 
+def _checked_checkpoints(checkpoints: Any) -> list[Variables]:
+    if not isinstance(checkpoints, list | tuple):
+        raise TypeError(
+            "trac_in: `checkpoints` are the weights at several times, in a list, and "
+            f"are {type(checkpoints).__name__}. Of one time write `[variables]`."
+        )
+    shapes = [
+        (jax.tree.structure(one), [jnp.shape(leaf) for leaf in jax.tree.leaves(one)])
+        for one in checkpoints
+    ]
+    for number, other in enumerate(shapes):
+        if other != shapes[0]:
+            raise ValueError(
+                f"trac_in: checkpoint {number} has other leaves or shapes than the "
+                "first. They are the weights of one model at several times."
+            )
+    return list(checkpoints)
+
+
 def _checked_rates(rates: Sequence[float] | float, count: int) -> list[float]:
     if not count:
         raise ValueError("trac_in: `checkpoints` holds no weights of the model.")
-    is_one = not isinstance(rates, Sequence)
-    values = [rates] * count if is_one else list(rates)
+    values = np.asarray(rates).tolist()  # of arrays too, as a schedule returns them
+    values = values if isinstance(values, list) else [values] * count
     if len(values) != count:
         raise ValueError(
             f"trac_in: there is one rate for each checkpoint, or one for all; there "

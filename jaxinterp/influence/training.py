@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -25,6 +26,9 @@ from jaxinterp.objectives.score import Score
 from jaxinterp.tracing.call import leaf_path
 from jaxinterp.types import ApplyFn, Variables
 
+# Products of vectors of parameters, in full precision on every device.
+multiply = functools.partial(jnp.matmul, precision="highest")
+
 # Which leaves of the variables are meant: a glob on their paths, or several.
 Parameters = str | tuple[str, ...] | None
 
@@ -39,7 +43,8 @@ def chosen_paths(variables: Variables, parameters: Parameters) -> tuple[str, ...
             running statistics were not trained.
 
     Raises:
-        ValueError: if a glob matches no leaf of floating-point numbers.
+        ValueError: if there is no glob, or one matches no leaf of floating-point
+            numbers.
 
     Example:
         >>> weights = {"params": {"w": jnp.ones(2)}, "batch_stats": {"m": jnp.ones(2)}}
@@ -55,6 +60,10 @@ def chosen_paths(variables: Variables, parameters: Parameters) -> tuple[str, ...
         has_collection = isinstance(variables, Mapping) and "params" in variables
         parameters = "params/*" if has_collection else "*"
     globs = (parameters,) if isinstance(parameters, str) else tuple(parameters)
+    if not globs:
+        raise ValueError(
+            "`parameters` names no leaf. Write for example `parameters='head/*'`."
+        )
     for glob in globs:
         if not fnmatch.filter(paths, glob):
             raise ValueError(
@@ -70,10 +79,41 @@ def flat_parameters(variables: Variables, paths: tuple[str, ...]) -> Any:
     Args:
         variables: the weights of the model.
         paths: the paths of the chosen leaves.
+
+    Raises:
+        ValueError: if there is no such leaf.
     """
-    leaves = [leaf for _, leaf in _chosen(variables, paths)]
+    named = dict(_chosen(variables, paths))
+    if missing := [path for path in paths if path not in named]:
+        there = [leaf_path(path) for path, _ in jax.tree.leaves_with_path(variables)]
+        raise ValueError(
+            f"The weights have no leaf {missing[0]!r}, of which the curvature or an "
+            f"earlier result is. There are: {', '.join(there[:20]) or 'none'}.\nGive "
+            "the weights of the same model."
+        )
+    leaves = list(named.values())  # in the order of the tree, as `offsets` has them
     dtype = jnp.result_type(*leaves, jnp.float32)
     return jnp.concatenate([jnp.ravel(leaf).astype(dtype) for leaf in leaves])
+
+
+def checked_vectors(vectors: Any, size: int) -> Any:
+    """Returns vectors of parameters as an array.
+
+    Args:
+        vectors: the vectors that a curvature is to be solved for.
+        size: the number of parameters of the curvature.
+
+    Raises:
+        ValueError: if they are not `(vectors, size)`.
+    """
+    vectors = jnp.asarray(vectors)
+    if vectors.ndim != 2 or vectors.shape[1] != size:
+        raise ValueError(
+            f"A curvature of {size} parameters is solved for vectors (vectors, {size}),"
+            f" and was given {vectors.shape}.\nTake the curvature of the same model "
+            "and weights; of one vector write `vectors[None]`."
+        )
+    return vectors
 
 
 def offsets(variables: Variables, paths: tuple[str, ...]) -> dict[str, int]:
@@ -130,6 +170,51 @@ def as_pair(call: str, batch: Any) -> tuple[Any, Any]:
             f"{shown(batch)}. Write `[(inputs, labels)]` for one batch of examples."
         )
     return batch[0], batch[1]
+
+
+def checked_queries(call: str, queries: Any) -> tuple[Any, Any]:
+    """Returns the inputs and the labels of the examples to be explained.
+
+    Args:
+        call: the name of the function that was called.
+        queries: a pair `(inputs, labels)`.
+
+    Raises:
+        TypeError: if it is no pair of arrays.
+        ValueError: if there is no query, or inputs and labels disagree on the number.
+    """
+    inputs, labels = as_pair(call, queries)
+    leaves = jax.tree.leaves((inputs, labels))
+    if not all(isinstance(a, jax.Array | np.ndarray) and a.ndim for a in leaves):
+        raise TypeError(
+            f"{call}: `queries` are a pair of arrays with one row for each query, and "
+            f"are {shown((inputs, labels))}. Write `jnp.asarray(...)` around each."
+        )
+    sizes = [leaf.shape[0] for leaf in leaves]
+    if len(set(sizes)) > 1 or not all(sizes):
+        raise ValueError(
+            f"{call}: `queries` have one row of inputs and one label for each query, "
+            f"and at least one; these have {' and '.join(map(str, sizes))} rows."
+        )
+    return inputs, labels
+
+
+def check_query_gradients(call: str, vectors: Any) -> None:
+    """Raises if what is measured of a query has no finite gradient.
+
+    Args:
+        call: the name of the function that was called.
+        vectors: the gradient of each query, `(queries, parameters)`.
+
+    Raises:
+        FloatingPointError: if a gradient is not finite; the message names the query.
+    """
+    is_wrong = np.asarray(~jnp.isfinite(vectors).all(axis=1))
+    if is_wrong.any():
+        raise FloatingPointError(
+            f"{call}: the gradient of query {is_wrong.argmax()} is not finite.\nLook "
+            "whether its inputs are, and whether its label is one of the model's."
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -94,9 +94,9 @@ def accuracy_under_noise(
         (0.96, 0.98, False)
 
     References:
-        Northcutt, Athalye and Mueller, 2021, section 5 (what wrong test labels do to
-        benchmarks) [northcutt2021pervasive]; Clopper and Pearson, 1934 (intervals)
-        [clopper1934use]; Natarajan et al., 2013, section 2 (independent noise)
+        Northcutt, Athalye and Mueller, 2021 (what wrong test labels do to benchmarks)
+        [northcutt2021pervasive]; Clopper and Pearson, 1934 (intervals)
+        [clopper1934use]; Natarajan et al., 2013 (independent noise)
         [natarajan2013learning].
     """
     call = "accuracy_under_noise"

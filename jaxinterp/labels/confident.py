@@ -127,7 +127,7 @@ def confident_joint(labels: Any, probabilities: Any) -> ConfidentJoint:
         [[1, 1], [0, 2]]
 
     References:
-        Northcutt et al., 2021, eq. 1 to 4 [northcutt2021confident].
+        Northcutt et al., 2021 [northcutt2021confident].
     """
     s, p = _checked("confident_joint", labels, probabilities)
     n_classes = p.shape[1]
@@ -196,8 +196,8 @@ def find_label_issues(
         ([4], [0])
 
     References:
-        Northcutt et al., 2021, section 3.2 [northcutt2021confident]; Northcutt, Athalye
-        and Mueller, 2021, table 2 (shares of errors) [northcutt2021pervasive].
+        Northcutt et al., 2021 [northcutt2021confident]; Northcutt, Athalye and Mueller,
+        2021 (shares of errors) [northcutt2021pervasive].
     """
     check_choice("method", method, get_args(Method), call="find_label_issues")
     s, p = _checked("find_label_issues", labels, probabilities)

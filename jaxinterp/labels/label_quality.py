@@ -62,8 +62,8 @@ def label_quality(
         [0.75, 0.25]
 
     References:
-        Northcutt et al., 2021, section 3.2 [northcutt2021confident]; Kuan and Mueller,
-        2022, section 3 [kuan2022model].
+        Northcutt et al., 2021 [northcutt2021confident]; Kuan and Mueller, 2022
+        [kuan2022model].
     """
     check_choice("score", score, get_args(Quality), call="label_quality")
     check_labels("label_quality", labels, probabilities)
@@ -132,7 +132,7 @@ def suspicious_labels(
         [[1]]
 
     References:
-        Northcutt et al., 2021, section 3.2 [northcutt2021confident].
+        Northcutt et al., 2021 [northcutt2021confident].
     """
     call = "suspicious_labels"
     check_choice("score", score, get_args(Quality), call=call)
@@ -140,9 +140,10 @@ def suspicious_labels(
 
     def quality(variables: Any, inputs: Any, labels: Any) -> Any:
         logits = call_model(apply_fn, variables, inputs)
-        if jnp.ndim(logits) != 2:
+        if getattr(logits, "ndim", None) != 2:
             raise ValueError(
-                f"{call}: the model returns {jnp.shape(logits)}, and logits of the "
+                f"{call}: the model returns {jax.tree.map(jnp.shape, logits)}, and "
+                "logits of the "
                 "shape (batch, classes) are needed."
             )
         logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
@@ -183,7 +184,7 @@ def check_labels(call: str, labels: Any, probabilities: Any) -> None:
         ValueError: if shapes do not fit, there is no example or class, a label is out
             of range, or probabilities are negative or do not add up to 1.
     """
-    kind = jnp.result_type(labels)
+    kind = getattr(labels, "dtype", None) or np.asarray(labels).dtype
     if not jnp.issubdtype(kind, jnp.integer):
         raise TypeError(
             f"{call}: labels are integers, and are {kind}. Write `labels.astype(int)`, "

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxinterp.checks import check_outside, checked_integer, shown
+from jaxinterp.checks import check_function, check_outside, checked_integer, shown
 from jaxinterp.keys import check_key, folded
 from jaxinterp.types import ApplyFn, Inputs, Key
 
@@ -71,8 +71,8 @@ def out_of_fold(
     Raises:
         FloatingPointError: if a probability is not a number; the message names the
             fold.
-        TypeError: if there is no key, labels or groups are not integers, or arrays are
-            traced.
+        TypeError: if there is no key, `train` is no function, labels or groups are not
+            integers, or arrays are traced.
         ValueError: if shapes do not fit, there are fewer examples or groups than folds,
             a class has examples in one fold only, or the model does not return logits.
 
@@ -87,11 +87,12 @@ def out_of_fold(
         [0, 1, 0, 1]
 
     References:
-        Stone, 1974, section 2 [stone1974cross]; Northcutt et al., 2021, section 3.1
-        [northcutt2021confident].
+        Stone, 1974 [stone1974cross]; Northcutt et al., 2021 [northcutt2021confident].
     """
     call = "out_of_fold"
     check_key(call, key)
+    example = "train(key, inputs, labels, weights) -> variables"
+    check_function("train", train, example, call=call)
     check_outside(call, "looks at the labels", inputs, labels, groups)
     folds = checked_integer("folds", folds, 2, call=call)
     labels = _checked_labels(call, "labels", labels)
@@ -125,10 +126,11 @@ def out_of_fold(
 
 def _probabilities(apply_fn: ApplyFn, variables: Any, inputs: Any, fold: Any) -> Any:
     logits = jax.vmap(apply_fn, (0, None))(variables, inputs)
-    if jnp.ndim(logits) != 3 or logits.shape[1] != fold.size:
+    if getattr(logits, "ndim", None) != 3 or logits.shape[1] != fold.size:
+        shapes = jax.tree.map(lambda leaf: jnp.shape(leaf)[1:], logits)
         raise ValueError(
-            f"out_of_fold: the model returns {jnp.shape(logits)[1:]}, and logits of "
-            f"the shape ({fold.size}, classes) are needed."
+            f"out_of_fold: the model returns {shapes}, and logits of the shape "
+            f"({fold.size}, classes) are needed."
         )
     own = jnp.take_along_axis(logits, fold[None, :, None], axis=0)[0]
     wide = jnp.promote_types(own.dtype, jnp.float32)

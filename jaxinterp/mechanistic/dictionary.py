@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxinterp.checks import checked_integer, checked_real
+from jaxinterp.checks import checked_integer, checked_real, shown
 from jaxinterp.keys import check_key
 from jaxinterp.loop.stream import everywhere, first_invalid, over_stream
 from jaxinterp.pytree import pytree
@@ -57,7 +57,16 @@ class SparseAutoencoder:
 
         Args:
             x: activations, `(..., d)`.
+
+        Raises:
+            ValueError: if the activations have another width.
         """
+        width = self.decoder_bias.shape[-1]
+        if jnp.shape(x)[-1:] != (width,):
+            raise ValueError(
+                f"The dictionary encodes activations (..., {width}), and they have the "
+                f"shape {jnp.shape(x)}."
+            )
         return jax.nn.relu(
             (x - _like(self.decoder_bias, x)) @ self.encoder
             + _like(self.encoder_bias, x)
@@ -162,8 +171,8 @@ def train_dictionary(
         AddressError: if there is no such site.
         AmbiguousAddressError: if there are several such sites.
         FloatingPointError: if the loss is not finite; names the batch.
-        TypeError: if `key` is no random key, a batch is no array, or `resume` is no
-            `TrainedDictionary`.
+        TypeError: if `key` is no random key, `optimizer` is none, a batch is no array,
+            or `resume` is no `TrainedDictionary`.
         ValueError: if a hyperparameter is out of range; if the activation is in a loop,
             or has no axis but that of the examples; if there is no batch; if `resume`
             has another number of features, or is of activations of another width.
@@ -187,6 +196,11 @@ def train_dictionary(
     features = checked_integer("features", features, 1, call=call)
     sparsity = checked_real("sparsity", sparsity, 0, call=call)
     rule = optax.adam(1e-3) if optimizer is None else optimizer
+    if not isinstance(rule, optax.GradientTransformation):
+        raise TypeError(
+            f"{call}: `optimizer` is one of optax, such as `optax.adam(1e-3)`, and is "
+            f"{shown(rule)}."
+        )
 
     def start(examples: Any) -> tuple[Any, TrainedDictionary]:
         vectors = jax.eval_shape(
@@ -355,9 +369,10 @@ def dictionary_quality(
         activations: activations that it was not trained on, `(..., d)`.
 
     Returns:
-        Four figures; nan where the activations do not vary.
+        Four figures; nan where the activations do not vary, or one is not a number.
 
     Raises:
+        TypeError: if `dictionary` is none.
         ValueError: if the activations have another width than the dictionary.
 
     Example:
@@ -368,6 +383,12 @@ def dictionary_quality(
         >>> float(quality.n_active), float(quality.unexplained)
         (1.0, 0.0)
     """
+    if not isinstance(dictionary, SparseAutoencoder):
+        raise TypeError(
+            "dictionary_quality takes a dictionary, `trained.dictionary`, and was "
+            f"given {type(dictionary).__name__}."
+        )
+    activations = jnp.asarray(activations)
     width = dictionary.decoder.shape[1]
     if np.ndim(activations) < 2 or activations.shape[-1] != width:
         raise ValueError(
@@ -381,9 +402,11 @@ def dictionary_quality(
     error = ((x - made) ** 2).sum()
     spread = ((x - x.mean(axis=0, keepdims=True)) ** 2).sum()
     norms = [jnp.linalg.norm(rows, axis=1).mean() for rows in (made, x)]
+    is_active = jnp.where(jnp.isnan(codes), jnp.nan, (codes > 0).astype(x.dtype))
+    is_constant = spread == 0
     return DictionaryQuality(
-        (codes > 0).sum(axis=1).astype(x.dtype).mean(),
-        error / jnp.where(spread > 0, spread, jnp.nan),
-        norms[0] / norms[1],
-        (codes > 0).astype(x.dtype).mean(axis=0),
+        is_active.sum(axis=1).mean(),
+        error / jnp.where(is_constant, jnp.nan, spread),
+        norms[0] / jnp.where(is_constant, jnp.nan, norms[1]),
+        is_active.mean(axis=0),
     )

@@ -177,15 +177,16 @@ class Interchange:
     def _ablated(self, part: Divided, activation: Any) -> Any:
         if self.ablation is None:
             return activation
-        other = jnp.asarray(self.ablation(activation), activation.dtype)
-        if other.shape != activation.shape:
+        made = self.ablation(activation)
+        if getattr(made, "shape", None) != activation.shape:
+            found = getattr(made, "shape", type(made).__name__)
             raise ValueError(
-                f"`ablation` returned the shape {other.shape} for the activation at "
+                f"`ablation` returned the shape {found} for the activation at "
                 f"{part.site.address!r}, which has {activation.shape}.\nWrite for "
                 "example `lambda a: jnp.broadcast_to(a.mean(0, keepdims=True), a.shape)"
                 "`."
             )
-        return other
+        return jnp.asarray(made, activation.dtype)
 
     def scores(self, context: Context, mask: Any) -> Any:
         """Returns the score of each example, $m(M)$.

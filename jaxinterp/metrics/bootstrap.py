@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from jaxinterp.checks import check_outside, checked_integer, checked_real
+from jaxinterp.checks import check_outside, checked_integer, checked_real, shown
 from jaxinterp.keys import check_key
 from jaxinterp.types import Key
 
@@ -20,7 +22,8 @@ class Interval(NamedTuple):
 
     Attributes:
         mean: the mean over the examples that have a value; NaN if none has.
-        low: the lower end of the interval; NaN if fewer than two examples have a value.
+        low: the lower end of the interval; NaN if fewer than two examples have a value,
+            or one is infinite.
         high: the upper end of the interval.
         n_valid: the number of examples that have a value.
     """
@@ -43,7 +46,8 @@ def bootstrap(
 
     Args:
         values: values of each example on the first axis, `(examples, ...)`; NaN where
-            one is not defined, which is left out.
+            one is not defined, which is left out. Where one is infinite the interval
+            is NaN.
         key: the random key of what is drawn.
         confidence: the share of such intervals that hold the true mean.
         resamples: how often examples are drawn again.
@@ -54,11 +58,11 @@ def bootstrap(
     Raises:
         ValueError: if `confidence` is not between 0 and 1, or another number is too
             small.
-        TypeError: if there is no key, or inside of `jax.jit`.
+        TypeError: if there is no key, if values are no real numbers of examples, or
+            inside of `jax.jit`.
 
     References:
-        Efron and Tibshirani, 1993, eq. 14.10, 14.14 and 14.15
-        [efron1993introduction].
+        Efron and Tibshirani, 1993 [efron1993introduction].
 
     Example:
         >>> interval = bootstrap(np.array([1.0, 2.0, 3.0, np.nan]), jax.random.key(0))
@@ -67,18 +71,18 @@ def bootstrap(
         >>> bool(interval.low < 2.0 < interval.high)
         True
     """
-    check_outside("bootstrap", "returns numbers to read", values)
+    check_outside("bootstrap", "returns numbers to read", values, key)
     check_key("bootstrap", key)
     confidence = checked_real("confidence", confidence, 0, 1, call="bootstrap")
     resamples = checked_integer("resamples", resamples, 2, call="bootstrap")
-    values = np.asarray(values, np.float64)
+    values = _real(values)
     shape = values.shape[1:]
-    values = values.reshape(len(values), -1)
+    values = values.reshape(len(values), math.prod(shape))
     is_valid = ~np.isnan(values)
     counts = _counts(key, len(values), resamples)
     filled = np.where(is_valid, values, 0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        means = (counts @ filled) / (counts @ is_valid)
+        means = (counts @ filled) / (counts @ is_valid)  # inf * 0 is NaN, see `_ends`
     ends = [
         _ends(column[valid], drawn, confidence)
         for column, valid, drawn in zip(values.T, is_valid.T, means.T, strict=True)
@@ -88,6 +92,18 @@ def bootstrap(
         mean = filled.sum(axis=0) / n_valid
     low, high = np.array(ends).reshape(-1, 2).T
     return Interval(*(part.reshape(shape) for part in (mean, low, high, n_valid)))
+
+
+def _real(values: Any) -> np.ndarray:
+    """Values in double precision, with the examples on the first axis."""
+    array = np.asarray(values)
+    kinds = (jnp.floating, jnp.integer, jnp.bool_)
+    if not array.ndim or not any(jnp.issubdtype(array.dtype, kind) for kind in kinds):
+        raise TypeError(
+            "bootstrap() takes real numbers with the examples on the first axis, and "
+            f"was given {shown(values)}."
+        )
+    return array.astype(np.float64)
 
 
 def _counts(key: Any, n_examples: int, resamples: int) -> np.ndarray:
@@ -103,7 +119,7 @@ def _ends(
     values: np.ndarray, means: np.ndarray, confidence: float
 ) -> tuple[float, float]:
     """The ends of the interval of one mean."""
-    if len(values) < 2:
+    if len(values) < 2 or not np.isfinite(values).all():
         return np.nan, np.nan
     mean = values.mean()
     if np.ptp(values) == 0:

@@ -9,14 +9,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxinterp.attribution.contract import Attribution
-from jaxinterp.checks import check_choice, check_outside
+from jaxinterp.attribution.contract import Attribution, check_target
+from jaxinterp.checks import check_choice, check_function, check_outside
 from jaxinterp.keys import check_key
 from jaxinterp.loop.static import static_and_arrays
 from jaxinterp.metrics.bootstrap import Interval, bootstrap
 from jaxinterp.metrics.contract import Measure, own_key
 from jaxinterp.metrics.references import at_random, edges, inverse
 from jaxinterp.table import cell, format_table, html_table
+from jaxinterp.tracing.call import check_batch
 from jaxinterp.types import Inputs, Key, Target, Variables
 
 REFERENCES = ("inverse", "random", "edges")
@@ -126,9 +127,11 @@ def compare(
         A printable `Comparison`.
 
     Raises:
-        TypeError: if there is no key, or inside of `jax.jit`.
-        ValueError: if there is no such reference, if two rows or columns have one name,
-            or if a measure returns something else than one value per example.
+        TypeError: if there is no key, if methods or metrics are no functions by name,
+            or inside of `jax.jit`.
+        ValueError: if there is no metric or no such reference, if two rows or columns
+            have one name, if a measure returns something else than one value per
+            example, or if the target does not fit.
 
     References:
         Hooker et al., 2019, on random rankings and edges [hooker2019benchmark].
@@ -148,12 +151,23 @@ def compare(
     """
     check_outside("compare", "returns numbers to read", variables, inputs, target)
     check_key("compare", key)
+    for name, functions in (("methods", methods), ("metrics", metrics)):
+        _check_named(name, functions)
+    _check_named("method_metrics", method_metrics or {})
+    check_batch(inputs, variables)
     rows = _with_references(methods, references, inputs)
     of_method = dict(method_metrics or {})
     names = (*metrics, *of_method)
+    if not names:
+        raise ValueError(
+            "compare() needs a metric, `{'deletion': deletion(apply_fn)}`, as "
+            "`metrics` or `method_metrics`."
+        )
     if len(set(names)) < len(names):
         raise ValueError(f"Two metrics have one name: {', '.join(names)}.")
     n_examples = jax.tree.leaves(inputs)[0].shape[0]
+    for method in methods.values():  # a compiled call hides the values of a target
+        check_target(lambda x, m=method: m(variables, x, target, key), inputs, target)
     columns = []
     for method in rows.values():
         attributions = _jitted(method, variables, inputs, target, key)
@@ -177,6 +191,19 @@ def compare(
         difference = bootstrap(paired, draws, confidence=confidence)
     interval = bootstrap(values, draws, confidence=confidence)
     return Comparison(tuple(rows), names, values, interval, difference, confidence)
+
+
+def _check_named(name: str, functions: Any) -> None:
+    """Raises unless an argument is functions by name."""
+    if not isinstance(functions, Mapping):
+        raise TypeError(
+            f"compare: `{name}` are functions by name, a dict, and are "
+            f"{type(functions).__name__}."
+        )
+    for key, function in functions.items():
+        check_function(
+            f"{name}[{key!r}]", function, "f(variables, ...)", call="compare"
+        )
 
 
 def _with_references(

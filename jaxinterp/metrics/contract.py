@@ -18,6 +18,8 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 
+from jaxinterp.checks import shown
+from jaxinterp.tracing.call import check_batch
 from jaxinterp.types import Inputs, Key, Target, Variables
 
 # Folded into the key of a measure, so that what it draws is not what the method draws.
@@ -48,11 +50,20 @@ def check_attributions(attributions: Any, inputs: Inputs) -> None:
         inputs: the batch that was explained.
 
     Raises:
+        TypeError: if the inputs are no arrays.
         ValueError: if attributions have no examples, or another number than the inputs,
             or are no real numbers, such as a target in their place.
     """
+    check_batch(inputs)
     n_examples = jax.tree.leaves(inputs)[0].shape[0]
-    for path, leaf in jax.tree.leaves_with_path(attributions):
+    leaves = jax.tree.leaves_with_path(attributions)
+    if not leaves:
+        raise ValueError(
+            f"`attributions` hold no array, and are {shown(attributions)}.\nWrite "
+            "`measure(variables, inputs, attributions, target)`, with what "
+            "`attribute(variables, inputs, target)` returned."
+        )
+    for path, leaf in leaves:
         dtype, shape = jnp.result_type(leaf), jnp.shape(leaf)
         if shape[:1] != (n_examples,) or not jnp.issubdtype(dtype, jnp.inexact):
             raise ValueError(
@@ -94,7 +105,16 @@ def as_rows(tree: Any) -> Any:
 
     Returns:
         An array `(batch, entries)`.
+
+    Raises:
+        TypeError: if there is no array, or something that has no axis of examples.
     """
+    if not jax.tree.leaves(tree) or not all(map(jnp.ndim, jax.tree.leaves(tree))):
+        raise TypeError(
+            "An array, or a pytree of arrays, with the examples on the first axis is "
+            f"needed, and {shown(tree)} was given.\nWrite `jnp.asarray(...)` around "
+            "a list."
+        )
     leaves = [
         leaf.reshape(leaf.shape[0], math.prod(leaf.shape[1:]))
         for leaf in jax.tree.leaves(at_least_single(tree))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from jaxinterp.attribution.contract import examples_in
 from jaxinterp.metrics.contract import (
     Measure,
     as_rows,
@@ -12,7 +13,7 @@ from jaxinterp.metrics.contract import (
 )
 from jaxinterp.objectives.explained import explained
 from jaxinterp.objectives.objective import Objective
-from jaxinterp.objectives.score import Score, logit
+from jaxinterp.objectives.score import Score, check_score, logit
 from jaxinterp.perturbation.baseline import fill_baseline
 from jaxinterp.types import ApplyFn, Inputs, Key, Target, Variables
 
@@ -42,10 +43,11 @@ def convergence_delta(
     Raises:
         TypeError: if `score` is neither a function nor an objective.
         ValueError: when called, if the attributions are not of as many examples as the
-            inputs, or the baseline does not broadcast.
+            inputs, the baseline does not broadcast, or the score is not one number per
+            example.
 
     References:
-        Sundararajan et al., 2017, proposition 1 [sundararajan2017axiomatic].
+        Sundararajan et al., 2017 [sundararajan2017axiomatic].
 
     Example:
         >>> from jaxinterp.objectives import total
@@ -65,8 +67,14 @@ def convergence_delta(
     ) -> Any:
         check_attributions(attributions, inputs)
         start = fill_baseline(baseline, inputs, key)
-        after = at_least_single(score_fn(model(variables, inputs), target))
-        before = at_least_single(score_fn(model(variables, start), target))
+        n_examples = examples_in(inputs)
+
+        def scores(x: Inputs) -> Any:
+            values = score_fn(model(variables, x), target)
+            check_score(values, n_examples, score_fn)
+            return at_least_single(values)
+
+        after, before = scores(inputs), scores(start)
         return as_rows(attributions).sum(axis=1) - (after - before)
 
     return measure

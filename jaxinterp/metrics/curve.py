@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
+
+from jaxinterp.checks import is_traced, shown
 
 
 class Curve(NamedTuple):
@@ -29,11 +32,15 @@ def area(curve: Curve) -> Any:
     Returns:
         The mean score along the curve, in units of the score, `(batch,)`.
 
+    Raises:
+        TypeError: if it is no curve of each example.
+
     Example:
         >>> curve = Curve(jnp.array([[0.0, 0.5, 1.0]]), jnp.array([[8.0, 2.0, 0.0]]))
         >>> area(curve).tolist()
         [3.0]
     """
+    _check(curve)
     widths = jnp.diff(curve.fractions, axis=1)
     means = (curve.scores[:, 1:] + curve.scores[:, :-1]) / 2
     return (widths * means).sum(axis=1)
@@ -49,14 +56,18 @@ def aopc(curve: Curve) -> Any:
         The mean fall of the score, in units of the score, `(batch,)`: high is good for
         the order `"morf"`.
 
+    Raises:
+        TypeError: if it is no curve of each example.
+
     References:
-        Samek et al., 2017, eq. 12 [samek2017evaluating].
+        Samek et al., 2017 [samek2017evaluating].
 
     Example:
         >>> curve = Curve(jnp.array([[0.0, 0.5, 1.0]]), jnp.array([[9.0, 3.0, 0.0]]))
         >>> aopc(curve).tolist()
         [5.0]
     """
+    _check(curve)
     return (curve.scores[:, :1] - curve.scores).mean(axis=1)
 
 
@@ -74,7 +85,9 @@ def abpc(morf: Curve, lerf: Curve) -> Any:
         The mean difference, in units of the score, `(batch,)`; high is good.
 
     Raises:
-        ValueError: if the curves have different points.
+        TypeError: if one is no curve of each example.
+        ValueError: if the curves have different points; under `jit` only their number
+            is checked.
 
     References:
         Blücher et al., 2024, "symmetric relevance gain" [blucher2024decoupling].
@@ -84,9 +97,29 @@ def abpc(morf: Curve, lerf: Curve) -> Any:
         >>> abpc(morf, morf._replace(scores=jnp.array([[8.0, 5.0, 0.0]]))).tolist()
         [1.0]
     """
-    if morf.scores.shape != lerf.scores.shape:
+    _check(morf)
+    _check(lerf)
+    is_other = morf.scores.shape != lerf.scores.shape
+    points = morf.fractions, lerf.fractions
+    if not is_other and not is_traced(points):
+        is_other = not np.allclose(*points, atol=1e-6, equal_nan=True)
+    if is_other:
         raise ValueError(
-            f"The curves have the shapes {morf.scores.shape} and {lerf.scores.shape}.\n"
+            f"The curves have the shapes {morf.scores.shape} and {lerf.scores.shape}, "
+            "or other points.\n"
             "Measure both with the same `steps` and `segments`."
         )
     return (lerf.scores - morf.scores).mean(axis=1)
+
+
+def _check(curve: Any) -> None:
+    is_curve = isinstance(curve, Curve)
+    if (
+        not is_curve
+        or jnp.ndim(curve.scores) != 2
+        or (jnp.shape(curve.fractions) != jnp.shape(curve.scores))
+    ):
+        raise TypeError(
+            "A curve is what a measure of `perturbation_curve` returns, fractions and "
+            f"scores (batch, points), and {shown(curve)} was given."
+        )

@@ -87,7 +87,7 @@ def pointing_game(attributions: Any, mask: Any, *, tolerance: int = 0) -> Any:
             asked for places that are no pixels.
 
     References:
-        Zhang et al., 2018, section 4.2 [zhang2018topdown].
+        Zhang et al., 2018 [zhang2018topdown].
 
     Example:
         >>> mask = jnp.array([[True, False, False]])
@@ -99,10 +99,9 @@ def pointing_game(attributions: Any, mask: Any, *, tolerance: int = 0) -> Any:
     is_hit = inside
     if tolerance:
         is_hit = as_rows(_widened(jnp.asarray(mask), tolerance)) > 0
-    is_largest = a == a.max(axis=1, keepdims=True)
+    is_largest = a == a.max(axis=1, keepdims=True, initial=-jnp.inf)
     share = (is_largest & is_hit).sum(axis=1) / is_largest.sum(axis=1)
-    is_constant = a.max(axis=1) == a.min(axis=1)
-    return _defined(share.astype(a.dtype), a, inside.any(axis=1) & ~is_constant)
+    return _defined(share.astype(a.dtype), a, inside.any(axis=1) & ~_is_constant(a))
 
 
 def relevance_mass(attributions: Any, mask: Any) -> Any:
@@ -207,8 +206,16 @@ def localization_auc(attributions: Any, mask: Any) -> Any:
     n_outside = a.shape[1] - n_inside
     pairs = jnp.maximum(n_inside * n_outside, 1)
     value = 0.5 + (centered * inside).sum(axis=1) / pairs
-    is_constant = a.max(axis=1) == a.min(axis=1)
-    return _defined(value, a, (n_inside > 0) & (n_outside > 0) & ~is_constant)
+    is_both = (n_inside > 0) & (n_outside > 0)
+    return _defined(value, a, is_both & ~_is_constant(a))
+
+
+def _is_constant(rows: Any) -> Any:
+    lowest, highest = (
+        rows.min(axis=1, initial=jnp.inf),
+        rows.max(axis=1, initial=-jnp.inf),
+    )
+    return lowest == highest
 
 
 def _rows(attributions: Any, mask: Any) -> tuple[Any, Any]:

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxinterp.attribution.contract import Attribution, as_arrays
-from jaxinterp.checks import check_choice
+from jaxinterp.attribution.contract import Attribution, as_arrays, examples_in
+from jaxinterp.checks import check_choice, check_function
 from jaxinterp.keys import check_key
 from jaxinterp.loop.sums import evaluated
 from jaxinterp.metrics.contract import (
@@ -134,13 +134,15 @@ def parameter_randomization(
 
     Raises:
         ValueError: if there is no such order; when called, if `init` returns other
-            weights than the variables, if the model reads none of them, or if the
-            attributions are not what the function returns.
-        TypeError: when called, if there is no key.
+            weights than the variables, if the model reads none of them, if the
+            attributions are not what the function returns, or if the similarity is not
+            one number per example.
+        TypeError: if `attribution_fn` or `init` is no function; when called, if there
+            is no key.
 
     References:
-        Adebayo et al., 2018, section 3 [adebayo2018sanity]; Hedström et al., 2024, on
-        what can be concluded from it [hedstrom2024fresh].
+        Adebayo et al., 2018 [adebayo2018sanity]; Hedström et al., 2024, on what can be
+        concluded from it [hedstrom2024fresh].
 
     Example:
         >>> from jaxinterp.attribution import saliency
@@ -156,24 +158,21 @@ def parameter_randomization(
     """
     call = "parameter_randomization"
     check_choice("order", order, get_args(RandomizationOrder), call=call)
+    example = "attribute(variables, inputs, target, key)"
+    check_function("attribution_fn", attribution_fn, example, call=call)
+    check_function("init", init, "init(key) -> variables", call=call)
     model = functools.partial(call_model, apply_fn)
 
     def step(context: _Context, number: Any) -> Any:
-        def mixed(trained: Any, drawn: Any, place: Any) -> Any:
-            if not hasattr(trained, "dtype"):
-                return trained
-            is_drawn = place == number if order == "independent" else place <= number
-            return jnp.where(is_drawn, jnp.asarray(drawn, trained.dtype), trained)
-
-        variables = jax.tree.map(
-            mixed, context.variables, context.drawn, context.places
-        )
+        variables = _mixed(context, number, order)
         values = attribution_fn(variables, context.inputs, context.target, context.key)
         outputs = model(variables, context.inputs)
-        return (
+        alike = (
             similarity(context.attributions, values),
             similarity(as_rows(context.outputs), as_rows(outputs)),
         )
+        _check_similarities(alike, examples_in(context.inputs))
+        return alike
 
     similarities_at = evaluated(step, batch_size=1, name=call)
 
@@ -188,7 +187,10 @@ def parameter_randomization(
         check_key(call, key)
         drawn = init(own_key(key))
         check_same_shapes("variables", variables, drawn, "`init`")
-        shapes = jax.eval_shape(attribution_fn, variables, inputs, target, key)
+        # The target itself, and no tracer of it, so that its values are looked at.
+        shapes = jax.eval_shape(
+            lambda v, x: attribution_fn(v, x, target, key), variables, inputs
+        )
         check_same_shapes("attributions", attributions, shapes, "`attribution_fn`")
         traced = trace_call(apply_fn, variables, inputs)
         layers = _layers(traced.graph, layer_of)
@@ -209,6 +211,27 @@ def parameter_randomization(
         return Randomization(of_attributions.T, of_outputs.T, layers)
 
     return measure
+
+
+def _mixed(context: _Context, number: Any, order: RandomizationOrder) -> Any:
+    """The weights of one step: trained ones, and drawn ones in their place."""
+
+    def mixed(trained: Any, drawn: Any, place: Any) -> Any:
+        if not hasattr(trained, "dtype"):
+            return trained
+        is_drawn = place == number if order == "independent" else place <= number
+        return jnp.where(is_drawn, jnp.asarray(drawn, trained.dtype), trained)
+
+    return jax.tree.map(mixed, context.variables, context.drawn, context.places)
+
+
+def _check_similarities(alike: tuple[Any, ...], n_examples: int) -> None:
+    shapes = [jnp.shape(one) for one in alike]
+    if any(shape != (n_examples,) for shape in shapes):
+        raise ValueError(
+            "parameter_randomization: `similarity` returns one number per example, "
+            f"({n_examples},), and returned {' and '.join(map(str, shapes))}."
+        )
 
 
 def _layers(graph: Graph, layer_of: Callable[[str], str]) -> tuple[str, ...]:

@@ -104,8 +104,8 @@ def perturbation_curve(
             the target does not fit the outputs.
 
     References:
-        Bach et al., 2015, "pixel flipping" [bach2015pixel]; Samek et al., 2017,
-        section 3 [samek2017evaluating].
+        Bach et al., 2015, "pixel flipping" [bach2015pixel]; Samek et al., 2017
+        [samek2017evaluating].
 
     Example:
         >>> from jaxinterp.objectives import total
@@ -192,7 +192,7 @@ def deletion(
         ValueError: as `perturbation_curve` does.
 
     References:
-        Petsiuk et al., 2018, section 4.2 [petsiuk2018rise].
+        Petsiuk et al., 2018 [petsiuk2018rise].
 
     Example:
         >>> from jaxinterp.objectives import total
@@ -245,7 +245,7 @@ def insertion(
         ValueError: as `perturbation_curve` does.
 
     References:
-        Petsiuk et al., 2018, section 4.2 [petsiuk2018rise].
+        Petsiuk et al., 2018 [petsiuk2018rise].
 
     Example:
         >>> from jaxinterp.objectives import total

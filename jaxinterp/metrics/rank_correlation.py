@@ -45,14 +45,14 @@ def rank_correlation(first: Any, second: Any) -> Any:
 
     Returns:
         A number in [-1, 1] for each example, `(batch,)`; NaN where one of the two is
-        constant or has a NaN.
+        constant, has a NaN or no entry.
 
     Raises:
+        TypeError: if one of them is no array of real numbers.
         ValueError: if the two have not the same number of entries.
 
     References:
-        Spearman, 1904 [spearman1904proof]; Adebayo et al., 2018, section 3
-        [adebayo2018sanity].
+        Spearman, 1904 [spearman1904proof]; Adebayo et al., 2018 [adebayo2018sanity].
 
     Example:
         >>> first, second = jnp.array([[1.0, 2.0, 9.0]]), jnp.array([[0.0, 1.0, 2.0]])
@@ -60,6 +60,10 @@ def rank_correlation(first: Any, second: Any) -> Any:
         1.0
     """
     rows = as_rows(first), as_rows(second)
+    if any(jnp.iscomplexobj(row) for row in rows):
+        raise TypeError(
+            "Complex numbers have no order. Write for example `jnp.abs(attributions)`."
+        )
     if rows[0].shape != rows[1].shape:
         raise ValueError(
             f"The attributions have {rows[0].shape[1]} entries of {len(rows[0])} "
@@ -70,4 +74,5 @@ def rank_correlation(first: Any, second: Any) -> Any:
     r, s = (x - x.mean(axis=1, keepdims=True) for x in (r, s))
     r, s = (x / jnp.sqrt((x * x).sum(axis=1, keepdims=True)) for x in (r, s))
     has_nan = jnp.isnan(rows[0]).any(axis=1) | jnp.isnan(rows[1]).any(axis=1)
-    return jnp.where(has_nan, jnp.nan, (r * s).sum(axis=1))
+    is_empty = rows[0].shape[1] == 0
+    return jnp.where(has_nan | is_empty, jnp.nan, (r * s).sum(axis=1))

@@ -14,8 +14,10 @@ import numpy as np
 from jax import lax
 
 from jaxinterp.attribution.contract import Attribution
+from jaxinterp.checks import check_function
 from jaxinterp.keys import check_key, folded, steady
 from jaxinterp.metrics.contract import as_rows, at_least_single
+from jaxinterp.tracing.call import check_batch
 from jaxinterp.types import Inputs, Key, Target, Variables
 
 
@@ -38,7 +40,8 @@ def at_random(
         Arrays in the shapes of the inputs, float32 at least.
 
     Raises:
-        TypeError: if there is no key.
+        TypeError: if there is no key, or the inputs are no arrays.
+        ValueError: if the inputs have no axis of examples.
 
     Example:
         >>> x = jnp.array([[1.0, 3.0], [0.0, 2.0]])
@@ -48,6 +51,7 @@ def at_random(
         (True, (2, 2))
     """
     check_key("at_random", key)
+    check_batch(inputs)
     leaves, tree = jax.tree.flatten(inputs)
     numbers = sum(
         (_number(leaf) for leaf in leaves[1:]), jnp.asarray(_number(leaves[0]))
@@ -125,6 +129,9 @@ def inverse(attribution_fn: Attribution) -> Attribution:
     Returns:
         An attribution function, in the units of that one.
 
+    Raises:
+        TypeError: if `attribution_fn` is no function.
+
     References:
         Eiras-Franco et al., 2025, "quality gap" [eirasfranco2025evaluate].
 
@@ -135,6 +142,8 @@ def inverse(attribution_fn: Attribution) -> Attribution:
         >>> opposite(2.0, jnp.array([[1.0, 3.0]])).tolist()
         [[-2.0, -2.0]]
     """
+    example = "attribute(variables, inputs, target, key)"
+    check_function("attribution_fn", attribution_fn, example, call="inverse")
 
     def attribute(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None

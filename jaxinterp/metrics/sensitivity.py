@@ -9,7 +9,12 @@ import jax
 import jax.numpy as jnp
 
 from jaxinterp.attribution.contract import Attribution, as_arrays, check_inputs
-from jaxinterp.checks import check_choice, checked_integer, checked_real
+from jaxinterp.checks import (
+    check_choice,
+    check_function,
+    checked_integer,
+    checked_real,
+)
 from jaxinterp.keys import check_key, folded, steady
 from jaxinterp.loop.scan import scan
 from jaxinterp.loop.sums import evaluated
@@ -142,10 +147,11 @@ def sensitivity(
     Raises:
         ValueError: if a number is out of range, or with `reduction="mean"` and steps;
             when called, if the attributions are not what the function returns.
-        TypeError: when called, if there is no key, or the inputs are not real numbers.
+        TypeError: if `attribution_fn` is no function; when called, if there is no key,
+            or the inputs are not real numbers.
 
     References:
-        Yeh et al., 2019, section 3 [yeh2019fidelity].
+        Yeh et al., 2019 [yeh2019fidelity].
 
     Example:
         >>> from jaxinterp.attribution import gradient
@@ -156,6 +162,8 @@ def sensitivity(
         [0.0]
     """
     call = "sensitivity"
+    example = "attribute(variables, inputs, target, key)"
+    check_function("attribution_fn", attribution_fn, example, call=call)
     radius = checked_real("radius", radius, 0, call=call)
     samples = checked_integer("samples", samples, 1, call=call)
     steps = checked_integer("steps", steps, 0, call=call)

@@ -372,7 +372,7 @@ def _checked(outputs: Any, target: Any, name: str) -> Any:
             f"score={name} needs a target: class indices of shape ({batch},), or one "
             f"for all examples.\n{advice}"
         )
-    values, target = target, jnp.asarray(target)  # a tracer already while tracing
+    values, target = target, _class_indices(target, name)
     if not jnp.issubdtype(target.dtype, jnp.integer):
         raise TypeError(
             f"score={name} takes integer class indices as target, and was given "
@@ -394,6 +394,17 @@ def _checked(outputs: Any, target: Any, name: str) -> Any:
                 f"classes (0 to {classes - 1}).{hint}"
             )
     return jnp.broadcast_to(target, (batch,))
+
+
+def _class_indices(target: Any, name: str) -> Any:
+    """A target as an array; a tracer already while tracing."""
+    try:
+        return jnp.asarray(target)
+    except (TypeError, ValueError):  # words, None among numbers, a dict
+        raise TypeError(
+            f"score={name} takes integer class indices as target, and was given "
+            f"{shown(target)}."
+        ) from None
 
 
 def _classes(target: Any, batch: int, classes: int) -> str:

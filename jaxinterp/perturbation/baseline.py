@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxinterp.checks import shown
+
 
 def fill_baseline(
     baseline: Any | Callable[[Any, Any], Any], inputs: Any, key: Any
@@ -22,6 +24,7 @@ def fill_baseline(
         key: the random key that such a function gets.
 
     Raises:
+        TypeError: if the baseline holds no numbers.
         ValueError: if the baseline does not broadcast against the inputs, or is a
             pytree of another structure.
 
@@ -42,6 +45,11 @@ def fill_baseline(
         )
 
     def fill(path: Any, x: Any, b: Any) -> Any:
+        if isinstance(b, str) or getattr(getattr(b, "dtype", 0), "kind", "f") in "USO":
+            raise TypeError(
+                f"A baseline is a number or an array of numbers, and is {shown(b)}.\n"
+                "Write for example `baseline=0.0`."
+            )
         shape = np.shape(b)
         missing = x.ndim - len(shape)
         try:

@@ -10,7 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxinterp.checks import check_index, check_outside, checked_integer
+from jaxinterp.checks import (
+    check_function,
+    check_index,
+    check_outside,
+    checked_integer,
+)
 from jaxinterp.keys import check_key, folded
 from jaxinterp.loop.chunks import over_units
 from jaxinterp.metrics.bootstrap import Interval, bootstrap
@@ -97,9 +102,11 @@ def artifact_effect(
         without two of them the controls.
 
     Raises:
+        FloatingPointError: if a logit is not a number.
         ValueError: if there is no such class, what is pasted has another shape, or the
             model returns no logits.
-        TypeError: if there is no key, or inside of `jax.jit`.
+        TypeError: if there is no key, images are no array, `paste` is no function, or
+            inside of `jax.jit`.
 
     References:
         Carter et al., 2019, on patches that an atlas suggests [carter2019activation];
@@ -121,7 +128,8 @@ def artifact_effect(
     target = checked_integer("target", target, 0, call=call)
     controls = checked_integer("controls", controls, 1, call=call)
     batch_size = checked_integer("batch_size", batch_size, 1, call=call)
-    images = jnp.asarray(inputs)
+    check_function("paste", paste, "paste(images, key) -> images", call=call)
+    images = _images(inputs)
     n_images = len(images)
     if not n_images:
         nothing = np.full(4, np.nan)
@@ -134,7 +142,7 @@ def artifact_effect(
 
         size = min(batch_size, n_images)
         logits = over_units(batch, n_images, size, is_inner=False)
-        logits = np.asarray(logits, np.float64)
+        logits = _numbers(logits)
         return _log_odds(logits, target), logits.argmax(axis=1) == target
 
     _check_logits(jax.eval_shape(apply_fn, variables, images), target)
@@ -215,20 +223,43 @@ def _changed(images: Any, pasted: Any) -> Any:
 
 def _checked(made: Any, images: Any, name: str) -> Any:
     """What was pasted, in the dtype of the images."""
-    made = jnp.asarray(made)
-    if made.shape != images.shape:
+    if getattr(made, "shape", None) != images.shape:
+        found = getattr(made, "shape", type(made).__name__)
         raise ValueError(
             f"artifact_effect: `{name}` returns images of the shape that it was given, "
-            f"{images.shape}, and returned {made.shape}."
+            f"{images.shape}, and returned {found}."
         )
-    return made.astype(images.dtype)
+    return jnp.asarray(made).astype(images.dtype)
+
+
+def _numbers(logits: Any) -> np.ndarray:
+    """Logits in double precision; the largest of NaN would count as class 0."""
+    logits = np.asarray(logits, np.float64)
+    is_wrong = np.isnan(logits).any(axis=1)
+    if is_wrong.any():
+        raise FloatingPointError(
+            f"artifact_effect: the logits of image {is_wrong.argmax()} (and "
+            f"{is_wrong.sum() - 1} others) are not a number.\nLook whether the "
+            "weights, the images and what is pasted are in order."
+        )
+    return logits
+
+
+def _images(inputs: Any) -> Any:
+    if not jax.tree_util.all_leaves([inputs]) or not np.ndim(inputs):
+        raise TypeError(
+            "artifact_effect: images are one array with the images on its first axis, "
+            f"and are {type(inputs).__name__}."
+        )
+    return jnp.asarray(inputs)
 
 
 def _check_logits(outputs: Any, target: int) -> None:
     """Raises unless the model returns logits, and the target is one of them."""
-    if len(getattr(outputs, "shape", ())) != 2:
+    shape = getattr(outputs, "shape", ())
+    if len(shape) != 2 or shape[1] < 2:
         raise ValueError(
-            "artifact_effect: the model returns logits (batch, classes), and returned "
-            f"{jax.tree.map(jnp.shape, outputs)}."
+            "artifact_effect: the model returns logits (batch, classes) of at least "
+            f"two classes, and returned {jax.tree.map(jnp.shape, outputs)}."
         )
     check_index(target, outputs.shape[1], "class")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
-from jaxinterp.checks import check_outside, checked_integer
+from jaxinterp.checks import check_function, check_outside, checked_integer, shown
 from jaxinterp.keys import check_key, folded
-from jaxinterp.trust.report import Check, Report, Row, Subject
+from jaxinterp.trust.report import Check, Report, Row, Subject, Verdict
 from jaxinterp.types import ApplyFn, Inputs, Key, Variables
 
 
@@ -46,8 +46,8 @@ def audit(
     Raises:
         ValueError: if there are no examples, not one label for each, or two checks have
             one name.
-        TypeError: if there is no key, or labels are no integers, or inside of
-            `jax.jit`.
+        TypeError: if there is no key, labels are no integers, checks are no functions
+            in a list, or inside of `jax.jit`.
 
     Example:
         >>> labels = np.arange(60) % 3
@@ -69,6 +69,13 @@ def audit(
         )
     if not np.issubdtype(classes.dtype, np.integer):
         raise TypeError(f"audit: labels are integers, and are {classes.dtype}.")
+    if callable(checks) or isinstance(checks, str):
+        raise TypeError(
+            f"audit: `checks` are functions in a list, and are {shown(checks)}.\nWrite "
+            "for example `checks=[performance()]`."
+        )
+    for check in checks:
+        check_function("checks", check, "check(subject) -> rows", call="audit")
     names = [getattr(check, "__name__", type(check).__name__) for check in checks]
     if len(set(names)) < len(names):
         raise ValueError(
@@ -90,6 +97,11 @@ def _rows_of(check: Check, subject: Subject) -> tuple[Row, ...]:
     rows: list[Row] = []
     try:
         for row in check(subject):
+            if not isinstance(row, Row) or row.verdict not in get_args(Verdict):
+                raise TypeError(
+                    f"a check returns rows, `Row(claim, verdict)` with a verdict of "
+                    f"{', '.join(get_args(Verdict))}, and one is {row!r}"
+                )
             rows.append(row)
     # One check that cannot be made says nothing about the others.
     except Exception as error:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from jaxinterp.attribution.contract import Attribution
-from jaxinterp.checks import checked_integer
+from jaxinterp.checks import check_function, checked_integer
 from jaxinterp.keys import folded
 from jaxinterp.metrics.bootstrap import Interval, bootstrap
 from jaxinterp.metrics.parameter_randomization import parameter_randomization
@@ -44,6 +44,7 @@ def explanation(
         A check for `audit`.
 
     Raises:
+        TypeError: if `attribution_fn` is no function.
         ValueError: if a number is out of range.
 
     References:
@@ -56,9 +57,12 @@ def explanation(
         >>> check.__name__
         'explanation'
     """
+    example = "attribute(variables, inputs, target, key)"
+    check_function("attribution_fn", attribution_fn, example, call="explanation")
     steps = checked_integer("steps", steps, 1, call="explanation")
 
     def check(subject: Subject) -> Iterator[Row]:
+        subject.check()
         measure = deletion(subject.apply_fn, segments=segments, steps=steps)
 
         def areas(variables: Any, inputs: Any, labels: Any) -> tuple[Any, Any]:

@@ -55,7 +55,7 @@ def performance(
         checked_share("noise_rate", noise_rate, call="performance")
 
     def check(subject: Subject) -> Iterator[Row]:
-        logits = np.asarray(subject.each(subject.apply_fn, subject.inputs))
+        logits = subject.logits()
         is_right = logits.argmax(axis=-1) == subject.labels
         yield _accuracy(is_right, subject)
         names = subject.labels if groups is None else np.asarray(groups)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinterp.attribution.contract import Attribution
-from jaxinterp.checks import checked_integer, checked_share
+from jaxinterp.checks import check_function, checked_integer, checked_share
 from jaxinterp.keys import folded
 from jaxinterp.trust.artifact_effect import ArtifactEffect, Paste, artifact_effect
 from jaxinterp.trust.report import Check, Row, Subject
@@ -77,6 +77,7 @@ def reasons(
         hold together.
 
     Raises:
+        TypeError: if `attribution_fn` is no function.
         ValueError: if a number is out of range; when called, if the examples are no
             images.
 
@@ -89,6 +90,8 @@ def reasons(
         >>> check.__name__
         'reasons'
     """
+    example = "attribute(variables, inputs, target, key)"
+    check_function("attribution_fn", attribution_fn, example, call="reasons")
     area = checked_share("area", area, call="reasons")
     pool = checked_integer("pool", pool, 1, call="reasons")
     controls = checked_integer("controls", controls, 1, call="reasons")

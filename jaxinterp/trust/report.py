@@ -55,9 +55,50 @@ class Subject(NamedTuple):
 
         return over_units(batch, count, min(self.batch_size, count), is_inner=False)
 
+    def logits(self) -> np.ndarray:
+        """Returns the logits of all examples, `(examples, classes)`.
+
+        Raises:
+            FloatingPointError: if one of them is not a number.
+            ValueError: if the model does not return logits, or not of the class of a
+                label.
+        """
+        self.check()
+        logits = np.asarray(self.each(self.apply_fn, self.inputs))
+        is_wrong = np.isnan(logits).any(axis=1)
+        if is_wrong.any():  # the largest of NaN would count as class 0
+            raise FloatingPointError(
+                f"the logits of example {is_wrong.argmax()} (and {is_wrong.sum() - 1} "
+                "others) are not a number."
+            )
+        return logits
+
+    def check(self) -> None:
+        """Raises unless the model returns a logit of the class of each label.
+
+        Nothing is computed.
+
+        Raises:
+            ValueError: if it does not.
+        """
+        first = jnp.asarray(self.inputs[:1])
+        shapes = jax.eval_shape(self.apply_fn, self.variables, first)
+        shape = getattr(shapes, "shape", ())
+        if len(shape) != 2 or shape[0] != 1:
+            raise ValueError(
+                "the model is to return logits (batch, classes), and returns "
+                f"{jax.tree.map(jnp.shape, shapes)} for one example."
+            )
+        lowest, highest = int(self.labels.min()), int(self.labels.max())
+        if lowest < 0 or highest >= shape[1]:
+            raise ValueError(
+                f"labels run from 0 to {shape[1] - 1}, one for each logit, and these "
+                f"from {lowest} to {highest}."
+            )
+
     def predictions(self) -> np.ndarray:
         """Returns the class that the model assigns to each example."""
-        return np.asarray(self.each(self.apply_fn, self.inputs)).argmax(axis=-1)
+        return self.logits().argmax(axis=-1)
 
 
 class Row(NamedTuple):

@@ -22,7 +22,7 @@ import scipy.sparse
 import scipy.sparse.csgraph
 import scipy.sparse.linalg
 
-from jaxinterp.checks import check_outside, checked_integer
+from jaxinterp.checks import check_outside, checked_integer, shown
 from jaxinterp.keys import check_key
 from jaxinterp.types import Key
 
@@ -97,7 +97,8 @@ def spray(
     Raises:
         ValueError: if there are fewer than three items, one of them has no finite
             relevance, or a number is too small.
-        TypeError: if there is no key, or inside of `jax.jit`.
+        TypeError: if there is no key, if attributions are no array of real numbers, or
+            inside of `jax.jit`.
 
     References:
         Lapuschkin et al., 2019, on spectral relevance analysis
@@ -157,8 +158,14 @@ def relevance_rows(attributions: Any, pool: int) -> np.ndarray:
         pool: the largest number of pixels of each side of an image.
 
     Raises:
+        TypeError: if it is no array of real numbers.
         ValueError: if there are fewer than three items, or one is not finite.
     """
+    if not jax.tree_util.all_leaves([attributions]) or np.iscomplexobj(attributions):
+        raise TypeError(
+            "spray: attributions are one array of real numbers, (items, ...), and are "
+            f"{shown(attributions)}."
+        )
     values = np.asarray(attributions, np.float64)
     if values.ndim < 2 or len(values) < 3:
         raise ValueError(

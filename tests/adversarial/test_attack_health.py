@@ -13,6 +13,7 @@ from jaxinterp.adversarial import (
     Check,
     apgd,
     attack_health,
+    fgsm,
     linf,
     pgd,
 )
@@ -136,3 +137,13 @@ def test_what_cannot_be_checked_is_an_error():
         health_of(models.mlp, pgd, V, X, key=None)
     with pytest.raises(TypeError, match="looks at results, and was given arrays that"):
         jax.jit(lambda x: health_of(models.mlp, pgd, V, x))(X)
+
+
+def test_it_takes_what_makes_an_attack():
+    model, x = (lambda w, x: x @ w), jnp.full((2, 3), 0.5)
+    options = {"threat": linf(0.1), "key": jax.random.key(0)}
+    for wrong in (fgsm(model, threat=linf(0.1)), 3):
+        with pytest.raises(TypeError, match=r"`attack\(apply_fn, threat=threat\)`"):
+            attack_health(model, wrong, jnp.eye(3), x, **options)
+    with pytest.raises(TypeError, match="the target is class indices"):
+        fgsm(model, threat=linf(0.1))(jnp.eye(3), x, "cat")

@@ -39,3 +39,8 @@ def test_without_one_of_them_nothing_is_known():
 def test_scores_that_are_none_are_an_error(clean, message):
     with pytest.raises(ValueError, match=message):
         detection_quality(clean, [1.0])
+
+
+def test_infinite_scores_are_scores():
+    quality = detection_quality([0.1, np.inf], [0.5, np.inf])
+    assert quality == (0.625, 0.5, 0.0)

@@ -75,3 +75,37 @@ def test_what_cannot_be_squeezed_is_an_error():
     detect = feature_squeezing(lambda v, x: x, squeezers=[bit_depth(1)])
     with pytest.raises(ValueError, match=r"returns \(3, 6, 6, 2\), not \(batch, cla"):
         jax.eval_shape(detect, None, IMAGES)
+
+
+def test_images_are_real_numbers_in_their_range():
+    """Of pixels up to 255 fewer bits take nothing away, and none looks attacked."""
+    model = lambda w, x: w * x.reshape(len(x), -1)  # noqa: E731
+    images = jnp.full((2, 4, 4, 1), 0.5)
+    detect = feature_squeezing(model)
+    with pytest.raises(
+        TypeError, match=r"real numbers in \[0, 1\], and was given uint8"
+    ):
+        detect(1.0, (images * 255).astype(jnp.uint8))
+    with pytest.raises(ValueError, match=r"and these from 127\.5 to 127\.5"):
+        detect(1.0, images * 255)
+    for squeeze in (bit_depth(3), median_filter(2)):
+        with pytest.raises(TypeError, match="real numbers"):
+            squeeze(jnp.ones((1, 4, 4, 1), int))
+
+
+def test_squeezers_are_functions_that_keep_the_shape():
+    model = lambda w, x: w * x.reshape(len(x), -1)  # noqa: E731
+    for wrong in (bit_depth(3), [3]):
+        with pytest.raises(TypeError, match="`squeezers`"):
+            feature_squeezing(model, squeezers=wrong)
+    detect = feature_squeezing(model, squeezers=[lambda x: x[:1]])
+    with pytest.raises(ValueError, match=r"the shape \(1, 4, 4, 1\) for images \(2"):
+        detect(1.0, jnp.full((2, 4, 4, 1), 0.5))
+    with pytest.raises(ValueError, match="`bits` must be at most 24"):
+        bit_depth(40)
+
+
+def test_half_precision_has_scores_in_single():
+    images = jax.random.uniform(jax.random.key(0), (2, 4, 4, 1), jnp.bfloat16)
+    detect = feature_squeezing(lambda w, x: w * x.reshape(len(x), 16))
+    assert detect(jnp.bfloat16(1), images).dtype == jnp.float32

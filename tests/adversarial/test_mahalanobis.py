@@ -1,5 +1,7 @@
 """Detection by the distance of features to every class."""
 
+import dataclasses
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -7,6 +9,7 @@ import numpy as np
 import pytest
 
 from jaxinterp.adversarial import fit_gaussians, mahalanobis
+from tests import precision
 from tests.compiled import compiled, compiled_once
 from tests.oracles import attacks
 
@@ -126,3 +129,24 @@ def test_other_mistakes_are_errors():
         mahalanobis(model, gaussians=None)
     with pytest.raises(ValueError, match="`step_size` must be a finite number"):
         mahalanobis(model, gaussians=fitted([X]), step_size=-1.0)
+
+
+def test_gaussians_are_of_some_examples_and_of_the_same_width():
+    model = lambda w, x: jnp.tanh(x @ w)  # noqa: E731
+    x = np.random.default_rng(0).normal(size=(6, 3))
+    fit = fit_gaussians(model, "tanh", jnp.eye(3), [x], np.arange(6) % 2)
+    with pytest.raises(ValueError, match="no class of `gaussians` has an example"):
+        mahalanobis(model, gaussians=dataclasses.replace(fit, counts=0 * fit.counts))
+    narrow = jnp.eye(3)[:, :2]
+    with pytest.raises(ValueError, match=r"has 2 features, and .* fitted to 3"):
+        mahalanobis(model, gaussians=fit)(narrow, jnp.asarray(x))
+    with pytest.raises(ValueError, match=r"has 2 features, and .* fitted to 3"):
+        fit_gaussians(model, "tanh", narrow, [x], np.arange(6) % 2, resume=fit)
+
+
+def test_products_keep_their_digits_on_every_device():
+    model, x = (lambda w, x: jnp.tanh(w * x)), np.arange(12.0).reshape(4, 3) / 9
+    fit = fit_gaussians(model, "tanh", 1.0, [x], [0, 0, 1, 1])
+    detect = mahalanobis(model, gaussians=fit)
+    assert precision.are_all_exact(detect, 1.0, jnp.asarray(x))
+    assert precision.are_all_exact(lambda fit: fit.precision, fit)

@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from jaxinterp.adversarial import NormBall, l1, l2, linf
+from jaxinterp.adversarial import (
+    NormBall,
+    carlini_wagner,
+    deep_fool,
+    fgsm,
+    l1,
+    l2,
+    linf,
+    pgd,
+)
 from tests.compiled import compiled
 from tests.oracles import attacks
 
@@ -199,3 +208,32 @@ def test_random_changes_need_a_key():
 def test_a_threat_is_a_pytree():
     assert jax.tree.leaves(l2(0.5, bounds=(0.0, 2.0))) == [0.5, 0.0, 2.0]
     assert isinstance(jax.tree.map(lambda leaf: 2 * leaf, l2(0.5)), NormBall)
+
+
+def test_there_is_one_radius_or_one_for_each_example():
+    model, x, y = (lambda w, x: x @ w), jnp.full((4, 3), 0.5), jnp.zeros(4, int)
+    for threat in (linf(jnp.full(3, 0.1)), l2(jnp.full(3, 0.1))):
+        for attack in (fgsm(model, threat=threat), deep_fool(model, threat=threat)):
+            with pytest.raises(ValueError, match=r"each of the 4 examples, .* \(3,\)"):
+                attack(jnp.eye(3), x, y)
+    with pytest.raises(ValueError, match="`bounds` must be"):
+        linf(0.1, bounds=("low", "high"))  # pyright: ignore[reportArgumentType]  what is tested
+
+
+def test_what_is_not_a_number_is_not_robust():
+    """No class leads among NaN, so that no change would count as a success."""
+    x, y = jnp.full((2, 3), 0.5), jnp.zeros(2, int)
+    attack = fgsm(lambda w, x: x @ w, threat=linf(0.1))
+    with pytest.raises(FloatingPointError, match=r"outputs for example 0 \(and 1 oth"):
+        attack(jnp.nan * jnp.eye(3), x, y)
+    with pytest.raises(ValueError, match="outside of the bounds"):
+        attack(jnp.eye(3), x.at[1, 0].set(jnp.nan), y)
+
+
+def test_a_step_or_a_constant_of_zero_is_an_error():
+    model = lambda w, x: x @ w  # noqa: E731
+    with pytest.raises(ValueError, match="pgd: `step_size` must be positive"):
+        pgd(model, threat=linf(0.1), step_size=0.0)
+    for name in ("learning_rate", "first_constant"):
+        with pytest.raises(ValueError, match=f"`{name}` must be positive"):
+            carlini_wagner(model, **{name: 0.0})

@@ -15,6 +15,7 @@ from jaxinterp.building_blocks import (
     spatial_attribution,
 )
 from jaxinterp.objectives import channel
+from tests import precision
 from tests.compiled import compiled
 from tests.networks import layers
 from tests.oracles import building_blocks as oracle
@@ -136,3 +137,18 @@ def test_wrong_calls():
         spatial_attribution(pixels, at="tanh")(v, X, 0)
     with pytest.raises(ValueError, match="does not depend on the activation"):
         class_attribution(lambda v, x: (jnp.tanh(x), x[:, 0, 0])[1], at="tanh")(v, X)
+
+
+def test_an_empty_batch_and_groups_that_are_none():
+    model = lambda w, x: jax.nn.relu(x).sum(1) @ w  # noqa: E731
+    result = class_attribution(model, at="relu")(jnp.eye(2), jnp.ones((0, 3, 2)))
+    assert result.values.shape == (0, 3, 2)
+    with pytest.raises(TypeError, match="`groups` are what `neuron_groups"):
+        group_attribution(model, at="relu")(jnp.eye(2), jnp.ones((1, 3, 2)), 0)
+
+
+def test_products_keep_their_digits_on_every_device():
+    model, x = (lambda w, x: jax.nn.relu(w * x).sum(1)), jnp.ones((1, 3, 2))
+    groups = neuron_groups(model, at="relu", groups=1)(1.0, x)
+    attribute = group_attribution(model, at="relu", score="total")
+    assert precision.are_all_exact(lambda x: attribute(1.0, x, groups).values, x)

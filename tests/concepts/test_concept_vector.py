@@ -90,3 +90,17 @@ def test_what_has_no_direction_is_an_error():
         concept_vector(a, a + 1, method="logistic", penalty=0.0)
     with pytest.raises(ValueError, match="`penalty` must be"):
         concept_vector(a, a + 1, method="ridge", penalty=-1.0)
+
+
+def test_activations_are_arrays():
+    a = jnp.ones((3, 2))
+    with pytest.raises(TypeError, match="two arrays of activations"):
+        concept_vector({"a": a}, {"a": a})
+
+
+def test_what_has_no_direction_has_no_accuracy():
+    """It would look like chance."""
+    a = jax.random.normal(jax.random.key(0), (10, 3))
+    for wrong in (a.at[3, 0].set(jnp.nan), jnp.zeros((10, 3))):
+        concept = concept_vector(wrong, jnp.zeros((10, 3)))
+        assert np.isnan(concept.accuracy)

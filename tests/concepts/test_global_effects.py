@@ -245,3 +245,35 @@ def test_without_a_key_or_repeats():
         permutation_importance(wave, score=total)(2.0, jnp.ones((4, 3)))
     with pytest.raises(ValueError, match="repeats"):
         permutation_importance(wave, score=total, repeats=0)
+
+
+def test_what_is_no_score_of_each_example_is_an_error():
+    """Sums over the batch would be drawn without a word."""
+    x, key = jnp.ones((5, 3)), jax.random.key(0)
+    for score in (lambda y, target: y.sum(), lambda y, target: y):
+        calls = (
+            lambda s: ice(identity, feature=0, score=s)(None, x),
+            lambda s: partial_dependence(identity, feature=0, score=s)(None, x),
+            lambda s: permutation_importance(identity, score=s)(None, x, key=key),
+            lambda s: sobol_indices(identity, score=s)(None, x, -x),
+        )
+        for call in calls:
+            with pytest.raises(ValueError, match="must return one number per example"):
+                call(score)
+
+
+def identity(variables, inputs):
+    return inputs
+
+
+def test_a_grid_fits_integers_and_a_batch():
+    whole = jnp.arange(12).reshape(4, 3)
+    real = lambda v, x: x + 0.0  # noqa: E731
+    with pytest.raises(ValueError, match="`grid` has fractions"):
+        ice(real, feature=0, grid=[0.5], score="total")(None, whole)
+    curves = ice(real, feature=0, grid=3, score="total")(None, whole)
+    assert curves.grid.tolist() == [0, 4, 9]  # of 4.5 the even one
+    with pytest.raises(ValueError, match="no quantiles of an empty batch"):
+        ice(identity, feature=0, score="total")(None, jnp.ones((0, 3)))
+    with pytest.raises(TypeError, match="inputs are one array"):
+        ice(identity, feature=0, score="total")(None, {"a": jnp.ones((2, 3))})

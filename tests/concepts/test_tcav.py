@@ -9,6 +9,7 @@ import pytest
 
 import jaxinterp as ji
 from jaxinterp.concepts import holm, rank_test, tcav
+from jaxinterp.tracing.errors import AmbiguousAddressError
 from tests.compiled import compiled
 from tests.networks import functions as models
 from tests.oracles import concepts as oracle
@@ -173,3 +174,33 @@ def test_a_trained_network_reacts_to_what_defines_the_class():
         assert p_values[right] < 0.05
         assert effects[right] > 5 * effects[wrong]
     assert p_values["none"] > 0.1
+
+
+def test_targets_and_sets_fit():
+    """Indices that are not there would be clamped."""
+    noise = jax.random.normal(jax.random.key(0), (40, 3))
+    model = lambda w, x: jnp.tanh(x) @ w  # noqa: E731
+
+    def call(site="tanh", inputs=noise[:6], concept=noise[:9], target=0, others=noise):
+        return tcav(
+            *(model, site, jnp.eye(3)[:, :2], inputs, {"c": concept}, others),
+            key=jax.random.key(1),
+            target=target,
+            nulls=3,
+        )
+
+    with pytest.raises(ValueError, match="target 2 is out of range for 2 classes"):
+        call(target=2)
+    with pytest.raises(ValueError, match=r"needs a target of shape \(6,\)"):
+        call(target=jnp.zeros(4, int))
+    for empty in ("inputs", "concept", "others"):
+        with pytest.raises(ValueError, match="holds no example"):
+            call(**{empty: noise[:0]})
+    with pytest.raises(AmbiguousAddressError):
+        call("*")
+
+
+def test_p_values_are_shares_of_several_tests():
+    for wrong in (0.5, jnp.ones((2, 2)), [-1.0, 0.5], [0.5, 3.0]):
+        with pytest.raises(ValueError, match=r"one p value in \[0, 1\] for each test"):
+            holm(wrong)

@@ -131,3 +131,18 @@ def test_logistic_regression_needs_a_penalty_and_samples_that_fit():
         logistic(Z, Y[:5] > 0)
     half = logistic(jnp.asarray(Z, jnp.bfloat16), Y > 0)
     assert half.coefficients.dtype == jnp.float32
+
+
+def test_labels_are_booleans_and_weights_numbers():
+    """Of labels 1 and -1 all would be true."""
+    design = jnp.arange(8.0).reshape(4, 2)
+    for wrong in (jnp.array([1, -1, 1, -1]), jnp.ones((4, 1), bool)):
+        with pytest.raises(TypeError, match="one boolean for each sample"):
+            logistic(design, wrong)
+    with pytest.raises(ValueError, match="weights of samples are not negative"):
+        ridge(design, jnp.ones(4), jnp.array([1.0, jnp.nan, 1.0, 1.0]))
+
+
+def test_no_fit_is_made_of_no_values():
+    line = ridge(jnp.arange(8.0).reshape(4, 2), jnp.ones((4, 0)))
+    assert line.coefficients.shape == (2, 0)

@@ -95,3 +95,14 @@ def test_what_is_wrong_is_said() -> None:
             conjugate_gradient(*MODEL, **wrong)
     with pytest.raises(ValueError, match="matches no leaf"):
         conjugate_gradient(*MODEL, parameters="none")
+
+
+def test_vectors_and_preconditioners_are_checked() -> None:
+    solver = conjugate_gradient(*MODEL)
+    with pytest.raises(ValueError, match=r"vectors \(vectors, 43\), and was given"):
+        solver.solve(np.ones((1, 42)), 0.1)
+    with pytest.raises(RuntimeError, match="a number that is not finite"):
+        solver.solve(np.full((1, 43), np.nan), 0.1)
+    assert solver.solve(np.ones((0, 43)), 0.1).vectors.shape == (0, 43)
+    with pytest.raises(TypeError, match="`preconditioner` is another curvature"):
+        conjugate_gradient(*MODEL, preconditioner=3)  # pyright: ignore[reportArgumentType]  what is tested

@@ -95,3 +95,14 @@ def test_what_is_wrong_is_said() -> None:
         hessian(linear, cross_entropy, W, [(X[:0], LABELS[:0])])
     with pytest.raises(ValueError, match="one number per example"):
         hessian(linear, lambda z, y: z, W, BATCHES)
+
+
+def test_vectors_and_earlier_results_are_of_as_many_parameters() -> None:
+    curvature = hessian(linear, cross_entropy, W, BATCHES)
+    for wrong in (np.ones((1, 11)), np.ones(12)):
+        with pytest.raises(ValueError, match=r"vectors \(vectors, 12\), and was given"):
+            curvature.solve(wrong, 0.1)
+    with pytest.raises(ValueError, match=r"12 parameters, and this call .* 20 param"):
+        hessian(linear, cross_entropy, np.ones((4, 5)), BATCHES, resume=curvature)
+    with pytest.raises(ValueError, match="`parameters` names no leaf"):
+        hessian(linear, cross_entropy, W, BATCHES, parameters=())

@@ -11,6 +11,7 @@ from jaxinterp.influence.curvature import hessian
 from jaxinterp.influence.ekfac import EkFac, ekfac
 from jaxinterp.influence.influence_function import influence
 from jaxinterp.influence.losses import cross_entropy, squared_error
+from tests import precision
 from tests.networks import functions
 from tests.oracles import influence as oracle
 
@@ -165,3 +166,30 @@ def test_what_is_wrong_is_said() -> None:
         ekfac(*MODEL[:3], [X])
     with pytest.raises(FloatingPointError, match="not finite for example 0"):
         ekfac(*MODEL[:3], [(X * np.nan, LABELS)])
+
+
+def test_vectors_and_earlier_results_are_of_as_many_parameters() -> None:
+    """JAX would clamp the indices of parameters that are not there."""
+    found = ekfac(*MODEL)
+    for wrong in (np.ones((1, 42)), np.ones(43)):
+        with pytest.raises(ValueError, match=r"vectors \(vectors, 43\), and was given"):
+            found.solve(wrong, 0.1)
+    wider = functions.mlp_weights((4, 6, 3))
+    with pytest.raises(ValueError, match=r"51 of them, and is .* 43 of them"):
+        ekfac(functions.mlp, cross_entropy, wider, BATCHES, resume=found)
+
+
+def test_an_eigenvalue_below_rounding_is_none() -> None:
+    """What adds a number to all logits changes no loss; its eigenvalue is rounding."""
+    layer = functions.mlp_weights((4, 3))
+    found = ekfac(functions.mlp, cross_entropy, layer, BATCHES)
+    with pytest.raises(ValueError, match="not positive definite"):
+        found.solve(np.ones((1, 15)), 0.0)
+
+
+def test_products_keep_their_digits_on_every_device(whole: EkFac) -> None:
+    vectors = np.ones((2, 43))
+    for curvature in (whole, hessian(*MODEL, kind="gauss_newton")):
+        assert precision.are_all_exact(
+            lambda v, c=curvature: c.solve(v, 0.1).vectors, vectors
+        )

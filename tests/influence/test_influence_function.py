@@ -215,3 +215,36 @@ def test_what_is_wrong_is_said() -> None:
         call([(wrong[:8], LABELS[:8]), (wrong[8:], LABELS[8:])])
     with pytest.raises(TypeError, match="outside of that"):
         jax.jit(lambda w: influence(model, cross_entropy, w, cut(40), **OPTIONS))(W)
+
+
+MODEL: Any = (model, cross_entropy, W, WHOLE)
+
+
+def test_queries_are_checked() -> None:
+    for wrong, message in (
+        ((QUERIES[:0], QUERY_LABELS[:0]), "at least one"),
+        ((QUERIES, QUERY_LABELS[:3]), "these have 7 and 3 rows"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            influence(*MODEL, wrong, **OPTIONS)
+    with pytest.raises(TypeError, match="are a pair of arrays"):
+        influence(*MODEL, (QUERIES, QUERY_LABELS.tolist()), **OPTIONS)
+    other = np.where(np.arange(7) == 2, CLASSES, QUERY_LABELS)
+    with pytest.raises(FloatingPointError, match="the gradient of query 2 is not fin"):
+        influence(*MODEL, (QUERIES, other), **OPTIONS)
+
+
+def test_a_curvature_is_of_the_same_weights() -> None:
+    """JAX would clamp the indices of parameters that are not there."""
+    wider = np.ones((X.shape[1], CLASSES + 1))
+    factors = ji.influence.ekfac(model, cross_entropy, W, WHOLE)
+    for curvature in (CURVATURE, factors):
+        with pytest.raises(ValueError, match="Take the curvature of the same model"):
+            influence(
+                *(model, cross_entropy, wider, WHOLE, (QUERIES, QUERY_LABELS)),
+                curvature=curvature,
+                damping=DECAY,
+            )
+    named = {"w": W}
+    with pytest.raises(ValueError, match=r"no leaf '', .* There are: w"):
+        influence(lambda v, x: x @ v["w"], cross_entropy, named, WHOLE, **OPTIONS)

@@ -35,3 +35,16 @@ def test_shapes_that_differ_are_an_error() -> None:
         cross_entropy(Z, None)
     with pytest.raises(TypeError, match="integer"):
         cross_entropy(Z, Z[:, 0])
+
+
+def test_a_model_that_returns_several_arrays_is_told_so(unchecked: None) -> None:
+    with pytest.raises(TypeError, match="and returned tuple"):
+        squared_error((Z, Z), Z)
+    with pytest.raises(ValueError, match="Say which of them is explained"):
+        cross_entropy((Z, Z), LABELS)  # pyright: ignore[reportArgumentType]  what is tested
+
+
+def test_of_no_example_there_is_no_loss() -> None:
+    assert squared_error(Z[:0], Z[:0]).shape == (0,)
+    with pytest.raises(ValueError, match="one row for each example"):
+        squared_error(Z[0, 0], Z[0, 0])

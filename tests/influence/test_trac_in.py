@@ -93,3 +93,20 @@ def test_what_is_wrong_is_said() -> None:
         scores(rates=0.1, resume=scores())
     with pytest.raises(TypeError, match="outside of that"):
         jax.jit(lambda x: scores(queries=(x, LABELS)))(X)
+
+
+def test_rates_may_be_an_array() -> None:
+    for rates in (np.array(RATES), jnp.array(RATES)):
+        np.testing.assert_allclose(
+            scores(rates=rates).by_example(), scores().by_example(), rtol=1e-6
+        )
+    one = scores(rates=jnp.array(0.5)).by_example()
+    np.testing.assert_allclose(one, scores(rates=0.5).by_example(), rtol=1e-6)
+
+
+def test_checkpoints_are_a_list() -> None:
+    with pytest.raises(TypeError, match=r"Of one time write `\[variables\]`"):
+        trac_in(model, cross_entropy, CHECKPOINTS[0], BATCHES, rates=0.1)
+    other = [CHECKPOINTS[0], np.ones((4, 7))]
+    with pytest.raises(ValueError, match="checkpoint 1 has other leaves or shapes"):
+        trac_in(model, cross_entropy, other, BATCHES, rates=0.1)

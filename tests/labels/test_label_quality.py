@@ -81,3 +81,15 @@ def test_what_is_wrong_is_said(unchecked: None) -> None:
         label_quality(np.array([0, 5]), P[:2])
     with pytest.raises(ValueError, match=r"write `jax\.nn\.softmax\(logits, axis=1\)`"):
         label_quality(LABELS, LOGITS)
+
+
+def test_labels_may_be_a_list_of_integers_and_nothing_else(unchecked: None) -> None:
+    listed: Any = LABELS.tolist()
+    np.testing.assert_array_equal(label_quality(listed, P), label_quality(LABELS, P))
+    with pytest.raises(TypeError, match="labels are integers, and are <U1"):
+        label_quality(np.array(["a"] * 23), P)
+
+
+def test_a_model_that_returns_several_arrays_is_told_so() -> None:
+    with pytest.raises(ValueError, match="and logits of the shape"):
+        suspicious_labels(lambda w, x: (x, x), None, [(LOGITS, LABELS)])

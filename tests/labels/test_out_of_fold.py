@@ -116,3 +116,10 @@ def test_what_is_wrong_is_said() -> None:
         call(apply_fn=lambda w, x: x[:, 0])
     with pytest.raises(TypeError, match="outside of that"):
         jax.jit(lambda x: call(inputs=x).probabilities)(X)
+
+
+def test_models_are_checked(unchecked: None) -> None:
+    with pytest.raises(ValueError, match=r"logits of the shape \(120, classes\)"):
+        out_of_fold(lambda w, x: (x, x), lambda *_: 0.0, X, TRUTH, key=KEY)
+    with pytest.raises(TypeError, match="`train` must be a function"):
+        out_of_fold(logits, None, X, TRUTH, key=KEY)  # pyright: ignore[reportArgumentType]  what is tested

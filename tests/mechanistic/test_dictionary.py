@@ -235,3 +235,24 @@ def test_sites_keys_and_states_that_do_not_fit_are_errors():
         train_dictionary(
             lambda w, x: jnp.sin(x.T), "sin", W, [np.ones((2, 3))], key=KEY, features=3
         )
+
+
+def test_what_is_no_dictionary_and_no_activation_is_an_error():
+    eye = jnp.eye(2)
+    dictionary = SparseAutoencoder(eye, jnp.zeros(2), eye, jnp.zeros(2))
+    with pytest.raises(ValueError, match=r"activations \(\.\.\., 2\), and they have"):
+        dictionary(jnp.ones((3, 4)))
+    with pytest.raises(TypeError, match=r"`trained\.dictionary`"):
+        dictionary_quality(3, eye)
+    quality = dictionary_quality(dictionary, [[1.0, 0.0], [0.0, 3.0]])
+    assert float(quality.n_active) == 1.0
+    assert np.isnan(dictionary_quality(dictionary, 0 * eye).shrinkage)
+    unknown = dictionary_quality(dictionary, eye.at[0, 0].set(jnp.nan))
+    assert np.isnan(unknown.n_active)
+    with pytest.raises(TypeError, match="`optimizer` is one of optax"):
+        train_dictionary(
+            *(lambda w, x: jnp.tanh(x), "tanh", None, [eye]),
+            key=jax.random.key(0),
+            features=2,
+            optimizer=3,
+        )

@@ -200,3 +200,11 @@ def test_an_unknown_site_and_hyperparameters_are_errors():
     measure = activation_patching(model, sites="hiden", score=total)
     with pytest.raises(ji.tracing.AddressError, match="hidden"):
         measure(WEIGHTS, CLEAN, CORRUPTED)
+
+
+def test_an_ablation_returns_an_activation():
+    measure = activation_patching(
+        lambda w, x: jnp.tanh(x), sites="tanh", ablation=lambda a: None
+    )
+    with pytest.raises(ValueError, match="returned the shape NoneType"):
+        measure(None, jnp.ones((1, 2)), jnp.zeros((1, 2)), 0)

@@ -82,3 +82,20 @@ def test_what_makes_no_sense_is_an_error():
         bootstrap(values, None)
     with pytest.raises(TypeError, match=r"bootstrap\(\) returns numbers to read"):
         compiled(lambda x: bootstrap(x, KEY).mean)(values)
+
+
+def test_what_has_no_interval_has_none():
+    for empty in ([], np.zeros((0, 3)), np.zeros((4, 0))):
+        interval = bootstrap(empty, KEY)
+        assert np.isnan(interval.mean).all()
+        assert interval.mean.shape == np.shape(empty)[1:]
+    mean, low, high, n_valid = bootstrap([1.0, 2.0, np.inf], KEY)
+    assert np.isinf(mean)
+    assert np.isnan([low, high]).all()
+    assert n_valid == 3
+
+
+@pytest.mark.parametrize("values", [1.0, ["a", "b"], np.ones(3) * 1j])
+def test_values_are_real_numbers_of_examples(values):
+    with pytest.raises(TypeError, match="real numbers with the examples on the first"):
+        bootstrap(values, KEY)

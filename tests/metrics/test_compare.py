@@ -193,3 +193,30 @@ def test_what_cannot_be_compared_is_an_error():
         called(key=None)
     with pytest.raises(TypeError, match=r"compare\(\) returns numbers to read"):
         compiled(lambda x: compare(METHODS, METRICS, WEIGHTS, x, key=KEY).values)(X)
+
+
+def test_methods_and_metrics_are_functions_by_name():
+    for name, wrong in (("methods", [1]), ("metrics", [1]), ("methods", {"a": 3})):
+        arguments = {"methods": METHODS, "metrics": METRICS} | {name: wrong}
+        with pytest.raises(TypeError, match=f"compare: `{name}"):
+            compare(*arguments.values(), WEIGHTS, X, key=KEY)
+    with pytest.raises(ValueError, match="needs a metric"):
+        compare(METHODS, {}, WEIGHTS, X, key=KEY)
+
+
+def test_no_example_has_no_mean():
+    table = compare(METHODS, METRICS, WEIGHTS, X[:0], key=KEY)
+    assert np.isnan(table.interval.mean).all()
+
+
+def test_the_target_is_checked_before_it_is_hidden():
+    """Otherwise the attributions would be NaN, and so the table."""
+    model = lambda w, x: x @ w  # noqa: E731
+    measure = lambda v, x, a, t, k: jnp.asarray(a).sum(axis=1)  # noqa: E731
+    with pytest.raises(ValueError, match="target 9 is out of range for 3 classes"):
+        compare(
+            {"gradient": gradient(model)},
+            {"sum": measure},
+            *(np.ones((4, 3)), np.ones((2, 4)), np.array([0, 9])),
+            key=KEY,
+        )

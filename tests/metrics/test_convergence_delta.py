@@ -54,3 +54,17 @@ def test_a_baseline_that_is_drawn_takes_the_key():
     np.testing.assert_allclose(measure(2.0, X, received, key=key), 0, atol=1e-12)
     other = measure(2.0, X, received, key=jax.random.key(1))
     assert np.abs(other).max() > 0.1
+
+
+def test_what_is_no_score_of_each_example_is_an_error():
+    """The sum over the batch would broadcast."""
+    measure = convergence_delta(models.mlp, score=lambda y, target: y.sum())
+    with pytest.raises(ValueError, match="must return one number per example"):
+        measure(LAYERS, X, X)
+    measure = convergence_delta(models.mlp)
+    with pytest.raises(ValueError, match="`attributions` hold no array"):
+        measure(LAYERS, X, None, TARGET)
+    with pytest.raises(TypeError, match="must be an array with the batch"):
+        measure(LAYERS, X.tolist(), X, TARGET)
+    with pytest.raises(TypeError, match="A baseline is a number or an array"):
+        convergence_delta(models.mlp, baseline="zero")(LAYERS, X, X, TARGET)

@@ -122,3 +122,8 @@ def test_a_tolerance_is_of_pixels():
         pointing_game(ATTRIBUTIONS[:, 0], MASKS[:, 0], tolerance=2)
     with pytest.raises(ValueError, match="`tolerance` must be an integer"):
         pointing_game(ATTRIBUTIONS, MASKS, tolerance=-1)
+
+
+def test_without_places_nothing_is_defined():
+    for values in localization(ATTRIBUTIONS[:, :0], MASKS[:, :0]):
+        assert np.isnan(values).all()

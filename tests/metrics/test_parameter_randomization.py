@@ -167,3 +167,22 @@ def test_what_cannot_be_randomized_is_an_error():
         measure(method=lambda v, x, t, k: attribute(v, x, t)[:, :2])
     with pytest.raises(ValueError, match="the model reads none of its variables"):
         measure(model=lambda v, x: jnp.tanh(x))
+
+
+def test_targets_and_functions_are_checked():
+    attribute = gradient(models.mlp)
+    attributions = attribute(TRAINED, X, TARGET)
+    measure = parameter_randomization(models.mlp, attribution_fn=attribute, init=init)
+    with pytest.raises(ValueError, match="target 9 is out of range for 4 classes"):
+        measure(TRAINED, X, attributions, np.array([0, 9, 1]), KEY)
+    with pytest.raises(ValueError, match="`similarity` returns one number per exam"):
+        parameter_randomization(
+            *(models.mlp,),
+            attribution_fn=attribute,
+            init=init,
+            similarity=lambda a, b: jnp.abs(a - b).mean(),
+        )(TRAINED, X, attributions, TARGET, KEY)
+    for name in ("attribution_fn", "init"):
+        options = {"attribution_fn": attribute, "init": init} | {name: 3}
+        with pytest.raises(TypeError, match=f"`{name}` must be a function"):
+            parameter_randomization(models.mlp, **options)

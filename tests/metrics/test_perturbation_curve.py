@@ -337,3 +337,14 @@ def test_a_host_loop_and_a_scan_give_the_same():
     for run in (measure, compiled(measure)):
         actual = run(WEIGHTS, X, SHARES).scores
         np.testing.assert_allclose(actual, expected, rtol=1e-12)
+
+
+def test_areas_are_of_curves():
+    curve = curve_of(SHARES)
+    moved = curve._replace(fractions=curve.fractions**2)
+    with pytest.raises(ValueError, match="or other points"):
+        metrics.abpc(curve, moved)
+    for wrong in (curve.scores, metrics.Curve(*(part[0] for part in curve))):
+        for number in (metrics.area, metrics.aopc, lambda c: metrics.abpc(c, c)):
+            with pytest.raises(TypeError, match="A curve is what a measure of"):
+                number(wrong)

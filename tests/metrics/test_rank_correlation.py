@@ -44,3 +44,12 @@ def test_what_has_no_order_has_no_correlation():
 def test_attributions_of_other_shapes_are_an_error():
     with pytest.raises(ValueError, match="9 entries of 6 examples and 8 of 6"):
         rank_correlation(A, B[:, :8])
+
+
+def test_what_is_no_array_of_numbers_is_an_error():
+    for wrong in (A.tolist(), 1.0, {}):
+        with pytest.raises(TypeError, match="with the examples on the first axis"):
+            metrics.rank_correlation(wrong, wrong)
+    with pytest.raises(TypeError, match="Complex numbers have no order"):
+        metrics.rank_correlation(A * 1j, B)
+    assert np.isnan(metrics.rank_correlation(A[:, :0], B[:, :0])).all()

@@ -81,3 +81,11 @@ def test_the_inverse_is_the_opposite():
     chex.assert_trees_all_equal(
         opposite, jax.tree.map(jnp.negative, at_random(None, x, key=KEY))
     )
+
+
+def test_what_is_no_batch_and_no_method_is_an_error():
+    for wrong in ([[1.0, 2.0]], jnp.float32(1)):
+        with pytest.raises((TypeError, ValueError), match="batch"):
+            metrics.at_random(None, wrong, key=KEY)
+    with pytest.raises(TypeError, match="`attribution_fn` must be a function"):
+        inverse(3)

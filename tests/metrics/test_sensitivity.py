@@ -130,3 +130,8 @@ def test_what_cannot_be_measured_is_an_error():
         sensitivity(method)(WEIGHTS, X, attributions[:, :3], key=KEY)
     with pytest.raises(ValueError, match="has the structure"):
         sensitivity(method)(WEIGHTS, X, {"a": jnp.asarray(attributions)}, key=KEY)
+
+
+def test_a_method_is_a_function():
+    with pytest.raises(TypeError, match="`attribution_fn` must be a function"):
+        sensitivity("gradient")

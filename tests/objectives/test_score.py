@@ -394,3 +394,9 @@ def test_classes_that_are_ruled_out_get_no_relevance():
     outputs = jnp.asarray(LOGITS).at[:, 2].set(-jnp.inf)
     seed = relevance_seed(logit, outputs, TARGET)
     np.testing.assert_array_equal(seed.sum(axis=1), LOGITS[np.arange(3), TARGET])
+
+
+@pytest.mark.parametrize("target", ["cat", [None, 1], {"a": 1}])
+def test_a_target_is_numbers(target, unchecked):
+    with pytest.raises(TypeError, match="takes integer class indices as target, and"):
+        logit(jnp.ones((2, 3)), target)

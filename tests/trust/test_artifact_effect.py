@@ -177,3 +177,19 @@ def test_a_model_without_logits():
         artifact_effect(lambda w, x: x.mean(), bright, 1.0, IMAGES, 0, key=KEY)
     with pytest.raises(TypeError, match="artifact_effect"):
         measured(key=0)
+
+
+def test_what_is_not_a_number_flips_nothing():
+    """The largest of NaN would count as class 0."""
+    x, key = jnp.ones((4, 3)), jax.random.key(0)
+    paste = lambda x, key: x  # noqa: E731
+    with pytest.raises(FloatingPointError, match=r"image 0 \(and 3 others\)"):
+        artifact_effect(lambda w, x: x * jnp.nan, paste, None, x, 1, key=key)
+    with pytest.raises(ValueError, match="of at least two classes"):
+        artifact_effect(lambda w, x: x[:, :1], paste, None, x, 0, key=key)
+    with pytest.raises(ValueError, match="and returned NoneType"):
+        artifact_effect(lambda w, x: x, lambda x, key: None, None, x, 1, key=key)
+    with pytest.raises(TypeError, match="images are one array"):
+        artifact_effect(lambda w, x: x, paste, None, {"a": x}, 1, key=key)
+    with pytest.raises(TypeError, match="`paste` must be a function"):
+        artifact_effect(lambda w, x: x, 3, None, x, 1, key=key)

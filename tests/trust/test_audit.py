@@ -9,7 +9,7 @@ import pytest
 
 from jaxinterp import data, models
 from jaxinterp.attribution import input_x_gradient
-from jaxinterp.trust import audit, reasons
+from jaxinterp.trust import audit, performance, reasons
 from jaxinterp.trust.report import Row
 
 KEY = jax.random.key(0)
@@ -135,3 +135,34 @@ def test_wrong_calls(change, error, message):
             arguments.pop("labels"),
             **arguments,
         )
+
+
+@pytest.mark.parametrize(
+    ("model", "labels", "message"),
+    [
+        (lambda w, x: x * np.nan, np.zeros(30, int), "logits of example 0"),
+        (lambda w, x: x[:, 0], np.zeros(30, int), "is to return logits"),
+        (lambda w, x: (x, x), np.zeros(30, int), "is to return logits"),
+        (lambda w, x: x, np.full(30, 7), "labels run from 0 to 2"),
+    ],
+)
+def test_no_accuracy_is_made_of_what_are_no_logits(model, labels, message):
+    """The largest of NaN would count as class 0, and that of one row as the class."""
+    report = audit(
+        *(model, None, np.ones((30, 3)), labels),
+        key=jax.random.key(0),
+        checks=[performance()],
+    )
+    assert report.verdict == "error"
+    assert message in report.rows["performance"][-1].note
+
+
+def test_checks_are_functions_that_return_rows():
+    arguments = (lambda w, x: x, None, np.ones((3, 3)), np.arange(3))
+    for wrong in (performance(), "performance", [3]):
+        with pytest.raises(TypeError, match="audit: `checks`"):
+            audit(*arguments, key=jax.random.key(0), checks=wrong)
+    for rows in ([3], [Row("claim", "good")]):
+        report = audit(*arguments, key=jax.random.key(0), checks=[lambda s, r=rows: r])
+        assert report.verdict == "error"
+        assert "a check returns rows" in str(report)

@@ -54,3 +54,15 @@ def test_chance_and_the_reverse_order_fail():
         assert random.note == "no `init` was given"
     with pytest.raises(ValueError, match="`steps` must be"):
         explanation(at_random, steps=0)
+
+
+def test_labels_are_of_the_logits():
+    model = lambda w, x: x @ w  # noqa: E731
+    report = audit(
+        *(model, np.eye(3), np.ones((8, 3)), np.full(8, 7)),
+        key=jax.random.key(0),
+        checks=[explanation(input_x_gradient(model))],
+    )
+    (row,) = report.rows["explanation"]
+    assert row.verdict == "error"
+    assert "labels run from 0 to 2" in row.note

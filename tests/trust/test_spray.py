@@ -144,3 +144,9 @@ def test_wrong_calls():
         spray(blobs(), key=0)
     with pytest.raises(TypeError, match="Call it outside"):
         jax.jit(lambda a: spray(a, key=KEY))(blobs())
+
+
+def test_relevance_is_one_array_of_real_numbers():
+    for wrong in ({"a": np.ones((4, 3))}, np.ones((4, 3)) * 1j):
+        with pytest.raises(TypeError, match="one array of real numbers"):
+            spray(wrong, key=jax.random.key(0))

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxinterp.attribution.contract import Attribution, checked_call
 from jaxinterp.attribution.masking.scores import masked_scores, spread_over
 from jaxinterp.attribution.place import place_of
-from jaxinterp.checks import checked_integer, checked_real
+from jaxinterp.checks import checked_integer, checked_positive, checked_real
 from jaxinterp.fit.linear import ridge
 from jaxinterp.keys import check_key
 from jaxinterp.objectives.explained import explained
@@ -84,7 +84,7 @@ def lime(
         TypeError: when called, if there is no key, or if the segments are no integers.
 
     References:
-        Ribeiro et al., 2016, eqs. 1 and 2 [ribeiro2016why].
+        Ribeiro et al., 2016 [ribeiro2016why].
 
     Example:
         >>> attribute = lime(lambda w, x: x @ w, samples=200, penalty=0.0)
@@ -95,9 +95,7 @@ def lime(
     """
     samples = checked_integer("samples", samples, 1, call="lime")
     penalty = checked_real("penalty", penalty, 0, call="lime")
-    kernel_width = checked_real("kernel_width", kernel_width, call="lime")
-    if kernel_width <= 0:
-        raise ValueError(f"lime: `kernel_width` must be positive: {kernel_width}.")
+    kernel_width = checked_positive("kernel_width", kernel_width, call="lime")
     model, score_fn = explained(apply_fn, score)
     scores = masked_scores(model, score_fn, name="lime", batch_size=batch_size)
 

@@ -18,7 +18,7 @@ from jaxinterp.attribution.masking.scores import (
     positions_of,
 )
 from jaxinterp.attribution.place import place_of
-from jaxinterp.checks import is_integer, shown
+from jaxinterp.checks import shown
 from jaxinterp.objectives.explained import explained
 from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.score import Score, logit
@@ -75,7 +75,7 @@ def occlusion(
             fit the inputs or skips positions, or the baseline does not broadcast.
 
     References:
-        Zeiler and Fergus, 2014, section 4.2 [zeiler2014visualizing].
+        Zeiler and Fergus, 2014 [zeiler2014visualizing].
 
     Example:
         >>> attribute = occlusion(lambda w, x: x @ w, size=2)
@@ -115,7 +115,8 @@ def _axes(
     lengths = positions_of(shape)
 
     def each(name: str, value: Any) -> list[Any]:
-        values = [value] * len(lengths) if is_integer(value) else list(value)
+        is_several = isinstance(value, Sequence) and not isinstance(value, str)
+        values = list(value) if is_several else [value] * len(lengths)
         if len(values) != len(lengths):
             raise ValueError(
                 f"occlusion: `{name}` is {shown(value)}, and an array of shape {shape} "

@@ -82,10 +82,9 @@ def shapley(
             are no integers.
 
     References:
-        Shapley, 1953 [shapley1953value]; Lundberg and Lee, 2017, section 2.4
-        [lundberg2017unified]; Castro et al., 2009, ApproShapley
-        [castro2009polynomial]; Mitchell et al., 2022, antithetic sampling
-        [mitchell2022sampling].
+        Shapley, 1953 [shapley1953value]; Lundberg and Lee, 2017 [lundberg2017unified];
+        Castro et al., 2009, ApproShapley [castro2009polynomial]; Mitchell et al., 2022,
+        antithetic sampling [mitchell2022sampling].
 
     Example:
         >>> attribute = shapley(lambda w, x: x.prod(1, keepdims=True))

@@ -116,9 +116,9 @@ def fit_patterns(
             `resume` is of another model or estimator.
 
     References:
-        Kindermans et al., 2018 [kindermans2018learning]; Haufe et al., 2014,
-        section 2 and theorem 1 (linear) [haufe2014interpretation]; Chan et al., 1983
-        (moments of two samples together) [chan1983algorithms].
+        Kindermans et al., 2018 [kindermans2018learning]; Haufe et al., 2014 (linear)
+        [haufe2014interpretation]; Chan et al., 1983 (moments of two samples together)
+        [chan1983algorithms].
 
     Example:
         >>> data = ji.data.linear_distractor(jax.random.key(0), 4000)
