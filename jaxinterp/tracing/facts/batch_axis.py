@@ -78,7 +78,7 @@ def _axes(flow: Flow, size: int, last: Value) -> dict[Value, int | None]:
         if last in axes:
             break
         candidates = {
-            _moved(equation, i, axes.get(v), size)
+            moved_axis(equation, i, axes.get(v), size)
             for i, v in enumerate(equation.inputs)
             if isinstance(v, Value) and v in flow.active
         }
@@ -96,8 +96,17 @@ def _takes_together(equation: Equation, operand: int, axis: int | None) -> bool:
     return is_reduction and axis in equation.params.get("axes", ())
 
 
-def _moved(equation: Equation, operand: int, axis: int | None, size: int) -> int | None:
-    """The axis of a result that holds the examples of an operand, if one does."""
+def moved_axis(
+    equation: Equation, operand: int, axis: int | None, size: int
+) -> int | None:
+    """Returns the axis of a result that is an axis of an operand, if one is.
+
+    Args:
+        equation: an equation that is no loop.
+        operand: the number of the operand.
+        axis: the axis of the operand, such as that of the examples.
+        size: how many entries, or examples, lie along it.
+    """
     if axis is None:
         return None
     if equation.primitive in (p.reshape_p, p.squeeze_p):
