@@ -16,6 +16,11 @@ from jaxinterp.attribution.gradients.integrated_gradients import (
     quadrature as quadrature,
 )
 from jaxinterp.attribution.gradients.smooth import smooth as smooth
+from jaxinterp.attribution.maps.attention import attention_grad as attention_grad
+from jaxinterp.attribution.maps.attention import (
+    attention_grad_rollout as attention_grad_rollout,
+)
+from jaxinterp.attribution.maps.attention import attention_rollout as attention_rollout
 from jaxinterp.attribution.maps.grad_cam import grad_cam as grad_cam
 from jaxinterp.attribution.masking.lime import lime as lime
 from jaxinterp.attribution.masking.occlusion import occlusion as occlusion

@@ -170,8 +170,8 @@ def _no_attention(graph: Graph) -> str:
     found = f"Its softmaxes: {', '.join(softmaxes[:5]) or 'none'}"
     return (
         "The model has no attention: no softmax whose result is multiplied with other "
-        f"activations.\n{found}. If its attention is no softmax, give `at` the sites of "
-        "the matrices."
+        f"activations.\n{found}. If its attention is no softmax, give `at` the sites "
+        "of the matrices."
     )
 
 
@@ -200,6 +200,15 @@ def _matrix(graph: Graph, site: Site, names: AxisNames) -> AttentionMatrix:
             "may mix them.\nWrite the model so that the first axis of its activations "
             "stays that of the examples."
         )
+    others = [axis for axis in rest if axis not in (target, *examples)]
+    mixed = (*others, *examples)
+    windows = [a for a in mixed if any(part.is_position for part in own[a])]
+    if windows:
+        raise ValueError(
+            f"{_where(site)}\nis attention within windows: axis {windows[0]} has "
+            "positions as well.\nOnly attention to all positions is rolled out. "
+            f"{_NAME_THEM}"
+        )
     sizes: list[int] = []
     parts: list[list[int]] = []
     for axis, size in enumerate(site.value.shape):
@@ -208,7 +217,7 @@ def _matrix(graph: Graph, site: Site, names: AxisNames) -> AttentionMatrix:
         parts.append([len(sizes) + i for i in range(len(pieces))])
         sizes += pieces
     first, *merged = parts[examples[0]]
-    heads = [i for axis in rest for i in parts[axis] if axis not in (target, *examples)]
+    heads = [i for axis in others for i in parts[axis]]
     axes = ((first,), (*merged, *heads), tuple(parts[target]), tuple(parts[source]))
     return AttentionMatrix(site, own[source], tuple(sizes), axes)
 
@@ -251,8 +260,8 @@ def _check_loops(program: Program, sites: Sequence[Site]) -> None:
             if loop.primitive is not p.scan_p or loop.params["reverse"]:
                 raise ValueError(
                     f"{_where(site)}\nis in a `while`, a `cond` or a reversed `scan`, "
-                    "whose layers cannot be read one after the other.\nWrite the layers "
-                    "as a Python loop or as a `scan`."
+                    "whose layers cannot be read one after the other.\nWrite the "
+                    "layers as a Python loop or as a `scan`."
                 )
 
 

@@ -57,8 +57,8 @@ def attention_rollout(
             for the last token; all of them by default.
 
     Returns:
-        An attribution function, which needs no target. Its value is never negative;
-        shares of 1, `(batch, position)` or without `position` `(batch, target, source)`.
+        An attribution function, which needs no target. Its values are shares of one,
+        `(batch, position)`, or without `position` `(batch, target, source)`.
 
     Raises:
         TypeError: if `position` is no integer.
@@ -92,7 +92,7 @@ def attention_rollout(
             for m, value in zip(matrices, values, strict=True)
         ]
         layer = by_layer(matrices, layers)
-        layer = layer + jnp.eye(layer.shape[-1], dtype=layer.dtype)
+        layer = layer + _identity(layer)
         rolled = _product(layer / layer.sum(-1, keepdims=True))
         return _row(rolled, position).astype(values[0].dtype)
 
@@ -212,8 +212,7 @@ def attention_grad_rollout(
         layer, dtype = slopes(
             variables, inputs, target, lambda x: jax.nn.relu(x).mean(2)
         )
-        identity = jnp.eye(layer.shape[-1], dtype=layer.dtype)
-        rolled = _product(layer + identity) - identity
+        rolled = _product(layer + _identity(layer)) - _identity(layer)[0]
         return _row(rolled, position).astype(dtype)
 
     return attribute
@@ -256,6 +255,10 @@ def _attention_times_slopes(
 def _wide(array: Any) -> Any:
     """An array with enough digits for sums over positions and layers."""
     return array.astype(jnp.promote_types(array.dtype, jnp.float32))
+
+
+def _identity(layers: Any) -> Any:
+    return jnp.eye(layers.shape[-1], dtype=layers.dtype)[None, None]
 
 
 def _product(layers: Iterable[Any]) -> Any:

@@ -26,10 +26,13 @@ class Part:
 
     Args:
         size: the number of entries along it.
+        is_position: whether it counts positions of the inputs, or some of them. Along
+            examples, features and heads it does not.
     """
 
-    def __init__(self, size: int):
+    def __init__(self, size: int, is_position: bool = False):
         self.size = size
+        self.is_position = is_position
         self._same: Part | None = None
 
     @property
@@ -46,8 +49,10 @@ class Part:
         Args:
             other: a part of the same size.
         """
-        if self.root is not other.root:
-            self.root._same = other.root
+        root, same = self.root, other.root
+        if root is not same:
+            same.is_position |= root.is_position
+            root._same = same
 
 
 Name = tuple[Part, ...]
@@ -72,7 +77,9 @@ class AxisNames:
             first, *rest = root.shape
             if self._examples is None:
                 self._examples = Part(first)
-            self._names[root] = ((self._examples,), *map(_new, rest))
+            last = len(rest) - 1
+            places = (_new(n, i < last or last == 0) for i, n in enumerate(rest))
+            self._names[root] = ((self._examples,), *places)
         self._walk(program)
 
     @property
@@ -109,8 +116,23 @@ class AxisNames:
                 to = moved_axis(equation, i, axis, size) if name else None
                 if to is not None and output.shape[to : to + 1] == (size,):
                     names[to] = _united(names[to], name)
-        sizes = zip(names, output.shape, strict=True)
-        return tuple(_new(size) if name is None else name for name, size in sizes)
+        for axis, size in enumerate(output.shape):
+            if names[axis] is None:
+                names[axis] = _new(size, self._is_position(equation, output, axis))
+        return tuple(name or () for name in names)
+
+    def _is_position(self, equation: Equation, output: Value, axis: int) -> bool:
+        """Whether a new axis is made of positions: some, joined, or behind a window."""
+        if equation.primitive is p.conv_general_dilated_p:
+            return axis in equation.params["dimension_numbers"].out_spec[2:]
+        if equation.primitive is p.dot_general_p:
+            return False
+        return any(
+            part.root.is_position
+            for _, operand in self._sources(equation, output)
+            if len(operand.shape) == len(output.shape)
+            for part in self._names[operand][axis]
+        )
 
     def _sources(
         self, equation: Equation, output: Value
@@ -137,7 +159,7 @@ class AxisNames:
                     self._pass(inner, outer)
 
     def _pass(self, source: Value, value: Value) -> None:
-        """Gives a value that is another, one step of it, or all its steps, its names."""
+        """Gives names to a value that is another, a step of it, or all its steps."""
         names = self._names[source]
         surplus = len(value.shape) - len(source.shape)
         if surplus > 0:
@@ -147,8 +169,8 @@ class AxisNames:
         self._names[value] = tuple(map(_united, known, names))
 
 
-def _new(size: int) -> Name:
-    return () if size == 1 else (Part(size),)
+def _new(size: int, is_position: bool = False) -> Name:
+    return () if size == 1 else (Part(size, is_position),)
 
 
 def _united(known: Name | None, name: Name) -> Name:
@@ -166,15 +188,17 @@ def _reshaped(
     names: tuple[Name, ...], old: tuple[int, ...], new: tuple[int, ...]
 ) -> tuple[Name, ...]:
     """The names after a reshape that merges axes, or takes apart what was merged."""
-    result = [_new(size) for size in new]
+    result: list[Name] = [()] * len(new)
     for olds, news in reshape_groups(old, new):
         parts = [part for axis in olds for part in names[axis]]
+        is_position = any(part.root.is_position for part in parts)
         for axis in news:
             name: list[Part] = []
             while parts and math.prod(q.size for q in (*name, parts[0])) <= new[axis]:
                 name.append(parts.pop(0))
-            if math.prod(part.size for part in name) != new[axis]:
-                break  # from here on, what is taken apart was no part
-            if name:
+            if math.prod(part.size for part in name) == new[axis]:
                 result[axis] = tuple(name)
+            else:  # from here on, what is taken apart was no part
+                result[axis] = _new(new[axis], is_position)
+                parts = []
     return tuple(result)

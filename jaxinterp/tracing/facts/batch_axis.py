@@ -12,6 +12,7 @@ from typing import Any
 
 from jax.extend.core import primitives as p
 
+from jaxinterp.checks import is_integer
 from jaxinterp.tracing.facts.axes import reshape_groups
 from jaxinterp.tracing.facts.flow import Flow
 from jaxinterp.tracing.facts.roles import KINDS, POINTWISE, Kind
@@ -176,7 +177,10 @@ def _gather(equation: Equation, operand: int, axis: int) -> int | None:
 def _unless_reduced(equation: Equation, operand: int, axis: int) -> int | None:
     params = equation.params
     shape, new = equation.inputs[operand].shape, equation.outputs[0].shape
-    reduced = _axes_of(params.get("axes", ()))
+    if len(new) > len(shape):  # a stack: the new axis pushes later ones back
+        return axis + (axis >= params["axis"])
+    is_unstacked = len(new) < len(shape) and "axes" not in params
+    reduced = _axes_of(params["axis"] if is_unstacked else params.get("axes", ()))
     mixed = {*reduced, *_axes_of(params.get("dimensions", ()))}
     mixed |= {*_axes_of(params.get("dimension", ())), *_axes_of(params.get("axis"))}
     window = params.get("window_dimensions")
@@ -193,7 +197,7 @@ def _unless_reduced(equation: Equation, operand: int, axis: int) -> int | None:
 def _axes_of(param: Any) -> tuple[int, ...]:
     if param is None:
         return ()
-    return (param,) if isinstance(param, int) else tuple(param)
+    return (int(param),) if is_integer(param) else tuple(param)
 
 
 _MOVES: dict[Any, _Move] = {
