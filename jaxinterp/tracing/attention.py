@@ -38,14 +38,14 @@ class AttentionMatrix:
         site: the site; in a `scan` it has one matrix for each step.
         positions: the name of the axes of its targets and of its sources.
         parts: the sizes of the parts of its axes, which take apart what was merged.
-        axes: among these parts the axes of the examples, the heads, the targets and the
+        axes: among these parts those of the examples, the heads, the targets and the
             sources.
     """
 
     site: Site
     positions: Name
     parts: tuple[int, ...]
-    axes: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+    axes: tuple[tuple[int, ...], ...]
 
     def ordered(self, array: Any) -> Any:
         """Returns the matrices by step, `(steps, batch, heads, target, source)`.
@@ -192,34 +192,35 @@ def _matrix(graph: Graph, site: Site, names: AxisNames) -> AttentionMatrix:
             f"rolled out. {_NAME_THEM}"
         )
     (target,) = targets
-    examples = [axis for axis in rest if own[axis][:1] == (names.examples,)]
-    if len(examples) != 1 or examples == targets:
+    # Of the other axes each part is one of examples or of heads; size 1 has no part.
+    parts = [(axis, part) for axis, name in enumerate(own) for part in name]
+    others = [i for i, (axis, _) in enumerate(parts) if axis not in (source, target)]
+    examples = [i for i in others if parts[i][1] is names.examples]
+    if len(examples) != 1 < names.examples.size:
         raise ValueError(
             f"{_where(site)}\nhas its examples on none of its axes that can be told: "
             "they are merged with positions there, or went through an operation that "
             "may mix them.\nWrite the model so that the first axis of its activations "
             "stays that of the examples."
         )
-    others = [axis for axis in rest if axis not in (target, *examples)]
-    mixed = (*others, *examples)
-    windows = [a for a in mixed if any(part.is_position for part in own[a])]
+    heads = [i for i in others if i not in examples]
+    windows = [axis for axis, part in map(parts.__getitem__, heads) if part.is_position]
     if windows:
         raise ValueError(
             f"{_where(site)}\nis attention within windows: axis {windows[0]} has "
             "positions as well.\nOnly attention to all positions is rolled out. "
             f"{_NAME_THEM}"
         )
-    sizes: list[int] = []
-    parts: list[list[int]] = []
-    for axis, size in enumerate(site.value.shape):
-        is_split = axis in examples and len(own[axis]) > 1
-        pieces = [part.size for part in own[axis]] if is_split else [size]
-        parts.append([len(sizes) + i for i in range(len(pieces))])
-        sizes += pieces
-    first, *merged = parts[examples[0]]
-    heads = [i for axis in others for i in parts[axis]]
-    axes = ((first,), (*merged, *heads), tuple(parts[target]), tuple(parts[source]))
-    return AttentionMatrix(site, own[source], tuple(sizes), axes)
+    axes = (
+        examples,
+        heads,
+        *(
+            [i for i, (a, _) in enumerate(parts) if a == axis]
+            for axis in (target, source)
+        ),
+    )
+    sizes = tuple(part.size for _, part in parts)
+    return AttentionMatrix(site, own[source], sizes, tuple(map(tuple, axes)))
 
 
 def _source_axis(site: Site) -> int:

@@ -1,10 +1,10 @@
 """Which axes of the values of a program count the same things: examples, positions.
 
-Every axis of an active value has a name, a tuple of parts: one part for most axes, and
-several for one that a reshape has merged. An axis that an equation moves keeps its
-name, axes that are added or compared entry by entry get to share one, and any other
-axis is given a new one. So the axes of an attention matrix have the same name if the
-positions that read are those that are read.
+Every axis of an active value has a name, a tuple of parts: one part for most axes,
+several for one that a reshape has merged, and none for one of size 1. An axis that an
+equation moves keeps its name, axes that are added or compared entry by entry get to
+share one, and any other axis is given a new one. So the axes of an attention matrix
+have the same name if the positions that read are those that are read.
 """
 
 from __future__ import annotations
@@ -79,12 +79,13 @@ class AxisNames:
                 self._examples = Part(first)
             last = len(rest) - 1
             places = (_new(n, i < last or last == 0) for i, n in enumerate(rest))
-            self._names[root] = ((self._examples,), *places)
+            examples = (self._examples,) if first > 1 else ()
+            self._names[root] = (examples, *places)
         self._walk(program)
 
     @property
     def examples(self) -> Part:
-        """The part that counts the examples of the batch."""
+        """The part that counts the examples; if there is only one, no axis has it."""
         assert self._examples is not None, "a traced function has an input"
         return self._examples.root
 
