@@ -19,7 +19,7 @@ class Config:
     """
 
     seed: int = 0
-    explained: int = 64
-    samples: int = 50
-    at_once: int = 10
+    explained: int = 16
+    samples: int = 25
+    at_once: int = 5
     shown: int = 6
