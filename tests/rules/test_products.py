@@ -138,7 +138,6 @@ def test_products_without_a_softmax_share_equally():
     def model(_, x):
         return (x @ W) * x + jnp.einsum("btd,bsd,bsf->btf", x, x, x)
 
-    x = SEQUENCE[:, :4]
     found = [
         lrp(model, composite=preset(0.0), score=total)(None, SEQUENCE)
         for preset in (rules.cp_lrp, rules.attn_lrp)
