@@ -41,6 +41,7 @@ from jaxinterp.attribution import (
     occlusion,
     pattern_attribution,
     pattern_net,
+    per_token,
     saliency,
     shapley,
     smooth,
@@ -64,7 +65,7 @@ class Method:
         is_fitted: whether its values are fitted to samples, so that what has no
             influence gets little instead of nothing.
         is_map: whether it explains a single array, by a map of a layer's positions.
-        is_of_attention: whether it explains a single sequence, by attention.
+        is_of_attention: whether it explains a single sequence, by its positions.
     """
 
     of: tuple[Callable[..., Any], ...]
@@ -188,6 +189,12 @@ METHODS = {
     ),
     "grad_cam": Method(
         (grad_cam,), functools.partial(grad_cam, at="max_pool"), is_map=True
+    ),
+    "per_token": Method(
+        (per_token,),
+        lambda f, **own: per_token(gradient(f, at="scale", **own)),
+        is_map=True,
+        is_of_attention=True,
     ),
     **{
         method.__name__: Method(

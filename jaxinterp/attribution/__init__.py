@@ -22,6 +22,7 @@ from jaxinterp.attribution.maps.attention import (
 )
 from jaxinterp.attribution.maps.attention import attention_rollout as attention_rollout
 from jaxinterp.attribution.maps.grad_cam import grad_cam as grad_cam
+from jaxinterp.attribution.maps.per_token import per_token as per_token
 from jaxinterp.attribution.masking.lime import lime as lime
 from jaxinterp.attribution.masking.occlusion import occlusion as occlusion
 from jaxinterp.attribution.masking.shapley import shapley as shapley
