@@ -35,7 +35,7 @@ def per_token(attribution_fn: Attribution) -> Attribution:
         >>> from jaxinterp.attribution import input_x_gradient
         >>> from jaxinterp.objectives import total
         >>> model = lambda w, tokens: jnp.take(w, tokens, axis=0).sum((1, 2))
-        >>> attribute = per_token(input_x_gradient(model, at="gather", score=total))
+        >>> attribute = per_token(input_x_gradient(model, at="embed", score=total))
         >>> table = jnp.array([[1.0, 2.0], [0.5, -0.5]])
         >>> attribute(table, jnp.array([[0, 1, 0]])).tolist()
         [[3.0, 0.0, 3.0]]
