@@ -240,6 +240,36 @@ def test_a_position_is_a_row():
         np.testing.assert_allclose(row, matrices[:, -1], atol=1e-12)
 
 
+def test_layers_within_a_step_and_loops_within_a_loop_keep_their_order():
+    v = {"layers": [*LAYERS, *LAYERS[::-1]], "head": HEAD}
+
+    def paired(v):
+        together = jax.tree.map(lambda *leaves: jnp.stack(leaves), *v["layers"])
+        return jax.tree.map(lambda leaf: leaf.reshape(2, 2, *leaf.shape[1:]), together)
+
+    def step(x, layer):
+        return x + by_einsum(layer, x), None
+
+    def by_twos(v, x):
+        def two(x, layers):
+            for i in (0, 1):
+                x, _ = step(x, jax.tree.map(lambda leaf, i=i: leaf[i], layers))
+            return x, None
+
+        return lax.scan(two, x, paired(v))[0][:, -1] @ v["head"]
+
+    def nested(v, x):
+        def inner(x, layers):
+            return lax.scan(step, x, layers)[0], None
+
+        return lax.scan(inner, x, paired(v))[0][:, -1] @ v["head"]
+
+    expected = attention_rollout(MODELS["by_einsum"])(v, X)
+    for model in (by_twos, nested):
+        received = compiled(attention_rollout(model))(v, X)
+        np.testing.assert_allclose(received, expected, atol=1e-12)
+
+
 def test_an_example_alone_gives_the_same():
     model = MODELS["merged"]
     alone = compiled(attention_rollout(model))(WEIGHTS, X[1:2])
