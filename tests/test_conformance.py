@@ -25,6 +25,9 @@ import pytest
 from jaxinterp import attribution, rules
 from jaxinterp.attribution import (
     ablation_cam,
+    attention_grad,
+    attention_grad_rollout,
+    attention_rollout,
     conductance,
     deconvnet,
     deep_lift,
@@ -48,6 +51,7 @@ from jaxinterp.attribution import (
     occlusion,
     pattern_attribution,
     pattern_net,
+    per_token,
     rise,
     saliency,
     score_cam,
@@ -73,7 +77,8 @@ class Method:
         is_random: whether it draws, and needs a key.
         is_fitted: whether its values are fitted to samples, so that what has no
             influence gets little instead of nothing.
-        is_map: whether it explains a single image, by a map of a layer's positions.
+        is_map: whether it explains a single array, by a map of a layer's positions.
+        is_of_attention: whether it explains a single sequence, by its positions.
     """
 
     of: tuple[Callable[..., Any], ...]
@@ -82,6 +87,7 @@ class Method:
     is_random: bool = False
     is_fitted: bool = False
     is_map: bool = False
+    is_of_attention: bool = False
 
 
 def smoothed(base, **options):
@@ -272,6 +278,21 @@ METHODS = {
         )
         for method in (grad_cam_plus_plus, guided_grad_cam, score_cam, ablation_cam)
     },
+    "per_token": Method(
+        (per_token,),
+        lambda f, **own: per_token(gradient(f, at="scale", **own)),
+        is_map=True,
+        is_of_attention=True,
+    ),
+    **{
+        method.__name__: Method(
+            (method,),
+            functools.partial(method, position=-1),
+            is_map=True,
+            is_of_attention=True,
+        )
+        for method in (attention_rollout, attention_grad, attention_grad_rollout)
+    },
 }
 SETTINGS = {"lrp alpha-beta", "deep_taylor bounded", "smooth lrp", "vargrad"}
 setting = pytest.mark.slow(reason="another setting of a method of the table")
@@ -286,8 +307,15 @@ VARIABLES, X, TARGET = models.two_weights(), models.pair(), models.targets()
 def subject(name):
     """A model, its weights and a batch, of several arrays if the method takes them."""
     if METHODS[name].is_map:
-        return models.cnn, models.cnn_weights(), models.images()
+        return single(name)
     return models.two_inputs, VARIABLES, X
+
+
+def single(name):
+    """A model, its weights and a batch of one array."""
+    if METHODS[name].is_of_attention:
+        return models.attentive, models.attentive_weights(), models.vectors()
+    return models.cnn, models.cnn_weights(), models.images()
 
 
 def assert_alike(actual, expected, rtol=1e-8):
@@ -382,10 +410,9 @@ def test_inputs_keep_their_structure_and_what_is_unused_gets_nothing(name):
     ],
 )
 def test_the_dtype_is_kept(name, dtype):
-    variables, x = as_dtype(
-        jax.tree.map(jnp.asarray, (models.cnn_weights(), models.images())), dtype
-    )
-    attribute = METHODS[name].make(models.cnn)
+    model, *arrays = single(name)
+    variables, x = as_dtype(jax.tree.map(jnp.asarray, arrays), dtype)
+    attribute = METHODS[name].make(model)
     received = compiled(attribute)(variables, x, TARGET, KEY)
     assert received.dtype == dtype
     assert np.isfinite(np.asarray(received, np.float64)).all()
@@ -407,9 +434,9 @@ def test_jit_equals_eager_and_the_second_call_does_not_trace(name):
 
 @every_method
 def test_it_maps_over_an_axis_of_inputs(name):
-    attribute = METHODS[name].make(models.cnn)
-    variables = models.cnn_weights()
-    x = models.normal(40, 2, models.BATCH, 6, 6, 2)
+    model, variables, x = single(name)
+    attribute = METHODS[name].make(model)
+    x = models.normal(40, 2, *x.shape)
     mapped = jax.vmap(attribute, in_axes=(None, 0, None, None))
     received = compiled(mapped)(variables, x, TARGET, KEY)
     one = compiled(attribute)
@@ -419,8 +446,8 @@ def test_it_maps_over_an_axis_of_inputs(name):
 
 @every_method
 def test_it_maps_over_targets(name):
-    attribute = METHODS[name].make(models.cnn)
-    variables, x = models.cnn_weights(), models.images()
+    model, variables, x = single(name)
+    attribute = METHODS[name].make(model)
     targets = np.stack([TARGET, TARGET[::-1]])
     mapped = jax.vmap(attribute, in_axes=(None, None, 0, None))
     received = compiled(mapped)(variables, x, targets, KEY)
@@ -431,13 +458,13 @@ def test_it_maps_over_targets(name):
 
 @every_method
 def test_it_has_a_gradient_in_the_weights_under_jit(name):
-    attribute = METHODS[name].make(models.cnn)
-    x = models.images()
+    model, weights, x = single(name)
+    attribute = METHODS[name].make(model)
 
     def loss(variables):
         return jnp.sum(attribute(variables, x, TARGET, KEY) ** 2)
 
-    slope = compiled(jax.grad(loss))(models.cnn_weights())
+    slope = compiled(jax.grad(loss))(weights)
     for path, leaf in jax.tree.leaves_with_path(slope):
         assert np.isfinite(leaf).all(), path
     assert np.abs(slope["skip"]["w"]).max() > 0
@@ -479,19 +506,19 @@ SHARDED = """
 
     jax.config.update("jax_enable_x64", True)
     from tests.networks import functions as models
-    from tests.test_conformance import KEY, METHODS, assert_alike
+    from tests.test_conformance import KEY, METHODS, assert_alike, single
 
     assert jax.device_count() == 8
     mesh = Mesh(np.array(jax.devices()), ("batch",))
-    x = models.normal(50, 8, 6, 6, 2)
     target = np.arange(8) % models.CLASSES
-    variables = models.cnn_weights()
     rows = NamedSharding(mesh, PartitionSpec("batch"))
     everywhere = NamedSharding(mesh, PartitionSpec())
-    sharded = jax.device_put((x, target), rows)
-    copied = jax.device_put(variables, everywhere)
     for name, method in METHODS.items():
-        attribute = jax.jit(method.make(models.cnn))
+        model, variables, x = single(name)
+        x = models.normal(50, 8, *x.shape[1:])
+        sharded = jax.device_put((x, target), rows)
+        copied = jax.device_put(variables, everywhere)
+        attribute = jax.jit(method.make(model))
         expected = attribute(variables, x, target, KEY)
         received = attribute(copied, *sharded, KEY)
         assert_alike(received, expected)

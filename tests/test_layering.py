@@ -37,7 +37,7 @@ FLOORS: Mapping[str, tuple[str, ...]] = {
         "graph selectors mistakes",
         "select recognition layer by_address",
         "call",
-        "capture intervene with_rules",
+        "attention capture intervene with_rules",
         "split",
     ),
     "attribution": (

@@ -13,12 +13,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 import jaxinterp as ji
 from experiments.benchmarks import peers, timing
-from experiments.quickstart.network import CNN
 from experiments.zoo import vision
 from jaxinterp.models import GoogLeNet
 from tests.networks.architectures import as_dtype, randomize, resnet18, vgg16
@@ -29,6 +29,21 @@ STEPS = 50
 INTEGRATED = f"integrated_gradients {STEPS} steps, 1 image"
 # One method of each kind.
 SOME = ("forward", "gradient", "guided_backprop", "lrp epsilon_plus_flat", INTEGRATED)
+
+
+class DigitsCNN(nn.Module):
+    """A small convolutional network for small images."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Returns the logits of a batch of images."""
+        for features in (16, 32):
+            x = nn.Conv(features, (3, 3))(x)
+            x = nn.relu(x)
+            x = nn.avg_pool(x, (2, 2), strides=(2, 2))
+        x = x.reshape(x.shape[0], -1)
+        x = nn.relu(nn.Dense(64)(x))
+        return nn.Dense(10)(x)
 
 
 class Network(NamedTuple):
@@ -60,7 +75,7 @@ def _of_zoo(name: str) -> Network:
 NETWORKS = {
     "resnet18": Network(resnet18, 224, 3, 1000, 4),
     "vgg16": Network(vgg16, 224, 3, 1000, 2),
-    "digits": Network(CNN, 20, 1, 10, 64),
+    "digits": Network(DigitsCNN, 20, 1, 10, 64),
     # That of the peer, and that of the paper.
     "googlenet": Network(
         lambda: GoogLeNet(variant="torchvision"), 224, 3, 1000, 4, SOME

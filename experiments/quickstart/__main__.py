@@ -11,8 +11,6 @@ import numpy as np
 from tqdm import tqdm
 
 import jaxinterp as ji
-from experiments.quickstart import digits as data
-from experiments.quickstart import network
 from experiments.quickstart.config import Config
 from experiments.quickstart.explain import explain, methods
 from experiments.quickstart.table import LEGEND, table
@@ -22,38 +20,37 @@ OUTPUT = Path(__file__).resolve().parent / "output"  # which Git ignores
 
 
 def run(config: Config, output: Path) -> float:
-    """Trains, explains, prints the tables and writes `quickstart.png`.
+    """Explains, prints the tables and writes `quickstart.png`.
 
     Args:
         config: the settings.
         output: the folder for the figure; it is made if it does not exist.
 
     Returns:
-        The accuracy of the network on test digits.
+        The accuracy of the network on the images that are explained.
     """
     start = time.perf_counter()
-    split = data.load(config)
-    variables = network.train(config, split.train)
-    accuracy = network.accuracy(variables, split.test)
-    print(f"test accuracy {accuracy:.1%}, after {time.perf_counter() - start:.0f} s\n")
-
-    apply_fn = network.CNN().apply
-    images, labels = (part[: config.explained] for part in split.test)
+    apply_fn, variables, draw = ji.models.pretrained("shapes_cnn")
+    key = jax.random.key(config.seed)
+    data = draw(key, config.explained)
+    images, names = data.images, data.class_names
     score = ji.objectives.logit
     logits = apply_fn(variables, images)
     target = logits.argmax(axis=1)
+    accuracy = float((target == data.labels).mean())
+    print(f"accuracy on these images {accuracy:.1%}\n")
     scores = score(logits, target)
     at_baseline = score(apply_fn(variables, 0 * images), target)
 
     chosen = methods(apply_fn, config)
-    key = jax.random.key(config.seed)
     explanations = {
         name: explain(method.attribute, variables, images, target, key)
         for name, method in tqdm(chosen.items(), desc="explaining", unit="method")
     }
     expected = {"score": scores, "difference": scores - at_baseline}
-    print(f"The logit of the predicted class, {len(images)} test digits at once:\n")
-    print(table(chosen, explanations, jax.tree.map(np.asarray, expected)))
+    expected = {name: np.asarray(value) for name, value in expected.items()}
+    print(f"The logit of the predicted class, {len(images)} images at once:\n")
+    print(table(chosen, explanations, expected))
     print(f"\n{LEGEND}\n")
 
     composite = ji.rules.epsilon_plus_flat()
@@ -61,13 +58,11 @@ def run(config: Config, output: Path) -> float:
     print(ji.plan(apply_fn, composite, variables, images), "\n")
     print(ji.ledger(apply_fn, composite, variables, images, target), "\n")
 
-    rows = [int(np.flatnonzero(labels == digit)[0]) for digit in config.shown]
     figure = gallery(
-        images[np.array(rows)],
-        {n: e.attributions[rows] for n, e in explanations.items()},
-        labels=[f"digit {labels[i]},\nread as {target[i]}" for i in rows],
+        images[: config.shown],
+        {n: e.attributions[: config.shown] for n, e in explanations.items()},
+        labels=[names[i].replace(" ", "\n") for i in target[: config.shown]],
         percentile=99.5,
-        input_colors="gray_r",
     )
     output.mkdir(parents=True, exist_ok=True)
     path = output / "quickstart.png"

@@ -1,4 +1,4 @@
-"""Every attribution method on the same digits, and what it should add up to."""
+"""Every attribution method on the same images, and what it should add up to."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REPEATS = 3
 
 
 class Method(NamedTuple):
-    """A method, and what the attributions of one digit should add up to.
+    """A method, and what the attributions of one image should add up to.
 
     Attributes:
         attribute: the attribution function.

@@ -20,6 +20,11 @@ from jaxinterp.attribution.gradients.internal import (
     internal_influence as internal_influence,
 )
 from jaxinterp.attribution.gradients.smooth import smooth as smooth
+from jaxinterp.attribution.maps.attention import attention_grad as attention_grad
+from jaxinterp.attribution.maps.attention import (
+    attention_grad_rollout as attention_grad_rollout,
+)
+from jaxinterp.attribution.maps.attention import attention_rollout as attention_rollout
 from jaxinterp.attribution.maps.grad_cam import grad_cam as grad_cam
 from jaxinterp.attribution.maps.grad_cam import (
     grad_cam_plus_plus as grad_cam_plus_plus,
@@ -28,6 +33,7 @@ from jaxinterp.attribution.maps.grad_cam import guided_grad_cam as guided_grad_c
 from jaxinterp.attribution.maps.grad_cam import hires_cam as hires_cam
 from jaxinterp.attribution.maps.grad_cam import layer_cam as layer_cam
 from jaxinterp.attribution.maps.grad_cam import x_grad_cam as x_grad_cam
+from jaxinterp.attribution.maps.per_token import per_token as per_token
 from jaxinterp.attribution.maps.score_cam import ablation_cam as ablation_cam
 from jaxinterp.attribution.maps.score_cam import score_cam as score_cam
 from jaxinterp.attribution.masking.kernel_shap import kernel_shap as kernel_shap

@@ -30,6 +30,7 @@ from jaxinterp.rules.plan import Plan as Plan
 from jaxinterp.rules.plan import plan as plan
 from jaxinterp.rules.presets import attn_lrp as attn_lrp
 from jaxinterp.rules.presets import beta_smooth as beta_smooth
+from jaxinterp.rules.presets import cp_lrp as cp_lrp
 from jaxinterp.rules.presets import deconvnet as deconvnet
 from jaxinterp.rules.presets import deep_taylor as deep_taylor
 from jaxinterp.rules.presets import epsilon_alpha2_beta1 as epsilon_alpha2_beta1
@@ -44,6 +45,7 @@ from jaxinterp.rules.presets import guided_backprop as guided_backprop
 from jaxinterp.rules.presets import linearized as linearized
 from jaxinterp.rules.presets import redirected as redirected
 from jaxinterp.rules.presets import smooth_max_pool as smooth_max_pool
+from jaxinterp.rules.products import FixedAttention as FixedAttention
 from jaxinterp.rules.products import SignalTakesAll as SignalTakesAll
 from jaxinterp.rules.products import Uniform as Uniform
 from jaxinterp.rules.redirected import RedirectedReLU as RedirectedReLU

@@ -6,8 +6,8 @@ an error. All relevance presets share the lines for which zennit has no rule:
 normalizations pass relevance on, products and attention share it equally among their
 factors, softmax in proportion to contributions (Achtibat et al., 2024, propositions 3.1
 to 3.4 [achtibat2024attnlrp]); in a gated product the signal gets all (Arras et al.,
-2017, section 3.2 [arras2017explaining]). `attn_lrp` changes the lines of normalizations
-and gates.
+2017, section 3.2 [arras2017explaining]). `attn_lrp` and `cp_lrp` change the lines of
+normalizations and products.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from jaxinterp.rules.affine import Epsilon, Gamma
 from jaxinterp.rules.any_site import FixedStatistics, Gradient, Norm, Pass
 from jaxinterp.rules.composite import Composite
 from jaxinterp.rules.first_layer import Flat, WSquare, ZBox
-from jaxinterp.rules.products import SignalTakesAll, Uniform
+from jaxinterp.rules.products import FixedAttention, SignalTakesAll, Uniform
 from jaxinterp.rules.redirected import RedirectedReLU, SmoothMaxPool, Weighting
 from jaxinterp.rules.rule import Rule
 from jaxinterp.rules.signed import AlphaBeta, ZPlus
@@ -194,6 +194,31 @@ def attn_lrp(epsilon: float | Stabilizer = 1e-6) -> Composite:
     return Composite(lines) + _base()
 
 
+def cp_lrp(epsilon: float | Stabilizer = 1e-6) -> Composite:
+    """LRP for transformers: weights of attention and statistics of norms held fixed.
+
+    Attention is then a linear map of its values, and nothing goes back to queries and
+    keys. Where a head looks is taken for granted; `attn_lrp` explains that too. Other
+    products share equally, and activations pass relevance on. Tokens have no gradient:
+    explain the embedding.
+
+    Args:
+        epsilon: stabilizer of dense layers, convolutions, normalizations and products.
+
+    References:
+        Ali et al., 2022, section 4 [ali2022xai].
+
+    Example:
+        >>> print(Composite(cp_lrp().lines[:3]))
+        1  of_role('convolution', 'dense')  Epsilon()
+        2  of_role('normalization')         FixedStatistics()
+        3  of_role('product', 'matmul')     FixedAttention()
+    """
+    line = (of_role("product", "matmul"), FixedAttention(epsilon))
+    first_two = attn_lrp(epsilon).lines[:2]
+    return Composite([*first_two, line]) + _base()
+
+
 def _of_activations(rule: Rule) -> Composite:
     return Composite([(of_role("activation"), rule), ("*", Gradient())])
 
@@ -289,6 +314,7 @@ PRESETS: Mapping[str, Callable[[], Composite]] = types.MappingProxyType(
         for preset in (
             attn_lrp,
             beta_smooth,
+            cp_lrp,
             deconvnet,
             deep_taylor,
             epsilon_alpha2_beta1,

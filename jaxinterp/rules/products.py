@@ -69,6 +69,63 @@ class Uniform(Rule):
 
 
 @dataclasses.dataclass(frozen=True)
+class FixedAttention(Rule):
+    r"""Gives all relevance of attention to its values: its weights count as constants.
+
+    $$R_v = v \odot A^\top \frac{R_z}{s(z)}, \; R_A = 0 \quad \text{for } z = A\,v$$
+
+    where $A$ is the result of a softmax, which the graph tells. So nothing goes back to
+    queries and keys. Other products are shared equally, as by `Uniform`.
+
+    Attributes:
+        epsilon: stabilizer of the denominator, in the units of $z$.
+
+    References:
+        Ali et al., 2022, section 4 [ali2022xai].
+
+    Example:
+        >>> FixedAttention()
+        FixedAttention(epsilon=1e-06)
+    """
+
+    epsilon: float | Stabilizer = 1e-6
+
+    def __post_init__(self) -> None:
+        stabilizer(self.epsilon)
+
+    def __call__(self, layer: Layer, relevance: Any) -> Any:
+        """Returns the share of each factor."""
+        if not self._attends(layer):
+            return Uniform(self.epsilon)(layer, relevance)
+        share = layer.pull_back(self._quotient(layer, relevance))
+        return tuple(
+            jnp.zeros_like(x) if value in layer.node.softmaxes else x_share
+            for value, x, x_share in zip(
+                layer.node.inputs,
+                layer.inputs,
+                contributions(layer, share),
+                strict=True,
+            )
+        )
+
+    def _attends(self, layer: Layer) -> bool:
+        """Whether one of two factors is the result of a softmax."""
+        return len(layer.inputs) == 2 and len(layer.node.softmaxes) == 1
+
+    def _quotient(self, layer: Layer, relevance: Any) -> Any:
+        safe = stabilizer(self.epsilon).at(layer)(layer.z)
+        return relevance.astype(layer.dtype) / safe
+
+    def absorbed(self, layer: Layer, relevance: Any) -> Absorbed:
+        """Returns what the stabilizer keeps."""
+        if not self._attends(layer):
+            return Uniform(self.epsilon).absorbed(layer, relevance)
+        safe = stabilizer(self.epsilon).at(layer)(layer.z)
+        kept = (safe - layer.z) * self._quotient(layer, relevance)
+        return Absorbed(jnp.zeros(()), jnp.sum(kept))
+
+
+@dataclasses.dataclass(frozen=True)
 class SignalTakesAll(Rule):
     r"""Gives all relevance of a gated product to its signal, and none to its gate.
 

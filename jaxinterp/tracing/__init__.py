@@ -1,7 +1,8 @@
 """Functions as graphs: trace a model, read its values, change them, split it.
 
 Here, one transformation a file: `call` (`trace`), `capture`, `intervene`, `split` and
-`with_rules`; the result, `graph`; and which sites are meant, `selectors`, `select`.
+`with_rules`; the result, `graph`; and which sites are meant, `selectors`, `select`;
+`attention` finds a model's attention matrices.
 - `program/` is a traced function as a flat list of equations, and runs it again; what
   happens in a `scan`, `while` or `cond` is in `program/loops.py`.
 - `facts/` says what is known of values before anything runs: what depends on the input,

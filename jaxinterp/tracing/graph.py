@@ -32,6 +32,7 @@ class Node:
             weights, of which `kernel` is the first.
         statistics: for a normalization, the values inside it that something is divided
             by, or their reciprocals: standard deviations, root mean squares.
+        softmaxes: the inputs that are the result of a softmax, moved, masked or cast.
         before: indices of the elementwise affine steps before the contraction.
         after: indices of the affine steps after the contraction.
         inputs: the activations that the node reads.
@@ -52,6 +53,7 @@ class Node:
     kernel: int | None
     products: tuple[int, ...]
     statistics: frozenset[Value]
+    softmaxes: frozenset[Value]
     before: tuple[int, ...]
     after: tuple[int, ...]
     inputs: tuple[Value, ...]

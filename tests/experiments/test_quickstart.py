@@ -6,35 +6,24 @@ import numpy as np
 import pytest
 
 from experiments.quickstart import __main__ as quickstart
-from experiments.quickstart import digits, explain, network, table
+from experiments.quickstart import explain, table
 from experiments.quickstart.config import Config
 
-SMALL = Config(epochs=2, explained=40, samples=4, at_once=2)
+SMALL = Config(explained=8, samples=4, at_once=2)
 
 
-@pytest.mark.slow(reason="trains a network and explains it with every method")
+@pytest.mark.slow(reason="explains a network with every method")
 def test_it_prints_every_method_and_draws_a_picture(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     accuracy = quickstart.run(SMALL, tmp_path / "new")
     printed = capsys.readouterr().out
-    for name in explain.methods(network.CNN().apply, SMALL):
+    for name in explain.methods(lambda v, x: x, SMALL):
         assert name.replace("\n", " ") in printed
-    assert accuracy > 0.4
+    assert accuracy > 0.8
     assert "coverage 1.000" in printed
     assert "nan" not in printed
     assert (tmp_path / "new" / "quickstart.png").stat().st_size > 50_000
-
-
-def test_the_digits_are_split_once_and_lie_in_the_unit_interval() -> None:
-    split = digits.load(SMALL)
-    assert len(split.train.labels) + len(split.test.labels) == 1797
-    for part in split:
-        assert part.images.shape[1:] == (24, 24, 1)
-        assert float(part.images.min()) == 0.0
-        assert float(part.images.max()) <= 1.0
-    again = digits.load(SMALL)
-    np.testing.assert_array_equal(split.test.images, again.test.images)
 
 
 def test_the_sum_error_is_relative_to_what_is_expected() -> None:

@@ -107,6 +107,25 @@ def tagger(v: dict[str, Any], tokens: Any) -> Any:
     return x.mean(1) @ v["head"]["w"]
 
 
+def attentive_weights() -> dict[str, Any]:
+    """Returns the weights of `attentive`."""
+    return {
+        "embed": normal(12, 1, 1, 6),
+        "places": normal(13, 1, 5, 6),
+        "skip": {"w": normal(14, 6, 6) / 4},
+        "head": {"w": normal(15, 6, CLASSES)},
+    }
+
+
+def attentive(v: dict[str, Any], x: Any) -> Any:
+    """Returns logits of a sequence of five numbers, by two layers of attention."""
+    x = x[..., None] * v["embed"] + v["places"]
+    for _ in range(2):
+        scores = jnp.einsum("btd,bsd->bts", x @ v["skip"]["w"], x)
+        x = x + jax.nn.softmax(scores) @ x
+    return x[:, -1] @ v["head"]["w"]
+
+
 def tokens() -> np.ndarray:
     """Returns a batch for `tagger`."""
     return np.random.default_rng(12).integers(11, size=(BATCH, 4))

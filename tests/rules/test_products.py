@@ -87,3 +87,70 @@ def test_the_books_close():
 
     books = ji.ledger(model, rules.epsilon_plus(), None, X, score=total)
     assert books.error <= 1e-10
+
+
+# --- Attention whose weights are constants --------------------------------------------
+
+HEADS = {name: RNG.normal(size=(4, 2, 3)) for name in "qkv"}
+OUT = RNG.normal(size=(2, 3, 4))
+SEQUENCE = RNG.normal(size=(2, 5, 4))
+CAUSAL = np.tril(np.ones((1, 1, 5, 5), bool))
+
+
+def projected(x):
+    return (jnp.einsum("bnd,dhf->bnhf", x, HEADS[name]) for name in "qkv")
+
+
+def by_einsum(x):
+    q, k, v = projected(x)
+    scores = jnp.where(CAUSAL, jnp.einsum("bthf,bshf->bhts", q, k), -jnp.inf)
+    return jnp.einsum("bhts,bshf->bthf", jax.nn.softmax(scores), v)
+
+
+def by_flax(x):
+    q, k, v = projected(x)
+    return nn.dot_product_attention(q * 3**0.5, k, v, mask=CAUSAL)
+
+
+def transposed(x):
+    """Values on the left, weights in a lower precision and back, and masked again."""
+    q, k, v = (y.transpose(0, 2, 3, 1) for y in projected(x))
+    scores = jnp.where(CAUSAL, q.swapaxes(2, 3) @ k, -1e30)
+    weights = jnp.where(CAUSAL, jax.nn.softmax(scores), 0.0).swapaxes(2, 3)
+    return (v @ weights).transpose(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize("attend", [by_einsum, by_flax, transposed])
+def test_attention_with_fixed_weights_is_a_linear_map_of_its_values(attend):
+    def model(_, x):
+        return jnp.einsum("bthf,hfd->btd", attend(x), OUT)
+
+    q, k = (np.einsum("bnd,dhf->bhnf", SEQUENCE, HEADS[name]) for name in "qk")
+    scores = np.exp(q @ k.swapaxes(2, 3)) * CAUSAL
+    weights = scores / scores.sum(-1, keepdims=True)
+    reached = np.einsum("bhts,hf,dhf->bsd", weights, OUT.sum(-1), HEADS["v"])
+    composite = rules.cp_lrp(0.0)
+    received = lrp(model, composite=composite, score=total)(None, SEQUENCE)
+    np.testing.assert_allclose(received, SEQUENCE * reached, rtol=1e-8)
+
+
+def test_products_without_a_softmax_share_equally():
+    def model(_, x):
+        return (x @ W) * x + jnp.einsum("btd,bsd,bsf->btf", x, x, x)
+
+    found = [
+        lrp(model, composite=preset(0.0), score=total)(None, SEQUENCE)
+        for preset in (rules.cp_lrp, rules.attn_lrp)
+    ]
+    np.testing.assert_array_equal(*found)
+
+
+def test_the_stabilizer_of_attention_is_in_the_books():
+    def model(_, x):
+        return by_einsum(x).sum((1, 2))
+
+    composite = rules.cp_lrp(0.25)
+    books = ji.ledger(model, composite, None, SEQUENCE, score=total)
+    entries = [e for e in books.entries if str(e.rule).startswith("FixedAtt")]
+    assert books.error <= 1e-12
+    assert abs(sum(entry.stabilizer for entry in entries)) > 0.01

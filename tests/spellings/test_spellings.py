@@ -50,6 +50,7 @@ OTHERS = {
     "excitation_backprop": rules.excitation_backprop(),
     "deep_taylor": rules.deep_taylor(),
     "attn_lrp": rules.attn_lrp(),
+    "cp_lrp": rules.cp_lrp(),
     "guided_backprop": rules.guided_backprop(),
     "deconvnet": rules.deconvnet(),
 }

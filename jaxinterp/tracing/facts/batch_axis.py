@@ -12,6 +12,7 @@ from typing import Any
 
 from jax.extend.core import primitives as p
 
+from jaxinterp.checks import is_integer
 from jaxinterp.tracing.facts.axes import reshape_groups
 from jaxinterp.tracing.facts.flow import Flow
 from jaxinterp.tracing.facts.roles import KINDS, POINTWISE, Kind
@@ -78,7 +79,7 @@ def _axes(flow: Flow, size: int, last: Value) -> dict[Value, int | None]:
         if last in axes:
             break
         candidates = {
-            _moved(equation, i, axes.get(v), size)
+            moved_axis(equation, i, axes.get(v), size)
             for i, v in enumerate(equation.inputs)
             if isinstance(v, Value) and v in flow.active
         }
@@ -96,8 +97,17 @@ def _takes_together(equation: Equation, operand: int, axis: int | None) -> bool:
     return is_reduction and axis in equation.params.get("axes", ())
 
 
-def _moved(equation: Equation, operand: int, axis: int | None, size: int) -> int | None:
-    """The axis of a result that holds the examples of an operand, if one does."""
+def moved_axis(
+    equation: Equation, operand: int, axis: int | None, size: int
+) -> int | None:
+    """Returns the axis of a result that is an axis of an operand, if one is.
+
+    Args:
+        equation: an equation that is no loop.
+        operand: the number of the operand.
+        axis: the axis of the operand, such as that of the examples.
+        size: how many entries, or examples, lie along it.
+    """
     if axis is None:
         return None
     if equation.primitive in (p.reshape_p, p.squeeze_p):
@@ -167,7 +177,10 @@ def _gather(equation: Equation, operand: int, axis: int) -> int | None:
 def _unless_reduced(equation: Equation, operand: int, axis: int) -> int | None:
     params = equation.params
     shape, new = equation.inputs[operand].shape, equation.outputs[0].shape
-    reduced = _axes_of(params.get("axes", ()))
+    if len(new) > len(shape):  # a stack: the new axis pushes later ones back
+        return axis + (axis >= params["axis"])
+    is_unstacked = len(new) < len(shape) and "axes" not in params
+    reduced = _axes_of(params["axis"] if is_unstacked else params.get("axes", ()))
     mixed = {*reduced, *_axes_of(params.get("dimensions", ()))}
     mixed |= {*_axes_of(params.get("dimension", ())), *_axes_of(params.get("axis"))}
     window = params.get("window_dimensions")
@@ -184,7 +197,7 @@ def _unless_reduced(equation: Equation, operand: int, axis: int) -> int | None:
 def _axes_of(param: Any) -> tuple[int, ...]:
     if param is None:
         return ()
-    return (param,) if isinstance(param, int) else tuple(param)
+    return (int(param),) if is_integer(param) else tuple(param)
 
 
 _MOVES: dict[Any, _Move] = {

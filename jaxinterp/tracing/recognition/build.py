@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from jaxinterp.tracing.facts.flow import Flow, active_values, carrying_values
-from jaxinterp.tracing.facts.roles import Role
+from jaxinterp.tracing.facts.roles import KINDS, POINTWISE, Kind, Role
 from jaxinterp.tracing.graph import Graph, Node, Site
 from jaxinterp.tracing.program.loops import loop_bindings, loop_length
 from jaxinterp.tracing.program.program import Atom, Equation, Program, Value
@@ -113,6 +113,7 @@ def build_graph(
             is_last=ends.is_last(group),
             modules=modules.get(group, ()),
             short=short,
+            owner=owner,
         )
         for group, flow in contents.flow_of.items()
     }
@@ -136,6 +137,7 @@ def _node(
     is_last: bool | None,
     modules: tuple[str, ...],
     short: Mapping[str, str],
+    owner: Mapping[Value, Group],
 ) -> Node:
     equations = tuple(sorted(group.equations))
     own = {o for i in equations for o in flow.program.equations[i].outputs}
@@ -151,6 +153,7 @@ def _node(
         kernel=group.kernel,
         products=group.products,
         statistics=group.statistics,
+        softmaxes=frozenset(v for v in inputs if _is_of_softmax(flow, v, owner)),
         before=group.before,
         after=group.after,
         inputs=tuple(dict.fromkeys(inputs)),
@@ -160,6 +163,22 @@ def _node(
         modules=modules,
         names=tuple(n for a in (address, *modules) for n in _names(a, short)),
     )
+
+
+def _is_of_softmax(flow: Flow, value: Value, owner: Mapping[Value, Group]) -> bool:
+    """Whether a value is the result of a softmax, moved, masked or cast."""
+    while (at := flow.producer.get(value)) is not None:
+        group = owner.get(value)
+        if group is not None and group.role is Role.SOFTMAX:
+            return True
+        operands = flow.active_inputs(at)
+        if flow.carrying is not None:
+            operands = [v for v in operands if v in flow.carrying]
+        kind = KINDS.get(flow.program.equations[at].primitive)
+        if len(operands) != 1 or kind not in (*POINTWISE, Kind.LAYOUT):
+            return False
+        (value,) = operands
+    return False
 
 
 def _names(address: str, short: Mapping[str, str]) -> tuple[str, ...]:

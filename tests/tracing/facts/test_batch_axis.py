@@ -36,6 +36,9 @@ KEPT = {
     "split": (lambda x: x.reshape(2, 15, 2, 2), 0),
     "merged and split again": (lambda x: jnp.sin(x.reshape(30, 4)).reshape(2, 60), 0),
     "a batch product": (lambda x: jnp.einsum("bhwi,bhvi->hbwv", x, x), 1),
+    "stacked before": (lambda x: jnp.stack([x, x]), 1),
+    "stacked after": (lambda x: jnp.stack([x, x], axis=-1), 0),
+    "unstacked": (lambda x: jnp.sin(jnp.unstack(x.swapaxes(0, 1))[1]), 0),
     "two ways": (lambda x: x + jnp.flip(x, axis=2), 0),
 }
 MERGED = {
