@@ -32,6 +32,8 @@ class Node:
             weights, of which `kernel` is the first.
         statistics: for a normalization, the values inside it that something is divided
             by, or their reciprocals: standard deviations, root mean squares.
+        hides_activation: whether a product, or a choice, has an activation and its
+            input as factors, and others: `sigmoid(a) * b * a` is `silu(a) * b`.
         before: indices of the elementwise affine steps before the contraction.
         after: indices of the affine steps after the contraction.
         inputs: the activations that the node reads.
@@ -52,6 +54,7 @@ class Node:
     kernel: int | None
     products: tuple[int, ...]
     statistics: frozenset[Value]
+    hides_activation: bool
     before: tuple[int, ...]
     after: tuple[int, ...]
     inputs: tuple[Value, ...]

@@ -195,20 +195,31 @@ def last_curve(flow: Flow, value: Value) -> Curve | None:
         The function of all steps that are functions of each entry alone, `None` if
         there is none.
     """
+    steps, source = _pointwise_steps(flow, value)
+    return curve(flow, steps, source) if steps else None
+
+
+def source_of(flow: Flow, value: Value) -> Value:
+    """Returns the value that another is a function of, each entry alone.
+
+    Args:
+        flow: the program.
+        value: an active value.
+    """
+    return _pointwise_steps(flow, value)[1]
+
+
+def _pointwise_steps(flow: Flow, value: Value) -> tuple[set[int], Value]:
+    """The steps before a value that change each entry alone, and what they start at."""
     steps: set[int] = set()
-    source = value
-    while (at := flow.producer.get(source)) is not None:
+    while (at := flow.producer.get(value)) is not None:
         operands = flow.active_inputs(at)
-        if len(operands) != 1 or KINDS.get(
-            flow.program.equations[at].primitive
-        ) not in (
-            *POINTWISE,
-            Kind.LAYOUT,
-        ):
+        kind = KINDS.get(flow.program.equations[at].primitive)
+        if len(operands) != 1 or kind not in (*POINTWISE, Kind.LAYOUT):
             break
         steps.add(at)
-        (source,) = operands
-    return curve(flow, steps, source) if steps else None
+        (value,) = operands
+    return steps, value
 
 
 def _operand(

@@ -151,6 +151,7 @@ def _node(
         kernel=group.kernel,
         products=group.products,
         statistics=group.statistics,
+        hides_activation=group.hides_activation,
         before=group.before,
         after=group.after,
         inputs=tuple(dict.fromkeys(inputs)),

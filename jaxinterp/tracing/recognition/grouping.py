@@ -42,6 +42,7 @@ class Group:
         around: the signs and shifts around an activation, which are no part of what
             is captured and edited by its name.
         curve: whether a softmax has an exponential that only arithmetic found.
+        hides_activation: whether a product has an activation and its input as factors.
     """
 
     role: Role
@@ -53,6 +54,7 @@ class Group:
     statistics: frozenset[Value] = frozenset()
     around: set[int] = dataclasses.field(default_factory=set)
     curve: bool = False
+    hides_activation: bool = False
 
     @property
     def last(self) -> int:

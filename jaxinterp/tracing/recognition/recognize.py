@@ -11,7 +11,7 @@ from an earlier one:
 2. activations: functions of each entry alone, with the signs around them;
 3. sums of products with weights, and fixed linear maps: means, average pooling;
 4. affine regions: a kernel with everything elementwise and affine around it;
-5. elementwise affine chains, and the rest, one equation each.
+5. products of activations; elementwise affine chains; the rest, one equation each.
 """
 
 from __future__ import annotations
@@ -30,11 +30,8 @@ from jaxinterp.tracing.facts.roles import POINTWISE, Kind, Role
 from jaxinterp.tracing.program.program import Call, Value
 from jaxinterp.tracing.recognition.addresses import weights_module
 from jaxinterp.tracing.recognition.grouping import Group, Grouping
-from jaxinterp.tracing.recognition.joins import (
-    divides,
-    inverts_sum_of_exponentials,
-    join,
-)
+from jaxinterp.tracing.recognition.joins import inverts_sum_of_exponentials, join
+from jaxinterp.tracing.recognition.products import product
 from jaxinterp.tracing.recognition.weighted_sums import weighted_sums
 
 _AFFINE_STEPS = ("scale", "shift", "cast")
@@ -77,7 +74,12 @@ def recognize(
         _activation(grouping, index)
     _whole_activations(grouping)
     weighted_sums(grouping, active, lambda i: weights_module(flow, i, paths))
-    for single in (_maximum, _fixed_linear, _affine, _scale, _rest):
+    for single in (_maximum, _fixed_linear, _affine):
+        for index in active:
+            single(grouping, index)
+    for index in reversed(active):
+        product(grouping, index)
+    for single in (_scale, _rest):
         for index in active:
             single(grouping, index)
     groups = list(dict.fromkeys(grouping.owner.values()))
@@ -375,10 +377,7 @@ def _maximum(grouping: Grouping, index: int) -> None:
 def _rest(grouping: Grouping, index: int) -> None:
     if not grouping.is_free(index):
         return
-    role = _single_role(grouping, index)
-    if role is Role.PRODUCT and divides(grouping, index):
-        role = Role.QUOTIENT
-    grouping.claim(Group(role, {index}))
+    grouping.claim(Group(_single_role(grouping, index), {index}))
 
 
 _MINIMA = (p.reduce_min_p, p.reduce_window_min_p)
