@@ -34,6 +34,7 @@ class Node:
             by, or their reciprocals: standard deviations, root mean squares.
         hides_activation: whether a product, or a choice, has an activation and its
             input as factors, and others: `sigmoid(a) * b * a` is `silu(a) * b`.
+        twin: for an activation, the output of an earlier node that is always equal.
         before: indices of the elementwise affine steps before the contraction.
         after: indices of the affine steps after the contraction.
         inputs: the activations that the node reads.
@@ -55,6 +56,7 @@ class Node:
     products: tuple[int, ...]
     statistics: frozenset[Value]
     hides_activation: bool
+    twin: Value | None
     before: tuple[int, ...]
     after: tuple[int, ...]
     inputs: tuple[Value, ...]

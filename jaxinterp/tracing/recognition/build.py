@@ -152,6 +152,7 @@ def _node(
         products=group.products,
         statistics=group.statistics,
         hides_activation=group.hides_activation,
+        twin=flow.program.equations[group.twin.last].outputs[0] if group.twin else None,
         before=group.before,
         after=group.after,
         inputs=tuple(dict.fromkeys(inputs)),

@@ -17,13 +17,14 @@ from an earlier one:
 from __future__ import annotations
 
 import types
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import jax.numpy as jnp
 from jax.extend.core import primitives as p
 
 from jaxinterp.tracing.facts.axes import contracted_axes, feature_axes
-from jaxinterp.tracing.facts.curve import curve
+from jaxinterp.tracing.facts.curve import constant_number, curve
 from jaxinterp.tracing.facts.fixed_kernel import turns_pairs
 from jaxinterp.tracing.facts.flow import Flow
 from jaxinterp.tracing.facts.roles import POINTWISE, Kind, Role
@@ -83,7 +84,9 @@ def recognize(
         for index in active:
             single(grouping, index)
     groups = list(dict.fromkeys(grouping.owner.values()))
-    return sorted(groups, key=lambda group: group.last)
+    groups.sort(key=lambda group: group.last)
+    _twins(grouping, groups)
+    return groups
 
 
 def _join(grouping: Grouping, index: int) -> None:
@@ -291,6 +294,41 @@ def _is_negative(grouping: Grouping, index: int) -> bool:
     others = [grouping.number(v) for v in inputs if v not in active]
     is_turned = grouping.kind(index) is Kind.NEGATION
     return is_turned or any(bool((number < 0).any()) for number in others)
+
+
+def _twins(grouping: Grouping, groups: Iterable[Group]) -> None:
+    """Finds the activations whose values are computed more than once."""
+    firsts: dict[Any, list[Group]] = {}
+    for group in groups:
+        if group.role is not Role.ACTIVATION:
+            continue
+        key = _key_of_curve(grouping, group)
+        earlier = firsts.setdefault(key, [])
+        equal = (g for g in earlier if _are_equal(grouping, g, group))
+        group.twin = next(equal, None)
+        if group.twin is None:
+            earlier.append(group)
+
+
+def _key_of_curve(grouping: Grouping, group: Group) -> Any:
+    """What two activations have in common if they are the same function."""
+    sources = grouping.sources(group.equations)
+    shape = curve(grouping.flow, group.equations, *sources) if len(sources) == 1 else None
+    (output,) = grouping.equations[group.last].outputs
+    y = None if shape is None else tuple(map("{:.4g}".format, shape.y + 0.0))
+    return output.shape, output.dtype, y
+
+
+def _are_equal(grouping: Grouping, one: Group, other: Group) -> bool:
+    """Whether activations of one curve are equal, and one may stand for the other."""
+    if not grouping.is_in_one_checkpoint({one.last, other.last}):
+        return False
+    pair = [grouping.equations[g.last].outputs[0] for g in (one, other)]
+    equations = [grouping.equations[i] for g in (one, other) for i in g.equations]
+    weights = {v for e in equations for v in e.inputs} - grouping.flow.active
+    if all(constant_number(grouping.flow, v) is not None for v in weights):
+        pair = [v for g in (one, other) for v in grouping.sources(g.equations)]
+    return len(pair) == 2 and grouping.is_same(*pair)
 
 
 # --- 3. Fixed linear maps -------------------------------------------------------------
