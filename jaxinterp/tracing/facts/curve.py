@@ -19,9 +19,10 @@ from jax.extend.core import primitives as p
 
 from jaxinterp.checks import is_traced
 from jaxinterp.tracing.compat import bind
+from jaxinterp.tracing.facts.constants import mask_factor
 from jaxinterp.tracing.facts.flow import Flow
 from jaxinterp.tracing.facts.roles import KINDS, POINTWISE, Kind
-from jaxinterp.tracing.program.program import Atom, Constant, Value
+from jaxinterp.tracing.program.program import Atom, Constant, Equation, Value
 
 # Far enough for any threshold, near enough for powers of an exponential in float32.
 _FAR = 20.0
@@ -166,12 +167,17 @@ def curve(flow: Flow, equations: Iterable[int], source: Value) -> Curve | None:
 
     Returns:
         The function; `None` if it is not the same one for all entries, as with
-        different fixed numbers for different entries. A weight counts as 0.25.
+        different fixed numbers for different entries. A weight counts as 0.25, and
+        a mask keeps all entries.
     """
     numbers: dict[Value, int] = {source: 0}
     steps = []
     for index in sorted(equations):
         equation = flow.program.equations[index]
+        kept = _kept(flow, equation)
+        if kept in numbers:
+            numbers[equation.outputs[0]] = numbers[kept]
+            continue
         every = [_operand(flow, v, numbers) for v in equation.inputs]
         operands = tuple(o for o in every if o is not None)
         if len(operands) < len(every) or len(equation.outputs) != 1:
@@ -182,6 +188,15 @@ def curve(flow: Flow, equations: Iterable[int], source: Value) -> Curve | None:
     if key not in _CURVES:
         _CURVES[key] = _tabulate(steps)
     return _CURVES[key]
+
+
+def _kept(flow: Flow, equation: Equation) -> Value | None:
+    """The activation of which an equation keeps some entries, if it is a mask."""
+    active = [v for v in equation.values if v in flow.active]
+    is_choice = KINDS.get(equation.primitive) is Kind.CHOICE
+    is_choice = is_choice and constant_number(flow, equation.inputs[0]) is None
+    is_mask = is_choice or mask_factor(flow, equation) is not None
+    return active[0] if len(active) == 1 and is_mask else None
 
 
 def last_curve(flow: Flow, value: Value) -> Curve | None:

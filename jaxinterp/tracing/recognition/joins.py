@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from jax.extend.core import primitives as p
 
 from jaxinterp.tracing.compat import existing
-from jaxinterp.tracing.facts.curve import curve, last_curve
+from jaxinterp.tracing.facts.curve import constant_number, curve, last_curve
 from jaxinterp.tracing.facts.moves import moves_between
 from jaxinterp.tracing.facts.roles import POINTWISE, Kind, Role
 from jaxinterp.tracing.program.program import Value
@@ -81,6 +81,8 @@ def join(grouping: Grouping, index: int) -> None:
         role = group.role
     if role in (Role.SOFTMAX, Role.LOG_SOFTMAX, Role.NORMALIZATION):
         _extend_back(grouping, group, source)
+    if role is Role.SOFTMAX and any(_has_weights(grouping, i) for i in group.equations):
+        group.role = Role.UNKNOWN  # the softmax of a sum with their logarithm
     if role is Role.NORMALIZATION:
         quotients = [pair for at in inside for pair in _quotients(grouping, at)]
         group.statistics = frozenset(divisor for _, divisor in quotients)
@@ -97,6 +99,20 @@ def _as_softmax(grouping: Grouping, group: Group, source: Value) -> Value:
     group.equations |= steps
     (first,) = grouping.sources(steps)
     return first
+
+
+def _has_weights(grouping: Grouping, index: int) -> bool:
+    """Whether an equation multiplies exponentials by weights or numbers that differ."""
+    active = grouping.flow.active_inputs(index)
+    inputs = grouping.equations[index].inputs
+    if grouping.kind(index) is not Kind.MULTIPLICATIVE or len(active) != 1:
+        return False
+    others = [v for v in inputs if v not in active]
+    is_number = all(constant_number(grouping.flow, v) is not None for v in others)
+    owner = grouping.owner.get(grouping.flow.producer.get(active[0], -1))
+    is_softmax = owner is not None and owner.role is Role.SOFTMAX
+    is_exponential = is_softmax or _exponential(grouping, active[0]) is not None
+    return is_exponential and not (is_number or grouping.is_masking(index))
 
 
 def _may_own(grouping: Grouping, inside: set[int], last: int) -> bool:
@@ -319,7 +335,7 @@ def _exponential_curve(grouping: Grouping, source: Value, group: Group) -> set[i
         at = grouping.flow.producer.get(value)
         if at is None or not inside.issuperset(grouping.flow.readers[value]):
             break
-        if _is_power_of_softmax(grouping, steps, at):
+        if _is_power_of_softmax(grouping, steps, at, group):
             longest = steps | grouping.owner[at].equations
             break
         own = grouping.owner[at].equations if at in grouping.owner else {at}
@@ -336,14 +352,26 @@ def _exponential_curve(grouping: Grouping, source: Value, group: Group) -> set[i
     )
 
 
-def _is_power_of_softmax(grouping: Grouping, steps: set[int], before: int) -> bool:
-    """Whether steps raise the result of a softmax to a power."""
+def _is_power_of_softmax(
+    grouping: Grouping, steps: set[int], before: int, group: Group
+) -> bool:
+    """Whether a group divides a power of a softmax by its sum along the same axes."""
     owner = grouping.owner.get(before)
-    if not steps or owner is None or owner.role is not Role.SOFTMAX:
+    if owner is None or owner.role is not Role.SOFTMAX or owner.last != before:
         return False
-    (value,) = grouping.sources(steps)
-    shape = curve(grouping.flow, steps, value)
-    return owner.last == before and shape is not None and shape.is_power
+    axes = [_summed_axes(grouping, g.equations) for g in (owner, group)]
+    if None in axes or axes[0] != axes[1]:
+        return False
+    sources = grouping.sources(steps)
+    shape = curve(grouping.flow, steps, *sources) if steps else None
+    return not steps or (shape is not None and shape.is_power)
+
+
+def _summed_axes(grouping: Grouping, equations: set[int]) -> tuple[int, ...] | None:
+    """The axes along which some equations add up, `None` if it cannot be told."""
+    sums = [grouping.equations[i] for i in equations if grouping.kind(i) in _SUMS]
+    axes = {tuple(e.params.get("axes", ())) for e in sums}
+    return axes.pop() if len(axes) == 1 else None
 
 
 def _is_normalized(grouping: Grouping, inside: set[int], index: int) -> bool:
