@@ -57,6 +57,33 @@ def mask_factor(flow: Flow, equation: Equation) -> Atom | None:
     return inactive[0] if is_mask(flow, inactive[0]) else None
 
 
+def known_mask(flow: Flow, equation: Equation) -> Atom | None:
+    """Returns what says which entries an equation keeps, if all others become zero.
+
+    Args:
+        flow: the program of the equation.
+        equation: any equation.
+
+    Returns:
+        The operand that is the mask; `None` if there is none, or it is not known.
+    """
+    mask = mask_factor(flow, equation)
+    if KINDS.get(equation.primitive) is Kind.CHOICE:
+        which, *cases = equation.inputs
+        others = [v for v in cases if v not in flow.active]
+        if which not in flow.active and len(others) == len(cases) - 1:
+            numbers = (_literal(flow, v) for v in others)
+            mask = which if all(n is not None and not n.any() for n in numbers) else None
+    is_known = mask is not None and _literal(flow, mask) is not None
+    return mask if is_known else None
+
+
+def _literal(flow: Flow, atom: Atom) -> np.ndarray | None:
+    with jax.ensure_compile_time_eval():
+        array = known_array(flow, atom)
+    return None if array is None or is_traced(array) else np.asarray(array)
+
+
 def is_mask(flow: Flow, atom: Atom) -> bool:
     """Whether a value is truth values, or fixed zeros and ones that are not all equal.
 
@@ -83,11 +110,10 @@ def _same_numbers(flow: Flow, value: Value) -> Atom | None:
 
 
 def _is_binary(flow: Flow, value: Value) -> bool:
-    with jax.ensure_compile_time_eval():
-        array = known_array(flow, value)
-    if array is None or is_traced(array):
+    array = _literal(flow, value)
+    if array is None:
         return False
-    array = np.asarray(array).reshape(-1)
+    array = array.reshape(-1)
     # A look at some entries is enough for most arrays of weights.
     is_binary = all(bool(((a == 0) | (a == 1)).all()) for a in (array[:99], array))
     return is_binary and 0 < array.sum() < array.size

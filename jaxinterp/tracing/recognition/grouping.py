@@ -16,7 +16,12 @@ from jax.extend.core import primitives as p
 
 from jaxinterp.tracing.compat import existing
 from jaxinterp.tracing.facts.axes import relabel
-from jaxinterp.tracing.facts.constants import is_mask, known_array, mask_factor
+from jaxinterp.tracing.facts.constants import (
+    is_mask,
+    known_array,
+    known_mask,
+    mask_factor,
+)
 from jaxinterp.tracing.facts.curve import constant_number, curve
 from jaxinterp.tracing.facts.fixed_kernel import copies_entries
 from jaxinterp.tracing.facts.flow import Flow
@@ -178,6 +183,10 @@ class Grouping:
             factor = mask_factor(self.flow, self.equations[index])
             self._masking[index] = factor is not None
         return self._masking[index]
+
+    def is_known_mask(self, index: int) -> bool:
+        """Whether an equation keeps some entries, known ones, and makes zeros of others."""
+        return known_mask(self.flow, self.equations[index]) is not None
 
     def affine_steps_before(
         self, indices: Iterable[int], foldable: frozenset[int]
