@@ -160,7 +160,7 @@ class Composite:
         Raises:
             UnmatchedSiteError: if relevance reaches a site that no line matches.
             AddressError: if a line names an address that does not exist.
-            HiddenActivationError: if a rule is for activations, and a product hides one.
+            HiddenActivationError: if a rule is for activations and a product hides one.
             SeveralResultsError: if a line gives a rule to a site of several results.
             NoDerivativeError: if no output has a derivative with respect to the input.
         """

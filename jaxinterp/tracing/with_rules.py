@@ -137,7 +137,9 @@ def rule_changes(
     return Changes(replaced=replaced, skipped=frozenset(skipped))
 
 
-def _is_rectified_once(rule: BackwardRule | None, of_first: BackwardRule | None) -> bool:
+def _is_rectified_once(
+    rule: BackwardRule | None, of_first: BackwardRule | None
+) -> bool:
     """Whether a rule treats what comes to a value and to its twin together.
 
     Rules for activations rectify the sum of what comes: so does it count how often the

@@ -91,6 +91,7 @@ class Grouping:
         self.cuts = cuts
         self.owner: dict[int, Group] = {}
         self._masking: dict[int, bool] = {}
+        self._known_masks: dict[int, bool] = {}
 
     def claim(self, group: Group) -> None:
         """Makes a group the owner of its equations, also of those that had another."""
@@ -185,8 +186,11 @@ class Grouping:
         return self._masking[index]
 
     def is_known_mask(self, index: int) -> bool:
-        """Whether an equation keeps some entries, known ones, and makes zeros of others."""
-        return known_mask(self.flow, self.equations[index]) is not None
+        """Whether an equation keeps known entries, and makes zeros of the others."""
+        if index not in self._known_masks:
+            mask = known_mask(self.flow, self.equations[index])
+            self._known_masks[index] = mask is not None
+        return self._known_masks[index]
 
     def affine_steps_before(
         self, indices: Iterable[int], foldable: frozenset[int]

@@ -78,16 +78,23 @@ def join(grouping: Grouping, index: int) -> None:
     group = Group(role, set(inside))
     if role is Role.NORMALIZATION and _is_over_its_sum(grouping, source, index):
         source = _as_softmax(grouping, group, source)
-        role = group.role
-    if role in (Role.SOFTMAX, Role.LOG_SOFTMAX, Role.NORMALIZATION):
+    _complete(grouping, group, source)
+    grouping.claim(group)
+
+
+def _complete(grouping: Grouping, group: Group, source: Value) -> None:
+    """Adds to a softmax or norm what comes before and after it."""
+    inside = set(group.equations)
+    if group.role in (Role.SOFTMAX, Role.LOG_SOFTMAX, Role.NORMALIZATION):
         _extend_back(grouping, group, source)
-    if role is Role.SOFTMAX and any(_has_weights(grouping, i) for i in group.equations):
+    if group.role is Role.SOFTMAX and any(
+        _has_weights(grouping, i) for i in group.equations
+    ):
         group.role = Role.UNKNOWN  # the softmax of a sum with their logarithm
-    if role is Role.NORMALIZATION:
+    if group.role is Role.NORMALIZATION:
         quotients = [pair for at in inside for pair in _quotients(grouping, at)]
         group.statistics = frozenset(divisor for _, divisor in quotients)
         _absorb_affine(grouping, group)
-    grouping.claim(group)
 
 
 def _as_softmax(grouping: Grouping, group: Group, source: Value) -> Value:

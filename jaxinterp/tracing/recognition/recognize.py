@@ -24,6 +24,7 @@ import jax.numpy as jnp
 from jax.extend.core import primitives as p
 
 from jaxinterp.tracing.facts.axes import contracted_axes, feature_axes
+from jaxinterp.tracing.facts.constants import bounded
 from jaxinterp.tracing.facts.curve import constant_number, curve
 from jaxinterp.tracing.facts.fixed_kernel import turns_pairs
 from jaxinterp.tracing.facts.flow import Flow
@@ -174,7 +175,8 @@ def _is_activation(grouping: Grouping, index: int) -> bool:
         return False
     if kind is Kind.DIVISION:
         return equation.inputs[0] is not x
-    return kind in (Kind.ELEMENTWISE, Kind.EXTREMUM)
+    is_mask = bounded(grouping.flow, equation) is not None
+    return kind in (Kind.ELEMENTWISE, Kind.EXTREMUM) and not is_mask
 
 
 def _exponential_before(grouping: Grouping, index: int) -> set[int]:
@@ -313,7 +315,9 @@ def _twins(grouping: Grouping, groups: Iterable[Group]) -> None:
 def _key_of_curve(grouping: Grouping, group: Group) -> Any:
     """What two activations have in common if they are the same function."""
     sources = grouping.sources(group.equations)
-    shape = curve(grouping.flow, group.equations, *sources) if len(sources) == 1 else None
+    shape = (
+        curve(grouping.flow, group.equations, *sources) if len(sources) == 1 else None
+    )
     (output,) = grouping.equations[group.last].outputs
     y = None if shape is None else tuple(map("{:.4g}".format, shape.y + 0.0))
     return output.shape, output.dtype, y
