@@ -354,7 +354,9 @@ class Grouping:
                 if not np.array_equal(np.asarray(a.value), np.asarray(b.value)):
                     return False
                 continue
-            one, other = (self.flow.producer.get(v, -1) for v in pair)
+            if not (isinstance(a, Value) and isinstance(b, Value)):
+                return False
+            one, other = (self.flow.producer.get(v, -1) for v in (a, b))
             if min(one, other) < 0 or not self._is_alike(one, other):
                 return False
             outputs = self.equations[one].outputs, self.equations[other].outputs

@@ -12,7 +12,7 @@ from jaxinterp.tracing.facts.curve import constant_number, last_curve, source_of
 from jaxinterp.tracing.facts.roles import Kind, Role
 from jaxinterp.tracing.program.program import Value
 from jaxinterp.tracing.recognition.grouping import Group, Grouping
-from jaxinterp.tracing.recognition.joins import divides
+from jaxinterp.tracing.recognition.quotients import divides
 
 _PRODUCTS = (Kind.MULTIPLICATIVE, Kind.KERNEL)
 _STEPS = (Kind.LAYOUT, Kind.CAST, Kind.NEGATION, Kind.SUM)

@@ -326,11 +326,12 @@ class _Layer:
         atoms = [linear.weight_of(self.grouping.equations[i]) for i in linear.products]
         x = np.ones(linear.source.shape, np.float32)
         for weight in (0.25, 0.6):
-            numbers = [constant_number(flow, atom, weight) for atom in atoms]
-            pairs = zip(numbers, linear.shapes, strict=True)
-            kernel = [np.full(s, n, np.float32) for n, s in pairs if n is not None]
-            if len(kernel) < len(atoms) or len({float(n) for n in numbers}) == 1:
+            every = [constant_number(flow, atom, weight) for atom in atoms]
+            numbers = [float(n) for n in every if n is not None]
+            if len(numbers) < len(atoms) or len(set(numbers)) == 1:
                 return False
+            pairs = zip(linear.shapes, numbers, strict=True)
+            kernel = [np.full(shape, n, np.float32) for shape, n in pairs]
             sums = linear.apply(x, kernel, is_plain=False)
             if abs(float(sums[_middle(self.shape)]) - 1) > 1e-5:
                 return False
