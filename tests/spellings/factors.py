@@ -190,22 +190,23 @@ TOKEN_SHIFT = {
         w["mix"] * (jnp.roll(h, 1, 1) * (np.arange(6) > 0)[None, :, None])
         + h * (1 - w["mix"])
     ),
-    "stack": lambda w, h: (
-        jnp.stack([h, before(h)]) * jnp.stack([1 - w["mix"], w["mix"]])[:, None, None]
-    ).sum(0),
+    "squared root": lambda w, h: (
+        h * (1 - jnp.sqrt(w["mix"]) ** 2) + w["mix"] * before(h)
+    ),
 }
 
 # --- Masks ----------------------------------------------------------------------------
 
+LEFT_OUT = (~KEPT).astype(float)
 SUBTRACTED = {
     "where": MASKED["where"],
     **unary(
         subtracted=lambda h: h - h * (~KEPT),
-        subtracted_numbers=lambda h: h - (~KEPT).astype(float) * h,
-        subtracted_choice=lambda h: h - jnp.where(KEPT, 0, h),
-        one_less=lambda h: h * (1 - (~KEPT).astype(float)),
-        minus=lambda h: h + -(h * (~KEPT)),
-        quotient=lambda h: h / np.where(KEPT, 1.0, np.inf),
+        subtracted_numbers=lambda h: h - LEFT_OUT * h,
+        subtracted_copies=lambda h: h - h * jnp.broadcast_to(LEFT_OUT, h.shape),
+        subtracted_rows=lambda h: jax.vmap(lambda row: row - row * LEFT_OUT)(h),
+        subtracted_comparison=lambda h: h - h * (jnp.arange(6) % 3 == 1),
+        one_less=lambda h: h * (1 - LEFT_OUT),
         set_to_zero=lambda h: h.at[:, np.array([1, 4])].set(0),
     ),
 }
@@ -218,7 +219,7 @@ BELOW = unary(
     minimum=lambda h: jnp.minimum(h, np.where(KEPT, np.inf, -1e9)),
     minimum_of_finite=lambda h: jnp.minimum(np.where(KEPT, 1e30, -1e9), h),
     minimum_of_a_choice=lambda h: jnp.minimum(h, jnp.where(KEPT, jnp.inf, -1e9)),
-    maximum=lambda h: -jnp.maximum(-h, np.where(KEPT, -np.inf, 1e9)),
+    bound_first=lambda h: jnp.minimum(np.where(KEPT, np.inf, -1e9), h),
     set_to=lambda h: h.at[:, np.array([1, 4])].set(-1e9),
 )
 BY_WEIGHTS = {  # what is a mask is not known while the function is traced
