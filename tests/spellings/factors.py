@@ -299,9 +299,11 @@ BIASED = {
     "turned": biased(lambda s, b: softmax(b[None] + s)),
     "difference": biased(lambda s, b: softmax(s - -b)),
     "exp": biased(lambda s, b: over(jnp.exp(s + b))),
-    "shifted": biased(lambda s, b: over(jnp.exp(s + b - top(s + b)))),
+    "shifted": biased(lambda s, b: (lambda t: over(jnp.exp(t - top(t))))(s + b)),
     "log_softmax": biased(lambda s, b: jnp.exp(jax.nn.log_softmax(s + b))),
-    "logsumexp": biased(lambda s, b: jnp.exp(s + b - keep(jax.nn.logsumexp)(s + b))),
+    "logsumexp": biased(
+        lambda s, b: (lambda t: jnp.exp(t - keep(jax.nn.logsumexp)(t)))(s + b)
+    ),
     "base two": biased(lambda s, b: over(jnp.exp2((s + b) / np.log(2)))),
     "a factor afterwards": biased(lambda s, b: over(softmax(s) * jnp.exp(b))),
     "a factor of exponentials": biased(lambda s, b: over(jnp.exp(s) * jnp.exp(b))),

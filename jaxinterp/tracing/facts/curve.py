@@ -279,9 +279,10 @@ def constant_number(
         return None
     with jax.ensure_compile_time_eval():
         try:
-            return np.asarray(_apply(equation.primitive, equation.params, operands))
+            number = np.asarray(_apply(equation.primitive, equation.params, operands))
         except (TypeError, ValueError):
             return None
+    return number if number.shape == () else _only_number(number)  # as of a stack
 
 
 def _only_number(array: np.ndarray) -> np.ndarray | None:
