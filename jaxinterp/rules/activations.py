@@ -42,6 +42,8 @@ class DeconvReLU(Rule):
         DeconvReLU()
     """
 
+    of_activations = True
+
     def __call__(self, layer: Layer, relevance: Any) -> Any:
         """Returns the rectified gradient."""
         _need_activation(self, layer)
@@ -65,6 +67,8 @@ class GuidedReLU(Rule):
         >>> GuidedReLU()
         GuidedReLU()
     """
+
+    of_activations = True
 
     def __call__(self, layer: Layer, relevance: Any) -> Any:
         """Returns the guided gradient."""
@@ -96,6 +100,8 @@ class BetaSmooth(Rule):
         >>> BetaSmooth()
         BetaSmooth(beta=10.0)
     """
+
+    of_activations = True
 
     beta: float = 10.0
 

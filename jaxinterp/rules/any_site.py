@@ -15,6 +15,7 @@ from jaxinterp.rules.rule import (
     absorbed_by,
     contributions,
     to_shape,
+    total,
 )
 from jaxinterp.rules.stabilize import Stabilizer, stabilizer
 from jaxinterp.tracing.facts.roles import Role
@@ -43,7 +44,7 @@ class Pass(Rule):
     r"""Hands relevance on unchanged: $R_x = R_z$.
 
     For activations, normalizations and other sites whose single input has the shape of
-    the output.
+    the output. What a scale of zero makes constant gets nothing.
 
     Example:
         >>> Pass()
@@ -56,7 +57,21 @@ class Pass(Rule):
             relevance = layer.before_layout(relevance)
         if len(layer.inputs) != 1 or layer.inputs[0].shape != relevance.shape:
             raise RuleSiteError(self, layer, "one input in the shape of the output")
-        return relevance
+        return (
+            relevance
+            if layer.node.role is not Role.SCALE
+            else self._kept(layer, relevance)
+        )
+
+    def _kept(self, layer: Layer, relevance: Any) -> Any:
+        return jnp.where(layer.kernel == 0, 0, relevance)
+
+    def absorbed(self, layer: Layer, relevance: Any) -> Absorbed:
+        """Returns what stays where a scale is zero."""
+        if layer.node.role is not Role.SCALE:
+            return super().absorbed(layer, relevance)
+        lost = relevance - self._kept(layer, relevance)
+        return Absorbed(total(lost), jnp.zeros(()))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from jax.extend.core import primitives as p
@@ -57,6 +57,20 @@ def _of_batch(node: Node, graph: Graph) -> str:
         "training mode, explain the model as it predicts:\n"
         "    functools.partial(model.apply, train=False)\n"
     )
+
+
+class HiddenActivationError(NotImplementedError):
+    """A rule is for activations, and one of them is spelled apart in a product."""
+
+    def __init__(self, node: Node, rule: Rule):
+        super().__init__(
+            f"{node.address!r} ({node.line})\nmultiplies an activation, its input and "
+            f"something else, so that {rule} would not see the activation whole.\n"
+            "Write the activation first: `jax.nn.silu(a) * b` instead of "
+            "`jax.nn.sigmoid(a) * b * a`,\nand `jax.nn.relu(a) * b` instead of "
+            "`jnp.where(a > 0, a * b, 0)`. Or name that site, to keep its derivative:\n"
+            f"    [({node.address!r}, jaxinterp.rules.Gradient())] + composite"
+        )
 
 
 class SeveralResultsError(NotImplementedError):
@@ -146,6 +160,7 @@ class Composite:
         Raises:
             UnmatchedSiteError: if relevance reaches a site that no line matches.
             AddressError: if a line names an address that does not exist.
+            HiddenActivationError: if a rule is for activations and a product hides one.
             SeveralResultsError: if a line gives a rule to a site of several results.
             NoDerivativeError: if no output has a derivative with respect to the input.
         """
@@ -156,6 +171,7 @@ class Composite:
         unmatched = [n for n, i in lines.items() if i is None and needs_rule(n)]
         if unmatched:
             raise UnmatchedSiteError(unmatched, self, graph)
+        self._check_products(lines)
         rules: dict[Node, Rule | None] = {}
         for node, index in lines.items():
             rule = self.lines[index][1] if index is not None else None
@@ -165,6 +181,16 @@ class Composite:
             elif rules[node] is not None and len(node.outputs) > 1:
                 raise SeveralResultsError(node, rule)
         return rules
+
+    def _check_products(self, lines: Mapping[Node, int | None]) -> None:
+        """Raises if a rule for activations would miss one that a product hides."""
+        rule = next((r for _, r in self.lines if r.of_activations), None)
+        if rule is None:
+            return
+        for node, index in lines.items():
+            is_named = index is not None and _names(self.lines[index][0], node)
+            if node.hides_activation and not is_named and not node.is_dead:
+                raise HiddenActivationError(node, rule)
 
     def check_addresses(self, graph: Graph) -> None:
         """Raises if a line names an address that does not exist.

@@ -20,10 +20,10 @@ from jax.extend.core import primitives as p
 
 from jaxinterp.rules.multipliers import (
     Multiplier,
-    bilinear,
     derivative,
     elementwise,
     largest,
+    multilinear,
     of_exponentials,
     scaled,
     smallest,
@@ -44,6 +44,7 @@ from jaxinterp.tracing.program.program import (
 )
 from jaxinterp.tracing.with_rules import Meter
 
+_MOST_FACTORS = 6  # of a product whose order does not matter
 _WHOLE = (Role.ACTIVATION, Role.POINTWISE)
 _EXPONENTIAL = (Role.SOFTMAX, Role.LOG_SOFTMAX, Role.LOGSUMEXP)
 _BASES = {p.exp_p: 1.0, p.exp2_p: float(np.log(2.0))}
@@ -135,6 +136,13 @@ def _of_node(node: Node) -> Multiplier | None:
     if node.role in (Role.QUOTIENT, Role.UNKNOWN):
         why = "it may be part of a softmax, gate or norm in an unusual spelling"
         raise NoMultiplierError(node, why)
+    if node.role in (Role.PRODUCT, Role.MATMUL):
+        if node.hides_activation:
+            raise NoMultiplierError(
+                node, "it multiplies an activation by its own input"
+            )
+        is_chain = 2 < len(node.inputs) <= _MOST_FACTORS
+        return multilinear if is_chain else None
     if node.role not in _EXPONENTIAL:
         return None
     factors = _factors(node) if len(node.inputs) == 1 else None
@@ -253,7 +261,7 @@ def _by_kind(
     if kind in _LINEAR or is_quotient_linear:
         return derivative
     if kind in (Kind.MULTIPLICATIVE, Kind.KERNEL):
-        return bilinear if n_active == 2 else derivative
+        return multilinear if n_active == 2 else derivative
     if kind is Kind.PICK or (kind is Kind.EXTREMUM and n_active == 2):
         if equation.primitive in _LARGEST:
             return largest

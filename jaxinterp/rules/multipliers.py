@@ -7,6 +7,8 @@ returns the map. See `deep_lift.py` for which step has which.
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -51,10 +53,28 @@ def elementwise(f: Callable[..., Any], xs: Any, refs: Any) -> Any:
     return lambda *us: sum(m * u for m, u in zip(slopes, us, strict=True))
 
 
-def bilinear(f: Callable[..., Any], xs: Any, refs: Any) -> Any:
-    """Of a product of two, each with the mean of the other."""
-    a, b = ((x + ref) / 2 for x, ref in zip(xs, refs, strict=True))
-    return lambda u, v: f(u, b) + f(a, v)
+def multilinear(f: Callable[..., Any], xs: Any, refs: Any) -> Any:
+    r"""Of a product, the Shapley values of its factors.
+
+    Each factor gets the mean of what the others make, over all orders in which they
+    change: of two, the mean of the other one.
+    """
+    n = len(xs)
+    weights = [math.factorial(k) * math.factorial(n - 1 - k) for k in range(n)]
+
+    def multiplier(*us: Any) -> Any:
+        total = 0
+        for i, u in enumerate(us):
+            pairs = [
+                (r, x) for j, (x, r) in enumerate(zip(xs, refs, strict=True)) if j != i
+            ]
+            for changed in itertools.product((0, 1), repeat=n - 1):
+                others = [pair[c] for pair, c in zip(pairs, changed, strict=True)]
+                weight = weights[sum(changed)] / math.factorial(n)
+                total = total + weight * f(*others[:i], u, *others[i:])
+        return total
+
+    return multiplier
 
 
 def scaled(f: Callable[..., Any], xs: Any, refs: Any, statistic: int = 1) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from jaxinterp.rules.rule import Absorbed, Rule, contributions, to_shape
@@ -40,13 +41,11 @@ class Uniform(Rule):
 
     def __call__(self, layer: Layer, relevance: Any) -> Any:
         """Returns the share of each factor."""
-        n_factors = len(layer.inputs)
         if not self._contracts(layer):
-            return tuple(to_shape(relevance / n_factors, x.shape) for x in layer.inputs)
+            return _shares(layer, relevance, set(layer.factors))
         share = layer.pull_back(self._quotient(layer, relevance))
         # A matrix times itself is two factors, a matrix times a mask one.
-        reads = layer.node.members[-1].values
-        degree = sum(reads.count(value) for value in layer.node.inputs)
+        degree = sum(_n_reads(layer))
         return contributions(layer, [s / degree for s in share])
 
     def _contracts(self, layer: Layer) -> bool:
@@ -142,11 +141,37 @@ class SignalTakesAll(Rule):
 
     def __call__(self, layer: Layer, relevance: Any) -> Any:
         """Returns the share of each factor."""
-        is_gate = layer.gates
-        if all(is_gate) or not any(is_gate):
+        gates, factors = layer.gates, layer.factors
+        signals = {f for f, is_gate in zip(factors, gates, strict=True) if not is_gate}
+        if signals in (set(), set(factors)):
             return Uniform()(layer, relevance)
-        n_signals = len(is_gate) - sum(is_gate)
-        return tuple(
-            jnp.zeros_like(x) if gate else to_shape(relevance / n_signals, x.shape)
-            for gate, x in zip(is_gate, layer.inputs, strict=True)
-        )
+        return _shares(layer, relevance, signals)
+
+
+def _shares(layer: Layer, relevance: Any, chosen: set[int]) -> Any:
+    """Returns relevance shared equally among some factors of an elementwise product.
+
+    Args:
+        layer: the site in this pass.
+        relevance: the relevance of its output.
+        chosen: the factors that have a share, as in `Layer.factors`. Inputs that are
+            functions of one value share what their factor gets.
+    """
+    factors = layer.factors
+    if len(layer.node.members) == 1:
+        back = [to_shape(relevance, x.shape) for x in layer.inputs]
+    else:  # to the layout of each input: the derivative where all factors are one
+        ones = [jnp.ones_like(x) for x in layer.inputs]
+        z, pull = jax.vjp(layer, *ones)
+        whole = pull(jnp.where(z == 0, 0, relevance / jnp.where(z == 0, 1, z)))
+        back = [r / n for r, n in zip(whole, _n_reads(layer), strict=True)]
+    return tuple(
+        r / (len(chosen) * factors.count(f)) if f in chosen else jnp.zeros_like(r)
+        for r, f in zip(back, factors, strict=True)
+    )
+
+
+def _n_reads(layer: Layer) -> list[int]:
+    """How often the equations of a product read each of its inputs."""
+    reads = [value for equation in layer.node.members for value in equation.values]
+    return [reads.count(value) for value in layer.node.inputs]

@@ -55,6 +55,8 @@ class RedirectedReLU(Rule):
         [[1.0, 0.0]]
     """
 
+    of_activations = True
+
     def __call__(self, layer: Layer, relevance: Any) -> Any:
         """Returns the gradient, redirected for the examples whose gradient vanishes."""
         if layer.node.role not in (Role.ACTIVATION, Role.POINTWISE):

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -69,6 +69,9 @@ class Rule:
         >>> [round(value, 4) for value in relevance[0].tolist()]
         [0.5, 0.0, 1.5]
     """
+
+    # Whether the rule is for activations alone, and so has to see each of them whole.
+    of_activations: ClassVar[bool] = False
 
     def __str__(self) -> str:
         """Returns the rule with the hyperparameters that differ from their defaults."""

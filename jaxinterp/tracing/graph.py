@@ -33,6 +33,9 @@ class Node:
         statistics: for a normalization, the values inside it that something is divided
             by, or their reciprocals: standard deviations, root mean squares.
         softmaxes: the inputs that are the result of a softmax, moved, masked or cast.
+        hides_activation: whether a product, or a choice, has an activation and its
+            input as factors, and others: `sigmoid(a) * b * a` is `silu(a) * b`.
+        twin: for an activation, the output of an earlier node that is always equal.
         before: indices of the elementwise affine steps before the contraction.
         after: indices of the affine steps after the contraction.
         inputs: the activations that the node reads.
@@ -54,6 +57,8 @@ class Node:
     products: tuple[int, ...]
     statistics: frozenset[Value]
     softmaxes: frozenset[Value]
+    hides_activation: bool
+    twin: Value | None
     before: tuple[int, ...]
     after: tuple[int, ...]
     inputs: tuple[Value, ...]

@@ -120,16 +120,36 @@ def rule_changes(
     replaced: dict[tuple[Program, int], Replacement] = {}
     skipped: set[tuple[Program, int]] = set()
     ruled = {node for node, rule in rules.items() if rule is not None} | set(meters)
+    by_output = {node.outputs[0]: node for node in rules if node.outputs}
     for node, rule in rules.items():
+        first = by_output.get(node.twin) if node.twin is not None else None
         is_faster = is_pooling(node) and not _has_derivative_of_its_own(node, ruled)
         if node not in ruled and not is_faster:
             continue
         program = node.flow.program
-        replaced[(program, node.equations[-1])] = _replacement(
-            node, rule, meters.get(node), gauge
-        )
+        if first is not None and _is_rectified_once(rule, rules[first]):
+            replaced[(program, node.equations[-1])] = _copy_of(first.outputs[0])
+        else:
+            replaced[(program, node.equations[-1])] = _replacement(
+                node, rule, meters.get(node), gauge
+            )
         skipped.update((program, index) for index in node.equations[:-1])
     return Changes(replaced=replaced, skipped=frozenset(skipped))
+
+
+def _is_rectified_once(
+    rule: BackwardRule | None, of_first: BackwardRule | None
+) -> bool:
+    """Whether a rule treats what comes to a value and to its twin together.
+
+    Rules for activations rectify the sum of what comes: so does it count how often the
+    same value is computed.
+    """
+    return getattr(rule, "of_activations", False) and rule == of_first
+
+
+def _copy_of(value: Value) -> Replacement:
+    return lambda env: (env[value],)
 
 
 def _has_derivative_of_its_own(node: Node, ruled: set[Node]) -> bool:

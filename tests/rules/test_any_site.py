@@ -158,3 +158,18 @@ def test_the_books_of_a_transformer_close():
     arguments = (variables, data.tokens, data.labels)
     books = ji.ledger(apply_fn, rules.attn_lrp(), *arguments, at=SITE)
     assert books.error <= 1e-5
+
+
+def test_what_a_scale_of_zero_makes_constant_gets_nothing_and_the_ledger_says_so():
+    w = {"dense": jnp.ones((3, 4)), "mask": jnp.array([[1.0], [0.0]]), "bias": 0.5}
+
+    def model(w, x):  # a row of the tokens is masked
+        h = jnp.tanh(x @ w["dense"]) * w["mask"][None] + w["bias"]
+        return h.sum(1)
+
+    x = jnp.arange(6.0).reshape(1, 2, 3)
+    composite, target = ji.rules.epsilon_plus(1e-12), jnp.array([1])
+    relevance = ji.attribution.lrp(model, composite=composite)(w, x, target)
+    assert jnp.abs(relevance[:, 1]).max() == 0
+    assert jnp.abs(relevance[:, 0]).min() >= 0
+    assert ji.ledger(model, composite, w, x, target).error < 1e-9

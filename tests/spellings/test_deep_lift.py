@@ -9,8 +9,13 @@ import pytest
 from jaxinterp.attribution import deep_lift
 from jaxinterp.rules.deep_lift import NoMultiplierError
 from tests.compiled import compiled
-from tests.spellings.tables import KINDS
-from tests.spellings.test_spellings import IN_FLOAT32, SPELLINGS, TARGET, network
+from tests.spellings.test_spellings import (
+    IN_FLOAT32,
+    KINDS,
+    SPELLINGS,
+    TARGET,
+    network,
+)
 
 HIDES, PART = "hides its logits", "in an unusual spelling"
 ERRORS = {
@@ -24,6 +29,16 @@ ERRORS = {
     ("softmax", "differences"): PART,
     ("attention", "divided last"): PART,
     ("gate", "quotient"): PART,
+    **{
+        ("silu gate", name): "multiplies an activation by its input"
+        for name in ("factor inside", "factor first", "gate last", "product inside")
+    },
+    **{
+        ("relu gate", name): "it chooses by values"
+        for name in ("choice last", "choice turned", "mask last", "mask between")
+    },
+    ("biased attention", "a factor afterwards"): PART,
+    ("biased attention", "a factor of exponentials"): PART,
     ("unit norm", "where"): "it chooses by values",
     ("max pooling", "sorted"): "sort is neither linear",
 }
@@ -32,7 +47,8 @@ ERRORS = {
 # Of the other kinds the derivative of JAX is the multiplier, in any spelling.
 LINEAR = (
     *("dense", "bias", "depthwise", "padding", "batch norm", "average pooling"),
-    *("rotary", "residual", "dropout off", "masked mean"),
+    *("rotary", "residual", "dropout off", "masked", "token shift", "subtracted"),
+    *("set below", "windows by masks"),
 )
 NONLINEAR = [case for case in SPELLINGS if not case.values[0].startswith(LINEAR)]
 

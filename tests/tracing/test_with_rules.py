@@ -196,3 +196,30 @@ def test_integer_inputs_of_a_site_receive_nothing():
     ruled = with_rules(model, Plain())
     tokens = jnp.array([[0, 1]])
     np.testing.assert_allclose(ruled(W, tokens), model(W, tokens))
+
+
+def test_a_value_that_is_computed_twice_is_rectified_once():
+    w = {name: normal(4, 4, seed=i) for i, name in enumerate("abc")}
+    x = normal(2, 4, seed=9)
+
+    def shared(w, x):
+        z = jax.nn.relu(x @ w["a"])
+        return z @ w["b"] + jnp.tanh(z @ w["c"])
+
+    def twice(w, x):
+        z, again = jax.nn.relu(x @ w["a"]), jnp.maximum(x @ w["a"], 0)
+        return z @ w["b"] + jnp.tanh(again @ w["c"])
+
+    def explained(model, composite):
+        ruled = ji.with_rules(model, composite)
+        return jax.grad(lambda x: ruled(w, x).sum())(x)
+
+    for composite in (ji.rules.guided_backprop(), ji.rules.deconvnet()):
+        once = explained(shared, composite)
+        assert jnp.allclose(explained(twice, composite), once, rtol=1e-9)
+    first, second = ji.at("relu"), ji.at("relu_1")
+    lines = [(first, ji.rules.GuidedReLU()), (second, ji.rules.DeconvReLU())]
+    apart = explained(twice, ji.rules.Composite([*lines, ("*", ji.rules.Gradient())]))
+    assert not jnp.allclose(apart, explained(shared, ji.rules.guided_backprop()))
+    edited = ji.intervene(twice, {"relu_1": lambda a: 0 * a})(w, x)
+    assert jnp.allclose(edited, jax.nn.relu(x @ w["a"]) @ w["b"])

@@ -22,6 +22,9 @@ from jaxinterp.tracing.program.program import Atom, Constant, Equation, Value
 
 _SAME_NUMBERS = (Kind.LAYOUT, Kind.CAST)
 
+# A bound that no activation reaches: with others it is a mask.
+_BEYOND = 1e3
+
 _MOVES = (Kind.LAYOUT, Kind.MOVE, Kind.LOOKUP, Kind.SCATTER)
 
 
@@ -57,6 +60,35 @@ def mask_factor(flow: Flow, equation: Equation) -> Atom | None:
     return inactive[0] if is_mask(flow, inactive[0]) else None
 
 
+def known_mask(flow: Flow, equation: Equation) -> Atom | None:
+    """Returns what says which entries an equation keeps, if all others become zero.
+
+    Args:
+        flow: the program of the equation.
+        equation: any equation.
+
+    Returns:
+        The operand that is the mask; `None` if there is none, or it is not known.
+    """
+    mask = mask_factor(flow, equation)
+    if KINDS.get(equation.primitive) is Kind.CHOICE:
+        which, *cases = equation.inputs
+        others = [v for v in cases if v not in flow.active]
+        if which not in flow.active and len(others) == len(cases) - 1:
+            numbers = (_literal(flow, v) for v in others)
+            mask = (
+                which if all(n is not None and not n.any() for n in numbers) else None
+            )
+    is_known = mask is not None and _literal(flow, mask) is not None
+    return mask if is_known else None
+
+
+def _literal(flow: Flow, atom: Atom) -> np.ndarray | None:
+    with jax.ensure_compile_time_eval():
+        array = known_array(flow, atom)
+    return None if array is None or is_traced(array) else np.asarray(array)
+
+
 def is_mask(flow: Flow, atom: Atom) -> bool:
     """Whether a value is truth values, or fixed zeros and ones that are not all equal.
 
@@ -83,18 +115,65 @@ def _same_numbers(flow: Flow, value: Value) -> Atom | None:
 
 
 def _is_binary(flow: Flow, value: Value) -> bool:
-    with jax.ensure_compile_time_eval():
-        array = known_array(flow, value)
-    if array is None or is_traced(array):
+    array = _literal(flow, value)
+    if array is None:
         return False
-    array = np.asarray(array).reshape(-1)
+    array = array.reshape(-1)
     # A look at some entries is enough for most arrays of weights.
     is_binary = all(bool(((a == 0) | (a == 1)).all()) for a in (array[:99], array))
     return is_binary and 0 < array.sum() < array.size
 
 
+def _keeps_some(flow: Flow, equation: Equation) -> bool:
+    """Whether an equation makes constants of some entries, and only of them."""
+    is_mask = mask_factor(flow, equation) is not None
+    return is_mask or bounded(flow, equation) is not None or bool(_rest(flow, equation))
+
+
+def _kept(flow: Flow, equation: Equation) -> Any | None:
+    """Ones for the entries that `_keeps_some` keeps; `None` if they are not known."""
+    factor, rest = mask_factor(flow, equation), _rest(flow, equation)
+    if factor is not None:
+        return known_array(flow, factor)
+    if rest is not None:
+        numbers = known_array(flow, rest)
+        return None if numbers is None else 1 - numbers
+    return bounded(flow, equation)
+
+
+def _rest(flow: Flow, equation: Equation) -> Atom | None:
+    """The mask $m$ if an equation is $x - m x$."""
+    left, right = (*equation.inputs, None, None)[:2]
+    at = flow.producer.get(right) if isinstance(right, Value) else None
+    if equation.primitive is not p.sub_p or at is None or left not in flow.active:
+        return None
+    product = flow.program.equations[at]
+    return mask_factor(flow, product) if left in product.values else None
+
+
+def bounded(flow: Flow, equation: Equation) -> np.ndarray | None:
+    """Returns which entries a maximum or minimum leaves as they are.
+
+    Args:
+        flow: the program of the equation.
+        equation: any equation.
+
+    Returns:
+        Truth values like the known numbers of which it is the maximum or minimum, all
+        of them beyond what an activation is; `None` for other equations.
+    """
+    numbers = [v for v in equation.inputs if v not in flow.active and v.shape]
+    if equation.primitive not in (p.max_p, p.min_p) or len(numbers) != 1:
+        return None
+    bounds = _literal(flow, numbers[0])
+    if bounds is None or (np.abs(bounds) < _BEYOND).any():
+        return None
+    kept = bounds < 0 if equation.primitive is p.max_p else bounds > 0
+    return None if kept.all() or not kept.any() else kept
+
+
 def _joins_constants(flow: Flow, equation: Equation) -> bool:
-    if mask_factor(flow, equation) is not None:
+    if _keeps_some(flow, equation):
         return True
     if equation.primitive is p.pad_p:
         edges = equation.params["padding_config"]
@@ -142,9 +221,8 @@ def _of_result(flow: Flow, equation: Equation, known: dict[Value, Any]) -> Any |
             return None
         (entries,) = bind(equation.primitive, operands, equation.params)
         return jnp.minimum(entries, 1)
-    factor = mask_factor(flow, equation)
-    if factor is not None:
-        numbers, (entries,) = known_array(flow, factor), masks
+    if _keeps_some(flow, equation):
+        numbers, entries = _kept(flow, equation), masks[0]
         if numbers is None:
             return None
         kept = jnp.broadcast_to(numbers, equation.outputs[0].shape)

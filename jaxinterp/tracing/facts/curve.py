@@ -19,9 +19,10 @@ from jax.extend.core import primitives as p
 
 from jaxinterp.checks import is_traced
 from jaxinterp.tracing.compat import bind
+from jaxinterp.tracing.facts.constants import mask_factor
 from jaxinterp.tracing.facts.flow import Flow
 from jaxinterp.tracing.facts.roles import KINDS, POINTWISE, Kind
-from jaxinterp.tracing.program.program import Atom, Constant, Value
+from jaxinterp.tracing.program.program import Atom, Constant, Equation, Value
 
 # Far enough for any threshold, near enough for powers of an exponential in float32.
 _FAR = 20.0
@@ -166,12 +167,17 @@ def curve(flow: Flow, equations: Iterable[int], source: Value) -> Curve | None:
 
     Returns:
         The function; `None` if it is not the same one for all entries, as with
-        different fixed numbers for different entries. A weight counts as 0.25.
+        different fixed numbers for different entries. A weight counts as 0.25, and
+        a mask keeps all entries.
     """
     numbers: dict[Value, int] = {source: 0}
     steps = []
     for index in sorted(equations):
         equation = flow.program.equations[index]
+        kept = _kept(flow, equation)
+        if kept in numbers:
+            numbers[equation.outputs[0]] = numbers[kept]
+            continue
         every = [_operand(flow, v, numbers) for v in equation.inputs]
         operands = tuple(o for o in every if o is not None)
         if len(operands) < len(every) or len(equation.outputs) != 1:
@@ -182,6 +188,15 @@ def curve(flow: Flow, equations: Iterable[int], source: Value) -> Curve | None:
     if key not in _CURVES:
         _CURVES[key] = _tabulate(steps)
     return _CURVES[key]
+
+
+def _kept(flow: Flow, equation: Equation) -> Value | None:
+    """The activation of which an equation keeps some entries, if it is a mask."""
+    active = [v for v in equation.values if v in flow.active]
+    is_choice = KINDS.get(equation.primitive) is Kind.CHOICE
+    is_choice = is_choice and constant_number(flow, equation.inputs[0]) is None
+    is_mask = is_choice or mask_factor(flow, equation) is not None
+    return active[0] if len(active) == 1 and is_mask else None
 
 
 def last_curve(flow: Flow, value: Value) -> Curve | None:
@@ -195,20 +210,31 @@ def last_curve(flow: Flow, value: Value) -> Curve | None:
         The function of all steps that are functions of each entry alone, `None` if
         there is none.
     """
+    steps, source = _pointwise_steps(flow, value)
+    return curve(flow, steps, source) if steps else None
+
+
+def source_of(flow: Flow, value: Value) -> Value:
+    """Returns the value that another is a function of, each entry alone.
+
+    Args:
+        flow: the program.
+        value: an active value.
+    """
+    return _pointwise_steps(flow, value)[1]
+
+
+def _pointwise_steps(flow: Flow, value: Value) -> tuple[set[int], Value]:
+    """The steps before a value that change each entry alone, and what they start at."""
     steps: set[int] = set()
-    source = value
-    while (at := flow.producer.get(source)) is not None:
+    while (at := flow.producer.get(value)) is not None:
         operands = flow.active_inputs(at)
-        if len(operands) != 1 or KINDS.get(
-            flow.program.equations[at].primitive
-        ) not in (
-            *POINTWISE,
-            Kind.LAYOUT,
-        ):
+        kind = KINDS.get(flow.program.equations[at].primitive)
+        if len(operands) != 1 or kind not in (*POINTWISE, Kind.LAYOUT):
             break
         steps.add(at)
-        (source,) = operands
-    return curve(flow, steps, source) if steps else None
+        (value,) = operands
+    return steps, value
 
 
 def _operand(
@@ -253,9 +279,10 @@ def constant_number(
         return None
     with jax.ensure_compile_time_eval():
         try:
-            return np.asarray(_apply(equation.primitive, equation.params, operands))
+            number = np.asarray(_apply(equation.primitive, equation.params, operands))
         except (TypeError, ValueError):
             return None
+    return number if number.shape == () else _only_number(number)  # as of a stack
 
 
 def _only_number(array: np.ndarray) -> np.ndarray | None:

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxinterp.tracing.compat import bind
+from jaxinterp.tracing.facts.constants import known_mask
 from jaxinterp.tracing.facts.flow import Flow
 from jaxinterp.tracing.facts.roles import KINDS, POINTWISE, Kind
 from jaxinterp.tracing.program.program import Atom, Constant, Equation, Value
@@ -168,7 +169,7 @@ class WeightedSum:
             signs = (1, -1 if equation.primitive.name == "sub" and not is_plain else 1)
             terms = zip(signs, operands, strict=True)
             return [sum(sign * o for sign, o in terms if o is not None)]
-        if kind in POINTWISE and is_plain:
+        if kind in POINTWISE and is_plain and known_mask(self.flow, equation) is None:
             return present
         pairs = zip(operands, equation.inputs, strict=True)
         full = [self._other(kind, v, is_plain) if o is None else o for o, v in pairs]

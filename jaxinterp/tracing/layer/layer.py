@@ -26,6 +26,7 @@ from jaxinterp.tracing.facts.curve import (
     curve,
     last_curve,
     orientation,
+    source_of,
 )
 from jaxinterp.tracing.facts.moves import moves_between
 from jaxinterp.tracing.facts.roles import KINDS, Kind, Role
@@ -97,6 +98,16 @@ class Layer:
             v in flow.gates or (shape is not None and shape.is_gate)
             for v, shape in zip(self.node.inputs, curves, strict=True)
         )
+
+    @property
+    def factors(self) -> tuple[int, ...]:
+        """For each input the first one that is a function of the same value.
+
+        Functions of one value are one factor of a product: in `sigmoid(a) * b * a` the
+        first and the last are.
+        """
+        sources = [source_of(self.node.flow, v) for v in self.node.inputs]
+        return tuple(map(sources.index, sources))
 
     @cached_property
     def orientation(self) -> tuple[Any, Any, Any]:

@@ -154,6 +154,8 @@ def _node(
         products=group.products,
         statistics=group.statistics,
         softmaxes=frozenset(v for v in inputs if _is_of_softmax(flow, v, owner)),
+        hides_activation=group.hides_activation,
+        twin=flow.program.equations[group.twin.last].outputs[0] if group.twin else None,
         before=group.before,
         after=group.after,
         inputs=tuple(dict.fromkeys(inputs)),

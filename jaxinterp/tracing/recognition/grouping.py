@@ -16,7 +16,12 @@ from jax.extend.core import primitives as p
 
 from jaxinterp.tracing.compat import existing
 from jaxinterp.tracing.facts.axes import relabel
-from jaxinterp.tracing.facts.constants import is_mask, known_array, mask_factor
+from jaxinterp.tracing.facts.constants import (
+    is_mask,
+    known_array,
+    known_mask,
+    mask_factor,
+)
 from jaxinterp.tracing.facts.curve import constant_number, curve
 from jaxinterp.tracing.facts.fixed_kernel import copies_entries
 from jaxinterp.tracing.facts.flow import Flow
@@ -42,6 +47,8 @@ class Group:
         around: the signs and shifts around an activation, which are no part of what
             is captured and edited by its name.
         curve: whether a softmax has an exponential that only arithmetic found.
+        hides_activation: whether a product has an activation and its input as factors.
+        twin: for an activation, an earlier one with the same values.
     """
 
     role: Role
@@ -53,6 +60,8 @@ class Group:
     statistics: frozenset[Value] = frozenset()
     around: set[int] = dataclasses.field(default_factory=set)
     curve: bool = False
+    hides_activation: bool = False
+    twin: Group | None = None
 
     @property
     def last(self) -> int:
@@ -82,6 +91,7 @@ class Grouping:
         self.cuts = cuts
         self.owner: dict[int, Group] = {}
         self._masking: dict[int, bool] = {}
+        self._known_masks: dict[int, bool] = {}
 
     def claim(self, group: Group) -> None:
         """Makes a group the owner of its equations, also of those that had another."""
@@ -174,6 +184,13 @@ class Grouping:
             factor = mask_factor(self.flow, self.equations[index])
             self._masking[index] = factor is not None
         return self._masking[index]
+
+    def is_known_mask(self, index: int) -> bool:
+        """Whether an equation keeps known entries, and makes zeros of the others."""
+        if index not in self._known_masks:
+            mask = known_mask(self.flow, self.equations[index])
+            self._known_masks[index] = mask is not None
+        return self._known_masks[index]
 
     def affine_steps_before(
         self, indices: Iterable[int], foldable: frozenset[int]
@@ -315,25 +332,42 @@ class Grouping:
 
     def is_equal(self, first: int, second: int) -> bool:
         """Whether two equations are one, or the same one written twice."""
+        one, other = self.equations[first].inputs, self.equations[second].inputs
+        return self._is_alike(first, second) and all(map(self.is_same, one, other))
+
+    def _is_alike(self, first: int, second: int) -> bool:
+        """Whether two equations apply the same primitive in the same way."""
         a, b = self.equations[first], self.equations[second]
-        if (a.primitive, len(a.inputs)) != (b.primitive, len(b.inputs)):
-            return False
-        pairs = zip(a.inputs, b.inputs, strict=True)
-        return a.params == b.params and all(self.is_same(*pair) for pair in pairs)
+        is_alike = (a.primitive, len(a.inputs)) == (b.primitive, len(b.inputs))
+        return is_alike and a.params == b.params
 
     def is_same(self, left: Value | Constant, right: Value | Constant) -> bool:
         """Whether two values are one, or computed in the same way from the same."""
-        if left is right:
-            return True
-        if isinstance(left, Constant) and isinstance(right, Constant):
-            return np.array_equal(np.asarray(left.value), np.asarray(right.value))
-        if not (isinstance(left, Value) and isinstance(right, Value)):
-            return False
-        one, other = self.flow.producer.get(left), self.flow.producer.get(right)
-        if one is None or other is None or not self.is_equal(one, other):
-            return False
-        outputs = (self.equations[one].outputs, self.equations[other].outputs)
-        return outputs[0].index(left) == outputs[1].index(right)
+        todo, known = [(left, right)], set()
+        while todo:
+            pair = todo.pop()
+            a, b = pair
+            if a is b or pair in known:
+                continue
+            known.add(pair)
+            if isinstance(a, Constant) and isinstance(b, Constant):
+                if not np.array_equal(np.asarray(a.value), np.asarray(b.value)):
+                    return False
+                continue
+            if not (isinstance(a, Value) and isinstance(b, Value)):
+                return False
+            one, other = (self.flow.producer.get(v, -1) for v in (a, b))
+            if min(one, other) < 0 or not self._is_alike(one, other):
+                return False
+            outputs = self.equations[one].outputs, self.equations[other].outputs
+            if outputs[0].index(a) != outputs[1].index(b):
+                return False
+            pairs = zip(
+                self.equations[one].inputs, self.equations[other].inputs, strict=True
+            )
+            # Weights last, to be compared first: they soon tell unlike values apart.
+            todo += sorted(pairs, key=lambda pair: pair[0] not in self.flow.active)
+        return True
 
     def number(self, value: Value | Constant) -> np.ndarray:
         """The array of a value for which `is_fixed` holds."""

@@ -8,21 +8,21 @@ written.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from jax.extend.core import primitives as p
 
 from jaxinterp.tracing.compat import existing
-from jaxinterp.tracing.facts.curve import curve, last_curve
+from jaxinterp.tracing.facts.curve import constant_number, curve
 from jaxinterp.tracing.facts.moves import moves_between
 from jaxinterp.tracing.facts.roles import POINTWISE, Kind, Role
 from jaxinterp.tracing.program.program import Value
 from jaxinterp.tracing.recognition.degree import degree
 from jaxinterp.tracing.recognition.grouping import Group, Grouping
-
-_LOCAL = POINTWISE | {
-    *(Kind.SUM, Kind.TRANSFORM, Kind.PICK, Kind.LAYOUT, Kind.MOVE, Kind.SCATTER),
-}
+from jaxinterp.tracing.recognition.quotients import (
+    is_local,
+    is_reciprocal,
+    quotients,
+    steps_before,
+)
 
 _EXPONENTIALS = (p.exp_p, p.exp2_p)
 _LOGARITHMS = (p.log_p, *existing("log2_p"))
@@ -78,14 +78,23 @@ def join(grouping: Grouping, index: int) -> None:
     group = Group(role, set(inside))
     if role is Role.NORMALIZATION and _is_over_its_sum(grouping, source, index):
         source = _as_softmax(grouping, group, source)
-        role = group.role
-    if role in (Role.SOFTMAX, Role.LOG_SOFTMAX, Role.NORMALIZATION):
-        _extend_back(grouping, group, source)
-    if role is Role.NORMALIZATION:
-        quotients = [pair for at in inside for pair in _quotients(grouping, at)]
-        group.statistics = frozenset(divisor for _, divisor in quotients)
-        _absorb_affine(grouping, group)
+    _complete(grouping, group, source)
     grouping.claim(group)
+
+
+def _complete(grouping: Grouping, group: Group, source: Value) -> None:
+    """Adds to a softmax or norm what comes before and after it."""
+    inside = set(group.equations)
+    if group.role in (Role.SOFTMAX, Role.LOG_SOFTMAX, Role.NORMALIZATION):
+        _extend_back(grouping, group, source)
+    if group.role is Role.SOFTMAX and any(
+        _has_weights(grouping, i) for i in group.equations
+    ):
+        group.role = Role.UNKNOWN  # the softmax of a sum with their logarithm
+    if group.role is Role.NORMALIZATION:
+        pairs = [pair for at in inside for pair in quotients(grouping, at)]
+        group.statistics = frozenset(divisor for _, divisor in pairs)
+        _absorb_affine(grouping, group)
 
 
 def _as_softmax(grouping: Grouping, group: Group, source: Value) -> Value:
@@ -99,6 +108,20 @@ def _as_softmax(grouping: Grouping, group: Group, source: Value) -> Value:
     return first
 
 
+def _has_weights(grouping: Grouping, index: int) -> bool:
+    """Whether an equation multiplies exponentials by weights or numbers that differ."""
+    active = grouping.flow.active_inputs(index)
+    inputs = grouping.equations[index].inputs
+    if grouping.kind(index) is not Kind.MULTIPLICATIVE or len(active) != 1:
+        return False
+    others = [v for v in inputs if v not in active]
+    is_number = all(constant_number(grouping.flow, v) is not None for v in others)
+    owner = grouping.owner.get(grouping.flow.producer.get(active[0], -1))
+    is_softmax = owner is not None and owner.role is Role.SOFTMAX
+    is_exponential = is_softmax or _exponential(grouping, active[0]) is not None
+    return is_exponential and not (is_number or grouping.is_masking(index))
+
+
 def _may_own(grouping: Grouping, inside: set[int], last: int) -> bool:
     """Whether equations may become one node, the last of them giving its result."""
     ends_in_sum = grouping.kind(last) is Kind.ADDITIVE
@@ -109,23 +132,13 @@ def _may_own(grouping: Grouping, inside: set[int], last: int) -> bool:
             group.role not in absorbable or not group.equations <= inside
         ):
             return False
-        if not _is_local(grouping, index):
+        if not is_local(grouping, index):
             return False
         if index != last and grouping.cuts.intersection(
             grouping.equations[index].outputs
         ):
             return False
     return True
-
-
-def _is_local(grouping: Grouping, index: int) -> bool:
-    """Whether an equation may be a part of a softmax, a norm or an activation."""
-    kind, active = grouping.kind(index), grouping.flow.active_inputs(index)
-    if kind is Kind.KERNEL:  # a sum, or a sum of squares
-        return grouping.is_average(index) or grouping.reads_twice(index)
-    if kind is Kind.LOOKUP:
-        return active == (grouping.equations[index].inputs[0],)
-    return kind in _LOCAL
 
 
 def _role_of_region(
@@ -154,13 +167,13 @@ def _role_of_region(
     )
     is_norm = keeps and degree(grouping, source, inside) == 0
     if grouping.kind(index) is Kind.ADDITIVE:
-        is_divided = any(_quotients(grouping, i) for i in inside)
+        is_divided = any(quotients(grouping, i) for i in inside)
         return Role.NORMALIZATION if is_norm and is_divided else None
     if _is_over_sum_of_exponentials(grouping, source, inside, index):
         return Role.SOFTMAX
     is_norm = is_norm or _is_normalized(grouping, inside, index)
     is_norm = is_norm and keeps
-    return Role.NORMALIZATION if is_norm and _quotients(grouping, index) else None
+    return Role.NORMALIZATION if is_norm and quotients(grouping, index) else None
 
 
 def _role_with_logarithm(
@@ -182,7 +195,7 @@ def _role_with_logarithm(
 def _is_over_sum_of_exponentials(
     grouping: Grouping, source: Value, inside: set[int], index: int
 ) -> bool:
-    for value, divisor in _quotients(grouping, index):
+    for value, divisor in quotients(grouping, index):
         steps = _exponential(grouping, value)
         exponential = _summed_exponential(grouping, divisor)
         if steps is None or exponential is None:
@@ -200,91 +213,18 @@ def _is_over_sum_of_exponentials(
     return False
 
 
-def _quotients(grouping: Grouping, index: int) -> list[tuple[Value, Value]]:
-    """What may be divided by what: `a / b`, or `a * b` where `b` is a reciprocal."""
-    if grouping.kind(index) not in (Kind.DIVISION, Kind.MULTIPLICATIVE):
-        return []
-    left, right = grouping.equations[index].inputs
-    if not (left in grouping.flow.active and right in grouping.flow.active):
-        return []
-    assert isinstance(left, Value)
-    assert isinstance(right, Value)
-    if grouping.kind(index) is Kind.DIVISION:
-        return [(left, right)]
-    pairs = [(left, right), (right, left)]
-    return [(a, b) for a, b in pairs if _is_reciprocal(grouping, b)]
-
-
-def _is_reciprocal(grouping: Grouping, value: Value) -> bool:
-    """Whether a value is one over something, times factors."""
-    for at, operands in _steps_before(grouping, value):
-        equation, kind = grouping.equations[at], grouping.kind(at)
-        if len(operands) != 1:
-            return False
-        if equation.primitive is p.rsqrt_p:
-            return True
-        if kind is Kind.DIVISION and equation.inputs[0] is not operands[0]:
-            return True
-        if equation.primitive is p.integer_pow_p:
-            return equation.params["y"] < 0
-        if equation.primitive is p.pow_p:
-            return grouping.is_negative(equation.inputs[1])
-        is_clip = kind is Kind.EXTREMUM and grouping.is_fixed_step(at)
-        is_step = kind in (Kind.CAST, Kind.LAYOUT, Kind.MULTIPLICATIVE, Kind.CHOICE)
-        if not (is_clip or is_step or _is_local_lookup(grouping, at)):
-            return False
-    return False
-
-
-def _steps_before(
-    grouping: Grouping, value: Value
-) -> Iterator[tuple[int, tuple[Value, ...]]]:
-    """The equations before a value, last first, and the active operands of each.
-
-    They end after an equation of more than one activation; truth values and indices
-    are none.
-    """
-    while (at := grouping.flow.producer.get(value)) is not None:
-        operands = grouping.flow.active_inputs(at)
-        yield at, operands
-        inexact = [operand for operand in operands if operand.is_inexact]
-        if len(inexact) != 1:
-            return
-        (value,) = inexact
-
-
-def divides(grouping: Grouping, index: int) -> bool:
-    """Whether an equation multiplies one activation by the reciprocal of another.
-
-    Args:
-        grouping: the groups of the equations.
-        index: the index of the equation.
-    """
-    if grouping.kind(index) is not Kind.MULTIPLICATIVE:
-        return False
-    pairs = _quotients(grouping, index)
-    curves = [last_curve(grouping.flow, divisor) for _, divisor in pairs]
-    return any(shape is None or not shape.is_activation for shape in curves)
-
-
-def _is_local_lookup(grouping: Grouping, index: int) -> bool:
-    return grouping.kind(index) in (Kind.LOOKUP, Kind.MOVE) and _is_local(
-        grouping, index
-    )
-
-
 def _is_over_its_sum(grouping: Grouping, source: Value, index: int) -> bool:
     """Whether a value is divided by the sum of its own entries."""
     return any(
         _leads_to(grouping, value, source) and _is_sum_of(grouping, divisor, source)
-        for value, divisor in _quotients(grouping, index)
+        for value, divisor in quotients(grouping, index)
     )
 
 
 def _is_sum_of(grouping: Grouping, value: Value, source: Value) -> bool:
     """Whether a value is the sum of the entries of another, or of their powers."""
     has_sum, steps = False, (*_STEPS_AFTER_SUM, *_SPREADING)
-    for at, operands in _steps_before(grouping, value):
+    for at, operands in steps_before(grouping, value):
         is_sum = grouping.kind(at) in (Kind.SUM, Kind.SCATTER)
         is_sum = is_sum or grouping.is_average(at)
         is_power = grouping.equations[at].primitive is p.integer_pow_p
@@ -301,7 +241,7 @@ def _leads_to(grouping: Grouping, value: Value, source: Value) -> bool:
     """Whether only masks, factors and casts lie between two values."""
     if value is source:
         return True
-    for at, operands in _steps_before(grouping, value):
+    for at, operands in steps_before(grouping, value):
         if grouping.kind(at) not in _STEPS_AFTER_EXP or len(operands) != 1:
             return False
         if operands[0] is source:
@@ -319,7 +259,7 @@ def _exponential_curve(grouping: Grouping, source: Value, group: Group) -> set[i
         at = grouping.flow.producer.get(value)
         if at is None or not inside.issuperset(grouping.flow.readers[value]):
             break
-        if _is_power_of_softmax(grouping, steps, at):
+        if _is_power_of_softmax(grouping, steps, at, group):
             longest = steps | grouping.owner[at].equations
             break
         own = grouping.owner[at].equations if at in grouping.owner else {at}
@@ -336,19 +276,31 @@ def _exponential_curve(grouping: Grouping, source: Value, group: Group) -> set[i
     )
 
 
-def _is_power_of_softmax(grouping: Grouping, steps: set[int], before: int) -> bool:
-    """Whether steps raise the result of a softmax to a power."""
+def _is_power_of_softmax(
+    grouping: Grouping, steps: set[int], before: int, group: Group
+) -> bool:
+    """Whether a group divides a power of a softmax by its sum along the same axes."""
     owner = grouping.owner.get(before)
-    if not steps or owner is None or owner.role is not Role.SOFTMAX:
+    if owner is None or owner.role is not Role.SOFTMAX or owner.last != before:
         return False
-    (value,) = grouping.sources(steps)
-    shape = curve(grouping.flow, steps, value)
-    return owner.last == before and shape is not None and shape.is_power
+    axes = [_summed_axes(grouping, g.equations) for g in (owner, group)]
+    if None in axes or axes[0] != axes[1]:
+        return False
+    sources = grouping.sources(steps)
+    shape = curve(grouping.flow, steps, *sources) if steps else None
+    return not steps or (shape is not None and shape.is_power)
+
+
+def _summed_axes(grouping: Grouping, equations: set[int]) -> tuple[int, ...] | None:
+    """The axes along which some equations add up, `None` if it cannot be told."""
+    sums = [grouping.equations[i] for i in equations if grouping.kind(i) in _SUMS]
+    axes = {tuple(e.params.get("axes", ())) for e in sums}
+    return axes.pop() if len(axes) == 1 else None
 
 
 def _is_normalized(grouping: Grouping, inside: set[int], index: int) -> bool:
     """Whether a linear function of the source is divided by another function of it."""
-    for value, _ in _quotients(grouping, index):
+    for value, _ in quotients(grouping, index):
         steps = _steps_to(grouping, value, inside)
         # In `x - min(x)` the minimum is a shift.
         without_picks = {i for i in steps if grouping.kind(i) is not Kind.PICK}
@@ -372,7 +324,7 @@ def _steps_to(grouping: Grouping, value: Value, inside: set[int]) -> set[int]:
 def _summed_exponential(grouping: Grouping, value: Value) -> int | None:
     """The exponential whose sum a value is; casts and the like may follow the sum."""
     has_sum = False
-    for at, _ in _steps_before(grouping, value):
+    for at, _ in steps_before(grouping, value):
         equation, kind = grouping.equations[at], grouping.kind(at)
         if equation.primitive in _EXPONENTIALS:
             return at if has_sum else None
@@ -397,7 +349,7 @@ def inverts_sum_of_exponentials(grouping: Grouping, index: int) -> bool:
     """
     (output,) = grouping.equations[index].outputs
     (value,) = grouping.flow.active_inputs(index)
-    return _is_reciprocal(grouping, output) and (
+    return is_reciprocal(grouping, output) and (
         _summed_exponential(grouping, value) is not None
     )
 
@@ -407,7 +359,7 @@ def _exponential(
 ) -> set[int] | None:
     """The steps from an exponential to a value, masks and casts among them."""
     steps: set[int] = set()
-    for at, operands in _steps_before(grouping, value):
+    for at, operands in steps_before(grouping, value):
         steps.add(at)
         if grouping.equations[at].primitive in _EXPONENTIALS:
             return steps

@@ -11,30 +11,29 @@ from an earlier one:
 2. activations: functions of each entry alone, with the signs around them;
 3. sums of products with weights, and fixed linear maps: means, average pooling;
 4. affine regions: a kernel with everything elementwise and affine around it;
-5. elementwise affine chains, and the rest, one equation each.
+5. products of activations; elementwise affine chains; the rest, one equation each.
 """
 
 from __future__ import annotations
 
 import types
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import jax.numpy as jnp
 from jax.extend.core import primitives as p
 
 from jaxinterp.tracing.facts.axes import contracted_axes, feature_axes
-from jaxinterp.tracing.facts.curve import curve
+from jaxinterp.tracing.facts.constants import bounded
+from jaxinterp.tracing.facts.curve import constant_number, curve
 from jaxinterp.tracing.facts.fixed_kernel import turns_pairs
 from jaxinterp.tracing.facts.flow import Flow
 from jaxinterp.tracing.facts.roles import POINTWISE, Kind, Role
 from jaxinterp.tracing.program.program import Call, Value
 from jaxinterp.tracing.recognition.addresses import weights_module
 from jaxinterp.tracing.recognition.grouping import Group, Grouping
-from jaxinterp.tracing.recognition.joins import (
-    divides,
-    inverts_sum_of_exponentials,
-    join,
-)
+from jaxinterp.tracing.recognition.joins import inverts_sum_of_exponentials, join
+from jaxinterp.tracing.recognition.products import product
 from jaxinterp.tracing.recognition.weighted_sums import weighted_sums
 
 _AFFINE_STEPS = ("scale", "shift", "cast")
@@ -77,11 +76,18 @@ def recognize(
         _activation(grouping, index)
     _whole_activations(grouping)
     weighted_sums(grouping, active, lambda i: weights_module(flow, i, paths))
-    for single in (_maximum, _fixed_linear, _affine, _scale, _rest):
+    for single in (_maximum, _fixed_linear, _affine):
+        for index in active:
+            single(grouping, index)
+    for index in reversed(active):
+        product(grouping, index)
+    for single in (_scale, _rest):
         for index in active:
             single(grouping, index)
     groups = list(dict.fromkeys(grouping.owner.values()))
-    return sorted(groups, key=lambda group: group.last)
+    groups.sort(key=lambda group: group.last)
+    _twins(grouping, groups)
+    return groups
 
 
 def _join(grouping: Grouping, index: int) -> None:
@@ -169,7 +175,8 @@ def _is_activation(grouping: Grouping, index: int) -> bool:
         return False
     if kind is Kind.DIVISION:
         return equation.inputs[0] is not x
-    return kind in (Kind.ELEMENTWISE, Kind.EXTREMUM)
+    is_mask = bounded(grouping.flow, equation) is not None
+    return kind in (Kind.ELEMENTWISE, Kind.EXTREMUM) and not is_mask
 
 
 def _exponential_before(grouping: Grouping, index: int) -> set[int]:
@@ -291,6 +298,43 @@ def _is_negative(grouping: Grouping, index: int) -> bool:
     return is_turned or any(bool((number < 0).any()) for number in others)
 
 
+def _twins(grouping: Grouping, groups: Iterable[Group]) -> None:
+    """Finds the activations whose values are computed more than once."""
+    firsts: dict[Any, list[Group]] = {}
+    for group in groups:
+        if group.role is not Role.ACTIVATION:
+            continue
+        key = _key_of_curve(grouping, group)
+        earlier = firsts.setdefault(key, [])
+        equal = (g for g in earlier if _are_equal(grouping, g, group))
+        group.twin = next(equal, None)
+        if group.twin is None:
+            earlier.append(group)
+
+
+def _key_of_curve(grouping: Grouping, group: Group) -> Any:
+    """What two activations have in common if they are the same function."""
+    sources = grouping.sources(group.equations)
+    shape = (
+        curve(grouping.flow, group.equations, *sources) if len(sources) == 1 else None
+    )
+    (output,) = grouping.equations[group.last].outputs
+    y = None if shape is None else tuple(map("{:.4g}".format, shape.y + 0.0))
+    return output.shape, output.dtype, y
+
+
+def _are_equal(grouping: Grouping, one: Group, other: Group) -> bool:
+    """Whether activations of one curve are equal, and one may stand for the other."""
+    if not grouping.is_in_one_checkpoint({one.last, other.last}):
+        return False
+    pair = [grouping.equations[g.last].outputs[0] for g in (one, other)]
+    equations = [grouping.equations[i] for g in (one, other) for i in g.equations]
+    weights = {v for e in equations for v in e.inputs} - grouping.flow.active
+    if all(constant_number(grouping.flow, v) is not None for v in weights):
+        pair = [v for g in (one, other) for v in grouping.sources(g.equations)]
+    return len(pair) == 2 and grouping.is_same(*pair)
+
+
 # --- 3. Fixed linear maps -------------------------------------------------------------
 
 
@@ -375,10 +419,7 @@ def _maximum(grouping: Grouping, index: int) -> None:
 def _rest(grouping: Grouping, index: int) -> None:
     if not grouping.is_free(index):
         return
-    role = _single_role(grouping, index)
-    if role is Role.PRODUCT and divides(grouping, index):
-        role = Role.QUOTIENT
-    grouping.claim(Group(role, {index}))
+    grouping.claim(Group(_single_role(grouping, index), {index}))
 
 
 _MINIMA = (p.reduce_min_p, p.reduce_window_min_p)

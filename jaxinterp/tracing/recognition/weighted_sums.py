@@ -192,7 +192,7 @@ def _adds(grouping: Grouping, index: int) -> bool:
     is_running = grouping.equations[index].primitive.name in _RUNNING
     repeats = kind is Kind.LAYOUT and _grows(grouping, index)
     is_sum = kind in _AFTER and not is_running and not repeats
-    return is_sum or _is_number(grouping, index)
+    return is_sum or _is_number(grouping, index) or grouping.is_known_mask(index)
 
 
 def _copies(grouping: Grouping, index: int) -> bool:
@@ -204,7 +204,7 @@ def _copies(grouping: Grouping, index: int) -> bool:
     if kind is Kind.LOOKUP and active != (inputs[0],):
         return False
     is_copy = kind in _BEFORE and _is_known_move(grouping, index)
-    return is_copy or _is_number(grouping, index)
+    return is_copy or _is_number(grouping, index) or grouping.is_known_mask(index)
 
 
 def _is_known_move(grouping: Grouping, index: int) -> bool:
@@ -287,7 +287,11 @@ class _Layer:
         """The fixed arrays and the indices that the equations read."""
         equations = [self.grouping.equations[i] for i in self.region.equations]
         values = {v for e in equations for v in e.values if self.grouping.is_fixed(v)}
-        copies = (i for i in self.region.before if self.grouping.kind(i) is Kind.KERNEL)
+        copies = (
+            i
+            for i in self.region.before | self.region.after
+            if self.grouping.kind(i) is Kind.KERNEL or self.grouping.is_known_mask(i)
+        )
         values |= {v for i in copies for v in self.grouping.equations[i].values}
         values -= self.grouping.flow.active
         return {value: self.grouping.number(value) for value in values}
@@ -295,6 +299,8 @@ class _Layer:
     def _role(self) -> Role | None:
         """Dense, a convolution, or a rotation of pairs; `None` if it is no layer."""
         kernels = self.region.kernels(self.grouping)
+        if not kernels and self._is_mix():
+            return None
         self._read()
         is_twice = any((row > 1).any() for row in self.entries)
         if is_twice or self._reads_a_weight_twice():
@@ -310,6 +316,26 @@ class _Layer:
             return None
         is_dense = kernels or _is_full(self.entries) or n_entries > 2
         return Role.DENSE if is_dense else Role.LINEAR
+
+    def _is_mix(self) -> bool:
+        """Whether the weights of a result add up to one, whatever they are.
+
+        So do those of `(1 - t) * a + t * b`, which is `a + t * (b - a)`, and no layer.
+        """
+        flow, linear = self.grouping.flow, self.linear
+        atoms = [linear.weight_of(self.grouping.equations[i]) for i in linear.products]
+        x = np.ones(linear.source.shape, np.float32)
+        for weight in (0.25, 0.6):
+            every = [constant_number(flow, atom, weight) for atom in atoms]
+            numbers = [float(n) for n in every if n is not None]
+            if len(numbers) < len(atoms) or len(set(numbers)) == 1:
+                return False
+            pairs = zip(linear.shapes, numbers, strict=True)
+            kernel = [np.full(shape, n, np.float32) for shape, n in pairs]
+            sums = linear.apply(x, kernel, is_plain=False)
+            if abs(float(sums[_middle(self.shape)]) - 1) > 1e-5:
+                return False
+        return True
 
     def _read(self) -> None:
         linear, shape = self.linear, self.shape

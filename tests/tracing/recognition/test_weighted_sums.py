@@ -172,3 +172,12 @@ def test_tiles_are_copies():
         return jnp.concatenate([h, h], axis=2).reshape(2, 60)[:, :55] @ w
 
     assert_same(tiled, joined, normal(55, 4), SEQUENCE)
+
+
+def test_a_mixture_whose_weights_are_one_array_is_a_convolution():
+    def model(w, x):
+        both = jnp.stack([x, jnp.pad(x, ((0, 0), (1, 0), (0, 0)))[:, :-1]])
+        mixture = both * jnp.stack([1 - w, w])[:, None, None]
+        return mixture.sum(0)
+
+    assert roles(model, normal(3), normal(2, 6, 3)) == ["convolution"]
