@@ -30,7 +30,7 @@ ERRORS = {
     ("attention", "divided last"): PART,
     ("gate", "quotient"): PART,
     **{
-        ("silu gate", name): "multiplies an activation by its input"
+        ("silu gate", name): "multiplies an activation by its own input"
         for name in ("factor inside", "factor first", "gate last", "product inside")
     },
     **{
