@@ -96,11 +96,10 @@ def explanations(kind, spelling, composites):
             for name, composite in composites.items()
         }
 
-    # With JAX 0.12 on CPU, what is fused with strided slices of a small product comes out
-    # wrong: the same program is right eagerly, unfused, and with JAX 0.10.
-    options = (
-        {"xla_disable_hlo_passes": "fusion"} if kind is KINDS["max pooling"] else {}
-    )
+    # With JAX 0.12 on CPU, what is fused with strided slices of a small product comes
+    # out wrong: the same program is right eagerly, unfused, and with JAX 0.10.
+    is_sliced = kind is KINDS["max pooling"]
+    options = {"xla_disable_hlo_passes": "fusion"} if is_sliced else {}
     return jax.jit(all_of_them, compiler_options=options)(w, x)
 
 
