@@ -51,6 +51,12 @@ LINEAR = (
     *("set below", "windows by masks"),
 )
 NONLINEAR = [case for case in SPELLINGS if not case.values[0].startswith(LINEAR)]
+# A third of them, which all were equal, and every error.
+CHOSEN = [
+    case
+    for number, case in enumerate(NONLINEAR)
+    if number % 3 == 0 or tuple(case.values) in ERRORS
+]
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +77,7 @@ def usual(kind):
     return explanation(kind, next(iter(KINDS[kind].spellings)))
 
 
-@pytest.mark.parametrize(("kind", "name"), NONLINEAR)
+@pytest.mark.parametrize(("kind", "name"), CHOSEN)
 def test_another_spelling_has_the_same_explanation(kind, name):
     if (kind, name) in ERRORS:
         with pytest.raises(NoMultiplierError, match=ERRORS[kind, name]):
