@@ -230,6 +230,8 @@ def _of_equation(node: Node, index: int) -> Multiplier | None:
             raise NoMultiplierError(node, "which branch is taken depends on the input")
         return None
     inputs = [v for v in equation.values if v in flow.active]
+    if kind is Kind.CHOICE and _asks_for_nan(flow, equation.inputs[0]):
+        return None
     if not all(v.is_inexact for v in inputs):
         raise NoMultiplierError(node, "it chooses by values that depend on the input")
     found = _by_kind(kind, equation, slots)
@@ -245,6 +247,21 @@ def _of_equation(node: Node, index: int) -> Multiplier | None:
         return None
     _check_real(node, inputs)
     return found
+
+
+def _asks_for_nan(flow: Flow, value: Atom) -> bool:
+    """Whether a truth value only says which numbers are none."""
+    at = flow.producer.get(value) if isinstance(value, Value) else None
+    if at is None:
+        return False
+    equation = flow.program.equations[at]
+    if equation.primitive is p.is_finite_p:
+        return True
+    if equation.primitive is p.ne_p:
+        return equation.inputs[0] is equation.inputs[1]
+    if KINDS.get(equation.primitive) is not Kind.LAYOUT:
+        return False
+    return _asks_for_nan(flow, equation.inputs[0])
 
 
 def _check_real(node: Node, inputs: Sequence[Value]) -> None:
