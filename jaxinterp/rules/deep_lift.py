@@ -141,14 +141,29 @@ def _of_node(node: Node) -> Multiplier | None:
             raise NoMultiplierError(
                 node, "it multiplies an activation by its own input"
             )
-        is_chain = 2 < len(node.inputs) <= _MOST_FACTORS
-        return multilinear if is_chain else None
+        return _of_product(node)
     if node.role not in _EXPONENTIAL:
         return None
     factors = _factors(node) if len(node.inputs) == 1 else None
     if factors is None:
         raise NoMultiplierError(node, "this spelling of a softmax hides its logits")
     return of_exponentials(node.role, *factors)
+
+
+def _of_product(node: Node) -> Multiplier | None:
+    """The multiplier of a chain of products, whose order must not matter."""
+    flow = node.flow
+    products = [e for e in node.members if len(_slots(flow, e)) > 1]
+    if len(products) < 2:
+        return None
+    if len(node.inputs) > _MOST_FACTORS:
+        raise NoMultiplierError(node, f"it has more than {_MOST_FACTORS} factors")
+    reads = [v for e in node.members for v in e.values]
+    if all(reads.count(v) == 1 for v in node.inputs):
+        return multilinear
+    if any(v.shape != node.outputs[0].shape for v in node.inputs):
+        raise NoMultiplierError(node, "it multiplies one activation more than once")
+    return elementwise
 
 
 def _factors(node: Node) -> tuple[float, float] | None:

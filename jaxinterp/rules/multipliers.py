@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -22,7 +22,13 @@ Multiplier = Callable[[Callable[..., Any], tuple[Any, ...], tuple[Any, ...]], An
 
 
 def derivative(f: Callable[..., Any], xs: Any, refs: Any) -> Any:
-    """Of a linear function: itself."""
+    """Of a linear function: itself.
+
+    Args:
+        f: the step, a function of as many arrays.
+        xs: its inputs, real arrays.
+        refs: those of the reference, of the same shapes.
+    """
     return lambda *us: jax.jvp(f, xs, us)[1]
 
 
@@ -41,40 +47,59 @@ def _slope(f: Callable[[Any], Any], x: Any, ref: Any) -> Any:
 
 
 def elementwise(f: Callable[..., Any], xs: Any, refs: Any) -> Any:
-    """The rescale rule; among two inputs the Shapley values of the change."""
-    if len(xs) == 1:
-        slopes = (_slope(f, xs[0], refs[0]),)
-    else:
-        (a, b), (a_ref, b_ref) = xs, refs
-        slopes = (
-            sum(_slope(lambda a, b=b: f(a, b), a, a_ref) for b in (b, b_ref)) / 2,
-            sum(_slope(lambda b, a=a: f(a, b), b, b_ref) for a in (a, a_ref)) / 2,
+    r"""The rescale rule $m = \Delta y / \Delta x$, for a function of each entry alone.
+
+    Among several inputs the change of the result is shared by its Shapley values: the
+    slope of an input is the mean over all orders in which the others change.
+
+    Args:
+        f: the step; all its inputs have the shape of its result.
+        xs: its inputs, real arrays.
+        refs: those of the reference, of the same shapes.
+
+    References:
+        Shrikumar et al., 2017, section 3.5.1 [shrikumar2017learning], for one input.
+    """
+
+    def slope(i: int) -> Any:
+        return sum(
+            weight * _slope(at, xs[i], refs[i])
+            for weight, at in _coalitions(f, xs, refs, i)
         )
+
+    slopes = [slope(i) for i in range(len(xs))]
     return lambda *us: sum(m * u for m, u in zip(slopes, us, strict=True))
 
 
 def multilinear(f: Callable[..., Any], xs: Any, refs: Any) -> Any:
-    r"""Of a product, the Shapley values of its factors.
+    """The Shapley values of the factors of a product: of two, the mean of the other.
 
-    Each factor gets the mean of what the others make, over all orders in which they
-    change: of two, the mean of the other one.
+    Args:
+        f: the step, linear in each input.
+        xs: its inputs, real arrays.
+        refs: those of the reference, of the same shapes.
     """
-    n = len(xs)
-    weights = [math.factorial(k) * math.factorial(n - 1 - k) for k in range(n)]
 
     def multiplier(*us: Any) -> Any:
-        total = 0
-        for i, u in enumerate(us):
-            pairs = [
-                (r, x) for j, (x, r) in enumerate(zip(xs, refs, strict=True)) if j != i
-            ]
-            for changed in itertools.product((0, 1), repeat=n - 1):
-                others = [pair[c] for pair, c in zip(pairs, changed, strict=True)]
-                weight = weights[sum(changed)] / math.factorial(n)
-                total = total + weight * f(*others[:i], u, *others[i:])
-        return total
+        return sum(
+            weight * at(u)
+            for i, u in enumerate(us)
+            for weight, at in _coalitions(f, xs, refs, i)
+        )
 
     return multiplier
+
+
+def _coalitions(
+    f: Callable[..., Any], xs: Any, refs: Any, i: int
+) -> Iterator[tuple[float, Callable[[Any], Any]]]:
+    """A step as a function of one input while some others changed, and how often so."""
+    others = [pair for j, pair in enumerate(zip(refs, xs, strict=True)) if j != i]
+    n = len(others)
+    for changed in itertools.product((0, 1), repeat=n):
+        k, fixed = sum(changed), [p[c] for p, c in zip(others, changed, strict=True)]
+        weight = math.factorial(k) * math.factorial(n - k) / math.factorial(n + 1)
+        yield weight, lambda x, fixed=fixed: f(*fixed[:i], x, *fixed[i:])
 
 
 def scaled(f: Callable[..., Any], xs: Any, refs: Any, statistic: int = 1) -> Any:
@@ -115,6 +140,12 @@ def largest(f: Callable[..., Any], xs: Any, refs: Any, sign: int = 1) -> Any:
     """The entry that is picked, of the two at which the extremum is further out.
 
     There the difference is at least as large as that of the result.
+
+    Args:
+        f: the step, which picks one of several entries for each of its results.
+        xs: its inputs, real arrays.
+        refs: those of the reference, of the same shapes.
+        sign: 1 for a maximum, -1 for a minimum.
     """
     rise = f(*xs) - f(*refs)
     is_here = sign * rise >= 0
@@ -128,7 +159,13 @@ def largest(f: Callable[..., Any], xs: Any, refs: Any, sign: int = 1) -> Any:
 
 
 def smallest(f: Callable[..., Any], xs: Any, refs: Any) -> Any:
-    """As `largest`, for a minimum."""
+    """As `largest`, for a minimum.
+
+    Args:
+        f: the step, which picks one of several entries for each of its results.
+        xs: its inputs, real arrays.
+        refs: those of the reference, of the same shapes.
+    """
     return largest(f, xs, refs, sign=-1)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxinterp.rules.any_site import Norm
 from jaxinterp.rules.rule import Absorbed, Rule, contributions, to_shape
 from jaxinterp.rules.stabilize import Stabilizer, stabilizer
 from jaxinterp.tracing.layer.layer import Layer
@@ -96,31 +97,22 @@ class FixedAttention(Rule):
         """Returns the share of each factor."""
         if not self._attends(layer):
             return Uniform(self.epsilon)(layer, relevance)
-        share = layer.pull_back(self._quotient(layer, relevance))
+        shares = Norm(self.epsilon)(layer, relevance)
         return tuple(
-            jnp.zeros_like(x) if value in layer.node.softmaxes else x_share
-            for value, x, x_share in zip(
-                layer.node.inputs,
-                layer.inputs,
-                contributions(layer, share),
-                strict=True,
-            )
+            jnp.zeros_like(share) if value in layer.node.softmaxes else share
+            for value, share in zip(layer.node.inputs, shares, strict=True)
         )
 
     def _attends(self, layer: Layer) -> bool:
         """Whether one of two factors is the result of a softmax."""
         return len(layer.inputs) == 2 and len(layer.node.softmaxes) == 1
 
-    def _quotient(self, layer: Layer, relevance: Any) -> Any:
-        safe = stabilizer(self.epsilon).at(layer)(layer.z)
-        return relevance.astype(layer.dtype) / safe
-
     def absorbed(self, layer: Layer, relevance: Any) -> Absorbed:
         """Returns what the stabilizer keeps."""
         if not self._attends(layer):
             return Uniform(self.epsilon).absorbed(layer, relevance)
         safe = stabilizer(self.epsilon).at(layer)(layer.z)
-        kept = (safe - layer.z) * self._quotient(layer, relevance)
+        kept = (safe - layer.z) * (relevance.astype(layer.dtype) / safe)
         return Absorbed(jnp.zeros(()), jnp.sum(kept))
 
 

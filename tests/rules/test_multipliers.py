@@ -1,5 +1,7 @@
 """Multipliers of single steps: what they are, and that no difference is lost."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -39,6 +41,8 @@ STEPS = {
     "gelu": jax.nn.gelu,
     "square": jnp.square,
     "product": lambda x: x * x[:, ::-1],
+    "three factors": lambda x: x * (x[:, ::-1] * (x @ MATRIX)),
+    "a factor twice": lambda x: x * ((x @ MATRIX) * x),
     "norm": norm,
     "softmax": jax.nn.softmax,
     "log_softmax": jax.nn.log_softmax,
@@ -110,6 +114,37 @@ def test_a_factor_gets_the_mean_of_the_other():
     np.testing.assert_allclose(
         received, np.concatenate([mean[:, 3:], mean[:, :3]], 1), rtol=1e-12
     )
+
+
+def test_three_factors_share_in_any_order_alike():
+    """The Shapley values, over all six orders in which three numbers change."""
+    expected = np.zeros((3, 3))
+    for order in itertools.permutations(range(3)):
+        now = np.array(REF[:, :3])
+        for i in order:
+            before = now.prod(1)
+            now[:, i] = X[:, i]
+            expected[:, i] += (now.prod(1) - before) / 6
+    spellings = [
+        lambda w, x: (x[:, :1] * x[:, 1:2]) * x[:, 2:],
+        lambda w, x: x[:, :1] * (x[:, 1:2] * x[:, 2:]),
+    ]
+    for spelling in spellings:
+        received = deep_lift(spelling, baseline=REF[:, :3])(0.0, X[:, :3], 0)
+        np.testing.assert_allclose(received, expected, rtol=1e-10)
+
+
+def test_a_factor_that_is_read_twice_is_one_factor():
+    def left(w, x):
+        return ((x[:, :3] * x[:, 3:]) * x[:, :3]) @ w
+
+    def right(w, x):
+        return (x[:, :3] * (x[:, :3] * x[:, 3:])) @ w
+
+    one, other = (deep_lift(f, baseline=REF)(MATRIX[:3], X, 0) for f in (left, right))
+    np.testing.assert_allclose(one, other, rtol=1e-10)
+    difference = (left(MATRIX[:3], X) - left(MATRIX[:3], REF))[:, 0]
+    np.testing.assert_allclose(one.sum(1), difference, rtol=1e-10)
 
 
 def test_a_maximum_goes_to_the_entry_that_made_the_difference():
