@@ -130,7 +130,7 @@ def carlini_wagner(
             threat, or targets or outputs are not as `objectives.margin` needs them.
 
     References:
-        Carlini and Wagner, 2017 [carlini2017towards].
+        Carlini and Wagner, 2017, section VI.A [carlini2017towards].
 
     Example:
         >>> apply_fn = lambda w, x: x @ w

@@ -88,7 +88,7 @@ def deep_fool(
             or targets or outputs are not as `objectives.margin` needs them.
 
     References:
-        Moosavi-Dezfooli et al., 2016 [moosavi2016deepfool].
+        Moosavi-Dezfooli et al., 2016, algorithm 2 [moosavi2016deepfool].
 
     Example:
         >>> from jaxinterp.adversarial import l2

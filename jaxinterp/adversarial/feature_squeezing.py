@@ -37,7 +37,7 @@ def bit_depth(bits: int) -> Squeezer:
             precision has.
 
     References:
-        Xu et al., 2018 [xu2018feature].
+        Xu et al., 2018, section III.A [xu2018feature].
 
     Example:
         >>> bit_depth(1)(jnp.array([0.2, 0.9])).tolist()
@@ -71,7 +71,7 @@ def median_filter(size: int = 2) -> Squeezer:
             image, or the images have no four axes.
 
     References:
-        Xu et al., 2018 [xu2018feature].
+        Xu et al., 2018, section III.B [xu2018feature].
 
     Example:
         >>> spot = jnp.zeros((1, 4, 4, 1)).at[0, 1, 1, 0].set(1.0)

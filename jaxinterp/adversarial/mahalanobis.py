@@ -95,7 +95,7 @@ def fit_gaussians(
             another number of features.
 
     References:
-        Lee et al., 2018 [lee2018simple].
+        Lee et al., 2018, eq. 1 [lee2018simple].
 
     Example:
         >>> model = lambda w, x: jnp.tanh(x * w)
@@ -272,7 +272,7 @@ def mahalanobis(
             called, if the site has another number of features.
 
     References:
-        Lee et al., 2018 [lee2018simple].
+        Lee et al., 2018, eqs. 2 and 3 [lee2018simple].
 
     Example:
         >>> model = lambda w, x: jnp.tanh(x * w)

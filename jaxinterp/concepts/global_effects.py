@@ -157,7 +157,7 @@ def partial_dependence(
         ValueError: as `ice`.
 
     References:
-        Friedman, 2001 [friedman2001greedy].
+        Friedman, 2001, section 8.2 [friedman2001greedy].
 
     Example:
         >>> from jaxinterp.objectives import total
@@ -290,7 +290,8 @@ def sobol_indices(
             axes.
 
     References:
-        Saltelli et al., 2010 [saltelli2010variance]; Jansen, 1999 [jansen1999analysis].
+        Saltelli et al., 2010, table 2, estimators (b) and (f) [saltelli2010variance];
+        Jansen, 1999 [jansen1999analysis].
 
     Example:
         >>> from jaxinterp.objectives import total

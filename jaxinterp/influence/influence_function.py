@@ -106,7 +106,7 @@ def influence(
         [[0.025, 0.225]]
 
     References:
-        Koh and Liang, 2017 [koh2017understanding].
+        Koh and Liang, 2017, eq. 2 [koh2017understanding].
     """
     call = "influence"
     check_outside(call, "reads a stream on the host", variables, queries)

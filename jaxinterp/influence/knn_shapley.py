@@ -86,7 +86,7 @@ def knn_shapley(
         [0.833, -0.167, 0.333]
 
     References:
-        Jia et al., 2019 [jia2019efficient].
+        Jia et al., 2019, theorem 1 [jia2019efficient].
     """
     call = "knn_shapley"
     k = checked_integer("k", k, 1, call=call)

@@ -62,7 +62,8 @@ def bootstrap(
             inside of `jax.jit`.
 
     References:
-        Efron and Tibshirani, 1993 [efron1993introduction].
+        Efron and Tibshirani, 1993, eqs. 14.10, 14.14, 14.15
+        [efron1993introduction].
 
     Example:
         >>> interval = bootstrap(np.array([1.0, 2.0, 3.0, np.nan]), jax.random.key(0))

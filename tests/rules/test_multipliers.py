@@ -97,6 +97,26 @@ def test_softmax_has_its_closed_form_and_knows_no_shift():
     np.testing.assert_allclose(shifted, expected, rtol=1e-8)
 
 
+def test_the_factor_of_the_logits_is_told_with_its_sign():
+    """Softmax of minus twice the input, past negations, differences and a base."""
+
+    def over(e):
+        return e / e.sum(-1, keepdims=True)
+
+    upstream = models.normal(6, 6)
+    pairs = zip(-2 * X, -2 * REF, strict=True)
+    expected = [-2 * oracle.softmax(x, ref, upstream) for x, ref in pairs]
+    for spelling in (
+        lambda x: jax.nn.softmax(-2 * x),
+        lambda x: over(jnp.exp(-(2 * x))),
+        lambda x: over(jnp.exp(3 - 2 * x)),
+        lambda x: over(jnp.exp2(-2 * x / np.log(2))),
+        lambda x: jnp.exp(-(jax.nn.logsumexp(-2 * x, -1, keepdims=True) + 2 * x)),
+    ):
+        received = shares(spelling, X, REF, upstream)
+        np.testing.assert_allclose(received, expected, rtol=1e-8)
+
+
 def test_logits_of_any_size_lose_nothing():
     attribute = deep_lift(
         lambda w, x: jax.nn.softmax(1000 * x)[:, 0], baseline=REF, score=total

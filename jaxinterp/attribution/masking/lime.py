@@ -84,7 +84,7 @@ def lime(
         TypeError: when called, if there is no key, or if the segments are no integers.
 
     References:
-        Ribeiro et al., 2016 [ribeiro2016why].
+        Ribeiro et al., 2016, eqs. 1 and 2 [ribeiro2016why].
 
     Example:
         >>> attribute = lime(lambda w, x: x @ w, samples=200, penalty=0.0)
