@@ -133,6 +133,19 @@ def test_what_has_no_multiplier_is_named(model, message):
         deep_lift(model)(0.0, X, TARGET)
 
 
+def test_what_only_asks_for_undefined_numbers_is_no_choice():
+    def guarded(w, x):
+        h = jnp.where(jnp.isnan(x), 0.0, x)
+        return jnp.tanh(jnp.where(jnp.isfinite(h), h, 1.0)) @ w
+
+    weights = models.normal(33, 5, 4)
+    received = deep_lift(guarded, baseline=BASELINE)(weights, X, TARGET)
+    plain = deep_lift(lambda w, x: jnp.tanh(x) @ w, baseline=BASELINE)
+    np.testing.assert_allclose(received, plain(weights, X, TARGET), rtol=1e-12)
+    with pytest.raises(NoMultiplierError, match="it chooses by values"):
+        deep_lift(lambda w, x: jnp.where(x != x[:, ::-1], x, 0))(0.0, X, TARGET)
+
+
 def test_a_baseline_must_fit():
     with pytest.raises(ValueError, match="one example at least"):
         deep_lift_shap(models.mlp, background=X[:0])(LAYERS, X, TARGET)
