@@ -184,10 +184,10 @@ def of_exponentials(role: Role, rate: float, outer: float) -> Multiplier:
     """
 
     def probabilities(f: Callable[[Any], Any], x: Any) -> Any:
-        """They may have a common factor: only their proportions count."""
+        """Or numbers in proportion to them."""
         y = f(x)
         if role is Role.LOGSUMEXP:
-            return jax.vjp(f, x)[1](jnp.ones_like(y))[0] * jnp.sign(rate)
+            return jnp.abs(jax.vjp(f, x)[1](jnp.ones_like(y))[0])
         return jnp.exp(y / outer) if role is Role.LOG_SOFTMAX else y
 
     def multiplier(f: Callable[..., Any], xs: Any, refs: Any) -> Any:

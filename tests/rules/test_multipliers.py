@@ -47,7 +47,7 @@ STEPS = {
     "softmax": jax.nn.softmax,
     "log_softmax": jax.nn.log_softmax,
     "logsumexp": lambda x: jax.nn.logsumexp(x, axis=-1, keepdims=True),
-    "logsumexp, negative": lambda x: jax.nn.logsumexp(-2 * x, -1, keepdims=True),
+    "logsumexp, negative": lambda x: -jax.nn.logsumexp(-2 * x, -1, keepdims=True),
     "attention": attention,
     "maximum": lambda x: jnp.maximum(x, x[:, ::-1] ** 2),
     "minimum": lambda x: jnp.min(x * MATRIX[:1], axis=-1, keepdims=True),
