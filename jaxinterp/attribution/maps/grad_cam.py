@@ -166,8 +166,8 @@ def grad_cam_plus_plus(
         >>> model = lambda w, x: jnp.tanh(x).mean((1, 2)) @ w
         >>> attribute = grad_cam_plus_plus(model, at="tanh", resize=False)
         >>> image = jnp.arctanh(jnp.array([[[[0.5]], [[0.25]]]]))
-        >>> attribute(jnp.array([[4.0]]), image, 0).round(4).tolist()
-        [[[0.5714], [0.2857]]]
+        >>> (7 * attribute(jnp.array([[4.0]]), image, 0)).round().tolist()
+        [[[4.0], [2.0]]]
     """
 
     def weighted(activation: Any, slopes: Any) -> Any:
