@@ -59,6 +59,15 @@ def passes() -> dict[str, Pass]:
     i, vis, loss = ji.influence, ji.featurevis, ji.influence.cross_entropy
     kept: Any = {"k": 64, **QUIET}
     exact = i.hessian(model, loss, W, [(X, Y)], kind="gauss_newton", **QUIET)
+    in_basis = i.ekfac(model, loss, W, [(X[:8], Y[:8])], **QUIET)
+    dissected = ji.concepts.dissect(
+        models.cnn, "relu", CNN, [(IMAGES[:8], {"a": MASKS["a"][:8]})], **QUIET
+    )
+
+    def labels_of(batches: Any, before: Any) -> Any:
+        start = 0 if before is None else int(before.counts.sum())
+        return Y[start : start + sum(len(batch) for batch in batches)]
+
     return {
         "dataset_examples": Pass(
             lambda batches, before: vis.dataset_examples(
@@ -91,6 +100,11 @@ def passes() -> dict[str, Pass]:
             ),
         ),
         "ekfac": Pass(
+            lambda batches, before: i.ekfac(
+                *(model, loss, W, batches), resume=before or in_basis, **QUIET
+            ),
+        ),
+        "ekfac's bases": Pass(
             lambda batches, _: i.ekfac(model, loss, W, batches, **QUIET), resumes=False
         ),
         "conjugate_gradient": Pass(
@@ -123,6 +137,14 @@ def passes() -> dict[str, Pass]:
             IMAGES,
         ),
         "dissect": Pass(
+            lambda batches, before: ji.concepts.dissect(
+                *(models.cnn, "relu", CNN, batches),
+                resume=dissected if before is None else before,
+                **QUIET,
+            ),
+            (IMAGES, MASKS),
+        ),
+        "dissect's thresholds": Pass(
             lambda batches, _: ji.concepts.dissect(
                 models.cnn, "relu", CNN, batches, quantile=0.05, **QUIET
             ),
@@ -130,11 +152,10 @@ def passes() -> dict[str, Pass]:
             resumes=False,
         ),
         "fit_gaussians": Pass(
-            lambda batches, _: ji.adversarial.fit_gaussians(
-                model, "tanh", W, batches, Y
+            lambda batches, before: ji.adversarial.fit_gaussians(
+                *(model, "tanh", W, batches, labels_of(batches, before)), resume=before
             ),
             X,
-            resumes=False,
         ),
         "knn_shapley": Pass(
             lambda batches, before: i.knn_shapley(

@@ -20,6 +20,7 @@ from jaxinterp.featurevis import activation_distribution
 from jaxinterp.loop.histogram import MOST
 from jaxinterp.loop.stream import check_stream, everywhere, first_invalid, over_stream
 from jaxinterp.objectives.unit import channel
+from jaxinterp.pytree import pytree, static
 from jaxinterp.table import cell, format_table, html_table
 from jaxinterp.tracing.split import split
 from jaxinterp.types import ApplyFn, Sites, Variables
@@ -28,28 +29,53 @@ from jaxinterp.types import ApplyFn, Sites, Variables
 DETECTS = 0.04
 # The relative error of a threshold.
 _ACCURACY = 0.0005
+_HEAD = ("unit", "concept", "IoU", "cap", "area")
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@pytree
 class Dissection:
     """How far the units of a layer overlap with concepts; it prints as a table.
 
     Attributes:
-        concepts: the names of the concepts.
-        iou: the overlap of each unit with each concept, `(units, concepts)`, between 0
-            and 1; NaN where neither has a pixel.
-        cap: the largest overlap that they could have, by the size of both.
         thresholds: the activation above which a unit counts as active, `(units,)`.
-        areas: the share of all pixels at which a unit is active, `(units,)`.
-        coverages: the share of all pixels that a concept has, `(concepts,)`.
+        n_both: the number of pixels of a unit and a concept, `(units, concepts)`.
+        n_active: the number of pixels at which a unit is active, `(units,)`.
+        n_shown: the number of pixels that a concept has, `(concepts,)`.
+        n_pixels: the number of pixels of all images together.
+        concepts: the names of the concepts.
     """
 
-    concepts: tuple[str, ...]
-    iou: Any
-    cap: Any
     thresholds: Any
-    areas: Any
-    coverages: Any
+    n_both: Any
+    n_active: Any
+    n_shown: Any
+    n_pixels: int = static()
+    concepts: tuple[str, ...] = static()
+
+    @property
+    def iou(self) -> Any:
+        """The overlap of each unit with each concept, `(units, concepts)`.
+
+        It lies between 0 and 1, and is NaN where neither has a pixel.
+        """
+        active, shown, both = self._sizes()
+        return _quotient(both, active + shown - both)
+
+    @property
+    def cap(self) -> Any:
+        """The largest overlap that they could have, by the size of both."""
+        active, shown, _ = self._sizes()
+        return _quotient(np.minimum(active, shown), np.maximum(active, shown))
+
+    @property
+    def areas(self) -> Any:
+        """The share of all pixels at which a unit is active, `(units,)`."""
+        return np.asarray(self.n_active, np.float64) / self.n_pixels
+
+    @property
+    def coverages(self) -> Any:
+        """The share of all pixels that a concept has, `(concepts,)`."""
+        return np.asarray(self.n_shown, np.float64) / self.n_pixels
 
     def detectors(self, threshold: float = DETECTS) -> dict[str, list[int]]:
         """Returns the units that detect each concept, those that fit best first.
@@ -64,35 +90,39 @@ class Dissection:
             ValueError: if it is not between 0 and 1.
         """
         threshold = checked_real("threshold", threshold, 0, 1, call="detectors")
-        overlaps = np.nan_to_num(np.asarray(self.iou))
+        overlaps = np.nan_to_num(self.iou)
         best, units = overlaps.argmax(axis=1), np.argsort(-overlaps.max(axis=1))
         return {
             name: [int(k) for k in units if best[k] == c and overlaps[k, c] > threshold]
             for c, name in enumerate(self.concepts)
         }
 
-    _HEAD = ("unit", "concept", "IoU", "cap", "area")
+    def _sizes(self) -> tuple[Any, Any, Any]:
+        """The pixels of units as a column, of concepts as a row, and of both."""
+        sizes = self.n_active[:, None], self.n_shown[None], self.n_both
+        active, shown, both = (np.asarray(size, np.float64) for size in sizes)
+        return active, shown, both
 
     def _rows(self) -> list[tuple[str, ...]]:
-        best = np.nan_to_num(np.asarray(self.iou)).argmax(axis=1)
+        iou, cap, areas = self.iou, self.cap, self.areas
         return [
             (
                 str(unit),
                 self.concepts[concept],
-                cell(float(self.iou[unit, concept]), ".3f"),
-                cell(float(self.cap[unit, concept]), ".3f"),
-                cell(float(self.areas[unit]), ".4f"),
+                cell(float(iou[unit, concept]), ".3f"),
+                cell(float(cap[unit, concept]), ".3f"),
+                cell(float(areas[unit]), ".4f"),
             )
-            for unit, concept in enumerate(best)
+            for unit, concept in enumerate(np.nan_to_num(iou).argmax(axis=1))
         ]
 
     def __str__(self) -> str:
-        return format_table(self._HEAD, self._rows(), right=(0, 2, 3, 4))
+        return format_table(_HEAD, self._rows(), right=(0, 2, 3, 4))
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return html_table(self._HEAD, self._rows())
+        return html_table(_HEAD, self._rows())
 
 
 def dissect(
@@ -102,6 +132,7 @@ def dissect(
     batches: Iterable[tuple[Any, Mapping[str, Any]]],
     *,
     quantile: float = 0.005,
+    resume: Dissection | None = None,
     progress: bool = True,
 ) -> Dissection:
     r"""Compares the pixels at which each unit is most active with those of concepts.
@@ -128,8 +159,11 @@ def dissect(
         variables: the weights of the model.
         batches: pairs of images and masks; a batch of masks maps the name of each
             concept to an array `(batch, height, width)` of booleans. It is read twice,
-            so that it is a list or the like, and no generator.
+            so that it is a list or the like, and no generator, unless `resume` is
+            given.
         quantile: $q$, the share of positions at which a unit counts as active.
+        resume: the result for the images before: its thresholds stay, whatever
+            `quantile` is, and the new images add to its pixels in one pass.
         progress: whether to show a progress bar, if `batches` has a length.
 
     Returns:
@@ -142,7 +176,8 @@ def dissect(
         OverflowError: if there are more pixels than 32 bits can count.
         TypeError: if `batches` can be read once alone, or holds no such pairs.
         ValueError: if the quantile is not between 0 and 1, there is no batch, the site
-            has no positions, or masks are no maps of booleans.
+            has no positions, masks are no maps of booleans, or `resume` is of other
+            units or concepts.
 
     References:
         Bau et al., 2017 [bau2017network].
@@ -160,50 +195,65 @@ def dissect(
     quantile = checked_real("quantile", quantile, 0, 1, call="dissect")
     check_outside("dissect", "reads a stream on the host", variables)
     check_stream(batches)
+    encode, _ = split(apply_fn, site)
+    if resume is None:
+        resume = _without_pixels(apply_fn, site, variables, batches, quantile, progress)
+    elif not isinstance(resume, Dissection):
+        raise TypeError(
+            "`resume` is what an earlier call of dissect() returned, and is "
+            f"{type(resume).__name__}."
+        )
+    return over_stream(
+        *("dissect", batches),
+        functools.partial(_start, encode, variables, resume),
+        constants=variables,
+        invalid="not finite",
+        name="overlaps" if progress else "",
+        is_tree=True,
+    )
+
+
+def _without_pixels(
+    apply_fn: ApplyFn,
+    site: Sites,
+    variables: Variables,
+    batches: Any,
+    quantile: float,
+    progress: bool,
+) -> Dissection:
+    """The thresholds of all units, before the second pass."""
     if isinstance(batches, Iterator):
         raise TypeError(
             "dissect reads `batches` twice, for thresholds and for overlaps, and "
             f"{type(batches).__name__} can be read once. Give a list."
         )
     encode, _ = split(apply_fn, site)
-    names = _concepts(encode, variables, batches)
+    for batch in batches:
+        names = _concepts(encode, variables, batch)
+        break
+    else:
+        names = ()  # which is an error of the pass
     thresholds = activation_distribution(
         *(apply_fn, channel(site), variables, _Images(batches)),
         by="place",
         accuracy=_ACCURACY,
         progress=progress,
     ).quantile(1 - quantile)
-    pixels, sums = over_stream(
-        *("dissect", batches),
-        functools.partial(_start, encode, variables, names, thresholds),
-        constants=variables,
-        invalid="not finite",
-        name="overlaps" if progress else "",
-        is_tree=True,
-    )
-    both, active, shown = (np.asarray(s, np.float64) / pixels for s in sums)
-    either = active[:, None] + shown[None] - both
-    larger = np.maximum(active[:, None], shown[None])
-    smaller = np.minimum(active[:, None], shown[None])
-    with np.errstate(invalid="ignore"):
-        iou, cap = both / either, smaller / larger
-    return Dissection(names, iou, cap, thresholds, active, shown)
+    units, k = len(thresholds), len(names)
+    sizes = (np.zeros(shape, np.uint32) for shape in ((units, k), (units,), (k,)))
+    return Dissection(thresholds, *sizes, n_pixels=0, concepts=names)
 
 
-def _concepts(
-    encode: ApplyFn, variables: Variables, batches: Iterable[Any]
-) -> tuple[str, ...]:
-    """The names of the concepts, if the activation of the first batch is a map."""
-    for batch in batches:
-        images, masks = _checked(batch)
-        shape = jax.eval_shape(encode, variables, images).shape
-        if len(shape) != 4:
-            raise ValueError(
-                "dissect compares maps, (batch, rows, columns, units), and the "
-                f"activation at the site has the shape {shape}."
-            )
-        return tuple(sorted(masks))
-    return ()
+def _concepts(encode: ApplyFn, variables: Variables, batch: Any) -> tuple[str, ...]:
+    """The names of the concepts of a batch, if its activation is a map."""
+    images, masks = _checked(batch)
+    shape = jax.eval_shape(encode, variables, images).shape
+    if len(shape) != 4:
+        raise ValueError(
+            "dissect compares maps, (batch, rows, columns, units), and the "
+            f"activation at the site has the shape {shape}."
+        )
+    return tuple(sorted(masks))
 
 
 class _Images:
@@ -241,19 +291,21 @@ def _checked(batch: Any) -> tuple[Any, Mapping[str, Any]]:
 
 
 def _start(
-    encode: ApplyFn,
-    variables: Variables,
-    names: tuple[str, ...],
-    thresholds: Any,
-    examples: Any,
-) -> tuple[Any, Any]:
-    """How sums of pixels go on with a batch, and the sums before the first one."""
+    encode: ApplyFn, variables: Variables, before: Dissection, examples: Any
+) -> tuple[Any, Dissection]:
+    """How pixels are counted with a batch, and those of the batches before."""
     images, masks = examples
-    units, k = len(thresholds), len(names)
+    names = _concepts(encode, variables, examples)
+    units = jax.eval_shape(encode, variables, images).shape[-1]
+    if (len(before.thresholds), before.concepts) != (units, names):
+        raise ValueError(
+            f"`resume` is for {len(before.thresholds)} units and the concepts "
+            f"{before.concepts}, and this call for {units} and {names}.\n"
+            "Go on with the earlier site and concepts."
+        )
     each = int(np.prod(masks[names[0]].shape[1:]))
-    zeros = [np.zeros(s, np.uint32) for s in ((units, k), (units,), (k,))]
 
-    def step(sums: Any, variables: Any, examples: Any, n: Any) -> Any:
+    def step(sums: Any, thresholds: Any, variables: Any, examples: Any, n: Any) -> Any:
         images, masks = examples
         a = encode(variables, images)
         counts = _counts(a, [masks[name] for name in names], thresholds, n)
@@ -263,21 +315,24 @@ def _start(
 
     jitted = jax.jit(step, out_shardings=everywhere(images))
 
-    def update(state: Any, examples: Any, count: Any) -> Any:
-        pixels, sums = state
-        pixels += int(count) * each
-        if pixels > MOST:
+    def update(state: Dissection, examples: Any, count: Any) -> tuple[Dissection, Any]:
+        n_pixels = state.n_pixels + int(count) * each
+        if n_pixels > MOST:
             raise OverflowError(
-                f"dissect: there are {pixels} pixels, and a sum counts to {MOST}.\n"
+                f"dissect: there are {n_pixels} pixels, and a sum counts to {MOST}.\n"
                 "Take fewer images, or smaller masks."
             )
-        sums, invalid = jitted(sums, variables, examples, count)
-        return (pixels, sums), invalid
+        sums = state.n_both, state.n_active, state.n_shown
+        sums, invalid = jitted(sums, state.thresholds, variables, examples, count)
+        counted = dict(zip(("n_both", "n_active", "n_shown"), sums, strict=True))
+        return dataclasses.replace(state, n_pixels=n_pixels, **counted), invalid
 
-    return update, (0, zeros)
+    return update, before
 
 
-def _counts(activation: Any, masks: list[Any], thresholds: Any, count: Any) -> Any:
+def _counts(
+    activation: Any, masks: list[Any], thresholds: Any, count: Any
+) -> tuple[Any, Any, Any]:
     """The pixels of both, of each unit and of each concept in a batch."""
     shape = (*masks[0].shape, activation.shape[-1])
     wide = activation.astype(jnp.promote_types(activation.dtype, jnp.float32))
@@ -287,4 +342,10 @@ def _counts(activation: Any, masks: list[Any], thresholds: Any, count: Any) -> A
     active = (is_active & is_real).reshape(-1, shape[-1])
     shown = (jnp.stack(masks, axis=-1) & is_real).reshape(-1, len(masks))
     both = jax.lax.map(lambda c: (active & c[:, None]).sum(0, jnp.uint32), shown.T)
-    return [both.T, active.sum(0, jnp.uint32), shown.sum(0, jnp.uint32)]
+    return both.T, active.sum(0, jnp.uint32), shown.sum(0, jnp.uint32)
+
+
+def _quotient(numerator: Any, denominator: Any) -> Any:
+    """A quotient of counts, NaN where there are none."""
+    with np.errstate(invalid="ignore"):
+        return numerator / denominator

@@ -33,6 +33,18 @@ def test_overlaps_are_sums_over_the_dataset_however_it_is_cut():
     result = dissect(units, "tanh", w, batches_of(images, masks, 4), quantile=0.1)
     other = dissect(units, "tanh", w, batches_of(images, masks, 3, 5), quantile=0.1)
     np.testing.assert_array_equal(result.iou, other.iou)
+    first, *rest = batches_of(images, masks, 3)
+    before = dissect(units, "tanh", w, [first], quantile=0.1)
+    resumed = dissect(units, "tanh", w, iter(rest), resume=before)
+    np.testing.assert_array_equal(resumed.thresholds, before.thresholds)
+    assert (before.n_pixels, resumed.n_pixels) == (3 * 64, 7 * 64)
+    for unit, i in itertools.product(range(3), range(2)):
+        unit_map = np.tanh(images[:, ::2, ::2] @ w)[..., unit]
+        mask = masks[resumed.concepts[i]]
+        expected = oracle.overlap(unit_map, mask, before.thresholds[unit])
+        np.testing.assert_allclose(
+            (resumed.iou[unit, i], resumed.cap[unit, i]), expected, rtol=1e-12
+        )
     assert result.concepts == ("a", "b")
     maps = np.tanh(images[:, ::2, ::2] @ w)
     for unit in range(3):
@@ -94,6 +106,11 @@ def test_what_cannot_be_compared_is_an_error():
     bad[1] = np.nan
     with pytest.raises(FloatingPointError, match="not finite for example 1"):
         dissect(units, "tanh", w, [(bad, masks)])
+    before = dissect(units, "tanh", w, [pair])
+    with pytest.raises(TypeError, match=r"`resume` is what .* and is float"):
+        dissect(units, "tanh", w, [pair], resume=0.5)
+    with pytest.raises(ValueError, match=r"3 units .*'a'.*, and this call for 3 .*'b'"):
+        dissect(units, "tanh", w, [(images, {"b": masks["a"]})], resume=before)
     flat = images[:, 0, 0], masks
     with pytest.raises(ValueError, match="batch, rows, columns, units"):
         dissect(lambda w, x: jnp.tanh(x @ w), "tanh", w, [flat])
