@@ -136,6 +136,11 @@ def passes() -> dict[str, Pass]:
             ),
             IMAGES,
         ),
+        "relevance_examples": Pass(
+            lambda batches, before: ji.attribution.relevance_examples(
+                *(model, "tanh", W, batches), k=64, resume=before, **QUIET
+            ),
+        ),
         "dissect": Pass(
             lambda batches, before: ji.concepts.dissect(
                 *(models.cnn, "relu", CNN, batches),

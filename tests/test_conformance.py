@@ -28,6 +28,7 @@ from jaxinterp.attribution import (
     attention_grad,
     attention_grad_rollout,
     attention_rollout,
+    concept_relevance,
     conductance,
     deconvnet,
     deep_lift,
@@ -57,6 +58,7 @@ from jaxinterp.attribution import (
     score_cam,
     shapley,
     smooth,
+    taylor,
     x_grad_cam,
 )
 from tests.compiled import compiled, compiled_once
@@ -190,11 +192,17 @@ METHODS = {
     "lrp alpha-beta": Method((lrp,), alpha_beta),
     "deconvnet": Method((deconvnet,), deconvnet),
     "guided_backprop": Method((guided_backprop,), guided_backprop),
+    "taylor": Method((taylor,), functools.partial(taylor, root=0.1, order=2)),
     "deep_lift": Method((deep_lift,), functools.partial(deep_lift, baseline=0.1)),
     "deep_lift_shap": Method(
         (deep_lift_shap,),
         against_background(deep_lift_shap),
         against_background(deep_lift_shap, batch_size=1),
+    ),
+    "concept_relevance": Method(
+        (concept_relevance,),
+        lambda f, **own: concept_relevance(f, site="max_pool", channels=1, **own),
+        is_map=True,
     ),
     "deep_taylor": Method((deep_taylor,), deep_taylor),
     "deep_taylor bounded": Method(

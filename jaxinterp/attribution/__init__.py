@@ -20,6 +20,7 @@ from jaxinterp.attribution.gradients.internal import (
     internal_influence as internal_influence,
 )
 from jaxinterp.attribution.gradients.smooth import smooth as smooth
+from jaxinterp.attribution.gradients.taylor import taylor as taylor
 from jaxinterp.attribution.maps.attention import attention_grad as attention_grad
 from jaxinterp.attribution.maps.attention import (
     attention_grad_rollout as attention_grad_rollout,
@@ -41,6 +42,9 @@ from jaxinterp.attribution.masking.lime import lime as lime
 from jaxinterp.attribution.masking.occlusion import occlusion as occlusion
 from jaxinterp.attribution.masking.rise import rise as rise
 from jaxinterp.attribution.masking.shapley import shapley as shapley
+from jaxinterp.attribution.relevance.concept_relevance import (
+    concept_relevance as concept_relevance,
+)
 from jaxinterp.attribution.relevance.deconvnet import deconvnet as deconvnet
 from jaxinterp.attribution.relevance.deep_lift import deep_lift as deep_lift
 from jaxinterp.attribution.relevance.deep_lift import deep_lift_shap as deep_lift_shap
@@ -63,3 +67,9 @@ from jaxinterp.attribution.relevance.pattern import (
     pattern_attribution as pattern_attribution,
 )
 from jaxinterp.attribution.relevance.pattern import pattern_net as pattern_net
+from jaxinterp.attribution.relevance.relevance_examples import (
+    RelevanceExamples as RelevanceExamples,
+)
+from jaxinterp.attribution.relevance.relevance_examples import (
+    relevance_examples as relevance_examples,
+)

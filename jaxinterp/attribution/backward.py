@@ -182,7 +182,7 @@ class Backward:
     """One forward pass of a model, and the way back to what is explained.
 
     Attributes:
-        outputs: what the model returns.
+        outputs: what the model returns, or the part of it that the way back starts at.
         activations: what is explained: the inputs, or a dict of activations by address.
     """
 
@@ -193,9 +193,10 @@ class Backward:
         inputs: Inputs,
         composite: Composite | None,
         at: Sites | None,
+        part: Callable[[Any], Any] = lambda outputs: outputs,
     ):
         check_inputs(inputs, at, variables)
-        self.at = at
+        self.at, self._part = at, part
         if at is None:
             self.activations = inputs
             self.outputs, self._pull = jax.vjp(
@@ -208,10 +209,10 @@ class Backward:
         self, apply_fn: ApplyFn, variables: Any, x: Any, composite: Composite | None
     ) -> Any:
         if composite is None:
-            return apply_fn(variables, x)
+            return self._part(apply_fn(variables, x))
         traced = trace_call(apply_fn, variables, x)
         outputs, _ = traced.run(rule_changes(composite.resolve(traced.graph)))
-        return outputs
+        return self._part(outputs)
 
     def _start_at_sites(
         self,
@@ -232,7 +233,7 @@ class Backward:
             outputs, captured = traced.run(
                 changes, dict(zip(shapes, probes, strict=True))
             )
-            return outputs, [captured[value] for value in shapes]
+            return self._part(outputs), [captured[value] for value in shapes]
 
         probes = [jnp.zeros(shape, value.dtype) for value, shape in shapes.items()]
         self.outputs, pull, captured = jax.vjp(run, probes, has_aux=True)
