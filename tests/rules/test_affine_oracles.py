@@ -128,3 +128,23 @@ def test_the_books_of_every_rule_balance(layer):
     assert {r: d for r, d in off.items() if not d <= 1e-8} == {}
     exact = {r: d for r, d in off.items() if not r.startswith("AlphaBeta")}
     assert {r: d for r, d in exact.items() if not d <= 1e-11} == {}
+
+
+def test_relevance_of_a_result_of_zero_is_booked_as_kept():
+    """The second unit is zero, and `Flat` gives it a third of the relevance."""
+    w = jnp.array([[1.0, 1.0, 2.0], [1.0, -1.0, 0.0]])
+    composite = rules.Composite(
+        [("second", rules.Flat()), ("first", rules.Gamma(0.5)), ("*", rules.Pass())]
+    )
+
+    def model(v, x):
+        return x @ v["first"] @ v["second"]
+
+    v = {"first": w, "second": jnp.ones((3, 1))}
+    books = ji.ledger(model, composite, v, jnp.array([[1.0, 1.0]]), jnp.array([0]))
+    (first,) = [entry for entry in books.entries if entry.site == "first"]
+    assert books.score == pytest.approx(4)
+    assert first.received == pytest.approx(4)
+    assert first.stabilizer == pytest.approx(4 / 3, rel=1e-4)
+    assert books.attributed == pytest.approx(8 / 3, rel=1e-4)
+    assert books.unexplained == pytest.approx(0, abs=1e-9)

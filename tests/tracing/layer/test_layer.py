@@ -9,7 +9,8 @@ import pytest
 from flax import linen as nn
 from jax import lax
 
-from jaxinterp import trace
+from jaxinterp import trace, with_rules
+from jaxinterp.tracing.errors import BatchAxisError
 from jaxinterp.tracing.layer.layer import Layer
 from tests.few import few
 from tests.tracing.arrays import normal, weights
@@ -232,3 +233,34 @@ def test_folding_is_done_in_float32_at_least(dtype):
     (found,) = measure(module.apply, low, IMAGE.astype(dtype), kernel, 288).values()
     tolerance = 20 * float(jnp.finfo(dtype).eps)
     np.testing.assert_allclose(found, exact, atol=tolerance * np.abs(exact).max())
+
+
+# --- Where the examples lie -----------------------------------------------------------
+
+
+class Axes:
+    """A composite that notes the axis of the examples, and sends derivatives back."""
+
+    def __init__(self):
+        self.axes = []
+
+    def resolve(self, graph):
+        return {n: self.rule for n in graph if n.role == "dense"}
+
+    def rule(self, layer, relevance):
+        self.axes.append(layer.batch_axis(layer.node.outputs[0], "this test"))
+        return layer.pull_back(relevance)
+
+
+def test_the_axis_of_the_examples_is_told_outside_of_loops_alone():
+    def turned(w, x):
+        return jnp.swapaxes(x, 0, 1) @ w
+
+    def looped(w, x):
+        return lax.scan(lambda h, _: (h @ w, None), x, None, 2)[0]
+
+    axes = Axes()
+    jax.grad(lambda x: with_rules(turned, axes)(W, x).sum())(SEQUENCE)
+    assert axes.axes == [1]
+    with pytest.raises(BatchAxisError, match="this test"):
+        jax.grad(lambda x: with_rules(looped, Axes())(W, x).sum())(VECTOR)

@@ -372,3 +372,17 @@ def test_a_function_of_two_activations_is_no_activation():
 
 def test_an_error_function_alone_is_no_gelu():
     assert names(lambda v, x: lax.erf(x), None, X) == ["erf"]
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8, 1), (1, 1, 8, 1), (2, 1, 1, 1)])
+def test_a_scale_that_differs_between_positions_is_no_part_of_a_kernel(shape):
+    def model(w, x):
+        return nn.Conv(3, (3, 3)).apply({"params": w["conv"]}, x * w["scale"])
+
+    w = {
+        "conv": {"kernel": normal(3, 3, 4, 3), "bias": normal(3)},
+        "scale": normal(*shape),
+    }
+    assert roles(model, w, IMAGE) == ["scale", "convolution"]
+    w["scale"] = normal(1, 1, 1, 4)
+    assert roles(model, w, IMAGE) == ["convolution"]
