@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
 
 from jaxinterp.attribution.contract import Attribution, checked_call
 from jaxinterp.attribution.place import Place, place_of
+from jaxinterp.checks import check_choice
 from jaxinterp.loop.sums import summed
 from jaxinterp.objectives.explained import explained
 from jaxinterp.objectives.objective import Objective
@@ -21,11 +22,15 @@ from jaxinterp.tracing.call import trace_call
 from jaxinterp.tracing.program.evaluate import Changes
 from jaxinterp.types import ApplyFn, Inputs, Key, Sites, Target, Variables
 
+# What is returned of the multipliers and the differences.
+Result = Literal["contributions", "multipliers", "hypothetical"]
+
 
 def deep_lift(
     apply_fn: ApplyFn,
     *,
     baseline: Any = 0.0,
+    result: Result = "contributions",
     score: Score | Objective | str = logit,
     at: Sites | None = None,
 ) -> Attribution:
@@ -48,6 +53,10 @@ def deep_lift(
             like `inputs`) that broadcasts against the inputs, or a function `(inputs,
             key) -> baseline`. With `at`, that of the activation, which is also what a
             function receives.
+        result: `"contributions"` for $a$, `"multipliers"` for $m$, or `"hypothetical"`
+            for what each letter would contribute in place of the one that is there,
+            $m_k - \sum_j m_j b_j$, of inputs that are one letter a position, one-hot on
+            the last axis.
         score: which number per example is explained: a score of the outputs or its
             name, or an objective (`channel("Conv_1", 3)`, or `"Conv_1:3"`), which needs
             no target.
@@ -63,7 +72,8 @@ def deep_lift(
         NoMultiplierError: when called, if a step of the model has no multiplier: it
             sorts, picks or branches by values that depend on the input. The message
             names the site.
-        ValueError: when called, if the baseline does not broadcast.
+        ValueError: if there is no result of that name; when called, if the baseline
+            does not broadcast.
 
     References:
         Shrikumar et al., 2017, eq. 1 and section 3.5.1 [shrikumar2017learning]. The
@@ -76,8 +86,9 @@ def deep_lift(
         >>> [round(value, 4) for value in attribute(w, x, 0)[0].tolist()]
         [-0.6667, -1.3333]
     """
+    check_choice("result", result, get_args(Result), call="deep_lift")
     model, score_fn = explained(apply_fn, score)
-    shares = _shares(model, score_fn)
+    shares = _shares(model, score_fn, result)
 
     @checked_call
     def attribute(
@@ -95,6 +106,7 @@ def deep_lift_shap(
     apply_fn: ApplyFn,
     *,
     background: Inputs,
+    result: Result = "contributions",
     batch_size: int | None = None,
     score: Score | Objective | str = logit,
     at: Sites | None = None,
@@ -112,6 +124,7 @@ def deep_lift_shap(
         background: examples that stand for "nothing in particular", such as some of the
             training data: an array or a pytree like `inputs`, with any number of
             examples on the first axis. With `at`, activations at the site.
+        result: what is averaged over the background, as for `deep_lift`.
         batch_size: the number of background examples computed at once; by default as
             many as make 16 MB of explained arrays of the whole batch together, at least
             one.
@@ -127,8 +140,9 @@ def deep_lift_shap(
     Raises:
         NoMultiplierError: when called, if a step of the model has no multiplier, see
             `deep_lift`.
-        ValueError: if `batch_size` is not positive; when called, if the background has
-            no example, or other shapes or another structure than the inputs.
+        ValueError: if `batch_size` is not positive, or there is no result of that name;
+            when called, if the background has no example, or other shapes or another
+            structure than the inputs.
 
     References:
         Lundberg and Lee, 2017, section 4.2 [lundberg2017unified].
@@ -140,8 +154,9 @@ def deep_lift_shap(
         >>> attribute(weights, x, 0).tolist()
         [[2.0, 2.0]]
     """
+    check_choice("result", result, get_args(Result), call="deep_lift_shap")
     model, score_fn = explained(apply_fn, score)
-    shares = _shares(model, score_fn)
+    shares = _shares(model, score_fn, result)
 
     def step(context: tuple[Place, Any], number: Any) -> Any:
         place, references = context
@@ -168,7 +183,9 @@ def deep_lift_shap(
     return attribute
 
 
-def _shares(model: ApplyFn, score: Score) -> Callable[[Place, Any], Any]:
+def _shares(
+    model: ApplyFn, score: Score, result: Result
+) -> Callable[[Place, Any], Any]:
     """Returns what shares the difference of the score from that of one baseline."""
 
     def score_of(place: Place, array: Any) -> Any:
@@ -191,7 +208,17 @@ def _shares(model: ApplyFn, score: Score) -> Callable[[Place, Any], Any]:
             lambda array: run(array, changes, probes), place.array, has_aux=True
         )
         (multipliers,) = pull(jnp.ones_like(scores))
-        difference = jax.tree.map(jnp.subtract, place.array, start)
-        return jax.tree.map(jnp.multiply, multipliers, difference)
+        return jax.tree.map(_RESULTS[result], multipliers, place.array, start)
 
     return shares
+
+
+def _hypothetical(multipliers: Any, array: Any, start: Any) -> Any:
+    return multipliers - (multipliers * start).sum(axis=-1, keepdims=True)
+
+
+_RESULTS: dict[Result, Callable[[Any, Any, Any], Any]] = {
+    "contributions": lambda multipliers, array, start: multipliers * (array - start),
+    "multipliers": lambda multipliers, array, start: multipliers,
+    "hypothetical": _hypothetical,
+}

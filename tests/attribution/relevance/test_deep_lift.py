@@ -1,5 +1,7 @@
 """DeepLIFT: against its oracle, what it equals elsewhere, and what it refuses."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -151,3 +153,35 @@ def test_a_baseline_must_fit():
         deep_lift_shap(models.mlp, background=X[:0])(LAYERS, X, TARGET)
     with pytest.raises(ValueError, match="baseline"):
         deep_lift(models.mlp, baseline=np.zeros(4))(LAYERS, X, TARGET)
+
+
+def test_multipliers_and_what_other_letters_would_contribute():
+    def model(w, x):
+        return jnp.tanh(x.reshape(len(x), -1) @ w)
+
+    w = models.normal(31, 12, 3)
+    x = np.eye(4)[np.array([[0, 3, 1], [2, 2, 0]])]
+    start = np.array([0.1, 0.2, 0.3, 0.4])
+
+    @compiled
+    def all_of_them(x):
+        results = ("contributions", "multipliers", "hypothetical")
+        return [deep_lift(model, baseline=start, result=r)(w, x, 1) for r in results]
+
+    shares, multipliers, hypothetical = map(np.asarray, all_of_them(x))
+    np.testing.assert_allclose(shares, multipliers * (x - start))
+    for example, place, letter in np.ndindex(2, 3, 4):
+        other = np.eye(4)[letter] - start
+        expected = (multipliers[example, place] * other).sum()
+        assert hypothetical[example, place, letter] == pytest.approx(expected)
+    there = (hypothetical * x).sum(axis=-1)
+    np.testing.assert_allclose(there, shares.sum(axis=-1), atol=1e-12)
+
+    background = np.stack([np.broadcast_to(start, (3, 4)), x[1]])
+    options = {"background": background, "result": "hypothetical"}
+    averaged = deep_lift_shap(model, **options)(w, x, 1)
+    second = deep_lift(model, baseline=x[1], result="hypothetical")(w, x, 1)
+    np.testing.assert_allclose(averaged, (hypothetical + second) / 2, rtol=1e-9)
+    for method in (deep_lift, functools.partial(deep_lift_shap, background=x)):
+        with pytest.raises(ValueError, match="`result` is 'shares'"):
+            method(model, result="shares")
