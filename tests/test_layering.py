@@ -41,7 +41,7 @@ FLOORS: Mapping[str, tuple[str, ...]] = {
         "split",
     ),
     "attribution": (
-        "contract",
+        "contract tokens",
         "backward",
         "place",
         "gradients relevance masking maps",

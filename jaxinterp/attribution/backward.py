@@ -15,6 +15,7 @@ from jaxinterp.attribution.contract import (
     checked_call,
     examples_in,
 )
+from jaxinterp.attribution.tokens import explained_at
 from jaxinterp.objectives.explained import explained, reads_of
 from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.score import (
@@ -195,6 +196,7 @@ class Backward:
         at: Sites | None,
         part: Callable[[Any], Any] = lambda outputs: outputs,
     ):
+        at = explained_at(apply_fn, variables, inputs, at)
         check_inputs(inputs, at, variables)
         self.at, self._part = at, part
         if at is None:

@@ -68,7 +68,8 @@ _IMAGES = (
     "Of images write `inputs.astype(jnp.float32)`, in the range the model expects."
 )
 _TOKENS = (
-    "For tokens give the address of their embedding, such as `at='Model/Embed_0'`;\n"
+    "Tokens are explained at their embedding, and none was found that reads these.\n"
+    "Give the address of what stands for it, such as `at='Model/Embed_0'`;\n"
     "`list(jaxinterp.trace(apply_fn, variables, inputs).sites)` has all addresses.\n"
     "Bind masks and other integers to the model, `lambda v, x: model.apply(v, x, "
     "mask)`;\nof numbers write `inputs.astype(jnp.float32)`."

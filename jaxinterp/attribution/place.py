@@ -27,6 +27,7 @@ from jaxinterp.attribution.contract import (
     check_target,
     examples_in,
 )
+from jaxinterp.attribution.tokens import explained_at
 from jaxinterp.objectives.score import Score, check_score, gradient_seed
 from jaxinterp.pytree import pytree, static
 from jaxinterp.rules.any_site import Gradient
@@ -141,6 +142,8 @@ def place_of(
         ValueError: if leaves disagree on the size of the batch, if `at` matches several
             sites, or if the target does not fit the score.
     """
+    if needs_slopes:
+        at = explained_at(model, variables, inputs, at)
     check_inputs(inputs, at, variables, needs_slopes=needs_slopes)
     n_examples = examples_in(inputs)
     if at is None:

@@ -156,9 +156,9 @@ def test_at_must_be_an_address_or_a_selector(unchecked):
 
 
 @every_method
-def test_integers_need_a_site(method):
+def test_integers_need_an_embedding(method):
     with pytest.raises(TypeError, match="`inputs` has dtype int64; only real") as error:
-        method(models.tagger)(models.token_weights(), models.tokens(), TARGET)
+        method(models.one_hot_tagger)(models.token_weights(), models.tokens(), TARGET)
     assert "`at='Model/Embed_0'`" in str(error.value)
     assert "inputs.astype(jnp.float32)" in str(error.value)
 

@@ -107,6 +107,12 @@ def tagger(v: dict[str, Any], tokens: Any) -> Any:
     return x.mean(1) @ v["head"]["w"]
 
 
+def one_hot_tagger(v: dict[str, Any], tokens: Any) -> Any:
+    """Returns logits of a sequence of tokens, by a product instead of a lookup."""
+    x = jax.nn.one_hot(tokens, len(v["embed"])) @ v["embed"]
+    return jnp.tanh(x @ v["mix"]["w"]).mean(1) @ v["head"]["w"]
+
+
 def attentive_weights() -> dict[str, Any]:
     """Returns the weights of `attentive`."""
     return {

@@ -126,5 +126,5 @@ def _mask(activation: Any, channels: Any, address: str) -> Any:
         )
     size = activation.shape[-1]
     check_index(channels, size, f"channel at {address!r}")
-    mask = jnp.zeros(size, activation.dtype).at[channels].set(1)
+    mask = jnp.zeros(size, activation.dtype).at[jnp.asarray(channels)].set(1)
     return mask.reshape((1,) * (activation.ndim - 1) + (size,))

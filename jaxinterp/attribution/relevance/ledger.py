@@ -17,6 +17,7 @@ from jaxinterp.attribution.backward import (
     trace_to_sites,
 )
 from jaxinterp.attribution.contract import check_inputs, examples_in
+from jaxinterp.attribution.tokens import explained_at
 from jaxinterp.checks import check_outside
 from jaxinterp.objectives.explained import explained
 from jaxinterp.objectives.objective import Objective
@@ -192,6 +193,7 @@ def ledger(
     call = "ledger(apply_fn, jaxinterp.rules.epsilon_plus(), variables, inputs, target)"
     composite = as_composite(composite, call)
     model, score_fn = explained(apply_fn, score)
+    at = explained_at(model, variables, inputs, at)
     check_inputs(inputs, at, variables)
     check_outside("ledger", "returns numbers to read", variables, inputs, target)
     if at is None:

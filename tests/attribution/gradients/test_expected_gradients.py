@@ -147,6 +147,6 @@ def test_it_needs_samples_a_key_and_real_inputs():
     with pytest.raises(TypeError, match="needs one key"):
         expected_gradients(models.mlp, **options)(LAYERS, X, TARGET)
     with pytest.raises(TypeError, match="only real numbers have a gradient"):
-        expected_gradients(models.tagger, background=models.tokens())(
+        expected_gradients(models.one_hot_tagger, background=models.tokens())(
             models.token_weights(), models.tokens(), TARGET, KEY
         )

@@ -176,7 +176,7 @@ def test_errors_are_those_of_attribution():
         ji.ledger(models.mlp, rules.epsilon_plus(), LAYERS, X)
     with pytest.raises(TypeError, match="only real numbers have a gradient"):
         ji.ledger(
-            models.tagger,
+            models.one_hot_tagger,
             rules.epsilon_plus(),
             models.token_weights(),
             models.tokens(),
@@ -225,7 +225,8 @@ def test_the_books_are_of_one_site():
         ji.ledger(models.cnn, rules.epsilon_plus(), CNN, IMAGES, TARGET, at="relu*")
     with pytest.raises(TypeError, match="only real numbers have a gradient"):
         ji.ledger(
-            models.tagger, rules.epsilon_plus(), models.token_weights(), models.tokens()
+            *(models.one_hot_tagger, rules.epsilon_plus()),
+            *(models.token_weights(), models.tokens()),
         )
 
 
