@@ -6,7 +6,7 @@ import pytest
 from jax import lax
 
 from jaxinterp import trace
-from jaxinterp.tracing.facts.batch_axis import batch_axis
+from jaxinterp.tracing.facts.batch_axis import batch_axis, mixing_equation
 from tests.tracing.arrays import normal
 
 X = normal(2, 3, 5, 4)
@@ -98,3 +98,24 @@ def test_a_single_example_has_the_axis_too():
     graph = trace(lambda _, x: jax.nn.relu(x.swapaxes(0, 1)), None, X[:1])
     (output,) = graph.program.outputs
     assert batch_axis(graph.nodes[-1].flow, output, 1) == 1
+
+
+MIXING = {
+    "no equation": (lambda x: jnp.tanh(x).sum((1, 2)), None),
+    "a mean over the batch": (lambda x: jnp.sin(x - x.mean(0, keepdims=True)), "sum"),
+    "a maximum, and more after it": (lambda x: jnp.cos(x / x.max(0)[None]) + 1, "max"),
+    "a product of examples": (
+        lambda x: jnp.sin(jnp.einsum("bhwi,chwi->bc", x, x)),
+        "dot_general",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MIXING)
+def test_what_adds_up_or_compares_examples_is_found(name):
+    fn, expected = MIXING[name]
+    graph = trace(lambda w, x: fn(x), None, X)
+    (output,) = graph.program.outputs
+    found = mixing_equation(graph.flows[graph.program], output, len(X))
+    primitive = None if found is None else found.primitive.name
+    assert primitive == expected or f"reduce_{expected}" == primitive
