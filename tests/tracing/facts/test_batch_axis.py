@@ -53,7 +53,7 @@ LOST = {
     "joined": lambda x: jnp.concatenate([x, x]),
     "inside of what is merged": lambda x: x.swapaxes(0, 1).reshape(6, 20),
     "contracted": lambda x: jnp.einsum("bhwi,bc->hwic", x, normal(2, 3)),
-    "two axes at once": lambda x: jnp.einsum("bhwi,chwi->bc", x, x),
+    "two axes at once": lambda x: jnp.einsum("bhwi,bhwj->ij", x, x),
     "added to itself moved": lambda x: x[:, :2] + x[:, :2].swapaxes(0, 1),
     "an operation that is not known": lambda x: jnp.fft.fft(x, axis=1).real,
 }
@@ -105,7 +105,7 @@ MIXING = {
     "a mean over the batch": (lambda x: jnp.sin(x - x.mean(0, keepdims=True)), "sum"),
     "a maximum, and more after it": (lambda x: jnp.cos(x / x.max(0)[None]) + 1, "max"),
     "a product of examples": (
-        lambda x: jnp.sin(jnp.einsum("bhwi,chwi->bc", x, x)),
+        lambda x: jnp.sin(jnp.einsum("bhwi,bhwj->ij", x, x)),
         "dot_general",
     ),
 }
