@@ -45,12 +45,20 @@ def per_token(attribution_fn: Attribution) -> Attribution:
     def attribute(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:
-        return jax.tree.map(_summed, attribution_fn(variables, inputs, target, key))
+        return jax.tree.map(token_sums, attribution_fn(variables, inputs, target, key))
 
     return attribute
 
 
-def _summed(features: Any) -> Any:
+def token_sums(features: Any) -> Any:
+    """Returns the sum over the features of each token, `(batch, token)`.
+
+    Args:
+        features: an attribution `(batch, token, ...)`.
+
+    Raises:
+        ValueError: if there are no features.
+    """
     if features.ndim < 3:
         raise ValueError(
             f"per_token: the attribution has the shape {features.shape}, and no "
