@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jaxinterp as ji
 from jaxinterp.attribution import (
     input_x_gradient,
     lrp,
@@ -96,3 +97,22 @@ def test_what_has_no_tokens_to_explain_is_an_error():
     )
     with pytest.raises(ValueError, match=r"\(batch, length, vocabulary\), and the "):
         pooled(W, TOKENS)
+
+
+@pytest.mark.slow(reason="compiles the backward pass of a trained transformer")
+def test_a_copied_token_is_traced_to_what_it_was_copied_from():
+    """At every repeated token one of the two most relevant is of the first copy."""
+    apply_fn, variables, draw = ji.models.pretrained("induction")
+    tokens = np.asarray(draw(jax.random.key(0), 16).tokens)
+    attribute = jax.jit(sequence_attribution(apply_fn, method=ATTN))
+    matrix = np.asarray(attribute(variables, tokens))
+    hits = []
+    for example, t in np.ndindex(*matrix.shape[:2]):
+        row = tokens[example]
+        pairs = range(1, t)
+        copied = [s for s in pairs if (row[s - 1 : s + 1] == row[t : t + 2]).all()]
+        if copied:
+            first = np.argsort(-matrix[example, t])[:2]
+            hits.append(any(s in first or s - 1 in first for s in copied))
+    assert len(hits) > 150
+    assert np.mean(hits) > 0.98
