@@ -29,7 +29,9 @@ from jaxinterp.attribution.contract import (
 from jaxinterp.checks import check_index, is_integer, shown
 from jaxinterp.objectives.explained import explained
 from jaxinterp.objectives.objective import Objective
-from jaxinterp.objectives.score import Score, gradient_seed, logit
+from jaxinterp.objectives.score import Score, gradient_seed, logit, relevance_seed
+from jaxinterp.rules.composite import Composite
+from jaxinterp.rules.presets import Rules, as_composite
 from jaxinterp.tracing.attention import attention_matrices, by_layer
 from jaxinterp.tracing.call import trace_call
 from jaxinterp.tracing.program.evaluate import Changes
@@ -160,6 +162,7 @@ def attention_grad_rollout(
     *,
     at: Sites | None = None,
     position: int | None = None,
+    composite: Rules | None = None,
     score: Score | Objective | str = logit,
 ) -> Attribution:
     r"""Attributes to positions by rolling out attention times its positive gradient.
@@ -170,12 +173,16 @@ def attention_grad_rollout(
 
     The method of Chefer et al. for self-attention. It says which positions
     spoke for the score; nothing is said of those that spoke against it. Explain
-    `-score` for these. Cost: one backward pass.
+    `-score` for these. With a composite the relevance of attention takes the place of
+    $A_l$, as in their first paper. Cost: one backward pass; with a composite two.
 
     Args:
         apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
         at: the sites of the attention matrices, as of `attention_rollout`.
         position: the position whose row is returned; all of them by default.
+        composite: which site gets which rule on the way back to the relevance of
+            attention: a composite, a list of pairs, or the name of a preset such as
+            `"attn_lrp"`. By default attention itself is multiplied with its gradient.
         score: which number per example is explained: a score of the outputs, or an
             objective.
 
@@ -189,9 +196,10 @@ def attention_grad_rollout(
         ValueError: when called, as by `attention_grad`.
 
     References:
-        Chefer et al., 2021, eqs. 5 and 6 [chefer2021generic]. The identity that $R$
-        starts with there is taken off at the end: it says of every position that it
-        read itself.
+        Chefer et al., 2021, eqs. 5 and 6 [chefer2021generic]; with relevance Chefer et
+        al., 2021 [chefer2021transformer], whose rules for products and sums are of
+        their own. The identity that $R$ starts with there is taken off at the end: it
+        says of every position that it read itself.
 
     Example:
         >>> from jaxinterp.objectives import total
@@ -203,7 +211,9 @@ def attention_grad_rollout(
         [[0.0, 1.5]]
     """
     _check_arguments(at, position)
-    slopes = _attention_times_slopes(apply_fn, at, score)
+    call = "attention_grad_rollout(apply_fn, composite=jaxinterp.rules.attn_lrp())"
+    rules = None if composite is None else as_composite(composite, call)
+    slopes = _attention_times_slopes(apply_fn, at, score, rules)
 
     @checked_call
     def attribute(
@@ -222,12 +232,16 @@ def attention_grad_rollout(
 
 
 def _attention_times_slopes(
-    apply_fn: ApplyFn, at: Sites | None, score: Score | Objective | str
+    apply_fn: ApplyFn,
+    at: Sites | None,
+    score: Score | Objective | str,
+    composite: Composite | None = None,
 ) -> Any:
     """Returns a function to what is made of attention times gradient, and its dtype.
 
     It takes the arguments of an attribution function, and `over_heads`, which gets the
     products `(steps, batch, heads, target, source)` and makes one matrix of the heads.
+    With a composite the relevance of attention is multiplied with the gradient.
     """
     model, score_fn = explained(apply_fn, score)
 
@@ -239,10 +253,14 @@ def _attention_times_slopes(
         examples = examples_in(inputs)
         seed = checked_seed(gradient_seed, score_fn, back.outputs, target, examples)
         back.check_path(score_fn, target)
-        received = back(seed)
+        received, factors = back(seed), back.activations
+        if composite is not None:
+            by_rules = Backward(model, variables, inputs, composite, addresses)
+            start = relevance_seed, score_fn, by_rules.outputs, target, examples
+            factors = by_rules(checked_seed(*start))
         layers = [
             over_heads(
-                _wide(matrix.ordered(back.activations[address]))
+                _wide(matrix.ordered(factors[address]))
                 * _wide(matrix.ordered(received[address]))
             )
             for matrix, address in zip(matrices, addresses, strict=True)

@@ -231,6 +231,30 @@ def test_rows_of_the_rollout_are_shares_and_nothing_comes_from_the_future():
     assert grad_rollout.max() > 0.01
 
 
+def test_with_a_composite_relevance_takes_the_place_of_attention():
+    model, position = models.attentive, -1
+    v, x, target = models.attentive_weights(), models.vectors(), models.targets()
+    softmaxes = ji.of_role("softmax")
+
+    @compiled
+    def parts(v, x):
+        rolled = attention_grad_rollout(model, position=position, composite="attn_lrp")
+        by_rules = ji.attribution.lrp(model, composite="attn_lrp", at=softmaxes)
+        slopes = ji.attribution.gradient(model, at=softmaxes)
+        of_call = [method(v, x, target) for method in (rolled, by_rules, slopes)]
+        return of_call[0], list(of_call[1].values()), list(of_call[2].values())
+
+    received, relevance, slopes = parts(v, x)
+    assert len(relevance) == 2
+    for example in range(3):
+        rolled = np.eye(5)
+        for r, g in zip(relevance, slopes, strict=True):
+            layer = np.maximum(np.asarray(r[example] * g[example]), 0)
+            rolled = (np.eye(5) + layer) @ rolled
+        expected = (rolled - np.eye(5))[position]
+        np.testing.assert_allclose(received[example], expected, rtol=1e-9)
+
+
 def test_a_position_is_a_row():
     whole = received("by_einsum")
     model = MODELS["by_einsum"]
