@@ -1,4 +1,4 @@
-"""The recipes run as a reader runs them, one after another, and are short."""
+"""The recipes, and the page on transformers, run as a reader runs them."""
 
 import re
 from pathlib import Path
@@ -26,3 +26,8 @@ def test_there_are_thirteen_of_at_most_ten_lines() -> None:
         lines = [line for line in code.splitlines() if line.strip()]
         assert len(lines) <= MAX_LINES, recipe
         assert max(map(len, lines)) <= WIDEST, recipe
+
+
+@pytest.mark.slow(reason="compiles relevance for two networks, in another process")
+def test_the_page_on_transformers_prints_what_it_shows(tmp_path: Path) -> None:
+    check_examples((ROOT / "docs" / "transformers.md").read_text("utf-8"), tmp_path)
