@@ -24,6 +24,7 @@ import pytest
 
 from jaxinterp import attribution, rules
 from jaxinterp.attribution import (
+    ablation,
     ablation_cam,
     attention_grad,
     attention_grad_rollout,
@@ -52,6 +53,7 @@ from jaxinterp.attribution import (
     pattern_attribution,
     pattern_net,
     per_token,
+    permutation,
     rise,
     saliency,
     score_cam,
@@ -238,6 +240,17 @@ METHODS = {
         (occlusion,),
         functools.partial(occlusion, size=2, baseline=0.1),
         functools.partial(occlusion, size=2, baseline=0.1, batch_size=2),
+    ),
+    "ablation": Method(
+        (ablation,),
+        functools.partial(ablation, baseline=0.1),
+        functools.partial(ablation, baseline=0.1, batch_size=3),
+    ),
+    "permutation": Method(
+        (permutation,),
+        against_background(permutation, samples=2),
+        against_background(permutation, samples=2, batch_size=3),
+        is_random=True,
     ),
     "shapley": Method(
         (shapley,),

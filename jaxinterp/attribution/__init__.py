@@ -36,6 +36,8 @@ from jaxinterp.attribution.maps.grad_cam import x_grad_cam as x_grad_cam
 from jaxinterp.attribution.maps.per_token import per_token as per_token
 from jaxinterp.attribution.maps.score_cam import ablation_cam as ablation_cam
 from jaxinterp.attribution.maps.score_cam import score_cam as score_cam
+from jaxinterp.attribution.masking.ablation import ablation as ablation
+from jaxinterp.attribution.masking.ablation import permutation as permutation
 from jaxinterp.attribution.masking.kernel_shap import kernel_shap as kernel_shap
 from jaxinterp.attribution.masking.lime import lime as lime
 from jaxinterp.attribution.masking.occlusion import occlusion as occlusion

@@ -33,6 +33,18 @@ def occlusion(f: Function, x: Array, size: int, stride: int, baseline: Array) ->
     return sums / counts
 
 
+def ablation(f: Function, x: Array, segments: Array, fillings: list[Array]) -> Array:
+    """The mean drop with each segment of other arrays, one value a segment."""
+    drops = np.zeros(segments.max() + 1)
+    for segment in range(len(drops)):
+        for filling in fillings:
+            changed = x.copy()
+            for index in np.argwhere(segments == segment):
+                changed[tuple(index)] = filling[tuple(index)]
+            drops[segment] += (f(x) - f(changed)) / len(fillings)
+    return drops
+
+
 def ridge(z: Array, y: Array, w: Array, penalty: float) -> tuple[Array, float]:
     """The normal equations, of a design with a column of ones that is not penalized."""
     full = np.concatenate([z, np.ones((len(z), 1))], axis=1)
