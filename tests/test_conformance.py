@@ -59,6 +59,7 @@ from jaxinterp.attribution import (
     score_cam,
     shapley,
     smooth,
+    sobol,
     x_grad_cam,
 )
 from tests.compiled import compiled, compiled_once
@@ -250,6 +251,12 @@ METHODS = {
         (permutation,),
         against_background(permutation, samples=2),
         against_background(permutation, samples=2, batch_size=3),
+        is_random=True,
+    ),
+    "sobol": Method(
+        (sobol,),
+        functools.partial(sobol, samples=4, baseline=0.1),
+        functools.partial(sobol, samples=4, baseline=0.1, batch_size=3),
         is_random=True,
     ),
     "shapley": Method(

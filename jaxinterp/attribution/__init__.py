@@ -43,6 +43,7 @@ from jaxinterp.attribution.masking.lime import lime as lime
 from jaxinterp.attribution.masking.occlusion import occlusion as occlusion
 from jaxinterp.attribution.masking.rise import rise as rise
 from jaxinterp.attribution.masking.shapley import shapley as shapley
+from jaxinterp.attribution.masking.sobol import sobol as sobol
 from jaxinterp.attribution.relevance.deconvnet import deconvnet as deconvnet
 from jaxinterp.attribution.relevance.deep_lift import deep_lift as deep_lift
 from jaxinterp.attribution.relevance.deep_lift import deep_lift_shap as deep_lift_shap
