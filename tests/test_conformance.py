@@ -50,6 +50,7 @@ from jaxinterp.attribution import (
     lime,
     lrp,
     occlusion,
+    owen,
     pattern_attribution,
     pattern_net,
     per_token,
@@ -265,6 +266,13 @@ METHODS = {
         functools.partial(shapley, samples=2, baseline=0.1, batch_size=3),
         is_random=True,
     ),
+    "owen": Method(
+        (owen,),
+        of_blocks(owen, groups=[], samples=2, baseline=0.1),
+        of_blocks(owen, groups=[], samples=2, baseline=0.1, batch_size=3),
+        is_random=True,
+    ),
+    "owen exact": Method((owen,), of_blocks(owen, groups=[], baseline=0.1)),
     "kernel_shap": Method(
         (kernel_shap,),
         of_blocks(kernel_shap, samples=64, baseline=0.1),
@@ -314,7 +322,13 @@ METHODS = {
         for method in (attention_rollout, attention_grad, attention_grad_rollout)
     },
 }
-SETTINGS = {"lrp alpha-beta", "deep_taylor bounded", "smooth lrp", "vargrad"}
+SETTINGS = {
+    "owen exact",
+    "lrp alpha-beta",
+    "deep_taylor bounded",
+    "smooth lrp",
+    "vargrad",
+}
 setting = pytest.mark.slow(reason="another setting of a method of the table")
 every_method = pytest.mark.parametrize(
     "name",

@@ -41,6 +41,7 @@ from jaxinterp.attribution.masking.ablation import permutation as permutation
 from jaxinterp.attribution.masking.kernel_shap import kernel_shap as kernel_shap
 from jaxinterp.attribution.masking.lime import lime as lime
 from jaxinterp.attribution.masking.occlusion import occlusion as occlusion
+from jaxinterp.attribution.masking.owen import owen as owen
 from jaxinterp.attribution.masking.rise import rise as rise
 from jaxinterp.attribution.masking.shapley import shapley as shapley
 from jaxinterp.attribution.masking.sobol import sobol as sobol
