@@ -38,6 +38,7 @@ from jaxinterp.attribution.maps.score_cam import ablation_cam as ablation_cam
 from jaxinterp.attribution.maps.score_cam import score_cam as score_cam
 from jaxinterp.attribution.masking.ablation import ablation as ablation
 from jaxinterp.attribution.masking.ablation import permutation as permutation
+from jaxinterp.attribution.masking.hsic import hsic as hsic
 from jaxinterp.attribution.masking.kernel_shap import kernel_shap as kernel_shap
 from jaxinterp.attribution.masking.lime import lime as lime
 from jaxinterp.attribution.masking.occlusion import occlusion as occlusion

@@ -140,7 +140,8 @@ def owen_game(hierarchy: np.ndarray) -> OwenGame:
     without, joined = numbers.reshape(2, -1)
     # Features with fewer gains than others get some that count nothing.
     shape = features, max(len(rows) for _, rows, _ in gains)
-    game = OwenGame(each[first], *np.zeros((2, *shape), int), np.zeros(shape))
+    tables = np.zeros(shape, int), np.zeros(shape, int)
+    game = OwenGame(each[first], *tables, np.zeros(shape))
     start_of = 0
     for feature, rows, weights in gains:
         part = slice(start_of, start_of + len(rows))

@@ -71,6 +71,17 @@ def total_index(estimator: str, a: Array, b: Array, c: Array) -> float:
     return 1 - (product - square) / (sum(y**2 for y in b) / n - square)
 
 
+def hsic(kept: Array, values: Array, width: float) -> float:
+    """Gretton et al., 2005, by the trace, of one binary and one real variable."""
+    n = len(values)
+    of_masks, of_values = np.zeros((n, n)), np.zeros((n, n))
+    for k, m in np.ndindex(n, n):
+        of_masks[k, m] = kept[k] == kept[m]
+        of_values[k, m] = np.exp(-((values[k] - values[m]) ** 2) / (2 * width**2))
+    center = np.eye(n) - np.ones((n, n)) / n
+    return np.trace(of_masks @ center @ of_values @ center) / n**2
+
+
 def ridge(z: Array, y: Array, w: Array, penalty: float) -> tuple[Array, float]:
     """The normal equations, of a design with a column of ones that is not penalized."""
     full = np.concatenate([z, np.ones((len(z), 1))], axis=1)
