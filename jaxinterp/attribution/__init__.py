@@ -68,3 +68,5 @@ from jaxinterp.attribution.relevance.pattern import (
     pattern_attribution as pattern_attribution,
 )
 from jaxinterp.attribution.relevance.pattern import pattern_net as pattern_net
+from jaxinterp.attribution.standard_error import Estimate as Estimate
+from jaxinterp.attribution.standard_error import standard_error as standard_error
