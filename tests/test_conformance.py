@@ -137,18 +137,21 @@ def of_entry(base, **options):
     return make
 
 
-def of_blocks(base, **options):
-    """A method of segments, of which there are three in each input."""
+def of_blocks(base, is_grouped=False, **options):
+    """A method of segments, three in each input, of which two are a group."""
 
     def make(f, **own):
         def attribute(variables, inputs, target=None, key=None):
-            n_before, segments = 0, []
+            n_before, segments, groups = 0, [], []
             leaves, tree = jax.tree.flatten(inputs)
             for leaf in leaves:
                 labels = np.arange(leaf[0].size).reshape(leaf.shape[1:]) % 3
+                groups.append(np.minimum(labels, 1) + 2 * len(groups))
                 segments.append(labels + n_before)
                 n_before += min(3, leaf[0].size)
-            method = base(f, segments=tree.unflatten(segments), **options, **own)
+            more = {"groups": [tree.unflatten(groups)]} if is_grouped else {}
+            segments = tree.unflatten(segments)
+            method = base(f, segments=segments, **more, **options, **own)
             return method(variables, inputs, target, key)
 
         return attribute
@@ -269,11 +272,11 @@ METHODS = {
     ),
     "owen": Method(
         (owen,),
-        of_blocks(owen, groups=[], samples=2, baseline=0.1),
-        of_blocks(owen, groups=[], samples=2, baseline=0.1, batch_size=3),
+        of_blocks(owen, is_grouped=True, samples=2, baseline=0.1),
+        of_blocks(owen, is_grouped=True, samples=2, baseline=0.1, batch_size=3),
         is_random=True,
     ),
-    "owen exact": Method((owen,), of_blocks(owen, groups=[], baseline=0.1)),
+    "owen exact": Method((owen,), of_blocks(owen, is_grouped=True, baseline=0.1)),
     "kernel_shap": Method(
         (kernel_shap,),
         of_blocks(kernel_shap, samples=64, baseline=0.1),

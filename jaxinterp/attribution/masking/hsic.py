@@ -62,12 +62,12 @@ def hsic(
         at: a site, whose activation is explained instead of the inputs; one site only.
 
     Returns:
-        An attribution function that needs a `key`. The values have no unit, are not
-        negative and at most 1/4; what the score does not depend on gets $(1 - \bar L) /
-        2n$ on average, by chance. Each entry has an equal share of its segment's value,
-        so that `jaxinterp.perturbation.segment_sums` returns the criterion, and an
-        entry in no segment has 0. Inputs may be integers such as tokens; their
-        attributions have the dtype of the score.
+        An attribution function that needs a `key`. The values have no unit, and lie
+        between 0 and 1/4 but for rounding; what the score does not depend on gets $(1 -
+        \bar L) / 2n$ on average, by chance. Each entry has an equal share of its
+        segment's value, so that `jaxinterp.perturbation.segment_sums` returns the
+        criterion, and an entry in no segment has 0. Inputs may be integers such as
+        tokens; their attributions have the dtype of the score.
 
     Raises:
         ValueError: if a hyperparameter is out of range; when called, if the baseline or

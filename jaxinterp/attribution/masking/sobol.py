@@ -79,7 +79,7 @@ def sobol(
             if what is explained is integers, which cannot be mixed.
 
     References:
-        Fel et al., 2021 [fel2021look], who take $V$ of $A$ alone and no key.
+        Fel et al., 2021 [fel2021look]; their code takes $V$ of $A$ alone.
 
     Example:
         >>> attribute = sobol(lambda w, x: x @ w, samples=64)

@@ -10,6 +10,7 @@ from jaxinterp.attribution import hsic
 from jaxinterp.objectives import total
 from jaxinterp.perturbation.masks import random_masks
 from jaxinterp.perturbation.segments import grid_segments, segment_sums
+from tests import precision
 from tests.compiled import compiled
 from tests.networks import functions as models
 from tests.oracles import masking as oracle
@@ -110,6 +111,12 @@ def test_tokens_and_scores_of_low_precision():
     assert received.dtype == jnp.bfloat16
     exact = attribute(w, x, TARGET, KEY)
     np.testing.assert_allclose(np.asarray(received, float), exact, atol=5e-3)
+
+
+def test_products_keep_all_digits_on_every_device():
+    attribute = hsic(lambda w, x: x[:, :2], samples=5)
+    x = models.vectors()
+    assert precision.are_all_exact(lambda x: attribute(None, x, 0, KEY), x)
 
 
 def test_an_empty_batch_has_no_attributions():
