@@ -83,6 +83,14 @@ def test_structures_and_dtypes_are_kept():
         assert result["b"].dtype == jnp.float64
 
 
+def test_inputs_may_be_tokens():
+    method = shapley(models.tagger, samples=1, baseline=5)
+    args = models.token_weights(), models.tokens(), models.targets(), KEY
+    mean, error = compiled(standard_error(method, repeats=2))(*args)
+    assert mean.dtype == error.dtype == jnp.float64
+    assert np.abs(error).max() > 0
+
+
 def test_a_batch_is_a_loop():
     estimate = standard_error(METHODS["shapley"], repeats=3)
     w, x, target = ARGS
@@ -123,5 +131,7 @@ def test_it_needs_a_key_and_numbers():
         standard_error(METHODS["lime"])(*ARGS)
     with pytest.raises(ValueError, match="needs a target"):
         standard_error(METHODS["lime"])(*ARGS[:2], key=KEY)
+    with pytest.raises(TypeError, match="`inputs` must be an array with the batch"):
+        standard_error(METHODS["lime"])(ARGS[0], 3.0, 0, KEY)
     with pytest.raises(TypeError, match=r"attribute\(variables, inputs, target\)"):
         standard_error(METHODS["lime"])(*ARGS, KEY, 3)

@@ -110,6 +110,15 @@ def test_groups_are_found_from_their_maps():
     # of some segments alone, and of several arrays
     few = fill_segments(np.where(coarse == 1, 0, -1), x)
     np.testing.assert_array_equal(hierarchy_of([coarse], few, x), [[0]])
+    # of maps that examples have in common, or of their own
+    x = jnp.ones((2, 3))
+    own, common = np.array([[0, 0, 1], [0, 1, 1]]), np.array([0, 1, 2])
+    received = hierarchy_of([0 * own], fill_segments(common, x), x)
+    np.testing.assert_array_equal(received, [[0, 0, 0]])
+    received = hierarchy_of([np.zeros(3, int)], fill_segments(own, x), x)
+    np.testing.assert_array_equal(received, [[0, 0]])
+    with pytest.raises(ValueError, match="segment 1 reaches from group 0 to 1"):
+        hierarchy_of([own], fill_segments(common, x), x)
     pair = {"a": jnp.ones((1, 2)), "b": jnp.ones((1, 2))}
     groups = {"a": np.array([0, 1]), "b": np.array([1, 1])}
     received = hierarchy_of([groups], fill_segments(None, pair), pair)

@@ -63,7 +63,7 @@ def test_ablation_of_windows_is_occlusion():
 def test_one_background_example_is_a_baseline():
     w, x, other = models.mlp_weights(), models.vectors(), models.normal(5, 1, 5)
     expected = ablation(models.mlp, baseline=other)(w, x, TARGET)
-    for samples in (None, 3):
+    for samples in (None, 1, 3):
         attribute = permutation(models.mlp, background=other, samples=samples)
         np.testing.assert_allclose(attribute(w, x, TARGET, KEY), expected, **NEAR)
 
