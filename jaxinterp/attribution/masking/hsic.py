@@ -118,7 +118,8 @@ def hsic(
         # Of equal masks the kernel is 1: centered, it is twice a product.
         kept = masks.astype(values.dtype)
         kept = kept - kept.mean(0, keepdims=True)
-        sums = sum_of_rows((kept, values), (kept, values), values)
+        both = kept, values
+        sums = sum_of_rows(both, both, (place.array, values))
         return place.shaped(at, spread_over(place.array, 2 * sums / samples**2, parts))
 
     return attribute
