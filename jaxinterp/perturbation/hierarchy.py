@@ -128,28 +128,28 @@ def owen_game(hierarchy: np.ndarray) -> OwenGame:
             "`owen(apply_fn, groups=groups, samples=64)`, or give more levels, so that "
             "a group has fewer parts."
         )
-    start = np.zeros((1, features), bool)
-    gains = list(_gains(labels, np.arange(features), start, np.ones(1)))
+    nobody = np.zeros((1, features), bool)
+    gains = sorted(
+        _gains(labels, np.arange(features), nobody, np.ones(1)),
+        key=lambda gain: gain[0],
+    )
+    counts = [len(rows) for _, rows, _ in gains]
     rows = np.concatenate([rows for _, rows, _ in gains])
-    owners = np.repeat([i for i, _, _ in gains], [len(rows) for _, rows, _ in gains])
+    owners = np.repeat(np.arange(features), counts)
     each = np.concatenate([rows, rows | (np.arange(features) == owners[:, None])])
     packed = np.packbits(each, axis=1)
     _, first, numbers = np.unique(
         packed, axis=0, return_index=True, return_inverse=True
     )
-    without, joined = numbers.reshape(2, -1)
-    # Features with fewer gains than others get some that count nothing.
-    shape = features, max(len(rows) for _, rows, _ in gains)
-    tables = np.zeros(shape, int), np.zeros(shape, int)
-    game = OwenGame(each[first], *tables, np.zeros(shape))
-    start_of = 0
-    for feature, rows, weights in gains:
-        part = slice(start_of, start_of + len(rows))
-        game.without[feature, : len(rows)] = without[part]
-        game.joined[feature, : len(rows)] = joined[part]
-        game.weights[feature, : len(rows)] = weights
-        start_of = part.stop
-    return game
+
+    def padded(flat: np.ndarray) -> np.ndarray:
+        # A feature with fewer gains than others gets some that count nothing.
+        parts = np.split(flat, np.cumsum(counts)[:-1])
+        return np.stack([np.pad(part, (0, max(counts) - len(part))) for part in parts])
+
+    without, joined = map(padded, numbers.reshape(2, -1))
+    weights = padded(np.concatenate([weights for _, _, weights in gains]))
+    return OwenGame(each[first], without, joined, weights)
 
 
 def owen_values(values: Any, game: OwenGame) -> jax.Array:
@@ -209,7 +209,7 @@ def _gains(
     shares = size_weights(len(parts))[subsets.sum(1)]
     for number, part in enumerate(parts):
         siblings = np.delete(is_part, number, axis=0)
-        added = (subsets[:, :, None] & siblings[None]).any(1)
+        added = subsets @ siblings  # of booleans: the members of any part
         grown = (rows[:, None] | added[None]).reshape(-1, rows.shape[1])
         counted = (weights[:, None] * shares[None]).reshape(-1)
         yield from _gains(labels[1:], part, grown, counted)
