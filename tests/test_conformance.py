@@ -24,6 +24,7 @@ import pytest
 
 from jaxinterp import attribution, rules
 from jaxinterp.attribution import (
+    ablation,
     ablation_cam,
     attention_grad,
     attention_grad_rollout,
@@ -42,6 +43,7 @@ from jaxinterp.attribution import (
     guided_backprop,
     guided_grad_cam,
     hires_cam,
+    hsic,
     input_x_gradient,
     integrated_gradients,
     internal_influence,
@@ -50,14 +52,17 @@ from jaxinterp.attribution import (
     lime,
     lrp,
     occlusion,
+    owen,
     pattern_attribution,
     pattern_net,
     per_token,
+    permutation,
     rise,
     saliency,
     score_cam,
     shapley,
     smooth,
+    sobol,
     taylor,
     x_grad_cam,
 )
@@ -134,18 +139,21 @@ def of_entry(base, **options):
     return make
 
 
-def of_blocks(base, **options):
-    """A method of segments, of which there are three in each input."""
+def of_blocks(base, is_grouped=False, **options):
+    """A method of segments, three in each input, of which two are a group."""
 
     def make(f, **own):
         def attribute(variables, inputs, target=None, key=None):
-            n_before, segments = 0, []
+            n_before, segments, groups = 0, [], []
             leaves, tree = jax.tree.flatten(inputs)
             for leaf in leaves:
                 labels = np.arange(leaf[0].size).reshape(leaf.shape[1:]) % 3
+                groups.append(np.minimum(labels, 1) + 2 * len(groups))
                 segments.append(labels + n_before)
                 n_before += min(3, leaf[0].size)
-            method = base(f, segments=tree.unflatten(segments), **options, **own)
+            more = {"groups": [tree.unflatten(groups)]} if is_grouped else {}
+            segments = tree.unflatten(segments)
+            method = base(f, segments=segments, **more, **options, **own)
             return method(variables, inputs, target, key)
 
         return attribute
@@ -247,16 +255,47 @@ METHODS = {
         functools.partial(occlusion, size=2, baseline=0.1),
         functools.partial(occlusion, size=2, baseline=0.1, batch_size=2),
     ),
+    "ablation": Method(
+        (ablation,),
+        functools.partial(ablation, baseline=0.1),
+        functools.partial(ablation, baseline=0.1, batch_size=3),
+    ),
+    "permutation": Method(
+        (permutation,),
+        against_background(permutation, samples=2),
+        against_background(permutation, samples=2, batch_size=3),
+        is_random=True,
+    ),
+    "sobol": Method(
+        (sobol,),
+        functools.partial(sobol, samples=4, baseline=0.1),
+        functools.partial(sobol, samples=4, baseline=0.1, batch_size=3),
+        is_random=True,
+    ),
     "shapley": Method(
         (shapley,),
         functools.partial(shapley, samples=2, baseline=0.1),
         functools.partial(shapley, samples=2, baseline=0.1, batch_size=3),
         is_random=True,
     ),
+    "owen": Method(
+        (owen,),
+        of_blocks(owen, is_grouped=True, samples=2, baseline=0.1),
+        of_blocks(owen, is_grouped=True, samples=2, baseline=0.1, batch_size=3),
+        is_random=True,
+    ),
+    "owen exact": Method((owen,), of_blocks(owen, is_grouped=True, baseline=0.1)),
     "kernel_shap": Method(
         (kernel_shap,),
         of_blocks(kernel_shap, samples=64, baseline=0.1),
         of_blocks(kernel_shap, samples=64, baseline=0.1, batch_size=3),
+        is_random=True,
+        is_fitted=True,
+    ),
+    "hsic": Method(
+        (hsic,),
+        functools.partial(hsic, samples=10, baseline=0.1),
+        functools.partial(hsic, samples=10, baseline=0.1, batch_size=3),
         is_random=True,
         is_fitted=True,
     ),
@@ -302,7 +341,13 @@ METHODS = {
         for method in (attention_rollout, attention_grad, attention_grad_rollout)
     },
 }
-SETTINGS = {"lrp alpha-beta", "deep_taylor bounded", "smooth lrp", "vargrad"}
+SETTINGS = {
+    "owen exact",
+    "lrp alpha-beta",
+    "deep_taylor bounded",
+    "smooth lrp",
+    "vargrad",
+}
 setting = pytest.mark.slow(reason="another setting of a method of the table")
 every_method = pytest.mark.parametrize(
     "name",

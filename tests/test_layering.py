@@ -44,7 +44,7 @@ FLOORS: Mapping[str, tuple[str, ...]] = {
         "contract tokens",
         "backward",
         "place",
-        "gradients relevance masking maps",
+        "gradients relevance masking maps standard_error",
     ),
     "featurevis": (
         "images",

@@ -40,11 +40,16 @@ from jaxinterp.attribution.maps.score_cam import score_cam as score_cam
 from jaxinterp.attribution.maps.sequence_attribution import (
     sequence_attribution as sequence_attribution,
 )
+from jaxinterp.attribution.masking.ablation import ablation as ablation
+from jaxinterp.attribution.masking.ablation import permutation as permutation
+from jaxinterp.attribution.masking.hsic import hsic as hsic
 from jaxinterp.attribution.masking.kernel_shap import kernel_shap as kernel_shap
 from jaxinterp.attribution.masking.lime import lime as lime
 from jaxinterp.attribution.masking.occlusion import occlusion as occlusion
+from jaxinterp.attribution.masking.owen import owen as owen
 from jaxinterp.attribution.masking.rise import rise as rise
 from jaxinterp.attribution.masking.shapley import shapley as shapley
+from jaxinterp.attribution.masking.sobol import sobol as sobol
 from jaxinterp.attribution.relevance.concept_relevance import (
     concept_relevance as concept_relevance,
 )
@@ -76,3 +81,5 @@ from jaxinterp.attribution.relevance.relevance_examples import (
 from jaxinterp.attribution.relevance.relevance_examples import (
     relevance_examples as relevance_examples,
 )
+from jaxinterp.attribution.standard_error import Estimate as Estimate
+from jaxinterp.attribution.standard_error import standard_error as standard_error

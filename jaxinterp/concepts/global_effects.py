@@ -26,6 +26,7 @@ from jaxinterp.loop.chunks import even_size, over_units, within_budget
 from jaxinterp.objectives.explained import explained
 from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.score import Score, check_score, logit
+from jaxinterp.perturbation.sobol_indices import first_indices, total_indices
 from jaxinterp.types import ApplyFn, Key, Target, Variables
 
 
@@ -323,14 +324,8 @@ def sobol_indices(
         of_inputs, of_others = scores(inputs), scores(others)
         features = jnp.arange(inputs.shape[-1])
         mixed = _each(exchanged, features, inputs, batch_size)
-        mean = (of_inputs.mean() + of_others.mean()) / 2
-        both = jnp.concatenate([of_inputs, of_others])
-        variance = jnp.square(both - mean).mean()
-        # From the mean, which changes nothing but the error of rounding and sampling.
-        change = mixed - of_inputs[None]
-        alone = ((of_others - mean)[None] * change).mean(axis=1)
-        jointly = jnp.square(change).mean(axis=1) / 2
-        return SensitivityIndices(alone / variance, jointly / variance)
+        values = of_inputs, of_others, mixed
+        return SensitivityIndices(first_indices(*values), total_indices(*values))
 
     return indices
 

@@ -8,7 +8,6 @@ Differences are taken before sums, so a feature that changes nothing gets exactl
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import Any
 
@@ -17,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinterp.checks import checked_integer
-from jaxinterp.keys import each_folded, steady
+from jaxinterp.keys import each_folded, folded, steady
 from jaxinterp.types import Key
 
 # So many features make 65536 coalitions.
@@ -50,6 +49,24 @@ def all_coalitions(features: int) -> np.ndarray:
     return (rows >> np.arange(features)[None] & 1).astype(bool)
 
 
+def size_weights(features: int) -> np.ndarray:
+    r"""Returns what the gain of a feature counts for each size of what it joins.
+
+    Args:
+        features: the number $n$ of features.
+
+    Returns:
+        $|S|!\,(n - |S| - 1)! / n!$ for $|S|$ from 0 to $n - 1$.
+
+    Example:
+        >>> (6 * size_weights(3)).round(6).tolist()
+        [2.0, 1.0, 2.0]
+    """
+    return np.array(
+        [1 / (features * math.comb(features - 1, s)) for s in range(features)]
+    )
+
+
 def shapley_of_all(values: Any) -> jax.Array:
     r"""Returns Shapley values from the values of every coalition.
 
@@ -73,9 +90,7 @@ def shapley_of_all(values: Any) -> jax.Array:
     """
     values = jnp.asarray(values)
     features = len(values).bit_length() - 1
-    of_size = np.array(
-        [1 / (features * math.comb(features - 1, s)) for s in range(features)]
-    )
+    of_size = size_weights(features)
     rest = values.shape[1:]
 
     def of_feature(i: int) -> Any:
@@ -130,13 +145,17 @@ def kernel_coalitions(key: Key, features: int, count: int) -> jax.Array:
     return jax.vmap(pair)(keys).reshape(-1, features)[:count]
 
 
-def antithetic_permutations(key: Key, features: int, count: int) -> jax.Array:
+def antithetic_permutations(
+    key: Key, features: int, count: int, hierarchy: Any = ()
+) -> jax.Array:
     """Returns random orders of features in pairs, of which one is the other reversed.
 
     Args:
         key: the random key; pair `i` depends on `fold_in(key, i)` alone.
         features: the number of features.
         count: the number of orders; the last has no partner if it is odd.
+        hierarchy: the group of every feature at each level, `(levels, features)`,
+            coarse to fine; the features of a group follow one another.
 
     Returns:
         Integers `(count, features)`.
@@ -156,8 +175,21 @@ def antithetic_permutations(key: Key, features: int, count: int) -> jax.Array:
     features = checked_integer("features", features, 1, call=call)
     count = checked_integer("count", count, 1, call=call)
     keys = each_folded(steady(key), jnp.arange(-(-count // 2)))
-    draw = functools.partial(jax.random.permutation, independent=False)
-    orders = jax.vmap(lambda k: draw(k, jnp.arange(features, dtype=jnp.int32)))(keys)
+
+    def shuffled(key: Key, count: int) -> jax.Array:
+        return jax.random.permutation(key, jnp.arange(count, dtype=jnp.int32))
+
+    def order(key: Key) -> jax.Array:
+        alone = shuffled(key, features)
+        if not len(hierarchy):
+            return alone
+        places = [
+            shuffled(folded(key, level), int(groups.max()) + 1)[groups]
+            for level, groups in enumerate(hierarchy)
+        ]
+        return jnp.lexsort([jnp.argsort(alone), *places[::-1]])
+
+    orders = jax.vmap(order)(keys)
     pairs = jnp.stack([orders, orders[:, ::-1]], axis=1)
     return pairs.reshape(-1, features)[:count]
 

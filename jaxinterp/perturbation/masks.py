@@ -157,6 +157,9 @@ def masked(inputs: Inputs, keep: Any, baseline: Any) -> Any:
         The perturbed inputs, in the dtypes of the inputs. Where everything is kept they
         are the inputs exactly.
 
+    Raises:
+        TypeError: if shares are to be kept of integers, such as tokens.
+
     Example:
         >>> keep = jnp.array([[True, False]])
         >>> masked(jnp.array([[3.0, 4.0]]), keep, jnp.zeros((1, 2))).tolist()
@@ -166,6 +169,13 @@ def masked(inputs: Inputs, keep: Any, baseline: Any) -> Any:
     def of_leaf(x: Any, k: Any, b: Any) -> Any:
         if k.dtype == bool:
             return jnp.where(k, x, b)
+        if not jnp.issubdtype(x.dtype, jnp.inexact):
+            raise TypeError(
+                f"A mask of shares mixes inputs with a baseline; those of {x.dtype} "
+                "cannot be mixed.\nGive the address of their embedding, such as "
+                "`at='Model/Embed_0'`, or write `inputs.astype(jnp.float32)` for "
+                "numbers."
+            )
         share = k.astype(jnp.result_type(x))
         return share * x + (1 - share) * b
 

@@ -199,7 +199,7 @@ def _maps(segments: Any, structure: Any) -> list[Any]:
         return [segments] * structure.num_leaves
     if jax.tree.structure(segments) != structure:
         raise ValueError(
-            f"`segments` has the structure {jax.tree.structure(segments)}, and the "
+            f"A segment map has the structure {jax.tree.structure(segments)}, and the "
             f"inputs {structure}.\nGive an array of integers, or a pytree with the "
             "structure of the inputs."
         )

@@ -33,6 +33,55 @@ def occlusion(f: Function, x: Array, size: int, stride: int, baseline: Array) ->
     return sums / counts
 
 
+def ablation(f: Function, x: Array, segments: Array, fillings: list[Array]) -> Array:
+    """The mean drop with each segment of other arrays, one value a segment."""
+    drops = np.zeros(segments.max() + 1)
+    for segment in range(len(drops)):
+        for filling in fillings:
+            changed = x.copy()
+            for index in np.argwhere(segments == segment):
+                changed[tuple(index)] = filling[tuple(index)]
+            drops[segment] += (f(x) - f(changed)) / len(fillings)
+    return drops
+
+
+def total_index(estimator: str, a: Array, b: Array, c: Array) -> float:
+    """The total Sobol index of one feature, from values at A, B and C of one column.
+
+    Jansen, 1999; Homma and Saltelli, 1996; Janon et al., 2014; Glen and Isaacs, 2012;
+    Saltelli et al., 2008, with A and B exchanged. Means and variances are those of both
+    samples where a paper leaves open which, and values are taken from the mean of both.
+    """
+    n = len(a)
+    both = np.concatenate([a, b])
+    a, b, c, both = (x - both.mean() for x in (a, b, c, both))
+    total = sum(y**2 for y in both) / (2 * n)
+    product = sum(y * z for y, z in zip(a, c, strict=True)) / n
+    if estimator == "jansen":
+        return sum((y - z) ** 2 for y, z in zip(a, c, strict=True)) / (2 * n) / total
+    if estimator == "homma":
+        return (total - product + both.mean() ** 2) / total
+    if estimator == "janon":
+        center = sum(y + z for y, z in zip(a, c, strict=True)) / (2 * n)
+        squares = sum(y**2 + z**2 for y, z in zip(a, c, strict=True)) / (2 * n)
+        return 1 - (product - center**2) / (squares - center**2)
+    if estimator == "glen":
+        return 1 - np.corrcoef(a, c)[0, 1]
+    square = (sum(b) / n) ** 2
+    return 1 - (product - square) / (sum(y**2 for y in b) / n - square)
+
+
+def hsic(kept: Array, values: Array, width: float) -> float:
+    """Gretton et al., 2005, by the trace, of one binary and one real variable."""
+    n = len(values)
+    of_masks, of_values = np.zeros((n, n)), np.zeros((n, n))
+    for k, m in np.ndindex(n, n):
+        of_masks[k, m] = kept[k] == kept[m]
+        of_values[k, m] = np.exp(-((values[k] - values[m]) ** 2) / (2 * width**2))
+    center = np.eye(n) - np.ones((n, n)) / n
+    return np.trace(of_masks @ center @ of_values @ center) / n**2
+
+
 def ridge(z: Array, y: Array, w: Array, penalty: float) -> tuple[Array, float]:
     """The normal equations, of a design with a column of ones that is not penalized."""
     full = np.concatenate([z, np.ones((len(z), 1))], axis=1)

@@ -64,7 +64,8 @@ def rise(
     Raises:
         ValueError: if a hyperparameter is out of range; when called, if there are
             several inputs or none has positions, or if the baseline does not fit.
-        TypeError: when called, if there is no key.
+        TypeError: when called, if there is no key, or if what is explained is integers,
+            of which no share can be shown.
 
     References:
         Petsiuk et al., 2018, eq. 6 [petsiuk2018rise]; divided by the sum of the masks

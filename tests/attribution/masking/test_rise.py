@@ -54,10 +54,12 @@ def test_the_planted_object_is_found():
         assert values[target].mean() > values[~target].mean() + values.std()
 
 
-def test_positions_of_tokens_and_of_a_site():
+def test_positions_of_a_site_and_none_of_tokens():
     tokens, weights = models.tokens(), models.token_weights()
-    on_tokens = rise(models.tagger, samples=4, grid=2, baseline=1)
-    assert on_tokens(weights, tokens, TARGET, KEY).shape == tokens.shape
+    embedded = rise(models.tagger, samples=4, grid=2, at="embed")
+    assert embedded(weights, tokens, TARGET, KEY).shape == (3, 4, 6)
+    with pytest.raises(TypeError, match="int64 cannot be mixed"):
+        rise(models.tagger, samples=4, grid=2)(weights, tokens, TARGET, KEY)
     at_site = rise(models.cnn, samples=4, grid=2, at="max_pool")
     assert at_site(WEIGHTS, X, TARGET, KEY).shape == (3, 3, 3, 4)
 
