@@ -38,7 +38,7 @@ from tests import program_cache
 PACKAGE = "jaxinterp"
 ROOMS = (
     "rules",
-    "tracing",
+    "tracing=tests/tracing,tests/spellings",
     "attribution=tests/attribution,tests/test_conformance.py",
     "loop",
     "featurevis/optimize",
