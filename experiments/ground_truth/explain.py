@@ -12,10 +12,13 @@ from tqdm import tqdm
 
 import jaxinterp as ji
 from experiments.ground_truth import measures
-from experiments.ground_truth.methods import methods
+from experiments.ground_truth.methods import Subject, methods, more_methods
+from jaxinterp.perturbation import grid_segments
 from jaxinterp.types import ApplyFn
 
 BATCH = 50
+BACKGROUND = 10
+PATCHES = 8  # along each axis
 
 
 class Located(NamedTuple):
@@ -40,13 +43,17 @@ def explain(attribute: Any, variables: Any, inputs: Any, target: Any) -> np.ndar
         variables: those of the network.
         inputs: of shape `(count, ...)`, where `count` is a multiple of the batch.
         target: of shape `(count,)`.
+
+    Returns:
+        An array of the rank of the inputs; a map of positions has one channel.
     """
     run, key = jax.jit(attribute), jax.random.key(0)
     found = [
         run(variables, inputs[i : i + BATCH], target[i : i + BATCH], key)
         for i in range(0, len(inputs), BATCH)
     ]
-    return np.concatenate([np.asarray(part) for part in found])
+    whole = np.concatenate([np.asarray(part) for part in found])
+    return whole if whole.ndim == inputs.ndim else whole[..., None]
 
 
 def on_images(
@@ -66,12 +73,14 @@ def on_images(
     """
     images, mask = jnp.asarray(images), np.asarray(mask)
     target = jnp.argmax(jax.jit(apply_fn)(variables, images), axis=1)
-    found = {
-        method: explain(attribute, variables, images, target)
-        for method, attribute in tqdm(
-            methods(apply_fn, 0.0, 1.0).items(), desc=name, unit="method"
-        )
-    }
+    subject = Subject(
+        True,
+        background=images[:BACKGROUND],
+        segments=grid_segments(images.shape[1:3], images.shape[1] // PATCHES),
+        patterns=_patterns(apply_fn, variables, images),
+        layer=_last_map(apply_fn, variables, images[:1]),
+    )
+    found = _every(name, apply_fn, variables, images, target, subject)
     noise = np.random.default_rng(0).normal(size=mask.shape)
     found["baseline: edges"] = measures.edges(np.asarray(images))[..., None]
     found["baseline: random"] = noise[..., None]
@@ -99,13 +108,53 @@ def on_tokens(
     target = jnp.argmax(jax.jit(apply_fn)(variables, tokens), axis=1)
     encode, model = from_embedding(apply_fn, variables, tokens[:1])
     embedded = jax.jit(encode)(variables, tokens)
-    found = {
-        method: explain(attribute, variables, embedded, target)
-        for method, attribute in tqdm(methods(model).items(), desc=name, unit="method")
-    }
+    subject = Subject(
+        False,
+        background=embedded[:BACKGROUND],
+        segments=grid_segments(embedded.shape[1:2], 1),
+        patterns=_patterns(model, variables, embedded),
+    )
+    found = _every(name, model, variables, embedded, target, subject)
     noise = np.random.default_rng(0).normal(size=mask.shape)
     found["baseline: random"] = noise[..., None]
     return _located(found, mask, position), found
+
+
+def _every(
+    name: str,
+    apply_fn: ApplyFn,
+    variables: Any,
+    inputs: Any,
+    target: Any,
+    subject: Subject,
+) -> dict[str, np.ndarray]:
+    bounds = (0.0, 1.0) if subject.is_image else ()
+    every = methods(apply_fn, *bounds) | more_methods(apply_fn, subject)
+    return {
+        method: explain(attribute, variables, inputs, target)
+        for method, attribute in tqdm(every.items(), desc=name, unit="method")
+    }
+
+
+def _patterns(apply_fn: ApplyFn, variables: Any, inputs: Any) -> Any:
+    """The patterns of the affine sites; `None` of a network with sites in a loop."""
+    graph = ji.trace(apply_fn, variables, inputs[:1])
+    if any(site.length for site in graph.sites.values()):
+        return None
+    batches = [inputs[i : i + BATCH] for i in range(0, len(inputs), BATCH)]
+    fitted = ji.attribution.fit_patterns(apply_fn, variables, batches, progress=False)
+    return fitted.patterns
+
+
+def _last_map(apply_fn: ApplyFn, variables: Any, image: Any) -> str | None:
+    """The last activation that has positions along two axes, if there is one."""
+    graph = ji.trace(apply_fn, variables, image)
+    maps = [
+        node.address
+        for node in graph.nodes
+        if node.role == "activation" and len(node.outputs[0].shape) == 4
+    ]
+    return maps[-1] if maps else None
 
 
 def from_embedding(

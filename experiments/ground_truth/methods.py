@@ -1,8 +1,14 @@
-"""Every attribution method that there is, in the order of the tables."""
+"""Every attribution method that there is, in the order of the tables.
+
+`methods` are those that take a few passes; `more_methods` want to know more of their
+subject, or take hundreds.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
+
+import jax
 
 import jaxinterp as ji
 from jaxinterp.attribution import Attribution
@@ -11,6 +17,10 @@ from jaxinterp.types import ApplyFn
 SAMPLES = 25
 STEPS = 25
 AT_ONCE = 5
+# What is drawn to take segments away.
+MASKS = 500
+PERMUTATIONS = 10
+DESIGNS = 8
 
 
 def methods(
@@ -62,3 +72,93 @@ def methods(
     found["occlusion"] = a.occlusion(apply_fn, **hidden)
     found["deep Taylor"] = a.deep_taylor(apply_fn, low=low, high=high)
     return found
+
+
+class Subject(NamedTuple):
+    """What some methods have to know of a network and its inputs.
+
+    Attributes:
+        is_image: whether the inputs are images in [0, 1].
+        background: examples that stand for nothing in particular.
+        segments: the map of the segments that are taken away.
+        patterns: the patterns of its affine sites, if they can be fitted.
+        layer: the address of the last layer with positions, of images.
+    """
+
+    is_image: bool
+    background: Any
+    segments: Any
+    patterns: Any = None
+    layer: str | None = None
+
+
+def more_methods(apply_fn: ApplyFn, subject: Subject) -> dict[str, Attribution]:
+    """Returns the methods by name.
+
+    Args:
+        apply_fn: the network.
+        subject: what these methods have to know.
+    """
+    a = ji.attribution
+    chunks = {"batch_size": AT_ONCE}
+    background = {"background": subject.background, **chunks}
+    hidden = {"segments": subject.segments, "baseline": 0.5 * subject.is_image}
+    found = {
+        "guided IG": a.guided_integrated_gradients(apply_fn, steps=STEPS),
+        "IDGI": a.idgi(apply_fn, steps=STEPS, **chunks),
+        "expected gradients": a.expected_gradients(
+            apply_fn, samples=SAMPLES, **background
+        ),
+        "DeepLIFT SHAP": a.deep_lift_shap(apply_fn, **background),
+        "Shapley": a.shapley(apply_fn, samples=PERMUTATIONS, **hidden),
+        "KernelSHAP": a.kernel_shap(apply_fn, samples=MASKS, **hidden),
+        "LIME": a.lime(apply_fn, samples=MASKS, **hidden),
+        "Sobol": a.sobol(apply_fn, samples=DESIGNS, **hidden),
+        "HSIC": a.hsic(apply_fn, samples=MASKS, **hidden),
+    }
+    if subject.patterns is not None:
+        patterns = {"patterns": subject.patterns}
+        found["PatternNet"] = a.pattern_net(apply_fn, **patterns)
+        found["PatternAttribution"] = a.pattern_attribution(apply_fn, **patterns)
+    if subject.is_image:
+        found |= _of_images(apply_fn, subject.segments)
+    if subject.layer is not None:
+        found |= _of_a_layer(apply_fn, subject.layer)
+    return found
+
+
+def _of_images(apply_fn: ApplyFn, segments: Any) -> dict[str, Attribution]:
+    a = ji.attribution
+    path = {"steps": STEPS, "batch_size": AT_ONCE}
+    return {
+        "blur IG": a.blur_integrated_gradients(apply_fn, **path),
+        "XRAI of patches": a.xrai(apply_fn, segments=segments, **path),
+        "RISE": _above_the_mean(a.rise(apply_fn, samples=2 * MASKS, baseline=0.5)),
+    }
+
+
+def _of_a_layer(apply_fn: ApplyFn, layer: str) -> dict[str, Attribution]:
+    a = ji.attribution
+    cams = {
+        "Grad-CAM": a.grad_cam,
+        "Grad-CAM++": a.grad_cam_plus_plus,
+        "LayerCAM": a.layer_cam,
+        "Score-CAM": a.score_cam,
+        "Ablation-CAM": a.ablation_cam,
+        "Eigen-CAM": a.eigen_cam,
+        "guided Grad-CAM": a.guided_grad_cam,
+    }
+    return {name: cam(apply_fn, at=layer) for name, cam in cams.items()}
+
+
+def _above_the_mean(attribution_fn: Attribution) -> Attribution:
+    """A map of scores: only its differences between positions mean anything."""
+
+    def attribute(
+        variables: Any, inputs: Any, target: Any = None, key: Any = None
+    ) -> Any:
+        scores = attribution_fn(variables, inputs, target, key)
+        mean = scores.mean(axis=tuple(range(1, scores.ndim)), keepdims=True)
+        return jax.nn.relu(scores - mean)
+
+    return attribute
