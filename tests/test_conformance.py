@@ -33,7 +33,9 @@ from jaxinterp.attribution import (
     deep_lift,
     deep_lift_shap,
     deep_taylor,
+    eigen_cam,
     expected_gradients,
+    fem,
     fit_patterns,
     grad_cam,
     grad_cam_plus_plus,
@@ -278,6 +280,17 @@ METHODS = {
         )
         for method in (grad_cam_plus_plus, guided_grad_cam, score_cam, ablation_cam)
     },
+    # They read a layer that the weights of `skip` come before.
+    "eigen_cam": Method(
+        (eigen_cam,),
+        lambda f, **own: eigen_cam(f, at="relu_1"),
+        is_map=True,
+    ),
+    "fem": Method(
+        (fem,),
+        lambda f, **own: fem(f, at="relu_1", deviations=1.0),
+        is_map=True,
+    ),
     "per_token": Method(
         (per_token,),
         lambda f, **own: per_token(gradient(f, at="scale", **own)),
