@@ -43,6 +43,7 @@ from jaxinterp.attribution import (
     guided_backprop,
     guided_grad_cam,
     hires_cam,
+    idgi,
     input_x_gradient,
     integrated_gradients,
     internal_influence,
@@ -187,6 +188,11 @@ METHODS = {
     "input_x_gradient": Method((input_x_gradient,), input_x_gradient),
     "integrated_gradients": Method(
         (integrated_gradients,), integrated(), integrated(batch_size=3)
+    ),
+    "idgi": Method(
+        (idgi,),
+        functools.partial(idgi, steps=4, baseline=0.1),
+        functools.partial(idgi, steps=4, baseline=0.1, batch_size=3),
     ),
     "lrp": Method((lrp,), lrp),
     "lrp alpha-beta": Method((lrp,), alpha_beta),

@@ -9,6 +9,7 @@ from jaxinterp.attribution.gradients.gradient import (
     input_x_gradient as input_x_gradient,
 )
 from jaxinterp.attribution.gradients.gradient import saliency as saliency
+from jaxinterp.attribution.gradients.idgi import idgi as idgi
 from jaxinterp.attribution.gradients.integrated_gradients import (
     integrated_gradients as integrated_gradients,
 )

@@ -49,6 +49,23 @@ def integrated_gradients(
     return (x - baseline) * total
 
 
+def idgi(
+    f: Callable[[Array], float],
+    gradient: Callable[[Array], Array],
+    x: Array,
+    baseline: Array,
+    steps: int,
+) -> Array:
+    """Yang et al., 2023, algorithm 1, of one example; gradients in mid-step."""
+    total = np.zeros_like(x)
+    for k in range(steps):
+        here = baseline + k / steps * (x - baseline)
+        there = baseline + (k + 1) / steps * (x - baseline)
+        g = gradient((here + there) / 2)
+        total += g * g * (f(there) - f(here)) / np.sum(g * g)
+    return total
+
+
 def noise_scale(x: Array, level: float) -> Array:
     """Returns `level` times each example's range, in a shape that broadcasts to `x`."""
     scales = [level * (example.max() - example.min()) for example in x]
