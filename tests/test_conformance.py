@@ -42,6 +42,7 @@ from jaxinterp.attribution import (
     gradient,
     guided_backprop,
     guided_grad_cam,
+    guided_integrated_gradients,
     hires_cam,
     idgi,
     input_x_gradient,
@@ -193,6 +194,12 @@ METHODS = {
         (idgi,),
         functools.partial(idgi, steps=4, baseline=0.1),
         functools.partial(idgi, steps=4, baseline=0.1, batch_size=3),
+    ),
+    "guided_integrated_gradients": Method(
+        (guided_integrated_gradients,),
+        functools.partial(
+            guided_integrated_gradients, steps=4, max_distance=0.2, baseline=0.1
+        ),
     ),
     "lrp": Method((lrp,), lrp),
     "lrp alpha-beta": Method((lrp,), alpha_beta),

@@ -9,6 +9,9 @@ from jaxinterp.attribution.gradients.gradient import (
     input_x_gradient as input_x_gradient,
 )
 from jaxinterp.attribution.gradients.gradient import saliency as saliency
+from jaxinterp.attribution.gradients.guided_integrated_gradients import (
+    guided_integrated_gradients as guided_integrated_gradients,
+)
 from jaxinterp.attribution.gradients.idgi import idgi as idgi
 from jaxinterp.attribution.gradients.integrated_gradients import (
     integrated_gradients as integrated_gradients,

@@ -3,6 +3,7 @@ r"""Path integrals and noise averages of an attribution, one gradient at a time.
 `gradient(x)` is the gradient of a number per example with respect to one batch `x`.
 """
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -63,6 +64,55 @@ def idgi(
         there = baseline + (k + 1) / steps * (x - baseline)
         g = gradient((here + there) / 2)
         total += g * g * (f(there) - f(here)) / np.sum(g * g)
+    return total
+
+
+def guided_path(
+    gradient: Callable[[Array], Array],
+    x: Array,
+    baseline: Array,
+    steps: int,
+    fraction: float,
+    max_distance: float,
+) -> list[Array]:
+    """Kapishnikov et al., 2021, algorithm 1, of one example: the points of the path.
+
+    Of the entries that may still move, those up to the quantile of the sizes of all
+    gradients move together, where the others have an infinite one.
+    """
+    whole = np.abs(x - baseline).sum()
+    points = [baseline.copy()]
+    for k in range(1, steps + 1):
+        point = points[-1].copy()
+        g = np.abs(gradient(point))
+        lowest = baseline + max(k / steps - max_distance, 0) * (x - baseline)
+        highest = baseline + min(k / steps + max_distance, 1) * (x - baseline)
+        for i in range(len(x)):
+            if abs(point[i] - x[i]) > abs(lowest[i] - x[i]):
+                point[i] = lowest[i]
+        while True:
+            excess = np.abs(x - point).sum() - whole * (1 - k / steps)
+            free = [i for i in range(len(x)) if point[i] != highest[i]]
+            if abs(excess) <= 1e-12 * whole or not free:
+                break
+            sizes = np.array([g[i] if i in free else np.inf for i in range(len(x))])
+            limit = np.quantile(sizes, fraction, method="lower")
+            chosen = [i for i in free if sizes[i] <= limit]
+            share = excess / sum(abs(highest[i] - point[i]) for i in chosen)
+            for i in chosen:
+                rest = highest[i] - point[i]
+                point[i] = highest[i] if share >= 1 else point[i] + share * rest
+            if share <= 1:
+                break
+        points.append(point)
+    return points
+
+
+def along(gradient: Callable[[Array], Array], points: list[Array]) -> Array:
+    """The integral of the slope along a path of straight parts, by trapezoids."""
+    total = np.zeros_like(points[0])
+    for here, there in itertools.pairwise(points):
+        total += (there - here) * (gradient(here) + gradient(there)) / 2
     return total
 
 
