@@ -28,6 +28,7 @@ from jaxinterp.attribution import (
     attention_grad,
     attention_grad_rollout,
     attention_rollout,
+    blur_integrated_gradients,
     conductance,
     deconvnet,
     deep_lift,
@@ -194,6 +195,13 @@ METHODS = {
         (idgi,),
         functools.partial(idgi, steps=4, baseline=0.1),
         functools.partial(idgi, steps=4, baseline=0.1, batch_size=3),
+    ),
+    "blur_integrated_gradients": Method(
+        (blur_integrated_gradients,),
+        functools.partial(blur_integrated_gradients, steps=4, max_sigma=3.0),
+        functools.partial(
+            blur_integrated_gradients, steps=4, max_sigma=3.0, batch_size=3
+        ),
     ),
     "guided_integrated_gradients": Method(
         (guided_integrated_gradients,),

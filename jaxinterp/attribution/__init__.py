@@ -1,6 +1,9 @@
 """Which inputs the output depends on: attribution methods, one file a family."""
 
 from jaxinterp.attribution.contract import Attribution as Attribution
+from jaxinterp.attribution.gradients.blur_integrated_gradients import (
+    blur_integrated_gradients as blur_integrated_gradients,
+)
 from jaxinterp.attribution.gradients.expected_gradients import (
     expected_gradients as expected_gradients,
 )

@@ -116,6 +116,20 @@ def along(gradient: Callable[[Array], Array], points: list[Array]) -> Array:
     return total
 
 
+def blurred(x: Array, sigma: float, axes: tuple[int, ...]) -> Array:
+    """A Gaussian blur with zeros beyond the edges, one weight at a time."""
+    reach = int(12 * sigma) + 2
+    whole = sum(np.exp(-(d**2) / (2 * sigma**2)) for d in range(-reach, reach + 1))
+    for axis in axes:
+        x = np.moveaxis(x, axis, 0)
+        result = np.zeros_like(x)
+        for i in range(len(x)):
+            for j in range(len(x)):
+                result[i] += np.exp(-((i - j) ** 2) / (2 * sigma**2)) / whole * x[j]
+        x = np.moveaxis(result, 0, axis)
+    return x
+
+
 def noise_scale(x: Array, level: float) -> Array:
     """Returns `level` times each example's range, in a shape that broadcasts to `x`."""
     scales = [level * (example.max() - example.min()) for example in x]
