@@ -22,6 +22,9 @@ from jaxinterp.attribution.gradients.integrated_gradients import (
 from jaxinterp.attribution.gradients.integrated_gradients import (
     quadrature as quadrature,
 )
+from jaxinterp.attribution.gradients.integrated_hessians import (
+    integrated_hessians as integrated_hessians,
+)
 from jaxinterp.attribution.gradients.internal import conductance as conductance
 from jaxinterp.attribution.gradients.internal import (
     internal_influence as internal_influence,
