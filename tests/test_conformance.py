@@ -38,6 +38,7 @@ from jaxinterp.attribution import (
     expected_gradients,
     fem,
     fit_patterns,
+    forgrad,
     grad_cam,
     grad_cam_plus_plus,
     gradient,
@@ -238,6 +239,9 @@ METHODS = {
     ),
     "vargrad": Method(
         (smooth,), smoothed(gradient, statistic="variance"), is_random=True
+    ),
+    "forgrad": Method(
+        (forgrad,), lambda f, **own: forgrad(gradient(f, **own), cutoff=1.0)
     ),
     "expected_gradients": Method(
         (expected_gradients,),

@@ -7,6 +7,7 @@ from jaxinterp.attribution.gradients.blur_integrated_gradients import (
 from jaxinterp.attribution.gradients.expected_gradients import (
     expected_gradients as expected_gradients,
 )
+from jaxinterp.attribution.gradients.forgrad import forgrad as forgrad
 from jaxinterp.attribution.gradients.gradient import gradient as gradient
 from jaxinterp.attribution.gradients.gradient import (
     input_x_gradient as input_x_gradient,

@@ -179,3 +179,16 @@ def smooth(samples: Array, statistic: str = "mean") -> Array:
             variance += (sample - mean) ** 2 / count
         return variance
     raise ValueError(f"unknown statistic {statistic!r}")
+
+
+def low_pass(values: Array, cutoff: float) -> Array:
+    """The frequencies of an image up to a limit, one wave at a time."""
+    height, width = values.shape
+    rows, columns = np.arange(height)[:, None], np.arange(width)[None]
+    result = np.zeros((height, width), complex)
+    for k in range(-((height - 1) // 2), height // 2 + 1):
+        for m in range(-((width - 1) // 2), width // 2 + 1):
+            if np.hypot(k, m) <= cutoff:
+                wave = np.exp(2j * np.pi * (k * rows / height + m * columns / width))
+                result += (values * wave.conj()).sum() / values.size * wave
+    return result.real
