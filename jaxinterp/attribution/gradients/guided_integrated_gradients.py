@@ -162,6 +162,8 @@ def _moved(
         missing: the distance from the next point to the end.
         fraction: the share of all entries that move together.
     """
+    if not len(x):
+        return x
     x = jnp.where((low - x) * jnp.sign(end - x) > 0, low, x)
     sizes = jnp.where(x == high, jnp.inf, jnp.abs(slopes))
     ordered, last = jnp.sort(sizes), len(x) - 1

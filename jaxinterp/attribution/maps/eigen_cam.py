@@ -17,6 +17,7 @@ from jaxinterp.attribution.maps.channels import check_positions, positions_of, r
 from jaxinterp.checks import checked_real
 from jaxinterp.fit.factorize import principal_direction
 from jaxinterp.tracing.program.evaluate import Changes
+from jaxinterp.tracing.split import check_can_start
 from jaxinterp.types import ApplyFn, Inputs, Key, Sites, Target, Variables
 
 
@@ -46,9 +47,9 @@ def eigen_cam(apply_fn: ApplyFn, *, at: Sites, resize: bool = True) -> Attributi
         equal, and add up to it.
 
     Raises:
-        ValueError: when called, if the activation has no positions, or if with `resize`
-            its positions have another number of axes than those of the inputs, or there
-            are several inputs.
+        ValueError: when called, if the activation has no positions or is inside a loop,
+            or if with `resize` its positions have another number of axes than those of
+            the inputs, or there are several inputs.
 
     References:
         Muhammad and Yeasin, 2020 [muhammad2020eigencam]; the sign is ours.
@@ -98,8 +99,9 @@ def fem(
 
     Raises:
         ValueError: if `deviations` is negative or no number; when called, if the
-            activation has no positions, or if with `resize` its positions have another
-            number of axes than those of the inputs, or there are several inputs.
+            activation has no positions or is inside a loop, or if with `resize` its
+            positions have another number of axes than those of the inputs, or there are
+            several inputs.
 
     References:
         Fuad et al., 2020 (the feature explanation method), of images
@@ -153,6 +155,8 @@ def _of_activations(
     ) -> Any:
         check_inputs(inputs, at, variables, needs_slopes=False)
         traced, sites = trace_to_sites(apply_fn, variables, inputs, at)
+        for site in sites.values():
+            check_can_start(traced.graph, site)
         values = frozenset(site.value for site in sites.values())
         _, captured = traced.run(Changes(captures=values))
 

@@ -89,6 +89,13 @@ def test_nan_and_an_empty_batch():
     assert empty.shape == (0, 6, 6, 2)
 
 
+def test_float64_inputs_of_numpy_are_taken_without_float64():
+    with jax.enable_x64(False):  # where a warning is an error
+        weights = jax.tree.map(np.float32, WEIGHTS)
+        received = blur_integrated_gradients(models.cnn, steps=2)(weights, X, TARGET)
+        assert received.dtype == jnp.float32
+
+
 def test_heat_lies_on_the_object():
     apply_fn, variables, draw = ji.models.pretrained("shapes_cnn")
     data = draw(jax.random.key(1), 2)

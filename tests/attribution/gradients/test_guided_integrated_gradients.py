@@ -7,6 +7,7 @@ import pytest
 
 import jaxinterp as ji
 from jaxinterp.attribution import guided_integrated_gradients, integrated_gradients
+from jaxinterp.objectives import total
 from tests.compiled import compiled
 from tests.networks import functions as models
 from tests.oracles import paths as oracle
@@ -129,6 +130,15 @@ def test_nan_stays_in_its_example_and_an_empty_batch_is_empty():
     assert np.isnan(received[1]).all()
     assert np.isfinite(np.asarray(received)[[0, 2]]).all()
     assert attribute(LAYERS, X[:0], TARGET[:0]).shape == (0, 5)
+    nothing = guided_integrated_gradients(lambda w, x: x, steps=2, score=total)
+    assert nothing(None, X[:, :0]).shape == (3, 0)
+
+
+def test_float64_inputs_of_numpy_are_taken_without_float64():
+    with jax.enable_x64(False):  # where a warning is an error
+        weights = jax.tree.map(np.float32, LAYERS)
+        received = guided_integrated_gradients(models.mlp, steps=2)(weights, X, TARGET)
+        assert received.dtype == jnp.float32
 
 
 def test_heat_lies_on_the_object():

@@ -102,6 +102,13 @@ def test_an_empty_batch_stays_empty():
     assert idgi(models.mlp, steps=2)(LAYERS, X[:0], TARGET[:0]).shape == (0, 5)
 
 
+def test_float64_inputs_of_numpy_are_taken_without_float64():
+    with jax.enable_x64(False):  # where a warning is an error
+        weights = jax.tree.map(np.float32, LAYERS)
+        received = idgi(models.mlp, steps=2)(weights, X, TARGET)
+        assert received.dtype == jnp.float32
+
+
 def test_heat_lies_on_the_object():
     apply_fn, variables, draw = ji.models.pretrained("shapes_cnn")
     data = draw(jax.random.key(1), 4)

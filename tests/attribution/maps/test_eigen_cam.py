@@ -145,6 +145,19 @@ def test_what_has_no_map_is_an_error(method):
     with pytest.raises(ValueError, match="resized to one array"):
         method(models.tagger, at="tanh")(models.token_weights(), models.tokens())
 
+    def looped(v, x):
+        return jax.lax.scan(lambda h, _: (jnp.tanh(h), None), x, None, length=2)[0]
+
+    with pytest.raises(ValueError, match="inside a loop"):
+        method(looped, at="*tanh*", resize=False)(None, X)
+
+
+@pytest.mark.parametrize("method", [eigen_cam, fem])
+def test_float64_inputs_of_numpy_are_taken_without_float64(method):
+    with jax.enable_x64(False):  # where a warning is an error
+        received = method(model, at="stem/tanh")(KERNEL.astype(np.float32), X)
+        assert received.dtype == jnp.float32
+
 
 @pytest.mark.parametrize("deviations", [-1, float("nan"), "two"])
 def test_deviations_are_a_number(deviations, unchecked):
