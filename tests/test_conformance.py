@@ -64,6 +64,7 @@ from jaxinterp.attribution import (
     shapley,
     smooth,
     x_grad_cam,
+    xrai,
 )
 from tests.compiled import compiled, compiled_once
 from tests.networks import functions as models
@@ -203,6 +204,15 @@ METHODS = {
         functools.partial(
             blur_integrated_gradients, steps=4, max_sigma=3.0, batch_size=3
         ),
+    ),
+    "xrai": Method(
+        (xrai,),
+        functools.partial(
+            xrai,
+            steps=2,
+            segments=[np.arange(36).reshape(6, 6) // n for n in (9, 5)],
+        ),
+        is_map=True,
     ),
     "guided_integrated_gradients": Method(
         (guided_integrated_gradients,),

@@ -31,6 +31,7 @@ from jaxinterp.attribution.gradients.internal import (
     internal_influence as internal_influence,
 )
 from jaxinterp.attribution.gradients.smooth import smooth as smooth
+from jaxinterp.attribution.gradients.xrai import xrai as xrai
 from jaxinterp.attribution.maps.attention import attention_grad as attention_grad
 from jaxinterp.attribution.maps.attention import (
     attention_grad_rollout as attention_grad_rollout,

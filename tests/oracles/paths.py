@@ -192,3 +192,22 @@ def low_pass(values: Array, cutoff: float) -> Array:
                 wave = np.exp(2j * np.pi * (k * rows / height + m * columns / width))
                 result += (values * wave.conj()).sum() / values.size * wave
     return result.real
+
+
+def densest_first(values: Array, regions: list[set], smallest: int) -> Array:
+    """Kapishnikov et al., 2019: regions by the mean of their new pixels, in order."""
+    result = np.full(values.shape, np.nan)
+    free = set(np.ndindex(*values.shape))
+    remaining = list(regions)
+    while remaining:
+        remaining = [r for r in remaining if len(r & free) >= smallest]
+        if not remaining:
+            break
+        means = [np.mean([values[p] for p in r & free]) for r in remaining]
+        best = remaining.pop(int(np.argmax(means)))
+        for p in best & free:
+            result[p] = max(means)
+        free -= best
+    for p in free:
+        result[p] = np.mean([values[q] for q in free])
+    return result
