@@ -47,9 +47,9 @@ def forgrad(attribution_fn: Attribution, *, cutoff: float) -> Attribution:
         >>> from jaxinterp.attribution import gradient
         >>> from jaxinterp.objectives import total
         >>> fine = gradient(lambda w, x: w * x, score=total)
-        >>> weights = jnp.array([[1.0, 0.0, 5.0, 0.0]])
-        >>> forgrad(fine, cutoff=0)(weights, jnp.ones((1, 4))).round(3).tolist()
-        [[1.5, 1.5, 1.5, 1.5]]
+        >>> weights = jnp.array([[1.0, 0.0, 7.0, 0.0]])
+        >>> forgrad(fine, cutoff=0)(weights, jnp.ones((1, 4))).round().tolist()
+        [[2.0, 2.0, 2.0, 2.0]]
     """
     cutoff = checked_real("cutoff", cutoff, 0, call="forgrad")
 

