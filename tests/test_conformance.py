@@ -29,21 +29,27 @@ from jaxinterp.attribution import (
     attention_grad,
     attention_grad_rollout,
     attention_rollout,
+    blur_integrated_gradients,
     concept_relevance,
     conductance,
     deconvnet,
     deep_lift,
     deep_lift_shap,
     deep_taylor,
+    eigen_cam,
     expected_gradients,
+    fem,
     fit_patterns,
+    forgrad,
     grad_cam,
     grad_cam_plus_plus,
     gradient,
     guided_backprop,
     guided_grad_cam,
+    guided_integrated_gradients,
     hires_cam,
     hsic,
+    idgi,
     input_x_gradient,
     integrated_gradients,
     internal_influence,
@@ -65,6 +71,7 @@ from jaxinterp.attribution import (
     sobol,
     taylor,
     x_grad_cam,
+    xrai,
 )
 from tests.compiled import compiled, compiled_once
 from tests.networks import functions as models
@@ -196,6 +203,33 @@ METHODS = {
     "integrated_gradients": Method(
         (integrated_gradients,), integrated(), integrated(batch_size=3)
     ),
+    "idgi": Method(
+        (idgi,),
+        functools.partial(idgi, steps=4, baseline=0.1),
+        functools.partial(idgi, steps=4, baseline=0.1, batch_size=3),
+    ),
+    "blur_integrated_gradients": Method(
+        (blur_integrated_gradients,),
+        functools.partial(blur_integrated_gradients, steps=4, max_sigma=3.0),
+        functools.partial(
+            blur_integrated_gradients, steps=4, max_sigma=3.0, batch_size=3
+        ),
+    ),
+    "xrai": Method(
+        (xrai,),
+        functools.partial(
+            xrai,
+            steps=2,
+            segments=[np.arange(36).reshape(6, 6) // n for n in (9, 5)],
+        ),
+        is_map=True,
+    ),
+    "guided_integrated_gradients": Method(
+        (guided_integrated_gradients,),
+        functools.partial(
+            guided_integrated_gradients, steps=4, max_distance=0.2, baseline=0.1
+        ),
+    ),
     "lrp": Method((lrp,), lrp),
     "lrp alpha-beta": Method((lrp,), alpha_beta),
     "deconvnet": Method((deconvnet,), deconvnet),
@@ -231,6 +265,9 @@ METHODS = {
     ),
     "vargrad": Method(
         (smooth,), smoothed(gradient, statistic="variance"), is_random=True
+    ),
+    "forgrad": Method(
+        (forgrad,), lambda f, **own: forgrad(gradient(f, **own), cutoff=1.0)
     ),
     "expected_gradients": Method(
         (expected_gradients,),
@@ -325,6 +362,17 @@ METHODS = {
         )
         for method in (grad_cam_plus_plus, guided_grad_cam, score_cam, ablation_cam)
     },
+    # They read a layer that the weights of `skip` come before.
+    "eigen_cam": Method(
+        (eigen_cam,),
+        lambda f, **own: eigen_cam(f, at="relu_1"),
+        is_map=True,
+    ),
+    "fem": Method(
+        (fem,),
+        lambda f, **own: fem(f, at="relu_1", deviations=1.0),
+        is_map=True,
+    ),
     "per_token": Method(
         (per_token,),
         lambda f, **own: per_token(gradient(f, at="scale", **own)),

@@ -1,19 +1,30 @@
 """Which inputs the output depends on: attribution methods, one file a family."""
 
 from jaxinterp.attribution.contract import Attribution as Attribution
+from jaxinterp.attribution.gradients.blur_integrated_gradients import (
+    blur_integrated_gradients as blur_integrated_gradients,
+)
 from jaxinterp.attribution.gradients.expected_gradients import (
     expected_gradients as expected_gradients,
 )
+from jaxinterp.attribution.gradients.forgrad import forgrad as forgrad
 from jaxinterp.attribution.gradients.gradient import gradient as gradient
 from jaxinterp.attribution.gradients.gradient import (
     input_x_gradient as input_x_gradient,
 )
 from jaxinterp.attribution.gradients.gradient import saliency as saliency
+from jaxinterp.attribution.gradients.guided_integrated_gradients import (
+    guided_integrated_gradients as guided_integrated_gradients,
+)
+from jaxinterp.attribution.gradients.idgi import idgi as idgi
 from jaxinterp.attribution.gradients.integrated_gradients import (
     integrated_gradients as integrated_gradients,
 )
 from jaxinterp.attribution.gradients.integrated_gradients import (
     quadrature as quadrature,
+)
+from jaxinterp.attribution.gradients.integrated_hessians import (
+    integrated_hessians as integrated_hessians,
 )
 from jaxinterp.attribution.gradients.internal import conductance as conductance
 from jaxinterp.attribution.gradients.internal import (
@@ -21,11 +32,14 @@ from jaxinterp.attribution.gradients.internal import (
 )
 from jaxinterp.attribution.gradients.smooth import smooth as smooth
 from jaxinterp.attribution.gradients.taylor import taylor as taylor
+from jaxinterp.attribution.gradients.xrai import xrai as xrai
 from jaxinterp.attribution.maps.attention import attention_grad as attention_grad
 from jaxinterp.attribution.maps.attention import (
     attention_grad_rollout as attention_grad_rollout,
 )
 from jaxinterp.attribution.maps.attention import attention_rollout as attention_rollout
+from jaxinterp.attribution.maps.eigen_cam import eigen_cam as eigen_cam
+from jaxinterp.attribution.maps.eigen_cam import fem as fem
 from jaxinterp.attribution.maps.grad_cam import grad_cam as grad_cam
 from jaxinterp.attribution.maps.grad_cam import (
     grad_cam_plus_plus as grad_cam_plus_plus,

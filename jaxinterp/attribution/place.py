@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from jaxinterp.attribution.backward import (
     Backward,
@@ -148,7 +149,8 @@ def place_of(
     n_examples = examples_in(inputs)
     if at is None:
         check_target(lambda x: score(model(variables, x), target), inputs, target)
-        return Place(variables, inputs, as_arrays(target), None, n_examples)
+        array = jax.tree.map(jnp.asarray, inputs)  # of NumPy's in a dtype of JAX
+        return Place(variables, array, as_arrays(target), None, n_examples)
     traced, sites = trace_to_sites(model, variables, inputs, at)
     site = the_only_site(sites, at, name)
     check_can_start(traced.graph, site)

@@ -1,4 +1,4 @@
-r"""Matrices as products of few rows and columns: nonnegative factorization.
+r"""Matrices as products of few rows and columns: nonnegative and principal ones.
 
 $A$ is the matrix, $U$ its left factor, a column for each part, and $V$ its right
 factor, a row for each part.
@@ -88,6 +88,42 @@ def nmf(matrix: Any, parts: int, *, steps: int = 200) -> Factors:
         return Factors(left, right.T)
 
     return jax.lax.fori_loop(0, steps, step, _start(matrix, parts))
+
+
+def principal_direction(matrix: Any) -> jax.Array:
+    r"""Returns the unit vector along which the rows of a matrix are longest.
+
+    $$v = \mathop{\mathrm{argmax}}_{\lVert v \rVert = 1} \lVert A v \rVert$$
+
+    It is the first right singular vector, of either sign. Unlike those of all singular
+    vectors, its derivative is finite wherever the largest singular value is single,
+    however often others coincide; where it is not, directions that are as long count
+    as fixed. Cost: a singular value decomposition.
+
+    Args:
+        matrix: $A$, `(rows, columns)`, in single precision at least.
+
+    Returns:
+        The vector, `(columns,)`.
+
+    Example:
+        >>> matrix = jnp.array([[3.0, 4.0], [6.0, 8.0]])
+        >>> (10 * jnp.abs(principal_direction(matrix))).round().tolist()
+        [6.0, 8.0]
+    """
+    _, sizes, rows = jnp.linalg.svd(jax.lax.stop_gradient(matrix), full_matrices=False)
+    first = rows[0]
+    # To first order the vector follows the change of A'A v, each part over its gap.
+    image = _multiply(matrix.T, _multiply(matrix, first))
+    change = image - jax.lax.stop_gradient(image)
+    shares = _multiply(rows, change)
+    rest = change - _multiply(shares, rows)
+    gaps = sizes[0] ** 2 - jnp.append(sizes**2, 0)
+    shares, rest = (
+        jnp.where(gap > 0, part / jnp.where(gap > 0, gap, 1), 0)
+        for part, gap in ((shares, gaps[:-1]), (rest, gaps[-1]))
+    )
+    return first + _multiply(shares, rows) + rest
 
 
 def _improved(columns: Any, products: Any, gram: Any) -> Any:

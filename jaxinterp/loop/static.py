@@ -13,9 +13,12 @@ import jax
 import numpy as np
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class StaticPart:
     """The static part of a context, such as `"mode": "linear"`: all but the arrays.
+
+    Two are equal if they are constant and hold the same. So a program that is compiled
+    for a static argument is used again where that is right, and nowhere else.
 
     Attributes:
         tree: the structure of the context.
@@ -33,6 +36,14 @@ class StaticPart:
         and what is compiled for it once must not be taken for it later.
         """
         return all(isinstance(leaf, _CONSTANT) for leaf in self.leaves)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, StaticPart) or not self.is_constant:
+            return self is other
+        return (self.tree, self.leaves) == (other.tree, other.leaves)
+
+    def __hash__(self) -> int:
+        return hash((self.tree, self.leaves)) if self.is_constant else id(self)
 
     def with_arrays(self, arrays: list[Any]) -> Any:
         """Returns the context with arrays in their places.

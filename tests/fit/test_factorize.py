@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.decomposition import NMF
 
-from jaxinterp.fit.factorize import nmf
+from jaxinterp.fit.factorize import nmf, principal_direction
 from tests.compiled import compiled
 from tests.oracles import building_blocks as oracle
 
@@ -78,3 +78,22 @@ def test_what_cannot_be_factorized(matrix, parts, message):
 def test_steps_are_not_negative():
     with pytest.raises(ValueError, match="`steps` must be"):
         nmf(MATRIX, 2, steps=-1)
+
+
+def test_a_principal_direction_follows_its_matrix():
+    """Where all other singular values coincide, and in a wide matrix."""
+    for shape in ((6, 4), (4, 6)):
+        matrix = np.outer(np.arange(1.0, shape[0] + 1), np.arange(1.0, shape[1] + 1))
+        change, weights = RNG.normal(size=shape), RNG.normal(size=shape[1])
+
+        def number(t, matrix=matrix, change=change, weights=weights):
+            vector = principal_direction(matrix + t * change)
+            return (vector * weights * jnp.sign(vector[0])).sum()
+
+        vector = np.abs(principal_direction(matrix))
+        expected = np.arange(1.0, shape[1] + 1)
+        np.testing.assert_allclose(vector, expected / np.linalg.norm(expected))
+        slope = compiled(jax.grad(number))(0.0)
+        np.testing.assert_allclose(
+            slope, (number(1e-6) - number(-1e-6)) / 2e-6, rtol=1e-6
+        )

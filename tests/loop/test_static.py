@@ -53,6 +53,13 @@ def test_what_cannot_change_is_constant(leaf):
     assert static_and_arrays({"leaf": leaf, "w": jnp.ones(2)})[0].is_constant
 
 
+def test_what_may_change_is_equal_to_itself_alone():
+    static, other = (static_and_arrays({"leaf": Weighted(1)})[0] for _ in range(2))
+    assert static == static
+    assert static != other
+    assert len({static, other}) == 2
+
+
 def test_an_object_that_may_hold_arrays_is_not_constant():
     assert not static_and_arrays({"leaf": Weighted(jnp.ones(2)), "mode": "linear"})[
         0

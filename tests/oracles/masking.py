@@ -164,3 +164,32 @@ def ablation_cam(f: Function, activation: Array) -> Array:
         without[..., channel] = 0
         result += (f(activation) - f(without)) * activation[..., channel]
     return np.maximum(result, 0)
+
+
+def eigen_cam(activation: Array) -> Array:
+    """Muhammad and Yeasin, 2020, by many steps of the power method."""
+    channels = activation.shape[-1]
+    moments = np.zeros((channels, channels))
+    for place in np.ndindex(*activation.shape[:-1]):
+        moments += np.outer(activation[place], activation[place])
+    vector = np.arange(1.0, channels + 1)
+    for _ in range(5000):
+        vector = moments @ vector
+        vector /= np.linalg.norm(vector)
+    result = np.zeros(activation.shape[:-1])
+    for place in np.ndindex(*result.shape):
+        result[place] = activation[place] @ vector
+    return result if result.sum() >= 0 else -result
+
+
+def fem(activation: Array, deviations: float) -> Array:
+    """Fuad et al., 2020: the mean of each channel where it is unusually high."""
+    result = np.zeros(activation.shape[:-1])
+    for channel in range(activation.shape[-1]):
+        a = activation[..., channel]
+        mean = sum(a.ravel()) / a.size
+        scatter = np.sqrt(sum((a.ravel() - mean) ** 2) / a.size)
+        for place in np.ndindex(*a.shape):
+            if a[place] > mean + deviations * scatter:
+                result[place] += mean
+    return result

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxinterp.attribution.contract import Attribution, checked_call
+from jaxinterp.attribution.gradients.path import Line
 from jaxinterp.attribution.place import Place, place_of
 from jaxinterp.checks import checked_integer
 from jaxinterp.keys import check_key, each_folded, folded, steady
@@ -81,10 +82,9 @@ def expected_gradients(
     def step(context: tuple[Place, Any], draw: _Draw) -> Any:
         place, references = context
         start = jax.tree.map(lambda b: b[draw.example][None], references)
-        difference = jax.tree.map(jnp.subtract, place.array, start)
-        x = jax.tree.map(lambda b, d: b + draw.t.astype(d.dtype) * d, start, difference)
-        slopes = place.slopes(model, score_fn, x)
-        return jax.tree.map(lambda d, g: d * g / samples, difference, slopes)
+        line = Line(start, jax.tree.map(jnp.subtract, place.array, start))
+        slopes = place.slopes(model, score_fn, line(draw.t))
+        return jax.tree.map(lambda d, g: d * g / samples, line.difference, slopes)
 
     sum_over = summed(step, batch_size=batch_size, name="expected_gradients")
 

@@ -8,19 +8,14 @@ from __future__ import annotations
 
 from typing import Any, Literal, get_args
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jaxinterp.attribution.contract import Attribution, checked_call
-from jaxinterp.attribution.place import Place, place_of
+from jaxinterp.attribution.contract import Attribution
+from jaxinterp.attribution.gradients.path import Line, path_integral
 from jaxinterp.checks import check_choice, checked_integer
-from jaxinterp.loop.sums import summed
-from jaxinterp.objectives.explained import explained
 from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.score import Score, logit
-from jaxinterp.perturbation.baseline import fill_baseline
-from jaxinterp.types import ApplyFn, Inputs, Key, Sites, Target, Variables
+from jaxinterp.types import ApplyFn, Sites
 
 Quadrature = Literal[
     "gausslegendre", "riemann_left", "riemann_right", "riemann_middle", "trapezoid"
@@ -123,28 +118,14 @@ def integrated_gradients(
         >>> [round(value, 4) for value in attribution[0].tolist()]
         [2.0, 18.0]
     """
-    model, score_fn = explained(apply_fn, score)
     nodes, weights = quadrature(method, steps)
-
-    def step(context: tuple[Place, Any, Any], point: Any) -> Any:
-        place, start, difference = context
-        t, weight = point
-        x = jax.tree.map(lambda b, d: b + t.astype(d.dtype) * d, start, difference)
-        slopes = place.slopes(model, score_fn, x)
-        return jax.tree.map(lambda g: weight.astype(g.dtype) * g, slopes)
-
-    sum_over = summed(step, batch_size=batch_size, name="integrated_gradients")
-
-    @checked_call
-    def attribute(
-        variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
-    ) -> Any:
-        call = model, score_fn, variables, inputs, target
-        place = place_of(*call, at=at, name="integrated_gradients")
-        start = fill_baseline(baseline, place.array, key)
-        difference = jax.tree.map(jnp.subtract, place.array, start)
-        points = (jnp.asarray(nodes), jnp.asarray(weights))
-        slopes = sum_over((place, start, difference), points, difference)
-        return place.shaped(at, jax.tree.map(jnp.multiply, difference, slopes))
-
-    return attribute
+    return path_integral(
+        apply_fn,
+        lambda array, key: Line.to(array, baseline, key),
+        nodes,
+        weights,
+        name="integrated_gradients",
+        batch_size=batch_size,
+        score=score,
+        at=at,
+    )

@@ -22,12 +22,12 @@ from jaxinterp.attribution.contract import (
     examples_in,
 )
 from jaxinterp.attribution.gradients.integrated_gradients import Quadrature, quadrature
+from jaxinterp.attribution.gradients.path import Line
 from jaxinterp.checks import checked_integer
 from jaxinterp.loop.sums import summed
 from jaxinterp.objectives.explained import explained
 from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.score import Score, gradient_seed, logit
-from jaxinterp.perturbation.baseline import fill_baseline
 from jaxinterp.types import ApplyFn, Inputs, Key, Sites, Target, Variables
 
 
@@ -187,11 +187,11 @@ def _along_path(
     """
     model, score_fn = explained(apply_fn, score)
 
-    def step(context: tuple[Any, Any, Any, Any], point: Any) -> Any:
-        variables, target, start, difference = context
+    def step(context: tuple[Any, Any, Line], point: Any) -> Any:
+        variables, target, line = context
 
         def at_point(t: Any) -> tuple[Any, Any]:
-            x = jax.tree.map(lambda b, d: b + t.astype(d.dtype) * d, start, difference)
+            x = line(t)
             back = Backward(model, variables, x, None, at)
             n_examples = examples_in(x)
             seed = gradient_seed, score_fn, back.outputs, target, n_examples
@@ -208,10 +208,9 @@ def _along_path(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:
         check_inputs(inputs, None, variables)
-        start = fill_baseline(baseline, inputs, key)
-        difference = jax.tree.map(jnp.subtract, inputs, start)
-        context = variables, as_arrays(target), start, difference
+        line = Line.to(inputs, baseline, key)
+        context = variables, as_arrays(target), line
         _, sites = trace_to_sites(model, variables, inputs, at)
-        return shaped(at, sites, sum_over(context, points, difference))
+        return shaped(at, sites, sum_over(context, points, inputs))
 
     return attribute

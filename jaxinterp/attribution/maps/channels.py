@@ -63,5 +63,7 @@ def resized(values: Any, inputs: Inputs, name: str, at: object) -> Any:
         )
     (x,) = leaves
     full = jax.image.resize(values, x.shape[:-1], "linear")
-    shared = jnp.broadcast_to(full[..., None] / x.shape[-1], x.shape).astype(x.dtype)
+    shared = jnp.broadcast_to(full[..., None] / x.shape[-1], x.shape)
+    if jnp.issubdtype(x.dtype, jnp.inexact):  # of integers it keeps its own dtype
+        shared = shared.astype(jnp.result_type(x))
     return jax.tree.map(lambda _: shared, inputs)

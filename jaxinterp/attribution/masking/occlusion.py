@@ -11,12 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinterp.attribution.contract import Attribution, checked_call
-from jaxinterp.attribution.masking.scores import (
-    has_channels,
-    like,
-    masked_scores,
-    positions_of,
-)
+from jaxinterp.attribution.masking.scores import like, masked_scores
 from jaxinterp.attribution.place import place_of
 from jaxinterp.checks import shown
 from jaxinterp.objectives.explained import explained
@@ -24,6 +19,7 @@ from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.score import Score, logit
 from jaxinterp.perturbation.baseline import fill_baseline
 from jaxinterp.perturbation.masks import windows
+from jaxinterp.perturbation.positions import has_channels, positions_of
 from jaxinterp.types import ApplyFn, Inputs, Key, Sites, Target, Variables
 
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxinterp.attribution.contract import Attribution, checked_call
-from jaxinterp.attribution.masking.scores import like, positions_of
+from jaxinterp.attribution.masking.scores import like
 from jaxinterp.attribution.place import Place, place_of
 from jaxinterp.checks import checked_integer, checked_share
 from jaxinterp.keys import check_key, each_folded, steady
@@ -18,6 +18,7 @@ from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.score import Score, logit
 from jaxinterp.perturbation.baseline import fill_baseline
 from jaxinterp.perturbation.masks import masked, smooth_mask
+from jaxinterp.perturbation.positions import positions_of
 from jaxinterp.types import ApplyFn, Inputs, Key, Sites, Target, Variables
 
 

@@ -75,24 +75,6 @@ def spread_over(array: Any, values: Any, segments: Segments) -> Any:
     return like(array, spread(values.T, segments))
 
 
-def positions_of(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Returns the lengths of the axes of positions: not of examples, nor of channels.
-
-    Args:
-        shape: the shape of an explained array.
-    """
-    return shape[1:-1] if has_channels(shape) else shape[1:]
-
-
-def has_channels(shape: tuple[int, ...]) -> bool:
-    """Whether the last axis of an array is one of channels.
-
-    Args:
-        shape: the shape of an explained array.
-    """
-    return len(shape) > 2
-
-
 def like(array: Any, attributions: Any) -> Any:
     """Returns attributions in the dtypes of real arrays; those of integers keep theirs.
 
