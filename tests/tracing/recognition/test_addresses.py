@@ -285,3 +285,16 @@ def test_a_bare_weight_names_the_whole_affine_map():
     assert list(found) == ["w1", "relu", "w2"]
     assert jnp.array_equal(found["w1"], X @ w["w1"] + w["b1"])
     assert jnp.array_equal(found["w2"], outputs)
+
+
+def test_blocks_of_one_kernel_are_one_run_of_their_layer():
+    def layer(v, x):
+        w = v["layer"]["w"]
+        return x[:, :2] @ w[:2] + x[:, 2:] @ w[2:] + v["layer"]["b"]
+
+    v = {"layer": LAYER}
+    x = normal(2, 4)
+    assert "layer@1" not in trace(layer, v, x).sites
+    twice = trace(lambda v, x: layer(v, jnp.sin(layer(v, x))), v, x)
+    assert {"layer", "layer@1"} <= set(twice.sites)
+    assert "layer@2" not in twice.sites
