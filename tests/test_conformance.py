@@ -458,7 +458,12 @@ def test_every_method_has_the_signature_of_a_method():
             first, *rest = inspect.signature(fn).parameters.values()
             assert first.name in ("apply_fn", "attribution_fn")
             assert all(p.kind is p.KEYWORD_ONLY for p in rest), fn
-        parameters = inspect.signature(method.make(models.cnn)).parameters
+            with pytest.raises(TypeError, match=r"returns a function: write\n`\w+\("):
+                fn(models.cnn, VARIABLES, X, TARGET)
+            with pytest.raises(TypeError, match=rf"{fn.__name__}\(\): .*"):
+                fn(models.cnn, train=False)
+        attribute = method.make(models.cnn)
+        parameters = inspect.signature(attribute).parameters
         assert list(parameters) == ["variables", "inputs", "target", "key"]
 
 

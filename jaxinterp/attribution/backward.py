@@ -12,7 +12,6 @@ import jax.numpy as jnp
 from jaxinterp.attribution.contract import (
     Attribution,
     check_inputs,
-    checked_call,
     examples_in,
 )
 from jaxinterp.attribution.tokens import explained_at
@@ -301,7 +300,6 @@ def attribution_by_backward(
     """
     model, score_fn = explained(apply_fn, score)
 
-    @checked_call
     def attribute(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ParamSpec, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,8 @@ from jaxinterp.checks import is_integer, is_traced
 from jaxinterp.tracing.call import check_batch
 from jaxinterp.tracing.mistakes import misplaced
 from jaxinterp.types import Inputs, Key, Sites, Target, Variables
+
+P = ParamSpec("P")
 
 
 @runtime_checkable
@@ -35,6 +37,37 @@ class Attribution(Protocol):
     ) -> Any:
         """Returns attributions in the structure, shapes and dtypes of `inputs`."""
         ...
+
+
+def method(make: Callable[P, Attribution]) -> Callable[P, Attribution]:
+    """Makes a method of a function that takes a model and returns an attribution.
+
+    Of both calls, that of the method and that of what it returns, the errors of a
+    wrong one say what to write.
+
+    Args:
+        make: a function `(apply_fn, *, hyperparameters) -> attribute`.
+
+    Raises:
+        TypeError: when called, if an argument is missing or is one that it has not,
+            such as variables and inputs beside the model.
+    """
+    signature = inspect.signature(make)
+    (first, *_) = signature.parameters
+
+    @functools.wraps(make)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> Attribution:
+        try:
+            signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(
+                f"{make.__name__}(): {error}. It takes `{first}` and, by their names, "
+                "its settings, and returns a function: write\n"
+                f"`{make.__name__}({first})(variables, inputs, target)`."
+            ) from None
+        return checked_call(make(*args, **kwargs))
+
+    return checked
 
 
 def checked_call(attribute: Attribution) -> Attribution:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxinterp.attribution.contract import Attribution
+from jaxinterp.attribution.contract import Attribution, method
 from jaxinterp.attribution.gradients.integrated_gradients import quadrature
 from jaxinterp.attribution.gradients.path import path_integral
 from jaxinterp.checks import checked_integer, checked_positive
@@ -18,6 +18,7 @@ from jaxinterp.perturbation.positions import positions_of
 from jaxinterp.types import ApplyFn, Key, Sites
 
 
+@method
 def blur_integrated_gradients(
     apply_fn: ApplyFn,
     *,

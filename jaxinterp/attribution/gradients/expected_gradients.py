@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxinterp.attribution.contract import Attribution, checked_call
+from jaxinterp.attribution.contract import Attribution, method
 from jaxinterp.attribution.gradients.path import Line
 from jaxinterp.attribution.place import Place, place_of
 from jaxinterp.checks import checked_integer
@@ -20,6 +20,7 @@ from jaxinterp.perturbation.baseline import background_of
 from jaxinterp.types import ApplyFn, Inputs, Key, Sites, Target, Variables
 
 
+@method
 def expected_gradients(
     apply_fn: ApplyFn,
     *,
@@ -88,7 +89,6 @@ def expected_gradients(
 
     sum_over = summed(step, batch_size=batch_size, name="expected_gradients")
 
-    @checked_call
     def attribute(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:

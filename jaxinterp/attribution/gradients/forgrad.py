@@ -8,12 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxinterp.attribution.contract import Attribution, checked_call
+from jaxinterp.attribution.contract import Attribution, method
 from jaxinterp.checks import checked_real
 from jaxinterp.perturbation.positions import positions_of
 from jaxinterp.types import Inputs, Key, Target, Variables
 
 
+@method
 def forgrad(attribution_fn: Attribution, *, cutoff: float) -> Attribution:
     r"""Attributes by the low frequencies of an attribution.
 
@@ -53,7 +54,6 @@ def forgrad(attribution_fn: Attribution, *, cutoff: float) -> Attribution:
     """
     cutoff = checked_real("cutoff", cutoff, 0, call="forgrad")
 
-    @checked_call
     def attribute(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from jaxinterp.attribution.backward import attribution_by_backward
-from jaxinterp.attribution.contract import Attribution
+from jaxinterp.attribution.contract import Attribution, method
 from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.score import Score, logit
 from jaxinterp.types import ApplyFn, Sites
 
 
+@method
 def gradient(
     apply_fn: ApplyFn,
     *,
@@ -49,6 +50,7 @@ def gradient(
     return attribution_by_backward(apply_fn, score=score, at=at)
 
 
+@method
 def saliency(
     apply_fn: ApplyFn,
     *,
@@ -83,6 +85,7 @@ def saliency(
     )
 
 
+@method
 def input_x_gradient(
     apply_fn: ApplyFn,
     *,

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxinterp.attribution.contract import Attribution, checked_call
+from jaxinterp.attribution.contract import Attribution, method
 from jaxinterp.attribution.gradients.path import Line
 from jaxinterp.attribution.place import Place, place_of
 from jaxinterp.checks import checked_integer, checked_share, is_traced
@@ -24,6 +24,7 @@ from jaxinterp.objectives.score import Score, logit
 from jaxinterp.types import ApplyFn, Inputs, Key, Sites, Target, Variables
 
 
+@method
 def guided_integrated_gradients(
     apply_fn: ApplyFn,
     *,
@@ -115,7 +116,6 @@ def guided_integrated_gradients(
         once = in_order(functools.partial(advanced, static))
         return jax.checkpoint(once, prevent_cse=False)(arrays, state, number)
 
-    @checked_call
     def attribute(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxinterp.attribution.contract import Attribution, checked_call
+from jaxinterp.attribution.contract import Attribution, method
 from jaxinterp.attribution.gradients.path import Line
 from jaxinterp.attribution.place import Place, place_of
 from jaxinterp.checks import checked_integer
@@ -19,6 +19,7 @@ from jaxinterp.objectives.score import Score, logit
 from jaxinterp.types import ApplyFn, Inputs, Key, Sites, Target, Variables
 
 
+@method
 def idgi(
     apply_fn: ApplyFn,
     *,
@@ -95,7 +96,6 @@ def idgi(
     scores_at = evaluated(score_at, batch_size=batch_size, name="idgi")
     sum_over = summed(step, batch_size=batch_size, name="idgi")
 
-    @checked_call
     def attribute(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from jaxinterp.attribution.contract import Attribution
+from jaxinterp.attribution.contract import Attribution, method
 from jaxinterp.attribution.gradients.path import Line, path_integral
 from jaxinterp.checks import check_choice, checked_integer
 from jaxinterp.objectives.objective import Objective
@@ -60,6 +60,7 @@ def quadrature(method: Quadrature, steps: int) -> tuple[np.ndarray, np.ndarray]:
     return k / (steps - 1), weights
 
 
+@method
 def integrated_gradients(
     apply_fn: ApplyFn,
     *,

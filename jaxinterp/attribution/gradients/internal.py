@@ -18,8 +18,8 @@ from jaxinterp.attribution.contract import (
     Attribution,
     as_arrays,
     check_inputs,
-    checked_call,
     examples_in,
+    method,
 )
 from jaxinterp.attribution.gradients.integrated_gradients import Quadrature, quadrature
 from jaxinterp.attribution.gradients.path import Line
@@ -31,6 +31,7 @@ from jaxinterp.objectives.score import Score, gradient_seed, logit
 from jaxinterp.types import ApplyFn, Inputs, Key, Sites, Target, Variables
 
 
+@method
 def conductance(
     apply_fn: ApplyFn,
     *,
@@ -97,6 +98,7 @@ def conductance(
     return _along_path(apply_fn, "conductance", part, points, *options)
 
 
+@method
 def internal_influence(
     apply_fn: ApplyFn,
     *,
@@ -203,7 +205,6 @@ def _along_path(
 
     sum_over = summed(step, batch_size=batch_size, name=name)
 
-    @checked_call
     def attribute(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxinterp.attribution.contract import Attribution, checked_call
+from jaxinterp.attribution.contract import Attribution
 from jaxinterp.attribution.place import Place, place_of
 from jaxinterp.loop.sums import summed
 from jaxinterp.objectives.explained import explained
@@ -93,7 +93,6 @@ def path_integral(
 
     sum_over = summed(step, batch_size=batch_size, name=name)
 
-    @checked_call
     def attribute(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:

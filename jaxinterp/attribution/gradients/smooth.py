@@ -17,7 +17,7 @@ from jaxinterp.attribution.contract import (
     as_arrays,
     check_inputs,
     check_target,
-    checked_call,
+    method,
 )
 from jaxinterp.checks import check_choice, checked_integer, checked_real
 from jaxinterp.keys import check_key
@@ -28,6 +28,7 @@ from jaxinterp.tracing.mistakes import misplaced
 Statistic = Literal["mean", "square", "variance"]
 
 
+@method
 def smooth(
     attribution_fn: Attribution,
     *,
@@ -99,7 +100,6 @@ def smooth(
 
     sum_over = summed(step, batch_size=batch_size, name="smooth")
 
-    @checked_call
     def attribute(
         variables: Any, inputs: Any, target: Any = None, key: Any = None
     ) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxinterp.attribution.contract import Attribution, checked_call
+from jaxinterp.attribution.contract import Attribution, method
 from jaxinterp.attribution.place import place_of
 from jaxinterp.objectives.explained import explained
 from jaxinterp.objectives.objective import Objective
@@ -16,6 +16,7 @@ from jaxinterp.perturbation.baseline import fill_baseline
 from jaxinterp.types import ApplyFn, Inputs, Key, Sites, Target, Variables
 
 
+@method
 def taylor(
     apply_fn: ApplyFn,
     *,
@@ -70,7 +71,6 @@ def taylor(
         raise ValueError(f"taylor: `order` is 1 or 2, and is {order!r}.")
     model, score_fn = explained(apply_fn, score)
 
-    @checked_call
     def attribute(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:

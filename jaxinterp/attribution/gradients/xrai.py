@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxinterp.attribution.contract import Attribution, checked_call
+from jaxinterp.attribution.contract import Attribution, method
 from jaxinterp.attribution.gradients.integrated_gradients import integrated_gradients
 from jaxinterp.checks import checked_integer
 from jaxinterp.objectives.objective import Objective
@@ -21,6 +21,7 @@ from jaxinterp.perturbation.segments import fill_segments
 from jaxinterp.types import ApplyFn, Inputs, Key, Target, Variables
 
 
+@method
 def xrai(
     apply_fn: ApplyFn,
     *,
@@ -92,7 +93,6 @@ def xrai(
     options = {"steps": steps, "batch_size": batch_size, "score": score}
     paths = [integrated_gradients(apply_fn, baseline=b, **options) for b in baselines]
 
-    @checked_call
     def attribute(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:

@@ -23,8 +23,8 @@ from jaxinterp.attribution.backward import Backward, checked_seed
 from jaxinterp.attribution.contract import (
     Attribution,
     check_inputs,
-    checked_call,
     examples_in,
+    method,
 )
 from jaxinterp.checks import check_index, is_integer, shown
 from jaxinterp.objectives.explained import explained
@@ -39,6 +39,7 @@ from jaxinterp.tracing.selectors import as_selector
 from jaxinterp.types import ApplyFn, Inputs, Key, Sites, Target, Variables
 
 
+@method
 def attention_rollout(
     apply_fn: ApplyFn, *, at: Sites | None = None, position: int | None = None
 ) -> Attribution:
@@ -80,7 +81,6 @@ def attention_rollout(
     """
     _check_arguments(at, position)
 
-    @checked_call
     def attribute(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:
@@ -101,6 +101,7 @@ def attention_rollout(
     return attribute
 
 
+@method
 def attention_grad(
     apply_fn: ApplyFn,
     *,
@@ -147,7 +148,6 @@ def attention_grad(
     _check_arguments(at, position)
     slopes = _attention_times_slopes(apply_fn, at, score)
 
-    @checked_call
     def attribute(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:
@@ -157,6 +157,7 @@ def attention_grad(
     return attribute
 
 
+@method
 def attention_grad_rollout(
     apply_fn: ApplyFn,
     *,
@@ -215,7 +216,6 @@ def attention_grad_rollout(
     rules = None if composite is None else as_composite(composite, call)
     slopes = _attention_times_slopes(apply_fn, at, score, rules)
 
-    @checked_call
     def attribute(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:

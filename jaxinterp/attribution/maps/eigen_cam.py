@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxinterp.attribution.backward import shaped, trace_to_sites
-from jaxinterp.attribution.contract import Attribution, check_inputs, checked_call
+from jaxinterp.attribution.contract import Attribution, check_inputs, method
 from jaxinterp.attribution.maps.channels import check_positions, positions_of, resized
 from jaxinterp.checks import checked_real
 from jaxinterp.fit.factorize import principal_direction
@@ -21,6 +21,7 @@ from jaxinterp.tracing.split import check_can_start
 from jaxinterp.types import ApplyFn, Inputs, Key, Sites, Target, Variables
 
 
+@method
 def eigen_cam(apply_fn: ApplyFn, *, at: Sites, resize: bool = True) -> Attribution:
     r"""Attributes to positions by the first principal component of a layer's channels.
 
@@ -71,6 +72,7 @@ def eigen_cam(apply_fn: ApplyFn, *, at: Sites, resize: bool = True) -> Attributi
     return _of_activations(apply_fn, "eigen_cam", jax.vmap(of_example), at, resize)
 
 
+@method
 def fem(
     apply_fn: ApplyFn, *, at: Sites, deviations: float = 2.0, resize: bool = True
 ) -> Attribution:
@@ -149,7 +151,6 @@ def _of_activations(
         resize: whether maps are resized to the positions of the inputs.
     """
 
-    @checked_call
     def attribute(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:

@@ -13,7 +13,7 @@ from jaxinterp.attribution.backward import (
     attribution_by_backward,
     checked_seed,
 )
-from jaxinterp.attribution.contract import Attribution, checked_call, examples_in
+from jaxinterp.attribution.contract import Attribution, examples_in, method
 from jaxinterp.attribution.maps.channels import (
     check_positions,
     positions_of,
@@ -41,7 +41,6 @@ def _of_gradients(
 ) -> Attribution:
     model, score_fn = explained(apply_fn, score)
 
-    @checked_call
     def attribute(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:
@@ -61,6 +60,7 @@ def _of_gradients(
     return attribute
 
 
+@method
 def grad_cam(
     apply_fn: ApplyFn,
     *,
@@ -119,6 +119,7 @@ def grad_cam(
     return _of_gradients(apply_fn, "grad_cam", weighted, *options)
 
 
+@method
 def grad_cam_plus_plus(
     apply_fn: ApplyFn,
     *,
@@ -181,6 +182,7 @@ def grad_cam_plus_plus(
     return _of_gradients(apply_fn, "grad_cam_plus_plus", weighted, *options)
 
 
+@method
 def x_grad_cam(
     apply_fn: ApplyFn,
     *,
@@ -242,6 +244,7 @@ def x_grad_cam(
     return _of_gradients(apply_fn, "x_grad_cam", weighted, *options)
 
 
+@method
 def hires_cam(
     apply_fn: ApplyFn,
     *,
@@ -297,6 +300,7 @@ def hires_cam(
     return _of_gradients(apply_fn, "hires_cam", weighted, *options)
 
 
+@method
 def layer_cam(
     apply_fn: ApplyFn,
     *,
@@ -352,6 +356,7 @@ def layer_cam(
     return _of_gradients(apply_fn, "layer_cam", weighted, *options)
 
 
+@method
 def guided_grad_cam(
     apply_fn: ApplyFn, *, at: Sites, score: Score | Objective | str = logit
 ) -> Attribution:
@@ -393,7 +398,6 @@ def guided_grad_cam(
     fine = attribution_by_backward(apply_fn, score=score, at=None, composite=composite)
     coarse = grad_cam(apply_fn, at=at, score=score)
 
-    @checked_call
     def attribute(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:

@@ -7,10 +7,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxinterp.attribution.contract import Attribution, checked_call
+from jaxinterp.attribution.contract import Attribution, method
 from jaxinterp.types import Inputs, Key, Target, Variables
 
 
+@method
 def per_token(attribution_fn: Attribution) -> Attribution:
     r"""Attributes to tokens by the sum of an attribution over the features of each.
 
@@ -41,7 +42,6 @@ def per_token(attribution_fn: Attribution) -> Attribution:
         [[3.0, 0.0, 3.0]]
     """
 
-    @checked_call
     def attribute(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:

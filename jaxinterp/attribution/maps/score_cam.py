@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxinterp.attribution.contract import Attribution, checked_call
+from jaxinterp.attribution.contract import Attribution, method
 from jaxinterp.attribution.maps.channels import check_positions, resized
 from jaxinterp.attribution.place import Place, place_of
 from jaxinterp.loop.sums import evaluated
@@ -17,6 +17,7 @@ from jaxinterp.objectives.score import Score, logit
 from jaxinterp.types import ApplyFn, Inputs, Key, Sites, Target, Variables
 
 
+@method
 def score_cam(
     apply_fn: ApplyFn,
     *,
@@ -75,7 +76,6 @@ def score_cam(
 
     scores_of = evaluated(step, batch_size=batch_size, name="score_cam")
 
-    @checked_call
     def attribute(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:
@@ -95,6 +95,7 @@ def score_cam(
     return attribute
 
 
+@method
 def ablation_cam(
     apply_fn: ApplyFn,
     *,
@@ -156,7 +157,6 @@ def ablation_cam(
 
     scores_of = evaluated(step, batch_size=batch_size, name="ablation_cam")
 
-    @checked_call
     def attribute(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:

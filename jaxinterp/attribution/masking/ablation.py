@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxinterp.attribution.contract import Attribution, checked_call
+from jaxinterp.attribution.contract import Attribution, method
 from jaxinterp.attribution.masking.scores import spread_over
 from jaxinterp.attribution.place import Place, place_of
 from jaxinterp.checks import checked_integer
@@ -28,6 +28,7 @@ from jaxinterp.perturbation.segments import fill_segments
 from jaxinterp.types import ApplyFn, Inputs, Key, Sites, Target, Variables
 
 
+@method
 def ablation(
     apply_fn: ApplyFn,
     *,
@@ -84,7 +85,6 @@ def ablation(
     model, score_fn = explained(apply_fn, score)
     drops = _mean_drops(model, score_fn, name="ablation", batch_size=batch_size)
 
-    @checked_call
     def attribute(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:
@@ -98,6 +98,7 @@ def ablation(
     return attribute
 
 
+@method
 def permutation(
     apply_fn: ApplyFn,
     *,
@@ -166,7 +167,6 @@ def permutation(
     model, score_fn = explained(apply_fn, score)
     drops = _mean_drops(model, score_fn, name="permutation", batch_size=batch_size)
 
-    @checked_call
     def attribute(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:

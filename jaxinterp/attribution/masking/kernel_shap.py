@@ -7,7 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jaxinterp.attribution.contract import Attribution, checked_call
+from jaxinterp.attribution.contract import Attribution, method
 from jaxinterp.attribution.masking.scores import masked_scores, spread_over
 from jaxinterp.attribution.place import place_of
 from jaxinterp.checks import checked_integer, is_traced
@@ -25,6 +25,7 @@ from jaxinterp.perturbation.segments import fill_segments
 from jaxinterp.types import ApplyFn, Inputs, Key, Sites, Target, Variables
 
 
+@method
 def kernel_shap(
     apply_fn: ApplyFn,
     *,
@@ -89,7 +90,6 @@ def kernel_shap(
     model, score_fn = explained(apply_fn, score)
     scores = masked_scores(model, score_fn, name="kernel_shap", batch_size=batch_size)
 
-    @checked_call
     def attribute(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from jaxinterp.attribution.contract import Attribution, checked_call
+from jaxinterp.attribution.contract import Attribution, method
 from jaxinterp.attribution.masking.scores import masked_scores, spread_over
 from jaxinterp.attribution.place import place_of
 from jaxinterp.checks import checked_integer, checked_positive, checked_real
@@ -25,6 +25,7 @@ from jaxinterp.perturbation.segments import fill_segments
 from jaxinterp.types import ApplyFn, Inputs, Key, Sites, Target, Variables
 
 
+@method
 def lime(
     apply_fn: ApplyFn,
     *,
@@ -99,7 +100,6 @@ def lime(
     model, score_fn = explained(apply_fn, score)
     scores = masked_scores(model, score_fn, name="lime", batch_size=batch_size)
 
-    @checked_call
     def attribute(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:

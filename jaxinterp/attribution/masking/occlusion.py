@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxinterp.attribution.contract import Attribution, checked_call
+from jaxinterp.attribution.contract import Attribution, method
 from jaxinterp.attribution.masking.scores import like, masked_scores
 from jaxinterp.attribution.place import place_of
 from jaxinterp.checks import shown
@@ -23,6 +23,7 @@ from jaxinterp.perturbation.positions import has_channels, positions_of
 from jaxinterp.types import ApplyFn, Inputs, Key, Sites, Target, Variables
 
 
+@method
 def occlusion(
     apply_fn: ApplyFn,
     *,
@@ -84,7 +85,6 @@ def occlusion(
         model, score_fn, name="occlusion", batch_size=batch_size, keep=_outside
     )
 
-    @checked_call
     def attribute(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from jaxinterp.attribution.contract import Attribution, checked_call
+from jaxinterp.attribution.contract import Attribution, method
 from jaxinterp.attribution.masking.scores import masked_scores, spread_over
 from jaxinterp.attribution.place import place_of
 from jaxinterp.checks import checked_integer, shown
@@ -24,6 +24,7 @@ from jaxinterp.perturbation.segments import fill_segments
 from jaxinterp.types import ApplyFn, Inputs, Key, Sites, Target, Variables
 
 
+@method
 def owen(
     apply_fn: ApplyFn,
     *,
@@ -102,7 +103,6 @@ def owen(
     model, score_fn = explained(apply_fn, score)
     scores = masked_scores(model, score_fn, name="owen", batch_size=batch_size)
 
-    @checked_call
     def attribute(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:

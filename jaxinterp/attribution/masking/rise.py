@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxinterp.attribution.contract import Attribution, checked_call
+from jaxinterp.attribution.contract import Attribution, method
 from jaxinterp.attribution.masking.scores import like
 from jaxinterp.attribution.place import Place, place_of
 from jaxinterp.checks import checked_integer, checked_share
@@ -22,6 +22,7 @@ from jaxinterp.perturbation.positions import positions_of
 from jaxinterp.types import ApplyFn, Inputs, Key, Sites, Target, Variables
 
 
+@method
 def rise(
     apply_fn: ApplyFn,
     *,
@@ -94,7 +95,6 @@ def rise(
 
     sums = summed(step, batch_size=batch_size, name="rise")
 
-    @checked_call
     def attribute(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:

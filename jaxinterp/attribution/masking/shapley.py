@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from jaxinterp.attribution.contract import Attribution, checked_call
+from jaxinterp.attribution.contract import Attribution, method
 from jaxinterp.attribution.masking.scores import masked_scores, spread_over
 from jaxinterp.attribution.place import place_of
 from jaxinterp.checks import checked_integer
@@ -29,6 +29,7 @@ from jaxinterp.perturbation.segments import fill_segments
 from jaxinterp.types import ApplyFn, Inputs, Key, Sites, Target, Variables
 
 
+@method
 def shapley(
     apply_fn: ApplyFn,
     *,
@@ -96,7 +97,6 @@ def shapley(
     model, score_fn = explained(apply_fn, score)
     scores = masked_scores(model, score_fn, name="shapley", batch_size=batch_size)
 
-    @checked_call
     def attribute(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:

@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import jax.numpy as jnp
 
-from jaxinterp.attribution.contract import Attribution, checked_call
+from jaxinterp.attribution.contract import Attribution, method
 from jaxinterp.attribution.masking.scores import masked_scores, spread_over
 from jaxinterp.attribution.place import place_of
 from jaxinterp.checks import check_choice, checked_integer
@@ -25,6 +25,7 @@ from jaxinterp.perturbation.sobol_indices import (
 from jaxinterp.types import ApplyFn, Inputs, Key, Sites, Target, Variables
 
 
+@method
 def sobol(
     apply_fn: ApplyFn,
     *,
@@ -95,7 +96,6 @@ def sobol(
         model, score_fn, name="sobol", batch_size=batch_size, keep=_kept
     )
 
-    @checked_call
     def attribute(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from jaxinterp.attribution.backward import Backward, checked_seed
-from jaxinterp.attribution.contract import Attribution, checked_call, examples_in
+from jaxinterp.attribution.contract import Attribution, examples_in, method
 from jaxinterp.checks import check_index, shown
 from jaxinterp.objectives.explained import explained
 from jaxinterp.objectives.objective import Objective
@@ -17,6 +17,7 @@ from jaxinterp.tracing.capture import capture
 from jaxinterp.types import ApplyFn, Inputs, Key, Sites, Target, Variables
 
 
+@method
 def concept_relevance(
     apply_fn: ApplyFn,
     *,
@@ -85,7 +86,6 @@ def concept_relevance(
         )
     model, score_fn = explained(apply_fn, score)
 
-    @checked_call
     def attribute(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:

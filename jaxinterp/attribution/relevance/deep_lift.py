@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 import jax
 import jax.numpy as jnp
 
-from jaxinterp.attribution.contract import Attribution, checked_call
+from jaxinterp.attribution.contract import Attribution, method
 from jaxinterp.attribution.place import Place, place_of
 from jaxinterp.checks import check_choice
 from jaxinterp.loop.sums import summed
@@ -26,6 +26,7 @@ from jaxinterp.types import ApplyFn, Inputs, Key, Sites, Target, Variables
 Result = Literal["contributions", "multipliers", "hypothetical"]
 
 
+@method
 def deep_lift(
     apply_fn: ApplyFn,
     *,
@@ -90,7 +91,6 @@ def deep_lift(
     model, score_fn = explained(apply_fn, score)
     shares = _shares(model, score_fn, result)
 
-    @checked_call
     def attribute(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:
@@ -102,6 +102,7 @@ def deep_lift(
     return attribute
 
 
+@method
 def deep_lift_shap(
     apply_fn: ApplyFn,
     *,
@@ -170,7 +171,6 @@ def deep_lift_shap(
 
     sum_over = summed(step, batch_size=batch_size, name="deep_lift_shap")
 
-    @checked_call
     def attribute(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from jaxinterp.attribution.backward import attribution_by_backward
-from jaxinterp.attribution.contract import Attribution
+from jaxinterp.attribution.contract import Attribution, method
 from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.score import Score, logit, positive_relevance_seed
 from jaxinterp.rules import presets
 from jaxinterp.types import ApplyFn, Sites
 
 
+@method
 def deep_taylor(
     apply_fn: ApplyFn,
     *,

@@ -8,13 +8,14 @@ conclusions (Adebayo et al., 2018 [adebayo2018sanity]).
 from __future__ import annotations
 
 from jaxinterp.attribution.backward import attribution_by_backward
-from jaxinterp.attribution.contract import Attribution
+from jaxinterp.attribution.contract import Attribution, method
 from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.score import Score, logit
 from jaxinterp.rules import presets
 from jaxinterp.types import ApplyFn, Sites
 
 
+@method
 def guided_backprop(
     apply_fn: ApplyFn,
     *,

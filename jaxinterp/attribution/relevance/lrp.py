@@ -8,13 +8,14 @@ keep (see `jaxinterp.ledger`).
 from __future__ import annotations
 
 from jaxinterp.attribution.backward import attribution_by_backward
-from jaxinterp.attribution.contract import Attribution
+from jaxinterp.attribution.contract import Attribution, method
 from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.score import Score, logit, relevance_seed
 from jaxinterp.rules.presets import Rules, as_composite
 from jaxinterp.types import ApplyFn, Sites
 
 
+@method
 def lrp(
     apply_fn: ApplyFn,
     *,

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jaxinterp.attribution.backward import attribution_by_backward, explained_sites
-from jaxinterp.attribution.contract import Attribution
+from jaxinterp.attribution.contract import Attribution, method
 from jaxinterp.objectives.explained import explained
 from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.score import Score, logit, relevance_seed
@@ -23,6 +23,7 @@ from jaxinterp.tracing.selectors import of_role
 from jaxinterp.types import ApplyFn, Inputs, Key, Sites, Target, Variables
 
 
+@method
 def pattern_net(
     apply_fn: ApplyFn,
     *,
@@ -77,6 +78,7 @@ def pattern_net(
     return _by_patterns(apply_fn, PatternNet, patterns, score, at)
 
 
+@method
 def pattern_attribution(
     apply_fn: ApplyFn,
     *,
