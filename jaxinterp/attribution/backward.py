@@ -17,11 +17,8 @@ from jaxinterp.attribution.contract import (
 from jaxinterp.attribution.tokens import explained_at
 from jaxinterp.objectives.explained import explained, reads_of
 from jaxinterp.objectives.objective import Objective
-from jaxinterp.objectives.score import (
-    Score,
-    check_score,
-    gradient_seed,
-)
+from jaxinterp.objectives.score import Score, check_score
+from jaxinterp.objectives.seed import Seed, gradient_seed
 from jaxinterp.rules.composite import Composite
 from jaxinterp.tracing.by_address import ByAddress
 from jaxinterp.tracing.call import Traced, trace_call
@@ -32,9 +29,6 @@ from jaxinterp.tracing.program.program import Value
 from jaxinterp.tracing.select import select
 from jaxinterp.tracing.with_rules import rule_changes
 from jaxinterp.types import ApplyFn, Inputs, Key, Sites, Target, Variables
-
-# What a backward pass starts with: `seed(score, outputs, target) -> cotangent`.
-Seed = Callable[[Score, Any, Any], Any]
 
 
 def explained_sites(graph: Graph, at: Sites) -> dict[str, Site]:

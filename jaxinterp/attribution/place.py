@@ -29,7 +29,8 @@ from jaxinterp.attribution.contract import (
     examples_in,
 )
 from jaxinterp.attribution.tokens import explained_at
-from jaxinterp.objectives.score import Score, check_score, gradient_seed
+from jaxinterp.objectives.score import Score, check_score
+from jaxinterp.objectives.seed import gradient_seed
 from jaxinterp.pytree import pytree, static
 from jaxinterp.rules.any_site import Gradient
 from jaxinterp.rules.composite import Composite

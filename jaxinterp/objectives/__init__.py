@@ -2,6 +2,7 @@
 
 - `score`: scores of the outputs, one for each example; `scale_free`: one that does
   not depend on their scale; `output`: objectives of outputs.
+- `seed`: what a backward pass starts with, of a score.
 - `objective`: what an objective is, and its algebra; `by_name`: objectives as strings.
 - `explained`: a score or an objective, for attribution methods.
 - `unit`, `direction`, `positions`, `whitening`: what an objective reads of activations.
@@ -26,6 +27,10 @@ from jaxinterp.objectives.score import logit as logit
 from jaxinterp.objectives.score import margin as margin
 from jaxinterp.objectives.score import probability as probability
 from jaxinterp.objectives.score import total as total
+from jaxinterp.objectives.seed import Seed as Seed
+from jaxinterp.objectives.seed import contrastive_seed as contrastive_seed
+from jaxinterp.objectives.seed import relevance_seed as relevance_seed
+from jaxinterp.objectives.seed import softmax_gradient_seed as softmax_gradient_seed
 from jaxinterp.objectives.unit import channel as channel
 from jaxinterp.objectives.unit import layer as layer
 from jaxinterp.objectives.unit import neuron as neuron

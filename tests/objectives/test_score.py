@@ -16,8 +16,8 @@ from jaxinterp.objectives import (
     probability,
     total,
 )
-from jaxinterp.objectives.score import (
-    SCORES,
+from jaxinterp.objectives.score import SCORES
+from jaxinterp.objectives.seed import (
     gradient_seed,
     positive_relevance_seed,
     relevance_seed,

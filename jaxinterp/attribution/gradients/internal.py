@@ -27,7 +27,8 @@ from jaxinterp.checks import checked_integer
 from jaxinterp.loop.sums import summed
 from jaxinterp.objectives.explained import explained
 from jaxinterp.objectives.objective import Objective
-from jaxinterp.objectives.score import Score, gradient_seed, logit
+from jaxinterp.objectives.score import Score, logit
+from jaxinterp.objectives.seed import gradient_seed
 from jaxinterp.types import ApplyFn, Inputs, Key, Sites, Target, Variables
 
 

@@ -29,7 +29,8 @@ from jaxinterp.attribution.contract import (
 from jaxinterp.checks import check_index, is_integer, shown
 from jaxinterp.objectives.explained import explained
 from jaxinterp.objectives.objective import Objective
-from jaxinterp.objectives.score import Score, gradient_seed, logit, relevance_seed
+from jaxinterp.objectives.score import Score, logit
+from jaxinterp.objectives.seed import gradient_seed, relevance_seed
 from jaxinterp.rules.composite import Composite
 from jaxinterp.rules.presets import Rules, as_composite
 from jaxinterp.tracing.attention import attention_matrices, by_layer

@@ -21,7 +21,8 @@ from jaxinterp.attribution.maps.channels import (
 )
 from jaxinterp.objectives.explained import explained
 from jaxinterp.objectives.objective import Objective
-from jaxinterp.objectives.score import Score, gradient_seed, logit
+from jaxinterp.objectives.score import Score, logit
+from jaxinterp.objectives.seed import gradient_seed
 from jaxinterp.rules.presets import guided_backprop
 from jaxinterp.tracing.by_address import ByAddress
 from jaxinterp.types import ApplyFn, Inputs, Key, Sites, Target, Variables

@@ -11,7 +11,8 @@ from jaxinterp.attribution.contract import Attribution, examples_in, method
 from jaxinterp.checks import check_index, shown
 from jaxinterp.objectives.explained import explained
 from jaxinterp.objectives.objective import Objective
-from jaxinterp.objectives.score import Score, logit, relevance_seed
+from jaxinterp.objectives.score import Score, logit
+from jaxinterp.objectives.seed import relevance_seed
 from jaxinterp.rules.presets import Rules, as_composite
 from jaxinterp.tracing.capture import capture
 from jaxinterp.types import ApplyFn, Inputs, Key, Sites, Target, Variables

@@ -7,7 +7,8 @@ from typing import Any
 from jaxinterp.attribution.backward import attribution_by_backward
 from jaxinterp.attribution.contract import Attribution, method
 from jaxinterp.objectives.objective import Objective
-from jaxinterp.objectives.score import Score, logit, positive_relevance_seed
+from jaxinterp.objectives.score import Score, logit
+from jaxinterp.objectives.seed import positive_relevance_seed
 from jaxinterp.rules import presets
 from jaxinterp.types import ApplyFn, Sites
 

@@ -21,7 +21,8 @@ from jaxinterp.attribution.tokens import explained_at
 from jaxinterp.checks import check_outside
 from jaxinterp.objectives.explained import explained
 from jaxinterp.objectives.objective import Objective
-from jaxinterp.objectives.score import Score, logit, relevance_seed
+from jaxinterp.objectives.score import Score, logit
+from jaxinterp.objectives.seed import relevance_seed
 from jaxinterp.rules.any_site import Gradient
 from jaxinterp.rules.presets import Rules, as_composite
 from jaxinterp.rules.rule import Rule, total

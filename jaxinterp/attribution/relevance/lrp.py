@@ -10,7 +10,8 @@ from __future__ import annotations
 from jaxinterp.attribution.backward import attribution_by_backward
 from jaxinterp.attribution.contract import Attribution, method
 from jaxinterp.objectives.objective import Objective
-from jaxinterp.objectives.score import Score, logit, relevance_seed
+from jaxinterp.objectives.score import Score, logit
+from jaxinterp.objectives.seed import Seed, relevance_seed
 from jaxinterp.rules.presets import Rules, as_composite
 from jaxinterp.types import ApplyFn, Sites
 
@@ -21,6 +22,7 @@ def lrp(
     *,
     composite: Rules = "epsilon_plus_flat",
     score: Score | Objective | str = logit,
+    seed: Seed = relevance_seed,
     at: Sites | None = None,
 ) -> Attribution:
     r"""Attributes by layer-wise relevance propagation.
@@ -42,6 +44,10 @@ def lrp(
         score: which number per example is explained: a score of the outputs or its
             name, or an objective (`channel("Conv_1", 3)`, or `"Conv_1:3"`), which needs
             no target.
+        seed: the function that makes the relevance of the outputs, `seed(score,
+            outputs, target)`; by default shares of the score. `contrastive_seed` and
+            `softmax_gradient_seed` of `jaxinterp.objectives` set the target against the
+            other classes.
         at: a site, whose relevance is returned instead of that of the inputs. For a
             glob or a selector a mapping from address to relevance is returned.
 
@@ -69,5 +75,5 @@ def lrp(
     call = "lrp(apply_fn, composite=jaxinterp.rules.epsilon_plus())"
     rules = as_composite(composite, call)
     return attribution_by_backward(
-        apply_fn, score=score, at=at, composite=rules, seed=relevance_seed
+        apply_fn, score=score, at=at, composite=rules, seed=seed
     )

@@ -14,7 +14,8 @@ from jaxinterp.attribution.backward import attribution_by_backward, explained_si
 from jaxinterp.attribution.contract import Attribution, method
 from jaxinterp.objectives.explained import explained
 from jaxinterp.objectives.objective import Objective
-from jaxinterp.objectives.score import Score, logit, relevance_seed
+from jaxinterp.objectives.score import Score, logit
+from jaxinterp.objectives.seed import relevance_seed
 from jaxinterp.rules.any_site import Gradient
 from jaxinterp.rules.composite import Composite
 from jaxinterp.rules.pattern import PatternAttribution, PatternNet
