@@ -110,6 +110,14 @@ def test_a_compiled_step_is_right_for_other_arrays_and_reads_no_freed_memory():
     assert not start.is_deleted()
 
 
+def test_a_long_path_shows_its_progress_unless_it_is_compiled(capsys):
+    attribute = guided_integrated_gradients(models.mlp, steps=20)
+    compiled(attribute)(LAYERS, X, TARGET)
+    assert not capsys.readouterr().err
+    attribute(LAYERS, X, TARGET)
+    assert "guided_integrated_gradients: 100%" in capsys.readouterr().err
+
+
 def test_at_a_site_and_numbers_among_the_weights():
     def model(v, x):
         return jax.lax.fori_loop(0, v["steps"], lambda _, h: jnp.tanh(h @ v["w"]), x)
