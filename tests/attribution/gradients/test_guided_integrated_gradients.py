@@ -131,6 +131,14 @@ def test_at_a_site_and_numbers_among_the_weights():
     np.testing.assert_allclose(received.sum(1), expected, rtol=1e-10)
 
 
+def test_the_defaults_are_those_of_the_authors():
+    options = {"steps": 200, "fraction": 0.25, "max_distance": 0.02}
+    x, w = models.normal(31, 1, 12), W
+    default = compiled(guided_integrated_gradients(wavy))(w, x, 0)
+    same = compiled(guided_integrated_gradients(wavy, **options))(w, x, 0)
+    np.testing.assert_array_equal(default, same)
+
+
 def test_nan_stays_in_its_example_and_an_empty_batch_is_empty():
     x = np.where(np.arange(15).reshape(3, 5) == 7, np.nan, X)
     attribute = guided_integrated_gradients(models.mlp, steps=2)
