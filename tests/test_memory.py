@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from jaxinterp.attribution import (
+    blur_integrated_gradients,
     expected_gradients,
     gradient,
+    idgi,
     integrated_gradients,
     shapley,
     smooth,
@@ -41,6 +43,13 @@ METHODS = {
     ),
     "integrated_gradients at a site": lambda points, batch_size: integrated_gradients(
         network, steps=points, batch_size=batch_size, at="tanh"
+    ),
+    # It has a score at both ends of all steps.
+    "idgi": lambda points, batch_size: idgi(
+        network, steps=points - 1, batch_size=batch_size
+    ),
+    "blur_integrated_gradients": lambda points, batch_size: blur_integrated_gradients(
+        network, steps=points, batch_size=batch_size
     ),
     "smooth": lambda points, batch_size: smooth(
         gradient(network), samples=points, batch_size=batch_size

@@ -172,10 +172,10 @@ def _moved(
 
     def group(_: Any, state: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
         x, budget, limit = state
-        # All entries up to the limit have moved, equal ones together.
+        # All entries up to the limit have moved as far as they may, or nothing is left.
         first = (sizes <= limit).sum()
         next_limit = ordered[jnp.minimum(first + together - 1, last)]
-        is_next = (sizes > limit) & (sizes <= next_limit) & (x != high)
+        is_next = (sizes <= next_limit) & (x != high)  # equal ones together
         distance = jnp.where(is_next, jnp.abs(high - x), 0).sum()
         share = jnp.clip(budget / jnp.where(distance > 0, distance, 1), 0, 1)
         nearer = jnp.where(share >= 1, high, x + share * (high - x))

@@ -108,7 +108,7 @@ def integrated_hessians(
         parts = jax.tree.map(part, line.difference, changes, feature, slopes)
         return weight * segment_sums(parts, segments)
 
-    sum_over = summed(at_point, batch_size=batch_size)
+    sum_over = summed(at_point, batch_size=batch_size, name="integrated_hessians")
 
     def row(context: tuple[Place, Line, Segments], number: Any) -> Any:
         points = jnp.asarray(u**3), jnp.asarray(weights)

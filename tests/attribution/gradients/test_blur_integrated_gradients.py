@@ -79,6 +79,13 @@ def test_a_gaussian_too_narrow_to_be_a_number_is_none():
         np.testing.assert_array_equal(attribute(None, jnp.ones((1, 3))), 0)
 
 
+def test_fifty_positions_and_a_hundred_gradients_are_the_default():
+    args = WEIGHTS, X, TARGET
+    default = compiled(blur_integrated_gradients(models.cnn))(*args)
+    same = compiled(blur_integrated_gradients(models.cnn, max_sigma=50, steps=100))
+    np.testing.assert_array_equal(default, same(*args))
+
+
 def test_nan_and_an_empty_batch():
     x = X.copy()
     x[1, 2, 2, 0] = np.nan

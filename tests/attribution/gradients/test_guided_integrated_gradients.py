@@ -110,6 +110,14 @@ def test_a_compiled_step_is_right_for_other_arrays_and_reads_no_freed_memory():
     assert not start.is_deleted()
 
 
+def test_a_long_path_shows_its_progress_unless_it_is_compiled(capsys):
+    attribute = guided_integrated_gradients(models.mlp, steps=20)
+    compiled(attribute)(LAYERS, X, TARGET)
+    assert not capsys.readouterr().err
+    attribute(LAYERS, X, TARGET)
+    assert "guided_integrated_gradients: 100%" in capsys.readouterr().err
+
+
 def test_at_a_site_and_numbers_among_the_weights():
     def model(v, x):
         return jax.lax.fori_loop(0, v["steps"], lambda _, h: jnp.tanh(h @ v["w"]), x)
@@ -121,6 +129,14 @@ def test_at_a_site_and_numbers_among_the_weights():
     received = hidden(LAYERS, X, TARGET)
     expected = models.mlp(LAYERS, X)[np.arange(3), TARGET] - LAYERS[-1]["b"][0, TARGET]
     np.testing.assert_allclose(received.sum(1), expected, rtol=1e-10)
+
+
+def test_the_defaults_are_those_of_the_authors():
+    options = {"steps": 200, "fraction": 0.25, "max_distance": 0.02}
+    x, w = models.normal(31, 1, 12), W
+    default = compiled(guided_integrated_gradients(wavy))(w, x, 0)
+    same = compiled(guided_integrated_gradients(wavy, **options))(w, x, 0)
+    np.testing.assert_array_equal(default, same)
 
 
 def test_nan_stays_in_its_example_and_an_empty_batch_is_empty():

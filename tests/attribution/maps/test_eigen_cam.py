@@ -153,6 +153,13 @@ def test_what_has_no_map_is_an_error(method):
 
 
 @pytest.mark.parametrize("method", [eigen_cam, fem])
+def test_inputs_that_are_no_batch_are_an_error(method):
+    pair = {"a": X, "b": X[:2]}
+    with pytest.raises(ValueError, match="must have the same batch size"):
+        method(lambda v, x: model(v, x["a"]), at="stem/tanh")(KERNEL, pair)
+
+
+@pytest.mark.parametrize("method", [eigen_cam, fem])
 def test_float64_inputs_of_numpy_are_taken_without_float64(method):
     with jax.enable_x64(False):  # where a warning is an error
         received = method(model, at="stem/tanh")(KERNEL.astype(np.float32), X)
