@@ -1,8 +1,8 @@
 """Seeds: what a backward pass starts with, at the outputs.
 
 A seed is a function `(score, outputs, target) -> cotangent`, whose value is like the
-outputs. Gradients start with the gradient of the score, relevance with shares of it, and
-the contrastive ones set the relevance of the target against that of all other classes.
+outputs. Gradients start with the gradient of the score and relevance with shares of it;
+contrastive seeds set the relevance of the target against that of all other classes.
 """
 
 from __future__ import annotations
