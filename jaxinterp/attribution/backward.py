@@ -27,6 +27,7 @@ from jaxinterp.tracing.graph import Graph, Site
 from jaxinterp.tracing.program.evaluate import Changes
 from jaxinterp.tracing.program.program import Value
 from jaxinterp.tracing.select import select
+from jaxinterp.tracing.split import check_can_start
 from jaxinterp.tracing.with_rules import rule_changes
 from jaxinterp.types import ApplyFn, Inputs, Key, Sites, Target, Variables
 
@@ -255,6 +256,11 @@ class Backward:
         if self.at is not None:
             values = [site.value for site in self._sites.values()]
             check_path(self._traced, values, score, target, self.at)
+
+    def check_outside_of_loops(self) -> None:
+        """Raises if a site that is explained has several values, one for each step."""
+        for site in self._sites.values():
+            check_can_start(self._traced.graph, site)
 
     def shaped(self, result: Any) -> Any:
         """Returns the array alone if one site is explained, otherwise all by address.

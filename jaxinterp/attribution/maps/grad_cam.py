@@ -46,6 +46,7 @@ def _of_gradients(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:
         back = Backward(model, variables, inputs, None, at)
+        back.check_outside_of_loops()
         n_examples = examples_in(inputs)
         seed = checked_seed(gradient_seed, score_fn, back.outputs, target, n_examples)
         slopes = back(seed)
@@ -97,9 +98,9 @@ def grad_cam(
         `score` per position of the site.
 
     Raises:
-        ValueError: when called, if the activation has no positions, or if with `resize`
-            its positions have another number of axes than those of the inputs, or there
-            are several inputs.
+        ValueError: when called, if the activation has no positions or is inside a loop,
+            or if with `resize` its positions have another number of axes than those of
+            the inputs, or there are several inputs.
 
     References:
         Selvaraju et al., 2017, eqs. 1 and 2 [selvaraju2017gradcam].
@@ -156,9 +157,9 @@ def grad_cam_plus_plus(
         within a map.
 
     Raises:
-        ValueError: when called, if the activation has no positions, or if with `resize`
-            its positions have another number of axes than those of the inputs, or there
-            are several inputs.
+        ValueError: when called, if the activation has no positions or is inside a loop,
+            or if with `resize` its positions have another number of axes than those of
+            the inputs, or there are several inputs.
 
     References:
         Chattopadhay et al., 2018 [chattopadhay2018gradcam], for the exponential of the
@@ -219,9 +220,9 @@ def x_grad_cam(
         `score` per position of the site.
 
     Raises:
-        ValueError: when called, if the activation has no positions, or if with `resize`
-            its positions have another number of axes than those of the inputs, or there
-            are several inputs.
+        ValueError: when called, if the activation has no positions or is inside a loop,
+            or if with `resize` its positions have another number of axes than those of
+            the inputs, or there are several inputs.
 
     References:
         Fu et al., 2020 [fu2020axiombased].
@@ -279,9 +280,9 @@ def hires_cam(
         `score`, which negative entries lowered.
 
     Raises:
-        ValueError: when called, if the activation has no positions, or if with `resize`
-            its positions have another number of axes than those of the inputs, or there
-            are several inputs.
+        ValueError: when called, if the activation has no positions or is inside a loop,
+            or if with `resize` its positions have another number of axes than those of
+            the inputs, or there are several inputs.
 
     References:
         Draelos and Carin, 2020 [draelos2020use].
@@ -335,9 +336,9 @@ def layer_cam(
         `score`.
 
     Raises:
-        ValueError: when called, if the activation has no positions, or if with `resize`
-            its positions have another number of axes than those of the inputs, or there
-            are several inputs.
+        ValueError: when called, if the activation has no positions or is inside a loop,
+            or if with `resize` its positions have another number of axes than those of
+            the inputs, or there are several inputs.
 
     References:
         Jiang et al., 2021 [jiang2021layercam].

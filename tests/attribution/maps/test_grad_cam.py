@@ -178,3 +178,15 @@ def test_a_map_that_does_not_fit_the_inputs_is_an_error():
     pair = models.pair()
     with pytest.raises(ValueError, match="resized to one array"):
         grad_cam(models.two_inputs, at="max_pool")(models.two_weights(), pair, TARGET)
+
+
+@pytest.mark.parametrize("method", [grad_cam, grad_cam_plus_plus, guided_grad_cam])
+def test_a_layer_in_a_loop_has_no_single_map(method):
+    """Its activation has the steps in front, and no map is meant by their mean."""
+
+    def looped(w, x):
+        x, _ = jax.lax.scan(lambda h, _: (jnp.tanh(h * w), None), x, None, 3)
+        return x.mean((1, 2))
+
+    with pytest.raises(ValueError, match="is inside a loop or branch"):
+        method(looped, at="*tanh")(2.0, np.ones((2, 4, 4, 3)), 0)
