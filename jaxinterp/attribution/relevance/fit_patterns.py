@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxinterp.checks import check_choice
 from jaxinterp.loop.stream import everywhere, first_invalid, over_stream
@@ -66,6 +67,17 @@ class FittedPatterns:
     patterns: dict[str, Any]
     moments: dict[str, Moments]
     estimator: Estimator = static()
+
+    @property
+    def silent_units(self) -> dict[str, list[int]]:
+        """The numbers of the units of each site that never were in the regime.
+
+        Nothing is known of what makes them fire, and their pattern is zero. For all
+        other units that vary, weights times pattern add up to one.
+        """
+        counts = {a: np.asarray(m.regime_count) for a, m in self.moments.items()}
+        silent = {a: np.flatnonzero(count == 0) for a, count in counts.items()}
+        return {a: numbers.tolist() for a, numbers in silent.items()}
 
 
 def fit_patterns(

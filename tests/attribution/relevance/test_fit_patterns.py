@@ -99,6 +99,25 @@ def test_units_that_say_nothing_have_no_pattern():
     np.testing.assert_array_equal(only(parts), 0)
 
 
+def test_units_that_never_fire_are_named_and_those_that_do_have_their_pattern():
+    """One unit of the first layer never fires; the second layer is the last."""
+
+    def model(w, x):
+        return jax.nn.relu(x @ w["first"] + w["bias"]) @ w["second"]
+
+    w = {
+        "first": models.normal(1, 4, 3),
+        "bias": np.array([[0.0, -100.0, 0.0]]),
+        "second": models.normal(2, 3, 2),
+    }
+    fitted = fit_patterns(model, w, [models.normal(3, 40, 4)])
+    assert fitted.silent_units == {"first": [1], "second": []}
+    sums = (w["first"] * fitted.patterns["first"]).sum(axis=0)
+    np.testing.assert_allclose(sums, [1, 0, 1], rtol=1e-12)
+    never = fit_patterns(model, w, [models.normal(3, 40, 4)], estimator="linear")
+    assert never.silent_units == {"first": [], "second": []}
+
+
 def test_groups_strides_layouts_and_steps_before_the_kernel():
     """Weights times pattern are 1 for each unit, and a linear pattern is covariance."""
     x = models.normal(46, 9, 4, 8, 8)  # channels first
