@@ -19,7 +19,7 @@ from jaxinterp.objectives.explained import explained, reads_of
 from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.score import Score, check_score
 from jaxinterp.objectives.seed import Seed, gradient_seed
-from jaxinterp.rules.composite import Composite
+from jaxinterp.rules.composite import DERIVATIVE, Composite
 from jaxinterp.tracing.by_address import ByAddress
 from jaxinterp.tracing.call import Traced, trace_call
 from jaxinterp.tracing.facts.flow import active_values
@@ -154,7 +154,7 @@ def shaped(at: Sites, sites: dict[str, Site], arrays: Mapping[str, Any]) -> Any:
 
 
 def changes_after(
-    graph: Graph, values: Iterable[Value], composite: Composite | None
+    graph: Graph, values: Iterable[Value], composite: Composite
 ) -> Changes:
     """Returns the rules of a composite, for the way back from the outputs to values.
 
@@ -164,9 +164,9 @@ def changes_after(
     Args:
         graph: a traced model.
         values: the activations that are explained.
-        composite: which site gets which rule; `None` leaves plain derivatives.
+        composite: which site gets which rule.
     """
-    rules = composite.resolve(graph) if composite is not None else {}
+    rules = composite.resolve(graph)
     after = active_values(graph.program, values)
     return rule_changes(
         {n: rule for n, rule in rules.items() if not after.isdisjoint(n.inputs)}
@@ -186,7 +186,7 @@ class Backward:
         apply_fn: ApplyFn,
         variables: Variables,
         inputs: Inputs,
-        composite: Composite | None,
+        composite: Composite,
         at: Sites | None,
         part: Callable[[Any], Any] = lambda outputs: outputs,
     ):
@@ -202,10 +202,8 @@ class Backward:
             self._start_at_sites(apply_fn, variables, inputs, composite, at)
 
     def _apply(
-        self, apply_fn: ApplyFn, variables: Any, x: Any, composite: Composite | None
+        self, apply_fn: ApplyFn, variables: Any, x: Any, composite: Composite
     ) -> Any:
-        if composite is None:
-            return self._part(apply_fn(variables, x))
         traced = trace_call(apply_fn, variables, x)
         outputs, _ = traced.run(rule_changes(composite.resolve(traced.graph)))
         return self._part(outputs)
@@ -278,7 +276,7 @@ def attribution_by_backward(
     *,
     score: Score | Objective | str,
     at: Sites | None,
-    composite: Composite | None = None,
+    composite: Composite = DERIVATIVE,
     seed: Seed = gradient_seed,
     finish: Callable[[Any, Any], Any] = lambda received, activation: received,
 ) -> Attribution:

@@ -32,16 +32,12 @@ from jaxinterp.attribution.tokens import explained_at
 from jaxinterp.objectives.score import Score, check_score
 from jaxinterp.objectives.seed import gradient_seed
 from jaxinterp.pytree import pytree, static
-from jaxinterp.rules.any_site import Gradient
-from jaxinterp.rules.composite import Composite
+from jaxinterp.rules.composite import DERIVATIVE
 from jaxinterp.tracing.call import Traced
 from jaxinterp.tracing.graph import Site
 from jaxinterp.tracing.program.evaluate import Changes
 from jaxinterp.tracing.split import check_can_start
 from jaxinterp.types import ApplyFn, Inputs, Sites, Target, Variables
-
-# The plain derivative, through the engine for its faster max pooling.
-_DERIVATIVE = Composite([("*", Gradient())])
 
 
 @pytree
@@ -95,7 +91,7 @@ class Place:
             TypeError: if the numbers are not real.
         """
         if self.rest is None:
-            pull = Backward(model, self.variables, array, _DERIVATIVE, None)
+            pull = Backward(model, self.variables, array, DERIVATIVE, None)
             outputs = pull.outputs
         else:
             outputs, pull = self.rest.backward(array)
@@ -222,6 +218,6 @@ class _Rest:
     def backward(self, activation: Any) -> tuple[Any, Callable[[Any], Any]]:
         """Returns the outputs for another activation, and how to go back to it."""
         graph, value = self.program.traced.graph, self.program.site.value
-        changes = changes_after(graph, [value], _DERIVATIVE)
+        changes = changes_after(graph, [value], DERIVATIVE)
         outputs, pull = jax.vjp(lambda a: self.outputs(a, changes), activation)
         return outputs, lambda seed: pull(seed)[0]

@@ -29,6 +29,7 @@ from jaxinterp.objectives.explained import explained
 from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.score import Score, logit
 from jaxinterp.objectives.seed import gradient_seed
+from jaxinterp.rules.composite import DERIVATIVE
 from jaxinterp.types import ApplyFn, Inputs, Key, Sites, Target, Variables
 
 
@@ -195,7 +196,7 @@ def _along_path(
 
         def at_point(t: Any) -> tuple[Any, Any]:
             x = line(t)
-            back = Backward(model, variables, x, None, at)
+            back = Backward(model, variables, x, DERIVATIVE, at)
             n_examples = examples_in(x)
             seed = gradient_seed, score_fn, back.outputs, target, n_examples
             slopes = back(checked_seed(*seed))

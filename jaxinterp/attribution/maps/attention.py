@@ -31,7 +31,7 @@ from jaxinterp.objectives.explained import explained
 from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.score import Score, logit
 from jaxinterp.objectives.seed import gradient_seed, relevance_seed
-from jaxinterp.rules.composite import Composite
+from jaxinterp.rules.composite import DERIVATIVE, Composite
 from jaxinterp.rules.presets import Rules, as_composite
 from jaxinterp.tracing.attention import attention_matrices, by_layer
 from jaxinterp.tracing.call import trace_call
@@ -250,7 +250,7 @@ def _attention_times_slopes(
         check_inputs(inputs, at, variables, needs_slopes=False)
         matrices = attention_matrices(trace_call(model, variables, inputs), at)
         addresses = [matrix.site.address for matrix in matrices]
-        back = Backward(model, variables, inputs, None, addresses)
+        back = Backward(model, variables, inputs, DERIVATIVE, addresses)
         examples = examples_in(inputs)
         seed = checked_seed(gradient_seed, score_fn, back.outputs, target, examples)
         back.check_path(score_fn, target)

@@ -23,6 +23,7 @@ from jaxinterp.objectives.explained import explained
 from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.score import Score, logit
 from jaxinterp.objectives.seed import gradient_seed
+from jaxinterp.rules.composite import DERIVATIVE
 from jaxinterp.rules.presets import guided_backprop
 from jaxinterp.tracing.by_address import ByAddress
 from jaxinterp.types import ApplyFn, Inputs, Key, Sites, Target, Variables
@@ -45,7 +46,7 @@ def _of_gradients(
     def attribute(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:
-        back = Backward(model, variables, inputs, None, at)
+        back = Backward(model, variables, inputs, DERIVATIVE, at)
         back.check_outside_of_loops()
         n_examples = examples_in(inputs)
         seed = checked_seed(gradient_seed, score_fn, back.outputs, target, n_examples)

@@ -15,13 +15,12 @@ import optax
 
 from jaxinterp.checks import checked_integer, checked_real
 from jaxinterp.featurevis.images import checked_images
-from jaxinterp.featurevis.optimize.composite_schedule import DERIVATIVE
 from jaxinterp.featurevis.optimize.maximize import maximize
 from jaxinterp.featurevis.parametrizations.from_image import from_image
 from jaxinterp.featurevis.parametrizations.pixels import pixels
 from jaxinterp.featurevis.transforms.roll import roll
 from jaxinterp.objectives.objective import Objective
-from jaxinterp.rules.composite import Composite
+from jaxinterp.rules.composite import DERIVATIVE, Composite
 from jaxinterp.types import ApplyFn, Images, Key, Variables
 
 

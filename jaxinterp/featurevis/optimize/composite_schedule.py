@@ -11,12 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from jaxinterp.checks import is_integer
-from jaxinterp.rules.any_site import Gradient
-from jaxinterp.rules.composite import Composite
+from jaxinterp.rules.composite import DERIVATIVE, Composite
 from jaxinterp.rules.presets import as_composite, redirected
-
-# The derivative itself, through the engine for its faster max pooling.
-DERIVATIVE = Composite([("*", Gradient())])
 
 # In the first steps, rules that let gradients through dead relus; then the derivative.
 REDIRECTED_FIRST: Mapping[int, Composite] = types.MappingProxyType(
