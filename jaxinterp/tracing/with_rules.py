@@ -13,14 +13,22 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import jax
+import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
 
 from jaxinterp.tracing.call import trace_call
 from jaxinterp.tracing.compat import has_custom_derivative
 from jaxinterp.tracing.errors import CompositeError
 from jaxinterp.tracing.graph import Graph, Node
-from jaxinterp.tracing.layer.layer import Layer, is_pooling, received_by
+from jaxinterp.tracing.layer.contraction import Contraction
+from jaxinterp.tracing.layer.layer import (
+    Layer,
+    contraction_of,
+    is_pooling,
+    received_by,
+)
 from jaxinterp.tracing.program.evaluate import Changes, Replacement
-from jaxinterp.tracing.program.program import Program, Value
+from jaxinterp.tracing.program.program import Constant, Program, Value
 from jaxinterp.types import ApplyFn, Inputs, Variables
 
 
@@ -110,7 +118,8 @@ def rule_changes(
 
     Args:
         rules: the rule of each node. Nodes with `None` run as they are; only max
-            pooling gets its derivative in a faster form.
+            pooling and strided convolutions of images get their derivative in a faster
+            form.
         meters: for each node to be measured, the input whose cotangent is to be the
             measurement.
         gauge: what to measure: a function of the rule, the layer, the relevance of the
@@ -122,11 +131,15 @@ def rule_changes(
     ruled = {node for node, rule in rules.items() if rule is not None} | set(meters)
     by_output = {node.outputs[0]: node for node in rules if node.outputs}
     for node, rule in rules.items():
-        first = by_output.get(node.twin) if node.twin is not None else None
-        is_faster = is_pooling(node) and not _has_derivative_of_its_own(node, ruled)
-        if node not in ruled and not is_faster:
-            continue
         program = node.flow.program
+        first = by_output.get(node.twin) if node.twin is not None else None
+        if node not in ruled and _has_derivative_of_its_own(node, ruled):
+            continue
+        if node not in ruled and not is_pooling(node):
+            contraction = contraction_of(node)
+            if contraction is not None and contraction.has_faster_transpose:
+                replaced[(program, node.kernel)] = _faster(contraction)
+            continue
         if first is not None and _is_rectified_once(rule, rules[first]):
             replaced[(program, node.equations[-1])] = _copy_of(first.outputs[0])
         else:
@@ -150,6 +163,43 @@ def _is_rectified_once(
 
 def _copy_of(value: Value) -> Replacement:
     return lambda env: (env[value],)
+
+
+def _faster(contraction: Contraction) -> Replacement:
+    """A convolution whose derivative in the activation is computed in blocks."""
+    side = contraction.side
+
+    def compute(x: Any, kernel: Any) -> Any:
+        return contraction(x, kernel)
+
+    def forward(x: Any, kernel: Any) -> Any:
+        needed = (x.value,) if kernel.perturbed else ()
+        like = jnp.zeros(0, x.value.dtype)
+        return compute(x.value, kernel.value), (kernel.value, needed, like)
+
+    def backward(residuals: Any, cotangent: Any) -> Any:
+        kernel, needed, like = residuals
+        if isinstance(cotangent, SymbolicZero):
+            return None, None
+        in_kernel = None
+        if needed:
+            _, pull = jax.vjp(functools.partial(compute, *needed), kernel)
+            (in_kernel,) = pull(cotangent)
+        back = contraction.transpose(kernel.astype(cotangent.dtype), cotangent)
+        return back.astype(like.dtype), in_kernel
+
+    site = jax.custom_vjp(compute)
+    site.defvjp(forward, backward, symbolic_zeros=True)
+
+    def replacement(env: Mapping[Value, Any]) -> tuple[Any, ...]:
+        inputs = contraction.equation.inputs
+        x, kernel = (
+            atom.value if isinstance(atom, Constant) else env[atom]
+            for atom in (inputs[side], inputs[1 - side])
+        )
+        return (site(x, kernel),)
+
+    return replacement
 
 
 def _has_derivative_of_its_own(node: Node, ruled: set[Node]) -> bool:

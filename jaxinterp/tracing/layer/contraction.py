@@ -213,6 +213,14 @@ class Contraction:
     def _one_channel(self, x: Any) -> Any:
         return lax.slice_in_dim(x, 0, 1, axis=self._lhs_spec[1])
 
+    @property
+    def has_faster_transpose(self) -> bool:
+        """Whether `transpose` is faster than the derivative: strides, few channels."""
+        if not self.is_plain_convolution:
+            return False
+        shape = self.equation.inputs[self.side].shape
+        return self._is_better_blocked(shape[self._lhs_spec[1]])
+
     def _is_better_blocked(self, channels: int) -> bool:
         params = self.equation.params
         strides = params["window_strides"]

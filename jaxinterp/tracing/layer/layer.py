@@ -330,12 +330,7 @@ class Layer:
     @cached_property
     def contraction(self) -> Contraction | None:
         """The convolution or matrix product in the site, if it has one."""
-        if self.node.kernel is None or self.node.products:
-            return None
-        equation = self.node.flow.program.equations[self.node.kernel]
-        lhs = equation.inputs[0]
-        is_left = isinstance(lhs, Value) and lhs in self.node.flow.active
-        return Contraction(equation, 0 if is_left else 1)
+        return contraction_of(self.node)
 
     @cached_property
     def weighted_sum(self) -> WeightedSum | None:
@@ -451,6 +446,20 @@ def received_by(rule: object, layer: Layer, result: Any) -> tuple[Any, ...]:
         jnp.asarray(part).astype(x.dtype) if real else None
         for x, real, part in zip(layer.inputs, is_real, parts, strict=True)
     )
+
+
+def contraction_of(node: Node) -> Contraction | None:
+    """Returns the convolution or matrix product of a node, if it has one.
+
+    Args:
+        node: a node of a graph.
+    """
+    if node.kernel is None or node.products:
+        return None
+    equation = node.flow.program.equations[node.kernel]
+    lhs = equation.inputs[0]
+    is_left = isinstance(lhs, Value) and lhs in node.flow.active
+    return Contraction(equation, 0 if is_left else 1)
 
 
 def is_pooling(node: Node) -> bool:
