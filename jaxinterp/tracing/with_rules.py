@@ -13,8 +13,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import jax
-import jax.numpy as jnp
-from jax.custom_derivatives import SymbolicZero
 
 from jaxinterp.tracing.call import trace_call
 from jaxinterp.tracing.compat import has_custom_derivative
@@ -27,6 +25,7 @@ from jaxinterp.tracing.layer.layer import (
     is_pooling,
     received_by,
 )
+from jaxinterp.tracing.layer.strided_convolution import strided_convolution
 from jaxinterp.tracing.program.evaluate import Changes, Replacement
 from jaxinterp.tracing.program.program import Constant, Program, Value
 from jaxinterp.types import ApplyFn, Inputs, Variables
@@ -138,6 +137,7 @@ def rule_changes(
         if node not in ruled and not is_pooling(node):
             contraction = contraction_of(node)
             if contraction is not None and contraction.has_faster_transpose:
+                assert node.kernel is not None, "the convolution"
                 replaced[(program, node.kernel)] = _faster(contraction)
             continue
         if first is not None and _is_rectified_once(rule, rules[first]):
@@ -167,35 +167,13 @@ def _copy_of(value: Value) -> Replacement:
 
 def _faster(contraction: Contraction) -> Replacement:
     """A convolution whose derivative in the activation is computed in blocks."""
-    side = contraction.side
-
-    def compute(x: Any, kernel: Any) -> Any:
-        return contraction(x, kernel)
-
-    def forward(x: Any, kernel: Any) -> Any:
-        needed = (x.value,) if kernel.perturbed else ()
-        like = jnp.zeros(0, x.value.dtype)
-        return compute(x.value, kernel.value), (kernel.value, needed, like)
-
-    def backward(residuals: Any, cotangent: Any) -> Any:
-        kernel, needed, like = residuals
-        if isinstance(cotangent, SymbolicZero):
-            return None, None
-        in_kernel = None
-        if needed:
-            _, pull = jax.vjp(functools.partial(compute, *needed), kernel)
-            (in_kernel,) = pull(cotangent)
-        back = contraction.transpose(kernel.astype(cotangent.dtype), cotangent)
-        return back.astype(like.dtype), in_kernel
-
-    site = jax.custom_vjp(compute)
-    site.defvjp(forward, backward, symbolic_zeros=True)
+    site = strided_convolution(contraction)
 
     def replacement(env: Mapping[Value, Any]) -> tuple[Any, ...]:
         inputs = contraction.equation.inputs
         x, kernel = (
             atom.value if isinstance(atom, Constant) else env[atom]
-            for atom in (inputs[side], inputs[1 - side])
+            for atom in (inputs[contraction.side], inputs[1 - contraction.side])
         )
         return (site(x, kernel),)
 

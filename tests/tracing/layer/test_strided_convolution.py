@@ -1,4 +1,4 @@
-"""What goes back in a faster form goes back as JAX's own derivative does."""
+"""Strided convolutions, and max pooling, go back as by JAX's own derivative."""
 
 import jax
 import jax.numpy as jnp
