@@ -31,11 +31,13 @@ from jaxinterp.attribution import (
     attention_rollout,
     concept_relevance,
     conductance,
+    counterfactual_mask,
     deconvnet,
     deep_lift,
     deep_lift_shap,
     deep_taylor,
     expected_gradients,
+    extremal_mask,
     fit_patterns,
     grad_cam,
     grad_cam_plus_plus,
@@ -66,6 +68,7 @@ from jaxinterp.attribution import (
     taylor,
     x_grad_cam,
 )
+from jaxinterp.objectives import logit
 from tests.compiled import compiled, compiled_once
 from tests.networks import functions as models
 from tests.networks.architectures import as_dtype
@@ -183,6 +186,11 @@ def patterned(method):
         return method(f, patterns=patterns_of(f), **own)
 
     return make
+
+
+def squared(outputs, target):
+    """A score that is larger at the inputs of the models than at the baseline."""
+    return logit(outputs, target) ** 2
 
 
 def alpha_beta(f, **own):
@@ -304,6 +312,23 @@ METHODS = {
         functools.partial(rise, samples=4, grid=3, baseline=0.1),
         functools.partial(rise, samples=4, grid=3, baseline=0.1, batch_size=3),
         is_random=True,
+        is_map=True,
+    ),
+    "extremal_mask": Method(
+        (extremal_mask,),
+        functools.partial(extremal_mask, area=(0.2, 0.5), steps=4, baseline=0.1),
+        is_map=True,
+    ),
+    "counterfactual_mask": Method(
+        (counterfactual_mask,),
+        functools.partial(
+            counterfactual_mask,
+            threshold=2.0,
+            steps=6,
+            learning_rate=0.7,
+            baseline=0.1,
+            score=squared,
+        ),
         is_map=True,
     ),
     "lime": Method(

@@ -44,6 +44,10 @@ from jaxinterp.attribution.masking.ablation import ablation as ablation
 from jaxinterp.attribution.masking.ablation import permutation as permutation
 from jaxinterp.attribution.masking.hsic import hsic as hsic
 from jaxinterp.attribution.masking.kernel_shap import kernel_shap as kernel_shap
+from jaxinterp.attribution.masking.learned_mask import (
+    counterfactual_mask as counterfactual_mask,
+)
+from jaxinterp.attribution.masking.learned_mask import extremal_mask as extremal_mask
 from jaxinterp.attribution.masking.lime import lime as lime
 from jaxinterp.attribution.masking.occlusion import occlusion as occlusion
 from jaxinterp.attribution.masking.owen import owen as owen
