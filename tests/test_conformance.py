@@ -8,6 +8,7 @@ kept, what has no influence gets nothing, and the usual transformations of JAX a
 import dataclasses
 import functools
 import inspect
+import math
 import os
 import subprocess
 import sys
@@ -22,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxinterp import attribution, rules
+from jaxinterp import attribution, capture, rules
 from jaxinterp.attribution import (
     ablation,
     ablation_cam,
@@ -46,6 +47,7 @@ from jaxinterp.attribution import (
     guided_grad_cam,
     hires_cam,
     hsic,
+    information_bottleneck,
     input_x_gradient,
     integrated_gradients,
     internal_influence,
@@ -186,6 +188,26 @@ def patterned(method):
         return method(f, patterns=patterns_of(f), **own)
 
     return make
+
+
+def bottleneck(f, at="max_pool", **options):
+    """An information bottleneck, with a background in the shape of the site."""
+
+    def attribute(variables, inputs, target=None, key=None):
+        shape = capture(f, [at])(variables, inputs)[1][at].shape
+        background = np.linspace(-1, 2, 2 * math.prod(shape[1:]))
+        method = information_bottleneck(
+            f,
+            at=at,
+            background=background.reshape(2, *shape[1:]),
+            steps=3,
+            copies=2,
+            beta=0.1,
+            **options,
+        )
+        return method(variables, inputs, target, key)
+
+    return attribute
 
 
 def squared(outputs, target):
@@ -350,6 +372,12 @@ METHODS = {
         )
         for method in (grad_cam_plus_plus, guided_grad_cam, score_cam, ablation_cam)
     },
+    "information_bottleneck": Method(
+        (information_bottleneck,),
+        bottleneck,
+        is_random=True,
+        is_map=True,
+    ),
     "per_token": Method(
         (per_token,),
         lambda f, **own: per_token(gradient(f, at="scale", **own)),
