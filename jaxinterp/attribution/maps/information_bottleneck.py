@@ -152,8 +152,8 @@ def information_bottleneck(
 
     Raises:
         ValueError: if a hyperparameter is out of range; when called, if the background
-            does not fit or has a single example, if the activation has no positions, or
-            if with `resize` its positions have another number of axes than those of
+            does not fit or its examples are equal, if the activation has no positions,
+            or if with `resize` its positions have another number of axes than those of
             the inputs, or there are several inputs.
         TypeError: when called, if there is no key.
 
@@ -215,6 +215,11 @@ def _channel(place: Place, background: Any, key: Any) -> _Channel:
         )
     examples = examples.astype(jnp.promote_types(examples.dtype, jnp.float32))
     deviation = examples.std(0, keepdims=True)
+    if not is_traced(deviation) and deviation.size and deviation.max() == 0:
+        raise ValueError(
+            f"{NAME}: all examples of `background` are equal, and no entry deviates.\n"
+            "Give the activations of different examples at the site."
+        )
     deviation = jnp.maximum(deviation, SMALLEST * deviation.max())
     return _Channel(place, examples.mean(0, keepdims=True), deviation, key)
 

@@ -136,7 +136,7 @@ def extremal_mask(
     over positions the mask without blur shows those of the largest terms, whatever
     their sign. The authors make masks smooth by a maximum under a bell, in place of a
     Gaussian mean, and move by the gradient itself; here by its direction. Cost: `steps`
-    gradients for each area.
+    gradients for each area, of all areas at once.
 
     Args:
         apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
@@ -173,7 +173,8 @@ def extremal_mask(
         >>> attribute(weights, jnp.ones((1, 4)), 0).round().tolist()
         [[0.0, 1.0, 0.0, 1.0]]
     """
-    areas = tuple(area) if isinstance(area, Sequence | np.ndarray) else (area,)
+    given: Any = area
+    areas = (given,) if np.ndim(given) == 0 else tuple(given)
     if not areas:
         raise ValueError("extremal_mask: `area` is empty. Write `area=0.1`.")
     areas = tuple(checked_share("area", a, call="extremal_mask") for a in areas)

@@ -136,6 +136,19 @@ def test_the_planted_object_is_found():
         assert values[target].mean() > 3 * values[~target].mean()
 
 
+def test_nan_stays_in_its_example_and_a_batch_may_be_empty():
+    images = IMAGES.copy()
+    images[1, 0, 0, 0] = np.nan
+    options = {"at": "tanh", "background": BACKGROUND, "steps": 1, "score": "logit"}
+    attribute = information_bottleneck(
+        lambda w, x: jnp.tanh(x).sum((1, 2)) @ w, **options
+    )
+    received = attribute(np.ones((2, 3)), images, TARGET, KEY)
+    assert np.isfinite(received[0]).all()
+    assert np.isnan(received[1]).any()
+    assert attribute(np.ones((2, 3)), images[:0], TARGET[:0], KEY).shape[0] == 0
+
+
 def test_what_is_wrong_is_said():
     def of(key=KEY, images=IMAGES, **options):
         options = {"at": "tanh", "background": BACKGROUND, "steps": 1, **options}
@@ -153,6 +166,8 @@ def test_what_is_wrong_is_said():
             of(**{name: value})
     with pytest.raises(ValueError, match="`background` has one example"):
         of(background=BACKGROUND[:1])
+    with pytest.raises(ValueError, match="all examples of `background` are equal"):
+        of(background=np.ones_like(BACKGROUND))
     with pytest.raises(ValueError, match="`background` has the shapes"):
         of(background=BACKGROUND[:, 1:])
     with pytest.raises(TypeError, match="needs one key"):
