@@ -8,6 +8,7 @@ kept, what has no influence gets nothing, and the usual transformations of JAX a
 import dataclasses
 import functools
 import inspect
+import math
 import os
 import subprocess
 import sys
@@ -22,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxinterp import attribution, rules
+from jaxinterp import attribution, capture, rules
 from jaxinterp.attribution import (
     ablation,
     ablation_cam,
@@ -32,12 +33,14 @@ from jaxinterp.attribution import (
     blur_integrated_gradients,
     concept_relevance,
     conductance,
+    counterfactual_mask,
     deconvnet,
     deep_lift,
     deep_lift_shap,
     deep_taylor,
     eigen_cam,
     expected_gradients,
+    extremal_mask,
     fem,
     fit_patterns,
     forgrad,
@@ -50,6 +53,7 @@ from jaxinterp.attribution import (
     hires_cam,
     hsic,
     idgi,
+    information_bottleneck,
     input_x_gradient,
     integrated_gradients,
     internal_influence,
@@ -73,6 +77,7 @@ from jaxinterp.attribution import (
     x_grad_cam,
     xrai,
 )
+from jaxinterp.objectives import logit
 from tests.compiled import compiled, compiled_once
 from tests.networks import functions as models
 from tests.networks.architectures import as_dtype
@@ -190,6 +195,31 @@ def patterned(method):
         return method(f, patterns=patterns_of(f), **own)
 
     return make
+
+
+def bottleneck(f, at="max_pool", **options):
+    """An information bottleneck, with a background in the shape of the site."""
+
+    def attribute(variables, inputs, target=None, key=None):
+        shape = capture(f, [at])(variables, inputs)[1][at].shape
+        background = np.linspace(-1, 2, 2 * math.prod(shape[1:]))
+        method = information_bottleneck(
+            f,
+            at=at,
+            background=background.reshape(2, *shape[1:]),
+            steps=3,
+            copies=2,
+            beta=0.1,
+            **options,
+        )
+        return method(variables, inputs, target, key)
+
+    return attribute
+
+
+def squared(outputs, target):
+    """A score that is larger at the inputs of the models than at the baseline."""
+    return logit(outputs, target) ** 2
 
 
 def alpha_beta(f, **own):
@@ -343,6 +373,23 @@ METHODS = {
         is_random=True,
         is_map=True,
     ),
+    "extremal_mask": Method(
+        (extremal_mask,),
+        functools.partial(extremal_mask, area=(0.2, 0.5), steps=4, baseline=0.1),
+        is_map=True,
+    ),
+    "counterfactual_mask": Method(
+        (counterfactual_mask,),
+        functools.partial(
+            counterfactual_mask,
+            threshold=2.0,
+            steps=6,
+            learning_rate=0.7,
+            baseline=0.1,
+            score=squared,
+        ),
+        is_map=True,
+    ),
     "lime": Method(
         (lime,),
         functools.partial(lime, samples=20, baseline=0.1),
@@ -371,6 +418,12 @@ METHODS = {
     "fem": Method(
         (fem,),
         lambda f, **own: fem(f, at="relu_1", deviations=1.0),
+        is_map=True,
+    ),
+    "information_bottleneck": Method(
+        (information_bottleneck,),
+        bottleneck,
+        is_random=True,
         is_map=True,
     ),
     "per_token": Method(

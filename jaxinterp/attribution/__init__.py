@@ -48,6 +48,9 @@ from jaxinterp.attribution.maps.grad_cam import guided_grad_cam as guided_grad_c
 from jaxinterp.attribution.maps.grad_cam import hires_cam as hires_cam
 from jaxinterp.attribution.maps.grad_cam import layer_cam as layer_cam
 from jaxinterp.attribution.maps.grad_cam import x_grad_cam as x_grad_cam
+from jaxinterp.attribution.maps.information_bottleneck import (
+    information_bottleneck as information_bottleneck,
+)
 from jaxinterp.attribution.maps.per_token import per_token as per_token
 from jaxinterp.attribution.maps.score_cam import ablation_cam as ablation_cam
 from jaxinterp.attribution.maps.score_cam import score_cam as score_cam
@@ -58,6 +61,10 @@ from jaxinterp.attribution.masking.ablation import ablation as ablation
 from jaxinterp.attribution.masking.ablation import permutation as permutation
 from jaxinterp.attribution.masking.hsic import hsic as hsic
 from jaxinterp.attribution.masking.kernel_shap import kernel_shap as kernel_shap
+from jaxinterp.attribution.masking.learned_mask import (
+    counterfactual_mask as counterfactual_mask,
+)
+from jaxinterp.attribution.masking.learned_mask import extremal_mask as extremal_mask
 from jaxinterp.attribution.masking.lime import lime as lime
 from jaxinterp.attribution.masking.occlusion import occlusion as occlusion
 from jaxinterp.attribution.masking.owen import owen as owen

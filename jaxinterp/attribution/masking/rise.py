@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxinterp.attribution.contract import Attribution, method
-from jaxinterp.attribution.masking.scores import like
+from jaxinterp.attribution.masking.scores import shared_by_channels, single_array
 from jaxinterp.attribution.place import Place, place_of
 from jaxinterp.checks import checked_integer, checked_share
 from jaxinterp.keys import check_key, each_folded, steady
@@ -101,27 +101,11 @@ def rise(
         call = model, score_fn, variables, inputs, target
         place = place_of(*call, at=at, name="rise", needs_slopes=False)
         check_key("rise", key)
-        x = _single(place.array)
+        single_array("rise", place.array)
         start = fill_baseline(baseline, place.array, key)
         keys = each_folded(steady(key), jnp.arange(samples))
         weighted, shown = sums((place, start), keys, place.array)
         values = weighted / jnp.where(shown == 0, 1, shown)[None]
-        if values.ndim < x.ndim:
-            values = jnp.broadcast_to(values[..., None] / x.shape[-1], x.shape)
-        attributions = jax.tree.map(lambda _: values, place.array)
-        return place.shaped(at, like(place.array, attributions))
+        return place.shaped(at, shared_by_channels(place.array, values))
 
     return attribute
-
-
-def _single(array: Any) -> Any:
-    """The only array, which has positions."""
-    leaves = jax.tree.leaves(array)
-    if len(leaves) > 1 or leaves[0].ndim < 2:
-        shapes = [leaf.shape for leaf in leaves]
-        raise ValueError(
-            f"rise hides positions of one array, (batch, *positions, channels) or "
-            f"(batch, positions), and what is explained has the shapes {shapes}.\n"
-            "Bind the others to the model, or take `shapley` or `lime`, with segments."
-        )
-    return leaves[0]

@@ -87,3 +87,37 @@ def like(array: Any, attributions: Any) -> Any:
         return a.astype(x.dtype) if jnp.issubdtype(x.dtype, jnp.inexact) else a
 
     return jax.tree.map(of_leaf, array, attributions)
+
+
+def single_array(name: str, array: Any) -> Any:
+    """Returns the one array whose positions are hidden.
+
+    Args:
+        name: the name of the method, for the error.
+        array: what is explained.
+
+    Raises:
+        ValueError: if there are several arrays, or it has no positions.
+    """
+    leaves = jax.tree.leaves(array)
+    if len(leaves) > 1 or leaves[0].ndim < 2:
+        shapes = [leaf.shape for leaf in leaves]
+        raise ValueError(
+            f"{name} hides positions of one array, (batch, *positions, channels) or "
+            f"(batch, positions), and what is explained has the shapes {shapes}.\n"
+            "Bind the others to the model, or take `shapley` or `lime`, with segments."
+        )
+    return leaves[0]
+
+
+def shared_by_channels(array: Any, values: Any) -> Any:
+    """Returns a map of positions like an array, of whose channels each has a share.
+
+    Args:
+        array: the explained array, a pytree with one leaf.
+        values: a number for each position, `(batch, *positions)`.
+    """
+    (x,) = jax.tree.leaves(array)
+    if values.ndim < x.ndim:
+        values = jnp.broadcast_to(values[..., None] / x.shape[-1], x.shape)
+    return like(array, jax.tree.map(lambda _: values, array))

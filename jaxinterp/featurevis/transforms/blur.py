@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import jax.numpy as jnp
-from jax import lax
 
 from jaxinterp.featurevis.transforms.random_number import (
     RandomNumber,
@@ -15,6 +14,7 @@ from jaxinterp.featurevis.transforms.random_number import (
     random_number,
 )
 from jaxinterp.featurevis.transforms.transform import Transform
+from jaxinterp.perturbation.blur import blurred
 from jaxinterp.types import Key
 
 
@@ -28,16 +28,8 @@ class Blur(Transform):
         """Returns the blurred image."""
         dtype = image.dtype if image.dtype.itemsize > 4 else jnp.float32
         sigma = self.sigma.draw(key, dtype)
-        blurred = image.astype(dtype)
-        for axis in range(image.ndim - 1):
-            # A product of matrices is faster than a sum of shifts, and so is its
-            # transpose; accelerators round its factors unless told not to.
-            weights = _bell(image.shape[axis], sigma)
-            product = jnp.tensordot(
-                weights, blurred, axes=(1, axis), precision=lax.Precision.HIGHEST
-            )
-            blurred = jnp.moveaxis(product, 0, axis)
-        return blurred.astype(image.dtype)
+        wide = image.astype(dtype)
+        return blurred(wide, sigma, range(image.ndim - 1)).astype(image.dtype)
 
 
 def blur(
@@ -69,8 +61,8 @@ def blur(
 
     Example:
         >>> step = jnp.array([[0.0], [0.0], [1.0], [1.0]])
-        >>> blurred = blur(1.0)(jax.random.key(0), step)[:, 0]
-        >>> [f"{value:.2f}" for value in blurred]
+        >>> result = blur(1.0)(jax.random.key(0), step)[:, 0]
+        >>> [f"{value:.2f}" for value in result]
         ['0.08', '0.32', '0.68', '0.92']
     """
     sigma = random_number("blur", low, high, choices, distribution)
@@ -79,12 +71,3 @@ def blur(
             f"blur() takes standard deviations from 0: {sigma.low} is less."
         )
     return Blur(sigma)
-
-
-def _bell(size: int, sigma: Any) -> Any:
-    """Returns the matrix of a Gaussian blur along an axis; each row adds up to 1."""
-    place = jnp.arange(size, dtype=sigma.dtype)
-    distance = place[:, None] - place[None, :]
-    # A blur by nothing is allowed, and is then the identity.
-    weights = jnp.exp(-((distance / jnp.maximum(sigma, 1e-6)) ** 2) / 2)
-    return weights / weights.sum(1, keepdims=True)
