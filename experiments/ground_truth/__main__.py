@@ -53,7 +53,7 @@ def run(
             rows[name], found = on_images(name, *what, data.images, mask)
             names = data.class_names if is_target else SHAPES
             labels = [names[i].replace(" ", "\n") for i in data.labels[:SHOWN]]
-            _draw(output / f"{name}.png", data.images, found, labels)
+            _draw(output, name, data.images, found, labels)
         chance[name] = float(mask.mean())
     text = table(rows, chance)
     print(text)
@@ -95,12 +95,19 @@ def subject(name: str, count: int) -> tuple[tuple[Any, Any], Any]:
 
 
 def _draw(
-    path: Path, images: np.ndarray, found: Mapping[str, np.ndarray], labels: list[str]
+    output: Path,
+    name: str,
+    images: np.ndarray,
+    found: Mapping[str, np.ndarray],
+    labels: list[str],
 ) -> None:
-    shown = {name: maps[:SHOWN] for name, maps in found.items()}
+    """Draws half of the methods in a figure each, `name.png` and `name_more.png`."""
+    shown = {method: maps[:SHOWN] for method, maps in found.items()}
     del shown["baseline: random"]  # noise looks like noise
-    figure = gallery(images[:SHOWN], shown, labels=labels, percentile=99.5)
-    figure.savefig(path, dpi=100)
+    columns, middle = list(shown.items()), (len(shown) + 1) // 2
+    for suffix, half in (("", columns[:middle]), ("_more", columns[middle:])):
+        figure = gallery(images[:SHOWN], dict(half), labels=labels, percentile=99.5)
+        figure.savefig(output / f"{name}{suffix}.png", dpi=100)
 
 
 def table(
