@@ -294,8 +294,9 @@ def _to_constants(layer: Layer, relevance: Any) -> Any:
         ]
         return layer(*inputs)
 
-    is_constant = 1 - (output_of(1.0) - output_of(0.0))
-    return total(relevance * is_constant).astype(_widest())
+    one, zero = output_of(1.0), output_of(0.0)
+    moved = jnp.where(one == zero, 0, one - zero)  # constants may be infinite
+    return total(relevance * (1 - moved)).astype(_widest())
 
 
 def _write(

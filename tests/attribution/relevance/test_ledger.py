@@ -253,3 +253,22 @@ def test_books_are_kept_outside_of_jit():
         jax.jit(lambda x: ji.ledger(models.cnn, rules.epsilon_plus(), CNN, x, TARGET))(
             IMAGES
         )
+
+
+def test_constants_that_are_infinite_keep_nothing():
+    """The decay of a state-space layer: minus infinity before an exponential."""
+
+    def model(w, x):
+        h = x @ w["in"]
+        sums = jnp.cumsum(-jax.nn.softplus(h), axis=1).swapaxes(1, 2)
+        differences = sums[..., :, None] - sums[..., None, :]
+        mask = jnp.tril(jnp.ones(differences.shape[2:], bool))[None, None]
+        decay = jnp.exp(jnp.where(mask, differences, -jnp.inf))
+        mixed = jnp.einsum("bln,bsn,bhls,bsh->blh", h, x, decay, h)
+        return mixed.mean(1) @ w["out"]
+
+    rng = np.random.default_rng(0)
+    w = {"in": rng.normal(size=(4, 4)), "out": rng.normal(size=(4, 3))}
+    x = rng.normal(size=(2, 5, 4))
+    books = ji.ledger(model, rules.epsilon_plus(), w, x, np.array([0, 1]))
+    assert books.error < 1e-12
