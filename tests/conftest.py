@@ -124,7 +124,7 @@ def pytest_collection_modifyitems(
 
 
 def leave_a_few_cases(items: list[pytest.Item]) -> None:
-    """Marks as slow all but one case of each test of many, or a twentieth of them.
+    """Marks as slow all but one case of each test, or a twentieth of them.
 
     Which ones stay depends on the name of the test, so that of several tests with the
     same cases, such as a table of methods, each looks at others.
@@ -135,7 +135,7 @@ def leave_a_few_cases(items: list[pytest.Item]) -> None:
             by_test[item.nodeid.partition("[")[0]].append(item)
     for name, cases in by_test.items():
         count, most = len(cases), max(1, len(cases) // 20)
-        if count <= 2:
+        if count == most:
             continue
         start = zlib.crc32(name.encode()) % count
         kept = {(start + i * count // most) % count for i in range(most)}

@@ -54,6 +54,7 @@ def test_an_attack_that_works_passes():
     )
 
 
+@pytest.mark.slow(reason="a second health report of the same attack")
 def test_an_attack_that_large_logits_hinder_is_found():
     attack = functools.partial(short_pgd, score=log_probability)
     health = health_of(large, attack, V, X)
@@ -68,6 +69,7 @@ def test_an_attack_that_large_logits_hinder_is_found():
     assert "random is better" in problems(wide)
 
 
+@pytest.mark.slow(reason="a third health report of the same attack")
 def test_a_score_that_knows_no_scale_passes_with_large_logits():
     attack = functools.partial(apgd, steps=12)
     assert problems(health_of(large, attack, V, X)) == []

@@ -153,6 +153,7 @@ def test_a_hidden_unit_may_be_attacked():
     assert (np.asarray(after) < np.asarray(before)).all()
 
 
+@pytest.mark.slow(reason="runs an attack for each of several scores")
 def test_large_logits_hide_the_gradient_of_a_probability_alone():
     """The softmax of logits times 10 000 is exactly 0 or 1 in single precision."""
     arrays = models.mlp_weights(), models.vectors()

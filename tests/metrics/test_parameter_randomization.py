@@ -110,6 +110,7 @@ class Net(nn.Module):
         return nn.Dense(4, name="answer")(x)
 
 
+@pytest.mark.slow(reason="draws the weights of a whole network again")
 def test_layers_of_a_network_have_its_order_and_its_statistics():
     x = models.images()
     net = Net()

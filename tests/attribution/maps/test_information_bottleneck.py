@@ -81,6 +81,7 @@ def test_it_learns_as_the_paper_does(sigma):
     np.testing.assert_allclose(again, received, rtol=1e-9)
 
 
+@pytest.mark.slow(reason="thirty steps of Adam through a network")
 def test_what_the_score_does_not_read_transmits_nothing():
     weights = WEIGHTS.reshape(3, 4, 2, 3).copy() * 20
     weights[1:] = 0

@@ -25,6 +25,7 @@ def test_it_is_the_sum_over_features_and_keeps_what_adds_up():
     np.testing.assert_allclose(by_token.sum(1), logits[np.arange(3), TARGET])
 
 
+@pytest.mark.slow(reason="compiles relevance through a transformer")
 def test_a_transformer_is_explained_by_one_number_for_each_token():
     apply_fn, variables, draw = ji.models.pretrained("evidence_transformer")
     data = draw(jax.random.key(0), 4)

@@ -41,19 +41,21 @@ def row(position, tokens, method=ATTN, score=None):
     def plain(outputs, target):
         return jnp.take_along_axis(outputs[:, position], target[:, None], axis=1)[:, 0]
 
-    return per_token(method(causal, score=score or plain))(W, TOKENS, tokens)
+    attribute = per_token(method(causal, score=score or plain))
+    return jax.jit(attribute)(W, TOKENS, tokens)
 
 
 def test_each_row_is_the_attribution_of_one_output():
     whole = jax.jit(sequence_attribution(causal, method=ATTN))(W, TOKENS)
     assert whole.shape == (2, 4, 5)
-    for position in range(4):
+    for position in (0, 2):
         expected = row(position, TOKENS[:, position + 1])
         np.testing.assert_allclose(whole[:, position], expected, atol=1e-12)
     later = np.triu(np.ones((4, 5), bool), 1)
     np.testing.assert_array_equal(whole[:, later], 0)
     assert (np.abs(whole[:, ~later]) > 0).all()
-    parts = sequence_attribution(causal, method=ATTN, batch_size=3)(W, TOKENS)
+    in_parts = sequence_attribution(causal, method=ATTN, batch_size=3)
+    parts = jax.jit(in_parts)(W, TOKENS)
     np.testing.assert_allclose(parts, whole, atol=1e-12)
 
 
