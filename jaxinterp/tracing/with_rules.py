@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 
@@ -18,7 +18,6 @@ from jaxinterp.tracing.call import trace_call
 from jaxinterp.tracing.compat import has_custom_derivative
 from jaxinterp.tracing.errors import CompositeError
 from jaxinterp.tracing.graph import Graph, Node
-from jaxinterp.tracing.layer.contraction import Contraction
 from jaxinterp.tracing.layer.layer import (
     Layer,
     contraction_of,
@@ -131,15 +130,12 @@ def rule_changes(
     by_output = {node.outputs[0]: node for node in rules if node.outputs}
     for node, rule in rules.items():
         program = node.flow.program
+        if node not in ruled:
+            faster = _faster_form(node)
+            if faster and not _has_derivative_of_its_own(node, ruled):
+                replaced[(program, faster.index)] = faster.replacement
+            continue
         first = by_output.get(node.twin) if node.twin is not None else None
-        if node not in ruled and _has_derivative_of_its_own(node, ruled):
-            continue
-        if node not in ruled and not is_pooling(node):
-            contraction = contraction_of(node)
-            if contraction is not None and contraction.has_faster_transpose:
-                assert node.kernel is not None, "the convolution"
-                replaced[(program, node.kernel)] = _faster(contraction)
-            continue
         if first is not None and _is_rectified_once(rule, rules[first]):
             replaced[(program, node.equations[-1])] = _copy_of(first.outputs[0])
         else:
@@ -165,8 +161,21 @@ def _copy_of(value: Value) -> Replacement:
     return lambda env: (env[value],)
 
 
-def _faster(contraction: Contraction) -> Replacement:
-    """A convolution whose derivative in the activation is computed in blocks."""
+class _Faster(NamedTuple):
+    """What takes the place of one equation, with the same derivative."""
+
+    index: int
+    replacement: Replacement
+
+
+def _faster_form(node: Node) -> _Faster | None:
+    """A node whose derivative is computed in a faster form, if there is one."""
+    if is_pooling(node):
+        return _Faster(node.equations[-1], _replacement(node, None, None, None))
+    contraction = contraction_of(node)
+    if contraction is None or not contraction.has_faster_transpose:
+        return None
+    assert node.kernel is not None, "that of the contraction"
     site = strided_convolution(contraction)
 
     def replacement(env: Mapping[Value, Any]) -> tuple[Any, ...]:
@@ -177,7 +186,7 @@ def _faster(contraction: Contraction) -> Replacement:
         )
         return (site(x, kernel),)
 
-    return replacement
+    return _Faster(node.kernel, replacement)
 
 
 def _has_derivative_of_its_own(node: Node, ruled: set[Node]) -> bool:

@@ -50,8 +50,8 @@ def sequence_attribution(
         contrast: why the first token rather than the second.
 
     Raises:
-        TypeError: if `method` is no function; when called, if the target is not of
-            integers.
+        TypeError: if `method` is no function; when called, if the inputs are several
+            arrays, or the target is not of integers.
         ValueError: if `batch_size` is not positive; when called, if the outputs have
             another shape, or there are more rows than positions.
 
@@ -112,7 +112,13 @@ def _check_outputs(outputs: Any) -> None:
 
 def _tokens_to_explain(inputs: Any, target: Any) -> tuple[Any, ...]:
     """The tokens of each row, `(batch, rows)`, and those of a contrast."""
-    shape = jnp.shape(inputs)
+    if not hasattr(inputs, "shape"):
+        raise TypeError(
+            "sequence_attribution: the inputs are one array of tokens (batch, length), "
+            f"and are {type(inputs).__name__}.\nBind what else the model reads, "
+            "`lambda variables, tokens: apply_fn(variables, {'tokens': tokens, ...})`."
+        )
+    shape = inputs.shape
     if target is None:
         target = inputs[:, 1:]
     tokens = target if isinstance(target, tuple | list) else (target,)

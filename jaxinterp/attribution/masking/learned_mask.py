@@ -179,16 +179,9 @@ def extremal_mask(
     if not areas:
         raise ValueError("extremal_mask: `area` is empty. Write `area=0.1`.")
     areas = tuple(checked_share("area", a, call="extremal_mask") for a in areas)
-    return _learned(
-        "extremal_mask",
-        apply_fn,
-        score,
-        at,
-        baseline,
-        areas=areas,
-        threshold=None,
-        numbers=(steps, learning_rate, sigma),
-    )
+    options = {"steps": steps, "learning_rate": learning_rate, "sigma": sigma}
+    search = _search("extremal_mask", apply_fn, score, at, None, **options)
+    return _learned(search, areas, baseline)
 
 
 @method
@@ -254,48 +247,28 @@ def counterfactual_mask(
         >>> attribute(weights, jnp.ones((1, 4)), 0).round().tolist()
         [[0.0, 1.0, 0.0, 1.0]]
     """
-    return _learned(
-        "counterfactual_mask",
-        apply_fn,
-        score,
-        at,
-        baseline,
-        areas=(0.0,),
-        threshold=checked_real("threshold", threshold, call="counterfactual_mask"),
-        numbers=(steps, learning_rate, sigma),
-    )
+    name = "counterfactual_mask"
+    threshold = checked_real("threshold", threshold, call=name)
+    options = {"steps": steps, "learning_rate": learning_rate, "sigma": sigma}
+    search = _search(name, apply_fn, score, at, threshold, **options)
+    return _learned(search, (0.0,), baseline)
 
 
-def _learned(
+def _search(
     name: str,
     apply_fn: ApplyFn,
     score: Score | Objective | str,
     at: Sites | None,
-    baseline: Any,
-    *,
-    areas: tuple[float, ...],
     threshold: float | None,
-    numbers: tuple[Any, Any, Any],
-) -> Attribution:
-    """The attribution function of a mask of what is kept, or of what is removed.
-
-    Args:
-        name: the name of the method.
-        apply_fn: the model.
-        score: which number per example is explained.
-        at: the site whose activation is explained.
-        baseline: what takes the place of what is hidden.
-        areas: the areas with which the search begins.
-        threshold: the score below which a removal has to come; `None` for a mask of
-            what is kept.
-        numbers: the steps, the learning rate and the standard deviation of the blur.
-    """
-    model, score_fn = explained(apply_fn, score)
-    steps, learning_rate, sigma = numbers
-    search = _Search(
+    *,
+    steps: int,
+    learning_rate: float,
+    sigma: float,
+) -> _Search:
+    """A search whose numbers are checked."""
+    return _Search(
         name,
-        model,
-        score_fn,
+        *explained(apply_fn, score),
         at,
         checked_integer("steps", steps, 1, call=name),
         checked_positive("learning_rate", learning_rate, call=name),
@@ -303,17 +276,21 @@ def _learned(
         threshold,
     )
 
+
+def _learned(search: _Search, areas: tuple[float, ...], baseline: Any) -> Attribution:
+    """The attribution function of a search that begins with some areas."""
+
     def attribute(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:
-        call = model, score_fn, variables, inputs, target
-        place = place_of(*call, at=at, name=name)
-        single_array(name, place.array)
+        call = search.model, search.score, variables, inputs, target
+        place = place_of(*call, at=search.at, name=search.name)
+        single_array(search.name, place.array)
         start = fill_baseline(baseline, place.array, key)
         state = _searched(search, (place, start), areas)
         last = jnp.clip(search.smooth(state.theta), 0, 1)
-        mask = last if threshold is None else state.smallest
-        return place.shaped(at, shared_by_channels(place.array, mask.mean(0)))
+        mask = last if search.threshold is None else state.smallest
+        return place.shaped(search.at, shared_by_channels(place.array, mask.mean(0)))
 
     return attribute
 

@@ -64,7 +64,7 @@ def concept_relevance(
     Raises:
         TypeError: if channels are no integers.
         ValueError: if there is no such channel, there is no preset of that name, `site`
-            matches several sites, or the site has one axis alone.
+            matches several sites, or the site has one axis alone or is in a loop.
         UnmatchedSiteError: if relevance reaches a site that no line of the composite
             matches.
 
@@ -91,6 +91,7 @@ def concept_relevance(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:
         back = Backward(model, variables, inputs, rules, site)
+        back.check_outside_of_loops()
         (address,) = _the_only(back.activations, site)
         seed = relevance_seed
         start = checked_seed(seed, score_fn, back.outputs, target, examples_in(inputs))

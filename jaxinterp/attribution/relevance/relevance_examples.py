@@ -16,6 +16,9 @@ from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.score import Score, logit
 from jaxinterp.pytree import pytree
 from jaxinterp.rules.presets import Rules
+from jaxinterp.tracing.call import trace_call
+from jaxinterp.tracing.select import select_one
+from jaxinterp.tracing.split import check_can_start
 from jaxinterp.types import ApplyFn, Sites, Variables
 
 
@@ -78,10 +81,11 @@ def relevance_examples(
 
     Raises:
         AddressError: if there is no such site.
+        AmbiguousAddressError: if there are several such sites.
         FloatingPointError: if a relevance is not a number; names the batch.
         TypeError: if a batch is no pair, or `resume` is no such result.
-        ValueError: if `k` is not positive, `site` matches several sites, the batches
-            are empty, or `resume` has other channels or another `k`.
+        ValueError: if `k` is not positive, the site is in a loop or has no channels,
+            the batches are empty, or `resume` has other channels or another `k`.
 
     References:
         Achtibat et al., 2023 (relevance maximization) [achtibat2023attribution].
@@ -97,18 +101,15 @@ def relevance_examples(
     """
     k = checked_integer("k", k, 1, call="relevance_examples")
     check_stream(batches)
-    attribute = lrp(apply_fn, composite=composite, score=score, at=site)
 
     def relevance(variables: Any, examples: Any) -> Any:
         """The relevance of each channel for each example, `(channels, batch)`."""
-        received = attribute(variables, *_checked_pair(examples))
-        leaves = jax.tree.leaves(received)
-        if len(leaves) > 1:
-            raise ValueError(
-                f"relevance_examples() looks at one site, and {str(site)!r} matches "
-                f"{len(leaves)}: {', '.join(list(received)[:5])}, ..."
-            )
-        (at_site,) = leaves
+        inputs, target = _checked_pair(examples)
+        graph = trace_call(apply_fn, variables, inputs).graph
+        place = select_one(graph, site)
+        check_can_start(graph, place)
+        attribute = lrp(apply_fn, composite=composite, score=score, at=place.address)
+        at_site = attribute(variables, inputs, target)
         if at_site.ndim < 2:
             raise ValueError(
                 f"relevance_examples: the activation at {str(site)!r} has the shape "

@@ -88,6 +88,8 @@ def test_what_has_no_tokens_to_explain_is_an_error():
         attribute(W, TOKENS, np.array([1, 2]))
     with pytest.raises(ValueError, match=r"its shapes are \(2, 5\), \(2, 4\)"):
         attribute(W, TOKENS, (TOKENS, TOKENS[:, 1:]))
+    with pytest.raises(TypeError, match=r"one array of tokens .* and are dict"):
+        attribute(W, {"tokens": TOKENS})
     with pytest.raises(TypeError, match=r"are token ids, integers .* float64"):
         attribute(W, TOKENS, np.ones((2, 5)))
     with pytest.raises(TypeError, match=r"`method`.* must be a function, `method=lrp`"):

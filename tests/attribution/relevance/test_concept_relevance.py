@@ -90,6 +90,13 @@ def test_what_is_no_channel_is_an_error():
         concept_relevance(layers, site="gelu", channels=0)(W, X, 1)
     with pytest.raises(ValueError, match=r"one site, and .* matches 3: a, relu, b, "):
         concept_relevance(layers, site="*", channels=0)(W, X, 1)
+
+    def looped(w, x):
+        x, _ = jax.lax.scan(lambda h, _: (jnp.tanh(h), None), x, None, 2)
+        return x @ w["b"][:4]
+
+    with pytest.raises(ValueError, match="is inside a loop or branch"):
+        concept_relevance(looped, site="*tanh", channels=0)(W, X, 1)
     with pytest.raises(ValueError, match=r"has the shape \(2,\)"):
         concept_relevance(
             lambda w, x: jnp.tanh(x @ w["b"][:4, 0]),

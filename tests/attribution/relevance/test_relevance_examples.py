@@ -62,8 +62,15 @@ def test_what_it_cannot_do_is_an_error():
         relevance_examples(model, "tanh", W, [X], **QUIET)
     with pytest.raises(ValueError, match="`k` must be an integer of at least 1"):
         relevance_examples(model, "tanh", W, cut(), k=0, **QUIET)
-    with pytest.raises(ValueError, match="looks at one site, and '\\*' matches"):
+    with pytest.raises(ji.tracing.AmbiguousAddressError, match="tanh"):
         relevance_examples(model, "*", W, cut(), **QUIET)
+
+    def looped(w, x):
+        x, _ = jax.lax.scan(lambda h, _: (jnp.tanh(h), None), x, None, len(X))
+        return x.sum(axis=1) @ w
+
+    with pytest.raises(ValueError, match="is inside a loop or branch"):
+        relevance_examples(looped, "*tanh", W, cut(), **QUIET)
     with pytest.raises(ji.tracing.AddressError, match="relu"):
         relevance_examples(model, "relu", W, cut(), **QUIET)
     with pytest.raises(ValueError, match="is no axis of channels"):
