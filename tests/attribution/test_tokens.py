@@ -53,6 +53,16 @@ def test_several_embeddings_are_an_error_that_names_them():
     assert np.abs(named).max() > 0
 
 
+def test_images_are_no_tokens_even_if_a_table_is_looked_up():
+    """Their values, not their numbers in a table, are what is asked about."""
+
+    def model(w, images):
+        return w["embed"][images].mean((1, 2)) @ w["head"]["w"]
+
+    with pytest.raises(TypeError, match=r"inputs\.astype\(jnp\.float32\)"):
+        attribution.gradient(model)(W, np.stack([TOKENS, TOKENS], 1), TARGET)
+
+
 def test_integers_without_an_embedding_are_an_error():
     for method in METHODS.values():
         with pytest.raises(TypeError, match="only real numbers have a gradient"):

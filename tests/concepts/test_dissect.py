@@ -86,14 +86,31 @@ def test_a_planted_detector_reaches_its_cap_and_no_more():
     assert "<td>blob</td>" in small._repr_html_()
 
 
+def test_detectors_are_listed_from_the_one_that_fits_best():
+    """Three units that show more and more of one concept, and nothing else."""
+    concept = np.zeros((1, 10, 10), bool)
+    concept[:, 2:8, 2:8] = True
+    rows = np.arange(10)[None, :, None]
+    images = np.stack([concept & (rows < end) for end in (4, 8, 6)], axis=-1)
+    batches = [(images.astype(float), {"block": concept})]
+    found = dissect(lambda w, x: (w * jnp.tanh(x)).sum((1, 2)), "tanh", 1.0, batches)
+    assert found.iou[:, 0].argsort().tolist() == [0, 2, 1]
+    assert found.detectors() == {"block": [1, 2, 0]}
+
+
 def test_what_cannot_be_compared_is_an_error():
     images, w = RNG.normal(size=(3, 8, 8, 2)), np.ones((2, 3))
     masks = {"a": np.zeros((3, 8, 8), bool)}
     pair = images, masks
     with pytest.raises(TypeError, match="`batches` twice"):
         dissect(units, "tanh", w, iter([pair]))
-    with pytest.raises(TypeError, match="each batch is a pair"):
-        dissect(units, "tanh", w, [images])
+    for no_pair in (images, (*pair, masks), (images, {}), {"a": masks, "b": masks}):
+        with pytest.raises(TypeError, match="each batch is a pair"):
+            dissect(units, "tanh", w, [no_pair])
+    with pytest.raises(TypeError, match="reads a stream on the host"):
+        jax.jit(lambda w: dissect(units, "tanh", w, [pair]).n_active)(w)
+    with pytest.raises(ValueError, match="`threshold` must lie between 0 and 1"):
+        dissect(units, "tanh", w, [pair]).detectors(2.0)
     with pytest.raises(TypeError, match="each batch is a pair"):
         dissect(units, "tanh", w, [(images, masks["a"])])
     with pytest.raises(ValueError, match="masks are booleans"):

@@ -5,10 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxinterp.attribution import lrp
+from jaxinterp.attribution import deep_taylor, lrp
 from jaxinterp.objectives import (
     contrastive_seed,
+    log_probability,
     logit,
+    output,
     relevance_seed,
     softmax_gradient_seed,
 )
@@ -49,6 +51,12 @@ def test_relevance_is_the_sum_over_classes_of_what_starts_at_each(seed, name):
     received, each = both(X)
     shares = (expected / np.asarray(OUTPUTS)).T
     np.testing.assert_allclose(received, (shares[..., None] * each).sum(0), rtol=1e-8)
+
+
+def test_a_probability_below_one_has_no_positive_logarithm_to_decompose():
+    score = output(1, score=log_probability)
+    received = deep_taylor(models.mlp, score=score)(W, X)
+    np.testing.assert_array_equal(received, 0)
 
 
 def test_the_default_is_the_score_and_one_class_has_no_others():

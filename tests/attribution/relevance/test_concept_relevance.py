@@ -91,6 +91,17 @@ def test_what_is_no_channel_is_an_error():
     with pytest.raises(ValueError, match=r"one site, and .* matches 3: a, relu, b, "):
         concept_relevance(layers, site="*", channels=0)(W, X, 1)
 
+    def beside(w, x):
+        return {"read": x @ w["a"], "not read": jnp.tanh(x)}
+
+    with pytest.raises(ValueError, match="The score does not depend on the activation"):
+        concept_relevance(
+            *(beside,),
+            site="tanh",
+            channels=0,
+            score=lambda outputs, target: outputs["read"].sum(axis=1),
+        )(W, X)
+
     def looped(w, x):
         x, _ = jax.lax.scan(lambda h, _: (jnp.tanh(h), None), x, None, 2)
         return x @ w["b"][:4]

@@ -60,6 +60,8 @@ def test_what_is_active_but_does_not_count_is_not_shown():
 def test_what_it_cannot_do_is_an_error():
     with pytest.raises(TypeError, match=r"a pair `\(inputs, target\)`, and one is"):
         relevance_examples(model, "tanh", W, [X], **QUIET)
+    with pytest.raises(TypeError, match=r"a pair .* and one is tuple"):
+        relevance_examples(model, "tanh", W, [(X, TARGET, X)], **QUIET)
     with pytest.raises(ValueError, match="`k` must be an integer of at least 1"):
         relevance_examples(model, "tanh", W, cut(), k=0, **QUIET)
     with pytest.raises(ji.tracing.AmbiguousAddressError, match="tanh"):
