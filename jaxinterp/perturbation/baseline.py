@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -18,8 +18,8 @@ def fill_baseline(
     """Returns a baseline in the structure, shapes and dtypes of the inputs.
 
     Args:
-        baseline: a number, an array, a pytree like the inputs, or a function
-            `(inputs, key) -> baseline`.
+        baseline: a number, an array, a pytree like the inputs, a mapping with one such
+            entry, as `capture` returns it, or a function `(inputs, key) -> baseline`.
         inputs: the inputs that are explained.
         key: the random key that such a function gets.
 
@@ -34,6 +34,7 @@ def fill_baseline(
     """
     if callable(baseline):
         baseline = baseline(inputs, key)
+    baseline = _without_address(baseline, inputs)
     is_leaf = jax.tree.structure(baseline) == jax.tree.structure(0)
     if is_leaf:
         baseline = jax.tree.map(lambda _: baseline, inputs)
@@ -70,7 +71,8 @@ def background_of(background: Any, array: Any) -> Any:
     """Returns background examples in the dtypes of what is explained.
 
     Args:
-        background: an array or a pytree with any number of examples on the first axis.
+        background: an array or a pytree with any number of examples on the first axis,
+            or a mapping with one such entry, as `capture` returns it.
         array: the explained array, or pytree of arrays, of a batch.
 
     Raises:
@@ -81,6 +83,7 @@ def background_of(background: Any, array: Any) -> Any:
         >>> background_of(jnp.ones((3, 2), int), jnp.zeros((1, 2))).shape
         (3, 2)
     """
+    background = _without_address(background, array)
     structures = [jax.tree.structure(tree) for tree in (background, array)]
     if structures[0] != structures[1]:
         raise ValueError(
@@ -98,3 +101,11 @@ def background_of(background: Any, array: Any) -> Any:
             "examples of the same shapes."
         )
     return jax.tree.map(lambda b, x: jnp.asarray(b, x.dtype), background, array)
+
+
+def _without_address(values: Any, array: Any) -> Any:
+    """The one entry of what `capture` returns, where a single array is explained."""
+    is_single = jax.tree.structure(array) == jax.tree.structure(0)
+    if is_single and isinstance(values, Mapping) and len(values) == 1:
+        return next(iter(values.values()))
+    return values
