@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from jaxinterp import attribution
 from jaxinterp.attribution import gradient
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -36,3 +37,13 @@ def test_what_a_docstring_lacks_is_an_error():
         tables.row(method, "Attributes")
     with pytest.raises(ValueError, match="start with 'Says'"):
         tables.row(gradient, "Says")
+
+
+def test_every_method_is_compared_with_what_others_have():
+    text = (ROOT / "docs" / "methods.md").read_text("utf-8")
+    first_cells = [line.split("|")[1] for line in text.splitlines() if "|" in line]
+    names = {name for cell in first_cells for name in cell.split("`")[1::2]}
+    methods = tables.functions_that_return("Attribution", attribution)
+    exported = {method.__name__ for method in methods}
+    assert "lrp" in exported
+    assert exported - names == set()
