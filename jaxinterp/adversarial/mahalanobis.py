@@ -19,7 +19,7 @@ from jaxinterp.adversarial.detection import Detector
 from jaxinterp.checks import checked_real, is_traced
 from jaxinterp.loop.stream import first_invalid, over_stream
 from jaxinterp.pytree import pytree, static
-from jaxinterp.tracing.capture import capture
+from jaxinterp.tracing.split import read_channels_last
 from jaxinterp.types import ApplyFn, Inputs, Sites, Variables
 
 _multiply = functools.partial(jnp.matmul, precision="highest")
@@ -188,16 +188,10 @@ def _check_width(gaussians: Gaussians, n_features: int) -> None:
 
 def _features(apply_fn: ApplyFn, at: Sites) -> Any:
     """The features of a batch at one site, `(batch, features)`."""
-    captured = capture(apply_fn, at)
+    read = read_channels_last(apply_fn, at)
 
     def features(variables: Variables, inputs: Inputs) -> Any:
-        _, activations = captured(variables, inputs)
-        if len(activations) != 1:
-            raise ValueError(
-                f"One site is looked at, and {str(at)!r} matches {len(activations)}: "
-                f"{', '.join(list(activations)[:5])}, ..."
-            )
-        (activation,) = activations.values()
+        activation = read(variables, inputs)
         mean = activation.mean(axis=tuple(range(1, activation.ndim - 1)))
         return mean.astype(jnp.promote_types(mean.dtype, jnp.float32))
 

@@ -179,6 +179,7 @@ class Backward:
     Attributes:
         outputs: what the model returns, or the part of it that the way back starts at.
         activations: what is explained: the inputs, or a dict of activations by address.
+        sites: the sites that are explained, by address; none of the inputs.
     """
 
     def __init__(
@@ -193,6 +194,7 @@ class Backward:
         at = explained_at(apply_fn, variables, inputs, at)
         check_inputs(inputs, at, variables)
         self.at, self._part = at, part
+        self.sites: dict[str, Site] = {}
         if at is None:
             self.activations = inputs
             self.outputs, self._pull = jax.vjp(
@@ -217,7 +219,7 @@ class Backward:
         at: Any,
     ) -> None:
         traced, sites = trace_to_sites(apply_fn, variables, inputs, at)
-        self._sites, self._traced = sites, traced
+        self.sites, self._traced = sites, traced
         # A module and its last operation are two addresses of one value.
         shapes = {site.value: site.shape for site in sites.values()}
         changes = changes_after(traced.graph, shapes, composite)
@@ -252,12 +254,12 @@ class Backward:
             target: what the score needs beside the outputs, such as class indices.
         """
         if self.at is not None:
-            values = [site.value for site in self._sites.values()]
+            values = [site.value for site in self.sites.values()]
             check_path(self._traced, values, score, target, self.at)
 
     def check_outside_of_loops(self) -> None:
         """Raises if a site that is explained has several values, one for each step."""
-        for site in self._sites.values():
+        for site in self.sites.values():
             check_can_start(self._traced.graph, site)
 
     def shaped(self, result: Any) -> Any:
@@ -268,7 +270,7 @@ class Backward:
         """
         if self.at is None:
             return result
-        return shaped(self.at, self._sites, result)
+        return shaped(self.at, self.sites, result)
 
 
 def attribution_by_backward(

@@ -121,6 +121,7 @@ def place_of(
     at: Sites | None,
     name: str,
     needs_slopes: bool = True,
+    channels_last: bool = False,
 ) -> Place:
     """Returns where a model is explained, once its arguments are checked.
 
@@ -134,6 +135,8 @@ def place_of(
         name: the name of the method, for errors.
         needs_slopes: whether the method takes derivatives, so that inputs have to be
             real numbers.
+        channels_last: whether the array at a site has its channels on the last axis,
+            wherever the model has them.
 
     Raises:
         TypeError: if a leaf is not an array, or is of integers where slopes are needed.
@@ -151,7 +154,7 @@ def place_of(
     traced, sites = trace_to_sites(model, variables, inputs, at)
     site = the_only_site(sites, at, name)
     check_can_start(traced.graph, site)
-    rest = _Rest(traced.operands, _Program(traced, site))
+    rest = _Rest(traced.operands, _Program(traced, site, channels_last))
     rest.check_target(score, target, at)
     return Place(variables, rest.activation(), as_arrays(target), rest, n_examples)
 
@@ -162,12 +165,13 @@ class _Program:
     A step is compiled once for arrays of some shapes, and these settle the program.
     """
 
-    def __init__(self, traced: Traced, site: Site):
+    def __init__(self, traced: Traced, site: Site, channels_last: bool):
         self.traced = dataclasses.replace(traced, operands=())
         self.site = site
+        self.channels_last = channels_last
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Program)
+        return isinstance(other, _Program) and other.channels_last == self.channels_last
 
     def __hash__(self) -> int:
         return 0
@@ -198,7 +202,12 @@ class _Rest:
     def activation(self) -> Any:
         """Returns the activation at the site."""
         value = self.program.site.value
-        return self.run(Changes(captures=frozenset({value})))[1][value]
+        return self.in_order(self.run(Changes(captures=frozenset({value})))[1][value])
+
+    def in_order(self, array: Any) -> Any:
+        """Returns an array at the site in the order of axes of the explained one."""
+        program = self.program
+        return program.site.channels_last(array) if program.channels_last else array
 
     def check_target(self, score: Score, target: Target, at: Sites) -> None:
         """Raises what is wrong with a target, or if the score is before the site."""
@@ -212,6 +221,8 @@ class _Rest:
 
     def outputs(self, activation: Any, changes: Changes | None = None) -> Any:
         """Returns the outputs for another activation."""
+        if self.program.channels_last:
+            activation = self.program.site.channels_back(activation)
         edits = {self.program.site.value: lambda _: activation}
         return self.run(dataclasses.replace(changes or Changes(), edits=edits))[0]
 

@@ -333,7 +333,12 @@ def _place(
     at: Sites,
 ) -> Place:
     """The layer whose activation is explained, once the arguments are checked."""
-    place = place_of(model, score, variables, inputs, target, at=at, name=call)
+    place = place_of(
+        *(model, score, variables, inputs, target),
+        at=at,
+        name=call,
+        channels_last=True,
+    )
     check_cube(call, at, place.array, place.n_examples)
     return place
 

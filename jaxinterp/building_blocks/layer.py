@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxinterp.attribution.contract import examples_in
 from jaxinterp.tracing.call import check_arrays
-from jaxinterp.tracing.split import split
+from jaxinterp.tracing.split import read_channels_last
 from jaxinterp.types import ApplyFn, Inputs, Sites, Variables
 
 
@@ -30,7 +30,7 @@ def activation_of(
         ValueError: if the activation is no such cube.
     """
     check_arrays(inputs)
-    activation = split(apply_fn, at)[0](variables, inputs)
+    activation = read_channels_last(apply_fn, at)(variables, inputs)
     check_cube(call, at, activation, examples_in(inputs))
     return activation
 

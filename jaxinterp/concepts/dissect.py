@@ -22,7 +22,7 @@ from jaxinterp.loop.stream import check_stream, everywhere, first_invalid, over_
 from jaxinterp.objectives.unit import channel
 from jaxinterp.pytree import pytree, static
 from jaxinterp.table import cell, format_table, html_table
-from jaxinterp.tracing.split import split
+from jaxinterp.tracing.split import read_channels_last
 from jaxinterp.types import ApplyFn, Sites, Variables
 
 # A unit is a detector of a concept above this overlap, as Bau et al. have it.
@@ -195,7 +195,7 @@ def dissect(
     quantile = checked_real("quantile", quantile, 0, 1, call="dissect")
     check_outside("dissect", "reads a stream on the host", variables)
     check_stream(batches)
-    encode, _ = split(apply_fn, site)
+    encode = read_channels_last(apply_fn, site)
     if resume is None:
         resume = _without_pixels(apply_fn, site, variables, batches, quantile, progress)
     elif not isinstance(resume, Dissection):
@@ -227,7 +227,7 @@ def _without_pixels(
             "dissect reads `batches` twice, for thresholds and for overlaps, and "
             f"{type(batches).__name__} can be read once. Give a list."
         )
-    encode, _ = split(apply_fn, site)
+    encode = read_channels_last(apply_fn, site)
     for batch in batches:
         names = _concepts(encode, variables, batch)
         break

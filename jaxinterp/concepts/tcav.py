@@ -30,8 +30,9 @@ from jaxinterp.loop.chunks import over_units
 from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.score import Score, logit
 from jaxinterp.table import cell, format_table, html_table
-from jaxinterp.tracing.call import check_batch
-from jaxinterp.tracing.split import split
+from jaxinterp.tracing.call import check_batch, trace_call
+from jaxinterp.tracing.select import select_one
+from jaxinterp.tracing.split import read_channels_last
 from jaxinterp.types import ApplyFn, Inputs, Key, Sites, Target, Variables
 
 # What of a concept is compared with that of random sets.
@@ -385,7 +386,7 @@ def _readers(
     apply_fn: ApplyFn, site: Sites, variables: Variables, score: Any, pooled: bool
 ) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
     """The activation of inputs, and the slope of the score of inputs and targets."""
-    encode, _ = split(apply_fn, site)
+    encode = read_channels_last(apply_fn, site)
     slope = gradient(apply_fn, score=score, at=site)
 
     def along(array: Any, reduce: Callable[..., Any]) -> Any:
@@ -400,7 +401,8 @@ def _readers(
 
     @jax.jit
     def slopes(pair: Any) -> Any:  # of a step of the mean: the same at all positions
-        return along(slope(variables, *pair), jnp.sum)
+        place = select_one(trace_call(apply_fn, variables, pair[0]).graph, site)
+        return along(place.channels_last(slope(variables, *pair)), jnp.sum)
 
     return activations, slopes
 

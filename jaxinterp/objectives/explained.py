@@ -24,7 +24,7 @@ from jaxinterp.objectives.by_name import as_objective
 from jaxinterp.objectives.evaluate import count_units, score_of_one_unit
 from jaxinterp.objectives.objective import Objective, Shapes, View
 from jaxinterp.objectives.output import Output, step_into
-from jaxinterp.objectives.reader import if_of_images, images_first
+from jaxinterp.objectives.reader import if_of_images, in_order
 from jaxinterp.objectives.score import (
     SCORES,
     AtClass,
@@ -50,14 +50,15 @@ class Observed:
         activations: the activation at each site of the objective, as it was captured.
         outputs: what the model itself returns.
         inputs: the inputs of the model; `None` if the objective does not read them.
-        addresses: the address of each site, and the number of loops around it.
+        addresses: the address of each site, the number of loops around it, and the
+            axis of its channels.
         n_examples: the number of examples in the batch.
     """
 
     activations: tuple[Any, ...]
     outputs: Any
     inputs: Any
-    addresses: tuple[tuple[str, int], ...] = static()
+    addresses: tuple[tuple[str, int, int], ...] = static()
     n_examples: int = static()
 
 
@@ -127,7 +128,7 @@ def explained(
             tuple(values[site.value] for site in sites),
             outputs,
             inputs,
-            tuple((site.address, len(site.length)) for site in sites),
+            tuple((s.address, len(s.length), s.channel_axis) for s in sites),
             jax.tree.leaves(inputs)[0].shape[0],
         )
         reads = reads_of(lambda observed: score_fn(observed, None), observed)
@@ -199,8 +200,8 @@ def _score(objective: Objective, observed: Observed) -> Any:
     """The score of each example."""
     count = observed.n_examples
     activations = OrderedDict(
-        (name, images_first(address, activation, loops, count))
-        for name, (address, loops), activation in zip(
+        (name, in_order(address, activation, loops, channels, count))
+        for name, (address, loops, channels), activation in zip(
             objective.sites, observed.addresses, observed.activations, strict=True
         )
     )

@@ -32,23 +32,23 @@ class Reader:
 
     Attributes:
         apply_fn: the model.
-        places: three entries for each site that is read: what the objective calls it,
-            its address, and the number of loops around it, whose steps `capture`
-            stacks in front.
+        places: four entries for each site that is read: what the objective calls it,
+            its address, the number of loops around it, whose steps `capture` stacks
+            in front, and the axis of its channels.
         has_derivative: whether anything that is read depends on the images through
             floats alone, so that a gradient goes back to them.
         composite: the rules of the backward pass; `None` is the derivative.
     """
 
     apply_fn: ApplyFn
-    places: tuple[tuple[Sites, str, int], ...]
+    places: tuple[tuple[Sites, str, int, int], ...]
     has_derivative: bool = True
     composite: Composite | None = None
 
     def __call__(
         self, variables: Variables, images: Images
     ) -> tuple[OrderedDict[Sites, Any], Any]:
-        """Returns activations, with the images on their first axis, and outputs.
+        """Returns activations, images first and channels last, and outputs.
 
         What of the outputs does not have the images on the first axis, such as a loss
         or new batch statistics, is left out: `None` stands in its place.
@@ -60,7 +60,7 @@ class Reader:
         Raises:
             ValueError: if a site does not have the images on its first axis.
         """
-        addresses = {address for _, address, _ in self.places}
+        addresses = {address for _, address, _, _ in self.places}
         model: ApplyFn = self.apply_fn
         if addresses:
             model = capture(model, where(lambda site: site.address in addresses))
@@ -73,8 +73,8 @@ class Reader:
         count = images.shape[0]
         # Ordered, since JAX sorts the keys of others, which may be of several kinds.
         activations = OrderedDict(
-            (name, images_first(address, values[address], loops, count))
-            for name, address, loops in self.places
+            (name, in_order(address, values[address], loops, channels, count))
+            for name, address, loops, channels in self.places
         )
         return activations, jax.tree.map(lambda o: if_of_images(o, count), outputs)
 
@@ -177,9 +177,11 @@ def check_variables(variables: Variables) -> None:
 
 def _places(
     names: Iterable[Sites], sites: Iterable[Site]
-) -> tuple[tuple[Sites, str, int], ...]:
-    pairs = zip(names, sites, strict=True)
-    return tuple((name, site.address, len(site.length)) for name, site in pairs)
+) -> tuple[tuple[Sites, str, int, int], ...]:
+    return tuple(
+        (name, site.address, len(site.length), site.channel_axis)
+        for name, site in zip(names, sites, strict=True)
+    )
 
 
 def _has_derivative(graph: Graph, sites: list[Site]) -> bool:
@@ -238,13 +240,16 @@ def if_of_images(output: Any, count: int) -> Any:
     return output if np.shape(output)[:1] == (count,) else None
 
 
-def images_first(address: str, activation: Any, loops: int, count: int) -> Any:
-    """Returns an activation with the examples on its first axis.
+def in_order(
+    address: str, activation: Any, loops: int, channels: int, count: int
+) -> Any:
+    """Returns an activation with the examples first and the channels last.
 
     Args:
         address: the site's address, for the error.
         activation: what `capture` returns of the site.
         loops: the number of loops around the site, whose steps are stacked in front.
+        channels: the axis of channels.
         count: the number of examples.
 
     Raises:
@@ -257,4 +262,8 @@ def images_first(address: str, activation: Any, loops: int, count: int) -> Any:
             "An objective needs a site with the examples on the first axis (after the "
             "steps of loops);\ntake the one before it, or move the axis in the model."
         )
-    return jnp.moveaxis(activation, loops, 0)
+    images_first = jnp.moveaxis(activation, loops, 0)
+    # What has no more than the axis of examples has no channels.
+    return (
+        jnp.moveaxis(images_first, channels, -1) if channels > loops else images_first
+    )

@@ -194,7 +194,7 @@ def check_places(score: Scorer, by: Any) -> None:
     if by not in ("image", "place"):
         raise ValueError(f"`by` is 'image' or 'place', and is {by!r}.")
     if by == "place" and score.places is None:
-        names = [repr(name) for name, _, _ in score.model.places]
+        names = [repr(name) for name, *_ in score.model.places]
         raise ValueError(
             "by='place' needs an objective that is the mean over the places of one "
             "site, such as `channel('Conv_0')`.\nThis one reads "

@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import Primitive
 
 from jaxinterp.table import cell, format_table, html_table
+from jaxinterp.tracing.facts.channel_axis import channel_axes
 from jaxinterp.tracing.facts.cost import flops
 from jaxinterp.tracing.facts.flow import Flow
 from jaxinterp.tracing.facts.roles import Role
@@ -143,6 +146,31 @@ class Site:
     shape: tuple[int, ...]
     length: tuple[int, ...]
     names: tuple[str, ...]
+
+    @property
+    def channel_axis(self) -> int:
+        """The axis of channels in the array that `capture` returns.
+
+        The last one, unless a convolution of the model has them elsewhere.
+        """
+        axis = channel_axes(self.node.flow).get(self.value)
+        return len(self.shape) - 1 if axis is None else axis + len(self.length)
+
+    def channels_last(self, array: Any) -> Any:
+        """Returns an array at the site with its channels on the last axis.
+
+        Args:
+            array: an array with the axes of the one that `capture` returns.
+        """
+        return jnp.moveaxis(array, self.channel_axis, -1) if self.shape else array
+
+    def channels_back(self, array: Any) -> Any:
+        """Returns an array with its channels where the site has them.
+
+        Args:
+            array: an array as `channels_last` returns it.
+        """
+        return jnp.moveaxis(array, -1, self.channel_axis) if self.shape else array
 
     @property
     def role(self) -> Role:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from jaxinterp.tracing.call import trace_call
+from jaxinterp.tracing.call import Traced, trace_call
 from jaxinterp.tracing.graph import Graph, Site
 from jaxinterp.tracing.intervene import checked_edit
 from jaxinterp.tracing.program.evaluate import Changes
@@ -43,9 +43,7 @@ def split(apply_fn: ApplyFn, site: Sites) -> tuple[ApplyFn, ApplyFn]:
     @functools.wraps(apply_fn)
     def encode(variables: Variables, inputs: Inputs, *args: Any, **kwargs: Any) -> Any:
         traced = trace_call(apply_fn, variables, inputs, *args, **kwargs)
-        value = select_one(traced.graph, site).value
-        _, values = traced.run(Changes(captures=frozenset({value})))
-        return values[value]
+        return _read(traced, select_one(traced.graph, site))
 
     @functools.wraps(apply_fn)
     def decode(
@@ -63,6 +61,32 @@ def split(apply_fn: ApplyFn, site: Sites) -> tuple[ApplyFn, ApplyFn]:
         return outputs
 
     return encode, decode
+
+
+def read_channels_last(apply_fn: ApplyFn, site: Sites) -> ApplyFn:
+    """Returns a model up to a site, with the channels of the activation last.
+
+    Args:
+        apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
+        site: where the activation is read, an address or a selector of one site.
+
+    Raises:
+        AddressError: when called, if the site does not exist.
+        AmbiguousAddressError: when called, if there are several such sites.
+    """
+
+    @functools.wraps(apply_fn)
+    def read(variables: Variables, inputs: Inputs) -> Any:
+        traced = trace_call(apply_fn, variables, inputs)
+        place = select_one(traced.graph, site)
+        return place.channels_last(_read(traced, place))
+
+    return read
+
+
+def _read(traced: Traced, place: Site) -> Any:
+    _, values = traced.run(Changes(captures=frozenset({place.value})))
+    return values[place.value]
 
 
 def check_can_start(graph: Graph, site: Site) -> None:

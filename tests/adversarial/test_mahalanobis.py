@@ -119,7 +119,7 @@ def test_other_mistakes_are_errors():
         ValueError, match=r"what fit_gaussians\(\) returned for the same"
     ):
         fitted([X], resume="tanh")
-    with pytest.raises(ValueError, match=r"One site is looked at, and .* matches"):
+    with pytest.raises(ValueError, match=r"One site is needed here, and .* matches"):
         fit_gaussians(model, "*", W, [X], LABELS)
     broken = X.copy()
     broken[2] = np.nan

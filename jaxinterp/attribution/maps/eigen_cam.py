@@ -37,7 +37,7 @@ def eigen_cam(apply_fn: ApplyFn, *, at: Sites, resize: bool = True) -> Attributi
     Args:
         apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
         at: the site whose channels are combined, usually the last convolution or the
-            activation after it; its last axis has the channels. For a glob or a
+            activation after it. Channels may be first or last. For a glob or a
             selector a mapping from address to map is returned.
         resize: whether the map is resized to the positions of the inputs, linearly;
             otherwise the map at the site is returned, `(batch, *positions)`.
@@ -87,7 +87,7 @@ def fem(
     Args:
         apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
         at: the site whose channels are added up, usually the last convolution or the
-            activation after it; its last axis has the channels. For a glob or a
+            activation after it. Channels may be first or last. For a glob or a
             selector a mapping from address to map is returned.
         deviations: the number $k$ of standard deviations from which on a position
             counts as unusual. Of $n$ positions none is further than $\sqrt{n - 1}$.
@@ -167,7 +167,10 @@ def _of_activations(
             map_ = combined(activation.astype(wide)).astype(activation.dtype)
             return resized(map_, inputs, name, address) if resize else map_
 
-        maps = {a: of_site(a, captured[site.value]) for a, site in sites.items()}
+        maps = {
+            address: of_site(address, site.channels_last(captured[site.value]))
+            for address, site in sites.items()
+        }
         return shaped(at, sites, maps)
 
     return attribute

@@ -53,8 +53,10 @@ def _of_gradients(
         slopes = back(seed)
 
         def of_site(address: str) -> Any:
-            check_positions(back.activations[address], name, address)
-            values = weighted(back.activations[address], slopes[address])
+            in_order = back.sites[address].channels_last
+            activation = in_order(back.activations[address])
+            check_positions(activation, name, address)
+            values = weighted(activation, in_order(slopes[address]))
             values = jax.nn.relu(values) if rectify else values
             return resized(values, inputs, name, address) if resize else values
 
@@ -85,7 +87,7 @@ def grad_cam(
     Args:
         apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
         at: the site whose channels are weighted, usually the last convolution or the
-            activation after it; its last axis has the channels. For a glob or a
+            activation after it. Channels may be first or last. For a glob or a
             selector a mapping from address to map is returned.
         resize: whether the map is resized to the positions of the inputs, linearly;
             otherwise the map at the site is returned, `(batch, *positions)`.
@@ -144,7 +146,7 @@ def grad_cam_plus_plus(
     Args:
         apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
         at: the site whose channels are weighted, usually the last convolution or the
-            activation after it; its last axis has the channels. For a glob or a
+            activation after it. Channels may be first or last. For a glob or a
             selector a mapping from address to map is returned.
         resize: whether the map is resized to the positions of the inputs, linearly;
             otherwise the map at the site is returned, `(batch, *positions)`.
@@ -207,7 +209,7 @@ def x_grad_cam(
     Args:
         apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
         at: the site whose channels are weighted, usually the last convolution or the
-            activation after it; its last axis has the channels. For a glob or a
+            activation after it. Channels may be first or last. For a glob or a
             selector a mapping from address to map is returned.
         resize: whether the map is resized to the positions of the inputs, linearly;
             otherwise the map at the site is returned, `(batch, *positions)`.
@@ -267,7 +269,7 @@ def hires_cam(
     Args:
         apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
         at: the site whose channels are weighted, usually the last convolution or the
-            activation after it; its last axis has the channels. For a glob or a
+            activation after it. Channels may be first or last. For a glob or a
             selector a mapping from address to map is returned.
         resize: whether the map is resized to the positions of the inputs, linearly;
             otherwise the map at the site is returned, `(batch, *positions)`.
@@ -323,7 +325,7 @@ def layer_cam(
     Args:
         apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
         at: the site whose channels are weighted, usually the last convolution or the
-            activation after it; its last axis has the channels. For a glob or a
+            activation after it. Channels may be first or last. For a glob or a
             selector a mapping from address to map is returned.
         resize: whether the map is resized to the positions of the inputs, linearly;
             otherwise the map at the site is returned, `(batch, *positions)`.

@@ -192,7 +192,7 @@ def information_bottleneck(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:
         call = model, score_fn, variables, inputs, target
-        place = place_of(*call, at=at, name=NAME)
+        place = place_of(*call, at=at, name=NAME, channels_last=True)
         check_key(NAME, key)
         check_positions(place.array, NAME, at)
         channel = _channel(place, background, steady(key))
@@ -205,9 +205,17 @@ def information_bottleneck(
     return attribute
 
 
+def _background_of(place: Place, background: Any) -> Any:
+    """The examples of a background, with their channels on the last axis."""
+    assert place.rest is not None, "a site was given"
+    site = place.rest.program.site
+    as_captured = site.channels_back(place.array)
+    return site.channels_last(background_of(background, as_captured))
+
+
 def _channel(place: Place, background: Any, key: Any) -> _Channel:
     """The noise of a background."""
-    examples = background_of(background, place.array)
+    examples = _background_of(place, background)
     if len(examples) < 2:
         raise ValueError(
             f"{NAME}: `background` has one example, and no deviation.\nGive the "

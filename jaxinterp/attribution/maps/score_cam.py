@@ -39,7 +39,7 @@ def score_cam(
     Args:
         apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
         at: the site whose channels are weighted, usually the last convolution or the
-            activation after it; its last axis has the channels. One site only.
+            activation after it. Channels may be first or last. One site only.
         resize: whether the map is resized to the positions of the inputs, linearly;
             otherwise the map at the site is returned, `(batch, *positions)`.
         rectify: whether negative entries of the map are set to zero.
@@ -80,7 +80,7 @@ def score_cam(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:
         call = model, score_fn, variables, inputs, target
-        site = place_of(*call, at=at, name="score_cam")
+        site = place_of(*call, at=at, name="score_cam", channels_last=True)
         check_positions(site.array, "score_cam", at)
         place = place_of(*call, at=None, name="score_cam")
         maps = jnp.moveaxis(site.array, -1, 0)
@@ -117,7 +117,7 @@ def ablation_cam(
     Args:
         apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
         at: the site whose channels are weighted, usually the last convolution or the
-            activation after it; its last axis has the channels. One site only.
+            activation after it. Channels may be first or last. One site only.
         resize: whether the map is resized to the positions of the inputs, linearly;
             otherwise the map at the site is returned, `(batch, *positions)`.
         rectify: whether negative entries of the map are set to zero.
@@ -161,7 +161,7 @@ def ablation_cam(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:
         call = model, score_fn, variables, inputs, target
-        site = place_of(*call, at=at, name="ablation_cam")
+        site = place_of(*call, at=at, name="ablation_cam", channels_last=True)
         check_positions(site.array, "ablation_cam", at)
         n_channels = site.array.shape[-1]
         values = scores_of(site, jnp.arange(n_channels + 1), site.array)

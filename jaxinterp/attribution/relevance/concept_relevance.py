@@ -46,7 +46,7 @@ def concept_relevance(
 
     Args:
         apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
-        site: the site whose channels are chosen, channels last; one site only.
+        site: the site whose channels are chosen, first or last; one site only.
         channels: the number of a channel, or an array of several, whose shares are
             added; negative ones count from the end.
         composite: which site gets which rule: a composite, a list of pairs `(selector,
@@ -97,7 +97,9 @@ def concept_relevance(
         start = checked_seed(seed, score_fn, back.outputs, target, examples_in(inputs))
         back.check_path(score_fn, target)
         at_site = back(start)[address]
-        chosen = at_site * _mask(at_site, channels, address)
+        place = back.sites[address]
+        mask = _mask(place.channels_last(at_site), channels, address)
+        chosen = at_site * place.channels_back(mask)
         # The whole network, so that the rules are the same ones, from the site back.
         with_site = capture(model, site)
         before = Backward(with_site, variables, inputs, rules, at, _activations)

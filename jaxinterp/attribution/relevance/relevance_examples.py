@@ -64,7 +64,7 @@ def relevance_examples(
 
     Args:
         apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
-        site: the site, channels last; one site only.
+        site: the site, with its channels first or last; one site only.
         variables: the weights of the model.
         batches: pairs `(inputs, target)`, as an attribution function takes them: the
             target is the class whose score is explained, such as the right one or the
@@ -115,6 +115,7 @@ def relevance_examples(
                 f"relevance_examples: the activation at {str(site)!r} has the shape "
                 f"{at_site.shape}, and its last axis is no axis of channels."
             )
+        at_site = place.channels_last(at_site)
         wide = at_site.astype(jnp.promote_types(at_site.dtype, jnp.float32))
         return wide.sum(axis=tuple(range(1, wide.ndim - 1))).T
 

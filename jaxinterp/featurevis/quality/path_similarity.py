@@ -190,7 +190,7 @@ def path_similarity(
         is_inner=is_traced(variables, images, natural, arbitrary),
     )
     parts = [None if part is None else part.T for part in similarities]
-    return PathSimilarity(tuple(address for _, address, _ in model.places), *parts)
+    return PathSimilarity(tuple(address for _, address, *_ in model.places), *parts)
 
 
 def _relative(made: Any, natural: Any, arbitrary: Any) -> Any:

@@ -16,7 +16,7 @@ from jaxinterp.tracing.call import trace_call
 from jaxinterp.tracing.graph import Site
 from jaxinterp.tracing.select import select_one
 from jaxinterp.tracing.selectors import where
-from jaxinterp.tracing.split import split
+from jaxinterp.tracing.split import read_channels_last
 from jaxinterp.types import ApplyFn, Sites
 
 
@@ -96,7 +96,8 @@ def effective_receptive_field(
     graph = trace_call(apply_fn, variables, inputs).graph
     place = checked_place(select_one(graph, site))
     at, units = _units_at(place, channels, position)
-    encode, _ = split(apply_fn, where(lambda other: other.address == place.address))
+    only = where(lambda other: other.address == place.address)
+    encode = read_channels_last(apply_fn, only)
 
     @jax.jit
     def magnitudes(variables: Any, inputs: Any, units: Any) -> Any:
@@ -121,7 +122,8 @@ def effective_receptive_field(
 def _units_at(
     site: Site, channels: Any, position: Sequence[int] | None
 ) -> tuple[tuple[int, ...], np.ndarray]:
-    *places, count = site.shape[1:]
+    places = list(site.shape[1:])
+    count = places.pop(site.channel_axis - 1)
     at = tuple(n // 2 for n in places) if position is None else tuple(position)
     if len(at) != len(places):
         raise ValueError(

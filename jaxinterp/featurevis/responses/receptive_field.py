@@ -138,11 +138,11 @@ def checked_place(site: Site) -> Site:
 
 def _extent_in(site: Site, image: Value) -> Extent:
     flow = site.node.flow
-    rank = len(site.shape)
-    own = tuple(
-        Reads(axis, 1, 0, 0) if 0 < axis < rank - 1 else None for axis in range(rank)
-    )
-    extents: dict[Value, Extent] = {site.value: own}
+    own: list[Reads | None] = [None] * len(site.shape)
+    positions = set(range(1, len(site.shape))) - {site.channel_axis}
+    for number, axis in enumerate(sorted(positions), 1):
+        own[axis] = Reads(number, 1, 0, 0)
+    extents: dict[Value, Extent] = {site.value: tuple(own)}
     for index in reversed(range(len(flow.program.equations))):
         equation = flow.program.equations[index]
         output_extents = [extents[o] for o in equation.outputs if o in extents]

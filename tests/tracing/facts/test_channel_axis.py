@@ -1,0 +1,176 @@
+"""Channels first or last inside: the same network, and the same answers."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import jaxinterp as ji
+
+LAST, FIRST = ("NHWC", "HWIO", "NHWC"), ("NCHW", "OIHW", "NCHW")
+CHANNELS = {"first": 1, "last": 3}
+
+
+def network(order):
+    """A convolution, a group norm, a relu and a second convolution, in one order."""
+    numbers = LAST if order == "last" else FIRST
+    axis = CHANNELS[order] - 1  # without that of examples
+
+    def convolution(x, kernel, stride=1):
+        kernel = kernel if order == "last" else kernel.transpose(3, 2, 0, 1)
+        strides = (stride, stride)
+        return jax.lax.conv_general_dilated(
+            x[None], kernel, strides, "SAME", dimension_numbers=numbers
+        )[0]
+
+    def group_norm(x, groups=2):
+        parts = jnp.moveaxis(x, axis, 0)
+        shape = parts.shape
+        parts = parts.reshape(groups, -1)
+        mean = parts.mean(-1, keepdims=True)
+        parts = (parts - mean) / jnp.sqrt(parts.var(-1, keepdims=True) + 1e-5)
+        return jnp.moveaxis(parts.reshape(shape), 0, axis)
+
+    def of_one(w, x):  # as Equinox has it: one example, and vmap around it
+        x = jnp.moveaxis(x, -1, axis)
+        with jax.named_scope("stem"):
+            y = convolution(x, w["stem"])
+        y = jax.nn.relu(group_norm(y))
+        y = convolution(y, w["top"], stride=2)
+        y = jax.nn.gelu(y)
+        return y.mean(axis=tuple({0, 1, 2} - {axis})) @ w["out"]
+
+    return lambda w, x: jax.vmap(of_one, (None, 0))(w, x)
+
+
+RNG = np.random.default_rng(0)
+W = {
+    "stem": RNG.normal(size=(3, 3, 3, 6)) / 3,
+    "top": RNG.normal(size=(3, 3, 6, 4)) / 4,
+    "out": RNG.normal(size=(4, 5)),
+}
+X = RNG.uniform(size=(3, 9, 7, 3))
+Y = np.array([0, 4, 2])
+KEY = jax.random.key(0)
+
+
+def site_of(order, role):
+    graph = ji.trace(network(order), W, X)
+    return [n.address for n in graph if n.role.value == role][-1]
+
+
+def test_every_step_keeps_count_of_the_channels():
+    for order in CHANNELS:
+        sites = ji.trace(network(order), W, X).sites.values()
+        # Of examples, positions and channels; a one may be among them.
+        whole = [s for s in sites if sorted({*s.shape} - {1}) == [3, 6, 7, 9]]
+        roles = {s.role.value for s in whole}
+        assert {"convolution", "activation", "indexing"} <= roles
+        assert {s.shape[s.channel_axis] for s in whole} == {6}
+
+
+def test_a_network_without_convolutions_has_its_channels_last():
+    sites = ji.trace(lambda w, x: jnp.tanh(x @ w), np.eye(3), np.ones((2, 4, 3))).sites
+    assert {site.channel_axis for site in sites.values()} == {2}
+
+
+def test_a_stack_of_steps_has_its_channels_behind_the_steps():
+    def model(w, x):
+        def step(x, _):
+            y = jax.lax.conv_general_dilated(
+                x, w, (1, 1), "SAME", dimension_numbers=FIRST
+            )
+            return jnp.tanh(y), None
+
+        return jax.lax.scan(step, x, length=2)[0]
+
+    sites = ji.trace(model, np.ones((3, 3, 1, 1)), np.ones((2, 3, 5, 5))).sites
+    assert {site.channel_axis for site in sites.values() if site.length} == {2}
+
+
+def maps(model, at):
+    a, first = ji.attribution, ji.rules.epsilon_plus()
+    _, background = ji.capture(model, at)(W, np.concatenate([X, X[::-1] + 1]))
+    return {
+        "grad_cam": a.grad_cam(model, at=at),
+        "grad_cam_plus_plus": a.grad_cam_plus_plus(model, at=at),
+        "x_grad_cam": a.x_grad_cam(model, at=at),
+        "eigen_cam": a.eigen_cam(model, at=at),
+        "fem": a.fem(model, at=at),
+        "score_cam": a.score_cam(model, at=at, rectify=False),
+        "ablation_cam": a.ablation_cam(model, at=at, rectify=False),
+        "information_bottleneck": a.information_bottleneck(
+            model, at=at, background=background, steps=2, copies=2
+        ),
+        "concept_relevance": a.concept_relevance(
+            model, site=at, channels=[1, 2], composite=first
+        ),
+        "one channel": a.gradient(model, score=ji.objectives.channel(at, 2)),
+        "one place": a.gradient(
+            model, score=ji.objectives.neuron(at, 1, position=(3, 2))
+        ),
+    }
+
+
+def test_methods_that_read_channels_find_them():
+    answers = {}
+    for order in CHANNELS:
+        methods = maps(network(order), site_of(order, "convolution"))
+        answers[order] = jax.jit(
+            lambda *args, methods=methods: {n: m(*args) for n, m in methods.items()}
+        )(W, X, Y, KEY)
+    assert answers["last"].keys() == answers["first"].keys()
+    for name, expected in answers["last"].items():
+        assert np.abs(expected).max() > 0, name
+        if name != "information_bottleneck":  # whose noise has the order of the axes
+            np.testing.assert_allclose(
+                answers["first"][name], expected, rtol=1e-7, atol=1e-9, err_msg=name
+            )
+    bits = [answers[order]["information_bottleneck"] for order in CHANNELS]
+    assert bits[0].shape == bits[1].shape == X.shape
+
+
+def test_an_attribution_of_a_site_has_the_shape_of_the_activation():
+    for order, axis in CHANNELS.items():
+        at = site_of(order, "activation")
+        shape = ji.attribution.gradient(network(order), at=at)(W, X, Y).shape
+        assert shape[axis] == 4
+
+
+def rooms(model, at):
+    blocks, fv = ji.building_blocks, ji.featurevis
+    stem = next(n.address for n in ji.trace(model, W, X) if n.role == "convolution")
+    tested = ji.concepts.tcav(
+        *(model, at, W, X, {"bright": X + 0.5}, X[::-1] - 0.5),
+        key=KEY,
+        target=Y,
+        nulls=9,
+    )
+    gaussians = ji.adversarial.fit_gaussians(model, at, W, [X], Y)
+    examples = ji.attribution.relevance_examples(
+        *(model, at, W, [(X, Y)]), k=2, composite="epsilon_plus", progress=False
+    )
+    return {
+        "dictionary": blocks.semantic_dictionary(model, at=at, k=2)(W, X),
+        "spatial": blocks.spatial_attribution(model, at=at)(W, X, Y).values,
+        "channels": blocks.channel_attribution(model, at=at)(W, X, Y).values,
+        "tcav": tested.effects,
+        "means": gaussians.means,
+        "examples": examples.relevance,
+        "found": fv.dataset_examples(model, fv.channel(at), W, [X], progress=False),
+        "field": fv.receptive_field(model, stem, W, X),
+        "reads": fv.effective_receptive_field(model, at, W, X).weights,
+    }
+
+
+def test_other_rooms_find_the_channels():
+    last, first = (
+        rooms(network(order), site_of(order, "activation")) for order in CHANNELS
+    )
+    for name, value in first.items():
+        jax.tree.map(
+            lambda a, b, name=name: np.testing.assert_allclose(
+                a, b, rtol=1e-6, atol=1e-8, err_msg=name
+            ),
+            last[name],
+            value,
+        )
