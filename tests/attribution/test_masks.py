@@ -7,7 +7,6 @@ import pytest
 
 import jaxinterp as ji
 from jaxinterp.rules import Composite, Epsilon, Norm, epsilon_plus
-from jaxinterp.rules.composite import SeveralResultsError
 
 X = jax.random.normal(jax.random.key(0), (2, 6))
 W = jax.random.normal(jax.random.key(1), (6, 3))
@@ -58,17 +57,6 @@ def test_a_choice_by_the_input_goes_back_through_the_chosen(rule):
     found = ji.attribution.lrp(model, composite=Composite([("*", rule)]))(W, X, TARGET)
     expected = ji.objectives.logit(model(W, X), TARGET)
     np.testing.assert_allclose(found.sum(axis=1), expected, rtol=1e-5)
-
-
-def test_a_rule_for_several_results_is_an_error_that_says_what_to_write():
-    def model(w, x):
-        return jax.lax.top_k(x @ w, 3)[0]
-
-    strict = Composite([("*", Epsilon())])
-    with pytest.raises(SeveralResultsError, match=r"\(at\('top_k'\), Gradient\(\)\)"):
-        ji.attribution.lrp(model, composite=strict)(W, X, TARGET)
-    mended = Composite([(ji.at("top_k"), ji.rules.Gradient())]) + strict
-    assert ji.attribution.lrp(model, composite=mended)(W, X, TARGET).shape == X.shape
 
 
 def test_a_gather_filled_with_negative_numbers_is_not_proven_nonnegative():

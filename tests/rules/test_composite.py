@@ -13,6 +13,7 @@ from jax.extend.core import primitives as p
 import jaxinterp as ji
 from jaxinterp import at, rules
 from jaxinterp.rules import Composite, Epsilon, Flat, Gradient, Norm, ZPlus
+from jaxinterp.rules.composite import SeveralResultsError
 from jaxinterp.tracing import AddressError
 
 RNG = np.random.default_rng(0)
@@ -350,3 +351,15 @@ def test_batch_statistics_are_named_where_they_divide():
     with pytest.raises(rules.UnmatchedSiteError, match=message) as error:
         ji.with_rules(normalized, Composite([(ji.of_role("dense"), Norm())]))(W, X)
     assert "    functools.partial(model.apply, train=False)\n" in str(error.value)
+
+
+def test_a_rule_for_several_results_is_an_error_that_says_what_to_write():
+    def model(v, x):
+        return jax.lax.top_k(x @ v["stem"]["w"], 3)[0]
+
+    strict = Composite([("*", Epsilon())])
+    message = r"has 2 results, and Epsilon(?s:.*)\(at\('top_k'\), Gradient\(\)\)"
+    with pytest.raises(SeveralResultsError, match=message):
+        ji.attribution.lrp(model, composite=strict)(W, X, 0)
+    mended = Composite([(at("top_k"), Gradient())]) + strict
+    assert ji.attribution.lrp(model, composite=mended)(W, X, 0).shape == X.shape

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jaxinterp import trace
-from jaxinterp.tracing.facts.curve import constant_number
+from jaxinterp.tracing.facts.curve import POINTS, Curve, constant_number
 
 X = np.ones((2, 3))
 FACTORS = {
@@ -28,3 +28,12 @@ def test_a_number_is_known_if_all_entries_are_it(name):
     assert (None if found is None else float(found)) == expected
     if name == "a weight":
         assert float(constant_number(flow, atom, 5.0)) == 6.0
+
+
+def test_steps_and_affine_functions_are_no_activations():
+    zero = np.zeros_like(POINTS)
+    assert not Curve(np.sign(POINTS), zero).is_activation
+    assert not Curve(2 * POINTS + 1, zero + 2).is_activation
+    assert not Curve(zero, zero).is_activation
+    assert Curve(np.maximum(POINTS, 0), np.heaviside(POINTS, 0)).is_activation
+    assert Curve(np.tanh(POINTS), 1 / np.cosh(POINTS) ** 2).is_activation
