@@ -38,7 +38,7 @@ from tests import program_cache
 PACKAGE = "jaxinterp"
 ROOMS = (
     "rules",
-    "tracing=tests/tracing,tests/spellings",
+    "tracing=tests/tracing,tests/spellings,tests/test_mistakes.py",
     "attribution=tests/attribution,tests/test_conformance.py",
     "loop",
     "featurevis/optimize",
