@@ -266,6 +266,9 @@ METHODS = {
     "guided_backprop": Method((guided_backprop,), guided_backprop),
     "taylor": Method((taylor,), functools.partial(taylor, root=0.1, order=2)),
     "deep_lift": Method((deep_lift,), functools.partial(deep_lift, baseline=0.1)),
+    "deep_lift, reveal_cancel": Method(
+        (deep_lift,), functools.partial(deep_lift, baseline=0.1, rule="reveal_cancel")
+    ),
     "deep_lift_shap": Method(
         (deep_lift_shap,),
         against_background(deep_lift_shap),

@@ -11,13 +11,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import primitives as p
 
+from jaxinterp.rules.contributions import Contributions, contributions_to
 from jaxinterp.rules.multipliers import (
     Multiplier,
     derivative,
@@ -25,6 +26,7 @@ from jaxinterp.rules.multipliers import (
     largest,
     multilinear,
     of_exponentials,
+    reveal_cancel,
     scaled,
     smallest,
 )
@@ -43,6 +45,9 @@ from jaxinterp.tracing.program.program import (
     Value,
 )
 from jaxinterp.tracing.with_rules import Meter
+
+# How a difference goes through an activation.
+ActivationRule = Literal["rescale", "reveal_cancel", "genomics_default"]
 
 _MOST_FACTORS = 6  # of a product whose order does not matter
 _WHOLE = (Role.ACTIVATION, Role.POINTWISE)
@@ -75,11 +80,14 @@ class NoMultiplierError(TypeError):
 # --- Which step has which multiplier --------------------------------------------------
 
 
-def multiplier_changes(graph: Graph) -> tuple[Changes, dict[Value, Meter]]:
+def multiplier_changes(
+    graph: Graph, rule: ActivationRule = "rescale"
+) -> tuple[Changes, dict[Value, Meter]]:
     """Returns a backward pass by multipliers, and what it has to know beforehand.
 
     Args:
         graph: the traced model.
+        rule: how a difference goes through an activation.
 
     Returns:
         The changes; and for each value whose reference they need, the extra input of
@@ -91,12 +99,15 @@ def multiplier_changes(graph: Graph) -> tuple[Changes, dict[Value, Meter]]:
     replaced: dict[tuple[Program, int], Replacement] = {}
     skipped: set[tuple[Program, int]] = set()
     references: dict[Value, Meter] = {}
+    visible: set[Value] = set()
+    contributions = _contributions(graph, rule)
     for node in graph.nodes:
         program = node.flow.program
         if node.is_dead:
             continue
         if (of_node := _of_node(node)) is not None:
-            step = _node_step(node, of_node)
+            step = _node_step(node, of_node, contributions.get(node))
+            visible |= step.inner_reads(program)
             last = node.equations[-1]
             replaced[program, last] = step.replacement(program, references)
             skipped.update((program, i) for i in node.equations[:-1])
@@ -108,7 +119,22 @@ def multiplier_changes(graph: Graph) -> tuple[Changes, dict[Value, Meter]]:
                 replaced[program, index] = step.replacement(program, references)
             elif _is_in_custom_call(program, index):
                 replaced[program, index] = _as_it_is(program, index)
-    return Changes(replaced=replaced, skipped=frozenset(skipped)), references
+    changes = Changes(frozenset(visible), {}, replaced, frozenset(skipped))
+    return changes, references
+
+
+def _contributions(graph: Graph, rule: ActivationRule) -> dict[Node, Contributions]:
+    """What is added up in the inputs of activations that take the signs apart."""
+    if rule == "rescale":
+        return {}
+    only = Role.DENSE if rule == "genomics_default" else None
+    found = {}
+    for nodes in graph.by_program.values():
+        producer = {v: node for node in nodes for v in node.outputs}
+        for node in nodes:
+            if node.role in _WHOLE and len(node.inputs) == 1 and not node.is_dead:
+                found[node] = contributions_to(node.inputs[0], producer, only)
+    return {node: parts for node, parts in found.items() if parts is not None}
 
 
 def _is_in_custom_call(program: Program, index: int) -> bool:
@@ -320,6 +346,7 @@ class _Step:
         compute: the step, a function of its inputs and of the arrays of the others.
         multiplier: how a difference goes through it.
         unmoved: a function that brings the output into the layout of the input.
+        parts: of what the only input is the sum, if the multiplier takes that apart.
     """
 
     inputs: Sequence[Value]
@@ -327,6 +354,19 @@ class _Step:
     compute: Callable[[tuple[Any, ...], tuple[Any, ...]], Any]
     multiplier: Multiplier
     unmoved: Callable[[Any], Any] = _same
+    parts: Contributions | None = None
+
+    def inner_reads(self, program: Program) -> frozenset[Value]:
+        """What the step reads inside of earlier calls, which have to show it."""
+        if self.parts is None:
+            return frozenset()
+        inside = {
+            v
+            for call in program.calls
+            for e in program.equations[call.start : call.stop]
+            for v in e.outputs
+        }
+        return self.parts.reads & inside
 
     def replacement(self, program: Program, references: Any) -> Replacement:
         """Returns what runs instead: the same values, and back by the multiplier.
@@ -335,9 +375,10 @@ class _Step:
             program: the program of the step.
             references: the extra input of each value; those of the step are added.
         """
-        for v in self.inputs:
+        ends = self.parts.ends if self.parts else ()
+        for v in (*self.inputs, *ends):
             references.setdefault(v, Meter(program, v.shape, v.dtype))
-        n = len(self.inputs)
+        n = len(self.inputs) + (self.parts is not None)
 
         # Flat arguments, because newer JAX accepts no pytree that lacks a cotangent.
         def step(*args: Any) -> Any:
@@ -357,11 +398,17 @@ class _Step:
 
         ruled = jax.custom_vjp(step)
         ruled.defvjp(forward, backward)
-        read = (*self.inputs, *(references[v] for v in self.inputs), *self.others)
 
         def run(env: Mapping[Value, Any]) -> tuple[Any, ...]:
-            arrays = (v.value if isinstance(v, Constant) else env[v] for v in read)
-            return (ruled(*arrays),)
+            xs = [env[v] for v in self.inputs]
+            refs = [env[references[v]] for v in self.inputs]
+            if self.parts is not None:
+                size = self.parts.size(env, references)
+                xs, refs = [*xs, size], [*refs, jnp.zeros_like(size)]
+            others = (
+                v.value if isinstance(v, Constant) else env[v] for v in self.others
+            )
+            return (ruled(*xs, *refs, *others),)
 
         return run
 
@@ -385,14 +432,19 @@ def _equation_step(node: Node, index: int, multiplier: Multiplier) -> _Step:
     return _Step(inputs, others, compute, multiplier)
 
 
-def _node_step(node: Node, multiplier: Multiplier) -> _Step:
+def _node_step(
+    node: Node, multiplier: Multiplier, parts: Contributions | None
+) -> _Step:
     constants = node.flow.program.constants
     weights = [v for v in node.weights if v not in constants]
 
     def compute(xs: tuple[Any, ...], others: tuple[Any, ...]) -> Any:
+        xs = xs[: len(node.inputs)]  # without the size of contributions
         return Layer(node, xs, dict(zip(weights, others, strict=True)), None)(*xs)
 
     if node.role in (Role.SOFTMAX, Role.LOG_SOFTMAX):
         unmoved = Layer(node, (), {}, None).before_layout
         return _Step(node.inputs, weights, compute, multiplier, unmoved)
+    if parts is not None:
+        return _Step(node.inputs, weights, compute, reveal_cancel, parts=parts)
     return _Step(node.inputs, weights, compute, multiplier)

@@ -32,15 +32,17 @@ def derivative(f: Callable[..., Any], xs: Any, refs: Any) -> Any:
     return lambda *us: jax.jvp(f, xs, us)[1]
 
 
-def _slope(f: Callable[[Any], Any], x: Any, ref: Any) -> Any:
+def _slope(f: Callable[[Any], Any], x: Any, ref: Any, scale: Any = 0) -> Any:
     """The slope of the chord of an elementwise function; a derivative if it is short.
 
-    Short is what rounding would spoil; the derivative is taken at the middle.
+    Short is what rounding would spoil, of the ends or of numbers as large as `scale`;
+    the derivative is taken at the middle.
     """
     y, y_ref = f(x), f(ref)
     run = x - ref
     finfo = jnp.finfo(run.dtype)
-    is_short = ~(jnp.abs(run) > finfo.eps**0.75 * (jnp.abs(x) + jnp.abs(ref)))
+    least = finfo.eps**0.75 * (jnp.abs(x) + jnp.abs(ref) + scale)
+    is_short = ~(jnp.abs(run) > least)
     slope = jax.jvp(f, (ref + run / 2,), (jnp.ones_like(x),))[1]
     rise = jnp.where(y == y_ref, 0, y - y_ref)  # equal infinities have no rise
     return jnp.where(is_short, slope, rise / jnp.where(is_short, 1, run))
@@ -58,7 +60,7 @@ def elementwise(f: Callable[..., Any], xs: Any, refs: Any) -> Any:
         refs: those of the reference, of the same shapes.
 
     References:
-        Shrikumar et al., 2017, section 3.5.1 [shrikumar2017learning], for one input.
+        Shrikumar et al., 2017, section 3.5 [shrikumar2017learning], for one input.
     """
 
     def slope(i: int) -> Any:
@@ -69,6 +71,34 @@ def elementwise(f: Callable[..., Any], xs: Any, refs: Any) -> Any:
 
     slopes = [slope(i) for i in range(len(xs))]
     return lambda *us: sum(m * u for m, u in zip(slopes, us, strict=True))
+
+
+def reveal_cancel(f: Callable[..., Any], xs: Any, refs: Any) -> Any:
+    r"""The RevealCancel rule: the Shapley values of what raised and what lowered $x$.
+
+    $$m^+ \Delta x^+ = \tfrac12 \left(f(x_0 + \Delta x^+) - f(x_0)\right) + \tfrac12
+    \left(f(x) - f(x_0 + \Delta x^-)\right)$$
+
+    and $m^- \Delta x^-$ with the signs exchanged. The multipliers are those of $x$ and
+    of the size $s$, with $\Delta x^\pm = (\Delta x \pm s) / 2$.
+
+    Args:
+        f: the step, a function of each entry of one array.
+        xs: its input, and the size of all contributions to the change of that, see
+            `contributions.py`.
+        refs: those of the reference, where the size is zero.
+
+    References:
+        Shrikumar et al., 2017, section 3.5, the RevealCancel rule
+        [shrikumar2017learning].
+    """
+    (x, size), (ref, _) = xs, refs
+    change = jnp.where(x == ref, 0, x - ref)
+    raised, lowered = ref + (change + size) / 2, ref + (change - size) / 2
+    of_raising = _slope(f, raised, ref, size) + _slope(f, x, lowered, size)
+    of_lowering = _slope(f, lowered, ref, size) + _slope(f, x, raised, size)
+    of_x, of_size = (of_raising + of_lowering) / 4, (of_raising - of_lowering) / 4
+    return lambda u, v: of_x * u + of_size * v
 
 
 def multilinear(f: Callable[..., Any], xs: Any, refs: Any) -> Any:

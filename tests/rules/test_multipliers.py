@@ -10,6 +10,7 @@ from jax import lax
 
 from jaxinterp.attribution import deep_lift
 from jaxinterp.objectives import total
+from jaxinterp.rules.multipliers import reveal_cancel
 from tests.compiled import compiled
 from tests.networks import functions as models
 from tests.oracles import deep_lift as oracle
@@ -217,3 +218,21 @@ def test_masks_of_minus_infinity_take_no_part():
     expected = (model(MATRIX, X) - model(MATRIX, REF))[:, 0]
     np.testing.assert_allclose(received.sum(-1), expected, rtol=1e-12)
     assert not np.any(received[:, ~np.array(mask)])
+
+
+def test_reveal_cancel_of_parts_of_nothing_is_a_derivative():
+    """Rounding leaves something of a part that is not there, which is no slope."""
+    x, ref, part = np.array([0.3]), np.array([0.0]), np.array([2.0])
+    for left in (1e-17, -1e-17, 0.0):
+        size = np.array([0.3 + left])
+        multiplier = reveal_cancel(jax.nn.sigmoid, (x, size), (ref, 0 * size))
+        slope = jax.vmap(jax.grad(jax.nn.sigmoid))
+        lowered = multiplier(np.ones(1), -np.ones(1))
+        np.testing.assert_allclose(lowered, (slope(ref) + slope(x)) / 2, rtol=1e-9)
+    both = reveal_cancel(jax.nn.relu, (x, x + 2 * part), (ref, ref))
+    raised, lowered = x + part, -part
+    of_raised = (raised + x) / 2  # relu(0) = relu(lowered) = 0
+    of_lowered = (x - raised) / 2
+    np.testing.assert_allclose(both(raised, raised), of_raised)
+    np.testing.assert_allclose(both(lowered, -lowered), of_lowered)
+    np.testing.assert_allclose(both(x, x + 2 * part), x)

@@ -17,7 +17,7 @@ from jaxinterp.objectives.explained import explained
 from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.score import Score, logit
 from jaxinterp.perturbation.baseline import background_of, fill_baseline
-from jaxinterp.rules.deep_lift import multiplier_changes
+from jaxinterp.rules.deep_lift import ActivationRule, multiplier_changes
 from jaxinterp.tracing.call import trace_call
 from jaxinterp.tracing.program.evaluate import Changes
 from jaxinterp.types import ApplyFn, Inputs, Key, Sites, Target, Variables
@@ -31,6 +31,7 @@ def deep_lift(
     apply_fn: ApplyFn,
     *,
     baseline: Any = 0.0,
+    rule: ActivationRule = "rescale",
     result: Result = "contributions",
     score: Score | Objective | str = logit,
     at: Sites | None = None,
@@ -48,12 +49,30 @@ def deep_lift(
     counts at which it is reached, for input or baseline, whichever is larger. Cost: two
     forward passes and one backward pass.
 
+    With the RevealCancel rule an activation treats the positive contributions to its
+    input apart from the negative ones, and each of the two parts gets the mean of what
+    it does before and after the other:
+
+    $$m^+ = \frac{f(x_0 + \Delta x^+) - f(x_0) + f(x) - f(x_0 + \Delta x^-)}{2 \Delta
+    x^+}$$
+
+    So it sees what cancels: of `min(a, b)`, written as `a - relu(a - b)`, both get one
+    half, and by the rescale rule the smaller one gets all. The contributions are those
+    of the entries that the layers before the activation add up, through sums of layers,
+    scales and moves; what is computed otherwise (a product of activations, a maximum)
+    is one contribution, for which both rules are the same. Its further cost: for each
+    activation one more pass, forward and back, through these layers.
+
     Args:
         apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
         baseline: the input that means "nothing here": a number, an array (or a pytree
             like `inputs`) that broadcasts against the inputs, or a function `(inputs,
             key) -> baseline`. With `at`, that of the activation, which is also what a
             function receives.
+        rule: how a difference goes through an activation: by the slope of the chord for
+            `"rescale"`, with the signs of contributions apart for `"reveal_cancel"`.
+            With `"genomics_default"` these are taken apart where dense layers add them
+            up, and not where convolutions do.
         result: `"contributions"` for $a$, `"multipliers"` for $m$, or `"hypothetical"`
             for what each letter would contribute in place of the one that is there,
             $m_k - \sum_j m_j b_j$, of inputs that are one letter a position, one-hot on
@@ -73,12 +92,13 @@ def deep_lift(
         NoMultiplierError: when called, if a step of the model has no multiplier: it
             sorts, picks or branches by values that depend on the input. The message
             names the site.
-        ValueError: if there is no result of that name; when called, if the baseline
-            does not broadcast.
+        ValueError: if there is no rule or result of that name; when called, if the
+            baseline does not broadcast.
 
     References:
-        Shrikumar et al., 2017, eq. 1 and section 3.5.1 [shrikumar2017learning]. The
-        other rules there, for products of units and softmax, are ours.
+        Shrikumar et al., 2017, eq. 1 and section 3.5 [shrikumar2017learning], with its
+        linear, rescale and RevealCancel rules. Those for products of units and softmax
+        are ours. `"genomics_default"` is the mode of that name of the authors' package.
 
     Example:
         >>> model = lambda w, x: jax.nn.relu(x @ w - 1.0)
@@ -87,9 +107,10 @@ def deep_lift(
         >>> [round(value, 4) for value in attribute(w, x, 0)[0].tolist()]
         [-0.6667, -1.3333]
     """
+    check_choice("rule", rule, get_args(ActivationRule), call="deep_lift")
     check_choice("result", result, get_args(Result), call="deep_lift")
     model, score_fn = explained(apply_fn, score)
-    shares = _shares(model, score_fn, result)
+    shares = _shares(model, score_fn, rule, result)
 
     def attribute(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
@@ -107,6 +128,7 @@ def deep_lift_shap(
     apply_fn: ApplyFn,
     *,
     background: Inputs,
+    rule: ActivationRule = "rescale",
     result: Result = "contributions",
     batch_size: int | None = None,
     score: Score | Objective | str = logit,
@@ -125,6 +147,7 @@ def deep_lift_shap(
         background: examples that stand for "nothing in particular", such as some of the
             training data: an array or a pytree like `inputs`, with any number of
             examples on the first axis. With `at`, activations at the site.
+        rule: how a difference goes through an activation, as for `deep_lift`.
         result: what is averaged over the background, as for `deep_lift`.
         batch_size: the number of background examples computed at once; by default as
             many as make 16 MB of explained arrays of the whole batch together, at least
@@ -141,9 +164,9 @@ def deep_lift_shap(
     Raises:
         NoMultiplierError: when called, if a step of the model has no multiplier, see
             `deep_lift`.
-        ValueError: if `batch_size` is not positive, or there is no result of that name;
-            when called, if the background has no example, or other shapes or another
-            structure than the inputs.
+        ValueError: if `batch_size` is not positive, or there is no rule or result of
+            that name; when called, if the background has no example, or other shapes or
+            another structure than the inputs.
 
     References:
         Lundberg and Lee, 2017, section 4.2 [lundberg2017unified].
@@ -155,9 +178,10 @@ def deep_lift_shap(
         >>> attribute(weights, x, 0).tolist()
         [[2.0, 2.0]]
     """
+    check_choice("rule", rule, get_args(ActivationRule), call="deep_lift_shap")
     check_choice("result", result, get_args(Result), call="deep_lift_shap")
     model, score_fn = explained(apply_fn, score)
-    shares = _shares(model, score_fn, result)
+    shares = _shares(model, score_fn, rule, result)
 
     def step(context: tuple[Place, Any], number: Any) -> Any:
         place, references = context
@@ -184,7 +208,7 @@ def deep_lift_shap(
 
 
 def _shares(
-    model: ApplyFn, score: Score, result: Result
+    model: ApplyFn, score: Score, rule: ActivationRule, result: Result
 ) -> Callable[[Place, Any], Any]:
     """Returns what shares the difference of the score from that of one baseline."""
 
@@ -193,7 +217,7 @@ def _shares(
 
     def shares(place: Place, start: Any) -> Any:
         traced = trace_call(score_of, place, place.array)
-        changes, references = multiplier_changes(traced.graph)
+        changes, references = multiplier_changes(traced.graph, rule)
         n_arrays = len(jax.tree.leaves(place.array))
         others = traced.operands[:-n_arrays]  # those of the array come last
 
@@ -204,8 +228,8 @@ def _shares(
 
         _, captured = run(start, Changes(captures=frozenset(references)), {})
         probes = {meter: captured[value] for value, meter in references.items()}
-        scores, pull, _ = jax.vjp(
-            lambda array: run(array, changes, probes), place.array, has_aux=True
+        scores, pull = jax.vjp(
+            lambda array: run(array, changes, probes)[0], place.array
         )
         (multipliers,) = pull(jnp.ones_like(scores))
         return jax.tree.map(_RESULTS[result], multipliers, place.array, start)
