@@ -26,6 +26,7 @@ from jaxinterp.rules.first_layer import ZBox as ZBox
 from jaxinterp.rules.pattern import MissingPatternError as MissingPatternError
 from jaxinterp.rules.pattern import PatternAttribution as PatternAttribution
 from jaxinterp.rules.pattern import PatternNet as PatternNet
+from jaxinterp.rules.pattern import TwoComponents as TwoComponents
 from jaxinterp.rules.plan import Plan as Plan
 from jaxinterp.rules.plan import plan as plan
 from jaxinterp.rules.presets import attn_lrp as attn_lrp

@@ -2,14 +2,16 @@ r"""Rules by patterns: what makes a unit fire, in place of what it multiplies by
 
 The weights $w$ of a unit $y = w^\top x$ have to cancel distractors, so they are not the
 direction in which its signal lies. A pattern $a$ is that direction, fitted to data (see
-`attribution.fit_patterns`) and scaled such that $w^\top a = 1$. Both rules belong into
-composites whose other sites keep their derivative.
+`attribution.fit_patterns`) and scaled such that $w^\top a = 1$. A unit may have
+two, one for each sign of its output. Both rules belong into composites whose other
+sites keep their derivative.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -33,21 +35,49 @@ class MissingPatternError(ValueError):
         )
 
 
-def _pattern_of(rule: _ByPattern, layer: Layer) -> Any:
+class TwoComponents(NamedTuple):
+    """What each unit of a site has for either sign of its output.
+
+    Attributes:
+        positive: where the output of the site, with its bias, is positive.
+        negative: where it is not.
+    """
+
+    positive: Any
+    negative: Any
+
+
+def _back(
+    rule: _ByPattern, layer: Layer, relevance: Any, weight: Callable[[Any], Any]
+) -> Any:
+    """What goes back by weights that depend on the pattern of the regime."""
+    relevance = relevance.astype(layer.dtype)
+    if not isinstance(rule.pattern, TwoComponents):
+        return layer.transpose(
+            weight(_pattern_of(rule, layer, rule.pattern)), relevance
+        )
+    positive, negative = (_pattern_of(rule, layer, p) for p in rule.pattern)
+    is_on = layer.z > 0
+    return layer.transpose(
+        weight(positive), jnp.where(is_on, relevance, 0)
+    ) + layer.transpose(weight(negative), jnp.where(is_on, 0, relevance))
+
+
+def _pattern_of(rule: _ByPattern, layer: Layer, pattern: Any) -> Any:
     """The pattern of a site, an array like its kernel."""
     need_affine(rule, layer)
     kernel = layer.kernel
-    if rule.pattern is None and layer.node.role is Role.SCALE:
+    if pattern is None and layer.node.role is Role.SCALE:
         return jnp.where(kernel == 0, 0, 1 / jnp.where(kernel == 0, 1, kernel))
-    if rule.pattern is None:
+    if pattern is None:
         raise MissingPatternError(rule, layer)
-    if np.shape(rule.pattern) != kernel.shape:
+    if np.shape(pattern) != kernel.shape:
         raise ValueError(
             f"The pattern of {layer.node.address!r} ({layer.node.line})\nhas the shape "
-            f"{np.shape(rule.pattern)}, and the kernel there {kernel.shape}.\n"
+            f"{np.shape(pattern)}, and the kernel there {kernel.shape}.\n"
             "Fit the patterns of this very model."
         )
-    return jnp.asarray(rule.pattern, layer.dtype)
+    return jnp.asarray(pattern, layer.dtype)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -75,8 +105,9 @@ class PatternNet(_ByPattern):
     $$R_x = L_A^\top R_z$$
 
     Attributes:
-        pattern: $A$, an array like the kernel of the site. `None` is for sites that
-            multiply each entry by a number $w$ of its own, whose pattern is $1 / w$.
+        pattern: $A$, an array like the kernel of the site, or `TwoComponents` of such.
+            `None` is for sites that multiply each entry by a number $w$ of its own,
+            whose pattern is $1 / w$.
 
     Raises:
         MissingPatternError: when used, if an affine site with a kernel has none.
@@ -93,8 +124,7 @@ class PatternNet(_ByPattern):
 
     def __call__(self, layer: Layer, relevance: Any) -> Any:
         """Returns the signal of the input."""
-        pattern = _pattern_of(self, layer)
-        return layer.transpose(pattern, relevance.astype(layer.dtype))
+        return _back(self, layer, relevance, lambda pattern: pattern)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -107,8 +137,9 @@ class PatternAttribution(_ByPattern):
     included.
 
     Attributes:
-        pattern: $A$, an array like the kernel of the site. `None` is for sites that
-            multiply each entry by a number $w$ of its own, whose pattern is $1 / w$.
+        pattern: $A$, an array like the kernel of the site, or `TwoComponents` of such.
+            `None` is for sites that multiply each entry by a number $w$ of its own,
+            whose pattern is $1 / w$.
 
     Raises:
         MissingPatternError: when used, if an affine site with a kernel has none.
@@ -125,5 +156,4 @@ class PatternAttribution(_ByPattern):
 
     def __call__(self, layer: Layer, relevance: Any) -> Any:
         """Returns the relevance of the input."""
-        weight = layer.kernel * _pattern_of(self, layer)
-        return layer.transpose(weight, relevance.astype(layer.dtype))
+        return _back(self, layer, relevance, lambda a: layer.kernel * a)

@@ -79,18 +79,27 @@ class Network:
         """The signal, `"net"`, or the relevance, `"attribution"`, of the inputs."""
         run = self.run(x)
         ours = {"conv": self.first, "skip": self.second, "head": self.head}
-        if kind == "attribution":
-            a = {site: a[site] * weights for site, weights in ours.items()}
+        if kind == "attribution":  # two components are pairs of matrices
+            a = {site: np.asarray(a[site]) * weights for site, weights in ours.items()}
         result = np.zeros_like(x)
         for b in range(len(x)):
             g = run["y"][b, target[b]] * a["head"][:, target[b]]
             size = run["total"][b].shape
             g = np.broadcast_to(g / (size[0] * size[1]), size)
             g = g * (run["total"][b] > 0)
-            g = g + _scattered(g, a["skip"])
+            g = g + self.of_branch(g, run, b, a["skip"])
             g = _to_winners(g, run["z"][b]) * (run["z"][b] > 0)
-            result[b] = _scattered(g, a["conv"])
+            first = a["conv"] if np.ndim(a["conv"]) == 2 else a["conv"][0]
+            result[b] = _scattered(g, first)  # where z is positive, see above
         return result
+
+    def of_branch(self, g: Array, run: dict[str, Array], b: int, a) -> Array:
+        """What the residual branch sends back, by the pattern of each unit's sign."""
+        if np.ndim(a) == 2:
+            return _scattered(g, a)
+        is_on = run["total"][b] - run["pooled"][b] > 0
+        on, off = np.where(is_on, g, 0.0), np.where(is_on, 0.0, g)
+        return _scattered(on, a[0]) + _scattered(off, a[1])
 
 
 def _scattered(g: Array, matrix: Array) -> Array:

@@ -17,6 +17,7 @@ import numpy as np
 from jaxinterp.checks import check_choice
 from jaxinterp.loop.stream import everywhere, first_invalid, over_stream
 from jaxinterp.pytree import pytree, static
+from jaxinterp.rules.pattern import TwoComponents
 from jaxinterp.tracing.call import Traced, trace_call
 from jaxinterp.tracing.facts.axes import feature_axes
 from jaxinterp.tracing.graph import AFFINE, Node
@@ -25,7 +26,7 @@ from jaxinterp.tracing.program.evaluate import Changes
 from jaxinterp.types import ApplyFn, Inputs, Variables
 
 # Over which inputs of a unit its pattern is fitted.
-Estimator = Literal["relu.positive", "relu.negative", "linear"]
+Estimator = Literal["relu.positive", "relu.negative", "linear", "two_component"]
 
 
 class Moments(NamedTuple):
@@ -59,13 +60,14 @@ class FittedPatterns:
     Attributes:
         patterns: for the address of each site, an array like its kernel, with all
             scales around it (batch norm) multiplied in; in units of the input of the
-            site per unit of its output.
-        moments: for each address, the moments of inputs and outputs.
+            site per unit of its output. By `"two_component"` they are
+            `rules.TwoComponents`, but for the last affine map.
+        moments: for each address, the moments of inputs and outputs, or two of them.
         estimator: the argument of `fit_patterns`.
     """
 
     patterns: dict[str, Any]
-    moments: dict[str, Moments]
+    moments: dict[str, Moments | TwoComponents]
     estimator: Estimator = static()
 
     @property
@@ -73,9 +75,14 @@ class FittedPatterns:
         """The numbers of the units of each site that never were in the regime.
 
         Nothing is known of what makes them fire, and their pattern is zero. For all
-        other units that vary, weights times pattern add up to one.
+        other units that vary, weights times pattern add up to one. Of two components
+        the positive one counts.
         """
-        counts = {a: np.asarray(m.regime_count) for a, m in self.moments.items()}
+        moments = {
+            a: m.positive if isinstance(m, TwoComponents) else m
+            for a, m in self.moments.items()
+        }
+        counts = {a: np.asarray(m.regime_count) for a, m in moments.items()}
         silent = {a: np.flatnonzero(count == 0) for a, count in counts.items()}
         return {a: numbers.tolist() for a, numbers in silent.items()}
 
@@ -95,7 +102,10 @@ def fit_patterns(
 
     $E_r$ is a mean over the inputs in a regime $r$: all for `"linear"`, where $c$ is
     the covariance of input and output; those with a positive output for
-    `"relu.positive"`, which a relu lets pass; the others for `"relu.negative"`. The
+    `"relu.positive"`, which a relu lets pass; the others for `"relu.negative"`.
+    `"two_component"` fits both of these, and each unit is explained by that of its
+    sign: for outputs that no relu cuts at once, as in residual networks, or for other
+    activations. Where a relu does cut them, it is the same as `"relu.positive"`. The
     output is that of the site, with bias and batch norm; what is added to it later, in
     a residual network, plays no part. The last affine map, whose output no relu cuts,
     is always fitted to all inputs. A unit that never enters the regime, or does not
@@ -128,9 +138,9 @@ def fit_patterns(
             `resume` is of another model or estimator.
 
     References:
-        Kindermans et al., 2018 [kindermans2018learning]; Haufe et al., 2014 (linear)
-        [haufe2014interpretation]; Chan et al., 1983 (moments of two samples together)
-        [chan1983algorithms].
+        Kindermans et al., 2018, section 4 [kindermans2018learning]; Haufe et al., 2014
+        (linear) [haufe2014interpretation]; Chan et al., 1983 (moments of two samples
+        together) [chan1983algorithms].
 
     Example:
         >>> data = ji.data.linear_distractor(jax.random.key(0), 4000)
@@ -219,6 +229,19 @@ def _check_node(traced: Traced, node: Node) -> None:
 # --- Moments --------------------------------------------------------------------------
 
 
+def _regimes_of(layer: Layer, estimator: Estimator) -> tuple[Estimator, ...]:
+    """The regimes in which the units of a site are fitted."""
+    if layer.node.is_last:
+        return ("linear",)
+    is_single = estimator != "two_component"
+    return (estimator,) if is_single else ("relu.positive", "relu.negative")
+
+
+def _joined(parts: list[Any]) -> Any:
+    """What there is for each regime, as it is kept for a site."""
+    return parts[0] if len(parts) == 1 else TwoComponents(*parts)
+
+
 class _Units:
     """The units of a site: their axes in its result, and their place in its kernel."""
 
@@ -250,13 +273,17 @@ class _Units:
 
 def _empty(layers: list[Layer], estimator: Estimator) -> FittedPatterns:
     """The state before the first batch; only its shapes and dtypes are of use."""
-    moments = {}
+    moments, patterns = {}, {}
     for layer in layers:
         zero = jnp.zeros((), layer.dtype)
         unit = jnp.zeros(_Units(layer).shape, layer.dtype)
         kernel = jnp.zeros(layer.kernel.shape, layer.dtype)
-        moments[layer.node.address] = Moments(zero, unit, unit, unit, kernel, kernel)
-    patterns = {address: m.comoment for address, m in moments.items()}
+        empty = Moments(zero, unit, unit, unit, kernel, kernel)
+        address, n = layer.node.address, len(_regimes_of(layer, estimator))
+        moments[address], patterns[address] = (
+            _joined([empty] * n),
+            _joined([kernel] * n),
+        )
     return FittedPatterns(patterns, moments, estimator)
 
 
@@ -267,9 +294,17 @@ def _next_state(
     moments, patterns, invalid = {}, {}, []
     for layer in layers:
         address, units = layer.node.address, _Units(layer)
-        batch = _moments(layer, units, state.estimator, count)
-        moments[address] = _merged(units, state.moments[address], batch)
-        patterns[address] = _pattern(layer, units, moments[address])
+        before = state.moments[address]
+        parts = [
+            _merged(units, one, _moments(layer, units, regime, count))
+            for regime, one in zip(
+                _regimes_of(layer, state.estimator),
+                before if isinstance(before, TwoComponents) else (before,),
+                strict=True,
+            )
+        ]
+        moments[address] = _joined(parts)
+        patterns[address] = _joined([_pattern(layer, units, part) for part in parts])
         invalid.append(_is_invalid(layer))
     at = first_invalid(jnp.stack(invalid), count)
     return FittedPatterns(patterns, moments, state.estimator), at
@@ -290,7 +325,7 @@ def _is_invalid(layer: Layer) -> Any:
     return ~jnp.isfinite(rows).all(axis=1)
 
 
-def _regimes(layer: Layer, estimator: Estimator, count: Any) -> tuple[Any, Any]:
+def _regimes(layer: Layer, regime: Estimator, count: Any) -> tuple[Any, Any]:
     """Which results are of a real example, and which of these in the regime."""
     axis, examples = _examples(layer)
     z = layer.z
@@ -298,32 +333,32 @@ def _regimes(layer: Layer, estimator: Estimator, count: Any) -> tuple[Any, Any]:
     shape = [-1 if i == axis else 1 for i in range(z.ndim)]
     is_real = (jnp.arange(z.shape[axis]) // merged < count).reshape(shape)
     is_in = is_real
-    if estimator != "linear" and not layer.node.is_last:
-        is_in = is_real & ((z > 0) if estimator == "relu.positive" else (z <= 0))
+    if regime != "linear":
+        is_in = is_real & ((z > 0) if regime == "relu.positive" else (z <= 0))
     # A step of layout may repeat results; each counts once.
     repeats = layer.inverse_layout(jnp.ones(z.shape, layer.dtype))
-    real, regime = (
+    real, chosen = (
         layer.inverse_layout(jnp.broadcast_to(m, z.shape).astype(layer.dtype)) / repeats
         for m in (is_real, is_in)
     )
-    return real, regime
+    return real, chosen
 
 
-def _moments(layer: Layer, units: _Units, estimator: Estimator, count: Any) -> Moments:
+def _moments(layer: Layer, units: _Units, regime: Estimator, count: Any) -> Moments:
     """The moments of one batch.
 
     A sum over positions of input times a number of the result is the derivative in the
     kernel, so that patches need not be laid out.
     """
     y, sums = jax.vjp(lambda k: units.contraction(layer.x, k), layer.kernel)
-    real, regime = _regimes(layer, estimator, count)
+    real, chosen = _regimes(layer, regime, count)
     n_positions = units.total(real)
     mean = units.total(real * y) / n_positions
-    n = units.total(regime)
+    n = units.total(chosen)
     some = jnp.maximum(n, 1)
-    regime_mean = units.total(regime * y) / some
-    input_mean = sums(regime)[0] / units.in_kernel(some)
-    distance = regime * (y - regime_mean)
+    regime_mean = units.total(chosen * y) / some
+    input_mean = sums(chosen)[0] / units.in_kernel(some)
+    distance = chosen * (y - regime_mean)
     rounding = units.total(distance)  # zero but for rounding
     comoment = sums(distance)[0] - input_mean * units.in_kernel(rounding)
     return Moments(n_positions.max(), mean, n, regime_mean, input_mean, comoment)
@@ -371,7 +406,10 @@ def _check_resume(resume: Any, expected: FittedPatterns) -> None:
         )
 
     def description(fitted: FittedPatterns) -> str:
-        sites = (f"{a} {list(p.shape)}" for a, p in sorted(fitted.patterns.items()))
+        sites = (
+            f"{a} {list(jax.tree.leaves(p)[0].shape)}"
+            for a, p in sorted(fitted.patterns.items())
+        )
         return f"{fitted.estimator!r} of {', '.join(sites)}"
 
     before, now = description(resume), description(expected)

@@ -40,6 +40,21 @@ def test_they_are_those_of_the_paper(estimator):
         np.testing.assert_allclose(ours, expected[site], rtol=1e-9, atol=1e-11)
 
 
+def test_two_components_are_the_patterns_of_both_signs():
+    options = {"estimator": "two_component"}
+    half = fit_patterns(models.cnn, WEIGHTS, [IMAGES[:6]], **options)
+    both = fit_patterns(models.cnn, WEIGHTS, [IMAGES[6:]], **options, resume=half)
+    network = oracle.Network(WEIGHTS)
+    for part, regime in enumerate(("relu.positive", "relu.negative")):
+        expected = network.patterns(IMAGES, regime)
+        for site in ("conv", "skip"):
+            ours = np.asarray(both.patterns[site][part]).reshape(expected[site].shape)
+            np.testing.assert_allclose(ours, expected[site], rtol=1e-9, atol=1e-11)
+        np.testing.assert_allclose(both.patterns["head"], expected["head"], rtol=1e-9)
+    with pytest.raises(ValueError, match="Go on with the arguments"):
+        fit_patterns(models.cnn, WEIGHTS, [IMAGES[6:]], resume=half)
+
+
 def test_a_stopped_pass_goes_on_where_it_was():
     whole = fit_patterns(models.cnn, WEIGHTS, [IMAGES[:4], IMAGES[4:8], IMAGES[8:]])
     part = fit_patterns(models.cnn, WEIGHTS, [IMAGES[:4]])
@@ -114,6 +129,8 @@ def test_units_that_never_fire_are_named_and_those_that_do_have_their_pattern():
     assert fitted.silent_units == {"first": [1], "second": []}
     sums = (w["first"] * fitted.patterns["first"]).sum(axis=0)
     np.testing.assert_allclose(sums, [1, 0, 1], rtol=1e-12)
+    pair = fit_patterns(model, w, [models.normal(3, 40, 4)], estimator="two_component")
+    assert pair.silent_units == fitted.silent_units
     never = fit_patterns(model, w, [models.normal(3, 40, 4)], estimator="linear")
     assert never.silent_units == {"first": [], "second": []}
 

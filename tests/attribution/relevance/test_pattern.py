@@ -47,6 +47,42 @@ def test_it_is_the_backward_pass_of_the_paper(kind, patterns):
     np.testing.assert_allclose(received, expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.fixture(scope="module")
+def pairs():
+    batch = models.normal(41, 12, 6, 6, 2) + 0.5
+    options = {"estimator": "two_component"}
+    return fit_patterns(models.cnn, WEIGHTS, [batch], **options).patterns
+
+
+@pytest.mark.parametrize("kind", ["net", "attribution"])
+def test_each_unit_goes_back_by_the_component_of_its_sign(kind, pairs):
+    matrices = {
+        site: [np.asarray(p).reshape(-1, p.shape[-1]) for p in pair]
+        for site, pair in pairs.items()
+        if site != "head"
+    }
+    matrices["head"] = np.asarray(pairs["head"])
+    expected = oracle.Network(WEIGHTS).explained(IMAGES, TARGET, matrices, kind)
+    explain = compiled(
+        lambda p, v, x, t: METHODS[kind](models.cnn, patterns=p)(v, x, t)
+    )
+    received = explain(pairs, WEIGHTS, IMAGES, TARGET)
+    np.testing.assert_allclose(received, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_where_a_relu_cuts_all_units_the_positive_component_decides_alone():
+    layers, x = models.mlp_weights(), models.vectors()
+    fits = [
+        fit_patterns(models.mlp, layers, [models.normal(53, 64, 5)], estimator=e)
+        for e in ("relu.positive", "two_component")
+    ]
+    one, two = (
+        pattern_net(models.mlp, patterns=fit.patterns)(layers, x, TARGET)
+        for fit in fits
+    )
+    np.testing.assert_allclose(one, two, rtol=1e-12)
+
+
 def test_it_has_a_derivative_in_the_patterns(patterns):
     def size(p):
         method = pattern_net(models.cnn, patterns=p)
