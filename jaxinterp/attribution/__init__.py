@@ -102,5 +102,8 @@ from jaxinterp.attribution.relevance.relevance_examples import (
 from jaxinterp.attribution.relevance.relevance_examples import (
     relevance_examples as relevance_examples,
 )
+from jaxinterp.attribution.relevance.signal_quality import (
+    signal_quality as signal_quality,
+)
 from jaxinterp.attribution.standard_error import Estimate as Estimate
 from jaxinterp.attribution.standard_error import standard_error as standard_error

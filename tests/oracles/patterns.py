@@ -41,6 +41,18 @@ def pattern(inputs: Array, weights: Array, bias: Array, regime: str) -> Array:
     return result
 
 
+def quality(x: Array, w: Array, a: Array, ridge: float) -> float:
+    r"""The quality $\rho$ of one unit; `a` is one pattern for each row of `x`."""
+    y = x @ w
+    left = x - a * y[:, None]
+    half = len(x) // 2
+    covariance = np.cov(left[:half].T, bias=True).reshape(len(w), len(w))
+    penalty = ridge * np.diag(covariance).mean()
+    along = [np.cov(column, y[:half], bias=True)[0, 1] for column in left[:half].T]
+    v = np.linalg.inv(covariance + penalty * np.eye(len(w))) @ along
+    return 1 - np.corrcoef(y[half:], left[half:] @ v)[0, 1]
+
+
 class Network:
     """The weights of `cnn` as plain matrices, and its forward pass."""
 

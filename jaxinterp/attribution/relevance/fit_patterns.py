@@ -154,7 +154,9 @@ def fit_patterns(
 
     def start(examples: Any) -> tuple[Any, FittedPatterns]:
         shapes = jax.eval_shape(
-            lambda v, x: _empty(_layers(apply_fn, v, x), estimator), variables, examples
+            lambda v, x: _empty(affine_layers(apply_fn, v, x), estimator),
+            variables,
+            examples,
         )
         state = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
         if resume is not None:
@@ -162,7 +164,7 @@ def fit_patterns(
             state = resume
 
         def step(state: FittedPatterns, variables: Any, examples: Any, n: Any) -> Any:
-            layers = _layers(apply_fn, variables, examples)
+            layers = affine_layers(apply_fn, variables, examples)
             return _next_state(state, layers, n)
 
         jitted = jax.jit(step, out_shardings=everywhere(examples))
@@ -184,8 +186,19 @@ def fit_patterns(
 # --- The sites of a model -------------------------------------------------------------
 
 
-def _layers(apply_fn: ApplyFn, variables: Variables, inputs: Inputs) -> list[Layer]:
-    """The affine sites of a model with the arrays of one run."""
+def affine_layers(
+    apply_fn: ApplyFn, variables: Variables, inputs: Inputs
+) -> list[Layer]:
+    """Returns the affine sites of a model with the arrays of one run.
+
+    Args:
+        apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
+        variables: the weights of the model.
+        inputs: a batch.
+
+    Raises:
+        ValueError: if there is none, or one that no patterns can be fitted to.
+    """
     traced = trace_call(apply_fn, variables, inputs)
     nodes = [n for n in traced.graph.nodes if n.role in AFFINE and not n.is_dead]
     if not nodes:
@@ -242,8 +255,14 @@ def _joined(parts: list[Any]) -> Any:
     return parts[0] if len(parts) == 1 else TwoComponents(*parts)
 
 
-class _Units:
-    """The units of a site: their axes in its result, and their place in its kernel."""
+class Units:
+    """The units of a site: their axes in its result, and their place in its kernel.
+
+    Attributes:
+        contraction: the convolution or matrix product of the site.
+        positions: the axes of the result that number no units.
+        shape: the shape of one number for each unit.
+    """
 
     def __init__(self, layer: Layer):
         contraction = layer.contraction
@@ -276,7 +295,7 @@ def _empty(layers: list[Layer], estimator: Estimator) -> FittedPatterns:
     moments, patterns = {}, {}
     for layer in layers:
         zero = jnp.zeros((), layer.dtype)
-        unit = jnp.zeros(_Units(layer).shape, layer.dtype)
+        unit = jnp.zeros(Units(layer).shape, layer.dtype)
         kernel = jnp.zeros(layer.kernel.shape, layer.dtype)
         empty = Moments(zero, unit, unit, unit, kernel, kernel)
         address, n = layer.node.address, len(_regimes_of(layer, estimator))
@@ -293,7 +312,7 @@ def _next_state(
     """The state after one more batch, and which example has an invalid activation."""
     moments, patterns, invalid = {}, {}, []
     for layer in layers:
-        address, units = layer.node.address, _Units(layer)
+        address, units = layer.node.address, Units(layer)
         before = state.moments[address]
         parts = [
             _merged(units, one, _moments(layer, units, regime, count))
@@ -344,7 +363,7 @@ def _regimes(layer: Layer, regime: Estimator, count: Any) -> tuple[Any, Any]:
     return real, chosen
 
 
-def _moments(layer: Layer, units: _Units, regime: Estimator, count: Any) -> Moments:
+def _moments(layer: Layer, units: Units, regime: Estimator, count: Any) -> Moments:
     """The moments of one batch.
 
     A sum over positions of input times a number of the result is the derivative in the
@@ -364,7 +383,7 @@ def _moments(layer: Layer, units: _Units, regime: Estimator, count: Any) -> Mome
     return Moments(n_positions.max(), mean, n, regime_mean, input_mean, comoment)
 
 
-def _merged(units: _Units, one: Moments, other: Moments) -> Moments:
+def _merged(units: Units, one: Moments, other: Moments) -> Moments:
     """The moments of two sets of inputs together."""
     count = one.count + other.count
     n = one.regime_count + other.regime_count
@@ -382,7 +401,7 @@ def _merged(units: _Units, one: Moments, other: Moments) -> Moments:
     )
 
 
-def _pattern(layer: Layer, units: _Units, moments: Moments) -> Any:
+def _pattern(layer: Layer, units: Units, moments: Moments) -> Any:
     """The pattern of each unit, like the kernel."""
     kernel, laid_out = layer.kernel, units.in_kernel
     n = jnp.maximum(moments.regime_count, 1)
