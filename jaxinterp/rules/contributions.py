@@ -128,22 +128,17 @@ def _is_sum(node: Node) -> bool:
     if kinds <= _SHIFTED:  # a difference of neighbors
         return _is_one_way(node)
     n_mixing = sum(KINDS.get(e.primitive) in _MIXING for e in node.members)
-    return kinds <= _STEPS | _MIXING and n_mixing == 1 and _is_one_way(node)
+    return kinds <= _STEPS | _MIXING and n_mixing == 1
 
 
 def _is_one_way(node: Node) -> bool:
-    """Whether no entry can come to a result twice: copies of a value are cut apart."""
-    reads: dict[Any, int] = {}
+    """Whether no entry comes to a result twice: copies move by different steps."""
+    reads = []
     for equation in node.members:
         is_move = KINDS.get(equation.primitive) is Kind.MOVE
-        cut = (equation.primitive, str(equation.params)) if is_move else None
-        for v in equation.values:
-            if v in node.flow.active:
-                reads[v, cut] = reads.get((v, cut), 0) + 1
-    several = {v for v, _ in reads if sum(w is v for w, _ in reads) > 1}
-    return all(n == 1 for n in reads.values()) and all(
-        cut is not None for v, cut in reads if v in several
-    )
+        move = (equation.primitive, str(equation.params)) if is_move else None
+        reads += [(v, move) for v in equation.values if v in node.flow.active]
+    return len(set(reads)) == len(reads)
 
 
 def _sizes(node: Node, sizes: list[Any], weights: Mapping[Value, Any]) -> list[Any]:

@@ -53,6 +53,13 @@ def padded(w, x):
     )
 
 
+def bordered(w, x):
+    before, after = (
+        jnp.pad(x, ((0, 0), width), constant_values=5.0) for width in ((1, 0), (0, 1))
+    )
+    return before - after
+
+
 @pytest.mark.parametrize(
     "model",
     [
@@ -61,6 +68,8 @@ def padded(w, x):
         lambda w, x: (x[:, :, None] * w[None]).sum(1),
         lambda w, x: 1.0 - x[:, :1] * w[0, 0] - x[:, 1:2] * w[1, 0],
         lambda w, x: x[:, 1:] - x[:, :-1],
+        lambda w, x: 2.0 * x - x[:, ::-1],
+        bordered,
         lambda w, x: x[:, :3] @ w[:3] - x[:, 3:] @ w[3:],
         lambda w, x: jnp.concatenate([x @ w, 0.5 * x], axis=1)[:, 3:9],
         lambda w, x: -x.mean(axis=1, keepdims=True),
@@ -84,6 +93,14 @@ def test_a_layer_adds_up_what_comes_in_whatever_that_was_made_of():
     expected = sum(abs(change) @ abs(W) for change in hidden)
     np.testing.assert_allclose(sizes_of(model), expected, rtol=1e-12)
 
+    def both(w, x):
+        hidden = x @ w
+        return hidden @ w - hidden
+
+    change = X - BASELINE
+    expected = abs(change @ W) @ abs(W) + abs(change) @ abs(W)
+    np.testing.assert_allclose(sizes_of(both), expected, rtol=1e-12)
+
 
 @pytest.mark.parametrize(
     "model",
@@ -92,7 +109,7 @@ def test_a_layer_adds_up_what_comes_in_whatever_that_was_made_of():
         lambda w, x: jnp.maximum(x[:, :3], x[:, 3:]),
         lambda w, x: (x @ w) * x,
         lambda w, x: x - x.mean(axis=1, keepdims=True),  # an entry comes two ways
-        lambda w, x: (x - 3.0 * x) - x[:, ::-1],
+        lambda w, x: x - 3.0 * x[:, ::-1] + x,  # likewise
         lambda w, x: jnp.fft.fft(x).real,
     ],
 )

@@ -101,12 +101,12 @@ def test_the_estimators_come_in_the_order_of_the_paper():
 
 def test_where_nothing_is_left_or_nothing_varies_it_is_not_a_number():
     x = models.normal(61, 30, 1)
-    w = np.array([[2.0, 0.0, -1.0]])
+    w = np.array([[0.3, 0.0, -1.0]])
 
     def model(w, x):
         return x @ w
 
-    a = np.array([[0.5, 1.0, 1.0]])  # the whole input, no output, the wrong sign
+    a = np.array([[1 / 0.3, 1.0, 1.0]])  # the whole input, no output, the wrong sign
     found = signal_quality(model, w, x, patterns={"dense": a})["dense"]
     np.testing.assert_array_equal(np.isnan(found), [True, True, False])
 
