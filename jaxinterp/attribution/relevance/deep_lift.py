@@ -106,6 +106,16 @@ def deep_lift(
         >>> w, x = jnp.array([[1.0], [2.0]]), jnp.array([[0.0, 0.0]])
         >>> [round(value, 4) for value in attribute(w, x, 0)[0].tolist()]
         [-0.6667, -1.3333]
+
+        The smaller of two numbers, from 0 and 0:
+
+        >>> smaller = lambda w, x: x[:, :1] - jax.nn.relu(x[:, :1] - x[:, 1:])
+        >>> x = jnp.array([[3.0, 1.0]])
+        >>> deep_lift(smaller)(None, x, 0).tolist()
+        [[0.0, 1.0]]
+        >>> both = deep_lift(smaller, rule="reveal_cancel")(None, x, 0)
+        >>> both.round(4).tolist()
+        [[0.5, 0.5]]
     """
     check_choice("rule", rule, get_args(ActivationRule), call="deep_lift")
     check_choice("result", result, get_args(Result), call="deep_lift")
