@@ -1,15 +1,15 @@
 """Interprets neural networks in JAX: pure functions from functions to functions.
 
 `trace` shows a model as a graph; `capture`, `intervene`, `with_rules` and `split` read
-and change it without editing it; `at`, `first`, `last`, `of_role`, `of_primitive` and
-`where` say which places of it are meant. `attribution` says which inputs an output
-depends on and `metrics` how good such an answer is, `featurevis` which inputs a unit
-responds to, `building_blocks` what a layer sees and what for, `concepts` what a feature
-does overall, `mechanistic` by which of its parts a network computes an output,
-`adversarial` how little change fools a model, `influence` which training examples a
-prediction rests on, `labels` which labels are wrong, `trust` what has to hold before a
-model is trusted, `perturbation` what is taken away together, and `objectives` holds
-what they may explain, measure, maximize or lower.
+and change it without editing it; `at`, `first`, `last`, `layers`, `of_role`,
+`of_primitive` and `where` say which places of it are meant. `attribution` says which
+inputs an output depends on and `metrics` how good such an answer is, `featurevis` which
+inputs a unit responds to, `building_blocks` what a layer sees and what for, `concepts`
+what a feature does overall, `mechanistic` by which of its parts a network computes an
+output, `adversarial` how little change fools a model, `influence` which training
+examples a prediction rests on, `labels` which labels are wrong, `trust` what has to
+hold before a model is trusted, `perturbation` what is taken away together, and
+`objectives` holds what they may explain, measure, maximize or lower.
 """
 
 from jaxinterp import adversarial as adversarial
@@ -35,6 +35,7 @@ from jaxinterp.tracing.intervene import intervene as intervene
 from jaxinterp.tracing.selectors import at as at
 from jaxinterp.tracing.selectors import first as first
 from jaxinterp.tracing.selectors import last as last
+from jaxinterp.tracing.selectors import layers as layers
 from jaxinterp.tracing.selectors import of_primitive as of_primitive
 from jaxinterp.tracing.selectors import of_role as of_role
 from jaxinterp.tracing.selectors import where as where

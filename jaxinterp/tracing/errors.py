@@ -107,7 +107,7 @@ class StepOfLoopError(ValueError):
 
     def __init__(self, address: str, selector: str, step: str):
         super().__init__(
-            f"{selector} would mean {address!r} in {step} of its loop alone, and a "
+            f"{selector} would mean {address!r} in {step} of a loop alone, and a "
             "rule holds in every step.\n"
             f"Name the site, at({address!r}), to mean it in all steps, or leave out "
             f"the line with {selector}: `composite.lines` has them all."

@@ -43,10 +43,9 @@ class Node:
         after: indices of the affine steps after the contraction.
         inputs: the activations that the node reads.
         outputs: the values that the node computes.
-        is_first: whether it is an affine map with no other between it and the input;
-            `None` if that is so in the first step of a loop alone.
-        is_last: whether it is an affine map with no other between it and the output;
-            `None` if that is so in the last step of a loop alone.
+        maps_before: for an affine map, how many others are on the longest way from the
+            input to it: the smallest and the largest number over the steps of loops.
+        maps_after: the same of the longest way from it to the output.
         modules: the addresses of modules whose output is computed inside this node.
         names: what a selector may match: `address` and `modules`, each also without
             the name of the model.
@@ -66,8 +65,8 @@ class Node:
     after: tuple[int, ...]
     inputs: tuple[Value, ...]
     outputs: tuple[Value, ...]
-    is_first: bool | None
-    is_last: bool | None
+    maps_before: tuple[float, float] | None
+    maps_after: tuple[float, float] | None
     modules: tuple[str, ...]
     names: tuple[str, ...]
 
@@ -83,6 +82,22 @@ class Node:
     def primitives(self) -> frozenset[Primitive]:
         """The primitives that the equations of the node apply."""
         return frozenset(equation.primitive for equation in self.members)
+
+    @property
+    def is_first(self) -> bool | None:
+        """Whether it is an affine map with no other between it and the input.
+
+        `None` if that is so in the first step of a loop alone.
+        """
+        return _is_zero(self.maps_before)
+
+    @property
+    def is_last(self) -> bool | None:
+        """Whether it is an affine map with no other between it and the output.
+
+        `None` if that is so in the last step of a loop alone.
+        """
+        return _is_zero(self.maps_after)
 
     @property
     def is_structural(self) -> bool:
@@ -123,6 +138,13 @@ class Node:
     def flops(self) -> int:
         """Floating-point operations of one call; a multiply-add counts as two."""
         return sum(map(flops, self.members))
+
+
+def _is_zero(bounds: tuple[float, float] | None) -> bool | None:
+    """Whether a number is zero, `None` if only the smaller bound of it is."""
+    if bounds is None or bounds[0] > 0:
+        return False
+    return True if bounds[1] == 0 else None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -191,6 +213,16 @@ class Site:
     def is_last(self) -> bool | None:
         """Whether a last affine map computes the activation."""
         return self.node.is_last
+
+    @property
+    def maps_before(self) -> tuple[float, float] | None:
+        """How many affine maps come before the one that computes the activation."""
+        return self.node.maps_before
+
+    @property
+    def maps_after(self) -> tuple[float, float] | None:
+        """How many affine maps come after the one that computes the activation."""
+        return self.node.maps_after
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

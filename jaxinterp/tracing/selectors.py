@@ -10,11 +10,12 @@ import dataclasses
 import fnmatch
 import functools
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol, runtime_checkable
 
 from jax.extend.core import Primitive
 
+from jaxinterp.checks import is_integer, shown
 from jaxinterp.tracing.errors import StepOfLoopError
 from jaxinterp.tracing.facts.roles import Role
 from jaxinterp.types import Sites
@@ -105,6 +106,43 @@ class Last(Selector):
 
     def __str__(self) -> str:
         return "last()"
+
+
+@dataclasses.dataclass(frozen=True)
+class Layers(Selector):
+    """Affine maps by how many others come before them, or after them."""
+
+    start: int | None
+    stop: int | None
+
+    def __call__(self, candidate: Any) -> bool:
+        """Returns whether there are as many."""
+        before, after = candidate.maps_before, candidate.maps_after
+        if before is None:
+            return False
+        answers = [
+            None if least < bound <= most else (least >= bound) == is_wanted
+            for bound, is_wanted, (least, most) in self._tests(before, after)
+        ]
+        if False in answers:
+            return False
+        if None in answers:
+            raise StepOfLoopError(candidate.address, str(self), "some steps")
+        return True
+
+    def _tests(
+        self, before: tuple[float, float], after: tuple[float, float]
+    ) -> Iterator[tuple[int, bool, tuple[float, float]]]:
+        """A number, whether as many are wanted or fewer, and how many there are."""
+        if self.start is not None:
+            is_counted = self.start >= 0
+            yield abs(self.start), is_counted, before if is_counted else after
+        if self.stop is not None:
+            is_counted = self.stop >= 0
+            yield abs(self.stop), not is_counted, before if is_counted else after
+
+    def __str__(self) -> str:
+        return f"layers({self.start}, {self.stop})"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -232,6 +270,48 @@ def last() -> Selector:
     return Last()
 
 
+def layers(start: int | None, stop: int | None) -> Selector:
+    """Selects affine maps by depth, as a slice `[start:stop]` of the layers does.
+
+    The depth of a layer is the number of affine maps on the longest way from the input
+    to it: `layers(0, 1)` is `first()`. Negative numbers count from the output, along
+    the longest way to it: `layers(-1, None)` is `last()`, and `layers(1, -1)` all
+    layers between. Layers of branches that run side by side may have the same depth,
+    and a projection beside a branch of three layers is as deep as the first of them.
+
+    In a loop the depth of a layer grows from step to step. Where it matters that is an
+    error: name the layer, or its role.
+
+    Args:
+        start: the smallest depth, or `None` for all from the first on.
+        stop: the depth before which the selection ends, or `None` for all to the last.
+
+    Raises:
+        ValueError: if a bound is no integer, or none can lie between the two.
+
+    Example:
+        >>> from jaxinterp.rules import Composite, Epsilon, Gamma, ZPlus
+        >>> print(Composite([(layers(0, 3), ZPlus()), (layers(-2, None), Epsilon()),
+        ...                  (layers(None, None), Gamma())]))
+        1  layers(0, 3)        ZPlus()
+        2  layers(-2, None)    Epsilon()
+        3  layers(None, None)  Gamma()
+    """
+    for name, bound in (("start", start), ("stop", stop)):
+        if bound is not None and not is_integer(bound):
+            raise ValueError(
+                f"layers(): `{name}` must be an integer or None, and is {shown(bound)}."
+            )
+    first_one = 0 if start is None else int(start)
+    if stop is not None and (first_one < 0) == (stop < 0) and first_one >= stop:
+        raise ValueError(
+            f"layers({start}, {stop}) has no layers in it. As in a slice, write\n"
+            "`jaxinterp.layers(0, 3)` for the first three, `jaxinterp.layers(2, 3)` "
+            "for the third,\n`jaxinterp.layers(-2, None)` for the last two."
+        )
+    return Layers(*(None if b is None else int(b) for b in (start, stop)))
+
+
 def of_role(*roles: Role | str) -> Selector:
     """Selects nodes and sites by role.
 
@@ -314,6 +394,6 @@ def as_selector(selector: Sites) -> Selector:
     raise TypeError(
         f"A site is an address, a selector or a list of these, and {selector!r} is "
         "none.\n"
-        "Write a string such as 'Block_*/add', or at(), first(), last(), of_role(), "
-        "of_primitive(), where()."
+        "Write a string such as 'Block_*/add', or at(), first(), last(), layers(), "
+        "of_role(), of_primitive(), where()."
     )

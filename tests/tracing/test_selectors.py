@@ -7,11 +7,12 @@ from flax import linen as nn
 from jax.extend.core import primitives as p
 
 import jaxinterp as ji
-from jaxinterp import at, first, last, of_primitive, of_role, trace, where
+from jaxinterp import at, first, last, layers, of_primitive, of_role, trace, where
 from jaxinterp.rules import Composite, Epsilon, Pass, ZPlus
 from jaxinterp.tracing import AddressError, Role
 from jaxinterp.tracing.selectors import as_selector
 from tests.networks.blocks import Block
+from tests.proposals import proposals
 from tests.tracing.arrays import normal, weights
 
 X = normal(2, 4)
@@ -37,6 +38,12 @@ def nodes():
         (at("Dense_?"), "Dense_0 Dense_1"),  # without the model's name
         (first(), "Dense_0"),
         (last(), "Dense_1"),
+        (layers(0, 1), "Dense_0"),
+        (layers(1, None), "Dense_1"),
+        (layers(-2, -1), "Dense_0"),
+        (layers(None, None), "Dense_0 Dense_1"),
+        (layers(2, 9), ""),
+        (~layers(None, 1) & of_role("dense"), "Dense_1"),
         (~last() & of_role("dense"), "Dense_0"),
         (of_role(Role.ADD, "activation"), "relu add"),
         (of_primitive(p.max_p, p.dot_general_p), "Dense_0 relu Dense_1"),
@@ -60,6 +67,7 @@ def test_selectors_choose_nodes(nodes, selector, expected):
         (last() | of_role("dense", "add"), "(last() | of_role('dense', 'add'))"),
         (of_primitive(p.tanh_p), "of_primitive(tanh)"),
         (where(wide), "where(wide)"),
+        (layers(0, 3) | layers(-1, None), "(layers(0, 3) | layers(-1, None))"),
     ],
 )
 def test_selectors_print_as_they_are_written(selector, text):
@@ -78,6 +86,20 @@ def test_unknown_roles_and_other_things_are_errors():
         of_role("linaer")
     with pytest.raises(ValueError, match="needs at least one role"):
         of_role()
+
+
+@pytest.mark.parametrize("bounds", [(3, 3), (2, 1), (None, 0), (-1, -2)], ids=str)
+def test_layers_between_which_nothing_lies_are_an_error(bounds):
+    with pytest.raises(ValueError, match=r"has no layers in it\.") as error:
+        layers(*bounds)
+    assert proposals(error) == [layers(0, 3), layers(2, 3), layers(-2, None)]
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("bounds", [(0.5, 2), (0, "3"), (True, 2)], ids=str)
+def test_layers_are_counted_in_integers(bounds):
+    with pytest.raises(ValueError, match="must be an integer or None, and is"):
+        layers(*bounds)
 
 
 @pytest.mark.usefixtures("unchecked")

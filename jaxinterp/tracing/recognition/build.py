@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 from jaxinterp.tracing.facts.flow import Flow, active_values, carrying_values
 from jaxinterp.tracing.facts.roles import KINDS, POINTWISE, Kind, Role
 from jaxinterp.tracing.graph import Graph, Node, Site
-from jaxinterp.tracing.program.loops import loop_bindings, loop_length
-from jaxinterp.tracing.program.program import Atom, Equation, Program, Value
+from jaxinterp.tracing.program.loops import loop_length
+from jaxinterp.tracing.program.program import Program, Value
 from jaxinterp.tracing.recognition.addresses import (
     Module,
     Name,
@@ -17,6 +17,7 @@ from jaxinterp.tracing.recognition.addresses import (
     short_names,
     unique_addresses,
 )
+from jaxinterp.tracing.recognition.depth import Bounds, Depths
 from jaxinterp.tracing.recognition.grouping import Group
 from jaxinterp.tracing.recognition.recognize import recognize
 
@@ -103,14 +104,14 @@ def build_graph(
         group = owner[name.value]
         modules[group] = (*modules.get(group, ()), address[name])
     short = short_names(address.values())
-    ends = _Ends(program, roots, contents.flow_of, contents.flows.values())
+    depths = Depths(roots, contents.flow_of, contents.flows.values())
     nodes = {
         group: _node(
             flow,
             group,
             address=address[contents.names[group]],
-            is_first=ends.is_first(group),
-            is_last=ends.is_last(group),
+            maps_before=depths.before(group),
+            maps_after=depths.after(group),
             modules=modules.get(group, ()),
             short=short,
             owner=owner,
@@ -133,8 +134,8 @@ def _node(
     group: Group,
     *,
     address: str,
-    is_first: bool | None,
-    is_last: bool | None,
+    maps_before: Bounds | None,
+    maps_after: Bounds | None,
     modules: tuple[str, ...],
     short: Mapping[str, str],
     owner: Mapping[Value, Group],
@@ -160,8 +161,8 @@ def _node(
         after=group.after,
         inputs=tuple(dict.fromkeys(inputs)),
         outputs=flow.program.equations[group.last].outputs,
-        is_first=is_first,
-        is_last=is_last,
+        maps_before=maps_before,
+        maps_after=maps_after,
         modules=modules,
         names=tuple(n for a in (address, *modules) for n in _names(a, short)),
     )
@@ -206,97 +207,3 @@ def _sites(
         names = _names(address, short)
         sites[address] = Site(address, value, node, steps + value.shape, steps, names)
     return sites
-
-
-# --- First and last -------------------------------------------------------------------
-
-
-class _Ends:
-    """The affine maps with no other before them, and those with no other after them.
-
-    A loop is what its steps would be one after another. So a layer may be the first in
-    step one alone, and then it is neither a first layer nor none.
-    """
-
-    def __init__(
-        self,
-        program: Program,
-        roots: Iterable[Value],
-        flow_of: Mapping[Group, Flow],
-        flows: Iterable[Flow],
-    ):
-        self.kernels = {
-            (flow.program, group.kernel): group
-            for group, flow in flow_of.items()
-            if group.kernel is not None
-        }
-        self.flows = list(flows)
-        every, one = (self._find(program, roots, steps) for steps in (True, False))
-        self.first, self.last = every
-        self.first_once, self.last_once = one
-
-    def is_first(self, group: Group) -> bool | None:
-        """Whether no affine map comes before; `None` if in step one alone."""
-        return group in self.first or (None if group in self.first_once else False)
-
-    def is_last(self, group: Group) -> bool | None:
-        """Whether no affine map comes after; `None` if in the last step alone."""
-        return group in self.last or (None if group in self.last_once else False)
-
-    def _find(
-        self, program: Program, roots: Iterable[Value], steps: bool
-    ) -> tuple[set[Group], set[Group]]:
-        """The ends of all steps of loops, or those of one step alone."""
-        active: set[Atom] = set(roots)
-        after: set[Atom] = set()  # values with an affine map before them
-        before: set[Atom] = set()  # values with an affine map after them
-        size = (-1, -1, -1)
-        while size != (len(active), len(after), len(before)):
-            size = (len(active), len(after), len(before))
-            for flow in self.flows:
-                self._spread_forward(flow, active, after, steps)
-                self._spread_back(flow, active, before, steps)
-        first, last = set(), set()
-        for (program, index), group in self.kernels.items():
-            equation = program.equations[index]
-            operands = [v for v in equation.values if v in active]
-            if operands and after.isdisjoint(operands):
-                first.add(group)
-            if operands and before.isdisjoint(equation.outputs):
-                last.add(group)
-        return first, last
-
-    def _spread_forward(
-        self, flow: Flow, active: set[Atom], after: set[Atom], steps: bool
-    ) -> None:
-        for index, equation in enumerate(flow.program.equations):
-            if equation.bodies:
-                for pairs in _pairs(equation, steps):
-                    active.update(b for a, b in pairs if a in active)
-                    after.update(b for a, b in pairs if a in after)
-                continue
-            if not active.isdisjoint(equation.values):
-                active.update(equation.outputs)
-            is_kernel = (flow.program, index) in self.kernels
-            if is_kernel or not after.isdisjoint(equation.values):
-                after.update(o for o in equation.outputs if o in active)
-
-    def _spread_back(
-        self, flow: Flow, active: set[Atom], before: set[Atom], steps: bool
-    ) -> None:
-        for index, equation in reversed(list(enumerate(flow.program.equations))):
-            if equation.bodies:
-                for pairs in _pairs(equation, steps):
-                    before.update(a for a, b in pairs if b in before)
-                continue
-            is_kernel = (flow.program, index) in self.kernels
-            if is_kernel or not before.isdisjoint(equation.outputs):
-                before.update(v for v in equation.values if v in active)
-
-
-def _pairs(equation: Equation, steps: bool) -> Iterator[list[tuple[Atom, Value]]]:
-    """How values go into a loop and out of it, and from one step to the next."""
-    for body, enter, leave in loop_bindings(equation):
-        inner = set(body.inputs)
-        yield enter
-        yield leave if steps else [pair for pair in leave if pair[1] not in inner]
