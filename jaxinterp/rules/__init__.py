@@ -1,14 +1,15 @@
 """How a gradient or relevance goes back through a site: rules, composites, presets.
 
 `affine`, `signed` and `first_layer` hold the rules of convolutions and dense layers,
-`products` those of attention and gates, `any_site` those of every site, `activations`
-and `redirected` modified gradients. A `composite` says which site gets which rule,
-`plan` prints it, `presets` has the usual ones.
+`products` those of attention and gates, `any_site` those of every site, `mixture` their
+convex combinations, `activations` and `redirected` modified gradients. A `composite`
+says which site gets which rule, `plan` prints it, `presets` has the usual ones.
 """
 
 from jaxinterp.rules.activations import BetaSmooth as BetaSmooth
 from jaxinterp.rules.activations import DeconvReLU as DeconvReLU
 from jaxinterp.rules.activations import GuidedReLU as GuidedReLU
+from jaxinterp.rules.activations import RectGrad as RectGrad
 from jaxinterp.rules.affine import Epsilon as Epsilon
 from jaxinterp.rules.affine import Gamma as Gamma
 from jaxinterp.rules.affine import Zero as Zero
@@ -21,8 +22,10 @@ from jaxinterp.rules.any_site import Stop as Stop
 from jaxinterp.rules.composite import Composite as Composite
 from jaxinterp.rules.composite import UnmatchedSiteError as UnmatchedSiteError
 from jaxinterp.rules.first_layer import Flat as Flat
+from jaxinterp.rules.first_layer import Sign as Sign
 from jaxinterp.rules.first_layer import WSquare as WSquare
 from jaxinterp.rules.first_layer import ZBox as ZBox
+from jaxinterp.rules.mixture import Mixture as Mixture
 from jaxinterp.rules.pattern import MissingPatternError as MissingPatternError
 from jaxinterp.rules.pattern import PatternAttribution as PatternAttribution
 from jaxinterp.rules.pattern import PatternNet as PatternNet
@@ -44,6 +47,7 @@ from jaxinterp.rules.presets import epsilon_plus_flat as epsilon_plus_flat
 from jaxinterp.rules.presets import excitation_backprop as excitation_backprop
 from jaxinterp.rules.presets import guided_backprop as guided_backprop
 from jaxinterp.rules.presets import linearized as linearized
+from jaxinterp.rules.presets import rect_grad as rect_grad
 from jaxinterp.rules.presets import redirected as redirected
 from jaxinterp.rules.presets import smooth_max_pool as smooth_max_pool
 from jaxinterp.rules.products import FixedAttention as FixedAttention

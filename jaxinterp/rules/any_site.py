@@ -19,6 +19,7 @@ from jaxinterp.rules.rule import (
 )
 from jaxinterp.rules.stabilize import Stabilizer, stabilizer
 from jaxinterp.tracing.facts.roles import Role
+from jaxinterp.tracing.facts.signs import nonnegative_values
 from jaxinterp.tracing.layer.layer import Layer
 
 
@@ -172,23 +173,60 @@ class FixedStatistics(Rule):
 
 @dataclasses.dataclass(frozen=True)
 class AbsRatio(Rule):
-    r"""Shares relevance among summands by magnitude: bounded even if they cancel.
+    r"""Shares relevance by magnitude: bounded even if contributions cancel.
 
-    $$R_{x_i} = R_z \frac{|x_i|}{\sum_j |x_j|}$$
+    $$R_{x_i} = \sum_j R_{z_j} \frac{|c_{ji}|}{\sum_k |c_{jk}| + |b_j|}$$
 
-    Unlike `Norm` it never amplifies: $\sum_i |R_{x_i}| = |R_z|$. Where all summands are
-    zero they share equally.
+    where $c_{ji}$ is what the entry $x_i$ contributes to $z_j$: $W_{ji} x_i$ in a
+    convolution or dense layer, $x_i$ itself as a summand. Unlike `Norm` and `Epsilon`
+    it never amplifies: $\sum_i |R_{x_i}| \le \sum_j |R_{z_j}|$. It needs a sum, an
+    affine site, or a mean (average pooling). Where all summands of a sum are zero they
+    share equally.
+
+    Attributes:
+        keep_bias: whether the bias of an affine site takes part in the denominator.
 
     References:
-        Otsuki et al., 2024, section 3.3 [otsuki2024layer].
+        Otsuki et al., 2024, section 3.3, for residual sums [otsuki2024layer].
 
     Example:
-        >>> AbsRatio()
-        AbsRatio()
+        >>> attribute = ji.attribution.lrp(
+        ...     lambda w, x: x @ w, composite=[("*", AbsRatio())])
+        >>> w = jnp.array([[3.0], [-1.0]])
+        >>> attribute(w, jnp.array([[1.0, 1.0]]), jnp.array([0])).tolist()
+        [[1.5, 0.5]]
     """
+
+    keep_bias: bool = True
 
     def __call__(self, layer: Layer, relevance: Any) -> Any:
         """Returns the share of each summand."""
+        if layer.is_affine:
+            quotient, _ = self._of_affine(layer, relevance)
+            return jnp.abs(layer.x) * layer.transpose(jnp.abs(layer.kernel), quotient)
+        if layer.node.role is Role.LINEAR:
+            (share,) = layer.pull_back(self._of_mean(layer, relevance))
+            return jnp.abs(layer.inputs[0]) * share
+        return self._of_sum(layer, relevance)
+
+    def _of_affine(self, layer: Layer, relevance: Any) -> tuple[Any, Any]:
+        r"""The quotient $R_z / (L_{|W|}(|x|) + |b|)$, and the magnitude of the bias."""
+        bias = jnp.abs(layer.bias) if self.keep_bias else jnp.zeros((), layer.dtype)
+        sizes = layer.linear(jnp.abs(layer.x), jnp.abs(layer.kernel)) + bias
+        return _or_zero(relevance.astype(layer.dtype), sizes), bias
+
+    def _of_mean(self, layer: Layer, relevance: Any) -> Any:
+        """The same quotient of a fixed linear map, whose weights are not negative."""
+        node = layer.node
+        proven = nonnegative_values(node.flow.program, frozenset(node.inputs))
+        if len(node.inputs) != 1 or node.outputs[0] not in proven:
+            raise RuleSiteError(self, layer, "a sum, an affine site or a mean")
+        (x,) = layer.inputs
+        _, push = jax.linearize(layer, x)
+        sizes = push(jnp.abs(x)).astype(layer.dtype)
+        return _or_zero(relevance.astype(layer.dtype), sizes)
+
+    def _of_sum(self, layer: Layer, relevance: Any) -> tuple[Any, ...]:
         _, push = jax.linearize(layer, *layer.inputs)
         zeros = [jnp.zeros_like(x) for x in layer.inputs]
         sizes = [
@@ -204,3 +242,19 @@ class AbsRatio(Rule):
             part = jnp.where(is_zero, 1 / n_summands, ratio)
             shares.append(to_shape(part * relevance, x.shape))
         return tuple(shares)
+
+    def absorbed(self, layer: Layer, relevance: Any) -> Absorbed:
+        """Returns what the bias keeps, and what is lost where nothing contributes."""
+        if layer.is_affine:
+            quotient, bias = self._of_affine(layer, relevance)
+        elif layer.node.role is Role.LINEAR:
+            quotient, bias = self._of_mean(layer, relevance), jnp.zeros((), layer.dtype)
+        else:
+            return super().absorbed(layer, relevance)
+        lost = jnp.sum(jnp.where(quotient == 0, relevance.astype(layer.dtype), 0))
+        return Absorbed(jnp.sum(quotient * bias), lost)
+
+
+def _or_zero(dividend: Any, divisor: Any) -> Any:
+    """A quotient that is zero where its divisor is."""
+    return jnp.where(divisor == 0, 0, dividend / jnp.where(divisor == 0, 1, divisor))

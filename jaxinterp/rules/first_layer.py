@@ -1,4 +1,4 @@
-r"""Rules for the first affine site, which reads the input: z-box, w-square and flat.
+r"""Rules for the first affine site, which reads the input: z-box, w-square, flat, sign.
 
 Notation as in `affine.py`; $\mathbf{1}$ is an input of ones.
 """
@@ -74,7 +74,9 @@ class ZBox(Rule):
         return (layer.x - low) * from_low + (layer.x - high) * from_high
 
     def _box(self, layer: Layer) -> tuple[Any, Any]:
-        return _fill(self.low, layer, "low"), _fill(self.high, layer, "high")
+        return tuple(
+            _fill(getattr(self, name), layer, "ZBox", name) for name in ("low", "high")
+        )
 
     def _quotient(self, layer: Layer, relevance: Any) -> tuple[Any, Any]:
         low, high = self._box(layer)
@@ -179,6 +181,55 @@ class Flat(Rule):
         return Absorbed(jnp.zeros(()), in_stabilizer)
 
 
+@dataclasses.dataclass(frozen=True)
+class Sign(Rule):
+    r"""LRP-SIGN: the side of a threshold on which an input lies, not how far from it.
+
+    $$R_x = \mathrm{sign}_\mu(x) \odot L_W^\top \frac{R_z}{s(L_W(x) + b)}$$
+
+    with $\mathrm{sign}_\mu(x) = 1$ where $x \ge \mu$ and $-1$ elsewhere. It is
+    `Epsilon` with the sign in place of the input: dark pixels get as much as bright
+    ones. Nothing is conserved: the result is in units of the score for each unit of
+    the input, and the ledger counts the difference as unexplained. With `Zero` in all
+    other layers of a relu network, and no stabilizer, it is the gradient times the
+    sign.
+
+    Attributes:
+        mu: the threshold $\mu$ in units of the inputs: a number, or nested tuples that
+            broadcast against one example, as the bounds of `ZBox`.
+        epsilon: stabilizer, in the units of the pre-activation $z$.
+        keep_bias: whether the bias takes part in the denominator.
+
+    References:
+        Gumpfer et al., 2023, LRP-SIGN and its variant with a threshold
+        [gumpfer2023signed]. Their stabilizer is `Stabilizer(1e-7, only_zeros=True)`.
+
+    Example:
+        >>> rules = [(ji.first(), Sign(epsilon=0.0))] + ji.rules.epsilon_plus()
+        >>> attribute = ji.attribution.lrp(lambda w, x: x @ w, composite=rules)
+        >>> w = jnp.array([[2.0], [2.0], [3.0]])
+        >>> attribute(w, jnp.array([[8.0, -1.0, 0.0]]), jnp.array([0])).tolist()
+        [[2.0, -2.0, 3.0]]
+    """
+
+    mu: Any = 0.0
+    epsilon: float | Stabilizer = 1e-6
+    keep_bias: bool = True
+
+    def __post_init__(self) -> None:
+        stabilizer(self.epsilon)
+        object.__setattr__(self, "mu", _as_tuples(self.mu))
+
+    def __call__(self, layer: Layer, relevance: Any) -> Any:
+        """Returns what one unit of each input contributes, with the input's sign."""
+        need_affine(self, layer)
+        z = layer.z if self.keep_bias else layer.z - layer.bias
+        safe = stabilizer(self.epsilon).at(layer)(z)
+        share = layer.transpose(layer.kernel, relevance.astype(layer.dtype) / safe)
+        mu = _fill(self.mu, layer, "Sign", "mu")
+        return jnp.where(layer.x >= mu, share, -share)
+
+
 def _as_tuples(value: Any) -> Any:
     """A number or an array of numbers as nested tuples, which compare and hash."""
     if isinstance(value, int | float | tuple):
@@ -191,21 +242,21 @@ def _as_tuples(value: Any) -> Any:
     return freeze(nested)
 
 
-def _fill(bound: Any, layer: Layer, name: str) -> Any:
+def _fill(bound: Any, layer: Layer, rule: str, name: str) -> Any:
     """A bound in the layout of the site's input, of size 1 where the map repeats."""
     uniform = layer.uniform(1.0)
     value = np.asarray(bound)
     if value.ndim == 0:
         return uniform * value.astype(layer.dtype)
     axis = layer.batch_axis(
-        layer.node.inputs[0], f"ZBox with `{name}` of shape {value.shape}", True
+        layer.node.inputs[0], f"{rule} with `{name}` of shape {value.shape}", True
     )
     shape = tuple(n for i, n in enumerate(layer.x.shape) if i != axis)
     try:
         example = np.broadcast_to(value, shape)
     except ValueError:
         raise ValueError(
-            f"ZBox: `{name}` has shape {value.shape}, which does not "
+            f"{rule}: `{name}` has shape {value.shape}, which does not "
             f"broadcast against one example of shape {shape}.\n"
             "Write a number, or one value per channel."
         ) from None

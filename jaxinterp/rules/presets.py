@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from jaxinterp.checks import check_choice
-from jaxinterp.rules.activations import BetaSmooth, DeconvReLU, GuidedReLU
+from jaxinterp.rules.activations import BetaSmooth, DeconvReLU, GuidedReLU, RectGrad
 from jaxinterp.rules.affine import Epsilon, Gamma
 from jaxinterp.rules.any_site import FixedStatistics, Gradient, Norm, Pass
 from jaxinterp.rules.composite import Composite
@@ -244,6 +244,19 @@ def deconvnet() -> Composite:
     return _of_activations(DeconvReLU())
 
 
+def rect_grad(percentile: float = 98.0) -> Composite:
+    """Rectified gradients, at activations of every kind.
+
+    Args:
+        percentile: the percentage of entries that each activation lets nothing through.
+
+    Example:
+        >>> rect_grad().lines[0][1]
+        RectGrad(percentile=98.0)
+    """
+    return _of_activations(RectGrad(percentile))
+
+
 def beta_smooth(beta: float = 10.0) -> Composite:
     """The gradient of the model with its kinks smoothed.
 
@@ -324,6 +337,7 @@ PRESETS: Mapping[str, Callable[[], Composite]] = types.MappingProxyType(
             excitation_backprop,
             guided_backprop,
             linearized,
+            rect_grad,
             redirected,
             smooth_max_pool,
         )

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxinterp.rules.rule import Rule, RuleSiteError
+from jaxinterp.rules.rule import Rule, RuleSiteError, of_example
 from jaxinterp.tracing.facts.roles import KINDS, Kind, Role
 from jaxinterp.tracing.layer.layer import Layer
 
@@ -66,7 +66,8 @@ class RedirectedReLU(Rule):
             return own
         is_stuck = _is_flat(layer) & ~_leaves_flat_piece(layer, relevance)
         redirected = jnp.where(is_stuck, 0, relevance).astype(own.dtype)
-        return jnp.where(_any_of_example(own != 0, layer, str(self)), own, redirected)
+        is_alive = of_example(jnp.any, own != 0, layer, str(self))
+        return jnp.where(is_alive, own, redirected)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,19 +129,6 @@ def _has_flat_pieces(layer: Layer) -> bool:
     kinds = {KINDS.get(equation.primitive) for equation in layer.node.members}
     is_stepwise = not kinds.isdisjoint({Kind.EXTREMUM, Kind.CHOICE, Kind.TEST})
     return is_stepwise and Kind.ELEMENTWISE not in kinds
-
-
-def _any_of_example(x: Any, layer: Layer, needed: str) -> Any:
-    """For each entry, whether any entry of the same example is true."""
-    axis = layer.batch_axis(layer.node.inputs[0], needed, or_merged=True)
-    flow = layer.node.flow
-    examples = next(v for v in flow.program.inputs if v in flow.active).shape[0]
-    # If other axes are merged into that of the examples, the examples are outermost.
-    merged = x.shape[axis] // examples
-    split = (*x.shape[:axis], examples, merged, *x.shape[axis + 1 :])
-    others = tuple(i for i in range(len(split)) if i != axis)
-    is_any = jnp.any(x.reshape(split), axis=others, keepdims=True)
-    return jnp.broadcast_to(is_any, split).reshape(x.shape)
 
 
 def _is_flat(layer: Layer) -> Any:

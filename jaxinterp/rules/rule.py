@@ -13,7 +13,7 @@ derivatives.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -168,6 +168,30 @@ def absorbed_by(layer: Layer, quotient: Any, epsilon: float | Stabilizer) -> Abs
     added = stabilizer(epsilon).at(layer)(layer.z) - layer.z
     in_stabilizer = total(times(added, quotient))
     return Absorbed(bias, in_stabilizer)
+
+
+def of_example(statistic: Callable[..., Any], x: Any, layer: Layer, needed: str) -> Any:
+    """Returns, at each entry, a statistic of all entries of the same example.
+
+    Args:
+        statistic: what reduces an array, called with `axis` and `keepdims` as
+            `jnp.any` is.
+        x: an array like the input of the site.
+        layer: the site in this pass.
+        needed: what needs to know the examples, for the error message.
+
+    Raises:
+        BatchAxisError: if it cannot be told along which axis examples lie.
+    """
+    axis = layer.batch_axis(layer.node.inputs[0], needed, or_merged=True)
+    flow = layer.node.flow
+    examples = next(v for v in flow.program.inputs if v in flow.active).shape[0]
+    # If other axes are merged into that of the examples, the examples are outermost.
+    merged = x.shape[axis] // examples
+    split = (*x.shape[:axis], examples, merged, *x.shape[axis + 1 :])
+    others = tuple(i for i in range(len(split)) if i != axis)
+    reduced = statistic(x.reshape(split), axis=others, keepdims=True)
+    return jnp.broadcast_to(reduced, split).reshape(x.shape)
 
 
 def to_shape(x: Any, shape: tuple[int, ...]) -> Any:

@@ -200,6 +200,55 @@ def flat(
     return share(support, stabilize(support.sum(axis=1)), relevance)
 
 
+def sign(
+    matrix: Array,
+    bias: Array,
+    x: Array,
+    relevance: Array,
+    stabilize: Stabilizer = SIGNED,
+    mu: float | Array = 0.0,
+) -> Array:
+    r"""LRP-SIGN, Gumpfer et al., 2023: $M_{ji} / s(z_j)$, plus where $x_i \ge \mu$."""
+    thresholds = np.broadcast_to(mu, x.shape)
+    z = (matrix * x).sum(axis=1) + bias
+    received = share(matrix, stabilize(z), relevance)
+    for i in range(x.size):
+        if x[i] < thresholds[i]:
+            received[i] = -received[i]
+    return received
+
+
+def absolute_ratio(matrix: Array, bias: Array, x: Array, relevance: Array) -> Array:
+    r"""Shares by magnitude, $|c_{ji}| / (\sum_k |c_{jk}| + |b_j|)$.
+
+    An output to which nothing contributes sends nothing.
+    """
+    received = np.zeros(x.shape)
+    for j in range(matrix.shape[0]):
+        sizes = [abs(matrix[j, i] * x[i]) for i in range(x.size)]
+        whole = sum(sizes) + abs(bias[j])
+        for i in range(x.size):
+            if whole > 0:
+                received[i] += sizes[i] / whole * relevance[j]
+    return received
+
+
+def batch_norm_three_factors(
+    x: Array,
+    mean: Array,
+    factor: Array,
+    shift: Array,
+    relevance: Array,
+    stabilize: Stabilizer = ONLY_ZEROS,
+) -> Array:
+    r"""iNNvestigate's rule of a batch norm $y = (x - \mu) w + \beta$, entry by entry.
+
+    $R_x = x\,(y - \beta)\,R / s((x - \mu)\,y)$.
+    """
+    y = (x - mean) * factor + shift
+    return x * (y - shift) * relevance / stabilize((x - mean) * y)
+
+
 def pass_through(matrix: Array, bias: Array, x: Array, relevance: Array) -> Array:
     """The pass rule: an input gets the relevance of the output in its place."""
     del matrix, bias, x

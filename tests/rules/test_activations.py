@@ -6,8 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import lax
 
 from jaxinterp import rules
+from jaxinterp.tracing.errors import BatchAxisError
 from tests.compiled import compiled
 from tests.oracles import relu_rules as oracle
 
@@ -76,6 +78,9 @@ def test_any_spelling_of_relu(spelling):
         rules.Pass(): G,
         rules.Gradient(): oracle.relu_gradient(X, G),
     }
+    for percentile in (10.0, 60.0, 97.0):
+        rows = [oracle.rectified(x, g, percentile) for x, g in zip(X, G, strict=True)]
+        expected[rules.RectGrad(percentile)] = np.stack(rows)
     if spelling != "times a mask":  # a product with a mask has no kink, only a jump
         expected[rules.BetaSmooth()] = oracle.beta_smooth(X, G)
     for rule, value in expected.items():
@@ -115,6 +120,66 @@ def test_smooth_activations(name):
         np.testing.assert_allclose(received(f, rule), value, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("name", SMOOTH | KINKED)
+def test_rectified_gradients_keep_the_slope_of_the_activation(name):
+    f = SMOOTH[name] if name in SMOOTH else KINKED[name][0]
+    y, pull = jax.vjp(f, X)
+    threshold = np.percentile(y * G, 80.0, axis=(1, 2), keepdims=True)
+    (expected,) = pull(np.where(y * G > threshold, G, 0))
+    value = received(f, rules.RectGrad(80.0))
+    np.testing.assert_allclose(value, expected, rtol=1e-10, atol=1e-12)
+    assert (value != 0).any()
+
+
+def test_with_a_threshold_of_zero_rectified_gradients_are_guided():
+    x = np.array([[-1.0, -2.0, 3.0, 4.0, 5.0], [1.0, -1.0, -2.0, 2.0, -3.0]])
+    g = np.array([[1.0, -2.0, -3.0, 4.0, 0.0], [-1.0, 2.0, 3.0, 7.0, 1.0]])
+    assert (np.median(np.maximum(x, 0) * g, axis=1) == 0).all()
+    value = received(jax.nn.relu, rules.RectGrad(50.0), x, g)
+    np.testing.assert_array_equal(
+        value, received(jax.nn.relu, rules.GuidedReLU(), x, g)
+    )
+
+
+def test_an_activation_with_its_sign_turned_is_rectified_alike():
+    def turned(x):
+        return -jax.nn.relu(x)
+
+    for percentile in (20.0, 90.0):
+        rule = rules.RectGrad(percentile)
+        value = received(turned, rule, g=-G)
+        np.testing.assert_array_equal(value, received(jax.nn.relu, rule))
+
+
+def test_examples_have_thresholds_of_their_own_in_any_layout():
+    rule = rules.RectGrad(70.0)
+    whole = received(jax.nn.relu, rule)
+    alone = [received(jax.nn.relu, rule, X[[i]], G[[i]])[0] for i in range(len(X))]
+    np.testing.assert_array_equal(whole, alone)
+    layouts = {
+        "last": lambda x: jnp.moveaxis(jax.nn.relu(jnp.moveaxis(x, 0, 2)), 2, 0),
+        "merged": lambda x: jax.nn.relu(x.reshape(-1, 5)).reshape(x.shape),
+        "mapped": jax.vmap(jax.nn.relu),
+    }
+    for name, f in layouts.items():
+        np.testing.assert_array_equal(received(f, rule), whole, err_msg=name)
+
+
+def test_a_step_of_a_loop_has_no_threshold_of_its_own():
+    def steps(x):
+        return lax.scan(lambda h, _: (jax.nn.relu(h), None), x, None, length=2)[0]
+
+    composite = rules.rect_grad()
+    with pytest.raises(BatchAxisError, match="RectGrad"):
+        relevance_through(lambda _, x: steps(x), composite, None, X, G)
+
+
+@pytest.mark.parametrize("percentile", [-1.0, 100.5, float("nan"), "98"])
+def test_a_percentile_lies_between_0_and_100(percentile, unchecked):
+    with pytest.raises(ValueError, match="RectGrad: `percentile` must lie between"):
+        rules.rect_grad(percentile)
+
+
 @pytest.mark.parametrize("name", KINKED)
 def test_kinks_are_smoothed(name):
     f, slope = KINKED[name]
@@ -146,7 +211,9 @@ def test_steps_that_cancel_are_smoothed_a_little(f):
 
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float32])
 @pytest.mark.parametrize(
-    "rule", [rules.DeconvReLU(), rules.GuidedReLU(), rules.BetaSmooth()], ids=str
+    "rule",
+    [rules.DeconvReLU(), rules.GuidedReLU(), rules.BetaSmooth(), rules.RectGrad()],
+    ids=str,
 )
 def test_the_dtype_is_kept(rule, dtype):
     x, g = jnp.asarray(X, dtype), jnp.asarray(G, dtype)
@@ -160,7 +227,9 @@ def test_beta_must_be_positive(beta):
 
 
 @pytest.mark.parametrize(
-    "rule", [rules.DeconvReLU(), rules.GuidedReLU(), rules.BetaSmooth()], ids=str
+    "rule",
+    [rules.DeconvReLU(), rules.GuidedReLU(), rules.BetaSmooth(), rules.RectGrad()],
+    ids=str,
 )
 def test_only_activations_have_these_rules(rule):
     with pytest.raises(rules.RuleSiteError, match="needs an activation") as error:

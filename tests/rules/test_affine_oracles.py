@@ -16,7 +16,7 @@ from tests.oracles import rules as oracle
 from tests.oracles import stabilizers
 
 from .matrices import LAYERS
-from .replay import distance
+from .replay import distance, relevance_through
 
 ZEROS = Stabilizer(1e-7, only_zeros=True)
 EXACT = {"stabilize": stabilizers.only_zeros(1e300)}  # what is divided by zero vanishes
@@ -33,6 +33,20 @@ def no_bias(rule):
     return without
 
 
+def mixed(*arrays):
+    """Seven tenths of epsilon, two of z-plus, one of magnitudes without the bias."""
+    by_size = no_bias(oracle.absolute_ratio)
+    parts = ((0.7, oracle.epsilon), (0.2, oracle.z_plus), (0.1, by_size))
+    return sum(weight * rule(*arrays) for weight, rule in parts)
+
+
+MIXED = rules.Mixture(
+    [
+        (0.7, rules.Epsilon()),
+        (0.2, rules.ZPlus()),
+        (0.1, rules.AbsRatio(keep_bias=False)),
+    ]
+)
 BOX = {"low": -4.0, "high": 3.5}
 # our rule -> the oracle and its options
 TEXTBOOK = {
@@ -66,7 +80,17 @@ TEXTBOOK = {
     rules.WSquare(convention="innvestigate"): (no_bias(oracle.w_square), THEIRS),
     rules.Flat(): (oracle.flat, {}),
     rules.Flat(ZEROS): (oracle.flat, THEIRS),
+    rules.AbsRatio(): (oracle.absolute_ratio, {}),
+    rules.AbsRatio(keep_bias=False): (no_bias(oracle.absolute_ratio), {}),
+    MIXED: (mixed, {}),
+    rules.Sign(): (oracle.sign, {}),
+    rules.Sign(0.4, 0.3): (
+        oracle.sign,
+        {"mu": 0.4, "stabilize": stabilizers.signed(0.3)},
+    ),
+    rules.Sign(epsilon=ZEROS, keep_bias=False): (no_bias(oracle.sign), THEIRS),
 }
+CONSERVING = [rule for rule in TEXTBOOK if not isinstance(rule, rules.Sign)]
 
 
 @functools.cache
@@ -105,7 +129,7 @@ def test_the_books_of_every_rule_balance(layer):
 
     def side_by_side(v, x):
         outputs = []
-        for i in range(len(TEXTBOOK)):
+        for i in range(len(CONSERVING)):
             with jax.named_scope(f"rule{i:02}"):
                 outputs.append(layer.apply_fn(v, x))
         return outputs
@@ -113,13 +137,13 @@ def test_the_books_of_every_rule_balance(layer):
     composite = rules.Composite(
         [
             (ji.of_role("activation"), rules.Pass()),
-            *((f"rule{i:02}*", rule) for i, rule in enumerate(TEXTBOOK)),
+            *((f"rule{i:02}*", rule) for i, rule in enumerate(CONSERVING)),
         ]
     )
     books = ji.ledger(
         side_by_side, composite, layer.variables, jnp.asarray(layer.x), score=total
     )
-    off = dict.fromkeys(map(str, TEXTBOOK), np.inf)
+    off = dict.fromkeys(map(str, CONSERVING), np.inf)
     for entry in books.entries:
         if entry.rule in off:
             off[entry.rule] = abs(entry.unexplained) / abs(entry.received)
@@ -148,3 +172,26 @@ def test_relevance_of_a_result_of_zero_is_booked_as_kept():
     assert first.stabilizer == pytest.approx(4 / 3, rel=1e-4)
     assert books.attributed == pytest.approx(8 / 3, rel=1e-4)
     assert books.unexplained == pytest.approx(0, abs=1e-9)
+
+
+def test_the_three_factors_of_a_batch_norm_are_epsilon_at_a_scale():
+    """Where it is no part of a layer: here it follows a relu."""
+    rng = np.random.default_rng(4)
+    x, relevance = np.abs(rng.normal(size=(3, 5))), rng.normal(size=(3, 5))
+    mean, factor, shift = rng.normal(size=(3, 1, 5))
+
+    def model(v, x):
+        mean, factor, shift = v
+        return (jax.nn.relu(x) - mean) * factor + shift
+
+    composite = rules.Composite(
+        [
+            (ji.of_role("activation"), rules.Pass()),
+            (ji.of_role("scale"), rules.Epsilon(ZEROS)),
+        ]
+    )
+    found = relevance_through(model, composite, (mean, factor, shift), x, relevance)
+    expected = oracle.batch_norm_three_factors(x, mean, factor, shift, relevance)
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+    sums = x * factor * relevance / ((x - mean) * factor + shift)
+    np.testing.assert_allclose(found, sums, rtol=1e-9)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from jax import lax
 
+import jaxinterp as ji
 from jaxinterp import rules
 from jaxinterp.tracing.errors import BatchAxisError
 
@@ -147,6 +148,43 @@ def test_an_input_that_is_always_the_same_gets_nothing():
 def test_under_jit_the_box_is_not_checked():
     through = jax.jit(lambda x: relevance_through(right, rules.ZBox(0.0, 9.0), W, x, R))
     assert np.isfinite(through(X)).all()
+
+
+@pytest.mark.parametrize("mu", [0.2, (0.1, -0.2, 0.3, 0.0)], ids=["number", "channel"])
+@pytest.mark.parametrize("layout", [left, mapped])
+def test_thresholds_of_signs_do_not_depend_on_the_side_of_the_kernel(layout, mu):
+    rule = rules.Sign(mu)
+    sides = np.where(np.asarray(mu) <= X, 1, -1)
+    expected = sides * ((R / (X @ W + 1e-6 * np.sign(X @ W))) @ W.T)
+    for model in (right, layout):
+        actual = relevance_through(model, rule, W, X, R)
+        np.testing.assert_allclose(actual, expected, rtol=1e-10)
+
+
+def test_thresholds_must_fit_an_example():
+    with pytest.raises(
+        ValueError, match=r"Sign: `mu` has shape \(3,\), which does not"
+    ):
+        relevance_through(right, rules.Sign((0.0, 1.0, 2.0)), W, X, R)
+
+
+def test_signs_in_a_relu_network_are_those_of_the_input_times_the_gradient():
+    v = {"stem": W, "bias": RNG.normal(size=(1, 6)), "head": RNG.normal(size=(6, 2))}
+
+    def network(v, x):
+        return jax.nn.relu(x @ v["stem"] + v["bias"]) @ v["head"]
+
+    composite = [
+        ("stem", rules.Sign(epsilon=0.0)),
+        ("head", rules.Zero()),
+        ("*", rules.Pass()),
+    ]
+    x, target = jnp.asarray(X).at[0, 1].set(0.0), np.array([0, 1, 1])
+    found = ji.attribution.lrp(network, composite=composite)(v, x, target)
+    gradient = ji.attribution.gradient(network)(v, x, target)
+    np.testing.assert_allclose(found, np.where(x >= 0, 1, -1) * gradient, rtol=1e-10)
+    books = ji.ledger(network, composite, v, x, target)
+    assert books.leak == "stem"
 
 
 def test_inputs_on_the_border_of_the_box_may_be_rounded():

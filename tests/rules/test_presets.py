@@ -134,8 +134,9 @@ def test_each_role_has_the_rule_of_the_preset(file, composite):
         (rules.guided_backprop(), rules.GuidedReLU()),
         (rules.deconvnet(), rules.DeconvReLU()),
         (rules.beta_smooth(3.0), rules.BetaSmooth(3.0)),
+        (rules.rect_grad(90.0), rules.RectGrad(90.0)),
     ],
-    ids=["guided_backprop", "deconvnet", "beta_smooth"],
+    ids=["guided_backprop", "deconvnet", "beta_smooth", "rect_grad"],
 )
 def test_gradient_presets_change_activations_alone(composite, rule):
     data = golden("zennit_vgg.npz")
@@ -198,3 +199,24 @@ def test_a_name_and_lines_mean_a_composite():
         assert ji.plan(model, spelling, weights, x) == table
         attribute = ji.attribution.lrp(model, composite=spelling)
         np.testing.assert_array_equal(attribute(weights, x, target), expected)
+
+
+def test_rectified_gradients_of_a_network_are_those_of_a_backward_pass_by_hand():
+    rng = np.random.default_rng(2)
+    w = [rng.normal(size=shape) for shape in ((5, 8), (8, 8), (8, 3))]
+    x, target = rng.normal(size=(4, 5)), np.array([0, 2, 1, 1])
+
+    def model(w, x):
+        return jax.nn.relu(jax.nn.relu(x @ w[0]) @ w[1]) @ w[2]
+
+    ruled = ji.with_rules(model, rules.rect_grad(60.0))
+    found = ji.attribution.input_x_gradient(ruled)(w, x, target)
+    lower = np.maximum(x @ w[0], 0)
+    upper = np.maximum(lower @ w[1], 0)
+    for i in range(4):
+        gradient = w[2][:, target[i]]
+        for h, kernel in ((upper[i], w[1]), (lower[i], w[0])):
+            threshold = np.percentile(h * gradient, 60.0)
+            passes = (h * gradient > threshold) & (h > 0)
+            gradient = kernel @ np.where(passes, gradient, 0)
+        np.testing.assert_allclose(found[i], x[i] * gradient, rtol=1e-10)

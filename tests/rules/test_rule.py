@@ -30,7 +30,10 @@ ALL_RULES = [
     for obj in vars(rules).values()
     if inspect.isclass(obj) and issubclass(obj, rules.Rule) and obj is not rules.Rule
 ]
-NEEDED = {rules.ZBox: {"low": 0.0, "high": 1.0}}
+NEEDED = {
+    rules.ZBox: {"low": 0.0, "high": 1.0},
+    rules.Mixture: {"parts": ((0.5, rules.Epsilon()), (0.5, rules.ZPlus()))},
+}
 
 
 def shares(rule, left, right, f=jnp.add):
@@ -89,6 +92,41 @@ def test_abs_ratio_sees_through_differences():
     left, right = shares(rules.AbsRatio(), A, B, jnp.subtract)
     expected = shares(rules.AbsRatio(), A, -B)
     np.testing.assert_allclose([left, right], expected, rtol=1e-12)
+
+
+def averaged(_, x):
+    return x.reshape(3, 2, 2).mean(2)
+
+
+def pooled(_, x):
+    total = jax.lax.reduce_window(x, 0.0, jax.lax.add, (1, 2), (1, 2), "VALID")
+    return total / 2
+
+
+@pytest.mark.parametrize("mean", [averaged, pooled])
+def test_abs_ratio_shares_a_mean_by_magnitude(mean):
+    relevance = R[:, :2]
+    received = relevance_through(mean, rules.AbsRatio(), None, A, relevance)
+    matrix = np.kron(np.eye(2), [[0.5, 0.5]])
+    rows = [
+        oracle.absolute_ratio(matrix, np.zeros(2), *row)
+        for row in zip(A, relevance, strict=True)
+    ]
+    np.testing.assert_allclose(received, rows, rtol=1e-12)
+    np.testing.assert_allclose(received.sum(1), relevance.sum(1), rtol=1e-12)
+
+
+def test_abs_ratio_of_a_mean_of_zeros_loses_what_it_gets_and_says_so():
+    composite = [(ji.of_role("linear"), rules.AbsRatio()), ("*", rules.Pass())]
+    x = jnp.asarray(A).at[1, :2].set(0.0)
+
+    def model(v, x):
+        return averaged(v, x) + v
+
+    books = ji.ledger(model, composite, np.ones((1, 2)), x, score=total)
+    (entry,) = (e for e in books.entries if e.site.startswith("mean"))
+    assert entry.stabilizer == pytest.approx(1.0)
+    assert books.error <= 1e-12
 
 
 @pytest.mark.parametrize("rule", [rules.Norm(0.0), rules.AbsRatio()], ids=str)
@@ -201,6 +239,8 @@ def test_pass_and_gradient():
         (lambda w, x: jnp.tanh(x), rules.ZBox(-1.0, 1.0), "an affine site"),
         (lambda w, x: jnp.tanh(x), rules.WSquare(), "an affine site"),
         (lambda w, x: jnp.tanh(x), rules.Flat(), "an affine site"),
+        (lambda w, x: jnp.tanh(x), rules.Sign(), "an affine site"),
+        (lambda w, x: jnp.fft.ifft(x).real, rules.AbsRatio(), "affine site or a mean"),
     ],
 )
 def test_a_rule_at_a_site_without_meaning_says_where(f, rule, needs):

@@ -39,13 +39,16 @@ _KEEP_SIGN_OF_FIRST = frozenset({p.dynamic_slice_p, p.gather_p, p.pow_p, p.clamp
 IsNonnegative = Callable[[Atom], bool]
 
 
-def nonnegative_values(program: Program) -> frozenset[Value]:
+def nonnegative_values(
+    program: Program, assumed: frozenset[Value] = frozenset()
+) -> frozenset[Value]:
     """Returns the values of a program that cannot be negative.
 
     Args:
         program: a traced function, or the body of a loop.
+        assumed: values that are taken as not negative without a proof.
     """
-    proven: set[Value] = set()
+    proven: set[Value] = set(assumed)
     producer: dict[Value, Equation] = {}
 
     def is_nonnegative(atom: Atom) -> bool:
