@@ -141,6 +141,12 @@ def test_with_a_threshold_of_zero_rectified_gradients_are_guided():
     )
 
 
+def test_the_threshold_itself_is_not_exceeded():
+    assert (received(jax.nn.relu, rules.RectGrad(100.0)) == 0).all()
+    passed = received(jax.nn.softplus, rules.RectGrad(0.0), g=np.ones_like(X))
+    assert [(row == 0).sum() for row in passed] == [1, 1, 1]
+
+
 def test_an_activation_with_its_sign_turned_is_rectified_alike():
     def turned(x):
         return -jax.nn.relu(x)

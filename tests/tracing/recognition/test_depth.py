@@ -169,6 +169,23 @@ def test_a_loop_whose_steps_hand_on_no_layer_has_a_depth():
     assert nodes["state"].maps_before == (0, 0)
     assert nodes["out"].maps_before == (1, 1)  # what it reads comes from step two on
     assert nodes["in"].maps_before == (0, 2)  # what step one returns saw no layer
+    with pytest.raises(StepOfLoopError, match="'in' in some steps"):
+        selected(ji.layers(2, None), rows, NAMES, X)
+    assert selected(ji.layers(3, None), rows, NAMES, X) == []
+
+
+def test_a_state_that_starts_from_zeros_has_a_step_before_it():
+    def model(v, x):
+        def step(h, row):
+            return jnp.tanh(row @ v["in"] + h @ v["state"]), None
+
+        rows = jnp.broadcast_to(x[None], (3, 2, 4))
+        return lax.scan(step, jnp.zeros((2, 4)), rows)[0] @ v["out"]
+
+    nodes = {n.address: n for n in ji.trace(model, NAMES, X).nodes}
+    assert nodes["in"].maps_before == (0, 0)
+    assert nodes["state"].maps_before == (1, np.inf)
+    assert selected(ji.layers(0, 1), model, NAMES, X) == ["in"]
 
 
 def test_sites_are_as_deep_as_their_nodes():
