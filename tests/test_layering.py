@@ -105,6 +105,7 @@ READS_DATA = "jaxinterp/models/weights/pretrained.py"  # decision 0012
 NO_MIRROR = {
     "adversarial/test_conformance.py": "every attack in one table",
     "metrics/test_conformance.py": "every metric in one table",
+    "attribution/test_golden.py": "many methods against the peers' numbers",
     "attribution/test_masks.py": "masked attention, through every room",
     "attribution/test_weights.py": "derivatives of every method in the weights",
     "featurevis/regularizers/test_penalties.py": "every penalty in one table",
