@@ -1,4 +1,4 @@
-"""Attribution methods against the numbers of captum.
+"""Attribution methods against the numbers of captum and pytorch-grad-cam.
 
 `tests/peers` has the scripts that made them, and its README what the libraries do
 otherwise. Both sides are float64, and inputs and biases are signed.
@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.ad_checkpoint import checkpoint_name
 
 from jaxinterp import attribution
 from jaxinterp.perturbation import segment_sums
@@ -21,6 +22,7 @@ TOLERANCE = 1e-6
 SITE = "relu_1"
 KEY = jax.random.key(0)
 CAPTUM = golden("captum_methods.npz")
+CAMS = golden("pytorch_grad_cam.npz")
 BASELINE, STEPS = {"baseline": CAPTUM["baseline"]}, int(CAPTUM["steps"])
 
 
@@ -72,8 +74,7 @@ def replace_draws(monkeypatch, module, name, values):
 
 
 def test_the_network_is_the_same():
-    for file in ("captum_methods.npz",):
-        data = golden(file)
+    for data in (CAPTUM, CAMS):
         actual = cnn(below(data, "params"), data["input"])
         np.testing.assert_allclose(actual, data["output"], rtol=1e-12)
 
@@ -208,3 +209,47 @@ def test_conductance_is_the_mean_of_both_directions_of_captum():
     both = [of_captum(f"conductance/{way}") for way in ("forward", "backward")]
     assert distance(actual, (both[0] - both[1]) / 2) <= TOLERANCE
     assert distance(actual, both[0]) > 0.01
+
+
+# --- pytorch-grad-cam -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["grad_cam", "grad_cam_plus_plus", "x_grad_cam", "hires_cam", "layer_cam"],
+)
+def test_maps_of_gradients_of_pytorch_grad_cam(name):
+    """Its stabilizers of 1e-6 and 1e-7 are small beside the gradients here."""
+    options = {"at": SITE, "resize": False, "rectify": False}
+    actual = explained(getattr(attribution, name), CAMS, **options)
+    assert distance(actual, CAMS[f"{name}/map"]) <= TOLERANCE
+
+
+def test_score_cam_agrees_with_pytorch_grad_cam():
+    """At a site as large as the input: it resizes corner to corner, which we do not."""
+    options = {"at": "relu", "resize": False, "rectify": False}
+    actual = explained(attribution.score_cam, CAMS, **options)
+    assert distance(actual, CAMS["score_cam/map"]) <= TOLERANCE
+
+
+def test_ablation_cam_is_that_of_pytorch_grad_cam_times_the_score():
+    """It divides drops by the score, as the paper does, and rounds them to float32."""
+    options = {"at": SITE, "resize": False, "rectify": False}
+    actual = explained(attribution.ablation_cam, CAMS, **options)
+    scores = CAMS["output"][np.arange(2), CAMS["target"]]
+    expected = CAMS["ablation_cam/map"] * scores[:, None, None]
+    assert distance(actual, expected) <= TOLERANCE
+
+
+def test_eigen_cam_of_centered_channels_agrees_with_pytorch_grad_cam():
+    """It takes the mean of each channel away and keeps whatever sign comes out."""
+
+    def centered(p, x):
+        site = site_of(p, x)
+        return checkpoint_name(site - site.mean((1, 2), keepdims=True), "centered")
+
+    options = {"at": "centered", "resize": False, "apply_fn": centered}
+    actual = explained(attribution.eigen_cam, CAMS, **options)
+    expected = CAMS["eigen_cam/map"]
+    signs = np.sign((actual * expected).sum((1, 2), keepdims=True))
+    assert distance(signs * actual, expected) <= TOLERANCE
