@@ -1,4 +1,4 @@
-"""Attribution methods against the numbers of captum and pytorch-grad-cam.
+"""Attribution methods against numbers of captum, pytorch-grad-cam and saliency.
 
 `tests/peers` has the scripts that made them, and its README what the libraries do
 otherwise. Both sides are float64, and inputs and biases are signed.
@@ -23,6 +23,7 @@ SITE = "relu_1"
 KEY = jax.random.key(0)
 CAPTUM = golden("captum_methods.npz")
 CAMS = golden("pytorch_grad_cam.npz")
+SALIENCY = golden("saliency.npz")
 BASELINE, STEPS = {"baseline": CAPTUM["baseline"]}, int(CAPTUM["steps"])
 
 
@@ -253,3 +254,61 @@ def test_eigen_cam_of_centered_channels_agrees_with_pytorch_grad_cam():
     expected = CAMS["eigen_cam/map"]
     signs = np.sign((actual * expected).sum((1, 2), keepdims=True))
     assert distance(signs * actual, expected) <= TOLERANCE
+
+
+# --- saliency -------------------------------------------------------------------------
+
+
+def smooth(p, x):
+    """Returns the logits of the first network of `tests/peers/make_saliency.py`."""
+    return jnp.tanh(hidden(p, x)) @ p["kernel1"]
+
+
+def square(p, x):
+    """Returns the logits of the second one."""
+    return hidden(p, x) ** 2 @ p["kernel1"]
+
+
+def hidden(p, x):
+    return add_bias(x.reshape(len(x), -1) @ p["kernel0"], p["bias0"])
+
+
+def test_xrai_agrees_with_saliency():
+    """Of a square, of which sums with equal weights are right, and of one channel.
+
+    Of several channels it takes the largest value, we the sum.
+    """
+    options = {
+        "segments": list(SALIENCY["xrai/segments"]),
+        "baselines": list(SALIENCY["xrai/baselines"][:, None]),
+        "min_pixels": 3,
+        "steps": 8,
+    }
+    actual = explained(attribution.xrai, SALIENCY, apply_fn=square, **options)
+    assert distance(actual[..., 0], SALIENCY["xrai/map"]) <= TOLERANCE
+
+
+@pytest.mark.parametrize(("name", "distance_of"), [("bounded", 0.05), ("free", 1.0)])
+def test_guided_integrated_gradients_take_the_path_of_saliency(name, distance_of):
+    """It takes the slope at the start of each step, we the mean of both ends."""
+    data = below(SALIENCY, f"guided_ig/{name}")
+    steps, starts = np.diff(data["path"], axis=1), data["slopes"][:, :-1]
+    assert distance((steps * starts).sum(1), data["left"]) <= 1e-9
+    ends = data["slopes"][:, 1:]
+    options = {
+        "baseline": SALIENCY["baseline"],
+        "steps": steps.shape[1],
+        "max_distance": distance_of,
+    }
+    method = attribution.guided_integrated_gradients
+    actual = explained(method, SALIENCY, apply_fn=smooth, **options)
+    assert distance(actual, (steps * (starts + ends) / 2).sum(1)) <= TOLERANCE
+    assert distance(actual, data["left"]) > 0.01
+
+
+def test_blur_integrated_gradients_are_the_limit_of_saliency():
+    """Its sums have errors of first order in the steps, and are extrapolated."""
+    options = {"max_sigma": float(SALIENCY["blur_ig/max_sigma"]), "steps": 200}
+    method = attribution.blur_integrated_gradients
+    actual = explained(method, SALIENCY, apply_fn=smooth, **options)
+    assert distance(actual, SALIENCY["blur_ig/attribution"]) <= TOLERANCE
