@@ -136,9 +136,8 @@ HOMES: Mapping[str, tuple[str, ...]] = {
     "safetensors": ("models",),
     "torch": ("models",),
     "tqdm": ("loop", "data"),
-    **dict.fromkeys(
-        ("beartype", "captum", "timm", "torchvision", "transformers", "zennit"), ()
-    ),
+    **dict.fromkeys(["beartype", "captum", "lime", "pytorch_grad_cam", "saliency"], ()),
+    **dict.fromkeys(["shap", "timm", "torchvision", "transformers", "zennit"], ()),
 }
 COMPAT = "jaxinterp/tracing/compat.py"
 NAMES_NO_IDEA = {"utils", "util", "helpers", "helper", "misc", "common"}

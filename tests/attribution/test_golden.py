@@ -1,4 +1,4 @@
-"""Attribution methods against numbers of captum, pytorch-grad-cam and saliency.
+"""Attribution methods against the numbers of other libraries.
 
 `tests/peers` has the scripts that made them, and its README what the libraries do
 otherwise. Both sides are float64, and inputs and biases are signed.
@@ -24,6 +24,7 @@ KEY = jax.random.key(0)
 CAPTUM = golden("captum_methods.npz")
 CAMS = golden("pytorch_grad_cam.npz")
 SALIENCY = golden("saliency.npz")
+SHAP = golden("shap_lime.npz")
 BASELINE, STEPS = {"baseline": CAPTUM["baseline"]}, int(CAPTUM["steps"])
 
 
@@ -75,7 +76,7 @@ def replace_draws(monkeypatch, module, name, values):
 
 
 def test_the_network_is_the_same():
-    for data in (CAPTUM, CAMS):
+    for data in (CAPTUM, CAMS, SHAP):
         actual = cnn(below(data, "params"), data["input"])
         np.testing.assert_allclose(actual, data["output"], rtol=1e-12)
 
@@ -312,3 +313,46 @@ def test_blur_integrated_gradients_are_the_limit_of_saliency():
     method = attribution.blur_integrated_gradients
     actual = explained(method, SALIENCY, apply_fn=smooth, **options)
     assert distance(actual, SALIENCY["blur_ig/attribution"]) <= TOLERANCE
+
+
+# --- shap and lime --------------------------------------------------------------------
+
+SEGMENTS = SHAP["segments"]
+OF_SHAP = {"segments": SEGMENTS, "baseline": SHAP["baseline"][None]}
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "options"),
+    [
+        ("exact", "shapley", {}),
+        ("kernel", "kernel_shap", {"samples": 62}),
+        ("owen", "owen", {"groups": [SEGMENTS // 4, SEGMENTS // 2]}),
+    ],
+)
+def test_values_of_segments_of_shap(name, method, options):
+    method = getattr(attribution, method)
+    actual = explained(method, SHAP, key=KEY, **OF_SHAP, **options)
+    sums = segment_sums(actual, SEGMENTS)
+    assert distance(sums, SHAP[f"shap/{name}"]) <= TOLERANCE
+
+
+def test_shapley_values_of_a_background_of_shap():
+    """shap explains the mean score over the background; ours have one baseline each."""
+    each = [
+        explained(attribution.shapley, SHAP, segments=SEGMENTS, baseline=b[None])
+        for b in SHAP["background"]
+    ]
+    sums = segment_sums(sum(each) / len(each), SEGMENTS)
+    assert distance(sums, SHAP["shap/background"]) <= TOLERANCE
+
+
+def test_the_local_model_of_lime(monkeypatch):
+    """lime's package takes the square root of the kernel of its paper."""
+    masks = jnp.asarray(SHAP["lime/masks"])
+    replace_draws(monkeypatch, "masking.lime", "random_masks", masks)
+    width = float(np.sqrt(2) * SHAP["lime/width"])
+    options = {"samples": len(masks), "kernel_width": width} | OF_SHAP
+    actual = explained(attribution.lime, SHAP, key=KEY, **options)
+    sums = segment_sums(actual, SEGMENTS)
+    # Weights in float32 would make it 1e-8.
+    assert distance(sums, SHAP["lime/coefficients"]) <= 1e-12

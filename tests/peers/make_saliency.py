@@ -3,8 +3,8 @@
     smooth(x) = tanh(x.flatten() @ kernel0 + bias0) @ kernel1
     square(x) = (x.flatten() @ kernel0 + bias0) ** 2 @ kernel1
 
-`input` (2, 8, 6, 1) and `baseline` (2, 8, 6, 1) are signed, `target` (2,) is a column of
-`params/kernel1` (6, 3); `params/kernel0` is (48, 6), `params/bias0` (6,). Of three
+`input` (2, 8, 6, 1) and `baseline` (2, 8, 6, 1) are signed, `target` (2,) is a column
+of `params/kernel1` (6, 3); `params/kernel0` is (48, 6), `params/bias0` (6,). Of three
 methods:
 
 `xrai/map` (2, 8, 6): of `square`, whose slopes change evenly along a line, so that the
