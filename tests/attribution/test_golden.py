@@ -229,7 +229,7 @@ def test_maps_of_gradients_of_pytorch_grad_cam(name):
 
 def test_score_cam_agrees_with_pytorch_grad_cam():
     """At a site as large as the input: it resizes corner to corner, which we do not."""
-    options = {"at": "relu", "resize": False, "rectify": False}
+    options = {"at": "kernel0", "resize": False, "rectify": False}
     actual = explained(attribution.score_cam, CAMS, **options)
     assert distance(actual, CAMS["score_cam/map"]) <= TOLERANCE
 

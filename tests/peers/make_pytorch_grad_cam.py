@@ -4,8 +4,8 @@ The network is that of `torch_cnn.py`; the weights of its last layer are large, 
 that gradients are, beside which the library's stabilizers of 1e-6 are small. A map
 `<method>/map` is what the library has before it takes the positive part, stretches to
 [0, 1], resizes and rounds to float32. The site is the second relu, (2, 4, 3, 5), and
-for `score_cam` the first, (2, 8, 6, 4), whose maps are as large as the input, so that
-nothing has to be resized.
+for `score_cam` the first convolution, (2, 8, 6, 4), whose maps are as large as the
+input, so that nothing has to be resized, and signed.
 """
 
 import numpy as np
@@ -32,7 +32,7 @@ def main() -> None:
     x = layouts.to_torch(arrays["input"])
     targets = [ClassifierOutputTarget(int(t)) for t in arrays["target"]]
     for name, method in METHODS.items():
-        site = network.relu0 if name == "score_cam" else network.relu1
+        site = network.conv0 if name == "score_cam" else network.relu1
         maps = method(network, [site])
         found, image = [], maps.get_cam_image
 
