@@ -105,6 +105,7 @@ READS_DATA = "jaxinterp/models/weights/pretrained.py"  # decision 0012
 NO_MIRROR = {
     "adversarial/test_conformance.py": "every attack in one table",
     "metrics/test_conformance.py": "every metric in one table",
+    "attribution/test_golden.py": "many methods against the peers' numbers",
     "attribution/test_masks.py": "masked attention, through every room",
     "attribution/test_weights.py": "derivatives of every method in the weights",
     "featurevis/regularizers/test_penalties.py": "every penalty in one table",
@@ -135,9 +136,8 @@ HOMES: Mapping[str, tuple[str, ...]] = {
     "safetensors": ("models",),
     "torch": ("models",),
     "tqdm": ("loop", "data"),
-    **dict.fromkeys(
-        ("beartype", "captum", "timm", "torchvision", "transformers", "zennit"), ()
-    ),
+    **dict.fromkeys(["beartype", "captum", "lime", "pytorch_grad_cam", "saliency"], ()),
+    **dict.fromkeys(["shap", "timm", "torchvision", "transformers", "zennit"], ()),
 }
 COMPAT = "jaxinterp/tracing/compat.py"
 NAMES_NO_IDEA = {"utils", "util", "helpers", "helper", "misc", "common"}

@@ -92,17 +92,30 @@ def lucent_versions() -> str:
 
 
 def random_network(name: str) -> Any:
-    """Returns a network of torchvision with random weights.
+    """Returns a network of torchvision, or the one for digits, with random weights.
 
     Args:
-        name: one of `NETWORKS`.
+        name: one of `NETWORKS`, or `"digits"`.
     """
     import torch
     import torchvision.models
 
     torch.manual_seed(0)
+    if name == "digits":
+        return _digits_cnn().eval().requires_grad_(False)
     model = getattr(torchvision.models, name)(**NETWORKS[name])
     return model.eval().requires_grad_(False)
+
+
+def _digits_cnn() -> Any:
+    """Returns our small network for digits in torch."""
+    from torch import nn
+
+    return nn.Sequential(
+        *(nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.AvgPool2d(2)),
+        *(nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.AvgPool2d(2)),
+        *(nn.Flatten(), nn.Linear(32 * 5 * 5, 64), nn.ReLU(), nn.Linear(64, 10)),
+    )
 
 
 def tensors(model: Any) -> dict[str, np.ndarray]:

@@ -27,6 +27,7 @@ class Measured:
         memory_mb: memory beside arguments and results, `None` where unknown.
         images: examples that are explained at once.
         seconds: one run time for each round.
+        floor: forward and backward passes of one image that cannot be saved, if known.
     """
 
     network: str
@@ -36,6 +37,7 @@ class Measured:
     memory_mb: float | None
     images: int
     seconds: list[float] = dataclasses.field(default_factory=list)
+    floor: tuple[int, int] | None = None
 
     @property
     def median(self) -> float:
@@ -80,7 +82,7 @@ def run_rounds(
 _LONG = 1.5  # seconds
 _HEAD = (
     "| network | method | compile s | run ms | memory MB | x our gradient | peer ms "
-    "| x peer |"
+    "| x peer | floor | x floor |"
 )
 
 
@@ -88,12 +90,13 @@ def table(rows: list[Measured]) -> str:
     """Returns a Markdown table with ratios to our gradient and to the peers' time.
 
     The gradient may be of more images than what it is compared with, so the ratio to it
-    is of times per image.
+    is of times per image. The last column is the ratio to the floor: to so many of our
+    forward and backward passes, the latter being what a gradient takes longer.
     """
     by_key = {(r.network, r.method, r.owner): r for r in rows}
     lines = [
         _HEAD,
-        "|---|---|--:|--:|--:|--:|--:|--:|",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for row in rows:
         if row.owner != "jaxinterp":
@@ -116,8 +119,23 @@ def table(rows: list[Measured]) -> str:
                 if peer
                 else "- | - |"
             )
+            + _floor(row, by_key)
         )
     return "\n".join(lines)
+
+
+def _floor(row: Measured, by_key: Mapping[tuple[str, str, str], Measured]) -> str:
+    """Returns the cells of the passes that cannot be saved, and the ratio to these."""
+    forward, gradient = (
+        by_key.get((row.network, method, "jaxinterp"))
+        for method in ("forward", "gradient")
+    )
+    if row.floor is None or forward is None or gradient is None:
+        return " - | - |"
+    ahead, back = row.floor
+    one_back = gradient.per_image - forward.per_image
+    least = ahead * forward.per_image + back * one_back
+    return f" {ahead} f + {back} b | {row.per_image / least:.2f} |"
 
 
 def machine() -> str:
@@ -130,7 +148,8 @@ def machine() -> str:
                 model = line.split(":", 1)[1].strip()
                 break
     device = jax.devices()[0]
-    names = ("jax", "jaxlib", "flax", "numpy", "torch", "zennit", "captum")
+    names = ("jax", "jaxlib", "flax", "numpy", "torch", "zennit", "captum", "saliency")
+    names = *names, "grad-cam", "shap"
     versions = []
     for name in names:
         try:

@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from experiments.benchmarks import attribution, featurevis, peers, subject, timing
+from experiments.benchmarks import (
+    attribution,
+    compared,
+    featurevis,
+    peers,
+    subject,
+    timing,
+)
 
 
 class Tiny(nn.Module):
@@ -107,6 +114,35 @@ def test_tables_peers_and_methods_name_what_there_is() -> None:
     assert set(peers.CANONIZERS) < set(peers.NETWORKS) < set(attribution.NETWORKS)
     for network in attribution.NETWORKS.values():
         assert set(network.methods) <= set(attribution.methods(network.build().apply))
+
+
+def test_the_floor_is_in_forward_and_backward_passes() -> None:
+    rows = [
+        measured("forward", "jaxinterp", 4, 0.4),
+        measured("gradient", "jaxinterp", 4, 1.2),
+        measured("occlusion", "jaxinterp", 1, 2.0),
+        measured("unknown", "jaxinterp", 1, 2.0),
+    ]
+    rows[2].floor = 6, 2  # 0.1 s forward, 0.2 s backward
+    lines = timing.table(rows).splitlines()[2:]
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    assert [row[8:] for row in cells[2:]] == [["6 f + 2 b", "2.00"], ["-", "-"]]
+
+
+def test_methods_are_compared_with_the_peers_alone_that_have_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert set(compared.SITES) <= set(attribution.NETWORKS)
+    for row in compared.METHODS.values():
+        assert set(row.networks) <= set(compared.SITES)
+    monkeypatch.setattr(compared, "available", lambda: False)
+    output = tmp_path / "some.md"
+    options = ["--networks", "digits", "--only", "cam", "--rounds", "1"]
+    compared.main([*options, "--output", str(output)])
+    lines = capsys.readouterr().out.splitlines()
+    (cells,) = [line.split("|") for line in lines if "| score_cam |" in line]
+    assert cells[9].strip() == "33 f + 0 b"  # 32 channels
+    assert "| grad_cam |" in output.read_text()
 
 
 # --- Feature visualization ------------------------------------------------------------
