@@ -38,6 +38,8 @@ from jaxinterp.attribution.maps.attention import (
     attention_grad_rollout as attention_grad_rollout,
 )
 from jaxinterp.attribution.maps.attention import attention_rollout as attention_rollout
+from jaxinterp.attribution.maps.attention_flow import attention_flow as attention_flow
+from jaxinterp.attribution.maps.attention_maps import attention_maps as attention_maps
 from jaxinterp.attribution.maps.eigen_cam import eigen_cam as eigen_cam
 from jaxinterp.attribution.maps.eigen_cam import fem as fem
 from jaxinterp.attribution.maps.grad_cam import grad_cam as grad_cam
