@@ -53,6 +53,7 @@ from jaxinterp.attribution.maps.grad_cam import x_grad_cam as x_grad_cam
 from jaxinterp.attribution.maps.information_bottleneck import (
     information_bottleneck as information_bottleneck,
 )
+from jaxinterp.attribution.maps.merge_subwords import merge_subwords as merge_subwords
 from jaxinterp.attribution.maps.per_token import per_token as per_token
 from jaxinterp.attribution.maps.score_cam import ablation_cam as ablation_cam
 from jaxinterp.attribution.maps.score_cam import score_cam as score_cam
