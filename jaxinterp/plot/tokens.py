@@ -13,6 +13,7 @@ from jaxinterp.plot.heatmap import Reduction, heatmap, reduce_channels
 from jaxinterp.table import cell, format_table
 
 _BAR = 20  # letters of the longest bar
+_PAGE = "font: 15px/2 sans-serif; overflow-wrap: anywhere"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,7 +34,7 @@ class ColoredText:
     def html(self) -> str:
         """The colored tokens as HTML in ASCII, which needs no other file."""
         spans = map(_span, self.texts, self.relevance, self.colors)
-        page = f'<div style="font: 15px/2 sans-serif">{" ".join(spans)}</div>'
+        page = f'<div dir="auto" style="{_PAGE}">{" ".join(spans)}</div>'
         return page.encode("ascii", "xmlcharrefreplace").decode("ascii")
 
     def _repr_html_(self) -> str:
@@ -44,7 +45,7 @@ class ColoredText:
         rows = []
         for text, value in zip(self.texts, self.relevance, strict=True):
             bar = ("+" if value > 0 else "-") * round(_BAR * abs(value) / largest)
-            rows.append((_visible(text), cell(value, "+.3g"), bar))
+            rows.append((visible(text), cell(value, "+.3g"), bar))
         return format_table(("token", "relevance", ""), rows, right=(1,))
 
 
@@ -110,8 +111,12 @@ def tokens(
     return ColoredText(tuple(names), reduce_channels(picture, reduction)[0, 0], shades)
 
 
-def _visible(text: str) -> str:
-    """A token in which line breaks can be seen."""
+def visible(text: str) -> str:
+    """Returns a token in which line breaks can be seen.
+
+    Args:
+        text: the token.
+    """
     return text.replace("\n", "\N{DOWNWARDS ARROW WITH CORNER LEFTWARDS}")
 
 
@@ -122,5 +127,5 @@ def _span(text: str, value: float, color: np.ndarray) -> str:
         f"background: rgb({red}, {green}, {blue}); color: "
         f"{'white' if is_dark else 'black'}; padding: 2px 3px; white-space: pre-wrap"
     )
-    shown = html.escape(_visible(text))
+    shown = html.escape(visible(text))
     return f'<span title="{value:+.3g}" style="{style}">{shown}</span>'

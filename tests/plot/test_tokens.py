@@ -1,5 +1,6 @@
 """Texts in colors: each token, its color and its number, wherever it is shown."""
 
+import html
 import re
 
 import jax.numpy as jnp
@@ -44,6 +45,21 @@ def test_html_is_safe_and_ascii_and_what_a_notebook_shows():
     shown = [text for *_, text in spans(colored.html)]
     assert shown == ["This", "is", "&lt;b&gt;", "n&#228;h", "two&#8629;lines"]
     assert colored._repr_html_() == colored.html
+
+
+def test_long_texts_wrap_and_other_scripts_survive_in_their_direction():
+    texts = [
+        "\u05e9\u05dc\u05d5\u05dd",
+        "\u0639\u0631\u0628\u064a",
+        "\U0001f600",
+        "x" * 300,
+    ]
+    page = tokens(texts * 50, np.ones(200)).html
+    shown = [html.unescape(text) for *_, text in spans(page)]
+    assert shown == texts * 50
+    assert 'dir="auto"' in page
+    assert "overflow-wrap: anywhere" in page
+    assert "</span> <span" in page  # where a line may break
 
 
 def test_it_prints_as_a_table_with_bars():
