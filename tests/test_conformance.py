@@ -27,8 +27,10 @@ from jaxinterp import attribution, capture, rules
 from jaxinterp.attribution import (
     ablation,
     ablation_cam,
+    attention_flow,
     attention_grad,
     attention_grad_rollout,
+    attention_maps,
     attention_rollout,
     blur_integrated_gradients,
     concept_relevance,
@@ -213,6 +215,16 @@ def bottleneck(f, at="max_pool", **options):
             **options,
         )
         return method(variables, inputs, target, key)
+
+    return attribute
+
+
+def last_row(f, **own):
+    """The norms of what the last position reads, in the second layer."""
+    maps = attention_maps(f, at="softmax_1", weighting="value_norms", **own)
+
+    def attribute(variables, inputs, target=None, key=None):
+        return maps(variables, inputs, target, key)[:, 0, -1]
 
     return attribute
 
@@ -442,8 +454,16 @@ METHODS = {
             is_map=True,
             is_of_attention=True,
         )
-        for method in (attention_rollout, attention_grad, attention_grad_rollout)
+        for method in (
+            attention_rollout,
+            attention_flow,
+            attention_grad,
+            attention_grad_rollout,
+        )
     },
+    "attention_maps": Method(
+        (attention_maps,), last_row, is_map=True, is_of_attention=True
+    ),
 }
 SETTINGS = {
     "owen exact",

@@ -38,6 +38,7 @@ FLOORS: Mapping[str, tuple[str, ...]] = {
         "select recognition layer by_address",
         "call",
         "attention capture intervene with_rules",
+        "attention_values",
         "split",
     ),
     "attribution": (

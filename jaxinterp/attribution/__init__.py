@@ -38,6 +38,8 @@ from jaxinterp.attribution.maps.attention import (
     attention_grad_rollout as attention_grad_rollout,
 )
 from jaxinterp.attribution.maps.attention import attention_rollout as attention_rollout
+from jaxinterp.attribution.maps.attention_flow import attention_flow as attention_flow
+from jaxinterp.attribution.maps.attention_maps import attention_maps as attention_maps
 from jaxinterp.attribution.maps.eigen_cam import eigen_cam as eigen_cam
 from jaxinterp.attribution.maps.eigen_cam import fem as fem
 from jaxinterp.attribution.maps.grad_cam import grad_cam as grad_cam
@@ -51,6 +53,7 @@ from jaxinterp.attribution.maps.grad_cam import x_grad_cam as x_grad_cam
 from jaxinterp.attribution.maps.information_bottleneck import (
     information_bottleneck as information_bottleneck,
 )
+from jaxinterp.attribution.maps.merge_subwords import merge_subwords as merge_subwords
 from jaxinterp.attribution.maps.per_token import per_token as per_token
 from jaxinterp.attribution.maps.score_cam import ablation_cam as ablation_cam
 from jaxinterp.attribution.maps.score_cam import score_cam as score_cam

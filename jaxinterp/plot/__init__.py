@@ -13,5 +13,7 @@ from jaxinterp.plot.masked_images import masked_images as masked_images
 from jaxinterp.plot.save_gif import save_gif as save_gif
 from jaxinterp.plot.save_images import save_images as save_images
 from jaxinterp.plot.spritemap import spritemap as spritemap
+from jaxinterp.plot.token_matrix import TokenMatrix as TokenMatrix
+from jaxinterp.plot.token_matrix import token_matrix as token_matrix
 from jaxinterp.plot.tokens import ColoredText as ColoredText
 from jaxinterp.plot.tokens import tokens as tokens

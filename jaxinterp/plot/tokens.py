@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import html
+import unicodedata
 from typing import Any
 
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
+from jaxinterp.checks import checked_positive
 from jaxinterp.plot.checked_images import Names, checked_names, checked_numbers
 from jaxinterp.plot.heatmap import Reduction, heatmap, reduce_channels
 from jaxinterp.table import cell, format_table
 
 _BAR = 20  # letters of the longest bar
+_EDGE, _GAP, _LINE = 0.1, 0.1, 0.28  # inches around, between tokens, and of a line
+_PAGE = "font: 15px/2 sans-serif; overflow-wrap: anywhere"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,8 +39,49 @@ class ColoredText:
     def html(self) -> str:
         """The colored tokens as HTML in ASCII, which needs no other file."""
         spans = map(_span, self.texts, self.relevance, self.colors)
-        page = f'<div style="font: 15px/2 sans-serif">{" ".join(spans)}</div>'
+        page = f'<div dir="auto" style="{_PAGE}">{" ".join(spans)}</div>'
         return page.encode("ascii", "xmlcharrefreplace").decode("ascii")
+
+    def figure(self, width: float = 6.0) -> Figure:
+        """Draws the colored tokens in lines, as a matplotlib figure.
+
+        Args:
+            width: the width of the figure in inches, where lines are broken.
+
+        Returns:
+            A matplotlib figure: `figure.savefig("text.pdf")`.
+
+        Raises:
+            ValueError: if a token is written from right to left, which matplotlib would
+                draw in the wrong order; or if the width is not positive.
+        """
+        checked_positive("width", width, call="figure")
+        for text in self.texts:
+            if any(unicodedata.bidirectional(letter) in ("R", "AL") for letter in text):
+                raise ValueError(
+                    f"figure: {text!r} is written from right to left, which matplotlib "
+                    "does not draw.\nA browser does: write `colored.html` to a file."
+                )
+        figure = Figure(figsize=(width, 1))
+        canvas = FigureCanvasAgg(figure)
+        x, line, places = _EDGE, 0, []
+        labels = [figure.text(0, 0, visible(t), parse_math=False) for t in self.texts]
+        for label in labels:
+            label.set_fontsize(10)
+            box = label.get_window_extent(canvas.get_renderer())
+            size = box.width / figure.dpi
+            if x > _EDGE and x + size + _EDGE > width:
+                x, line = _EDGE, line + 1
+            places.append((x, line))
+            x += size + _GAP
+        height = _LINE * (line + 1) + 2 * _EDGE
+        figure.set_size_inches(width, height)
+        for label, (x, line), color in zip(labels, places, self.colors, strict=True):
+            y = height - _EDGE - _LINE * (line + 0.7)
+            label.set_position((x / width, y / height))
+            label.set_color("white" if _is_dark(color) else "black")
+            label.set_bbox({"facecolor": color, "edgecolor": "none", "pad": 2})
+        return figure
 
     def _repr_html_(self) -> str:
         return self.html
@@ -44,7 +91,7 @@ class ColoredText:
         rows = []
         for text, value in zip(self.texts, self.relevance, strict=True):
             bar = ("+" if value > 0 else "-") * round(_BAR * abs(value) / largest)
-            rows.append((_visible(text), cell(value, "+.3g"), bar))
+            rows.append((visible(text), cell(value, "+.3g"), bar))
         return format_table(("token", "relevance", ""), rows, right=(1,))
 
 
@@ -110,17 +157,25 @@ def tokens(
     return ColoredText(tuple(names), reduce_channels(picture, reduction)[0, 0], shades)
 
 
-def _visible(text: str) -> str:
-    """A token in which line breaks can be seen."""
+def visible(text: str) -> str:
+    """Returns a token in which line breaks can be seen.
+
+    Args:
+        text: the token.
+    """
     return text.replace("\n", "\N{DOWNWARDS ARROW WITH CORNER LEFTWARDS}")
 
 
 def _span(text: str, value: float, color: np.ndarray) -> str:
     red, green, blue = (round(255 * float(part)) for part in color)
-    is_dark = color @ np.array([0.299, 0.587, 0.114]) < 0.5
+    is_dark = _is_dark(color)
     style = (
         f"background: rgb({red}, {green}, {blue}); color: "
         f"{'white' if is_dark else 'black'}; padding: 2px 3px; white-space: pre-wrap"
     )
-    shown = html.escape(_visible(text))
+    shown = html.escape(visible(text))
     return f'<span title="{value:+.3g}" style="{style}">{shown}</span>'
+
+
+def _is_dark(color: np.ndarray) -> bool:
+    return bool(color @ np.array([0.299, 0.587, 0.114]) < 0.5)

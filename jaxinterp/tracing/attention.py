@@ -36,16 +36,25 @@ class AttentionMatrix:
 
     Attributes:
         site: the site; in a `scan` it has one matrix for each step.
-        positions: the name of the axes of its targets and of its sources.
+        names: the names of the axes of all values of the model.
+        targets: the name of the axis of the positions that read.
+        sources: the name of the axis of those that are read.
         parts: the sizes of the parts of its axes, which take apart what was merged.
         axes: among these parts those of the examples, the heads, the targets and the
             sources.
     """
 
     site: Site
-    positions: Name
+    names: AxisNames
+    targets: Name
+    sources: Name
     parts: tuple[int, ...]
     axes: tuple[tuple[int, ...], ...]
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The numbers of examples, heads, targets and sources."""
+        return tuple(math.prod(self.parts[i] for i in axes) for axes in self.axes)
 
     def ordered(self, array: Any) -> Any:
         """Returns the matrices by step, `(steps, batch, heads, target, source)`.
@@ -56,26 +65,38 @@ class AttentionMatrix:
         steps = math.prod(self.site.length)
         array = array.reshape(steps, *self.parts)
         order = [axis + 1 for axes in self.axes for axis in axes]
-        sizes = [math.prod(self.parts[axis] for axis in axes) for axes in self.axes]
-        return jnp.transpose(array, (0, *order)).reshape(steps, *sizes)
+        return jnp.transpose(array, (0, *order)).reshape(steps, *self.sizes)
+
+    def placed(self, matrices: Any) -> Any:
+        """Returns matrices of one step as they lie at the site: undoes `ordered`.
+
+        Args:
+            matrices: the matrices, `(batch, heads, target, source)`.
+        """
+        order = [axis for axes in self.axes for axis in axes]
+        parts = matrices.reshape([self.parts[axis] for axis in order])
+        back = sorted(range(len(order)), key=order.__getitem__)
+        return jnp.transpose(parts, back).reshape(self.site.value.shape)
 
 
 def attention_matrices(
-    traced: Traced, at: Sites | None = None
+    traced: Traced, at: Sites | None = None, *, is_stack: bool = True
 ) -> tuple[AttentionMatrix, ...]:
-    """Returns the matrices of self-attention of a model, one layer after the other.
+    """Returns the attention matrices of a model, in network order.
 
     Args:
         traced: the traced model.
         at: the sites of the matrices, also of such that are no softmax. By default
             every softmax whose result is multiplied with other activations.
+        is_stack: whether they have to be self-attention, one layer after the other, so
+            that their matrices have a product.
 
     Raises:
         AddressError: if no site matches `at`.
-        ValueError: if there is no attention; if a matrix is one of cross-attention, or
-            no matrix of positions at all; if its axes cannot be told; if layers attend
-            to different positions or not one after the other; or if a matrix is in a
-            loop that is no `scan`.
+        ValueError: if there is no attention; if a matrix is no matrix of positions, or
+            its axes cannot be told; or if a matrix is in a loop that is no `scan`. Of a
+            stack also if a matrix is one of cross-attention, or layers attend to
+            different positions or not one after the other.
     """
     graph = traced.graph
     names = AxisNames(graph.program, traced.inputs, graph.flows[graph.program].active)
@@ -86,8 +107,10 @@ def attention_matrices(
     sites = list({site.value: site for site in reversed(sites)}.values())[::-1]
     if not sites:
         raise ValueError(_no_attention(graph))
-    matrices = tuple(_matrix(graph, site, names) for site in sites)
-    _check_loops(graph.program, sites)
+    matrices = tuple(_matrix(graph, site, names, is_stack) for site in sites)
+    _check_loops(graph.program, sites, is_stack)
+    if not is_stack:
+        return matrices
     in_loops = [(matrix, matrix) for matrix in matrices if matrix.site.length]
     for before, after in (*itertools.pairwise(matrices), *in_loops):
         _check_order(graph, before, after)
@@ -120,21 +143,26 @@ def _is_read_with_others(graph: Graph, site: Site) -> bool:
     """Whether a site is a softmax that is multiplied with other activations."""
     if site.role is not Role.SOFTMAX or site.value not in site.node.outputs:
         return False
-    return any(True for _ in _products(site.node.flow, site.value))
+    return any(True for _ in products(site.node.flow, site.value))
 
 
-def _products(
+def products(
     flow: Flow, value: Value
-) -> Iterator[tuple[Equation, int, list[int | None]]]:
-    """The products of a value with other activations.
+) -> Iterator[tuple[Equation, int, list[int | None], tuple[int, ...]]]:
+    """Yields the products of a value with other activations.
 
-    Yields the equation, the number of the operand, and for each axis of the value the
-    axis of that operand which it has become.
+    Of each the equation, the number of the operand, for each axis of the value the axis
+    of that operand which it has become, and the indices of the equations in between.
+
+    Args:
+        flow: the program that holds the value.
+        value: the value, such as a matrix of attention.
     """
-    todo = [(value, list[int | None](range(len(value.shape))))]
+    todo: list[tuple[Value, list[int | None], tuple[int, ...]]]
+    todo = [(value, list(range(len(value.shape))), ())]
     visited = set[Value]()
     while todo:
-        source, axes = todo.pop()
+        source, axes, way = todo.pop()
         if source in visited:
             continue
         visited.add(source)
@@ -144,19 +172,25 @@ def _products(
             equation = flow.program.equations[reader]
             kind = KINDS.get(equation.primitive)
             operand = equation.inputs.index(source)
-            if _has_other_activation(flow, reader, source):
+            if has_other_activation(flow, reader, source):
                 if kind in (Kind.KERNEL, Kind.MULTIPLICATIVE):
-                    yield equation, operand, axes
+                    yield equation, operand, axes, way
             elif kind in (*POINTWISE, Kind.LAYOUT) and len(equation.outputs) == 1:
                 moved = [
                     None if axis is None else _moved(equation, operand, axis)
                     for axis in axes
                 ]
-                todo.append((equation.outputs[0], moved))
+                todo.append((equation.outputs[0], moved, (*way, reader)))
 
 
-def _has_other_activation(flow: Flow, index: int, value: Value) -> bool:
-    """Whether an equation reads another activation, beside masks."""
+def has_other_activation(flow: Flow, index: int, value: Value) -> bool:
+    """Whether an equation reads another activation, beside masks.
+
+    Args:
+        flow: the program of the equation.
+        index: the index of the equation.
+        value: the activation that it reads.
+    """
     others = (v for v in flow.active_inputs(index) if v is not value)
     return any(flow.carrying is None or v in flow.carrying for v in others)
 
@@ -178,27 +212,29 @@ def _no_attention(graph: Graph) -> str:
 # --- Which axes -----------------------------------------------------------------------
 
 
-def _matrix(graph: Graph, site: Site, names: AxisNames) -> AttentionMatrix:
+def _matrix(
+    graph: Graph, site: Site, names: AxisNames, is_stack: bool
+) -> AttentionMatrix:
     """The matrix of attention at a site, or an error that says why it is none."""
-    source = _source_axis(site)
+    source, free = _source_axis(site)
     own = names.of(site.value)
     rest = [axis for axis in range(len(own)) if axis != source]
-    targets = [axis for axis in rest if own[source] and own[axis] == own[source]]
-    if len(targets) != 1:
+    same = [axis for axis in rest if own[source] and own[axis] == own[source]]
+    if len(same) != 1 and is_stack:
         raise ValueError(
-            f"{_where(site)}\nis no matrix of self-attention: the positions that are "
-            f"read lie on axis {source}, and {len(targets)} other axes have the same "
+            f"{where(site)}\nis no matrix of self-attention: the positions that are "
+            f"read lie on axis {source}, and {len(same)} other axes have the same "
             "positions.\nCross-attention, and attention to cached positions, are not "
-            f"rolled out. {_NAME_THEM}"
+            f"rolled out; `attention_maps` returns such matrices. {_NAME_THEM}"
         )
-    (target,) = targets
+    targets = same if len(same) == 1 else _other_targets(site, own, free)
     # Of the other axes each part is one of examples or of heads; size 1 has no part.
     parts = [(axis, part) for axis, name in enumerate(own) for part in name]
-    others = [i for i, (axis, _) in enumerate(parts) if axis not in (source, target)]
+    others = [i for i, (a, _) in enumerate(parts) if a not in (source, *targets)]
     examples = [i for i in others if parts[i][1] is names.examples]
     if len(examples) != 1 < names.examples.size:
         raise ValueError(
-            f"{_where(site)}\nhas its examples on none of its axes that can be told: "
+            f"{where(site)}\nhas its examples on none of its axes that can be told: "
             "they are merged with positions there, or went through an operation that "
             "may mix them.\nWrite the model so that the first axis of its activations "
             "stays that of the examples."
@@ -207,60 +243,80 @@ def _matrix(graph: Graph, site: Site, names: AxisNames) -> AttentionMatrix:
     windows = [axis for axis, part in map(parts.__getitem__, heads) if part.is_position]
     if windows:
         raise ValueError(
-            f"{_where(site)}\nis attention within windows: axis {windows[0]} has "
-            "positions as well.\nOnly attention to all positions is rolled out. "
+            f"{where(site)}\nis attention within windows: axis {windows[0]} has "
+            "positions as well.\nOnly attention to all positions has a map. "
             f"{_NAME_THEM}"
         )
     axes = (
         examples,
         heads,
-        *(
-            [i for i, (a, _) in enumerate(parts) if a == axis]
-            for axis in (target, source)
-        ),
+        [i for i, (axis, _) in enumerate(parts) if axis in targets],
+        [i for i, (axis, _) in enumerate(parts) if axis == source],
     )
     sizes = tuple(part.size for _, part in parts)
-    return AttentionMatrix(site, own[source], sizes, tuple(map(tuple, axes)))
+    target = own[targets[0]] if targets else ()
+    places = tuple(map(tuple, axes))
+    return AttentionMatrix(site, names, target, own[source], sizes, places)
 
 
-def _source_axis(site: Site) -> int:
-    """The axis of a site over which its product with values sums."""
-    for equation, operand, axes in _products(site.node.flow, site.value):
+def _source_axis(site: Site) -> tuple[int, list[int]]:
+    """The axis over which a product with values sums, and those that it keeps alone."""
+    for equation, operand, axes, _ in products(site.node.flow, site.value):
         if equation.primitive is not p.dot_general_p:
             continue
-        (contracting, _) = equation.params["dimension_numbers"]
+        (contracting, batch) = equation.params["dimension_numbers"]
         summed = contracting[operand]
         if len(summed) == 1 and summed[0] in axes:
-            return axes.index(summed[0])
+            shared = (None, *summed, *batch[operand])
+            free = [axis for axis, to in enumerate(axes) if to not in shared]
+            return axes.index(summed[0]), free
     raise ValueError(
-        f"{_where(site)}\nis no matrix of attention: it is not multiplied with values "
+        f"{where(site)}\nis no matrix of attention: it is not multiplied with values "
         f"by a matrix product over one of its axes.\n{_NAME_THEM}"
     )
 
 
-def _where(site: Site) -> str:
+def _other_targets(site: Site, own: tuple[Name, ...], free: list[int]) -> list[int]:
+    """The axis of targets that are other positions, such as those of a decoder."""
+    axes = [axis for axis in free if own[axis]]
+    if len(axes) > 1:
+        axes = [axis for axis in axes if any(part.is_position for part in own[axis])]
+        if len(axes) != 1:
+            raise ValueError(
+                f"{where(site)}\nhas several axes that may be the positions that read: "
+                f"{', '.join(map(str, free))}.\n{_NAME_THEM}"
+            )
+    return axes
+
+
+def where(site: Site) -> str:
+    """Returns where a site is, for the beginning of an error.
+
+    Args:
+        site: the site.
+    """
     return f"{site.address!r}, {site.value.shape} ({site.node.line}),"
 
 
 # --- Which order ----------------------------------------------------------------------
 
 
-def _check_loops(program: Program, sites: Sequence[Site]) -> None:
+def _check_loops(program: Program, sites: Sequence[Site], is_stack: bool) -> None:
     """Raises if a matrix is in a loop whose layers are not all known, in order."""
     loops = {body: (e, outer) for outer, _, e in program.walk() for body in e.bodies}
     homes = {site.node.flow.program for site in sites}
     for site in sites:
         home = site.node.flow.program
-        if len(site.length) > 1 and len(homes) > 1:
+        if is_stack and len(site.length) > 1 and len(homes) > 1:
             raise ValueError(
-                f"{_where(site)}\nis in a loop within a loop, and other attention is "
+                f"{where(site)}\nis in a loop within a loop, and other attention is "
                 f"not: their order is not told.\n{_NAME_THEM}"
             )
         while home is not program:
             loop, home = loops[home]
             if loop.primitive is not p.scan_p or loop.params["reverse"]:
                 raise ValueError(
-                    f"{_where(site)}\nis in a `while`, a `cond` or a reversed `scan`, "
+                    f"{where(site)}\nis in a `while`, a `cond` or a reversed `scan`, "
                     "whose layers cannot be read one after the other.\nWrite the "
                     "layers as a Python loop or as a `scan`."
                 )
@@ -269,7 +325,7 @@ def _check_loops(program: Program, sites: Sequence[Site]) -> None:
 def _check_order(graph: Graph, before: AttentionMatrix, after: AttentionMatrix) -> None:
     """Raises unless one layer, or step of a loop, reads the results of another."""
     names = f"{before.site.address!r} and {after.site.address!r}"
-    if before.positions != after.positions:
+    if before.sources != after.sources:
         raise ValueError(
             f"Attention at {names} is not over the same positions, so that their "
             f"matrices have no product.\n{_NAME_THEM}"

@@ -12,7 +12,7 @@ what these maps show with a method that changes the input or follows the derivat
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
@@ -26,6 +26,12 @@ from jaxinterp.attribution.contract import (
     examples_in,
     method,
 )
+from jaxinterp.attribution.maps.attention_maps import (
+    Weighting,
+    check_weighting,
+    weights_of,
+    wide,
+)
 from jaxinterp.checks import check_index, is_integer, shown
 from jaxinterp.objectives.explained import explained
 from jaxinterp.objectives.objective import Objective
@@ -33,16 +39,24 @@ from jaxinterp.objectives.score import Score, logit
 from jaxinterp.objectives.seed import gradient_seed, relevance_seed
 from jaxinterp.rules.composite import DERIVATIVE, Composite
 from jaxinterp.rules.presets import Rules, as_composite
-from jaxinterp.tracing.attention import attention_matrices, by_layer
+from jaxinterp.tracing.attention import AttentionMatrix, attention_matrices, by_layer
 from jaxinterp.tracing.call import trace_call
-from jaxinterp.tracing.program.evaluate import Changes
 from jaxinterp.tracing.selectors import as_selector
 from jaxinterp.types import ApplyFn, Inputs, Key, Sites, Target, Variables
+
+# Numbers of layers, or of heads: one, several, or all of them.
+Numbers = int | Sequence[int] | None
 
 
 @method
 def attention_rollout(
-    apply_fn: ApplyFn, *, at: Sites | None = None, position: int | None = None
+    apply_fn: ApplyFn,
+    *,
+    at: Sites | None = None,
+    layers: Numbers = None,
+    heads: Numbers = None,
+    weighting: Weighting = "weights",
+    position: int | None = None,
 ) -> Attribution:
     r"""Attributes to positions by the product of the attention of all layers.
 
@@ -57,6 +71,12 @@ def attention_rollout(
         apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
         at: the sites of the attention matrices, in a model that has others as well. By
             default every softmax whose result is multiplied with other activations.
+        layers: the numbers of the layers that are read, one or several, also of those
+            in a `scan`; all by default. The others count as if they moved nothing.
+        heads: the numbers of the heads that are read in each layer; all by default.
+        weighting: `"weights"` for attention itself; `"value_norms"` for what is added,
+            in $\mathrm{E}_h\lVert\alpha f_h(x)\rVert$ as in `attention_maps`, with
+            rows divided by their sums.
         position: the position whose row is returned, such as 0 for a class token or -1
             for the last token; all of them by default.
 
@@ -65,12 +85,14 @@ def attention_rollout(
         `(batch, position)`, or without `position` `(batch, target, source)`.
 
     Raises:
-        TypeError: if `position` is no integer.
-        ValueError: when called, if there is no attention, or none that can be rolled
-            out, such as cross-attention; if there is no such position.
+        TypeError: if `position`, a layer or a head is no integer.
+        ValueError: if there is no such weighting; when called, if there is no
+            attention, or none that can be rolled out, such as cross-attention; if
+            there is no such position, layer or head; as by `attention_maps`.
 
     References:
-        Abnar and Zuidema, 2020, section 3 [abnar2020quantifying].
+        Abnar and Zuidema, 2020, section 3 [abnar2020quantifying]; norms of values
+        Kobayashi et al., 2020 [kobayashi2020attention].
 
     Example:
         >>> def model(w, x):
@@ -80,24 +102,14 @@ def attention_rollout(
         >>> rows.tolist()
         [[0.125, 0.125, 0.125, 0.625]]
     """
-    _check_arguments(at, position)
+    check_arguments(at, layers, heads, position)
+    moved = moves(apply_fn, at, layers, heads, weighting)
 
     def attribute(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:
-        check_inputs(inputs, at, variables, needs_slopes=False)
-        traced = trace_call(apply_fn, variables, inputs)
-        matrices = attention_matrices(traced, at)
-        values = [matrix.site.value for matrix in matrices]
-        _, arrays = traced.run(Changes(captures=frozenset(values)))
-        layers = [
-            _wide(m.ordered(arrays[value])).mean(2)
-            for m, value in zip(matrices, values, strict=True)
-        ]
-        layer = by_layer(matrices, layers)
-        layer = layer + _identity(layer)
-        rolled = _product(layer / layer.sum(-1, keepdims=True))
-        return _row(rolled, position).astype(values[0].dtype)
+        layer, dtype = moved(variables, inputs)
+        return _row(_product(layer), position).astype(dtype)
 
     return attribute
 
@@ -107,6 +119,8 @@ def attention_grad(
     apply_fn: ApplyFn,
     *,
     at: Sites | None = None,
+    layers: Numbers = None,
+    heads: Numbers = None,
     position: int | None = None,
     score: Score | Objective | str = logit,
 ) -> Attribution:
@@ -120,6 +134,8 @@ def attention_grad(
     Args:
         apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
         at: the sites of the attention matrices, as of `attention_rollout`.
+        layers: the numbers of the layers that are read; all by default.
+        heads: the numbers of the heads that are read in each layer; all by default.
         position: the position whose row is returned; all of them by default.
         score: which number per example is explained: a score of the outputs, or an
             objective.
@@ -129,7 +145,7 @@ def attention_grad(
         without `position` `(batch, target, source)`; a positive entry raised the score.
 
     Raises:
-        TypeError: if `position` is no integer.
+        TypeError: if `position`, a layer or a head is no integer.
         ValueError: when called, as by `attention_rollout`; if the score depends on no
             attention.
 
@@ -146,14 +162,15 @@ def attention_grad(
         >>> attention_grad(model, score=total)(None, x).tolist()
         [[[0.5, 1.5], [0.5, 1.5]]]
     """
-    _check_arguments(at, position)
+    check_arguments(at, layers, heads, position)
     slopes = _attention_times_slopes(apply_fn, at, score)
 
     def attribute(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:
-        products, dtype = slopes(variables, inputs, target, lambda x: x.sum(2))
-        return _row(products.sum(0), position).astype(dtype)
+        products, matrices = slopes(variables, inputs, target)
+        layer = _by_layer(matrices, products, layers, heads, lambda x: x.sum(2))
+        return _row(layer.sum(0), position).astype(matrices[0].site.value.dtype)
 
     return attribute
 
@@ -163,6 +180,8 @@ def attention_grad_rollout(
     apply_fn: ApplyFn,
     *,
     at: Sites | None = None,
+    layers: Numbers = None,
+    heads: Numbers = None,
     position: int | None = None,
     composite: Rules | None = None,
     score: Score | Objective | str = logit,
@@ -181,6 +200,8 @@ def attention_grad_rollout(
     Args:
         apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
         at: the sites of the attention matrices, as of `attention_rollout`.
+        layers: the numbers of the layers that are read; all by default.
+        heads: the numbers of the heads that are read in each layer; all by default.
         position: the position whose row is returned; all of them by default.
         composite: which site gets which rule on the way back to the relevance of
             attention: a composite, a list of pairs, or the name of a preset such as
@@ -194,7 +215,7 @@ def attention_grad_rollout(
         so that entries compare within an example only.
 
     Raises:
-        TypeError: if `position` is no integer.
+        TypeError: if `position`, a layer or a head is no integer.
         ValueError: when called, as by `attention_grad`.
 
     References:
@@ -212,7 +233,7 @@ def attention_grad_rollout(
         >>> attention_grad_rollout(model, score=total, position=0)(None, x).tolist()
         [[0.0, 1.5]]
     """
-    _check_arguments(at, position)
+    check_arguments(at, layers, heads, position)
     call = "attention_grad_rollout(apply_fn, composite=jaxinterp.rules.attn_lrp())"
     rules = None if composite is None else as_composite(composite, call)
     slopes = _attention_times_slopes(apply_fn, at, score, rules)
@@ -220,16 +241,49 @@ def attention_grad_rollout(
     def attribute(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:
-        layer, dtype = slopes(
-            variables, inputs, target, lambda x: jax.nn.relu(x).mean(2)
-        )
+        products, matrices = slopes(variables, inputs, target)
+        positive = [jax.nn.relu(product) for product in products]
+        layer = _by_layer(matrices, positive, layers, heads)
         rolled = _product(layer + _identity(layer)) - _identity(layer)[0]
-        return _row(rolled, position).astype(dtype)
+        return _row(rolled, position).astype(matrices[0].site.value.dtype)
 
     return attribute
 
 
 # --- What they share ------------------------------------------------------------------
+
+
+def moves(
+    apply_fn: ApplyFn, at: Sites | None, layers: Numbers, heads: Numbers, weighting: Any
+) -> Any:
+    """Returns a function to what each layer moves from position to position.
+
+    It takes variables and inputs, and returns matrices `(layers, batch, target,
+    source)` whose rows sum to one, half attention and half identity, and a dtype.
+
+    Args:
+        apply_fn: the model.
+        at: the sites of the attention matrices.
+        layers: the numbers of the layers that are read.
+        heads: the numbers of the heads that are read.
+        weighting: what takes the place of attention.
+    """
+    check_weighting(weighting)
+
+    def run(variables: Any, inputs: Any) -> Any:
+        check_inputs(inputs, at, variables, needs_slopes=False)
+        traced = trace_call(apply_fn, variables, inputs)
+        matrices = attention_matrices(traced, at)
+        arrays = weights_of(traced, matrices, weighting)
+        layer = _by_layer(matrices, arrays, layers, heads)
+        if weighting == "value_norms":
+            total = layer.sum(-1, keepdims=True)
+            layer = layer / jnp.where(total > 0, total, 1.0)
+        layer = layer + _identity(layer)
+        layer = layer / layer.sum(-1, keepdims=True)
+        return layer, matrices[0].site.value.dtype
+
+    return run
 
 
 def _attention_times_slopes(
@@ -238,15 +292,15 @@ def _attention_times_slopes(
     score: Score | Objective | str,
     composite: Composite | None = None,
 ) -> Any:
-    """Returns a function to what is made of attention times gradient, and its dtype.
+    """Returns a function to the products of attention and gradient, and the matrices.
 
-    It takes the arguments of an attribution function, and `over_heads`, which gets the
-    products `(steps, batch, heads, target, source)` and makes one matrix of the heads.
-    With a composite the relevance of attention is multiplied with the gradient.
+    It takes the arguments of an attribution function; the products are for each matrix
+    `(steps, batch, heads, target, source)`. With a composite the relevance of attention
+    is multiplied with the gradient.
     """
     model, score_fn = explained(apply_fn, score)
 
-    def run(variables: Any, inputs: Any, target: Any, over_heads: Any) -> Any:
+    def run(variables: Any, inputs: Any, target: Any) -> Any:
         check_inputs(inputs, at, variables, needs_slopes=False)
         matrices = attention_matrices(trace_call(model, variables, inputs), at)
         addresses = [matrix.site.address for matrix in matrices]
@@ -259,21 +313,40 @@ def _attention_times_slopes(
             by_rules = Backward(model, variables, inputs, composite, addresses)
             start = relevance_seed, score_fn, by_rules.outputs, target, examples
             factors = by_rules(checked_seed(*start))
-        layers = [
-            over_heads(
-                _wide(matrix.ordered(factors[address]))
-                * _wide(matrix.ordered(received[address]))
-            )
+        products = [
+            wide(matrix.ordered(factors[address]))
+            * wide(matrix.ordered(received[address]))
             for matrix, address in zip(matrices, addresses, strict=True)
         ]
-        return by_layer(matrices, layers), matrices[0].site.value.dtype
+        return products, matrices
 
     return run
 
 
-def _wide(array: Any) -> Any:
-    """An array with enough digits for sums over positions and layers."""
-    return array.astype(jnp.promote_types(array.dtype, jnp.float32))
+def _by_layer(
+    matrices: Sequence[AttentionMatrix],
+    arrays: Sequence[Any],
+    layers: Numbers,
+    heads: Numbers,
+    over_heads: Any = lambda x: x.mean(2),
+) -> Any:
+    """The chosen layers in order, one matrix made of the chosen heads of each."""
+    each = [
+        over_heads(array[:, :, _indices("head", heads, array.shape[2])])
+        for array in arrays
+    ]
+    stacked = by_layer(matrices, each)
+    return stacked[_indices("layer", layers, len(stacked))]
+
+
+def _indices(what: str, numbers: Numbers, count: int) -> Any:
+    """The numbers of what is chosen, in increasing order."""
+    if numbers is None:
+        return slice(None)
+    several: Any = [numbers] if is_integer(numbers) else numbers
+    for number in several:
+        check_index(number, count, what)
+    return jnp.array(sorted({number % count for number in several}))
 
 
 def _identity(layers: Any) -> Any:
@@ -293,7 +366,21 @@ def _row(matrix: Any, position: int | None) -> Any:
     return matrix[:, position]
 
 
-def _check_arguments(at: Sites | None, position: int | None) -> None:
+def check_arguments(
+    at: Sites | None, layers: Numbers, heads: Numbers, position: int | None
+) -> None:
+    """Raises unless a map of attention can be asked for.
+
+    Args:
+        at: the sites of the attention matrices.
+        layers: the numbers of the layers that are read.
+        heads: the numbers of the heads that are read.
+        position: the position whose row is returned.
+
+    Raises:
+        TypeError: if a number is no integer.
+        ValueError: if there is no layer or no head.
+    """
     if at is not None:
         as_selector(at)
     if position is not None and not is_integer(position):
@@ -301,3 +388,16 @@ def _check_arguments(at: Sites | None, position: int | None) -> None:
             f"`position` must be an integer or None, and is {shown(position)}.\n"
             "Write `position=0` for a class token, `position=-1` for the last token."
         )
+    several: Any
+    for name, several in (("layers", layers), ("heads", heads)):
+        if several is None or is_integer(several):
+            continue
+        is_list = isinstance(several, Sequence) and not isinstance(several, str)
+        if not is_list or not all(map(is_integer, several)):
+            raise TypeError(
+                f"`{name}` are one integer, a list of integers or None, and are "
+                f"{shown(several)}.\nWrite `{name}=[0, 1]` for the first two; "
+                "addresses belong to `at`."
+            )
+        if not several:
+            raise ValueError(f"`{name}` is empty. Leave it out for all {name}.")

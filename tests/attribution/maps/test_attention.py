@@ -533,3 +533,53 @@ def test_a_score_that_reads_no_attention_is_an_error():
         with pytest.raises(ValueError, match="does not depend"):
             method(model, score=first)(None, X)
         assert method(model, score=lambda y, t: total(y[1], t))(None, X).any()
+
+
+# --- Heads and layers -----------------------------------------------------------------
+
+
+def test_heads_and_layers_that_are_chosen_are_those_of_the_textbook():
+    methods = (attention_rollout, attention_grad, attention_grad_rollout)
+
+    @compiled
+    def chosen(v, x, target):
+        return [
+            method(MODELS["scanned"], layers=[1], heads=(0, -1))(v, x, target)
+            for method in methods
+        ]
+
+    maps = chosen(WEIGHTS, X, TARGET)
+    for i, (x, target) in enumerate(zip(X, TARGET, strict=True)):
+        attention, _ = oracle.transformer(LAYERS, x, {})
+        slopes = oracle.slopes(LAYERS, x, lambda y, t=target: y[-1] @ HEAD[:, t])
+        a, g = [attention[1][[0, 2]]], [slopes[1][[0, 2]]]
+        np.testing.assert_allclose(maps[0][i], oracle.rollout(a), atol=1e-9)
+        np.testing.assert_allclose(maps[1][i], oracle.attention_grad(a, g), atol=1e-8)
+        expected = oracle.attention_grad_rollout(a, g)
+        np.testing.assert_allclose(maps[2][i], expected, atol=1e-8)
+
+
+def test_the_maps_of_all_heads_and_layers_add_up():
+    model = MODELS["by_einsum"]
+    each = [
+        attention_grad(model, layers=layer, heads=head, position=-1)(WEIGHTS, X, TARGET)
+        for layer, head in np.ndindex(DEPTH, SIZE)
+    ]
+    whole = received("by_einsum")[1][:, -1]
+    np.testing.assert_allclose(sum(each), whole, atol=1e-12)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_wrong_head_or_layer_is_an_error():
+    model = MODELS["by_einsum"]
+    for method in (attention_rollout, attention_grad, attention_grad_rollout):
+        with pytest.raises(TypeError, match="`heads` are one integer, a list"):
+            method(model, heads="0")
+        with pytest.raises(TypeError, match=r"`layers` are .*\n.*belong to `at`"):
+            method(model, layers=[0, 1.5])
+        with pytest.raises(ValueError, match="`layers` is empty"):
+            method(model, layers=[])
+    with pytest.raises(ValueError, match="no head 3: there are 3"):
+        attention_rollout(model, heads=3)(WEIGHTS, X)
+    with pytest.raises(ValueError, match="no layer 2: there are 2"):
+        attention_rollout(model, layers=[0, 2])(WEIGHTS, X)

@@ -1,0 +1,81 @@
+"""One number for each word, of attributions of the pieces that a tokenizer cuts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxinterp.checks import check_choice, check_index, is_integer, shown
+
+
+def merge_subwords(
+    relevance: Any,
+    words: Sequence[int | None],
+    *,
+    axis: int = -1,
+    reduction: Literal["sum", "mean"] = "sum",
+) -> Any:
+    r"""Returns the relevance of words, of the relevance of their pieces.
+
+    $$r_w = \sum_{t \in w} r_t$$
+
+    What adds up to the score goes on doing so. Merge both axes of a matrix one after
+    the other: that of sources by sums; that of targets by sums where a row explains the
+    log probability of a piece, whose sum is that of the word, and by means where a row
+    is attention, so that it stays a share of one.
+
+    Args:
+        relevance: numbers for each token, such as those of `per_token`, `(batch,
+            token)`, or a matrix of `sequence_attribution`, `(batch, row, token)`.
+        words: for each token the number of its word, as a tokenizer's `word_ids()`
+            returns them; `None` for one of no word, which stays alone. A word is a run
+            of tokens with one number.
+        axis: the axis of the tokens.
+        reduction: `"sum"` over the pieces of a word, or their `"mean"`.
+
+    Returns:
+        An array with one entry for each word on that axis, in the order of the text.
+
+    Raises:
+        TypeError: if a word is neither an integer nor `None`.
+        ValueError: if there is not one word for each token, or no such axis.
+
+    References:
+        Clark et al., 2019 (sums over sources and means over targets of attention)
+        [clark2019what].
+
+    Example:
+        >>> relevance = jnp.array([[0.5, 1.0, 2.0, -1.0]])  # [CLS] un ##happy cats
+        >>> merge_subwords(relevance, [None, 0, 0, 1]).tolist()
+        [[0.5, 3.0, -1.0]]
+    """
+    check_choice("reduction", reduction, get_args(Literal["sum", "mean"]))
+    check_index(axis, jnp.ndim(relevance), "axis")
+    for word in words:
+        if word is not None and not is_integer(word):
+            raise TypeError(
+                f"merge_subwords: `words` has an integer or None for each token, and "
+                f"one is {shown(word)}.\nWrite `words=encoding.word_ids()` of a fast "
+                "tokenizer."
+            )
+    relevance = jnp.asarray(relevance)
+    if len(words) != relevance.shape[axis]:
+        raise ValueError(
+            f"merge_subwords: there are {len(words)} words for {relevance.shape[axis]} "
+            f"tokens on axis {axis} of {relevance.shape}.\nGive one for each token; "
+            "rows of `sequence_attribution` explain all but the first, `words[1:]`."
+        )
+    is_first = [
+        i == 0 or word is None or word != words[i - 1] for i, word in enumerate(words)
+    ]
+    numbers = np.cumsum(is_first) - 1
+    wide = jnp.promote_types(relevance.dtype, jnp.float32)
+    pieces = np.equal.outer(np.arange(sum(is_first)), numbers)
+    if reduction == "mean":
+        pieces = pieces / pieces.sum(1, keepdims=True)
+    moved = jnp.moveaxis(relevance, axis, -1).astype(wide)
+    merged = jnp.matmul(moved, pieces.T.astype(wide), precision="highest")
+    return jnp.moveaxis(merged, -1, axis).astype(relevance.dtype)
