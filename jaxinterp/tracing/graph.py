@@ -174,9 +174,23 @@ class Site:
         """The axis of channels in the array that `capture` returns.
 
         The last one, unless a convolution of the model has them elsewhere.
+
+        Raises:
+            ValueError: if a convolution has its channels first, and a step after it
+                takes them apart.
         """
-        axis = channel_axes(self.node.flow).get(self.value)
-        return len(self.shape) - 1 if axis is None else axis + len(self.length)
+        axes = channel_axes(self.node.flow)
+        if self.value not in axes:
+            return len(self.shape) - 1
+        axis = axes[self.value]
+        if axis is None:
+            raise ValueError(
+                f"Which axis of {self.address!r}, {self.value.dtype}"
+                f"{list(self.value.shape)}, holds the channels cannot be told: a "
+                "convolution before it has them first,\nand a step in between takes "
+                f"them apart ({self.node.line}). Name a site before that step."
+            )
+        return axis + len(self.length)
 
     def channels_last(self, array: Any) -> Any:
         """Returns an array at the site with its channels on the last axis.

@@ -124,7 +124,7 @@ def checked_place(site: Site) -> Site:
             f"{site.address!r} is inside a loop ({site.node.line}): each step of it "
             "sees something else."
         )
-    if len(site.shape) < 3:
+    if len(site.shape) < 3 or not site.channel_axis:
         raise ValueError(
             f"{site.address!r} has no positions: its shape is {site.shape}, and not "
             "(batch, height, width, channels).\nEach unit there has one score for the "

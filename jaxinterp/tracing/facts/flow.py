@@ -107,11 +107,13 @@ class Flow:
         active: the values that depend on the explained input.
         carrying: the active values that can send a gradient back; all of them if
             `None`.
+        whole: the traced function, around all loops; the program if `None`.
     """
 
     program: Program
     active: frozenset[Value]
     carrying: frozenset[Value] | None = None
+    whole: Program | None = None
 
     @cached_property
     def producer(self) -> Mapping[Value, int]:

@@ -57,7 +57,9 @@ class _Contents:
 
     def visit(self, program: Program, module: Module) -> None:
         """Adds a program, and the bodies of its loops, each after the loop."""
-        flow = self.flows[program] = Flow(program, self.active, self.carrying)
+        whole = next(iter(self.flows), program)
+        flow = Flow(program, self.active, self.carrying, whole)
+        self.flows[program] = flow
         groups = recognize(flow, self.cuts, self.paths)
         names, others = name_nodes(flow, groups, self.paths, module)
         self.others += others

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import jaxinterp as ji
 
@@ -174,3 +175,65 @@ def test_other_rooms_find_the_channels():
             last[name],
             value,
         )
+
+
+def blurred(x, axis):
+    def plane(c):
+        kernel = np.ones((1, 1, 3, 3)) / 9
+        return jax.lax.conv_general_dilated(c[:, None], kernel, (1, 1), "SAME")[:, 0]
+
+    return jax.vmap(plane, axis, axis)(x)
+
+
+def resized(x, axis, method):
+    shape = [2, 8, 8, 8]
+    shape[axis] = 5
+    return jax.image.resize(x, shape, method)
+
+
+STEPS = {
+    "concatenate": lambda x, axis: jnp.concatenate([x, x], axis),
+    "slice": lambda x, axis: jax.lax.slice_in_dim(x, 1, 4, axis=axis),
+    "split": lambda x, axis: jnp.split(x, [2], axis)[1],
+    "pad": lambda x, axis: jnp.pad(x, [(int(i == axis),) * 2 for i in range(4)]),
+    "linear": lambda x, axis: resized(x, axis, "bilinear"),
+    "nearest": lambda x, axis: resized(x, axis, "nearest"),
+    "mix": lambda x, axis: jnp.moveaxis(
+        jnp.moveaxis(x, axis, -1) @ np.ones((5, 4)), -1, axis
+    ),
+    "blur": blurred,
+    "loop": lambda x, axis: jax.lax.fori_loop(0, 2, lambda _, x: jnp.tanh(x), x),
+    "cond": lambda x, axis: jax.lax.cond(x.sum() > 0, jnp.sin, jnp.cos, x),
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+@pytest.mark.parametrize("order", CHANNELS)
+def test_the_channels_are_followed_though_all_axes_are_equal(name, order):
+    axis, numbers = CHANNELS[order], LAST if order == "last" else FIRST
+    kernel = np.ones((3, 3, 5, 5) if order == "last" else (5, 5, 3, 3))
+
+    def model(w, x):
+        y = jax.lax.conv_general_dilated(
+            x, w, (1, 1), "SAME", dimension_numbers=numbers
+        )
+        return jnp.tanh(STEPS[name](y, axis))
+
+    sites = ji.trace(model, kernel, np.ones((2, 5, 5, 5))).sites.values()
+    found = [s for s in sites if s.role == "activation"]
+    assert found
+    assert [s.channel_axis - len(s.length) for s in found] == [axis] * len(found)
+
+
+def test_channels_that_are_taken_apart_are_an_error_where_they_are_read():
+    def shuffled(w, x):  # four channels of each pixel become four pixels
+        y = jnp.tanh(jax.lax.conv(x, w, (1, 1), "SAME"))
+        y = y.reshape(2, 2, 2, 2, 5, 5).transpose(0, 1, 4, 2, 5, 3)
+        return jnp.sin(y.reshape(2, 2, 10, 10)).sum((2, 3))
+
+    w, x = np.ones((8, 3, 3, 3)), np.ones((2, 3, 5, 5))
+    grad_cam = ji.attribution.grad_cam(shuffled, at="sin", resize=False)
+    with pytest.raises(ValueError, match=r"axis of 'sin', float64\[2, 2, 10, 10\]"):
+        grad_cam(w, x, 0)
+    before = ji.attribution.grad_cam(shuffled, at="tanh", resize=False)
+    assert before(w, x, 0).shape == (2, 5, 5)
