@@ -129,7 +129,7 @@ def test_what_equals_the_background_gets_nothing():
         (BACKGROUND[:0], "one example at least"),
         (BACKGROUND[:, :4], "examples of the same shapes"),
         (BACKGROUND[0], "examples of the same shapes"),
-        ({"x": BACKGROUND}, "has the structure"),
+        ({"x": BACKGROUND, "y": BACKGROUND}, "has the structure"),
     ],
 )
 def test_a_background_that_does_not_fit_is_an_error(background, message):
