@@ -38,7 +38,7 @@ from jaxinterp.influence.training import (
     offsets,
 )
 from jaxinterp.keys import check_key, each_folded, steady
-from jaxinterp.loop.scan import scan
+from jaxinterp.loop.fast_scan import scan
 from jaxinterp.loop.stream import check_stream, everywhere, first_invalid, over_stream
 from jaxinterp.objectives.score import Score
 from jaxinterp.pytree import pytree, static

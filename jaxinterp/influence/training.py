@@ -19,7 +19,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from jaxinterp.checks import shown
-from jaxinterp.loop.scan import scan
+from jaxinterp.loop.fast_scan import scan
 from jaxinterp.objectives.explained import explained
 from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.score import Score

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinterp.checks import checked_integer
-from jaxinterp.loop.scan import scan
+from jaxinterp.loop.fast_scan import scan
 
 # So many bytes of activations are computed at once on CPU.
 CACHE_BYTES = 16_000_000

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxinterp.checks import is_traced
-from jaxinterp.loop.scan import scan
+from jaxinterp.loop.fast_scan import scan
 
 # From what is static, the constants, a state and the number of the step to the next
 # state and a record of the step.

@@ -20,8 +20,8 @@ from jax import lax
 
 from jaxinterp.checks import checked_integer, is_staged, is_traced
 from jaxinterp.loop.chunks import even_size, in_chunks, within_budget
+from jaxinterp.loop.fast_scan import in_order
 from jaxinterp.loop.progress import progress_bar
-from jaxinterp.loop.scan import in_order
 from jaxinterp.loop.static import StaticPart, static_and_arrays
 
 Step = Callable[[Any, Any], Any]

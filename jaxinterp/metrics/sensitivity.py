@@ -16,7 +16,7 @@ from jaxinterp.checks import (
     checked_real,
 )
 from jaxinterp.keys import check_key, folded, steady
-from jaxinterp.loop.scan import scan
+from jaxinterp.loop.fast_scan import scan
 from jaxinterp.loop.sums import evaluated
 from jaxinterp.metrics.contract import (
     Measure,

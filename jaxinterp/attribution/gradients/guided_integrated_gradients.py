@@ -14,8 +14,8 @@ from jaxinterp.attribution.contract import Attribution, method
 from jaxinterp.attribution.gradients.path import Line
 from jaxinterp.attribution.place import Place, place_of
 from jaxinterp.checks import checked_integer, checked_share, is_traced
+from jaxinterp.loop.fast_scan import in_order
 from jaxinterp.loop.progress import progress_bar
-from jaxinterp.loop.scan import in_order
 from jaxinterp.loop.static import StaticPart, static_and_arrays
 from jaxinterp.loop.steps import iterate
 from jaxinterp.objectives.explained import explained

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from jaxinterp.loop.scan import in_order, scan
+from jaxinterp.loop.fast_scan import in_order, scan
 from tests.compiled import compiled, optimized
 from tests.few import few
 
