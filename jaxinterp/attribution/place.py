@@ -122,6 +122,7 @@ def place_of(
     name: str,
     needs_slopes: bool = True,
     channels_last: bool = False,
+    needs_positions: bool = False,
 ) -> Place:
     """Returns where a model is explained, once its arguments are checked.
 
@@ -137,6 +138,8 @@ def place_of(
             real numbers.
         channels_last: whether the array at a site has its channels on the last axis,
             wherever the model has them.
+        needs_positions: whether the method takes the axes between the first and the
+            last for positions, so that a site must have its channels last.
 
     Raises:
         TypeError: if a leaf is not an array, or is of integers where slopes are needed.
@@ -154,9 +157,21 @@ def place_of(
     traced, sites = trace_to_sites(model, variables, inputs, at)
     site = the_only_site(sites, at, name)
     check_can_start(traced.graph, site)
+    if needs_positions:
+        _check_channels_last(site, name)
     rest = _Rest(traced.operands, _Program(traced, site, channels_last))
     rest.check_target(score, target, at)
     return Place(variables, rest.activation(), as_arrays(target), rest, n_examples)
+
+
+def _check_channels_last(site: Site, name: str) -> None:
+    if site.channel_axis != len(site.shape) - 1:
+        raise ValueError(
+            f"{name} takes the axes between the first and the last for positions, and "
+            f"{site.address!r}, {site.shape}, has its channels on axis "
+            f"{site.channel_axis}.\nExplain the inputs, or take segments away, with a "
+            "map of that shape: `ablation(apply_fn, at=..., segments=...)`."
+        )
 
 
 class _Program:

@@ -258,7 +258,8 @@ def _fill(bound: Any, layer: Layer, rule: str, name: str) -> Any:
         raise ValueError(
             f"{rule}: `{name}` has shape {value.shape}, which does not "
             f"broadcast against one example of shape {shape}.\n"
-            "Write a number, or one value per channel."
+            "Write a number, or one value per channel: of shape (3, 1, 1) where the "
+            "layer reads channels first."
         ) from None
     full = np.expand_dims(example, axis).astype(layer.dtype)
     sizes = (*shape[:axis], uniform.shape[axis], *shape[axis:])

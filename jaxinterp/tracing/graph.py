@@ -169,7 +169,7 @@ class Site:
     length: tuple[int, ...]
     names: tuple[str, ...]
 
-    @property
+    @cached_property
     def channel_axis(self) -> int:
         """The axis of channels in the array that `capture` returns.
 

@@ -65,6 +65,7 @@ def path_integral(
     batch_size: int | None,
     score: Score | Objective | str,
     at: Sites | None,
+    needs_positions: bool = False,
 ) -> Attribution:
     r"""Returns the attribution function $\int_0^1 \partial_i f\,\gamma_i'(t)\,dt$.
 
@@ -78,6 +79,7 @@ def path_integral(
         batch_size: the number of points computed at once.
         score: which number per example is explained.
         at: the site whose activation is explained; the inputs by default.
+        needs_positions: whether the path looks at positions, as of `place_of`.
 
     Raises:
         ValueError: if `batch_size` is not positive.
@@ -97,7 +99,7 @@ def path_integral(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:
         call = model, score_fn, variables, inputs, target
-        place = place_of(*call, at=at, name=name)
+        place = place_of(*call, at=at, name=name, needs_positions=needs_positions)
         points = (jnp.asarray(nodes), jnp.asarray(weights))
         context = place, path_to(place.array, key)
         return place.shaped(at, sum_over(context, points, place.array))

@@ -10,13 +10,15 @@ import numpy as np
 
 from jaxinterp.checks import check_choice, check_index, is_integer, shown
 
+Reduction = Literal["sum", "mean"]
+
 
 def merge_subwords(
     relevance: Any,
     words: Sequence[int | None],
     *,
     axis: int = -1,
-    reduction: Literal["sum", "mean"] = "sum",
+    reduction: Reduction = "sum",
 ) -> Any:
     r"""Returns the relevance of words, of the relevance of their pieces.
 
@@ -52,7 +54,7 @@ def merge_subwords(
         >>> merge_subwords(relevance, [None, 0, 0, 1]).tolist()
         [[0.5, 3.0, -1.0]]
     """
-    check_choice("reduction", reduction, get_args(Literal["sum", "mean"]))
+    check_choice("reduction", reduction, get_args(Reduction))
     check_index(axis, jnp.ndim(relevance), "axis")
     for word in words:
         if word is not None and not is_integer(word):

@@ -284,7 +284,8 @@ def _learned(search: _Search, areas: tuple[float, ...], baseline: Any) -> Attrib
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:
         call = search.model, search.score, variables, inputs, target
-        place = place_of(*call, at=search.at, name=search.name)
+        options = {"name": search.name, "needs_positions": True}
+        place = place_of(*call, at=search.at, **options)
         single_array(search.name, place.array)
         start = fill_baseline(baseline, place.array, key)
         state = _searched(search, (place, start), areas)

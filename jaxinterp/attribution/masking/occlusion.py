@@ -89,7 +89,8 @@ def occlusion(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:
         call = model, score_fn, variables, inputs, target
-        place = place_of(*call, at=at, name="occlusion", needs_slopes=False)
+        needs = {"needs_slopes": False, "needs_positions": True}
+        place = place_of(*call, at=at, name="occlusion", **needs)
         start = fill_baseline(baseline, place.array, key)
         leaves, tree = jax.tree.flatten(place.array)
         attributions = []

@@ -99,7 +99,8 @@ def rise(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:
         call = model, score_fn, variables, inputs, target
-        place = place_of(*call, at=at, name="rise", needs_slopes=False)
+        needs = {"needs_slopes": False, "needs_positions": True}
+        place = place_of(*call, at=at, name="rise", **needs)
         check_key("rise", key)
         single_array("rise", place.array)
         start = fill_baseline(baseline, place.array, key)

@@ -237,3 +237,23 @@ def test_channels_that_are_taken_apart_are_an_error_where_they_are_read():
         grad_cam(w, x, 0)
     before = ji.attribution.grad_cam(shuffled, at="tanh", resize=False)
     assert before(w, x, 0).shape == (2, 5, 5)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("occlusion", {"size": 2}),
+        ("rise", {"samples": 4}),
+        ("extremal_mask", {"steps": 2}),
+        ("counterfactual_mask", {"steps": 2}),
+        ("blur_integrated_gradients", {"steps": 2}),
+    ],
+)
+def test_what_hides_positions_says_that_channels_are_first(name, options):
+    at = site_of("first", "activation")
+    method = getattr(ji.attribution, name)(network("first"), at=at, **options)
+    with pytest.raises(ValueError, match=r"has its channels on axis 1"):
+        method(W, X, Y, KEY)
+    at = site_of("last", "activation")
+    method = getattr(ji.attribution, name)(network("last"), at=at, **options)
+    assert method(W, X, Y, KEY).shape == (3, 5, 4, 4)
