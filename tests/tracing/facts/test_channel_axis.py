@@ -201,6 +201,9 @@ STEPS = {
     "mix": lambda x, axis: jnp.moveaxis(
         jnp.moveaxis(x, axis, -1) @ np.ones((5, 4)), -1, axis
     ),
+    "mix from the left": lambda x, axis: jnp.moveaxis(
+        jax.lax.dot_general(np.ones((4, 5)), x, (((1,), (axis,)), ((), ()))), 0, axis
+    ),
     "blur": blurred,
     "loop": lambda x, axis: jax.lax.fori_loop(0, 2, lambda _, x: jnp.tanh(x), x),
     "cond": lambda x, axis: jax.lax.cond(x.sum() > 0, jnp.sin, jnp.cos, x),
@@ -257,3 +260,51 @@ def test_what_hides_positions_says_that_channels_are_first(name, options):
     at = site_of("last", "activation")
     method = getattr(ji.attribution, name)(network("last"), at=at, **options)
     assert method(W, X, Y, KEY).shape == (3, 5, 4, 4)
+
+
+def convolved(w, x):
+    return jax.lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=FIRST)
+
+
+def axes_of(model, primitive, channels=5):
+    kernel, x = np.ones((channels, channels, 3, 3)), np.ones((2, channels, 5, 5))
+    sites = ji.trace(model, kernel, x).sites.values()
+    return [s.channel_axis for s in sites if s.address.split("/")[-1] == primitive]
+
+
+def test_a_scan_over_stacked_activations_keeps_their_channels():
+    def model(w, x):
+        y = convolved(w, x)
+        steps = jnp.stack([y, 2 * y, 3 * y])
+        _, results = jax.lax.scan(lambda c, z: (c, jnp.tanh(z)), 0.0, steps)
+        return jnp.sin(results)
+
+    assert axes_of(model, "tanh") == [2]  # behind that of the steps
+    assert axes_of(model, "sin") == [2]
+
+
+def test_two_channels_are_followed_through_a_reshape():
+    def model(w, x):
+        return jnp.tanh(convolved(w, x).reshape(2, 2, 25))
+
+    assert axes_of(model, "tanh", channels=2) == [1]
+
+
+def test_a_matrix_that_depends_on_the_input_names_no_channels():
+    def model(w, x):
+        y = convolved(w, x).reshape(2, 5, 25)
+        mixing = jax.nn.softmax(y @ y.transpose(0, 2, 1))
+        return jnp.tanh(jax.lax.batch_matmul(mixing, y))
+
+    assert axes_of(model, "tanh") == [2]  # the last: nothing is known
+
+
+def test_channels_that_were_last_may_be_taken_apart():
+    def model(w, x):
+        y = jax.lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=LAST)
+        y = jnp.tanh(y).reshape(2, 5, 5, 2, 2, 2).transpose(0, 1, 3, 2, 4, 5)
+        return jnp.sin(y.reshape(2, 10, 10, 2)).sum((1, 2))
+
+    w, x = np.ones((3, 3, 3, 8)), np.ones((2, 5, 5, 3))
+    grad_cam = ji.attribution.grad_cam(model, at="sin", resize=False)
+    assert grad_cam(w, x, 0).shape == (2, 10, 10)
