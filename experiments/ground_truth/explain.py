@@ -74,11 +74,11 @@ def on_images(
     images, mask = jnp.asarray(images), np.asarray(mask)
     target = jnp.argmax(jax.jit(apply_fn)(variables, images), axis=1)
     subject = Subject(
-        True,
+        0.5,
         background=images[:BACKGROUND],
         segments=grid_segments(images.shape[1:3], images.shape[1] // PATCHES),
         patterns=_patterns(apply_fn, variables, images),
-        layer=_last_map(apply_fn, variables, images[:1]),
+        layer=last_map(apply_fn, variables, images[:1]),
     )
     found = _every(name, apply_fn, variables, images, target, subject)
     noise = np.random.default_rng(0).normal(size=mask.shape)
@@ -109,7 +109,7 @@ def on_tokens(
     encode, model = from_embedding(apply_fn, variables, tokens[:1])
     embedded = jax.jit(encode)(variables, tokens)
     subject = Subject(
-        False,
+        None,
         background=embedded[:BACKGROUND],
         segments=grid_segments(embedded.shape[1:2], 1),
         patterns=_patterns(model, variables, embedded),
@@ -128,7 +128,7 @@ def _every(
     target: Any,
     subject: Subject,
 ) -> dict[str, np.ndarray]:
-    bounds = (0.0, 1.0) if subject.is_image else ()
+    bounds = (0.0, 1.0) if subject.gray is not None else ()
     every = methods(apply_fn, *bounds) | more_methods(apply_fn, subject)
     return {
         method: explain(attribute, variables, inputs, target)
@@ -146,8 +146,14 @@ def _patterns(apply_fn: ApplyFn, variables: Any, inputs: Any) -> Any:
     return fitted.patterns
 
 
-def _last_map(apply_fn: ApplyFn, variables: Any, image: Any) -> str | None:
-    """The last activation that has positions along two axes, if there is one."""
+def last_map(apply_fn: ApplyFn, variables: Any, image: Any) -> str | None:
+    """Returns the last activation that has positions along two axes, if there is one.
+
+    Args:
+        apply_fn: the network.
+        variables: its weights.
+        image: a batch of one.
+    """
     graph = ji.trace(apply_fn, variables, image)
     maps = [
         node.address

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 import jaxinterp as ji
 from jaxinterp.attribution import Attribution
@@ -30,8 +31,8 @@ def methods(
 
     Args:
         apply_fn: the network.
-        low: smallest possible input, for the rules that want it; without bounds these
-            are left out.
+        low: smallest possible input, a number or one per channel, for the rules that
+            want it; without bounds these are left out.
         high: largest possible input.
     """
     a, rules = ji.attribution, ji.rules
@@ -67,7 +68,9 @@ def methods(
         composites["epsilon gamma box"] = rules.epsilon_gamma_box(low, high)
     for name, composite in composites.items():
         found[f"LRP {name}"] = a.lrp(apply_fn, composite=composite)
-    hidden = {"size": 1} if low is None else {"size": 8, "baseline": (low + high) / 2}
+    hidden = {"size": 1}
+    if low is not None:
+        hidden = {"size": 8, "baseline": (np.asarray(low) + np.asarray(high)) / 2}
     found["DeepLIFT"] = a.deep_lift(apply_fn)
     found["occlusion"] = a.occlusion(apply_fn, **hidden)
     found["deep Taylor"] = a.deep_taylor(apply_fn, low=low, high=high)
@@ -78,14 +81,14 @@ class Subject(NamedTuple):
     """What some methods have to know of a network and its inputs.
 
     Attributes:
-        is_image: whether the inputs are images in [0, 1].
+        gray: the input that a gray pixel makes; `None` if inputs are no images.
         background: examples that stand for nothing in particular.
         segments: the map of the segments that are taken away.
         patterns: the patterns of its affine sites, if they can be fitted.
         layer: the address of the last layer with positions, of images.
     """
 
-    is_image: bool
+    gray: Any
     background: Any
     segments: Any
     patterns: Any = None
@@ -102,7 +105,11 @@ def more_methods(apply_fn: ApplyFn, subject: Subject) -> dict[str, Attribution]:
     a = ji.attribution
     chunks = {"batch_size": AT_ONCE}
     background = {"background": subject.background, **chunks}
-    hidden = {"segments": subject.segments, "baseline": 0.5 * subject.is_image}
+    is_image = subject.gray is not None
+    hidden = {
+        "segments": subject.segments,
+        "baseline": subject.gray if is_image else 0.0,
+    }
     found = {
         "guided IG": a.guided_integrated_gradients(apply_fn, steps=STEPS),
         "IDGI": a.idgi(apply_fn, steps=STEPS, **chunks),
@@ -120,20 +127,22 @@ def more_methods(apply_fn: ApplyFn, subject: Subject) -> dict[str, Attribution]:
         patterns = {"patterns": subject.patterns}
         found["PatternNet"] = a.pattern_net(apply_fn, **patterns)
         found["PatternAttribution"] = a.pattern_attribution(apply_fn, **patterns)
-    if subject.is_image:
-        found |= _of_images(apply_fn, subject.segments)
+    if is_image:
+        found |= _of_images(apply_fn, subject)
     if subject.layer is not None:
         found |= _of_a_layer(apply_fn, subject.layer)
     return found
 
 
-def _of_images(apply_fn: ApplyFn, segments: Any) -> dict[str, Attribution]:
+def _of_images(apply_fn: ApplyFn, subject: Subject) -> dict[str, Attribution]:
     a = ji.attribution
     path = {"steps": STEPS, "batch_size": AT_ONCE}
     return {
         "blur IG": a.blur_integrated_gradients(apply_fn, **path),
-        "XRAI of patches": a.xrai(apply_fn, segments=segments, **path),
-        "RISE": _above_the_mean(a.rise(apply_fn, samples=2 * MASKS, baseline=0.5)),
+        "XRAI of patches": a.xrai(apply_fn, segments=subject.segments, **path),
+        "RISE": _above_the_mean(
+            a.rise(apply_fn, samples=2 * MASKS, baseline=subject.gray)
+        ),
     }
 
 

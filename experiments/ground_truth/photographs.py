@@ -3,7 +3,8 @@
     python -m experiments.ground_truth.photographs --weights googlenet.safetensors \
         --images FOLDER --output gallery.png
 
-It writes a gallery; nothing of the photographs is part of this repository.
+It writes a gallery; nothing of the photographs is part of this repository. With
+`--more` it draws the methods that take hundreds of passes as well, which takes minutes.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ import numpy as np
 from tqdm import tqdm
 
 import jaxinterp as ji
-from experiments.ground_truth.methods import methods
+from experiments.ground_truth.explain import PATCHES, last_map
+from experiments.ground_truth.methods import Subject, methods, more_methods
 from jaxinterp.data import ImageBatches, image_batches
 from jaxinterp.models import Preprocess
+from jaxinterp.perturbation import grid_segments
 from jaxinterp.plot import gallery
 
 # Side of the images for a network that takes any.
@@ -63,7 +66,11 @@ def read(chosen: ImageBatches, preprocess: Preprocess) -> np.ndarray:
 
 
 def explain(
-    model: ji.models.Loaded, inputs: jax.Array, bounds: tuple[Any, Any]
+    model: ji.models.Loaded,
+    inputs: jax.Array,
+    bounds: tuple[Any, Any],
+    *,
+    more: bool = False,
 ) -> tuple[Any, dict[str, Any]]:
     """Returns the predicted classes, and the attributions by method.
 
@@ -71,10 +78,19 @@ def explain(
         model: a trained network.
         inputs: preprocessed images, of shape `(count, height, width, channels)`.
         bounds: black and white, as inputs.
+        more: whether to explain by the methods that take hundreds of passes as well.
     """
     target = jnp.argmax(jax.jit(model.apply_fn)(model.variables, inputs), axis=1)
-    found = {}
-    for name, attribute in tqdm(methods(model.apply_fn, *bounds).items()):
+    found, every = {}, methods(model.apply_fn, *bounds)
+    if more:
+        subject = Subject(
+            np.mean(bounds, axis=0),
+            background=inputs,
+            segments=grid_segments(inputs.shape[1:3], inputs.shape[1] // PATCHES),
+            layer=last_map(model.apply_fn, model.variables, inputs[:1]),
+        )
+        every |= more_methods(model.apply_fn, subject)
+    for name, attribute in tqdm(every.items()):
         run = jax.jit(attribute)
         rows = [
             run(
@@ -100,6 +116,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", default="googlenet_caffe", help="name of the model")
     parser.add_argument("--images", type=Path, required=True, help="folder of images")
     parser.add_argument("--count", type=int, default=6)
+    parser.add_argument(
+        "--more", action="store_true", help="also what takes hundreds of passes"
+    )
     parser.add_argument("--output", type=Path, default=Path("gallery.png"))
     options = parser.parse_args(arguments)
     if options.count < 1:
@@ -116,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         inputs = preprocess(read(chosen, preprocess))
     except ValueError as error:
         parser.error(f"--images: {error}")
-    target, found = explain(model, inputs, preprocess.bounds)
+    target, found = explain(model, inputs, preprocess.bounds, more=options.more)
     labels = [
         f"{Path(name).stem[:18]}\nread as {t}"
         for name, t in zip(chosen.names, target, strict=True)

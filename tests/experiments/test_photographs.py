@@ -10,6 +10,7 @@ from PIL import Image
 
 import jaxinterp as ji
 from experiments.ground_truth import photographs
+from experiments.ground_truth.methods import methods
 from jaxinterp.models import Loaded, Preprocess
 
 # Left third black, middle white, right black: a square out of the middle is white.
@@ -65,6 +66,16 @@ def test_the_command_writes_a_gallery(
     assert "gallery.png written" in capsys.readouterr().out
     with Image.open(output) as drawn:
         assert drawn.width > 100
+
+
+def test_methods_take_the_bounds_of_each_channel() -> None:
+    bounds = Preprocess((16, 16), mean=(0.1, 0.2, 0.3), std=(0.5,)).bounds
+    occlusion = methods(lambda v, x: x.sum((1, 2)) @ v, *bounds)["occlusion"]
+    inputs = jnp.zeros((1, 16, 16, 3))
+    found = occlusion(jnp.eye(3), inputs, jnp.array([1]))
+    # A window gets gray; the three channels share what that changes in the second.
+    gray = (0.5 - 0.2) / 0.5
+    np.testing.assert_allclose(found, np.full(found.shape, -gray / 3), rtol=1e-5)
 
 
 def always(preprocess: Preprocess | None) -> Callable[..., Loaded]:
