@@ -68,7 +68,7 @@ def methods(
         composites["epsilon gamma box"] = rules.epsilon_gamma_box(low, high)
     for name, composite in composites.items():
         found[f"LRP {name}"] = a.lrp(apply_fn, composite=composite)
-    hidden = {"size": 1}
+    hidden: dict[str, Any] = {"size": 1}
     if low is not None:
         hidden = {"size": 8, "baseline": (np.asarray(low) + np.asarray(high)) / 2}
     found["DeepLIFT"] = a.deep_lift(apply_fn)
@@ -106,7 +106,7 @@ def more_methods(apply_fn: ApplyFn, subject: Subject) -> dict[str, Attribution]:
     chunks = {"batch_size": AT_ONCE}
     background = {"background": subject.background, **chunks}
     is_image = subject.gray is not None
-    hidden = {
+    hidden: dict[str, Any] = {
         "segments": subject.segments,
         "baseline": subject.gray if is_image else 0.0,
     }
