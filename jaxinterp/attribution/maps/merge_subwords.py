@@ -15,7 +15,7 @@ Reduction = Literal["sum", "mean"]
 
 def merge_subwords(
     relevance: Any,
-    words: Sequence[int | None],
+    words: Sequence[int | None] | Sequence[tuple[int, int]],
     *,
     axis: int = -1,
     reduction: Reduction = "sum",
@@ -34,7 +34,10 @@ def merge_subwords(
             token)`, or a matrix of `sequence_attribution`, `(batch, row, token)`.
         words: for each token the number of its word, as a tokenizer's `word_ids()`
             returns them; `None` for one of no word, which stays alone. A word is a run
-            of tokens with one number.
+            of tokens with one number. Or where each token starts and ends in the text,
+            pairs of characters, as its `offset_mapping` has them: a token that starts
+            where the one before it ended goes on with its word, and an empty one stays
+            alone. So punctuation is of the word before it.
         axis: the axis of the tokens.
         reduction: `"sum"` over the pieces of a word, or their `"mean"`.
 
@@ -42,7 +45,7 @@ def merge_subwords(
         An array with one entry for each word on that axis, in the order of the text.
 
     Raises:
-        TypeError: if a word is neither an integer nor `None`.
+        TypeError: if a word is neither an integer nor `None`, nor all are pairs.
         ValueError: if there is not one word for each token, or no such axis.
 
     References:
@@ -53,9 +56,13 @@ def merge_subwords(
         >>> relevance = jnp.array([[0.5, 1.0, 2.0, -1.0]])  # [CLS] un ##happy cats
         >>> merge_subwords(relevance, [None, 0, 0, 1]).tolist()
         [[0.5, 3.0, -1.0]]
+        >>> offsets = [(0, 0), (0, 2), (2, 7), (8, 12)]
+        >>> merge_subwords(relevance, offsets).tolist()
+        [[0.5, 3.0, -1.0]]
     """
     check_choice("reduction", reduction, get_args(Reduction))
     check_index(axis, jnp.ndim(relevance), "axis")
+    words = _words_of_offsets(words)
     for word in words:
         if word is not None and not is_integer(word):
             raise TypeError(
@@ -81,3 +88,17 @@ def merge_subwords(
     moved = jnp.moveaxis(relevance, axis, -1).astype(wide)
     merged = jnp.matmul(moved, pieces.T.astype(wide), precision="highest")
     return jnp.moveaxis(merged, -1, axis).astype(relevance.dtype)
+
+
+def _words_of_offsets(words: Sequence[Any]) -> Sequence[Any]:
+    """The numbers of the words, of pairs of characters; anything else as it is."""
+    if any(np.shape(word) != (2,) for word in words):
+        return words
+    numbers: list[int | None] = []
+    end = None
+    for number, (start, stop) in enumerate(words):
+        is_empty = start == stop
+        goes_on = start == end and not is_empty
+        numbers.append(numbers[-1] if goes_on else None if is_empty else number)
+        end = None if is_empty else stop
+    return numbers

@@ -36,6 +36,19 @@ def test_both_axes_of_a_matrix_keep_what_adds_up():
     np.testing.assert_allclose(rows.sum(-1), 1, rtol=1e-12)
 
 
+def test_offsets_say_which_pieces_touch():
+    # [CLS] un happi ly , so [SEP]: "unhappily, so"
+    offsets = [(0, 0), (0, 2), (2, 7), (7, 9), (9, 10), (11, 13), (0, 0)]
+    relevance = RNG.normal(size=(2, 7))
+    merged = merge_subwords(relevance, offsets)
+    np.testing.assert_allclose(merged[:, 1], relevance[:, 1:5].sum(1), rtol=1e-12)
+    np.testing.assert_array_equal(merged[:, [0, 2, 3]], relevance[:, [0, 5, 6]])
+    assert merged.shape == (2, 4)
+    np.testing.assert_array_equal(merge_subwords(relevance, np.array(offsets)), merged)
+    special = [(0, 0), (0, 0), (0, 3), (0, 0), (3, 4), (5, 6), (6, 7)]
+    assert merge_subwords(relevance, special).shape == (2, 6)
+
+
 def test_it_can_be_compiled_mapped_and_keeps_the_dtype():
     relevance = jnp.asarray(RNG.normal(size=(2, 10)), jnp.float16)
     jitted = jax.jit(jax.vmap(lambda x: merge_subwords(x, WORDS)))(relevance)
@@ -50,6 +63,8 @@ def test_what_cannot_be_merged_is_an_error():
         merge_subwords(relevance, WORDS[1:])
     with pytest.raises(TypeError, match=r"one is 'a'.*\n.*word_ids"):
         merge_subwords(relevance, list("abcdefghij"))
+    with pytest.raises(TypeError, match=r"one is \(0, 1\)"):
+        merge_subwords(relevance, [*WORDS[1:], (0, 1)])
     with pytest.raises(ValueError, match="no axis 2: there are 2"):
         merge_subwords(relevance, WORDS, axis=2)
     with pytest.raises(ValueError, match="`reduction`"):
