@@ -61,6 +61,7 @@ from jaxinterp.attribution import (
     internal_influence,
     kernel_shap,
     layer_cam,
+    leave_one_out,
     lime,
     lrp,
     occlusion,
@@ -461,6 +462,9 @@ METHODS = {
             attention_grad_rollout,
         )
     },
+    "leave_one_out": Method(
+        (leave_one_out,), leave_one_out, is_map=True, is_of_attention=True
+    ),
     "attention_maps": Method(
         (attention_maps,), last_row, is_map=True, is_of_attention=True
     ),

@@ -68,6 +68,7 @@ from jaxinterp.attribution.masking.learned_mask import (
     counterfactual_mask as counterfactual_mask,
 )
 from jaxinterp.attribution.masking.learned_mask import extremal_mask as extremal_mask
+from jaxinterp.attribution.masking.leave_one_out import leave_one_out as leave_one_out
 from jaxinterp.attribution.masking.lime import lime as lime
 from jaxinterp.attribution.masking.occlusion import occlusion as occlusion
 from jaxinterp.attribution.masking.owen import owen as owen

@@ -125,7 +125,7 @@ def attentive_weights() -> dict[str, Any]:
 
 def attentive(v: dict[str, Any], x: Any) -> Any:
     """Returns logits of a sequence of five numbers, by two layers of attention."""
-    x = x[..., None] * v["embed"] + v["places"]
+    x = x[..., None] * v["embed"] + v["places"][:, : x.shape[1]]
     for _ in range(2):
         scores = jnp.einsum("btd,bsd->bts", x @ v["skip"]["w"], x)
         x = x + jax.nn.softmax(scores) @ x
