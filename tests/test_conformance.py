@@ -477,6 +477,12 @@ SETTINGS = {
     "vargrad",
 }
 setting = pytest.mark.slow(reason="another setting of a method of the table")
+# These multiply by no input, and the slope of a relu is 0 where its input is NaN.
+SLOPES = {
+    *("gradient", "saliency", "smooth gradient", "vargrad", "forgrad"),
+    *("guided_backprop", "deconvnet", "pattern_net", "pattern_attribution"),
+    "internal_influence",
+}
 every_method = pytest.mark.parametrize(
     "name",
     [pytest.param(n, marks=[setting] if n in SETTINGS else []) for n in METHODS],
@@ -566,6 +572,20 @@ def test_a_batch_is_a_loop(name):
     ]
     joined = jax.tree.map(lambda *leaves: np.concatenate(leaves), *rows)
     assert_alike(whole, joined)
+    check_nan(name, attribute, whole)
+
+
+def check_nan(name, attribute, whole):
+    """An example of NaN has no explanation, and changes that of no other."""
+    _, variables, x = subject(name)
+    bad = jax.tree.map(lambda leaf: leaf.copy(), x)
+    for leaf in jax.tree.leaves(bad):
+        leaf[1] = np.nan
+    received = attribute(variables, bad, TARGET, KEY)
+    others = np.array([0, *range(2, len(TARGET))])
+    assert_alike(*(jax.tree.map(lambda a: a[others], t) for t in (received, whole)))
+    if name not in SLOPES:
+        assert any(np.isnan(a[1]).any() for a in jax.tree.leaves(received))
 
 
 @every_method

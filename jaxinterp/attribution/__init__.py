@@ -63,6 +63,7 @@ from jaxinterp.attribution.maps.sequence_attribution import (
 from jaxinterp.attribution.masking.ablation import ablation as ablation
 from jaxinterp.attribution.masking.ablation import permutation as permutation
 from jaxinterp.attribution.masking.hsic import hsic as hsic
+from jaxinterp.attribution.masking.interaction import interaction as interaction
 from jaxinterp.attribution.masking.kernel_shap import kernel_shap as kernel_shap
 from jaxinterp.attribution.masking.learned_mask import (
     counterfactual_mask as counterfactual_mask,

@@ -31,13 +31,14 @@ from jaxinterp.attribution.contract import (
 from jaxinterp.attribution.tokens import explained_at
 from jaxinterp.objectives.score import Score, check_score
 from jaxinterp.objectives.seed import gradient_seed
+from jaxinterp.perturbation.baseline import fill_baseline
 from jaxinterp.pytree import pytree, static
 from jaxinterp.rules.composite import DERIVATIVE
 from jaxinterp.tracing.call import Traced
 from jaxinterp.tracing.graph import Site
 from jaxinterp.tracing.program.evaluate import Changes
 from jaxinterp.tracing.split import check_can_start
-from jaxinterp.types import ApplyFn, Inputs, Sites, Target, Variables
+from jaxinterp.types import ApplyFn, Inputs, Key, Sites, Target, Variables
 
 
 @pytree
@@ -99,6 +100,28 @@ class Place:
             checked_seed(gradient_seed, score, outputs, self.target, self.n_examples)
         )
 
+    def filled(self, baseline: Any, key: Key) -> Any:
+        """Returns a baseline in the shapes of `array`.
+
+        Args:
+            baseline: the baseline, as methods take it; of a site with the axes that the
+                model has there.
+            key: the random key that a baseline that is a function gets.
+        """
+        if self.rest is None:
+            return fill_baseline(baseline, self.array, key)
+        return self.rest.in_order(
+            fill_baseline(baseline, self.in_model(self.array), key)
+        )
+
+    def in_model(self, array: Any) -> Any:
+        """Returns an array with the axes that the model has at the site.
+
+        Args:
+            array: something in the structure and shapes of `array`.
+        """
+        return array if self.rest is None else self.rest.in_model(array)
+
     def shaped(self, at: Sites | None, result: Any) -> Any:
         """Returns what was computed, by address if `at` is a glob or a selector.
 
@@ -122,7 +145,6 @@ def place_of(
     name: str,
     needs_slopes: bool = True,
     channels_last: bool = False,
-    needs_positions: bool = False,
 ) -> Place:
     """Returns where a model is explained, once its arguments are checked.
 
@@ -138,13 +160,12 @@ def place_of(
             real numbers.
         channels_last: whether the array at a site has its channels on the last axis,
             wherever the model has them.
-        needs_positions: whether the method takes the axes between the first and the
-            last for positions, so that a site must have its channels last.
 
     Raises:
         TypeError: if a leaf is not an array, or is of integers where slopes are needed.
         ValueError: if leaves disagree on the size of the batch, if `at` matches several
-            sites, or if the target does not fit the score.
+            sites, if the target does not fit the score, or with `channels_last` if it
+            cannot be told where a site has its channels.
     """
     if needs_slopes:
         at = explained_at(model, variables, inputs, at)
@@ -157,21 +178,9 @@ def place_of(
     traced, sites = trace_to_sites(model, variables, inputs, at)
     site = the_only_site(sites, at, name)
     check_can_start(traced.graph, site)
-    if needs_positions:
-        _check_channels_last(site, name)
     rest = _Rest(traced.operands, _Program(traced, site, channels_last))
     rest.check_target(score, target, at)
     return Place(variables, rest.activation(), as_arrays(target), rest, n_examples)
-
-
-def _check_channels_last(site: Site, name: str) -> None:
-    if site.channel_axis != len(site.shape) - 1:
-        raise ValueError(
-            f"{name} takes the axes between the first and the last for positions, and "
-            f"{site.address!r}, {site.shape}, has its channels on axis "
-            f"{site.channel_axis}.\nExplain the inputs, or take segments away, with a "
-            "map of that shape: `ablation(apply_fn, at=..., segments=...)`."
-        )
 
 
 class _Program:
@@ -224,6 +233,11 @@ class _Rest:
         program = self.program
         return program.site.channels_last(array) if program.channels_last else array
 
+    def in_model(self, array: Any) -> Any:
+        """Returns an array in the order of the explained one with the model's axes."""
+        program = self.program
+        return program.site.channels_back(array) if program.channels_last else array
+
     def check_target(self, score: Score, target: Target, at: Sites) -> None:
         """Raises what is wrong with a target, or if the score is before the site."""
         traced = self.program.traced
@@ -236,8 +250,7 @@ class _Rest:
 
     def outputs(self, activation: Any, changes: Changes | None = None) -> Any:
         """Returns the outputs for another activation."""
-        if self.program.channels_last:
-            activation = self.program.site.channels_back(activation)
+        activation = self.in_model(activation)
         edits = {self.program.site.value: lambda _: activation}
         return self.run(dataclasses.replace(changes or Changes(), edits=edits))[0]
 

@@ -9,7 +9,7 @@ Differences are taken before sums, so a feature that changes nothing gets exactl
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,9 @@ import numpy as np
 from jaxinterp.checks import checked_integer
 from jaxinterp.keys import each_folded, folded, steady
 from jaxinterp.types import Key
+
+# Which value of pairs of features.
+Interaction = Literal["shapley", "shapley_taylor"]
 
 # So many features make 65536 coalitions.
 MOST_FEATURES = 16
@@ -102,6 +105,61 @@ def shapley_of_all(values: Any) -> jax.Array:
         return (gains * jnp.asarray(weights, gains.dtype)).sum(0)
 
     return jnp.stack([of_feature(i) for i in range(features)])
+
+
+def interactions_of_all(values: Any, index: Interaction = "shapley") -> jax.Array:
+    r"""Returns the shares of pairs of features from the values of every coalition.
+
+    $$I_{ij} = \sum_{S \not\ni i, j} w_{|S|}\,(v(S \cup \{i, j\}) - v(S \cup \{i\}) -
+    v(S \cup \{j\}) + v(S))$$
+
+    An entry off the diagonal is $I_{ij} / 2$, one on the diagonal what is left of the
+    Shapley value: a row adds up to that.
+
+    Args:
+        values: the value of each coalition, $(2^n, ...)$, in the order of
+            `all_coalitions`.
+        index: `"shapley"` for $w_s = s!\,(n - s - 2)! / (n - 1)!$, or
+            `"shapley_taylor"` for $w_s = 2\,s!\,(n - s - 1)! / n!$.
+
+    Returns:
+        A symmetric array $(n, n, ...)$.
+
+    Example:
+        >>> interactions_of_all(jnp.array([0.0, 1.0, 1.0, 4.0])).tolist()
+        [[1.0, 1.0], [1.0, 1.0]]
+
+    References:
+        Grabisch and Roubens, 1999, the Shapley interaction index
+        [grabisch1999axiomatic]; Sundararajan et al., 2020 [sundararajan2020shapley].
+    """
+    values = jnp.asarray(values)
+    n = len(values).bit_length() - 1
+    alone = shapley_of_all(values)
+    if n == 1:
+        return alone[None]
+    of_size = [1 / ((n - 1) * math.comb(n - 2, s)) for s in range(n - 1)]
+    if index == "shapley_taylor":
+        of_size = [2 / (n * math.comb(n - 1, s)) for s in range(n - 1)]
+    sizes = all_coalitions(n - 2).sum(1) if n > 2 else np.zeros(1, int)
+    weights = np.array(of_size)[sizes].reshape(-1, *[1] * (values.ndim - 1))
+
+    def of_pair(pair: tuple[Any, Any]) -> Any:
+        rows = jnp.arange(2 ** (n - 2))
+        for feature in pair:  # a bit of zero is put in, the lower one first
+            low = rows & (1 << feature) - 1
+            rows = ((rows ^ low) << 1) | low
+        first, second = (1 << feature for feature in pair)
+        with_second = values[rows | first | second] - values[rows | second]
+        gains = with_second - (values[rows | first] - values[rows])
+        return (gains * jnp.asarray(weights, gains.dtype)).sum(0) / 2
+
+    first, second = np.triu_indices(n, 1)
+    shares = jax.lax.map(of_pair, (jnp.asarray(first), jnp.asarray(second)))
+    matrix = jnp.zeros((n, *alone.shape), shares.dtype)
+    matrix = matrix.at[first, second].set(shares).at[second, first].set(shares)
+    rest = alone - matrix.sum(1)
+    return matrix.at[np.arange(n), np.arange(n)].set(rest)
 
 
 def kernel_coalitions(key: Key, features: int, count: int) -> jax.Array:

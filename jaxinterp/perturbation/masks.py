@@ -154,8 +154,8 @@ def masked(inputs: Inputs, keep: Any, baseline: Any) -> Any:
         baseline: what takes its place, in the structure and shapes of the inputs.
 
     Returns:
-        The perturbed inputs, in the dtypes of the inputs. Where everything is kept they
-        are the inputs exactly.
+        The perturbed inputs, in the dtypes of the inputs. Where everything is kept, or
+        where the baseline equals them, they are the inputs exactly.
 
     Raises:
         TypeError: if shares are to be kept of integers, such as tokens.
@@ -177,6 +177,9 @@ def masked(inputs: Inputs, keep: Any, baseline: Any) -> Any:
                 "numbers."
             )
         share = k.astype(jnp.result_type(x))
-        return share * x + (1 - share) * b
+        mixed = share * x + (1 - share) * b
+        # Of two equal numbers the mixture may differ by rounding, which would be noise
+        # in place of a score that does not change.
+        return mixed + jax.lax.stop_gradient(jnp.where(x == b, x - mixed, 0))
 
     return jax.tree.map(of_leaf, inputs, keep, baseline)

@@ -47,6 +47,7 @@ from jaxinterp.rules.presets import epsilon_plus_flat as epsilon_plus_flat
 from jaxinterp.rules.presets import excitation_backprop as excitation_backprop
 from jaxinterp.rules.presets import guided_backprop as guided_backprop
 from jaxinterp.rules.presets import linearized as linearized
+from jaxinterp.rules.presets import rap as rap
 from jaxinterp.rules.presets import rect_grad as rect_grad
 from jaxinterp.rules.presets import redirected as redirected
 from jaxinterp.rules.presets import smooth_max_pool as smooth_max_pool
@@ -59,6 +60,7 @@ from jaxinterp.rules.rule import Absorbed as Absorbed
 from jaxinterp.rules.rule import Rule as Rule
 from jaxinterp.rules.rule import RuleSiteError as RuleSiteError
 from jaxinterp.rules.signed import AlphaBeta as AlphaBeta
+from jaxinterp.rules.signed import RelativeInfluence as RelativeInfluence
 from jaxinterp.rules.signed import ZPlus as ZPlus
 from jaxinterp.rules.stabilize import Stabilizer as Stabilizer
 from jaxinterp.tracing.errors import CompositeError as CompositeError

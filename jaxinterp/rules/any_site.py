@@ -17,7 +17,7 @@ from jaxinterp.rules.rule import (
     to_shape,
     total,
 )
-from jaxinterp.rules.stabilize import Stabilizer, stabilizer
+from jaxinterp.rules.stabilize import Stabilizer, or_zero, stabilizer
 from jaxinterp.tracing.facts.roles import Role
 from jaxinterp.tracing.facts.signs import nonnegative_values
 from jaxinterp.tracing.layer.layer import Layer
@@ -213,7 +213,7 @@ class AbsRatio(Rule):
         r"""The quotient $R_z / (L_{|W|}(|x|) + |b|)$, and the magnitude of the bias."""
         bias = jnp.abs(layer.bias) if self.keep_bias else jnp.zeros((), layer.dtype)
         sizes = layer.linear(jnp.abs(layer.x), jnp.abs(layer.kernel)) + bias
-        return _or_zero(relevance.astype(layer.dtype), sizes), bias
+        return or_zero(relevance.astype(layer.dtype), sizes), bias
 
     def _of_mean(self, layer: Layer, relevance: Any) -> Any:
         """The same quotient of a fixed linear map, whose weights are not negative."""
@@ -224,7 +224,7 @@ class AbsRatio(Rule):
         (x,) = layer.inputs
         _, push = jax.linearize(layer, x)
         sizes = push(jnp.abs(x)).astype(layer.dtype)
-        return _or_zero(relevance.astype(layer.dtype), sizes)
+        return or_zero(relevance.astype(layer.dtype), sizes)
 
     def _of_sum(self, layer: Layer, relevance: Any) -> tuple[Any, ...]:
         _, push = jax.linearize(layer, *layer.inputs)
@@ -253,8 +253,3 @@ class AbsRatio(Rule):
             return super().absorbed(layer, relevance)
         lost = jnp.sum(jnp.where(quotient == 0, relevance.astype(layer.dtype), 0))
         return Absorbed(jnp.sum(quotient * bias), lost)
-
-
-def _or_zero(dividend: Any, divisor: Any) -> Any:
-    """A quotient that is zero where its divisor is."""
-    return jnp.where(divisor == 0, 0, dividend / jnp.where(divisor == 0, 1, divisor))

@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxinterp.checks import is_traced
 from jaxinterp.rules.affine import need_affine
-from jaxinterp.rules.rule import Absorbed, Rule
+from jaxinterp.rules.rule import Absorbed, Rule, of_example
 from jaxinterp.rules.signed import Convention, default_stabilizer
 from jaxinterp.rules.stabilize import Stabilizer, stabilizer
 from jaxinterp.tracing.layer.layer import Layer
@@ -29,8 +29,9 @@ class ZBox(Rule):
     Attributes:
         low: smallest possible input $l$: a number, or nested tuples that broadcast
             against one example (per channel, say) in the layout that the site reads,
-            without the axis of the batch. In the units of the inputs.
-        high: largest possible input $h$, in the same form as `low`.
+            without the axis of the batch. In the units of the inputs. `None` is the
+            smallest input of each example.
+        high: largest possible input $h$, in the same form; `None` is the largest input.
         epsilon: stabilizer, in the units of the pre-activation $z$.
 
     Raises:
@@ -38,24 +39,28 @@ class ZBox(Rule):
             of the site lies outside of the box by more than a hundredth of its width.
             Under `jax.jit`, and other transformations that hide the values of the
             inputs, that cannot be checked: try one batch without.
+        BatchAxisError: in the backward pass, if a bound is `None` and it cannot be told
+            along which axis examples lie.
 
     References:
-        Montavon et al., 2017, eq. 21 [montavon2017explaining].
+        Montavon et al., 2017, eq. 21 [montavon2017explaining]. The box of each example
+        itself: Nam et al., 2020, in their code [nam2020relative].
 
     Example:
         >>> ZBox(low=(-2.0, -1.0, 0.0), high=3.0).high
         3.0
     """
 
-    low: Any
-    high: Any
+    low: Any = None
+    high: Any = None
     epsilon: float | Stabilizer = 1e-6
 
     def __post_init__(self) -> None:
         stabilizer(self.epsilon)
         for name in ("low", "high"):
             object.__setattr__(self, name, _as_tuples(getattr(self, name)))
-        if np.any(np.asarray(self.low) > np.asarray(self.high)):
+        is_given = self.low is not None and self.high is not None
+        if is_given and np.any(np.asarray(self.low) > np.asarray(self.high)):
             raise ValueError(
                 f"ZBox: `low` must nowhere exceed `high`, and is {self.low} where "
                 f"`high` is {self.high}.\n"
@@ -75,7 +80,10 @@ class ZBox(Rule):
 
     def _box(self, layer: Layer) -> tuple[Any, Any]:
         return tuple(
-            _fill(getattr(self, name), layer, "ZBox", name) for name in ("low", "high")
+            _extreme(name, layer)
+            if getattr(self, name) is None
+            else _fill(getattr(self, name), layer, "ZBox", name)
+            for name in ("low", "high")
         )
 
     def _quotient(self, layer: Layer, relevance: Any) -> tuple[Any, Any]:
@@ -264,6 +272,14 @@ def _fill(bound: Any, layer: Layer, rule: str, name: str) -> Any:
     full = np.expand_dims(example, axis).astype(layer.dtype)
     sizes = (*shape[:axis], uniform.shape[axis], *shape[axis:])
     return jnp.asarray(np.broadcast_to(full, sizes)) * (uniform != 0)
+
+
+def _extreme(name: str, layer: Layer) -> Any:
+    """The smallest or the largest entry of each example, in the layout of the input."""
+    is_low, is_entry = name == "low", layer.uniform(1.0) != 0
+    x = jnp.where(is_entry, layer.x, jnp.inf if is_low else -jnp.inf)
+    needed = f"ZBox({name}=None)"
+    return of_example(jnp.min if is_low else jnp.max, x, layer, needed) * is_entry
 
 
 def _check_inside(box: ZBox, layer: Layer, low: Any, high: Any) -> None:

@@ -19,16 +19,16 @@ from typing import Any
 from jaxinterp.checks import check_choice
 from jaxinterp.rules.activations import BetaSmooth, DeconvReLU, GuidedReLU, RectGrad
 from jaxinterp.rules.affine import Epsilon, Gamma
-from jaxinterp.rules.any_site import FixedStatistics, Gradient, Norm, Pass
+from jaxinterp.rules.any_site import AbsRatio, FixedStatistics, Gradient, Norm, Pass
 from jaxinterp.rules.composite import Composite
 from jaxinterp.rules.first_layer import Flat, WSquare, ZBox
 from jaxinterp.rules.products import FixedAttention, SignalTakesAll, Uniform
 from jaxinterp.rules.redirected import RedirectedReLU, SmoothMaxPool, Weighting
 from jaxinterp.rules.rule import Rule
-from jaxinterp.rules.signed import AlphaBeta, ZPlus
+from jaxinterp.rules.signed import AlphaBeta, RelativeInfluence, ZPlus
 from jaxinterp.rules.stabilize import Stabilizer
 from jaxinterp.tracing.errors import CompositeError
-from jaxinterp.tracing.selectors import first, of_role
+from jaxinterp.tracing.selectors import first, last, of_role
 from jaxinterp.types import Sites
 
 # Which site gets which rule: a composite, its lines, or the name of a preset.
@@ -137,6 +137,32 @@ def excitation_backprop() -> Composite:
         'zennit'
     """
     return _by_kernel(ZPlus(), ZPlus())
+
+
+def rap() -> Composite:
+    """Relative attributing propagation: by influence in the last layer, then relative.
+
+    The last layer shares by magnitude, so that all relevance has the sign of the score;
+    every other layer takes away what each entry would get on average. A first
+    convolution gets z-box, with the range of each example for its box: for pixels,
+    whose range is known, put `(first(), ZBox(0.0, 1.0))` in front. A negative entry is
+    one of less influence than others, and says nothing about the sign of its effect.
+
+    References:
+        Nam et al., 2020 [nam2020relative].
+
+    Example:
+        >>> print(Composite(rap().lines[:3]))
+        1  last()                              AbsRatio(keep_bias=False)
+        2  (first() & of_role('convolution'))  ZBox()
+        3  of_role('convolution')              RelativeInfluence()
+    """
+    special: list[tuple[Sites, Rule]] = [
+        (last(), AbsRatio(keep_bias=False)),
+        (first() & of_role("convolution"), ZBox()),
+    ]
+    relative = RelativeInfluence()
+    return Composite(special) + _by_kernel(relative, relative)
 
 
 def deep_taylor(low: Any = None, high: Any = None) -> Composite:
@@ -337,6 +363,7 @@ PRESETS: Mapping[str, Callable[[], Composite]] = types.MappingProxyType(
             excitation_backprop,
             guided_backprop,
             linearized,
+            rap,
             rect_grad,
             redirected,
             smooth_max_pool,

@@ -170,28 +170,42 @@ def absorbed_by(layer: Layer, quotient: Any, epsilon: float | Stabilizer) -> Abs
     return Absorbed(bias, in_stabilizer)
 
 
-def of_example(statistic: Callable[..., Any], x: Any, layer: Layer, needed: str) -> Any:
-    """Returns, at each entry, a statistic of all entries of the same example.
+def of_example(
+    statistic: Callable[..., Any],
+    x: Any,
+    layer: Layer,
+    needed: str,
+    *,
+    is_output: bool = False,
+) -> Any:
+    """Returns, at each entry of the input, a statistic of an array's same example.
 
     Args:
-        statistic: what reduces an array, called with `axis` and `keepdims` as
-            `jnp.any` is.
+        statistic: what reduces an array, called with `axis` as `jnp.any` is.
         x: an array like the input of the site.
         layer: the site in this pass.
         needed: what needs to know the examples, for the error message.
+        is_output: whether `x` is like the output of the site instead.
 
     Raises:
         BatchAxisError: if it cannot be told along which axis examples lie.
     """
-    axis = layer.batch_axis(layer.node.inputs[0], needed, or_merged=True)
-    flow = layer.node.flow
+    flow, node = layer.node.flow, layer.node
     examples = next(v for v in flow.program.inputs if v in flow.active).shape[0]
-    # If other axes are merged into that of the examples, the examples are outermost.
-    merged = x.shape[axis] // examples
-    split = (*x.shape[:axis], examples, merged, *x.shape[axis + 1 :])
-    others = tuple(i for i in range(len(split)) if i != axis)
-    reduced = statistic(x.reshape(split), axis=others, keepdims=True)
-    return jnp.broadcast_to(reduced, split).reshape(x.shape)
+
+    def split(value: Any, shape: tuple[int, ...]) -> tuple[tuple[int, ...], int]:
+        # If other axes are merged into that of the examples, these are outermost.
+        axis = layer.batch_axis(value, needed, or_merged=True)
+        merged = shape[axis] // examples
+        return (*shape[:axis], examples, merged, *shape[axis + 1 :]), axis
+
+    shape, axis = split((node.outputs if is_output else node.inputs)[0], x.shape)
+    others = tuple(i for i in range(len(shape)) if i != axis)
+    reduced = statistic(x.reshape(shape), axis=others)
+    like = layer.inputs[0].shape
+    shape, axis = split(node.inputs[0], like) if is_output else (shape, axis)
+    reduced = jnp.expand_dims(reduced, [i for i in range(len(shape)) if i != axis])
+    return jnp.broadcast_to(reduced, shape).reshape(like)
 
 
 def to_shape(x: Any, shape: tuple[int, ...]) -> Any:

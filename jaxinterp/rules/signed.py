@@ -1,7 +1,8 @@
-"""Rules for affine sites that split contributions by sign: alpha-beta and z-plus.
+"""Rules for affine sites that split contributions by sign.
 
-Notation as in `affine.py`. The positive contributions to $z$ are $L_{W^+}(x^+) +
-L_{W^-}(x^-)$, the negative ones $L_{W^-}(x^+) + L_{W^+}(x^-)$.
+Alpha-beta, z-plus and relative influence. Notation as in `affine.py`. The positive
+contributions to $z$ are $L_{W^+}(x^+) + L_{W^-}(x^-)$, the negative ones $L_{W^-}(x^+)
++ L_{W^+}(x^-)$.
 
 zennit and iNNvestigate differ in the bias. zennit (`convention="zennit"`, the default)
 puts $b^+$ into the positive denominator and $b^-$ into the negative; iNNvestigate puts
@@ -17,8 +18,8 @@ import jax.numpy as jnp
 
 from jaxinterp.checks import checked_real
 from jaxinterp.rules.affine import need_affine, signed_linear
-from jaxinterp.rules.rule import Absorbed, Rule
-from jaxinterp.rules.stabilize import Stabilizer, stabilizer
+from jaxinterp.rules.rule import Absorbed, Rule, of_example, total
+from jaxinterp.rules.stabilize import Stabilizer, or_zero, stabilizer
 from jaxinterp.tracing.layer.layer import Layer
 
 Convention = Literal["zennit", "innvestigate"]
@@ -189,3 +190,68 @@ class ZPlus(Rule):
     def absorbed(self, layer: Layer, relevance: Any) -> Absorbed:
         """Returns what the bias and the stabilizer keep."""
         return self._as_alpha_beta.absorbed(layer, relevance)
+
+
+@dataclasses.dataclass(frozen=True)
+class RelativeInfluence(Rule):
+    r"""Both signs of contributions get relevance, then what is below the mean loses it.
+
+    With $c_{ij}$ for what the entry $x_i$ contributes to $z_j$, and $a_j = \sum_i
+    |c_{ij}|$,
+
+    $$\tilde R_i = \sum_j \left(\frac{c_{ij}^+}{\sum_k c_{kj}^+} +
+    \frac{|c_{ij}^-|}{a_j}\right) R_{z_j}, \quad
+    R_{x_i} = \tilde R_i - \frac1n \left(\sum_k \tilde R_k - \sum_j R_{z_j}\right)$$
+
+    The sums over $k$ and $j$ on the right are of one example, and $n$ is the number of
+    its entries with $\tilde R_i \ne 0$; the others get nothing. So the sum is kept,
+    whatever the bias is, and a negative entry is one of little influence rather than
+    one that speaks against the score.
+
+    Raises:
+        BatchAxisError: when used, if it cannot be told along which axis examples lie.
+
+    References:
+        Nam et al., 2020, relative attributing propagation [nam2020relative], as their
+        code has it for dense layers. For convolutions the code sends all negative
+        relevance to negative weights, which would treat a 1 x 1 convolution otherwise
+        than the same dense layer; and where inputs have both signs it hands the sum on
+        twice, once for each of them. Neither is done here.
+
+    Example:
+        >>> attribute = ji.attribution.lrp(
+        ...     lambda w, x: x @ w, composite=[("*", RelativeInfluence())])
+        >>> w = jnp.array([[6.0], [-2.0], [1.0]])
+        >>> attribute(w, jnp.array([[1.0, 1.0, 0.0]]), jnp.array([0])).tolist()
+        [[3.5, 0.5, 0.0]]
+    """
+
+    def __call__(self, layer: Layer, relevance: Any) -> Any:
+        """Returns the relevance of the input."""
+        need_affine(self, layer)
+        relevance = relevance.astype(layer.dtype)
+        received = self._received(layer, relevance)
+        kept = of_example(jnp.sum, relevance, layer, str(self), is_output=True)
+        excess = of_example(jnp.sum, received, layer, str(self)) - kept
+        is_in = received != 0
+        count = of_example(jnp.sum, is_in.astype(layer.dtype), layer, str(self))
+        return jnp.where(is_in, received - or_zero(excess, count), 0)
+
+    def _received(self, layer: Layer, relevance: Any) -> Any:
+        r"""The shares $\tilde R$ of both signs, before they are shifted."""
+        w_p, w_n = jnp.maximum(layer.kernel, 0), jnp.minimum(layer.kernel, 0)
+        sizes = layer.linear(jnp.abs(layer.x), jnp.abs(layer.kernel))
+        for_helping = or_zero(relevance, signed_linear(layer, w_p, w_n))
+        for_hindering = or_zero(relevance, sizes)
+        if layer.nonnegative:
+            share = layer.transpose(w_p, for_helping)
+            return layer.x * (share - layer.transpose(w_n, for_hindering))
+        helping_up, helping_down = layer.transpose_each([w_p, w_n], for_helping)
+        against_up, against_down = layer.transpose_each([w_p, w_n], for_hindering)
+        up, down = helping_up - against_down, helping_down - against_up
+        return layer.x * jnp.where(layer.x > 0, up, down)
+
+    def absorbed(self, layer: Layer, relevance: Any) -> Absorbed:
+        """Returns what is lost where no entry of an example contributes."""
+        lost = total(relevance.astype(layer.dtype)) - total(self(layer, relevance))
+        return Absorbed(jnp.zeros(()), lost)

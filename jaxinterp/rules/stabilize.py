@@ -119,3 +119,17 @@ def stabilizer(epsilon: float | Stabilizer) -> Stabilizer:
         "Write for example `Epsilon(epsilon=0.25)` or "
         "`Epsilon(epsilon=Stabilizer(0.25, norm_scale=True))`."
     )
+
+
+def or_zero(dividend: Any, divisor: Any) -> Any:
+    """Returns a quotient that is zero where its divisor is.
+
+    Args:
+        dividend: an array.
+        divisor: an array that broadcasts against it.
+
+    Example:
+        >>> or_zero(jnp.ones(2), jnp.array([0.0, 4.0])).tolist()
+        [0.0, 0.25]
+    """
+    return jnp.where(divisor == 0, 0, dividend / jnp.where(divisor == 0, 1, divisor))

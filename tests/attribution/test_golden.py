@@ -93,7 +93,6 @@ def test_the_network_is_the_same():
     ],
 )
 def test_deep_lift_agrees_with_captum(name, method, options):
-    """The network has average pooling: through max pooling captum does not add up."""
     options = {"apply_fn": averaging} | options
     actual = explained(getattr(attribution, method), CAPTUM, **options)
     assert distance(actual, of_captum(name)) <= TOLERANCE
@@ -108,6 +107,16 @@ def test_deep_lift_at_a_site_agrees_with_captum():
     options = {"at": SITE, "baseline": start, "apply_fn": averaging}
     actual = explained(attribution.deep_lift, CAPTUM, **options)
     assert distance(actual, of_captum("deep_lift_site")) <= TOLERANCE
+
+
+def test_deep_lift_through_max_pooling_agrees_with_captum():
+    """With a copy before the pooling: captum mistakes modules that follow directly."""
+    actual = explained(attribution.deep_lift, CAPTUM, **BASELINE)
+    assert distance(actual, of_captum("deep_lift_max_pool")) <= TOLERANCE
+    parameters, rows = below(CAPTUM, "params"), np.arange(2)
+    end, start = (cnn(parameters, CAPTUM[k]) for k in ("input", "baseline"))
+    change = (end - start)[rows, CAPTUM["target"]]
+    np.testing.assert_allclose(actual.sum((1, 2, 3)), change, rtol=1e-9)
 
 
 def test_deep_lift_through_every_activation_of_captum():
@@ -255,6 +264,27 @@ def test_eigen_cam_of_centered_channels_agrees_with_pytorch_grad_cam():
     expected = CAMS["eigen_cam/map"]
     signs = np.sign((actual * expected).sum((1, 2), keepdims=True))
     assert distance(signs * actual, expected) <= TOLERANCE
+
+
+def test_fem_marks_the_positions_of_pytorch_grad_cam():
+    """It adds up channels by the share of these positions, ours means of channels."""
+    parameters = below(CAMS, "params")
+    site = np.asarray(convolve(layer(parameters, 0), "", CAMS["input"]))
+
+    def one_channel(p, x):
+        return checkpoint_name(x, "channel").sum((1, 2))
+
+    each = np.moveaxis(site, 3, 1).reshape(-1, *site.shape[1:3], 1)
+    options = {"at": "channel", "deviations": 1.0, "resize": False}
+    means = compiled(attribution.fem(one_channel, **options))(None, each)
+    marks = np.moveaxis((means != 0).reshape(2, -1, *means.shape[1:]), 1, 3)
+    shares = marks.mean((1, 2), keepdims=True)
+    assert len(np.unique(shares)) > 2
+    assert distance((shares * site).sum(-1), CAMS["fem/map"]) <= TOLERANCE
+    options = {"at": "kernel0", "deviations": 1.0, "resize": False}
+    actual = explained(attribution.fem, CAMS, **options)
+    expected = (marks * site.mean((1, 2), keepdims=True)).sum(-1)
+    assert distance(actual, expected) <= TOLERANCE
 
 
 # --- saliency -------------------------------------------------------------------------

@@ -41,6 +41,7 @@ class Composite:
         first: the rule of the first convolution.
         convolution: the rule of the other convolutions.
         dense: the rule of dense layers.
+        last: the rule of the last layer; that of dense layers by default.
         relu: what relu does, from its input and what reaches its output.
         pool: the rule of average pooling.
         residual: how a residual sum is split.
@@ -52,6 +53,12 @@ class Composite:
     relu: Callable[[Array, Array], Array] = pass_relu
     pool: rules.Rule = rules.epsilon
     residual: Callable[[Array, Array, Array], tuple[Array, Array]] = rules.ratio_sum
+    last: rules.Rule | None = None
+
+    @property
+    def head(self) -> rules.Rule:
+        """The rule of the last layer."""
+        return self.last or self.dense
 
 
 def composites(low: Array, high: Array) -> dict[str, Composite]:
@@ -170,7 +177,7 @@ def vgg(network: Network, x: Array, composite: Composite) -> tuple[Array, Back]:
     shape = x.shape
     x, back = network.dense("dense0", x.reshape(-1), composite.dense)
     x, back_relu = relu(x, composite.relu)
-    x, back_last = network.dense("dense1", x, composite.dense)
+    x, back_last = network.dense("dense1", x, composite.head)
     backs += [lambda r: r.reshape(shape), back, back_relu, back_last]
     return x, functools.partial(through, backs)
 
@@ -212,7 +219,7 @@ def resnet(network: Network, x: Array, composite: Composite) -> tuple[Array, Bac
     window = features.shape[:2]
     mean, _ = linear_maps.average_pool(features.shape, window, window, ((0, 0),) * 2)
     pooled = mean @ features.reshape(-1)
-    logits, back_dense = network.dense("dense", pooled, composite.dense)
+    logits, back_dense = network.dense("dense", pooled, composite.head)
 
     def back_mean(relevance: Array) -> Array:
         no_bias = np.zeros(len(pooled))

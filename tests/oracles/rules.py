@@ -233,6 +233,31 @@ def absolute_ratio(matrix: Array, bias: Array, x: Array, relevance: Array) -> Ar
     return received
 
 
+def relative_influence(matrix: Array, bias: Array, x: Array, relevance: Array) -> Array:
+    r"""RAP, Nam et al., 2020: shares of either sign, then a shift that keeps the sum.
+
+    Positive contributions share $R_j$, negative ones $R_j$ times their part of all
+    magnitudes. The surplus is taken from all inputs that got something, in equal parts.
+    """
+    del bias
+    received = np.zeros(x.shape)
+    for j in range(matrix.shape[0]):
+        parts = [matrix[j, i] * x[i] for i in range(x.size)]
+        helping = sum(part for part in parts if part > 0)
+        hindering = sum(-part for part in parts if part < 0)
+        for i, part in enumerate(parts):
+            if part > 0:
+                received[i] += part / helping * relevance[j]
+            elif part < 0:
+                whole = helping + hindering
+                received[i] += -part / hindering * (hindering / whole) * relevance[j]
+    active = [i for i in range(x.size) if received[i] != 0]
+    surplus = received.sum() - relevance.sum()
+    for i in active:
+        received[i] -= surplus / len(active)
+    return received
+
+
 def batch_norm_three_factors(
     x: Array,
     mean: Array,

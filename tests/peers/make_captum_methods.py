@@ -5,7 +5,10 @@ Attributions `<method>/attribution` have the shape of the input, or that of the 
 which is the second relu, (2, 4, 3, 5):
 
 `deep_lift`, `deep_lift_multipliers`, `deep_lift_site`: Rescale, with average pooling in
-    place of max pooling, through which captum's values do not add up.
+    place of max pooling.
+`deep_lift_max_pool`: through max pooling, with a copy between it and the relu before
+    it. Without that the relu gets the gradient of the pooling in place of its
+    multiplier, and captum's values do not add up.
 `deep_lift_shap`: over `background` (4, 8, 6, 2).
 `activations`: Rescale through one of each activation, a network of its own, with
     `activations/input` (3, 5), `/baseline`, `/target`, `/params/kernel0` to `/bias6`.
@@ -56,9 +59,23 @@ def per_example(attribute, x, target, **options):
     return torch.cat(found)
 
 
+class Copied(torch.nn.Module):
+    """An activation whose result is another tensor than what the next module reads."""
+
+    def __init__(self, activation):
+        """Takes the activation."""
+        super().__init__()
+        self.activation = activation
+
+    def forward(self, x):
+        """Returns the activation, multiplied by one."""
+        return 1.0 * self.activation(x)
+
+
 def deep_lift(network, x, baseline, background, target):
     """Returns the attributions of DeepLIFT and DeepLIFT SHAP."""
-    network = copy.deepcopy(network)
+    pooled, network = copy.deepcopy(network), copy.deepcopy(network)
+    pooled.relu0 = Copied(pooled.relu0)
     network.pool = torch.nn.AvgPool2d(2)
     at_site = attr.LayerDeepLift(network, network.relu1)
     multipliers = attr.DeepLift(network, multiply_by_inputs=False)
@@ -68,6 +85,9 @@ def deep_lift(network, x, baseline, background, target):
         "deep_lift_site": at_site.attribute(x, baseline, target=target),
         "deep_lift_shap": attr.DeepLiftShap(network).attribute(
             x, background, target=target
+        ),
+        "deep_lift_max_pool": attr.DeepLift(pooled).attribute(
+            x, baseline, target=target
         ),
     }
 

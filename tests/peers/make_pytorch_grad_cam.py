@@ -4,9 +4,12 @@ The network is that of `torch_cnn.py`; the weights of its last layer are large, 
 that gradients are, beside which the library's stabilizers of 1e-6 are small. A map
 `<method>/map` is what the library has before it takes the positive part, stretches to
 [0, 1], resizes and rounds to float32. The site is the second relu, (2, 4, 3, 5), and
-for `score_cam` the first convolution, (2, 8, 6, 4), whose maps are as large as the
-input, so that nothing has to be resized, and signed.
+for `score_cam` and `fem` the first convolution, (2, 8, 6, 4), whose maps are as large
+as the input, so that nothing has to be resized, and signed. `fem` counts positions that
+are one standard deviation above the mean.
 """
+
+import functools
 
 import numpy as np
 import pytorch_grad_cam
@@ -23,7 +26,9 @@ METHODS = {
     "eigen_cam": pytorch_grad_cam.EigenCAM,
     "ablation_cam": pytorch_grad_cam.AblationCAM,
     "score_cam": pytorch_grad_cam.ScoreCAM,
+    "fem": functools.partial(pytorch_grad_cam.FEM, k=1),
 }
+AT_THE_FIRST = ("score_cam", "fem")
 
 
 def main() -> None:
@@ -32,7 +37,7 @@ def main() -> None:
     x = layouts.to_torch(arrays["input"])
     targets = [ClassifierOutputTarget(int(t)) for t in arrays["target"]]
     for name, method in METHODS.items():
-        site = network.conv0 if name == "score_cam" else network.relu1
+        site = network.conv0 if name in AT_THE_FIRST else network.relu1
         maps = method(network, [site])
         found, image = [], maps.get_cam_image
 

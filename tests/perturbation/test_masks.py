@@ -73,6 +73,16 @@ def test_what_is_kept_stays_exactly_and_keeps_its_dtype():
     assert received.tolist() == [[3, 0]]
 
 
+def test_a_mixture_of_equal_numbers_is_that_number_and_has_its_own_slopes():
+    x = jax.random.normal(KEY, (1, 500))
+    b = x.at[:, 250:].add(1)
+    keep = jax.random.uniform(jax.random.key(1), x.shape)
+    assert (keep * x + (1 - keep) * x != x).any()
+    np.testing.assert_array_equal(masked(x, keep, b)[:, :250], x[:, :250])
+    slope = jax.grad(lambda x: masked(x, keep, b).sum())(x)
+    np.testing.assert_array_equal(slope, keep)
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [

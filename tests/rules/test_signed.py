@@ -1,4 +1,4 @@
-"""Alpha-beta where one sign outweighs the other, and in low precision."""
+"""Rules that split contributions by sign, where the textbook says nothing."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 
 import jaxinterp as ji
-from jaxinterp.rules import AlphaBeta, Composite, ZPlus
+from jaxinterp.rules import AlphaBeta, Composite, RelativeInfluence, ZPlus
+from jaxinterp.tracing.errors import BatchAxisError
+from tests.compiled import compiled
+
+from .replay import relevance_through
 
 ALPHA_BETA = Composite([("*", AlphaBeta(2.0, 1.0))])
 
@@ -42,3 +46,55 @@ def test_without_negative_parts_nothing_is_divided_by_them():
     target = jnp.zeros(1, int)
     books = ji.attribution.ledger(lambda w, x: x @ w, composite, weights, x, target)
     assert (books.attributed, books.absorbed) == (8.0, 0.0)
+
+
+# --- Relative influence ---------------------------------------------------------------
+
+
+def test_positions_that_are_merged_with_examples_are_of_their_example():
+    """A dense layer at each position is a convolution over one position."""
+    rng = np.random.default_rng(0)
+    w, x = rng.normal(size=(4, 6)), rng.normal(size=(3, 5, 4))
+    relevance = rng.normal(size=(3, 5, 6))
+
+    def convolved(w, x):
+        return jax.lax.conv_general_dilated(
+            x, w[None], (1,), "VALID", dimension_numbers=("NTC", "TIO", "NTC")
+        )
+
+    def merged(w, x):
+        return (x.reshape(15, 4) @ w).reshape(3, 5, 6)
+
+    def left(w, x):
+        return jnp.moveaxis(w.T @ jnp.moveaxis(x, 2, 1), 1, 2)
+
+    def through(model):
+        rule = RelativeInfluence()
+        received = compiled(relevance_through, static_argnums=(0, 1))
+        return received(model, rule, w, x, relevance)
+
+    expected = through(convolved)
+    sums = expected.sum((1, 2))
+    np.testing.assert_allclose(sums, relevance.sum((1, 2)), rtol=1e-10)
+    for model in (merged, left):
+        np.testing.assert_allclose(through(model), expected, rtol=1e-9)
+
+
+def test_relevance_that_no_entry_can_take_is_booked_as_kept():
+    """Of two examples one is zero, and its bias is all of its score."""
+    composite = Composite([("*", RelativeInfluence())])
+    w, x = jnp.array([[2.0], [-1.0]]), jnp.array([[0.0, 0.0], [3.0, 1.0]])
+    target = jnp.zeros(2, int)
+    books = ji.ledger(lambda w, x: x @ w + 7.0, composite, w, x, target)
+    (entry,) = books.entries
+    assert (entry.received, entry.handed_on) == (19.0, 12.0)
+    assert (entry.bias, entry.stabilizer) == (0.0, 7.0)
+
+
+def test_relative_influence_needs_to_know_the_examples():
+    def pairs(w, x):  # of examples, with the second one inside
+        return (x[:, None] * x[None]).reshape(9, 4) @ w
+
+    w, x = np.ones((4, 2)), np.ones((3, 4))
+    with pytest.raises(BatchAxisError, match="RelativeInfluence"):
+        relevance_through(pairs, RelativeInfluence(), w, x, np.ones((9, 2)))

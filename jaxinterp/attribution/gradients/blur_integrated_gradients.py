@@ -91,7 +91,7 @@ def blur_integrated_gradients(
         return _Sharpening(array, max_sigma)
 
     options = {"batch_size": batch_size, "score": score, "at": at}
-    options["needs_positions"] = True
+    options["channels_last"] = True
     return path_integral(apply_fn, path_to, nodes, weights, name=name, **options)
 
 

@@ -65,7 +65,7 @@ def path_integral(
     batch_size: int | None,
     score: Score | Objective | str,
     at: Sites | None,
-    needs_positions: bool = False,
+    channels_last: bool = False,
 ) -> Attribution:
     r"""Returns the attribution function $\int_0^1 \partial_i f\,\gamma_i'(t)\,dt$.
 
@@ -79,7 +79,8 @@ def path_integral(
         batch_size: the number of points computed at once.
         score: which number per example is explained.
         at: the site whose activation is explained; the inputs by default.
-        needs_positions: whether the path looks at positions, as of `place_of`.
+        channels_last: whether the array that the path leads to has its channels on the
+            last axis, wherever a site has them.
 
     Raises:
         ValueError: if `batch_size` is not positive.
@@ -99,9 +100,10 @@ def path_integral(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:
         call = model, score_fn, variables, inputs, target
-        place = place_of(*call, at=at, name=name, needs_positions=needs_positions)
+        place = place_of(*call, at=at, name=name, channels_last=channels_last)
         points = (jnp.asarray(nodes), jnp.asarray(weights))
         context = place, path_to(place.array, key)
-        return place.shaped(at, sum_over(context, points, place.array))
+        total = sum_over(context, points, place.array)
+        return place.shaped(at, place.in_model(total))
 
     return attribute

@@ -114,7 +114,8 @@ def _maximum_flows(capacities: Any, targets: Sequence[int]) -> Any:
 
 def _smallest_cuts(capacities: Any, targets: Sequence[int]) -> np.ndarray:
     """Whether each node is on the side of the target, in the smallest cut."""
-    units = np.round(np.asarray(capacities, np.float64) * _UNIT).astype(np.int32)
+    known = np.nan_to_num(np.asarray(capacities, np.float64))  # the flow will be NaN
+    units = np.round(known * _UNIT).astype(np.int32)
     cuts = []
     for example in units:
         n_layers, n, _ = example.shape

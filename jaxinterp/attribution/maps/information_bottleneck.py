@@ -208,9 +208,8 @@ def information_bottleneck(
 def _background_of(place: Place, background: Any) -> Any:
     """The examples of a background, with their channels on the last axis."""
     assert place.rest is not None, "a site was given"
-    site = place.rest.program.site
-    as_captured = site.channels_back(place.array)
-    return site.channels_last(background_of(background, as_captured))
+    as_captured = place.in_model(place.array)
+    return place.rest.in_order(background_of(background, as_captured))
 
 
 def _channel(place: Place, background: Any, key: Any) -> _Channel:

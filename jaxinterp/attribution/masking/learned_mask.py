@@ -44,7 +44,6 @@ from jaxinterp.loop.steps import iterate
 from jaxinterp.objectives.explained import explained
 from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.score import Score, logit, margin
-from jaxinterp.perturbation.baseline import fill_baseline
 from jaxinterp.perturbation.blur import blurred
 from jaxinterp.perturbation.masks import masked
 from jaxinterp.perturbation.positions import positions_of
@@ -284,14 +283,15 @@ def _learned(search: _Search, areas: tuple[float, ...], baseline: Any) -> Attrib
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:
         call = search.model, search.score, variables, inputs, target
-        options = {"name": search.name, "needs_positions": True}
+        options = {"name": search.name, "channels_last": True}
         place = place_of(*call, at=search.at, **options)
         single_array(search.name, place.array)
-        start = fill_baseline(baseline, place.array, key)
+        start = place.filled(baseline, key)
         state = _searched(search, (place, start), areas)
         last = jnp.clip(search.smooth(state.theta), 0, 1)
         mask = last if search.threshold is None else state.smallest
-        return place.shaped(search.at, shared_by_channels(place.array, mask.mean(0)))
+        attributions = shared_by_channels(place.array, mask.mean(0))
+        return place.shaped(search.at, place.in_model(attributions))
 
     return attribute
 

@@ -17,7 +17,6 @@ from jaxinterp.checks import shown
 from jaxinterp.objectives.explained import explained
 from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.score import Score, logit
-from jaxinterp.perturbation.baseline import fill_baseline
 from jaxinterp.perturbation.masks import windows
 from jaxinterp.perturbation.positions import has_channels, positions_of
 from jaxinterp.types import ApplyFn, Inputs, Key, Sites, Target, Variables
@@ -89,16 +88,17 @@ def occlusion(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:
         call = model, score_fn, variables, inputs, target
-        needs = {"needs_slopes": False, "needs_positions": True}
+        needs = {"needs_slopes": False, "channels_last": True}
         place = place_of(*call, at=at, name="occlusion", **needs)
-        start = fill_baseline(baseline, place.array, key)
+        start = place.filled(baseline, key)
         leaves, tree = jax.tree.flatten(place.array)
         attributions = []
         for number, leaf in enumerate(leaves):
             axes = [windows(*axis) for axis in _axes(leaf.shape, size, stride)]
             values = scores(place, start, number, _masks(axes))
             attributions.append(_shared(values, axes, leaf.shape))
-        return place.shaped(at, like(place.array, tree.unflatten(attributions)))
+        attributions = like(place.array, tree.unflatten(attributions))
+        return place.shaped(at, place.in_model(attributions))
 
     return attribute
 

@@ -16,7 +16,6 @@ from jaxinterp.loop.sums import summed
 from jaxinterp.objectives.explained import explained
 from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.score import Score, logit
-from jaxinterp.perturbation.baseline import fill_baseline
 from jaxinterp.perturbation.masks import masked, smooth_mask
 from jaxinterp.perturbation.positions import positions_of
 from jaxinterp.types import ApplyFn, Inputs, Key, Sites, Target, Variables
@@ -61,7 +60,8 @@ def rise(
 
     Returns:
         An attribution function that needs a `key`, in the units of `score`. All
-        channels of a pixel have an equal share of the value of their position.
+        channels of a pixel have an equal share of the value of their position; one that
+        no mask shows has 0.
 
     Raises:
         ValueError: if a hyperparameter is out of range; when called, if there are
@@ -99,14 +99,15 @@ def rise(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:
         call = model, score_fn, variables, inputs, target
-        needs = {"needs_slopes": False, "needs_positions": True}
+        needs = {"needs_slopes": False, "channels_last": True}
         place = place_of(*call, at=at, name="rise", **needs)
         check_key("rise", key)
         single_array("rise", place.array)
-        start = fill_baseline(baseline, place.array, key)
+        start = place.filled(baseline, key)
         keys = each_folded(steady(key), jnp.arange(samples))
         weighted, shown = sums((place, start), keys, place.array)
         values = weighted / jnp.where(shown == 0, 1, shown)[None]
-        return place.shaped(at, shared_by_channels(place.array, values))
+        attributions = shared_by_channels(place.array, values)
+        return place.shaped(at, place.in_model(attributions))
 
     return attribute

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxinterp.attribution.place import Place
 from jaxinterp.loop.sums import evaluated
 from jaxinterp.objectives.score import Score
+from jaxinterp.perturbation.coalitions import MOST_FEATURES
 from jaxinterp.perturbation.masks import kept_entries, masked
 from jaxinterp.perturbation.segments import Segments, spread
 from jaxinterp.types import ApplyFn
@@ -62,6 +63,26 @@ def masked_scores(
         return values_at((place, baseline, layout), masks, place.array)
 
     return scores
+
+
+def check_number(name: str, features: int, otherwise: str) -> None:
+    """Raises if the coalitions of so many features are too many.
+
+    Args:
+        name: the name of the method that evaluates all of them.
+        features: the number of features.
+        otherwise: how to write a call that does not, for the error.
+
+    Raises:
+        ValueError: if there are more than 16 features.
+    """
+    if features > MOST_FEATURES:
+        raise ValueError(
+            f"{name}: {features} features have 2^{features} coalitions, and all are "
+            f"evaluated for {MOST_FEATURES} features at most.\nWrite {otherwise}, or "
+            "make the features fewer, such as by "
+            "`segments=jaxinterp.perturbation.grid_segments((height, width), 8)`."
+        )
 
 
 def spread_over(array: Any, values: Any, segments: Segments) -> Any:

@@ -9,7 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from jaxinterp.attribution.contract import Attribution, method
-from jaxinterp.attribution.masking.scores import masked_scores, spread_over
+from jaxinterp.attribution.masking.scores import (
+    check_number,
+    masked_scores,
+    spread_over,
+)
 from jaxinterp.attribution.place import place_of
 from jaxinterp.checks import checked_integer
 from jaxinterp.keys import check_key
@@ -18,7 +22,6 @@ from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.score import Score, logit
 from jaxinterp.perturbation.baseline import fill_baseline
 from jaxinterp.perturbation.coalitions import (
-    MOST_FEATURES,
     all_coalitions,
     antithetic_permutations,
     prefixes,
@@ -105,7 +108,7 @@ def shapley(
         players = fill_segments(segments, place.array)
         start = fill_baseline(baseline, place.array, key)
         if samples is None:
-            _check_number(players.count)
+            check_number("shapley", players.count, "`shapley(apply_fn, samples=64)`")
             masks = all_coalitions(players.count)
             values = shapley_of_all(scores(place, start, players, masks))
         else:
@@ -116,14 +119,3 @@ def shapley(
         return place.shaped(at, spread_over(place.array, values, players))
 
     return attribute
-
-
-def _check_number(features: int) -> None:
-    """Raises if the coalitions of so many features are too many."""
-    if features > MOST_FEATURES:
-        raise ValueError(
-            f"shapley: {features} features have 2^{features} coalitions, and all are "
-            f"evaluated for {MOST_FEATURES} features at most.\nDraw random orders, "
-            "`shapley(apply_fn, samples=64)`, or make the features fewer, such as by "
-            "`segments=jaxinterp.perturbation.grid_segments((height, width), 8)`."
-        )

@@ -80,7 +80,7 @@ class Layer:
         """Returns, for each input, the product of a cotangent with the Jacobian."""
         if is_pooling(self.node):
             (pooling,), (x,) = self.node.members, self.inputs
-            return (max_pool_transpose(pooling, x, self.output, cotangent),)
+            return (max_pool_transpose(pooling, x, cotangent),)
         _, pull = jax.vjp(self, *self.inputs)
         return pull(cotangent.astype(self.output.dtype))
 

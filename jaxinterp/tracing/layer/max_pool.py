@@ -35,13 +35,12 @@ def is_supported(equation: Equation) -> bool:
     return not is_dilated and math.prod(params["window_dimensions"]) <= _LARGEST_WINDOW
 
 
-def max_pool_transpose(equation: Equation, x: Any, z: Any, cotangent: Any) -> Any:
+def max_pool_transpose(equation: Equation, x: Any, cotangent: Any) -> Any:
     """Returns the cotangent of the input of a max pooling.
 
     Args:
         equation: the pooling, for which `is_supported` holds.
         x: the input of the pooling.
-        z: the output of the pooling.
         cotangent: the cotangent of the output.
     """
     window = equation.params["window_dimensions"]
@@ -52,7 +51,7 @@ def max_pool_transpose(equation: Equation, x: Any, z: Any, cotangent: Any) -> An
     blocks = [
         max(n + (w - 1) // s, -(-(low + size) // s))
         for n, w, s, (low, _), size in zip(
-            z.shape, window, strides, padding, x.shape, strict=True
+            cotangent.shape, window, strides, padding, x.shape, strict=True
         )
     ]
     edges = [
@@ -60,22 +59,18 @@ def max_pool_transpose(equation: Equation, x: Any, z: Any, cotangent: Any) -> An
         for (low, _), b, s, n in zip(padding, blocks, strides, x.shape, strict=True)
     ]
     padded = lax.pad(x, jnp.array(-jnp.inf, x.dtype), edges)
-    is_done = jnp.zeros(z.shape, bool)  # windows whose largest entry is found
+    offsets = list(itertools.product(*map(range, window)))
+    # Behind a barrier, since each use would compute it again.
+    winner = _first_largest(padded, offsets, cotangent.shape, strides)
+    winner = lax.optimization_barrier(winner)
     zero = jnp.zeros((), cotangent.dtype)
     sums: dict[tuple[int, ...], Any] = {}
-    for offset in itertools.product(*map(range, window)):
-        stop = [
-            o + (n - 1) * s + 1
-            for o, n, s in zip(offset, z.shape, strides, strict=True)
-        ]
-        entry = lax.slice(padded, offset, stop, strides)
-        is_largest = ~(entry < z) & ~is_done
-        is_done |= is_largest
+    for number, offset in enumerate(offsets):
         shift = [
             (o // s, b - n - o // s, 0)
-            for o, s, b, n in zip(offset, strides, blocks, z.shape, strict=True)
+            for o, s, b, n in zip(offset, strides, blocks, cotangent.shape, strict=True)
         ]
-        share = lax.pad(jnp.where(is_largest, cotangent, zero), zero, shift)
+        share = lax.pad(jnp.where(winner == number, cotangent, zero), zero, shift)
         phase = tuple(o % s for o, s in zip(offset, strides, strict=True))
         sums[phase] = sums[phase] + share if phase in sums else share
     nothing = jnp.zeros(blocks, cotangent.dtype)
@@ -85,6 +80,32 @@ def max_pool_transpose(equation: Equation, x: Any, z: Any, cotangent: Any) -> An
     return lax.slice(
         received, start, [low + n for low, n in zip(start, x.shape, strict=True)]
     )
+
+
+def _first_largest(
+    padded: Any,
+    offsets: list[tuple[int, ...]],
+    windows: tuple[int, ...],
+    strides: tuple[int, ...],
+) -> Any:
+    """The number of the offset at which each window has its first largest entry.
+
+    The output of the pooling is no help: where XLA computes the input a second time it
+    may round otherwise, and then no entry would equal it.
+    """
+    winner, best = jnp.zeros(windows, jnp.int8), None
+    for number, offset in enumerate(offsets):
+        stop = [
+            o + (n - 1) * s + 1
+            for o, n, s in zip(offset, windows, strides, strict=True)
+        ]
+        entry = lax.slice(padded, offset, stop, strides)
+        if best is None:
+            best = entry
+            continue
+        winner = jnp.where(entry > best, jnp.int8(number), winner)
+        best = jnp.maximum(best, entry)
+    return winner
 
 
 def _interleave(phases: list[Any], strides: tuple[int, ...], blocks: list[int]) -> Any:

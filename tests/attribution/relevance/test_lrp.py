@@ -90,6 +90,55 @@ def test_the_seed_is_the_score(name, file):
         assert distance(received, data[f"{key}/relevance"]) <= 1e-9, key
 
 
+# --- Relative attributing propagation -------------------------------------------------
+
+
+def rap_of_one_image(parameters, image, target):
+    """RAP of the small VGG as the paper's code has it, written out in NumPy."""
+
+    def first(matrix, bias, x, relevance):
+        return oracle.z_box(matrix, bias, x, relevance, low=x.min(), high=x.max())
+
+    def last(matrix, bias, x, relevance):
+        return oracle.absolute_ratio(matrix, 0 * bias, x, relevance)
+
+    relative = oracle.relative_influence
+    composite = oracle_networks.Composite(first, relative, relative, last=last)
+    network = oracle_networks.Network(parameters)
+    logits, back = oracle_networks.vgg(network, image, composite)
+    return back(logits * (np.arange(len(logits)) == target))
+
+
+def test_rap_of_a_network_is_that_of_its_definition():
+    data = golden("zennit_vgg.npz")
+    parameters = below(data, "params")
+    images, targets = data["input"][:1], data["target"][:1]
+    attribute = compiled(lrp(NETWORKS["zennit_vgg.npz"], composite="rap"))
+    received = attribute(parameters, images, targets)
+    expected = rap_of_one_image(parameters, images[0], targets[0])
+    assert distance(received, expected[None]) <= 1e-9
+
+
+def test_rap_keeps_the_sum_of_relevance_in_every_layer():
+    """Whatever the biases are. What the stabilizers take is little, and in the books."""
+    args = models.cnn_weights(), models.images(), TARGET
+    relevance = compiled(lrp(models.cnn, composite="rap", at="*"))(*args)
+    received = compiled(lrp(models.cnn, composite="rap"))(*args)
+    scores = picked(models.cnn(*args[:2]))
+    assert len(set(np.sign(scores))) == 2
+    for value in (received, relevance["max_pool"], relevance["relu"]):
+        sums = np.asarray(value).reshape(3, -1).sum(1)
+        np.testing.assert_allclose(sums, scores, rtol=1e-4)
+    for entry in ji.ledger(models.cnn, "rap", *args).entries:
+        assert entry.bias == pytest.approx(0, abs=1e-12)
+        assert entry.handed_on == pytest.approx(entry.received, rel=1e-4)
+    # The last layer hands on influence, all of the sign of the score; others compare.
+    signs = np.asarray(relevance["mean"]) * np.sign(scores)[:, None]
+    assert (signs >= 0).all()
+    assert (received > 0).any()
+    assert (received < 0).any()
+
+
 @pytest.mark.parametrize("composite", [rules.epsilon_plus, None, 3])
 def test_a_composite_is_made_with_parentheses(composite, unchecked):
     with pytest.raises(

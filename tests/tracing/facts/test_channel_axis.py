@@ -228,12 +228,14 @@ def test_the_channels_are_followed_though_all_axes_are_equal(name, order):
     assert [s.channel_axis - len(s.length) for s in found] == [axis] * len(found)
 
 
-def test_channels_that_are_taken_apart_are_an_error_where_they_are_read():
-    def shuffled(w, x):  # four channels of each pixel become four pixels
-        y = jnp.tanh(jax.lax.conv(x, w, (1, 1), "SAME"))
-        y = y.reshape(2, 2, 2, 2, 5, 5).transpose(0, 1, 4, 2, 5, 3)
-        return jnp.sin(y.reshape(2, 2, 10, 10)).sum((2, 3))
+def shuffled(w, x):
+    """Four channels of each pixel become four pixels."""
+    y = jnp.tanh(jax.lax.conv(x, w, (1, 1), "SAME"))
+    y = y.reshape(2, 2, 2, 2, 5, 5).transpose(0, 1, 4, 2, 5, 3)
+    return jnp.sin(y.reshape(2, 2, 10, 10)).sum((2, 3))
 
+
+def test_channels_that_are_taken_apart_are_an_error_where_they_are_read():
     w, x = np.ones((8, 3, 3, 3)), np.ones((2, 3, 5, 5))
     grad_cam = ji.attribution.grad_cam(shuffled, at="sin", resize=False)
     with pytest.raises(ValueError, match=r"axis of 'sin', float64\[2, 2, 10, 10\]"):
@@ -242,24 +244,43 @@ def test_channels_that_are_taken_apart_are_an_error_where_they_are_read():
     assert before(w, x, 0).shape == (2, 5, 5)
 
 
-@pytest.mark.parametrize(
-    ("name", "options"),
-    [
-        ("occlusion", {"size": 2}),
-        ("rise", {"samples": 4}),
-        ("extremal_mask", {"steps": 2}),
-        ("counterfactual_mask", {"steps": 2}),
-        ("blur_integrated_gradients", {"steps": 2}),
-    ],
-)
-def test_what_hides_positions_says_that_channels_are_first(name, options):
-    at = site_of("first", "activation")
-    method = getattr(ji.attribution, name)(network("first"), at=at, **options)
-    with pytest.raises(ValueError, match=r"has its channels on axis 1"):
-        method(W, X, Y, KEY)
-    at = site_of("last", "activation")
-    method = getattr(ji.attribution, name)(network("last"), at=at, **options)
-    assert method(W, X, Y, KEY).shape == (3, 5, 4, 4)
+HIDING = {
+    "occlusion": {"size": (2, 1), "stride": 1},
+    "rise": {"samples": 4},
+    "extremal_mask": {"steps": 3},
+    "counterfactual_mask": {"steps": 6, "threshold": 0.7, "score": "logit"},
+    "blur_integrated_gradients": {"steps": 2, "max_sigma": 2.0},
+}
+
+
+def test_what_hides_positions_hides_them_wherever_channels_are():
+    """With a baseline that is another for each entry, as the model has it."""
+    answers = {}
+    for order, axis in CHANNELS.items():
+        model, at = network(order), site_of(order, "activation")
+        start = np.linspace(-1, 1, 80).reshape(1, 5, 4, 4)
+        baseline = {"baseline": np.moveaxis(start, 3, axis)}
+        methods = {
+            name: getattr(ji.attribution, name)(
+                model, at=at, **options, **({} if "blur" in name else baseline)
+            )
+            for name, options in HIDING.items()
+        }
+        answers[order] = jax.jit(
+            lambda *args, methods=methods: {n: m(*args) for n, m in methods.items()}
+        )(W, X, Y, KEY)
+    for name, expected in answers["last"].items():
+        assert np.abs(expected).max() > 0, name
+        assert answers["first"][name].shape == (3, 4, 5, 4)
+        turned = jnp.moveaxis(answers["first"][name], 1, 3)
+        np.testing.assert_allclose(turned, expected, rtol=1e-7, atol=1e-9, err_msg=name)
+
+
+@pytest.mark.parametrize("name", HIDING)
+def test_channels_that_are_taken_apart_are_not_positions(name):
+    method = getattr(ji.attribution, name)(shuffled, at="sin", **HIDING[name])
+    with pytest.raises(ValueError, match=r"axis of 'sin', float64\[2, 2, 10, 10\]"):
+        method(np.ones((8, 3, 3, 3)), np.ones((2, 3, 5, 5)), 0, KEY)
 
 
 def convolved(w, x):
