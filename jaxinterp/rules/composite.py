@@ -34,12 +34,17 @@ class UnmatchedSiteError(NotImplementedError):
             f"No line of the composite matches {node.address!r}{more}: role "
             f"{node.role}, primitive {names},\nat {node.line}.\n"
             "Say how relevance goes through it, in front of the composite:\n"
-            f"    [({node.address!r}, jaxinterp.rules.Norm())] + composite\n"
+            f"    [({node.address!r}, jaxinterp.rules.{_suited(node)})] + composite\n"
             "or give all that is left its plain derivative, which conserves nothing:\n"
             "    composite + [('*', jaxinterp.rules.Gradient())]\n"
             f"{_of_batch(node, graph)}"
             f"The composite has: {', '.join(str(s) for s, _ in composite.lines)}."
         )
+
+
+def _suited(node: Node) -> str:
+    """The call of a rule that has a meaning at a site."""
+    return "FixedStatistics()" if node.statistics else "Norm()"
 
 
 def _of_batch(node: Node, graph: Graph) -> str:

@@ -34,6 +34,7 @@ from jaxinterp.tracing.recognition.addresses import weights_module
 from jaxinterp.tracing.recognition.grouping import Group, Grouping
 from jaxinterp.tracing.recognition.joins import inverts_sum_of_exponentials, join
 from jaxinterp.tracing.recognition.products import product
+from jaxinterp.tracing.recognition.quotients import divisors
 from jaxinterp.tracing.recognition.weighted_sums import weighted_sums
 
 _AFFINE_STEPS = ("scale", "shift", "cast")
@@ -419,7 +420,9 @@ def _maximum(grouping: Grouping, index: int) -> None:
 def _rest(grouping: Grouping, index: int) -> None:
     if not grouping.is_free(index):
         return
-    grouping.claim(Group(_single_role(grouping, index), {index}))
+    statistics = divisors(grouping, index)
+    role = _single_role(grouping, index)
+    grouping.claim(Group(role, {index}, statistics=statistics))
 
 
 _MINIMA = (p.reduce_min_p, p.reduce_window_min_p)
