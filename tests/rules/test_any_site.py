@@ -107,7 +107,6 @@ def test_a_whole_transformer_is_explained_as_in_the_paper(epsilon):
             np.testing.assert_allclose(ours[i], textbook, rtol=1e-9, atol=1e-9 * scale)
 
 
-@pytest.mark.slow(reason="explains a transformer of two layers, site by site")
 @pytest.mark.parametrize("site", [None, "layer_0/add", "layer_0/add_1", "layer_1/add"])
 def test_relevance_of_each_layer_is_conserved_or_accounted_for(site):
     v, x = network.weights(), random(40, 2, 4, network.WIDTH)
