@@ -21,7 +21,7 @@ from jaxinterp.tracing.call import Traced
 from jaxinterp.tracing.facts.axis_names import AxisNames, Name
 from jaxinterp.tracing.facts.batch_axis import moved_axis
 from jaxinterp.tracing.facts.flow import Flow, active_values
-from jaxinterp.tracing.facts.roles import KINDS, POINTWISE, Kind, Role
+from jaxinterp.tracing.facts.roles import KINDS, POINTWISE, Kind, Role, is_opaque
 from jaxinterp.tracing.graph import Graph, Site
 from jaxinterp.tracing.program.program import Equation, Program, Value
 from jaxinterp.tracing.select import select
@@ -254,6 +254,14 @@ def _moved(equation: Equation, operand: int, axis: int) -> int | None:
 def _no_attention(graph: Graph) -> str:
     softmaxes = [a for a, s in graph.sites.items() if s.role is Role.SOFTMAX]
     found = f"Its softmaxes: {', '.join(softmaxes[:5]) or 'none'}"
+    kernels = [n.address for n in graph.nodes if any(map(is_opaque, n.primitives))]
+    if kernels:
+        return (
+            f"The model has no attention that can be read: {kernels[0]!r} runs a "
+            "kernel, which cannot be looked into.\nLet JAX compute the same itself, by "
+            "the argument that chooses, such as\n"
+            "`jax.nn.dot_product_attention(..., implementation='xla')`."
+        )
     return (
         "The model has no attention: no softmax whose result is multiplied with other "
         f"activations.\n{found}. If its attention is no softmax, give `at` the sites "
