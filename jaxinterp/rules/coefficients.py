@@ -4,8 +4,8 @@ A site hands on $g_x = R_x / x$ instead of $R_x$. Linear maps, sums and softmax 
 their own derivative, and here are the other sites of a transformer. With them the input
 times its gradient is the relevance that the rules of `any_site` and `products` send it
 without stabilizers, and nothing is divided by an activation but at nonlinearities. A
-coefficient is also there where the activation is zero, so that it may be multiplied with
-a difference of two activations instead.
+coefficient is also there where the activation is zero, so that it may be multiplied
+with a difference of two activations instead.
 
 Notation: $g_z$ is the gradient that a site $z = f(x)$ receives.
 """

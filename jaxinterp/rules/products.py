@@ -124,9 +124,10 @@ class SignalTakesAll(Rule):
 
     A gate is a factor that the graph proves to lie between zero and one: a sigmoid, one
     minus it, an exponential of what is never positive, such as the decay of a state or
-    a gate that is stabilized by a maximum. A product without a gate, or of gates alone, is shared equally, as by `Uniform`. If gates had
-    a share as well, every step of a recurrent network would halve the relevance of all
-    earlier steps: after ten steps nothing would be left of it.
+    a gate that is stabilized by a maximum. A product without a gate, or of gates alone,
+    is shared equally, as by `Uniform`. If gates had a share as well, every step of a
+    recurrent network would halve the relevance of all earlier steps: after ten steps
+    nothing would be left of it.
 
     Attributes:
         signal: the number of the factor that is the signal, in the order in which they

@@ -168,7 +168,6 @@ def by_layer(matrices: Sequence[AttentionMatrix], arrays: Sequence[Any]) -> Any:
         arrays: for each of them an array whose first axis has the steps of a `scan`
             around the site.
     """
-
     groups = []
     for group in _by_program(matrices, arrays):
         step = jnp.stack([array for _, array in group], axis=1)  # layers of one step

@@ -1,4 +1,4 @@
-"""A causal transformer with a gated MLP, norms before, as a function of a bare pytree."""
+"""A causal transformer with a gated MLP and norms before, of a bare pytree."""
 
 from typing import Any
 
@@ -15,13 +15,16 @@ FLOOR = 1e-3  # added to a variance
 def weights() -> dict[str, Any]:
     """Returns the weights of `gated_transformer`."""
     inner = HEADS * FEATURES
-    shapes = {n: (WIDTH, inner) for n in ("q", "k", "v")}
+    shapes = dict.fromkeys(("q", "k", "v"), (WIDTH, inner))
     shapes |= {"o": (inner, WIDTH), "gate": (WIDTH, HIDDEN), "up": (WIDTH, HIDDEN)}
     shapes |= {"down": (HIDDEN, WIDTH)}
 
     def layer(seed: int) -> dict[str, Any]:
         dense = {
-            name: (normal(seed + i, *s) / s[0] ** 0.5, 0.2 * normal(seed + 50 + i, s[1]))
+            name: (
+                normal(seed + i, *s) / s[0] ** 0.5,
+                0.2 * normal(seed + 50 + i, s[1]),
+            )
             for i, (name, s) in enumerate(shapes.items())
         }
         return dense | {"norm": norm(seed + 90), "mlp_norm": norm(seed + 92)}

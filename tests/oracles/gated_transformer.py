@@ -60,7 +60,9 @@ class Pass:
         relevance = np.zeros_like(self.end)
         relevance[-1:] = self.norm_back(self.weights["norm"], self.end[-1:], last)
         found = []
-        for layer, own in zip(self.weights["layers"][::-1], self.memory[::-1], strict=True):
+        for layer, own in zip(
+            self.weights["layers"][::-1], self.memory[::-1], strict=True
+        ):
             relevance = self.layer_back(layer, own, relevance)
             found.insert(0, relevance)
         return found

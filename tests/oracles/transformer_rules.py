@@ -9,7 +9,6 @@ import numpy as np
 from .rules import Array, epsilon
 from .stabilizers import Stabilizer, exact
 
-
 EXACT = exact()
 
 

@@ -6,8 +6,8 @@ of `lxt.explicit`, whose stabilizers are zero here: norms before causal attentio
 
 `input` (2, 4, 4) is signed, `target` (2,) a column of the head. Kernels are (in, out):
 `params/<layer>/<name>/kernel`, `.../bias`, with `<name>` one of `NAMES`;
-`params/<layer>/norm/gain`, `.../shift`, and of `mlp_norm` likewise; `params/norm/...` and
-`params/head/...`. `relevance/<layer>` (2, 4, 4) is that of the inputs of a layer,
+`params/<layer>/norm/gain`, `.../shift`, and of `mlp_norm` likewise; `params/norm/...`
+and `params/head/...`. `relevance/<layer>` (2, 4, 4) is that of the inputs of a layer,
 `logits` (2, 3) what the network computes.
 """
 

@@ -86,7 +86,7 @@ def test_a_whole_transformer_is_explained_as_in_the_paper(epsilon):
     of_layers = [f"layer_{i}/add_1" for i in range(network.DEPTH - 1)]
     # The lines of all presets have a stabilizer of their own.
     roles = ji.of_role("add", "linear", "softmax")
-    composite = [(roles, rules.Norm(epsilon))] + rules.attn_lrp(epsilon)
+    composite = [(roles, rules.Norm(epsilon)), *rules.attn_lrp(epsilon).lines]
     if epsilon == 1e-6:
         composite = rules.attn_lrp()
 
@@ -155,9 +155,7 @@ def test_of_a_quotient_the_dividend_gets_all():
         return jnp.tanh(x) / jnp.maximum(jnp.abs(x.sum(-1, keepdims=True)), 1.0)
 
     x = random(11, 4, 6)
-    quotient = rules.Composite(
-        [(ji.of_role("quotient"), rules.FixedStatistics(0.0))]
-    )
+    quotient = rules.Composite([(ji.of_role("quotient"), rules.FixedStatistics(0.0))])
     composite = quotient + rules.epsilon_plus(0.0)
     received = ji.attribution.lrp(model, composite=composite, score=ji.objectives.total)
     np.testing.assert_allclose(received(None, x), model(None, x), rtol=1e-9)

@@ -71,12 +71,15 @@ def test_each_factor_of_a_product_is_halved_however_it_is_written():
     """A chain of three has thirds; a square is one factor, a Gram matrix two."""
 
     def gradient(fn, *xs):
-        ruled = ji.with_rules(lambda _, xs: fn(*xs), everywhere(rules.UniformGradient()))
+        ruled = ji.with_rules(
+            lambda _, xs: fn(*xs), everywhere(rules.UniformGradient())
+        )
         return jax.grad(lambda xs: ruled(None, xs).sum())(xs)
 
     a, b, c = (jnp.asarray(models.normal(i, 2, 3)) for i in range(3))
-    expected = [b * c / 3, a * c / 3, a * b / 3]
-    for found, third in zip(gradient(lambda a, b, c: a * (b * c), a, b, c), expected):
+    thirds = b * c / 3, a * c / 3, a * b / 3
+    found_of_each = gradient(lambda a, b, c: a * (b * c), a, b, c)
+    for found, third in zip(found_of_each, thirds, strict=True):
         np.testing.assert_allclose(found, third, rtol=1e-12)
     (found,) = gradient(lambda a: a @ a.T, a)
     np.testing.assert_allclose(found, (jnp.ones((2, 2)) @ a), rtol=1e-12)
@@ -84,7 +87,8 @@ def test_each_factor_of_a_product_is_halved_however_it_is_written():
 
 def test_the_secant_at_zero_is_the_derivative():
     x = jnp.array([0.0, -1.5, 2.0])
-    ruled = ji.with_rules(lambda _, x: jax.nn.gelu(x), everywhere(rules.SecantGradient()))
+    secant = everywhere(rules.SecantGradient())
+    ruled = ji.with_rules(lambda _, x: jax.nn.gelu(x), secant)
     found = jax.grad(lambda x: ruled(None, x).sum())(x)
     expected = [0.5, *(jax.nn.gelu(x)[1:] / x[1:])]
     np.testing.assert_allclose(found, expected, rtol=1e-12)

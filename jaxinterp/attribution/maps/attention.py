@@ -401,13 +401,14 @@ def _by_kind(
     last = matrices[-1].targets
     sites, result = {}, {}
     for matrix in matrices:
-        name, site, found = matrix.sources, matrix.site, rolled.get((last, matrix.sources))
-        if found is None or name in sites:
+        kind, site = matrix.sources, matrix.site
+        if kind in sites or (last, kind) not in rolled:
             continue
-        if name == last:
-            found = found - jnp.eye(found.shape[-1], dtype=found.dtype)[None]
-        sites[name] = site
-        result[site.address] = _row(found, position).astype(site.value.dtype)
+        read = rolled[last, kind]
+        if kind == last:
+            read = read - jnp.eye(read.shape[-1], dtype=read.dtype)[None]
+        sites[kind] = site
+        result[site.address] = _row(read, position).astype(site.value.dtype)
     return ByAddress.of({site.address: site for site in sites.values()}, result)
 
 

@@ -1,7 +1,7 @@
 r"""Attention of several kinds of positions, rolled out: an encoder and its decoder.
 
-Notation: $t$ and $s$ are kinds of positions, $\bar A^{ts}$ what a method makes of a layer
-in which $t$ reads $s$, and $R^{ts}$ how much of $s$ is in the features of $t$.
+Notation: $t$ and $s$ are kinds of positions, $\bar A^{ts}$ what a method makes of a
+layer in which $t$ reads $s$, and $R^{ts}$ how much of $s$ is in the features of $t$.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ def rolled_streams(
 ) -> dict[tuple[Name, Name], Any]:
     r"""Returns for two kinds of positions how much of the second is in the first.
 
-    It starts at $R^{tt} = I$. Self-attention adds $\bar A^{tt} R^{ts}$ to each $R^{ts}$.
-    Where $t$ reads other positions,
+    It starts at $R^{tt} = I$. Self-attention adds $\bar A^{tt} R^{ts}$ to each
+    $R^{ts}$. Where $t$ reads other positions,
 
     $$R^{ts} \mathrel{+}= (\hat R^{tt})^\top \bar A^{ts} \hat R^{ss}, \quad
     R^{tu} \mathrel{+}= \bar A^{ts} R^{su} \text{ for } u \ne s, \quad
@@ -56,7 +56,7 @@ def rolled_streams(
 
 
 def _normalized(rolled: Any) -> Any:
-    """The matrix of one kind without its identity, with rows of sum one, and with it."""
+    """The identity, and the rest of the matrix of one kind with rows of sum one."""
     one = jnp.eye(rolled.shape[-1], dtype=rolled.dtype)[None]
     rest = rolled - one
     total = rest.sum(-1, keepdims=True)

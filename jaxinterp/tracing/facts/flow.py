@@ -17,7 +17,7 @@ from jaxinterp.checks import is_traced
 from jaxinterp.tracing.compat import existing
 from jaxinterp.tracing.facts.axes import reshape_groups
 from jaxinterp.tracing.facts.roles import KINDS, POINTWISE, Kind
-from jaxinterp.tracing.facts.signs import Signs, signs
+from jaxinterp.tracing.facts.signs import NOTHING, Signs, signs
 from jaxinterp.tracing.program.loops import loop_bindings
 from jaxinterp.tracing.program.program import Atom, Call, Constant, Program, Value
 
@@ -115,7 +115,7 @@ class Flow:
     active: frozenset[Value]
     carrying: frozenset[Value] | None = None
     whole: Program | None = None
-    assumed: Signs = Signs()
+    assumed: Signs = NOTHING
 
     @cached_property
     def producer(self) -> Mapping[Value, int]:

@@ -143,7 +143,10 @@ class Signs(NamedTuple):
     gates: frozenset[Value] = frozenset()
 
 
-def signs(program: Program, assumed: Signs = Signs()) -> Signs:
+NOTHING = Signs()
+
+
+def signs(program: Program, assumed: Signs = NOTHING) -> Signs:
     """Returns what is proven of the values of a program.
 
     Gates are sigmoids and the like, and exponentials of what is never positive, such as

@@ -72,7 +72,7 @@ class Layer:
         return env[self.node.outputs[0]]
 
     def with_fixed_statistics(self) -> Layer:
-        """Returns a normalization or a quotient as if what it divides by were constants.
+        """Returns a normalization or a quotient as if its divisor were a constant.
 
         Its output is the same, but as a function of the input it is affine.
         """

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from jaxinterp.tracing.facts.curve import is_gate
 from jaxinterp.tracing.facts.flow import Flow, active_values, carrying_values
 from jaxinterp.tracing.facts.roles import KINDS, POINTWISE, Kind, Role
-from jaxinterp.tracing.facts.signs import Signs
+from jaxinterp.tracing.facts.signs import NOTHING, Signs
 from jaxinterp.tracing.graph import Graph, Node, Site
 from jaxinterp.tracing.program.loops import loop_bindings, loop_length
 from jaxinterp.tracing.program.program import Equation, Program, Value
@@ -55,7 +55,7 @@ class _Contents:
         self.names: dict[Group, Name] = {}
         self.others: list[Name] = []
         self.lengths: dict[Program, tuple[int, ...]] = {program: ()}
-        self.visit(program, Module(), Signs())
+        self.visit(program, Module(), NOTHING)
 
     def visit(self, program: Program, module: Module, assumed: Signs) -> None:
         """Adds a program, and the bodies of its loops, each after the loop."""

@@ -15,13 +15,19 @@ from tests.oracles import attention as oracle
 
 BATCH, WIDTH, HEADS, FEATURES = 2, 5, 2, 3
 LAYERS = [
-    {n: models.normal(5 * i + j, WIDTH, HEADS, FEATURES) / 2 for j, n in enumerate("qkv")}
+    {
+        n: models.normal(5 * i + j, WIDTH, HEADS, FEATURES) / 2
+        for j, n in enumerate("qkv")
+    }
     | {"o": models.normal(90 + i, HEADS, FEATURES, WIDTH) / 3}
     for i in range(len(oracle.KINDS))
 ]
 WEIGHTS = {"layers": LAYERS, "head": models.normal(50, WIDTH, 4)}
 # As many positions as heads in one, and as examples: sizes tell nothing of an axis.
-X = {"from": models.normal(60, BATCH, 3, WIDTH), "to": models.normal(61, BATCH, 2, WIDTH)}
+X = {
+    "from": models.normal(60, BATCH, 3, WIDTH),
+    "to": models.normal(61, BATCH, 2, WIDTH),
+}
 TARGET = np.array([1, 3])
 
 
@@ -51,7 +57,9 @@ def scanned(v, x):
     def encode(x, layer):
         return x + attend(layer, x, x), None
 
-    encoded, _ = lax.scan(encode, x["from"], jax.tree.map(lambda a: a[:2], stacked(0, 1)))
+    encoded, _ = lax.scan(
+        encode, x["from"], jax.tree.map(lambda a: a[:2], stacked(0, 1))
+    )
 
     def decode(y, layers):
         own, cross = layers

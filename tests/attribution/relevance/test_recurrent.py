@@ -29,7 +29,7 @@ DIVIDED = [(ji.of_role("quotient"), rules.FixedStatistics(1e-14))]
 def exact(preset):
     """Without stabilizers, which depend on where one site ends and the next begins."""
     sums = (ji.of_role("add", "linear"), rules.Norm(1e-14))
-    return [*DIVIDED, sums] + preset(1e-14)
+    return [*DIVIDED, sums, *preset(1e-14).lines]
 
 
 # Each kind in two spellings or more, of which the first is a `scan`.
@@ -74,12 +74,15 @@ def test_a_loop_and_its_steps_written_out_say_the_same(kind):
         np.testing.assert_allclose(same, relevance, rtol=1e-9, atol=1e-9 * scale)
 
 
+@pytest.mark.parametrize("preset", ["epsilon_plus", "attn_lrp"])
 @pytest.mark.parametrize("kind", SPELLINGS)
-def test_the_books_of_each_kind_close(kind):
+def test_the_books_of_each_kind_close(kind, preset):
+    """Whether the signal of a product takes all, or its factors share equally."""
     model, v = model_of(kind, SPELLINGS[kind][-1 if "min" in kind else 0])
-    books = ji.ledger(model, DIVIDED + rules.epsilon_plus(), v, X, TARGET)
+    composite = DIVIDED + getattr(rules, preset)()
+    books = ji.ledger(model, composite, v, X, TARGET)
     assert books.error <= 1e-9
-    assert ji.plan(model, DIVIDED + rules.epsilon_plus(), v, X).coverage == 1
+    assert ji.plan(model, composite, v, X).coverage == 1
 
 
 def test_an_xlstm_asks_for_a_rule_of_its_quotient():
@@ -169,9 +172,7 @@ def test_a_reversed_layer_reads_the_sequence_backward():
 
 @pytest.mark.slow(reason="a layer that linen has too")
 def test_the_books_of_a_layer_of_nnx_close():
-    cell = nnx.GRUCell(
-        networks.FEATURES, 3, rngs=nnx.Rngs(0), param_dtype=jnp.float64
-    )
+    cell = nnx.GRUCell(networks.FEATURES, 3, rngs=nnx.Rngs(0), param_dtype=jnp.float64)
     apply_fn, state = ji.models.from_nnx(nnx.RNN(cell, rngs=nnx.Rngs(0)))
     last = lambda state, x: apply_fn(state, x)[:, -1]  # noqa: E731
     books = ji.ledger(last, "epsilon_plus", state, X, TARGET)
@@ -183,7 +184,7 @@ def test_the_books_of_a_layer_of_nnx_close():
 
 
 def reader_of(kind, spelling):
-    """Classifies tokens by the last state of what reads each token and the one before."""
+    """Classifies tokens by the last state of what reads each of them in pairs."""
     states = getattr(networks, kind)
 
     def reader(v, tokens):
@@ -225,7 +226,8 @@ def trained(reader, v, draw):
 
 
 # What a memory that is a matrix is read with: it looks at the memory, as a query does.
-MEMORY = dict.fromkeys(("mlstm", "mamba"), [("matmul", rules.SignalTakesAll(0))])
+MEMORY = [("matmul", rules.SignalTakesAll(0))]
+LINES = {"mlstm": MEMORY, "mamba": MEMORY}
 
 
 @pytest.mark.slow(reason="trains a network of each kind")
@@ -236,7 +238,7 @@ def test_a_trained_network_reads_the_evidence(kind):
     draw = functools.partial(evidence, length=10, classes=3, neutral=4)
     v, accuracy, data = trained(reader, v, draw)
     assert accuracy >= 0.95
-    lines = [*MEMORY.get(kind, []), *DIVIDED]
+    lines = [*LINES.get(kind, []), *DIVIDED]
     method = lrp(reader, composite=lines + rules.epsilon_plus())
     of_tokens = compiled(ji.attribution.per_token(method))
     relevance = np.abs(of_tokens(v, data.tokens, data.labels))
