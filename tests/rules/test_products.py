@@ -81,7 +81,7 @@ def test_the_signal_may_be_named_by_its_number():
     for number in range(3):
         line = rules.Composite([("mul", rules.SignalTakesAll(signal=number))])
         composite = line + rules.epsilon_plus(0.0)
-        chain = lambda _, x: x[:, :2] * (x[:, 2:4] * x[:, 4:])  # noqa: E731
+        chain = lambda _, x: x[:, :2] * x[:, 2:4] * x[:, 4:]  # noqa: E731
         z, y = RNG.normal(size=(2, 6)), slice(2 * number, 2 * number + 2)
         received = lrp(chain, composite=composite, score=total)(None, z)
         np.testing.assert_allclose(received[:, y], chain(None, z), rtol=1e-9)
