@@ -139,7 +139,9 @@ HOMES: Mapping[str, tuple[str, ...]] = {
     "torch": ("models",),
     "tqdm": ("loop", "data"),
     **dict.fromkeys(["beartype", "captum", "lime", "pytorch_grad_cam", "saliency"], ()),
-    **dict.fromkeys(["lxt", "shap", "timm", "torchvision", "transformers", "zennit"], ()),
+    **dict.fromkeys(
+        ["lxt", "shap", "timm", "torchvision", "transformers", "zennit"], ()
+    ),
 }
 COMPAT = "jaxinterp/tracing/compat.py"
 NAMES_NO_IDEA = {"utils", "util", "helpers", "helper", "misc", "common"}

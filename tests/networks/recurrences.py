@@ -120,6 +120,20 @@ def min_gru_weights(features: int = FEATURES, width: int = WIDTH) -> dict[str, A
     return {"wz": wz, "wn": wn, "bz": np.full((1, 1, width), -1.0)}
 
 
+def rg_lru(v: dict[str, Any], x: jax.Array, loop: Loop, recur: Any) -> jax.Array:
+    """De et al., 2024, section 2.4: a decay that a gate makes slower."""
+    slower, gate = jax.nn.sigmoid(x @ v["wr"]), jax.nn.sigmoid(x @ v["wi"])
+    decay = jnp.exp(-8 * jax.nn.softplus(v["rate"]) * slower)
+    return recur(decay, jnp.sqrt(1 - decay**2) * (gate * (x @ v["wx"])), loop)
+
+
+def rg_lru_weights(features: int = FEATURES, width: int = WIDTH) -> dict[str, Any]:
+    """Returns the weights of `rg_lru`."""
+    names = ("wr", "wi", "wx")
+    kernels = {n: normal(40 + i, features, width) for i, n in enumerate(names)}
+    return kernels | {"rate": np.full((1, 1, width), -4.0)}
+
+
 def s5(v: dict[str, Any], x: jax.Array, loop: Loop, recur: Any) -> jax.Array:
     """Smith et al., 2023: a diagonal system of complex states, discretized."""
     rate = -jnp.exp(v["log_decay"]) + 1j * v["frequency"]

@@ -45,6 +45,14 @@ _KEEP_OTHER_SIGN = frozenset(
     }
 )
 
+# Results that lie between zero and one if every operand does.
+_KEEP_GATES = frozenset(
+    {
+        *(p.mul_p, p.max_p, p.select_n_p, p.concatenate_p, p.pad_p),
+        *(p.sqrt_p, p.square_p, p.integer_pow_p),
+    }
+)
+
 _BILINEAR = frozenset({p.mul_p, p.div_p, p.dot_general_p})
 
 IsNonnegative = Callable[[Atom], bool]
@@ -275,10 +283,21 @@ class _Proofs:
             return all(_is_between(i, 0.0, 1.0) for i in inputs[::2])
         if primitive is p.sub_p:
             return _is_between(inputs[0], 1.0, 1.0) and inputs[1] in self.gates
-        if primitive is p.mul_p:
-            return all(i in self.gates for i in inputs)
+        if primitive is p.integer_pow_p and equation.params["y"] < 0:
+            return False
+        if primitive is p.pow_p:
+            is_power = _is_between(inputs[1], 0.0, np.inf)
+            return is_power and inputs[0] in self.gates
+        if primitive in _KEEP_GATES:
+            return all(map(self._is_gate_or_number, _cases(equation)))
         is_copy = primitive in _COPIES and self._is_gate_or_number(inputs[0])
         return primitive is p.logistic_p or is_copy
+
+
+def _cases(equation: Equation) -> tuple[Atom, ...]:
+    """The operands that a result is made of: of a choice not what decides."""
+    is_choice = equation.primitive is p.select_n_p
+    return equation.inputs[1:] if is_choice else equation.inputs
 
 
 _COPIES = frozenset(

@@ -96,7 +96,7 @@ def test_both_kinds_of_positions_have_the_relevance_of_the_paper(model):
 
 
 def test_each_kind_is_named_by_the_first_layer_that_reads_it():
-    rolled = attention_grad_rollout(written_out)(WEIGHTS, X, TARGET)
+    rolled = jax.eval_shape(attention_grad_rollout(written_out), WEIGHTS, X, TARGET)
     assert [name.split("/")[0] for name in rolled] == ["encoder", "decoder"]
 
 
@@ -124,7 +124,8 @@ def of_queries(v, x):
 
 def test_learned_queries_read_positions():
     v = WEIGHTS | {"queries": models.normal(70, 1, 4, WIDTH)}
-    read, own = attention_grad_rollout(of_queries)(v, X["from"], TARGET).values()
+    rollout = compiled(attention_grad_rollout(of_queries))
+    read, own = rollout(v, X["from"], TARGET).values()
     assert read.shape == (BATCH, 4, 3)
     assert own.shape == (BATCH, 4, 4)
     assert read[:, 0].min() >= 0

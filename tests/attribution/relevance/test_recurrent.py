@@ -39,6 +39,7 @@ SPELLINGS = {
     "slstm": ((lax.scan,), (unrolled,)),
     "mlstm": ((lax.scan,), (unrolled,)),
     "min_gru": ((lax.scan, one_by_one), (unrolled, one_by_one), (None, associative)),
+    "rg_lru": ((lax.scan, one_by_one), (unrolled, one_by_one), (None, associative)),
     "s5": ((lax.scan, one_by_one), (unrolled, one_by_one), (None, associative)),
     "mamba": ((lax.scan, one_by_one), (unrolled, one_by_one), (None, associative)),
 }
@@ -168,6 +169,26 @@ def test_a_reversed_layer_reads_the_sequence_backward():
     np.testing.assert_array_equal(reading("in order")[1](v, X), relevance)
     forward = reading("optimized LSTM")[1](v, turned(X))
     np.testing.assert_allclose(relevance, turned(forward), rtol=1e-9, atol=1e-15)
+
+
+@pytest.mark.parametrize("recur", [one_by_one, associative])
+def test_a_linear_recurrence_keeps_its_state_over_padding(recur):
+    v = {"net": networks.min_gru_weights(), "head": HEAD}
+
+    def padded(v, x):
+        def held(decay, driven, loop):
+            is_read = np.arange(TIME)[None, :, None] < LENGTHS[:, None, None]
+            decay = jnp.where(is_read, decay, 1.0)
+            return recur(decay, jnp.where(is_read, driven, 0.0), loop)
+
+        return networks.min_gru(v["net"], x, lax.scan, held)[:, -1] @ v["head"]
+
+    composite = exact(rules.epsilon_plus)
+    relevance = compiled(lrp(padded, composite=composite))(v, X, TARGET)
+    np.testing.assert_array_equal(relevance[1, LENGTHS[1] :], 0)
+    model, _ = model_of("min_gru", (lax.scan, recur))
+    alone = lrp(model, composite=composite)(v, X[1:, : LENGTHS[1]], TARGET[1:])
+    np.testing.assert_allclose(relevance[1:, : LENGTHS[1]], alone, rtol=1e-9)
 
 
 @pytest.mark.slow(reason="a layer that linen has too")

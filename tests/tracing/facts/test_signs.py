@@ -134,6 +134,13 @@ GATES = {
         (x + x[::-1]) - jnp.maximum(jnp.sin(x), x[::-1] + x)
     ),
     "minimum with one": lambda x: jnp.minimum(jnp.exp(x), jnp.ones_like(x)),
+    "what a decay leaves": lambda x: jnp.sqrt(1 - jax.nn.sigmoid(x) ** 2),
+    "a root of a gate": lambda x: jax.nn.sigmoid(x) ** 0.25,
+    "kept at padding": lambda x: jnp.where(X > 0, jax.nn.sigmoid(x), 1.0),
+    "kept above": lambda x: jnp.clip(jax.nn.sigmoid(x), 0.1, 1.0),
+    "a part of a gate": lambda x: 0.9 * jax.nn.sigmoid(x),
+    "joined": lambda x: jnp.concatenate([jax.nn.sigmoid(x), jax.nn.sigmoid(-x)]),
+    "padded": lambda x: jnp.pad(jax.nn.sigmoid(x), 1, constant_values=1.0),
 }
 NO_GATES = {
     "tanh": jnp.tanh,
@@ -154,6 +161,11 @@ NO_GATES = {
     "stabilized by a minimum": lambda x: jnp.exp(x - jnp.minimum(x, 0.0)),
     "the maximum of others": lambda x: jnp.exp(x - jnp.maximum(x + 1e-9 * x, 0.0)),
     "a difference the other way": lambda x: jnp.exp(jnp.maximum(x, 0.0) - x),
+    "one over a gate": lambda x: jax.nn.sigmoid(x) ** -1,
+    "a negative root": lambda x: jax.nn.sigmoid(x) ** -0.25,
+    "where it may be two": lambda x: jnp.where(X > 0, jax.nn.sigmoid(x), 2.0),
+    "a product with two": lambda x: 2.0 * jax.nn.sigmoid(x),
+    "padded with two": lambda x: jnp.pad(jax.nn.sigmoid(x), 1, constant_values=2.0),
     "minimum with two": lambda x: jnp.minimum(jnp.exp(x), 2.0),
     "minimum with one of what may be negative": lambda x: jnp.minimum(x, 1.0),
     "differences of decays": lambda x: jnp.exp(jax.nn.relu(x) - jax.nn.relu(x + 1)),
