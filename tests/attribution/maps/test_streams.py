@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from jax import lax
 
+import jaxinterp as ji
 from jaxinterp.attribution import attention_grad_rollout, attention_rollout
 from tests.compiled import compiled
 from tests.networks import functions as models
@@ -130,6 +131,29 @@ def test_learned_queries_read_positions():
     assert own.shape == (BATCH, 4, 4)
     assert read[:, 0].min() >= 0
     assert read[:, 0].max() > 1e-3
+
+
+def test_attention_that_pools_is_rolled_out_to_what_it_reads():
+    def model(v, x):
+        x = x["from"] + attend(v["layers"][0], x["from"], x["from"])
+        weights = jax.nn.softmax(x @ v["head"][:, 0])
+        return jnp.einsum("bn,bnd->bd", weights, x) @ v["head"]
+
+    def parts(v, x):
+        softmaxes = ji.of_role("softmax")
+        slopes = ji.attribution.gradient(model, at=softmaxes)(v, x, TARGET)
+        rolled = attention_grad_rollout(model, position=0)(v, x, TARGET)
+        weights = ji.capture(model, softmaxes)(v, x)[1]
+        return rolled, [weights[site] * slopes[site] for site in slopes]
+
+    rolled, products = compiled(parts)(WEIGHTS, X)
+    (received,) = rolled.values()
+    of_heads, pooled = (np.maximum(product, 0) for product in products)
+    own = of_heads.mean(1)
+    rows = own.sum(-1, keepdims=True)
+    read = np.eye(3) + own / np.where(rows > 0, rows, 1.0)
+    expected = np.einsum("bn,bnm->bm", pooled, read)
+    np.testing.assert_allclose(received, expected, rtol=1e-9, atol=1e-15)
 
 
 # --- What has no order ----------------------------------------------------------------
