@@ -215,13 +215,15 @@ class _Proofs:
     def _compare(self, equation: Equation) -> None:
         (output,), primitive = equation.outputs, equation.primitive
         operands = [self._number(atom) for atom in equation.inputs]
-        if primitive in _COPIES and equation.inputs[0].shape == output.shape:
+        if primitive in _SAME:
             self.number[output] = operands[0]
             return
-        if primitive not in (p.add_p, p.sub_p, p.max_p):
+        if primitive in (p.add_p, p.max_p):
+            own = primitive, frozenset(operands)
+        elif primitive is p.sub_p or primitive in _COPIES:
+            own = primitive, repr(sorted(equation.params.items())), tuple(operands)
+        else:
             return
-        ordered = primitive is p.sub_p
-        own = primitive, tuple(operands) if ordered else frozenset(operands)
         self.number[output] = own
         if primitive is p.max_p:
             below = (self.reached.get(n, frozenset()) for n in operands)
@@ -300,11 +302,17 @@ def _cases(equation: Equation) -> tuple[Atom, ...]:
     return equation.inputs[1:] if is_choice else equation.inputs
 
 
-_COPIES = frozenset(
+_SAME = frozenset(
+    {
+        *(p.convert_element_type_p, p.reduce_precision_p, p.copy_p, p.name_p),
+        *existing("stop_gradient_p"),
+    }
+)
+
+_COPIES = _SAME | frozenset(
     {
         *(p.reshape_p, p.transpose_p, p.squeeze_p, p.broadcast_in_dim_p, p.slice_p),
-        *(p.convert_element_type_p, p.reduce_precision_p, p.copy_p, p.name_p, p.rev_p),
-        *(p.dynamic_slice_p, *existing("split_p", "stop_gradient_p")),
+        *(p.rev_p, p.dynamic_slice_p, *existing("split_p")),
     }
 )
 

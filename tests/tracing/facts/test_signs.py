@@ -160,6 +160,7 @@ NO_GATES = {
     "exponential": jnp.exp,
     "stabilized by a minimum": lambda x: jnp.exp(x - jnp.minimum(x, 0.0)),
     "the maximum of others": lambda x: jnp.exp(x - jnp.maximum(x + 1e-9 * x, 0.0)),
+    "the maximum of what is turned": lambda x: jnp.exp(x - jnp.maximum(x[::-1], 0.0)),
     "a difference the other way": lambda x: jnp.exp(jnp.maximum(x, 0.0) - x),
     "one over a gate": lambda x: jax.nn.sigmoid(x) ** -1,
     "a negative root": lambda x: jax.nn.sigmoid(x) ** -0.25,
