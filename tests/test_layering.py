@@ -106,6 +106,7 @@ READS_DATA = "jaxinterp/models/weights/pretrained.py"  # decision 0012
 NO_MIRROR = {
     "adversarial/test_conformance.py": "every attack in one table",
     "metrics/test_conformance.py": "every metric in one table",
+    "attribution/relevance/test_recurrent.py": "every kind of recurrent network",
     "attribution/test_golden.py": "many methods against the peers' numbers",
     "attribution/test_masks.py": "masked attention, through every room",
     "attribution/test_weights.py": "derivatives of every method in the weights",
@@ -138,7 +139,9 @@ HOMES: Mapping[str, tuple[str, ...]] = {
     "torch": ("models",),
     "tqdm": ("loop", "data"),
     **dict.fromkeys(["beartype", "captum", "lime", "pytorch_grad_cam", "saliency"], ()),
-    **dict.fromkeys(["shap", "timm", "torchvision", "transformers", "zennit"], ()),
+    **dict.fromkeys(
+        ["lxt", "shap", "timm", "torchvision", "transformers", "zennit"], ()
+    ),
 }
 COMPAT = "jaxinterp/tracing/compat.py"
 NAMES_NO_IDEA = {"utils", "util", "helpers", "helper", "misc", "common"}

@@ -2,7 +2,8 @@
 
 `affine`, `signed` and `first_layer` hold the rules of convolutions and dense layers,
 `products` those of attention and gates, `any_site` those of every site, `mixture` their
-convex combinations, `activations` and `redirected` modified gradients. A `composite`
+convex combinations, `activations` and `redirected` modified gradients, `coefficients`
+gradients whose product with the input is relevance. A `composite`
 says which site gets which rule, `plan` prints it, `presets` has the usual ones.
 """
 
@@ -19,6 +20,11 @@ from jaxinterp.rules.any_site import Gradient as Gradient
 from jaxinterp.rules.any_site import Norm as Norm
 from jaxinterp.rules.any_site import Pass as Pass
 from jaxinterp.rules.any_site import Stop as Stop
+from jaxinterp.rules.coefficients import (
+    FixedStatisticsGradient as FixedStatisticsGradient,
+)
+from jaxinterp.rules.coefficients import SecantGradient as SecantGradient
+from jaxinterp.rules.coefficients import UniformGradient as UniformGradient
 from jaxinterp.rules.composite import Composite as Composite
 from jaxinterp.rules.composite import UnmatchedSiteError as UnmatchedSiteError
 from jaxinterp.rules.first_layer import Flat as Flat
@@ -33,6 +39,7 @@ from jaxinterp.rules.pattern import TwoComponents as TwoComponents
 from jaxinterp.rules.plan import Plan as Plan
 from jaxinterp.rules.plan import plan as plan
 from jaxinterp.rules.presets import attn_lrp as attn_lrp
+from jaxinterp.rules.presets import attn_lrp_gradient as attn_lrp_gradient
 from jaxinterp.rules.presets import beta_smooth as beta_smooth
 from jaxinterp.rules.presets import cp_lrp as cp_lrp
 from jaxinterp.rules.presets import deconvnet as deconvnet
@@ -50,6 +57,7 @@ from jaxinterp.rules.presets import linearized as linearized
 from jaxinterp.rules.presets import rap as rap
 from jaxinterp.rules.presets import rect_grad as rect_grad
 from jaxinterp.rules.presets import redirected as redirected
+from jaxinterp.rules.presets import relp as relp
 from jaxinterp.rules.presets import smooth_max_pool as smooth_max_pool
 from jaxinterp.rules.products import FixedAttention as FixedAttention
 from jaxinterp.rules.products import SignalTakesAll as SignalTakesAll

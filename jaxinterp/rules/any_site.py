@@ -132,7 +132,7 @@ class Norm(Rule):
 
 @dataclasses.dataclass(frozen=True)
 class FixedStatistics(Rule):
-    r"""Shares relevance through a normalization whose statistics count as constants.
+    r"""Shares relevance through a normalization whose divisor counts as a constant.
 
     A layer norm is then the affine map $z = \frac{\gamma}{\sigma} \odot
     (x - \bar x) + \beta$ with a fixed $\sigma$, and $J$ its matrix:
@@ -142,6 +142,9 @@ class FixedStatistics(Rule):
     The shift $\beta$ absorbs its share. An RMS norm has no mean and no shift, and so
     hands relevance on unchanged, up to the stabilizer. `Pass` does that at every
     normalization, and says nothing about what the mean took away.
+
+    Of a quotient of two activations, such as the memory of an xLSTM over its
+    normalizer, the dividend gets all.
 
     Attributes:
         epsilon: stabilizer of the denominator, in the units of $z$.
@@ -160,9 +163,9 @@ class FixedStatistics(Rule):
         stabilizer(self.epsilon)
 
     def __call__(self, layer: Layer, relevance: Any) -> Any:
-        """Returns the share of the input."""
-        if layer.node.role is not Role.NORMALIZATION:
-            raise RuleSiteError(self, layer, "a normalization")
+        """Returns the share of the input, or of the dividend."""
+        if not layer.node.statistics:
+            raise RuleSiteError(self, layer, "a normalization or a quotient")
         return Norm(self.epsilon)(layer.with_fixed_statistics(), relevance)
 
     def absorbed(self, layer: Layer, relevance: Any) -> Absorbed:

@@ -13,7 +13,7 @@ from jaxinterp.rules.rule import Rule
 from jaxinterp.tracing.compat import existing
 from jaxinterp.tracing.errors import AddressError, NoDerivativeError
 from jaxinterp.tracing.facts.batch_axis import mixing_equation
-from jaxinterp.tracing.facts.roles import Role
+from jaxinterp.tracing.facts.roles import Role, is_opaque
 from jaxinterp.tracing.graph import Graph, Node
 from jaxinterp.tracing.selectors import And, At, Not, Or, Selector, as_selector
 from jaxinterp.types import Sites
@@ -33,13 +33,40 @@ class UnmatchedSiteError(NotImplementedError):
         super().__init__(
             f"No line of the composite matches {node.address!r}{more}: role "
             f"{node.role}, primitive {names},\nat {node.line}.\n"
-            "Say how relevance goes through it, in front of the composite:\n"
-            f"    [({node.address!r}, jaxinterp.rules.Norm())] + composite\n"
-            "or give all that is left its plain derivative, which conserves nothing:\n"
-            "    composite + [('*', jaxinterp.rules.Gradient())]\n"
+            f"{_lines_for(node)}"
             f"{_of_batch(node, graph)}"
             f"The composite has: {', '.join(str(s) for s, _ in composite.lines)}."
         )
+
+
+def _lines_for(node: Node) -> str:
+    """Which lines a composite may get for a site that none of its lines matches."""
+    rule = "FixedStatistics" if node.statistics else "Norm"
+    own, kernel = f"jaxinterp.rules.{rule}()", ""
+    if any(map(is_opaque, node.primitives)):
+        kernel = (
+            "It runs a kernel, which cannot be looked into. To explain it in parts, "
+            "let JAX compute the same itself,\nby the argument that chooses, such as "
+            "`jax.nn.dot_product_attention(..., implementation='xla')`.\n"
+        )
+        if not _has_own_derivative(node):
+            return (
+                f"{kernel}Or say how relevance goes through it, by a rule of your own, "
+                "for it has no derivative:\n"
+                f"    [({node.address!r}, YourRule())] + composite\n"
+            )
+    return (
+        f"{kernel}Say how relevance goes through it, in front of the composite:\n"
+        f"    [({node.address!r}, {own})] + composite\n"
+        "or give all that is left its plain derivative, which conserves nothing:\n"
+        "    composite + [('*', jaxinterp.rules.Gradient())]\n"
+    )
+
+
+def _has_own_derivative(node: Node) -> bool:
+    """Whether a node is in a call with a derivative that the user wrote."""
+    at, calls = node.equations[-1], node.flow.program.calls
+    return any(c.has_own_derivative and c.start <= at < c.stop for c in calls)
 
 
 def _of_batch(node: Node, graph: Graph) -> str:

@@ -7,7 +7,7 @@ normalizations pass relevance on, products and attention share it equally among 
 factors, softmax in proportion to contributions (Achtibat et al., 2024, propositions 3.1
 to 3.4 [achtibat2024attnlrp]); in a gated product the signal gets all (Arras et al.,
 2017, section 3.2 [arras2017explaining]). `attn_lrp` and `cp_lrp` change the lines of
-normalizations and products.
+normalizations and products; `attn_lrp_gradient` and `relp` are the same as gradients.
 """
 
 from __future__ import annotations
@@ -20,6 +20,11 @@ from jaxinterp.checks import check_choice
 from jaxinterp.rules.activations import BetaSmooth, DeconvReLU, GuidedReLU, RectGrad
 from jaxinterp.rules.affine import Epsilon, Gamma
 from jaxinterp.rules.any_site import AbsRatio, FixedStatistics, Gradient, Norm, Pass
+from jaxinterp.rules.coefficients import (
+    FixedStatisticsGradient,
+    SecantGradient,
+    UniformGradient,
+)
 from jaxinterp.rules.composite import Composite
 from jaxinterp.rules.first_layer import Flat, WSquare, ZBox
 from jaxinterp.rules.products import FixedAttention, SignalTakesAll, Uniform
@@ -245,6 +250,58 @@ def cp_lrp(epsilon: float | Stabilizer = 1e-6) -> Composite:
     return Composite([*first_two, line]) + _base()
 
 
+def attn_lrp_gradient() -> Composite:
+    """The gradient of the model whose product with the input is `attn_lrp`.
+
+    `input_x_gradient(ji.with_rules(apply_fn, attn_lrp_gradient()))` is `lrp` with
+    `attn_lrp(0.0)`, but that shifts, such as the embeddings of positions, keep their
+    share. Any method that takes gradients takes these instead.
+
+    References:
+        Arras et al., 2025 [arras2025close]; Achtibat et al., 2024
+        [achtibat2024attnlrp].
+
+    Example:
+        >>> print(attn_lrp_gradient())
+        1  of_role('normalization')            FixedStatisticsGradient()
+        2  of_role('product', 'matmul')        UniformGradient()
+        3  of_role('activation', 'pointwise')  SecantGradient()
+        4  at('*')                             Gradient()
+    """
+    return _of_coefficients(UniformGradient())
+
+
+def relp() -> Composite:
+    """The gradient of relevance patching, whose product with the input is `cp_lrp`.
+
+    Weights of attention and statistics of norms are held fixed, and a gate and its
+    signal get half each. In place of the plain gradient it makes attribution patching
+    relevance patching: `ji.with_rules(apply_fn, relp())`.
+
+    References:
+        Jafari et al., 2025, table 1 [jafari2025relp].
+
+    Example:
+        >>> print(relp())
+        1  of_role('normalization')            FixedStatisticsGradient()
+        2  of_role('product', 'matmul')        UniformGradient(is_attention_fixed=True)
+        3  of_role('activation', 'pointwise')  SecantGradient()
+        4  at('*')                             Gradient()
+    """
+    return _of_coefficients(UniformGradient(is_attention_fixed=True))
+
+
+def _of_coefficients(product: Rule) -> Composite:
+    return Composite(
+        [
+            (of_role("normalization"), FixedStatisticsGradient()),
+            (of_role("product", "matmul"), product),
+            (of_role("activation", "pointwise"), SecantGradient()),
+            ("*", Gradient()),
+        ]
+    )
+
+
 def _of_activations(rule: Rule) -> Composite:
     return Composite([(of_role("activation"), rule), ("*", Gradient())])
 
@@ -352,6 +409,7 @@ PRESETS: Mapping[str, Callable[[], Composite]] = types.MappingProxyType(
         preset.__name__: preset
         for preset in (
             attn_lrp,
+            attn_lrp_gradient,
             beta_smooth,
             cp_lrp,
             deconvnet,
@@ -366,6 +424,7 @@ PRESETS: Mapping[str, Callable[[], Composite]] = types.MappingProxyType(
             rap,
             rect_grad,
             redirected,
+            relp,
             smooth_max_pool,
         )
     }

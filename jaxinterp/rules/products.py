@@ -12,8 +12,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxinterp.checks import checked_integer
 from jaxinterp.rules.any_site import Norm
-from jaxinterp.rules.rule import Absorbed, Rule, contributions, to_shape
+from jaxinterp.rules.rule import (
+    Absorbed,
+    Rule,
+    RuleSiteError,
+    contributions,
+    to_shape,
+)
 from jaxinterp.rules.stabilize import Stabilizer, stabilizer
 from jaxinterp.tracing.layer.layer import Layer
 
@@ -45,9 +52,8 @@ class Uniform(Rule):
         if not self._contracts(layer):
             return _shares(layer, relevance, set(layer.factors))
         share = layer.pull_back(self._quotient(layer, relevance))
-        # A matrix times itself is two factors, a matrix times a mask one.
-        degree = sum(_n_reads(layer))
-        return contributions(layer, [s / degree for s in share])
+        parts = [s / degree for s, degree in zip(share, degrees(layer), strict=True)]
+        return contributions(layer, parts)
 
     def _contracts(self, layer: Layer) -> bool:
         return layer.node.role == "matmul"
@@ -95,7 +101,7 @@ class FixedAttention(Rule):
 
     def __call__(self, layer: Layer, relevance: Any) -> Any:
         """Returns the share of each factor."""
-        if not self._attends(layer):
+        if not attends(layer):
             return Uniform(self.epsilon)(layer, relevance)
         shares = Norm(self.epsilon)(layer, relevance)
         return tuple(
@@ -103,17 +109,11 @@ class FixedAttention(Rule):
             for value, share in zip(layer.node.inputs, shares, strict=True)
         )
 
-    def _attends(self, layer: Layer) -> bool:
-        """Whether one of two factors is the result of a softmax."""
-        return len(layer.inputs) == 2 and len(layer.node.softmaxes) == 1
-
     def absorbed(self, layer: Layer, relevance: Any) -> Absorbed:
         """Returns what the stabilizer keeps."""
-        if not self._attends(layer):
+        if not attends(layer):
             return Uniform(self.epsilon).absorbed(layer, relevance)
-        safe = stabilizer(self.epsilon).at(layer)(layer.z)
-        kept = (safe - layer.z) * (relevance.astype(layer.dtype) / safe)
-        return Absorbed(jnp.zeros(()), jnp.sum(kept))
+        return kept_by_stabilizer(layer, relevance, self.epsilon)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,22 +122,112 @@ class SignalTakesAll(Rule):
 
     $$R_x = R_z, \; R_g = 0$$
 
-    A gate is a factor that the graph proves to be a sigmoid, or one minus it. A product
-    without a gate, or of gates alone, is shared equally, as by `Uniform`. If gates had
-    a share as well, every step of a recurrent network would halve the relevance of all
-    earlier steps: after ten steps nothing would be left of it.
+    A gate is a factor that the graph proves to lie between zero and one: a sigmoid, one
+    minus it, an exponential of what is never positive, such as the decay of a state or
+    a gate that is stabilized by a maximum. A product without a gate, or of gates alone,
+    is shared equally, as by `Uniform`. If gates had a share as well, every step of a
+    recurrent network would halve the relevance of all earlier steps: after ten steps
+    nothing would be left of it.
+
+    Attributes:
+        signal: the number of the factor that is the signal, in the order in which they
+            are multiplied, from zero on. It is for what the graph cannot prove: the
+            memory that a query reads, in an xLSTM or a state space. By default the
+            factors that are no gates.
 
     References:
-        Arras et al., 2017, section 3.2 [arras2017explaining].
+        Arras et al., 2017, section 3.2 [arras2017explaining]; of the state of a state
+        space Jafari et al., 2024, section 4.2 [jafari2024mambalrp].
+
+    Example:
+        >>> lines = [("matmul", SignalTakesAll(signal=0))]
+        >>> model = lambda w, x: jnp.einsum("bij,bj->bi", x[:, 1:], x[:, 0])
+        >>> attribute = ji.attribution.lrp(model, composite=lines)
+        >>> x = jnp.array([[[1.0, 2.0], [3.0, 0.5], [1.0, 1.0]]])
+        >>> jnp.round(attribute(None, x, jnp.array([0])), 4).tolist()
+        [[[0.0, 0.0], [3.0, 1.0], [0.0, 0.0]]]
     """
+
+    signal: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.signal is not None:
+            checked_integer("signal", self.signal, 0, call="SignalTakesAll")
 
     def __call__(self, layer: Layer, relevance: Any) -> Any:
         """Returns the share of each factor."""
-        gates, factors = layer.gates, layer.factors
-        signals = {f for f, is_gate in zip(factors, gates, strict=True) if not is_gate}
-        if signals in (set(), set(factors)):
+        signals = self._signals(layer)
+        if signals == set(layer.factors):
             return Uniform()(layer, relevance)
-        return _shares(layer, relevance, signals)
+        if layer.node.role != "matmul":
+            return _shares(layer, relevance, signals)
+        shares = Norm()(layer, relevance)
+        return tuple(
+            share / len(signals) if factor in signals else jnp.zeros_like(x)
+            for x, factor, share in zip(
+                layer.inputs, layer.factors, shares, strict=True
+            )
+        )
+
+    def _signals(self, layer: Layer) -> set[int]:
+        """The factors that have a share, as in `Layer.factors`."""
+        factors = layer.factors
+        if self.signal is not None:
+            if self.signal >= len(factors):
+                needed = f"a product of at least {self.signal + 1} factors"
+                raise RuleSiteError(self, layer, needed)
+            return {factors[self.signal]}
+        pairs = zip(factors, layer.gates, strict=True)
+        return {f for f, is_gate in pairs if not is_gate} or set(factors)
+
+    def absorbed(self, layer: Layer, relevance: Any) -> Absorbed:
+        """Returns what the stabilizer keeps."""
+        if self._signals(layer) == set(layer.factors) or layer.node.role != "matmul":
+            return Uniform().absorbed(layer, relevance)
+        return kept_by_stabilizer(layer, relevance, Uniform().epsilon)
+
+
+def kept_by_stabilizer(
+    layer: Layer, relevance: Any, epsilon: float | Stabilizer
+) -> Absorbed:
+    """Returns what the stabilizer keeps if one factor of a product has all.
+
+    Args:
+        layer: the site in this pass.
+        relevance: the relevance of its output.
+        epsilon: the stabilizer, or the size of the default one.
+    """
+    safe = stabilizer(epsilon).at(layer)(layer.z)
+    kept = (safe - layer.z) * (relevance.astype(layer.dtype) / safe)
+    return Absorbed(jnp.zeros(()), jnp.sum(kept))
+
+
+def attends(layer: Layer) -> bool:
+    """Whether one of two factors is the result of a softmax.
+
+    Args:
+        layer: the site in this pass.
+    """
+    return len(layer.inputs) == 2 and len(layer.node.softmaxes) == 1
+
+
+def degrees(layer: Layer) -> list[int]:
+    """Returns by what the derivative in each input of a product is to be divided.
+
+    A matrix times itself is two factors, a matrix times a mask one. In an elementwise
+    product inputs that are functions of one value share what their factor gets.
+
+    Args:
+        layer: the site in this pass.
+    """
+    reads = _n_reads(layer)
+    if layer.node.role == "matmul":
+        return [sum(reads)] * len(reads)
+    factors = layer.factors
+    n_factors = len(set(factors))
+    return [
+        n_factors * factors.count(f) * n for f, n in zip(factors, reads, strict=True)
+    ]
 
 
 def _shares(layer: Layer, relevance: Any, chosen: set[int]) -> Any:

@@ -21,7 +21,7 @@ from jaxinterp.tracing.call import Traced
 from jaxinterp.tracing.facts.axis_names import AxisNames, Name
 from jaxinterp.tracing.facts.batch_axis import moved_axis
 from jaxinterp.tracing.facts.flow import Flow, active_values
-from jaxinterp.tracing.facts.roles import KINDS, POINTWISE, Kind, Role
+from jaxinterp.tracing.facts.roles import KINDS, POINTWISE, Kind, Role, is_opaque
 from jaxinterp.tracing.graph import Graph, Site
 from jaxinterp.tracing.program.program import Equation, Program, Value
 from jaxinterp.tracing.select import select
@@ -117,6 +117,49 @@ def attention_matrices(
     return matrices
 
 
+def attention_streams(
+    traced: Traced, at: Sites | None = None
+) -> tuple[AttentionMatrix, ...]:
+    """Returns the matrices of self- and cross-attention of a model, in network order.
+
+    Positions are of one kind, or of several, such as those of an encoder and those of a
+    decoder. What attention reads is added to the features of its targets, one layer
+    after the other, so that each kind has a stream of features.
+
+    Args:
+        traced: the traced model.
+        at: the sites of the matrices, as of `attention_matrices`.
+
+    Raises:
+        AddressError: if no site matches `at`.
+        ValueError: as by `attention_matrices`; if layers of one kind are not one after
+            the other, or one kind is made of another by something else than attention.
+    """
+    matrices = attention_matrices(traced, at, is_stack=False)
+    if len({name for m in matrices for name in (m.targets, m.sources)}) == 1:
+        return attention_matrices(traced, at)
+    graph = traced.graph
+    _check_loops(graph.program, [matrix.site for matrix in matrices], is_stack=True)
+    _check_streams(graph, matrices)
+    return matrices
+
+
+def in_order(
+    matrices: Sequence[AttentionMatrix], arrays: Sequence[Any]
+) -> Iterator[tuple[AttentionMatrix, Any]]:
+    """Yields each matrix of attention with its array, in the order in which they run.
+
+    Args:
+        matrices: the matrices of attention.
+        arrays: for each of them an array whose first axis has the steps of a `scan`
+            around the site: each step is yielded by itself.
+    """
+    for group in _by_program(matrices, arrays):
+        for step in range(group[0][1].shape[0]):
+            for matrix, array in group:
+                yield matrix, array[step]
+
+
 def by_layer(matrices: Sequence[AttentionMatrix], arrays: Sequence[Any]) -> Any:
     """Returns one array for each layer, stacked in the order of the layers.
 
@@ -125,15 +168,23 @@ def by_layer(matrices: Sequence[AttentionMatrix], arrays: Sequence[Any]) -> Any:
         arrays: for each of them an array whose first axis has the steps of a `scan`
             around the site.
     """
+    groups = []
+    for group in _by_program(matrices, arrays):
+        step = jnp.stack([array for _, array in group], axis=1)  # layers of one step
+        groups.append(step.reshape(-1, *step.shape[2:]))
+    return jnp.concatenate(groups)
+
+
+def _by_program(
+    matrices: Sequence[AttentionMatrix], arrays: Sequence[Any]
+) -> list[list[tuple[AttentionMatrix, Any]]]:
+    """Matrices and their arrays, those of one loop together."""
 
     def program(pair: tuple[AttentionMatrix, Any]) -> int:
         return id(pair[0].site.node.flow.program)
 
-    groups = []
-    for _, group in itertools.groupby(zip(matrices, arrays, strict=True), program):
-        step = jnp.stack([array for _, array in group], axis=1)  # layers of one step
-        groups.append(step.reshape(-1, *step.shape[2:]))
-    return jnp.concatenate(groups)
+    pairs = zip(matrices, arrays, strict=True)
+    return [list(group) for _, group in itertools.groupby(pairs, program)]
 
 
 # --- Which sites ----------------------------------------------------------------------
@@ -202,6 +253,14 @@ def _moved(equation: Equation, operand: int, axis: int) -> int | None:
 def _no_attention(graph: Graph) -> str:
     softmaxes = [a for a, s in graph.sites.items() if s.role is Role.SOFTMAX]
     found = f"Its softmaxes: {', '.join(softmaxes[:5]) or 'none'}"
+    kernels = [n.address for n in graph.nodes if any(map(is_opaque, n.primitives))]
+    if kernels:
+        return (
+            f"The model has no attention that can be read: {kernels[0]!r} runs a "
+            "kernel, which cannot be looked into.\nLet JAX compute the same itself, by "
+            "the argument that chooses, such as\n"
+            "`jax.nn.dot_product_attention(..., implementation='xla')`."
+        )
     return (
         "The model has no attention: no softmax whose result is multiplied with other "
         f"activations.\n{found}. If its attention is no softmax, give `at` the sites "
@@ -224,8 +283,9 @@ def _matrix(
         raise ValueError(
             f"{where(site)}\nis no matrix of self-attention: the positions that are "
             f"read lie on axis {source}, and {len(same)} other axes have the same "
-            "positions.\nCross-attention, and attention to cached positions, are not "
-            f"rolled out; `attention_maps` returns such matrices. {_NAME_THEM}"
+            "positions.\nCross-attention, and attention to cached positions, are "
+            "rolled out by `attention_grad_rollout` alone; `attention_maps` returns "
+            f"such matrices. {_NAME_THEM}"
         )
     targets = same if len(same) == 1 else _other_targets(site, own, free)
     # Of the other axes each part is one of examples or of heads; size 1 has no part.
@@ -324,15 +384,53 @@ def _check_loops(program: Program, sites: Sequence[Site], is_stack: bool) -> Non
 
 def _check_order(graph: Graph, before: AttentionMatrix, after: AttentionMatrix) -> None:
     """Raises unless one layer, or step of a loop, reads the results of another."""
-    names = f"{before.site.address!r} and {after.site.address!r}"
     if before.sources != after.sources:
-        raise ValueError(
-            f"Attention at {names} is not over the same positions, so that their "
-            f"matrices have no product.\n{_NAME_THEM}"
-        )
+        raise ValueError(_unlike(before, after))
     later = active_values(graph.program, [before.site.value])
     if later.isdisjoint(after.site.node.inputs):
-        raise ValueError(
-            f"Attention at {names} is side by side: the second reads nothing of what "
-            f"the first computes.\n{_NAME_THEM}"
-        )
+        raise ValueError(_side_by_side(before, after))
+
+
+def _unlike(before: AttentionMatrix, after: AttentionMatrix) -> str:
+    return (
+        f"Attention at {before.site.address!r} and {after.site.address!r} is not over "
+        f"the same positions, so that their matrices have no product.\n{_NAME_THEM}"
+    )
+
+
+def _side_by_side(before: AttentionMatrix, after: AttentionMatrix) -> str:
+    return (
+        f"Attention at {before.site.address!r} and {after.site.address!r} is side by "
+        f"side: the second reads nothing of what the first computes.\n{_NAME_THEM}"
+    )
+
+
+def _check_streams(graph: Graph, matrices: Sequence[AttentionMatrix]) -> None:
+    """Raises unless each kind of positions has its layers one after the other."""
+    later = {m: active_values(graph.program, [m.site.value]) for m in matrices}
+
+    def reads(after: AttentionMatrix, before: AttentionMatrix) -> bool:
+        return not later[before].isdisjoint(after.site.node.inputs)
+
+    known = _read_kinds(matrices)
+    latest: dict[Name, AttentionMatrix] = {}
+    for after in (*matrices, *(m for m in matrices if m.site.length)):
+        for before in (latest.get(after.targets), latest.get(after.sources)):
+            if before is not None and not reads(after, before):
+                raise ValueError(_side_by_side(before, after))
+        for before in latest.values():
+            pair = (after.targets, before.targets)
+            if pair not in known and reads(after, before):
+                raise ValueError(_unlike(before, after))
+        latest[after.targets] = after
+
+
+def _read_kinds(matrices: Sequence[AttentionMatrix]) -> set[tuple[Name, Name]]:
+    """The pairs of kinds of which the first reads the second, by way of attention."""
+    known = {(name, name) for m in matrices for name in (m.targets, m.sources)}
+    size = 0
+    while size != len(known):
+        size = len(known)
+        for m in matrices:
+            known |= {(m.targets, far) for near, far in known if near == m.sources}
+    return known

@@ -34,7 +34,8 @@ class Node:
         products: for one without a contraction, the indices of the products with
             weights, of which `kernel` is the first.
         statistics: for a normalization, the values inside it that something is divided
-            by, or their reciprocals: standard deviations, root mean squares.
+            by, or their reciprocals: standard deviations, root mean squares. For a
+            quotient of two activations the divisor.
         softmaxes: the inputs that are the result of a softmax, moved, masked or cast.
         hides_activation: whether a product, or a choice, has an activation and its
             input as factors, and others: `sigmoid(a) * b * a` is `silu(a) * b`.

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 from jax.ad_checkpoint import checkpoint_name
 
-from jaxinterp import attribution
+import jaxinterp as ji
+from jaxinterp import attribution, rules
 from jaxinterp.perturbation import segment_sums
 from tests.compiled import compiled
+from tests.networks import gated_transformer
 from tests.rules.replay import add_bias, below, distance, golden, max_pool
 from tests.rules.replay import conv as convolve
 
@@ -386,3 +388,44 @@ def test_the_local_model_of_lime(monkeypatch):
     sums = segment_sums(actual, SEGMENTS)
     # Weights in float32 would make it 1e-8.
     assert distance(sums, SHAP["lime/coefficients"]) <= 1e-12
+
+
+# --- LXT ------------------------------------------------------------------------------
+
+
+def gated_weights(p):
+    """The weights of `tests/networks/gated_transformer.py` in LXT's file."""
+
+    def pair(name, first="kernel", second="bias"):
+        return p[f"{name}/{first}"], p[f"{name}/{second}"]
+
+    def layer(i):
+        names = ("q", "k", "v", "o", "gate", "up", "down")
+        norms = ("norm", "mlp_norm")
+        return {n: pair(f"{i}/{n}") for n in names} | {
+            n: pair(f"{i}/{n}", "gain", "shift") for n in norms
+        }
+
+    layers = [layer(i) for i in range(gated_transformer.DEPTH)]
+    norm = pair("norm", "gain", "shift")
+    return {"layers": layers, "norm": norm, "head": pair("head")}
+
+
+def test_attn_lrp_of_a_transformer_is_that_of_lxt():
+    data = golden("lxt_transformer.npz")
+    v, x = gated_weights(below(data, "params")), data["input"]
+    model = gated_transformer.gated_transformer
+    np.testing.assert_allclose(model(v, x), data["logits"], rtol=1e-12)
+    # Its sums, layers and products have no stabilizers here.
+    roles = ji.of_role("add", "linear", "softmax")
+    composite = [(roles, rules.Norm(1e-14)), *rules.attn_lrp(1e-14).lines]
+
+    @compiled
+    def explained(v, x):
+        sites = (None, "layer_0/add_1")
+        methods = [attribution.lrp(model, composite=composite, at=s) for s in sites]
+        return [method(v, x, data["target"]) for method in methods]
+
+    for i, received in enumerate(explained(v, x)):
+        expected = data[f"relevance/{i}"]
+        assert distance(received, expected) <= 1e-9

@@ -1,21 +1,27 @@
 r"""Relevance through what is in a transformer beside its layers, for one example.
 
 As in Achtibat et al., 2024, propositions 3.1 to 3.4, with denominators left as they
-are. $R$ is the relevance of the output, $x$ the input.
+are unless a stabilizer $s$ is given. $R$ is the relevance of the output, $x$ the input.
 """
 
 import numpy as np
 
 from .rules import Array, epsilon
-from .stabilizers import exact
+from .stabilizers import Stabilizer, exact
+
+EXACT = exact()
 
 
-def softmax(x: Array, relevance: Array) -> Array:
-    r"""Proposition 3.1: $R_i = x_i (R_i - s_i \sum_j R_j)$."""
-    s = np.exp(x) / np.exp(x).sum()
+def softmax(x: Array, relevance: Array, stabilize: Stabilizer = EXACT) -> Array:
+    r"""Proposition 3.1: $R_i = x_i (R_i - p_i \sum_j R_j)$ for probabilities $p$.
+
+    With a stabilizer each $R_i$ is $p_i R_i / s(p_i)$.
+    """
+    p = np.exp(x) / np.exp(x).sum()
+    relevance = p * relevance / stabilize(p)
     received = np.zeros_like(x)
     for i in range(len(x)):
-        received[i] = x[i] * (relevance[i] - s[i] * relevance.sum())
+        received[i] = x[i] * (relevance[i] - p[i] * relevance.sum())
     return received
 
 
@@ -24,12 +30,14 @@ def elementwise(factors: list[Array], relevance: Array) -> list[Array]:
     return [relevance / len(factors) for _ in factors]
 
 
-def matrix_product(a: Array, b: Array, relevance: Array) -> tuple[Array, Array]:
-    r"""Proposition 3.3: $R_{ji} = \sum_p A_{ji} B_{ip} R_{jp} / (2 O_{jp})$.
+def matrix_product(
+    a: Array, b: Array, relevance: Array, stabilize: Stabilizer = EXACT
+) -> tuple[Array, Array]:
+    r"""Proposition 3.3: $R_{ji} = \sum_p A_{ji} B_{ip} R_{jp} / (2 s(O_{jp}))$.
 
     It is the share of the left factor; that of the right one sums over $j$ instead.
     """
-    o = a @ b
+    o = stabilize(a @ b)
     left, right = np.zeros_like(a), np.zeros_like(b)
     for j in range(a.shape[0]):
         for i in range(a.shape[1]):
@@ -41,7 +49,12 @@ def matrix_product(a: Array, b: Array, relevance: Array) -> tuple[Array, Array]:
 
 
 def layer_norm(
-    x: Array, gain: Array, shift: Array, variance_floor: float, relevance: Array
+    x: Array,
+    gain: Array,
+    shift: Array,
+    variance_floor: float,
+    relevance: Array,
+    stabilize: Stabilizer = EXACT,
 ) -> Array:
     r"""Epsilon at the map $z = M x + \beta$ that it is for a fixed $\sigma$.
 
@@ -54,7 +67,7 @@ def layer_norm(
     for j in range(n):
         for i in range(n):
             matrix[j, i] = gain[j] * (float(i == j) - 1 / n) / sigma
-    return epsilon(matrix, shift, x, relevance, exact())
+    return epsilon(matrix, shift, x, relevance, stabilize)
 
 
 def identity(relevance: Array) -> Array:

@@ -9,7 +9,10 @@ from jax import lax
 import jaxinterp as ji
 from jaxinterp import rules
 from tests.compiled import compiled
+from tests.networks import gated_transformer as network
 from tests.oracles import transformer_rules as oracle
+from tests.oracles.gated_transformer import Pass
+from tests.oracles.stabilizers import signed
 from tests.spellings.tables import EPS, KINDS, W, grouped, random
 
 SOFTMAX = rules.Composite([(ji.of_role("softmax"), rules.Norm(0.0))])
@@ -76,6 +79,45 @@ def test_norms_are_linear_with_their_statistics_fixed(kind):
         np.testing.assert_allclose(relevance, expected, rtol=1e-8, err_msg=name)
 
 
+@pytest.mark.parametrize("epsilon", [1e-6, 0.05])
+def test_a_whole_transformer_is_explained_as_in_the_paper(epsilon):
+    """Every denominator of two layers, with its stabilizer, site by site."""
+    v, x, target = network.weights(), random(40, 2, 4, network.WIDTH), [0, 2]
+    of_layers = [f"layer_{i}/add_1" for i in range(network.DEPTH - 1)]
+    # The lines of all presets have a stabilizer of their own.
+    roles = ji.of_role("add", "linear", "softmax")
+    composite = [(roles, rules.Norm(epsilon)), *rules.attn_lrp(epsilon).lines]
+    if epsilon == 1e-6:
+        composite = rules.attn_lrp()
+
+    @compiled
+    def run(v, x):
+        model = network.gated_transformer
+        at = [None, *map(ji.at, of_layers)]
+        methods = [ji.attribution.lrp(model, composite=composite, at=a) for a in at]
+        return [jax.tree.leaves(m(v, x, np.array(target)))[0] for m in methods]
+
+    found = run(v, x)
+    for i, (example, label) in enumerate(zip(x, target, strict=True)):
+        passed = Pass(v, network.HEADS, network.FLOOR, signed(epsilon))
+        logits = passed.forward(np.asarray(example))
+        expected = passed.backward(logits, label)
+        for ours, textbook in zip(found, expected, strict=True):
+            scale = np.abs(textbook).max()
+            np.testing.assert_allclose(ours[i], textbook, rtol=1e-9, atol=1e-9 * scale)
+
+
+@pytest.mark.parametrize("site", [None, "layer_0/add", "layer_0/add_1", "layer_1/add"])
+def test_relevance_of_each_layer_is_conserved_or_accounted_for(site):
+    v, x = network.weights(), random(40, 2, 4, network.WIDTH)
+    model, target = network.gated_transformer, np.array([0, 2])
+    books = ji.ledger(model, rules.attn_lrp(), v, x, target, at=site)
+    assert books.error <= 1e-12
+    rest = books.score - books.attributed - books.absorbed
+    assert abs(rest) <= 1e-12 * abs(books.score)
+    assert abs(books.absorbed) > 1e-3  # biases have their share
+
+
 def test_a_norm_in_a_loop_or_a_checkpoint_or_by_itself_is_the_same():
     def norm(x):
         c = x - x.mean(-1, keepdims=True)
@@ -106,6 +148,28 @@ def test_shift_and_stabilizer_are_in_the_books():
     assert books.error <= 1e-12
     assert abs(entry.bias) > 0.01
     assert entry.stabilizer > 0.01
+
+
+def test_of_a_quotient_the_dividend_gets_all():
+    def model(_, x):
+        return jnp.tanh(x) / jnp.maximum(jnp.abs(x.sum(-1, keepdims=True)), 1.0)
+
+    x = random(11, 4, 6)
+    quotient = rules.Composite([(ji.of_role("quotient"), rules.FixedStatistics(0.0))])
+    composite = quotient + rules.epsilon_plus(0.0)
+    received = ji.attribution.lrp(model, composite=composite, score=ji.objectives.total)
+    np.testing.assert_allclose(received(None, x), model(None, x), rtol=1e-9)
+    for fn in (lambda a, b: a / b, lambda a, b: a * jnp.square(b) ** -0.5):
+        a, b, r = x, 2 + jnp.abs(random(12, 4, 6)), random(13, 4, 6)
+        rest = [("*", rules.Gradient())]
+        of_a, of_b = sent_back(fn, r, a, b, composite=quotient + rest)
+        np.testing.assert_allclose(of_a, r, rtol=1e-9)
+        np.testing.assert_array_equal(of_b, 0)
+
+
+def test_an_error_at_a_quotient_says_which_rule_it_needs():
+    with pytest.raises(rules.UnmatchedSiteError, match=r"rules.FixedStatistics\(\)"):
+        sent_back(jnp.divide, random(1, 2, 3), random(2, 2, 3), random(3, 2, 3))
 
 
 def test_only_a_normalization_has_statistics():

@@ -8,7 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from jax.experimental import pallas
+from jax.extend.core import Primitive
 from jax.extend.core import primitives as p
+from jax.interpreters import mlir
 
 import jaxinterp as ji
 from jaxinterp import at, rules
@@ -189,7 +192,8 @@ def test_a_site_without_a_line_is_an_error_that_names_it(model, text, role, prim
     # Both remedies it recommends do help.
     scope = {"jaxinterp": ji, "composite": composite}
     remedies = [eval(line, scope) for line in re.findall(r"(?m)^ {4}(.*)$", message)]
-    assert remedies[0].lines == (Composite([(site, Norm())]) + composite).lines
+    rule = rules.FixedStatistics() if model is ratio else Norm()
+    assert remedies[0].lines == (Composite([(site, rule)]) + composite).lines
     assert remedies[1].lines == (composite + Composite([("*", Gradient())])).lines
     for remedy in remedies:
         _, pull = jax.vjp(lambda x, c=remedy: ji.with_rules(model, c)(W, x), X)
@@ -363,3 +367,79 @@ def test_a_rule_for_several_results_is_an_error_that_says_what_to_write():
         ji.attribution.lrp(model, composite=strict)(W, X, 0)
     mended = Composite([(at("top_k"), Gradient())]) + strict
     assert ji.attribution.lrp(model, composite=mended)(W, X, 0).shape == X.shape
+
+
+# --- Kernels --------------------------------------------------------------------------
+
+
+def scores(q, k):
+    return jnp.einsum("bth,bsh->bts", q, k)
+
+
+def attention(q, k, v):
+    return jax.nn.softmax(scores(q, k)) @ v
+
+
+def kernel_of_pallas(q, k, v):
+    def kernel(q_ref, k_ref, v_ref, result_ref):
+        result_ref[...] = attention(q_ref[...], k_ref[...], v_ref[...])
+
+    shape = jax.ShapeDtypeStruct(v.shape, v.dtype)
+    return pallas.pallas_call(kernel, shape, interpret=True)(q, k, v)
+
+
+# cuDNN's primitive cannot be bound without it; this one has its name.
+CUDNN = Primitive("dot_product_attention_fwd_wrapper")
+CUDNN.def_impl(attention)
+CUDNN.def_abstract_eval(lambda q, k, v: v)
+mlir.register_lowering(CUDNN, mlir.lower_fun(attention, multiple_results=False))
+
+
+def kernel_of_cudnn(q, k, v):
+    return CUDNN.bind(q, k, v)
+
+
+def with_derivative(kernel):
+    """Fused attention as libraries have it, with a backward pass of its own."""
+    fused = jax.custom_vjp(kernel)
+    fused.defvjp(
+        lambda *qkv: (kernel(*qkv), qkv),
+        lambda qkv, cotangent: jax.vjp(attention, *qkv)[1](cotangent),
+    )
+    return fused
+
+
+SEQUENCE = RNG.normal(size=(2, 3, 4))
+
+
+def reader(attend):
+    def model(v, x):
+        q, k, value = (x @ v[name]["w"] for name in W)
+        return attend(q, k, value).mean(1)
+
+    return model
+
+
+@pytest.mark.parametrize("kernel", [kernel_of_pallas, kernel_of_cudnn])
+def test_a_kernel_is_an_error_that_says_which_argument_to_pass(kernel):
+    argument = r"jax.nn.dot_product_attention\(..., implementation='xla'\)"
+    with pytest.raises(rules.UnmatchedSiteError, match=argument) as error:
+        ji.attribution.lrp(reader(kernel), composite="attn_lrp")(W, SEQUENCE, 0)
+    assert "YourRule())] + composite" in str(error.value)
+    with pytest.raises(ValueError, match=argument):
+        ji.attribution.attention_rollout(reader(kernel))(W, SEQUENCE)
+
+
+@pytest.mark.parametrize("kernel", [kernel_of_pallas, kernel_of_cudnn])
+def test_a_kernel_with_a_derivative_may_get_the_rule_that_the_error_names(kernel):
+    fused, written_out = reader(with_derivative(kernel)), reader(attention)
+    with pytest.raises(rules.UnmatchedSiteError, match="argument that chooses") as e:
+        ji.attribution.lrp(fused, composite="attn_lrp")(W, SEQUENCE, 0)
+    (site,) = re.findall(r"\[\('(.*)', jaxinterp.rules.Norm\(\)\)\]", str(e.value))
+    line, rest = [(site, Norm(1e-14))], rules.attn_lrp(1e-14)
+    received = ji.attribution.lrp(fused, composite=line + rest)(W, SEQUENCE, 0)
+    gradient = ji.attribution.gradient
+    of_both = [gradient(model)(W, SEQUENCE, 0) for model in (fused, written_out)]
+    np.testing.assert_allclose(*of_both, rtol=1e-9)
+    # Nothing else is nonlinear here, and there are no biases.
+    np.testing.assert_allclose(received, SEQUENCE * of_both[0], rtol=1e-4)

@@ -62,6 +62,39 @@ def test_gates_alone_share_equally():
     np.testing.assert_allclose(relevance(model), model(None, X), rtol=1e-9)
 
 
+def test_the_signal_may_be_named_by_its_number():
+    """Of a memory that is read by a query, and of three factors of a chain."""
+    memory, query = np.abs(RNG.normal(size=(2, 3, 4))), np.ones((2, 4))
+
+    def read(_, x):
+        return jnp.einsum("bij,bj->bi", x["memory"], x["query"])
+
+    x = {"memory": memory, "query": query}
+    lines = [("*", rules.SignalTakesAll(signal=0))]
+    received = lrp(read, composite=lines, score=total)(None, x)
+    np.testing.assert_allclose(received["memory"], memory, rtol=1e-4)
+    np.testing.assert_array_equal(received["query"], 0)
+    books = ji.ledger(read, lines, None, x, score=total)
+    assert books.error <= 1e-12
+    assert abs(sum(entry.stabilizer for entry in books.entries)) > 1e-7
+
+    for number in range(3):
+        line = rules.Composite([("mul", rules.SignalTakesAll(signal=number))])
+        composite = line + rules.epsilon_plus(0.0)
+        chain = lambda _, x: x[:, :2] * x[:, 2:4] * x[:, 4:]  # noqa: E731
+        z, y = RNG.normal(size=(2, 6)), slice(2 * number, 2 * number + 2)
+        received = lrp(chain, composite=composite, score=total)(None, z)
+        np.testing.assert_allclose(received[:, y], chain(None, z), rtol=1e-9)
+        assert np.count_nonzero(received) == 4
+
+    with pytest.raises(ValueError, match="signal"):
+        rules.SignalTakesAll(signal=-1)
+    with pytest.raises(rules.RuleSiteError, match="a product of at least 4 factors"):
+        lrp(read, composite=[("*", rules.SignalTakesAll(signal=3))], score=total)(
+            None, x
+        )
+
+
 @pytest.mark.parametrize("cell", [nn.LSTMCell, nn.GRUCell, nn.OptimizedLSTMCell])
 def test_the_first_step_is_not_forgotten(cell):
     """What a recurrent network reads first and keeps to the end, is what it explains.

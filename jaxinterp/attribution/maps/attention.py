@@ -12,12 +12,12 @@ what these maps show with a method that changes the input or follows the derivat
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
+import numpy as np
 
 from jaxinterp.attribution.backward import Backward, checked_seed
 from jaxinterp.attribution.contract import (
@@ -32,6 +32,7 @@ from jaxinterp.attribution.maps.attention_maps import (
     weights_of,
     wide,
 )
+from jaxinterp.attribution.maps.streams import multiplied, rolled_streams
 from jaxinterp.checks import check_index, is_integer, shown
 from jaxinterp.objectives.explained import explained
 from jaxinterp.objectives.objective import Objective
@@ -39,7 +40,14 @@ from jaxinterp.objectives.score import Score, logit
 from jaxinterp.objectives.seed import gradient_seed, relevance_seed
 from jaxinterp.rules.composite import DERIVATIVE, Composite
 from jaxinterp.rules.presets import Rules, as_composite
-from jaxinterp.tracing.attention import AttentionMatrix, attention_matrices, by_layer
+from jaxinterp.tracing.attention import (
+    AttentionMatrix,
+    attention_matrices,
+    attention_streams,
+    by_layer,
+    in_order,
+)
+from jaxinterp.tracing.by_address import ByAddress
 from jaxinterp.tracing.call import trace_call
 from jaxinterp.tracing.selectors import as_selector
 from jaxinterp.types import ApplyFn, Inputs, Key, Sites, Target, Variables
@@ -163,7 +171,7 @@ def attention_grad(
         [[[0.5, 1.5], [0.5, 1.5]]]
     """
     check_arguments(at, layers, heads, position)
-    slopes = _attention_times_slopes(apply_fn, at, score)
+    slopes = _attention_times_slopes(apply_fn, at, score, attention_matrices)
 
     def attribute(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
@@ -192,15 +200,24 @@ def attention_grad_rollout(
     \bar A_l = \mathrm{E}_h \left(A_l \odot
     \frac{\partial f}{\partial A_l}\right)^+$$
 
-    The method of Chefer et al. for self-attention. It says which positions
-    spoke for the score; nothing is said of those that spoke against it. Explain
-    `-score` for these. With a composite the relevance of attention takes the place of
-    $A_l$, as in their first paper. Cost: one backward pass; with a composite two.
+    The method of Chefer et al. It says which positions spoke for the score; nothing is
+    said of those that spoke against it. Explain `-score` for these. With a composite
+    the relevance of attention takes the place of $A_l$, as in their first paper. Cost:
+    one backward pass; with a composite two.
+
+    With cross-attention there are several kinds of positions, such as those of an
+    encoder and those of its decoder. $R$ has a matrix for each two of them: what reads
+    other positions reads what these have read before, and
+
+    $$R^{ts} \mathrel{+}= (\hat R^{tt})^\top \bar A^{ts} \hat R^{ss}$$
+
+    where in $\hat R$ the rows, without the identity, are divided by their sums.
 
     Args:
         apply_fn: the model, `apply_fn(variables, inputs) -> outputs`.
         at: the sites of the attention matrices, as of `attention_rollout`.
-        layers: the numbers of the layers that are read; all by default.
+        layers: the numbers of the layers that are read; all by default. Cross-attention
+            is a layer of its own.
         heads: the numbers of the heads that are read in each layer; all by default.
         position: the position whose row is returned; all of them by default.
         composite: which site gets which rule on the way back to the relevance of
@@ -211,15 +228,19 @@ def attention_grad_rollout(
 
     Returns:
         An attribution function, never negative: `(batch, position)`, or without
-        `position` `(batch, target, source)`. Products of layers have no unit in common,
-        so that entries compare within an example only.
+        `position` `(batch, target, source)`. With cross-attention the targets are those
+        of the last layer, and there is one such array for each kind of positions that
+        is read, in a mapping from the address of the first layer that reads them.
+        Products of layers have no unit in common, so that entries compare within an
+        example only.
 
     Raises:
         TypeError: if `position`, a layer or a head is no integer.
-        ValueError: when called, as by `attention_grad`.
+        ValueError: when called, as by `attention_grad`, but for cross-attention; if one
+            kind of positions is made of another by something else than attention.
 
     References:
-        Chefer et al., 2021, eqs. 5 and 6 [chefer2021generic]; with relevance Chefer et
+        Chefer et al., 2021, eqs. 5 to 11 [chefer2021generic]; with relevance Chefer et
         al., 2021 [chefer2021transformer], whose rules for products and sums are of
         their own. The identity that $R$ starts with there is taken off at the end: it
         says of every position that it read itself.
@@ -236,13 +257,16 @@ def attention_grad_rollout(
     check_arguments(at, layers, heads, position)
     call = "attention_grad_rollout(apply_fn, composite=jaxinterp.rules.attn_lrp())"
     rules = None if composite is None else as_composite(composite, call)
-    slopes = _attention_times_slopes(apply_fn, at, score, rules)
+    slopes = _attention_times_slopes(apply_fn, at, score, attention_streams, rules)
 
     def attribute(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:
         products, matrices = slopes(variables, inputs, target)
         positive = [jax.nn.relu(product) for product in products]
+        if any(matrix.targets != matrix.sources for matrix in matrices):
+            means = _of_heads(positive, heads)
+            return _by_kind(matrices, means, layers, position)
         layer = _by_layer(matrices, positive, layers, heads)
         rolled = _product(layer + _identity(layer)) - _identity(layer)[0]
         return _row(rolled, position).astype(matrices[0].site.value.dtype)
@@ -290,6 +314,7 @@ def _attention_times_slopes(
     apply_fn: ApplyFn,
     at: Sites | None,
     score: Score | Objective | str,
+    find: Callable[..., Sequence[AttentionMatrix]],
     composite: Composite | None = None,
 ) -> Any:
     """Returns a function to the products of attention and gradient, and the matrices.
@@ -302,7 +327,7 @@ def _attention_times_slopes(
 
     def run(variables: Any, inputs: Any, target: Any) -> Any:
         check_inputs(inputs, at, variables, needs_slopes=False)
-        matrices = attention_matrices(trace_call(model, variables, inputs), at)
+        matrices = find(trace_call(model, variables, inputs), at)
         addresses = [matrix.site.address for matrix in matrices]
         back = Backward(model, variables, inputs, DERIVATIVE, addresses)
         examples = examples_in(inputs)
@@ -331,22 +356,60 @@ def _by_layer(
     over_heads: Any = lambda x: x.mean(2),
 ) -> Any:
     """The chosen layers in order, one matrix made of the chosen heads of each."""
-    each = [
-        over_heads(array[:, :, _indices("head", heads, array.shape[2])])
+    stacked = by_layer(matrices, _of_heads(arrays, heads, over_heads))
+    return stacked if layers is None else stacked[_chosen("layer", layers, stacked)]
+
+
+def _of_heads(
+    arrays: Sequence[Any], heads: Numbers, over_heads: Any = lambda x: x.mean(2)
+) -> list[Any]:
+    """Of each array, by step, one matrix made of the chosen heads."""
+    if heads is None:
+        return [over_heads(array) for array in arrays]
+    return [
+        over_heads(array[:, :, _chosen("head", heads, range(array.shape[2]))])
         for array in arrays
     ]
-    stacked = by_layer(matrices, each)
-    return stacked[_indices("layer", layers, len(stacked))]
 
 
-def _indices(what: str, numbers: Numbers, count: int) -> Any:
+def _chosen(what: str, numbers: int | Sequence[int], among: Any) -> Any:
     """The numbers of what is chosen, in increasing order."""
-    if numbers is None:
-        return slice(None)
     several: Any = [numbers] if is_integer(numbers) else numbers
     for number in several:
-        check_index(number, count, what)
-    return jnp.array(sorted({number % count for number in several}))
+        check_index(number, len(among), what)
+    return np.array(sorted({number % len(among) for number in several}))
+
+
+def _by_kind(
+    matrices: Sequence[AttentionMatrix],
+    arrays: Sequence[Any],
+    layers: Numbers,
+    position: int | None,
+) -> ByAddress:
+    """For each kind of positions that is read, how much of it is in the last targets.
+
+    Args:
+        matrices: the matrices of attention, of several kinds of positions.
+        arrays: what is rolled out of each, by step.
+        layers: the numbers of the layers that are read.
+        position: the target whose row is returned.
+    """
+    each = list(in_order(matrices, arrays))
+    if layers is not None:
+        each = [each[i] for i in _chosen("layer", layers, each)]
+    rolled = rolled_streams(each)
+    last = matrices[-1].targets
+    sites, result = {}, {}
+    for matrix in matrices:
+        kind, site = matrix.sources, matrix.site
+        if kind in sites or (last, kind) not in rolled:
+            continue
+        read = rolled[last, kind]
+        if kind == last:
+            read = read - jnp.eye(read.shape[-1], dtype=read.dtype)[None]
+        sites[kind] = site
+        result[site.address] = _row(read, position).astype(site.value.dtype)
+    return ByAddress.of({site.address: site for site in sites.values()}, result)
 
 
 def _identity(layers: Any) -> Any:
@@ -355,8 +418,7 @@ def _identity(layers: Any) -> Any:
 
 def _product(layers: Iterable[Any]) -> Any:
     """The product of the matrices of all layers, the last one to the left."""
-    multiply = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)
-    return functools.reduce(lambda rolled, layer: multiply(layer, rolled), layers)
+    return functools.reduce(lambda rolled, layer: multiplied(layer, rolled), layers)
 
 
 def _row(matrix: Any, position: int | None) -> Any:

@@ -214,6 +214,17 @@ def last_curve(flow: Flow, value: Value) -> Curve | None:
     return curve(flow, steps, source) if steps else None
 
 
+def is_gate(flow: Flow, value: Value) -> bool:
+    """Whether a value lies between zero and one: by its signs, or by arithmetic.
+
+    Args:
+        flow: the program.
+        value: an active value.
+    """
+    shape = last_curve(flow, value)
+    return value in flow.gates or (shape is not None and shape.is_gate)
+
+
 def source_of(flow: Flow, value: Value) -> Value:
     """Returns the value that another is a function of, each entry alone.
 

@@ -17,7 +17,7 @@ from jaxinterp.checks import is_traced
 from jaxinterp.tracing.compat import existing
 from jaxinterp.tracing.facts.axes import reshape_groups
 from jaxinterp.tracing.facts.roles import KINDS, POINTWISE, Kind
-from jaxinterp.tracing.facts.signs import gate_values, nonnegative_values
+from jaxinterp.tracing.facts.signs import NOTHING, Signs, signs
 from jaxinterp.tracing.program.loops import loop_bindings
 from jaxinterp.tracing.program.program import Atom, Call, Constant, Program, Value
 
@@ -108,12 +108,14 @@ class Flow:
         carrying: the active values that can send a gradient back; all of them if
             `None`.
         whole: the traced function, around all loops; the program if `None`.
+        assumed: what is proven of values that enter the body of a loop.
     """
 
     program: Program
     active: frozenset[Value]
     carrying: frozenset[Value] | None = None
     whole: Program | None = None
+    assumed: Signs = NOTHING
 
     @cached_property
     def producer(self) -> Mapping[Value, int]:
@@ -281,14 +283,19 @@ class Flow:
     # --- Signs ------------------------------------------------------------------------
 
     @cached_property
+    def signs(self) -> Signs:
+        """What the graph proves of the signs of values."""
+        return signs(self.program, self.assumed)
+
+    @property
     def nonnegative(self) -> frozenset[Value]:
         """The values that the graph proves to be at least zero."""
-        return nonnegative_values(self.program)
+        return self.signs.nonnegative
 
-    @cached_property
+    @property
     def gates(self) -> frozenset[Value]:
         """The values that the graph proves to be gates, between zero and one."""
-        return gate_values(self.program, self.nonnegative)
+        return self.signs.gates
 
 
 def _meet(

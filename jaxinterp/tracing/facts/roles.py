@@ -165,3 +165,18 @@ KINDS: Mapping[Primitive, Kind] = _by_primitive(
         Kind.LOOP: (p.scan_p, p.while_p, p.cond_p),
     }
 )
+
+# Parts of the names of primitives that run a kernel.
+_KERNELS = (
+    *("pallas", "triton", "mosaic", "cudnn", "dot_product_attention"),
+    *("ffi_call", "custom_call"),
+)
+
+
+def is_opaque(primitive: Primitive) -> bool:
+    """Whether a primitive runs a kernel, which JAX does not look into.
+
+    Args:
+        primitive: the primitive of an equation.
+    """
+    return primitive not in KINDS and any(k in primitive.name for k in _KERNELS)

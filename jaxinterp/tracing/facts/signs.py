@@ -1,11 +1,12 @@
-"""Which values cannot be negative, and which lie between zero and one (gates).
+"""Which values cannot be negative, or positive, and which lie between zero and one.
 
-Both are proven equation by equation, for any input. NaN counts as not negative.
+All are proven equation by equation, for any input. NaN counts as what it should be.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from typing import NamedTuple
 
 import numpy as np
 from jax.extend.core import primitives as p
@@ -35,6 +36,24 @@ _KEEP_SIGN = frozenset(
 )
 
 _KEEP_SIGN_OF_FIRST = frozenset({p.dynamic_slice_p, p.gather_p, p.pow_p, p.clamp_p})
+
+# Results that are not positive if no operand is.
+_KEEP_OTHER_SIGN = frozenset(
+    {
+        *(p.add_p, p.max_p, p.reduce_sum_p, p.reduce_window_sum_p, p.cumsum_p),
+        *(p.concatenate_p, p.reduce_max_p, p.reduce_min_p),
+    }
+)
+
+# Results that lie between zero and one if every operand does.
+_KEEP_GATES = frozenset(
+    {
+        *(p.mul_p, p.max_p, p.select_n_p, p.concatenate_p, p.pad_p),
+        *(p.sqrt_p, p.square_p, p.integer_pow_p),
+    }
+)
+
+_BILINEAR = frozenset({p.mul_p, p.div_p, p.dot_general_p})
 
 IsNonnegative = Callable[[Atom], bool]
 
@@ -118,43 +137,182 @@ def _is_implied(
     return high is value and is_nonnegative(low)
 
 
-def gate_values(program: Program, nonnegative: frozenset[Value]) -> frozenset[Value]:
-    """Returns the values that are gates: sigmoids and the like, between 0 and 1.
+class Signs(NamedTuple):
+    """What is proven of the values of a program.
 
-    Copies of a gate are gates too, and so are one minus a gate and products of gates.
+    Attributes:
+        nonnegative: the values that cannot be negative.
+        nonpositive: some of those that cannot be positive.
+        gates: the values that lie between zero and one.
+    """
+
+    nonnegative: frozenset[Value] = frozenset()
+    nonpositive: frozenset[Value] = frozenset()
+    gates: frozenset[Value] = frozenset()
+
+
+NOTHING = Signs()
+
+
+def signs(program: Program, assumed: Signs = NOTHING) -> Signs:
+    """Returns what is proven of the values of a program.
+
+    Gates are sigmoids and the like, and exponentials of what is never positive, such as
+    the decay of a state or a gate that is stabilized by a maximum. Copies of a gate are
+    gates too, and so are one minus a gate and products of gates.
 
     Args:
         program: a traced function, or the body of a loop.
-        nonnegative: the values of the program that cannot be negative.
+        assumed: what is taken as proven, of inputs of a body.
     """
-    proven: set[Value] = set()
-    above_one: set[Value] = set()  # such as the divisor in `1 / (1 + exp(-x))`
-
+    nonnegative = nonnegative_values(program, assumed.nonnegative | assumed.gates)
+    proofs = _Proofs(nonnegative, set(assumed.nonpositive), set(assumed.gates))
     for equation in program.equations:
-        primitive, inputs = equation.primitive, equation.inputs
-        if primitive is p.add_p and len(equation.outputs) == 1:
+        proofs.read(equation)
+    proven = frozenset(proofs.nonpositive), frozenset(proofs.gates)
+    return Signs(nonnegative, *proven)
+
+
+class _Proofs:
+    """What is proven of the equations that were read, one after the other.
+
+    Attributes:
+        nonnegative: the values that cannot be negative.
+        nonpositive: those that cannot be positive.
+        gates: those between zero and one.
+        above_one: those of at least one, such as the divisor in `1 / (1 + exp(-x))`.
+        number: for each value what it has in common with those computed in the same
+            way from the same.
+        reached: for such a number those of the values that it cannot be below.
+    """
+
+    def __init__(
+        self, nonnegative: frozenset[Value], nonpositive: set[Value], gates: set[Value]
+    ):
+        self.nonnegative = nonnegative
+        self.nonpositive = nonpositive
+        self.gates = gates
+        self.above_one: set[Value] = set()
+        self.number: dict[Value, Hashable] = {}
+        self.reached: dict[Hashable, frozenset[Hashable]] = {}
+
+    def read(self, equation: Equation) -> None:
+        """Adds what is proven of the results of an equation."""
+        if len(equation.outputs) == 1:
+            self._compare(equation)
+            inputs = equation.inputs
             numbers = [i for i in inputs if _is_between(i, 1.0, np.inf)]
-            others = [i for i in inputs if isinstance(i, Value) and i in nonnegative]
-            if numbers and others:
-                above_one.update(equation.outputs)
-        is_gate = (
-            primitive is p.logistic_p
-            or (primitive is p.div_p and _is_gate_ratio(inputs, above_one))
-            or (primitive is p.clamp_p and _is_between_all(inputs[::2]))
-            or (primitive is p.sub_p and _is_rest_of(inputs, proven))
-            or (primitive in _COPIES and inputs[0] in proven)
-            or (primitive is p.mul_p and all(i in proven for i in inputs))
+            others = [i for i in inputs if i in self.nonnegative]
+            if equation.primitive is p.add_p and numbers and others:
+                self.above_one.update(equation.outputs)
+        if self._is_gate(equation):
+            self.gates.update(equation.outputs)
+        if self._is_nonpositive(equation):
+            self.nonpositive.update(equation.outputs)
+
+    # --- Which values are at least as large as others ---------------------------------
+
+    def _compare(self, equation: Equation) -> None:
+        (output,), primitive = equation.outputs, equation.primitive
+        operands = [self._number(atom) for atom in equation.inputs]
+        if primitive in _SAME:
+            self.number[output] = operands[0]
+            return
+        if primitive in (p.add_p, p.max_p):
+            own = primitive, frozenset(operands)
+        elif primitive is p.sub_p or primitive in _COPIES:
+            own = primitive, repr(sorted(equation.params.items())), tuple(operands)
+        else:
+            return
+        self.number[output] = own
+        if primitive is p.max_p:
+            below = (self.reached.get(n, frozenset()) for n in operands)
+            self.reached[own] = frozenset(operands).union(*below)
+
+    def _number(self, atom: Atom) -> Hashable:
+        if isinstance(atom, Value):
+            return self.number.get(atom, atom)
+        return repr(atom.value) if atom.shape == () else id(atom)
+
+    def _is_at_least(self, atom: Atom, other: Atom) -> bool:
+        high, low = self._number(atom), self._number(other)
+        return high == low or low in self.reached.get(high, ())
+
+    # --- Signs ------------------------------------------------------------------------
+
+    def _is_never_negative(self, atom: Atom) -> bool:
+        return _is_between(atom, 0.0, np.inf) or atom in self.nonnegative
+
+    def _is_never_positive(self, atom: Atom) -> bool:
+        return _is_between(atom, -np.inf, 0.0) or atom in self.nonpositive
+
+    def _is_nonpositive(self, equation: Equation) -> bool:
+        primitive, inputs = equation.primitive, equation.inputs
+        if primitive is p.neg_p:
+            return self._is_never_negative(inputs[0])
+        if primitive is p.sub_p:
+            left, right = inputs
+            is_less = self._is_never_positive(left) and self._is_never_negative(right)
+            return is_less or self._is_at_least(right, left)
+        if primitive in _BILINEAR:
+            pairs = (inputs[:2], inputs[1::-1])
+            return any(
+                self._is_never_negative(a) and self._is_never_positive(b)
+                for a, b in pairs
+            )
+        if primitive is p.log_p:
+            return inputs[0] in self.gates
+        if primitive is p.min_p:
+            return any(map(self._is_never_positive, inputs))
+        keeps = primitive in _KEEP_OTHER_SIGN and all(
+            map(self._is_never_positive, inputs)
         )
-        if is_gate:
-            proven.update(equation.outputs)
-    return frozenset(proven)
+        return keeps or (primitive in _COPIES and self._is_never_positive(inputs[0]))
+
+    def _is_gate_or_number(self, atom: Atom) -> bool:
+        return _is_between(atom, 0.0, 1.0) or atom in self.gates
+
+    def _is_gate(self, equation: Equation) -> bool:
+        primitive, inputs = equation.primitive, equation.inputs
+        if primitive in (p.exp_p, p.exp2_p):
+            return inputs[0] in self.nonpositive
+        if primitive is p.min_p:
+            is_bounded = any(map(self._is_gate_or_number, inputs))
+            return is_bounded and all(map(self._is_never_negative, inputs))
+        if primitive is p.div_p:
+            return _is_between(inputs[0], 0.0, 1.0) and inputs[1] in self.above_one
+        if primitive is p.clamp_p:
+            return all(_is_between(i, 0.0, 1.0) for i in inputs[::2])
+        if primitive is p.sub_p:
+            return _is_between(inputs[0], 1.0, 1.0) and inputs[1] in self.gates
+        if primitive is p.integer_pow_p and equation.params["y"] < 0:
+            return False
+        if primitive is p.pow_p:
+            is_power = _is_between(inputs[1], 0.0, np.inf)
+            return is_power and inputs[0] in self.gates
+        if primitive in _KEEP_GATES:
+            return all(map(self._is_gate_or_number, _cases(equation)))
+        is_copy = primitive in _COPIES and self._is_gate_or_number(inputs[0])
+        return primitive is p.logistic_p or is_copy
 
 
-_COPIES = frozenset(
+def _cases(equation: Equation) -> tuple[Atom, ...]:
+    """The operands that a result is made of: of a choice not what decides."""
+    is_choice = equation.primitive is p.select_n_p
+    return equation.inputs[1:] if is_choice else equation.inputs
+
+
+_SAME = frozenset(
+    {
+        *(p.convert_element_type_p, p.reduce_precision_p, p.copy_p, p.name_p),
+        *existing("stop_gradient_p"),
+    }
+)
+
+_COPIES = _SAME | frozenset(
     {
         *(p.reshape_p, p.transpose_p, p.squeeze_p, p.broadcast_in_dim_p, p.slice_p),
-        *(p.convert_element_type_p, p.reduce_precision_p, p.copy_p, p.name_p, p.rev_p),
-        *(p.dynamic_slice_p, *existing("split_p", "stop_gradient_p")),
+        *(p.rev_p, p.dynamic_slice_p, *existing("split_p")),
     }
 )
 
@@ -164,17 +322,3 @@ def _is_between(atom: Atom, low: float, high: float) -> bool:
         return False
     value = np.asarray(atom.value)
     return bool(((value >= low) & (value <= high)).all())
-
-
-def _is_between_all(atoms: tuple[Atom, ...]) -> bool:
-    return all(_is_between(atom, 0.0, 1.0) for atom in atoms)
-
-
-def _is_rest_of(inputs: tuple[Atom, ...], gates: set[Value]) -> bool:
-    whole, part = inputs
-    return _is_between(whole, 1.0, 1.0) and part in gates
-
-
-def _is_gate_ratio(inputs: tuple[Atom, ...], above_one: set[Value]) -> bool:
-    dividend, divisor = inputs
-    return _is_between(dividend, 0.0, 1.0) and divisor in above_one

@@ -24,7 +24,7 @@ from jaxinterp.tracing.facts.curve import (
     POINTS,
     constant_number,
     curve,
-    last_curve,
+    is_gate,
     orientation,
     source_of,
 )
@@ -49,7 +49,7 @@ class Layer:
         inputs: the arrays of the activations that the site reads.
         weights: the arrays of all other values that the site reads.
         output: the array of the activation that the site computes.
-        fixed: values inside the site that count as constants on the way back.
+        fixed: values of the site that count as constants on the way back.
     """
 
     node: Node
@@ -65,12 +65,14 @@ class Layer:
         env = dict(self.weights) | dict(zip(self.node.inputs, inputs, strict=True))
         program = self.node.flow.program
         stopped = Changes(edits=dict.fromkeys(self.fixed, jax.lax.stop_gradient))
+        for value in self.fixed.intersection(self.node.inputs):
+            env[value] = jax.lax.stop_gradient(env[value])
         env = {**program.constants, **env}
         env = evaluate_part(program, self.node.equations, env, stopped)
         return env[self.node.outputs[0]]
 
     def with_fixed_statistics(self) -> Layer:
-        """Returns a normalization as if what it divides by were constants.
+        """Returns a normalization or a quotient as if its divisor were a constant.
 
         Its output is the same, but as a function of the input it is affine.
         """
@@ -92,12 +94,7 @@ class Layer:
     @property
     def gates(self) -> tuple[bool, ...]:
         """For each input, whether it is a gate, between zero and one."""
-        flow = self.node.flow
-        curves = [last_curve(flow, v) for v in self.node.inputs]
-        return tuple(
-            v in flow.gates or (shape is not None and shape.is_gate)
-            for v, shape in zip(self.node.inputs, curves, strict=True)
-        )
+        return tuple(is_gate(self.node.flow, v) for v in self.node.inputs)
 
     @property
     def factors(self) -> tuple[int, ...]:

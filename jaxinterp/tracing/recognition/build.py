@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from jaxinterp.tracing.facts.curve import is_gate
 from jaxinterp.tracing.facts.flow import Flow, active_values, carrying_values
 from jaxinterp.tracing.facts.roles import KINDS, POINTWISE, Kind, Role
+from jaxinterp.tracing.facts.signs import NOTHING, Signs
 from jaxinterp.tracing.graph import Graph, Node, Site
-from jaxinterp.tracing.program.loops import loop_length
-from jaxinterp.tracing.program.program import Program, Value
+from jaxinterp.tracing.program.loops import loop_bindings, loop_length
+from jaxinterp.tracing.program.program import Equation, Program, Value
 from jaxinterp.tracing.recognition.addresses import (
     Module,
     Name,
@@ -53,12 +55,12 @@ class _Contents:
         self.names: dict[Group, Name] = {}
         self.others: list[Name] = []
         self.lengths: dict[Program, tuple[int, ...]] = {program: ()}
-        self.visit(program, Module())
+        self.visit(program, Module(), NOTHING)
 
-    def visit(self, program: Program, module: Module) -> None:
+    def visit(self, program: Program, module: Module, assumed: Signs) -> None:
         """Adds a program, and the bodies of its loops, each after the loop."""
         whole = next(iter(self.flows), program)
-        flow = Flow(program, self.active, self.carrying, whole)
+        flow = Flow(program, self.active, self.carrying, whole, assumed)
         self.flows[program] = flow
         groups = recognize(flow, self.cuts, self.paths)
         names, others = name_nodes(flow, groups, self.paths, module)
@@ -70,7 +72,7 @@ class _Contents:
             steps = self.lengths[program] + ((length,) if length is not None else ())
             for body in equation.bodies:
                 self.lengths[body] = steps
-                self.visit(body, names[group].module)
+                self.visit(body, names[group].module, _entering(flow, equation, body))
 
     @property
     def owner(self) -> dict[Value, Group]:
@@ -81,6 +83,28 @@ class _Contents:
             for index in group.equations
             for output in flow.program.equations[index].outputs
         }
+
+
+def _entering(flow: Flow, loop: Equation, body: Program) -> Signs:
+    """What is proven of the values that enter a body and stay the same in each step."""
+    (enter, leave), *_ = (
+        (enter, leave)
+        for program, enter, leave in loop_bindings(loop)
+        if program is body
+    )
+    carried = {inner for _, inner in leave}
+    is_test = not leave  # of a `while`: it reads what is carried
+    pairs = [
+        (outer, inner)
+        for outer, inner in enter
+        if isinstance(outer, Value) and inner not in carried and not is_test
+    ]
+    nonnegative, nonpositive, _ = flow.signs
+    return Signs(
+        frozenset(inner for outer, inner in pairs if outer in nonnegative),
+        frozenset(inner for outer, inner in pairs if outer in nonpositive),
+        frozenset(inner for outer, inner in pairs if is_gate(flow, outer)),
+    )
 
 
 def build_graph(

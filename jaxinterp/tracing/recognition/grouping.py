@@ -43,7 +43,7 @@ class Group:
         before: indices of the elementwise affine steps before the contraction.
         after: indices of the affine steps after it.
         products: for an affine map without a contraction, its products with weights.
-        statistics: what a normalization divides by.
+        statistics: what a normalization or a quotient divides by.
         around: the signs and shifts around an activation, which are no part of what
             is captured and edited by its name.
         curve: whether a softmax has an exponential that only arithmetic found.

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from jaxinterp.tracing.facts.curve import constant_number, last_curve, source_of
+from jaxinterp.tracing.facts.curve import constant_number, is_gate, source_of
 from jaxinterp.tracing.facts.roles import Kind, Role
 from jaxinterp.tracing.program.program import Value
 from jaxinterp.tracing.recognition.grouping import Group, Grouping
-from jaxinterp.tracing.recognition.quotients import divides
+from jaxinterp.tracing.recognition.quotients import divides, divisors
 
 _PRODUCTS = (Kind.MULTIPLICATIVE, Kind.KERNEL)
 _STEPS = (Kind.LAYOUT, Kind.CAST, Kind.NEGATION, Kind.SUM)
@@ -30,13 +30,14 @@ def product(grouping: Grouping, index: int) -> None:
     if not _is_product(grouping, index):
         return
     if divides(grouping, index):
-        grouping.claim(Group(Role.QUOTIENT, {index}))
+        statistics = divisors(grouping, index)
+        grouping.claim(Group(Role.QUOTIENT, {index}, statistics=statistics))
         return
     hides = _hides_activation(grouping, grouping.sources(_chain(grouping, index)))
     equations = _chain(grouping, index, has_masks=False)
     factors = grouping.sources(equations)
     is_matmul = any(grouping.kind(i) in (Kind.KERNEL, Kind.SUM) for i in equations)
-    if is_matmul and any(_is_gate(grouping, v) for v in factors):
+    if is_matmul and any(is_gate(grouping.flow, v) for v in factors):
         equations = {index}  # in a matrix product a gate is a factor like others
         is_matmul = grouping.kind(index) is Kind.KERNEL
     role = Role.MATMUL if is_matmul else Role.PRODUCT
@@ -139,18 +140,15 @@ def _is_step(grouping: Grouping, index: int) -> bool:
     is_own = owner is None or (owner.role is Role.LINEAR and len(owner.equations) == 1)
     if not is_own or not grouping.is_inexact(index):
         return False
-    kind = grouping.kind(index)
+    kind, operands = grouping.kind(index), grouping.flow.active_inputs(index)
     if kind in (Kind.MULTIPLICATIVE, Kind.DIVISION):
-        (x,) = grouping.flow.active_inputs(index)
+        if len(operands) != 1:
+            return False
+        (x,) = operands
         others = [v for v in grouping.equations[index].inputs if v is not x]
         is_number = all(constant_number(grouping.flow, v) is not None for v in others)
         return grouping.affine_step(index) == "scale" and is_number
     return kind in _STEPS and grouping.is_linear({index})
-
-
-def _is_gate(grouping: Grouping, value: Value) -> bool:
-    shape = last_curve(grouping.flow, value)
-    return value in grouping.flow.gates or (shape is not None and shape.is_gate)
 
 
 def _is_attention(grouping: Grouping, index: int) -> bool:

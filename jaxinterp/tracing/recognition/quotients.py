@@ -51,6 +51,19 @@ def quotients(grouping: Grouping, index: int) -> list[tuple[Value, Value]]:
     return [(a, b) for a, b in pairs if is_reciprocal(grouping, b)]
 
 
+def divisors(grouping: Grouping, index: int) -> frozenset[Value]:
+    """What a quotient of two activations divides by, or its reciprocal.
+
+    It is empty if each factor is a reciprocal, so that there is no dividend.
+
+    Args:
+        grouping: the groups of the equations.
+        index: the index of the equation.
+    """
+    pairs = quotients(grouping, index)
+    return frozenset(divisor for _, divisor in pairs if len(pairs) == 1)
+
+
 def is_reciprocal(grouping: Grouping, value: Value) -> bool:
     """Whether a value is one over something, times factors.
 

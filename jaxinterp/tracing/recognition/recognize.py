@@ -5,7 +5,7 @@ looks at a name. The passes run in this order, and a later one never takes equat
 from an earlier one:
 
 0. calls with a derivative of their own, in whose body it is lost (rounding, a quantized
-   product): one node, whose derivative is the user's;
+   product, a kernel): one node, whose derivative is the user's;
 1. joins: where paths from one value meet again, everything between may be one node
    (gelu, softmax, layer norm);
 2. activations: functions of each entry alone, with the signs around them;
@@ -28,12 +28,13 @@ from jaxinterp.tracing.facts.constants import bounded
 from jaxinterp.tracing.facts.curve import constant_number, curve
 from jaxinterp.tracing.facts.fixed_kernel import turns_pairs
 from jaxinterp.tracing.facts.flow import Flow
-from jaxinterp.tracing.facts.roles import POINTWISE, Kind, Role
+from jaxinterp.tracing.facts.roles import POINTWISE, Kind, Role, is_opaque
 from jaxinterp.tracing.program.program import Call, Value
 from jaxinterp.tracing.recognition.addresses import weights_module
 from jaxinterp.tracing.recognition.grouping import Group, Grouping
 from jaxinterp.tracing.recognition.joins import inverts_sum_of_exponentials, join
 from jaxinterp.tracing.recognition.products import product
+from jaxinterp.tracing.recognition.quotients import divisors
 from jaxinterp.tracing.recognition.weighted_sums import weighted_sums
 
 _AFFINE_STEPS = ("scale", "shift", "cast")
@@ -124,8 +125,10 @@ def _opaque_call(grouping: Grouping, call: Call) -> None:
 
 
 def _loses_derivative(grouping: Grouping, index: int) -> bool:
-    """Whether an equation rounds its operand, or makes integers of it."""
+    """Whether an equation rounds its operand, makes integers of it, or is a kernel."""
     equation = grouping.equations[index]
+    if is_opaque(equation.primitive):
+        return True
     (first, *_) = grouping.flow.active_inputs(index)
     if not first.is_inexact:
         return False
@@ -419,7 +422,9 @@ def _maximum(grouping: Grouping, index: int) -> None:
 def _rest(grouping: Grouping, index: int) -> None:
     if not grouping.is_free(index):
         return
-    grouping.claim(Group(_single_role(grouping, index), {index}))
+    statistics = divisors(grouping, index)
+    role = _single_role(grouping, index)
+    grouping.claim(Group(role, {index}, statistics=statistics))
 
 
 _MINIMA = (p.reduce_min_p, p.reduce_window_min_p)

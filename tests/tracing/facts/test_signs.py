@@ -121,6 +121,26 @@ GATES = {
     "one minus a gate": lambda x: 1 - jax.nn.sigmoid(x),
     "product of gates": lambda x: jax.nn.sigmoid(x) * lax.clamp(0.2, x, 0.8),
     "a gate in another shape": lambda x: jax.nn.sigmoid(x).reshape(3, 4).T[1:],
+    "exponential decay": lambda x: jnp.exp(-jax.nn.softplus(x)),
+    "of a fixed rate": lambda x: jnp.exp(jax.nn.softplus(x) * -jnp.exp(X[:1])),
+    "rates of features": lambda x: jnp.exp(jax.nn.relu(x) @ -jnp.abs(X.T)),
+    "log of a gate and back": lambda x: jnp.exp(jnp.log(jax.nn.sigmoid(x))),
+    "product of decays": lambda x: jnp.exp(jnp.cumsum(jax.nn.log_sigmoid(x), axis=1)),
+    "stabilized": lambda x: jnp.exp(x - jnp.maximum(x, x[::-1])),
+    "stabilized twice": lambda x: jnp.exp(
+        x + 1 - jnp.maximum(jnp.maximum(x + 1, x[::-1]), 0.0)
+    ),
+    "stabilized, added otherwise": lambda x: jnp.exp2(
+        (x + x[::-1]) - jnp.maximum(jnp.sin(x), x[::-1] + x)
+    ),
+    "minimum with one": lambda x: jnp.minimum(jnp.exp(x), jnp.ones_like(x)),
+    "what a decay leaves": lambda x: jnp.sqrt(1 - jax.nn.sigmoid(x) ** 2),
+    "a root of a gate": lambda x: jax.nn.sigmoid(x) ** 0.25,
+    "kept at padding": lambda x: jnp.where(X > 0, jax.nn.sigmoid(x), 1.0),
+    "kept above": lambda x: jnp.clip(jax.nn.sigmoid(x), 0.1, 1.0),
+    "a part of a gate": lambda x: 0.9 * jax.nn.sigmoid(x),
+    "joined": lambda x: jnp.concatenate([jax.nn.sigmoid(x), jax.nn.sigmoid(-x)]),
+    "padded": lambda x: jnp.pad(jax.nn.sigmoid(x), 1, constant_values=1.0),
 }
 NO_GATES = {
     "tanh": jnp.tanh,
@@ -136,6 +156,20 @@ NO_GATES = {
     "one minus anything": lambda x: 1 - x,
     "product with x": lambda x: jax.nn.sigmoid(x) * x,
     "another's shape": lambda x: x.reshape(3, 4),
+    "growth": lambda x: jnp.exp(jax.nn.softplus(x)),
+    "exponential": jnp.exp,
+    "stabilized by a minimum": lambda x: jnp.exp(x - jnp.minimum(x, 0.0)),
+    "the maximum of others": lambda x: jnp.exp(x - jnp.maximum(x + 1e-9 * x, 0.0)),
+    "the maximum of what is turned": lambda x: jnp.exp(x - jnp.maximum(x[::-1], 0.0)),
+    "a difference the other way": lambda x: jnp.exp(jnp.maximum(x, 0.0) - x),
+    "one over a gate": lambda x: jax.nn.sigmoid(x) ** -1,
+    "a negative root": lambda x: jax.nn.sigmoid(x) ** -0.25,
+    "where it may be two": lambda x: jnp.where(X > 0, jax.nn.sigmoid(x), 2.0),
+    "a product with two": lambda x: 2.0 * jax.nn.sigmoid(x),
+    "padded with two": lambda x: jnp.pad(jax.nn.sigmoid(x), 1, constant_values=2.0),
+    "minimum with two": lambda x: jnp.minimum(jnp.exp(x), 2.0),
+    "minimum with one of what may be negative": lambda x: jnp.minimum(x, 1.0),
+    "differences of decays": lambda x: jnp.exp(jax.nn.relu(x) - jax.nn.relu(x + 1)),
 }
 
 
@@ -155,3 +189,31 @@ def test_what_lies_between_zero_and_one_is_a_gate(fn):
 @pytest.mark.parametrize("fn", NO_GATES.values(), ids=NO_GATES.keys())
 def test_what_may_leave_zero_to_one_is_no_gate(fn):
     assert not is_gate(fn)
+
+
+def test_what_enters_a_loop_keeps_its_signs_and_what_is_carried_does_not():
+    def scanned(w, x):
+        decay = jnp.exp(-jax.nn.softplus(x @ w["rate"]))
+
+        def step(h, a):
+            return a * h + jax.nn.relu(h), h
+
+        decays = jnp.broadcast_to(decay[None], (3, *decay.shape))
+        return lax.scan(step, jax.nn.sigmoid(x), decays)[0]
+
+    def until(w, x):
+        decay = jax.nn.sigmoid(x @ w["rate"])
+        return lax.while_loop(
+            lambda state: state[0] < 2,
+            lambda state: (state[0] + 1, decay * state[1] + jax.nn.relu(state[1])),
+            (0, jax.nn.sigmoid(x)),
+        )[1]
+
+    for fn in (scanned, until):
+        graph = trace(fn, {"rate": normal(6, 6)}, X)
+        (product,) = (node for node in graph if node.role == "product")
+        flow = product.flow
+        assert len(product.inputs) == 2
+        gates = [v for v in product.inputs if v in flow.gates]
+        assert len(gates) == 1  # and not the state, whatever it starts at
+        assert gates[0] in flow.nonnegative
