@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from tests.third_party import models
+from tests.third_party import models, transformers
 from tests.third_party.models import Model
 
 
@@ -46,16 +46,16 @@ PEERS = (
         edit=("res_net/block_group_1/block_0/batchnorm_1", "group_1/.*batchnorm_1"),
     ),
     Peer(
-        *("equimo", "image", "VisionTransformer", models.equimo_vit),
+        *("equimo", "image", "VisionTransformer", transformers.equimo_vit),
         edit=("*/blocks/0/blocks/0/mlp/fc2", r"blocks\[0\].mlp.fc2"),
     ),
     Peer(
-        *("penzai", "text", "llama-like transformer", models.penzai_llama),
+        *("penzai", "text", "llama-like transformer", transformers.penzai_llama),
         edit=("1/0/1/0", r"^\[2\]"),
         at="0",
     ),
     Peer(
-        *("attnax", "text", "TransformerEncoder", models.attnax_encoder),
+        *("attnax", "text", "TransformerEncoder", transformers.attnax_encoder),
         edit=("*/layers/0/ffn/dense2", r"\[0\].*'dense2'"),
         at="TransformerEncoder/token_embed/embed",
     ),
