@@ -103,22 +103,23 @@ def equimo_vit() -> Model:
 
 def heal_swin() -> Model:
     from flax import nnx
-    from heal_swin_nnx.models.swin import SwinParams, SwinUnet
+    from heal_swin_nnx.models.swin import SwinEncoder, SwinParams
 
     params = SwinParams(
         img_size=16,
         in_channels=3,
-        out_channels=3,
+        out_channels=1,
         patch_size=2,
         embed_dim=4,
-        depths=(2, 2),
+        depths=(2, 1),
         num_heads=(1, 2),
         dtype="float32",
     )
-    model = SwinUnet(params, rngs=nnx.Rngs(0))
+    model = SwinEncoder(params, rngs=nnx.Rngs(0))
     model.eval()
     apply_fn, state = ji.models.from_nnx(model)
-    return Model(part(apply_fn, lambda out: out[:, 3, 4]), state, IMAGES[:, ::2, ::2])
+    images = IMAGES[:, ::2, ::2]
+    return Model(part(apply_fn, lambda out: out[0].mean(1)), state, images)
 
 
 def foundax_bcat() -> Model:
@@ -141,29 +142,6 @@ def foundax_bcat() -> Model:
         model, is_batched=True, times=times, input_len=1
     )
     return Model(part(apply_fn, lambda out: out[:, -1, 3, :3, 0]), arrays, MOVIES)
-
-
-def foundax_scot() -> Model:
-    from jax_poseidon.scot_eqx import ScOT, ScOTConfig
-
-    config = ScOTConfig(
-        image_size=16,
-        patch_size=2,
-        num_out_channels=3,
-        embed_dim=4,
-        depths=(2, 2),
-        num_heads=(1, 2),
-        skip_connections=(1, 0),
-        window_size=4,
-        drop_path_rate=0.0,
-        use_conditioning=True,
-    )
-    model = ScOT(config, use_conditioning=True, key=KEY)
-    apply_fn, arrays = ji.models.from_equinox(
-        model, is_batched=True, time=jnp.array([0.2, 0.7])
-    )
-    images = IMAGES[:, ::2, ::2]
-    return Model(part(apply_fn, lambda out: out.output[:, 3, 4]), arrays, images)
 
 
 def transformer_flow() -> Model:

@@ -167,7 +167,7 @@ class Flow:
         return any(v in self.active for v in self.program.equations[index].values)
 
     def carries(self, value: Atom) -> bool:
-        """Whether an active value can send a gradient back, unlike a mask or a count."""
+        """Whether an active value can send a gradient back, as no mask or count can."""
         return self.carrying is None or value in self.carrying
 
     def only_reader(self, value: Value) -> int | None:
