@@ -99,7 +99,8 @@ class Stack(nn.Module):
         else:
             for i in range(shape.depth):
                 x, _ = body(*sizes, name=f"blocks_{i}")(x, mask)
-        return layer_norm(x, 1e-5, "norm")[:, -1] @ embed.embedding.T
+        x = layer_norm(x, 1e-5, "norm")[:, -1]
+        return jnp.einsum("bi,vi->bv", x, embed.embedding)
 
 
 def methods(apply_fn: Any) -> dict[str, Callable[..., Any]]:

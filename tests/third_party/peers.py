@@ -108,7 +108,7 @@ PEERS = (
             "TARFlow, scanned",
             transformers.transformer_flow,
         ),
-        edit=("Linear", "proj_in"),
+        edit=("blocks/proj_out", "proj_out"),
     ),
     Peer(
         *("numpyro", "flow", "AutoregressiveNN", models.numpyro_autoregressive),
