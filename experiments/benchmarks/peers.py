@@ -1,12 +1,14 @@
-"""The same methods in zennit, captum and lucent, where they are installed."""
+"""The same methods in zennit, captum, lucent and lxt, where they are installed."""
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import importlib.metadata
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
@@ -184,6 +186,100 @@ def lucent_images(
         show_image=False,
         fixed_image_size=shown,
     )[0]
+
+
+def lxt_available() -> bool:
+    """Whether torch, transformers and lxt can be imported, and fit one another."""
+    try:
+        import lxt.efficient
+        import transformers.models.gpt2
+    except ImportError:
+        return False
+    return all((lxt.efficient, transformers.models.gpt2))
+
+
+def random_gpt2(shape: Any) -> Any:
+    """Returns a GPT-2 of transformers with random weights.
+
+    Args:
+        shape: its `vocabulary`, `width`, `depth` and `heads`.
+    """
+    import torch
+    import transformers
+
+    torch.manual_seed(0)
+    config = transformers.GPT2Config(
+        vocab_size=shape.vocabulary,
+        n_embd=shape.width,
+        n_layer=shape.depth,
+        n_head=shape.heads,
+    )
+    return transformers.GPT2LMHeadModel(config).eval().requires_grad_(False)
+
+
+@contextlib.contextmanager
+def lxt_rules() -> Iterator[None]:
+    """Gives the classes of GPT-2 lxt's rules of AttnLRP, until the block ends."""
+    from lxt.efficient import monkey_patch
+    from torch import nn
+    from transformers.models.gpt2 import modeling_gpt2
+
+    replaced = (
+        (modeling_gpt2.GPT2MLP, "forward"),
+        (nn.LayerNorm, "forward"),
+        (nn.Dropout, "forward"),
+        (modeling_gpt2, "eager_attention_forward"),
+        (modeling_gpt2, "ALL_ATTENTION_FUNCTIONS"),
+    )
+    with contextlib.ExitStack() as stack:
+        for owner, name in replaced:
+            own = getattr(owner, name)
+            stack.enter_context(mock.patch.object(owner, name, own))
+        monkey_patch(modeling_gpt2)
+        yield
+
+
+def gpt2_programs(
+    model: Any, tokens: np.ndarray, every: bool
+) -> dict[str, tuple[str, Callable[[], Any]]]:
+    """Returns for each method the peer's name and its computation, of class 0.
+
+    Args:
+        model: a GPT-2 of transformers.
+        tokens: one text.
+        every: whether it makes the logits of every position, and not of the last alone.
+    """
+    import torch
+
+    ids = torch.tensor(tokens)
+
+    def logits(embedded: Any) -> Any:
+        options = {"use_cache": False, "logits_to_keep": 0 if every else 1}
+        return model(inputs_embeds=embedded, **options).logits[:, -1]
+
+    def forward() -> Any:
+        with torch.no_grad():
+            return logits(model.transformer.wte(ids)).numpy()
+
+    def pulled() -> tuple[Any, Any]:
+        embedded = model.transformer.wte(ids).detach().requires_grad_()
+        logits(embedded)[:, 0].sum().backward()
+        return embedded.detach().numpy(), embedded.grad.numpy()
+
+    places = model.transformer.wpe.weight[: tokens.shape[1]].numpy()
+
+    def relevance() -> Any:
+        with lxt_rules():
+            embedded, gradient = pulled()
+        # That of tokens and their places together, which ours hands to the tokens.
+        return (embedded + places) * gradient
+
+    use_fastest_threads(relevance)
+    return {
+        "forward": ("torch", forward),
+        "gradient": ("torch", lambda: pulled()[1]),
+        "lrp attn_lrp": ("lxt", relevance),
+    }
 
 
 def use_fastest_threads(run: Callable[[], Any]) -> None:

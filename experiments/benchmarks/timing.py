@@ -149,7 +149,7 @@ def machine() -> str:
                 break
     device = jax.devices()[0]
     names = ("jax", "jaxlib", "flax", "numpy", "torch", "zennit", "captum", "saliency")
-    names = *names, "grad-cam", "shap"
+    names = *names, "grad-cam", "shap", "transformers", "lxt"
     versions = []
     for name in names:
         try:

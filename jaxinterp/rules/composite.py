@@ -203,7 +203,7 @@ class Composite:
         for node, index in lines.items():
             rule = self.lines[index][1] if index is not None else None
             rules[node] = None if isinstance(rule, Gradient) else rule
-            if not any(v.is_inexact for v in node.inputs):
+            if not _gets_relevance(node):
                 rules[node] = None
             elif rules[node] is not None and len(node.outputs) > 1:
                 raise SeveralResultsError(node, rule)
@@ -304,8 +304,12 @@ def needs_rule(node: Node) -> bool:
     Args:
         node: a node of a graph.
     """
-    is_read = not node.is_dead
-    return is_read and not node.is_structural and any(v.is_inexact for v in node.inputs)
+    return not (node.is_dead or node.is_structural) and _gets_relevance(node)
+
+
+def _gets_relevance(node: Node) -> bool:
+    """Whether an input of a node can hold relevance, as a mask or a count cannot."""
+    return any(v.is_inexact and node.flow.carries(v) for v in node.inputs)
 
 
 # The derivative of every site; that of max pooling in a faster form.

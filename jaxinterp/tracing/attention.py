@@ -243,7 +243,7 @@ def has_other_activation(flow: Flow, index: int, value: Value) -> bool:
         value: the activation that it reads.
     """
     others = (v for v in flow.active_inputs(index) if v is not value)
-    return any(flow.carrying is None or v in flow.carrying for v in others)
+    return any(map(flow.carries, others))
 
 
 def _moved(equation: Equation, operand: int, axis: int) -> int | None:

@@ -18,7 +18,9 @@ from experiments.benchmarks import (
     peers,
     subject,
     timing,
+    transformers,
 )
+from tests.networks.architectures import randomize
 
 
 class Tiny(nn.Module):
@@ -143,6 +145,61 @@ def test_methods_are_compared_with_the_peers_alone_that_have_them(
     (cells,) = [line.split("|") for line in lines if "| score_cam |" in line]
     assert cells[9].strip() == "33 f + 0 b"  # 32 channels
     assert "| grad_cam |" in output.read_text()
+
+
+# --- Transformers ---------------------------------------------------------------------
+
+
+def test_a_stack_computes_the_same_in_a_scan_and_computed_again() -> None:
+    shape, tokens = transformers.SHAPES["tiny"], jnp.array([[3, 1, 4]])
+    scanned = transformers.Stack(shape, is_scanned=True, is_rematerialized=True)
+    written_out = transformers.Stack(shape, is_scanned=False)
+    shapes = jax.eval_shape(scanned.init, jax.random.key(0), tokens)
+
+    def both(variables: Any) -> Any:
+        params = dict(variables["params"])
+        blocks = params.pop("blocks")
+        for i in range(shape.depth):
+            params[f"blocks_{i}"] = jax.tree.map(lambda leaf, i=i: leaf[i], blocks)
+        others = written_out.apply({"params": params}, tokens)
+        return scanned.apply(variables, tokens), others
+
+    one, other = jax.jit(both)(randomize(shapes, jax.random.key(1)))
+    np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5 * np.abs(one).max())
+
+
+def test_tables_of_transformers_say_seconds_and_ratios_of_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    figures = iter([(i + 0.5, 2.0**i) for i in range(100)])
+    monkeypatch.setattr(timing, "compiled", lambda *args: (None, *next(figures)))
+    shape = transformers.SHAPES["tiny"]
+    table = transformers.depth_table(shape, 3, (2, 4))
+    assert cells_of(table) == [
+        ["2", "1.5", "2.5", "4.5", "5.5"],
+        ["4", "7.5", "8.5", "10.5", "11.5"],
+    ]
+    rows = cells_of(transformers.memory_table(shape, 3))
+    assert [row[:2] for row in rows] == [
+        ["written out", "no"],
+        ["written out", "yes"],
+        ["one scan", "no"],
+        ["one scan", "yes"],
+    ]
+    assert {row[4] for row in rows} == {"2.00"}
+
+
+@pytest.mark.slow(reason="compiles transformers")
+def test_the_command_times_transformers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers, "lxt_available", lambda: False)
+    monkeypatch.chdir(tmp_path)
+    options = ["--shape", "tiny", "--lengths", "3", "--reads", "last"]
+    transformers.main([*options, "--rounds", "1", "--only", "time"])
+    text = (tmp_path / "benchmark.md").read_text()
+    for method in ("forward", "gradient", "lrp attn_lrp"):
+        assert f"| 3 tokens, last logits | {method} |" in text
 
 
 # --- Feature visualization ------------------------------------------------------------

@@ -53,3 +53,55 @@ def test_the_vectors_of_tokens_receive_the_same(name, composite):
     expected = received(SPELLINGS["index"], composite)
     found = received(SPELLINGS[name], composite)
     np.testing.assert_allclose(found, expected, atol=1e-9 * np.abs(expected).max())
+
+
+# --- The mean of what is no padding ---------------------------------------------------
+
+SOME_TOKENS = jnp.array([[1, 4, 0, 0], [6, 2, 5, 0]])  # 0 is padding
+IS_TOKEN = {"axis": 1, "keepdims": True}
+MEANS = {
+    "sum over count": lambda h, m: (h * m).sum(1) / m.sum(1),
+    "choice": lambda h, m: jnp.where(m, h, 0).sum(1) / m.sum(1),
+    "mean where": lambda h, m: h.mean(1, where=jnp.broadcast_to(m, h.shape)),
+    "weights": lambda h, m: (h * (m / m.sum(**IS_TOKEN))).sum(1),
+    "quotient first": lambda h, m: (h / m.sum(**IS_TOKEN) * m).sum(1),
+    "reciprocal": lambda h, m: (1 / m.sum(1)) * (h * m).sum(1),
+    "power": lambda h, m: (h * m).sum(1) * m.sum(1).astype(float) ** -1,
+    "at least one": lambda h, m: (h * m).sum(1) / jnp.maximum(m.sum(1), 1),
+    "einsum": lambda h, m: jnp.einsum("btd,bt->bd", h, m[..., 0] / m.sum(1)),
+    "share of all": lambda h, m: (h * m).mean(1) / m.mean(1),
+}
+
+
+def mean_received(name, composite):
+    def model(w, t):
+        h = w["table"][t]
+        mean = MEANS[name](h + jnp.tanh(h), (t != 0)[..., None])
+        return jax.nn.relu(mean) @ w["head"]
+
+    w = {"table": TABLE, "head": HEAD}
+    assert ji.plan(model, composite, w, SOME_TOKENS).coverage == 1
+    attribute = jax.jit(ji.attribution.lrp(model, composite=composite))
+    return np.asarray(attribute(w, SOME_TOKENS, TARGET))
+
+
+@pytest.mark.parametrize("composite", [rules.epsilon_plus(), rules.attn_lrp()])
+@pytest.mark.parametrize("name", list(MEANS)[1:])
+def test_the_mean_of_what_is_no_padding_is_a_fixed_sum(name, composite):
+    expected = mean_received("sum over count", composite)
+    found = mean_received(name, composite)
+    assert np.abs(expected[SOME_TOKENS == 0]).max() == 0
+    np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_a_factor_counted_from_tokens_gets_no_relevance():
+    def model(w, t):  # as for dropped tokens: 1 - their share
+        h = (
+            w["table"][t]
+            * (0.88 / (1 - (t == 1).sum(1) / (t != 0).sum(1)))[:, None, None]
+        )
+        return h.sum(1) @ w["head"]
+
+    w = {"table": TABLE, "head": HEAD}
+    sums = ji.ledger(model, rules.attn_lrp(), w, SOME_TOKENS, TARGET)
+    np.testing.assert_allclose(sums.attributed, sums.score, rtol=1e-4)

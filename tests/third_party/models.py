@@ -1,6 +1,7 @@
 """Small models of packages that nobody here wrote, at random initialization.
 
 A builder imports its package itself, so the table can be read without any of them.
+Transformers are in `transformers.py`.
 """
 
 from __future__ import annotations
@@ -85,25 +86,6 @@ def haiku_resnet() -> Model:
     return Model(apply_fn, {"params": params, "state": state}, IMAGES)
 
 
-def equimo_vit() -> Model:
-    import equinox as eqx
-    from equimo.vision.models import VisionTransformer
-
-    model = VisionTransformer(
-        img_size=32,
-        in_channels=3,
-        dim=8,
-        patch_size=16,
-        num_heads=2,
-        depths=[2],
-        num_classes=5,
-        key=KEY,
-    )
-    model = eqx.nn.inference_mode(model)
-    apply_fn, arrays = ji.models.from_equinox(model, key=KEY, inference=True)
-    return Model(apply_fn, arrays, IMAGES.transpose(0, 3, 1, 2))
-
-
 def pdequinox_unet() -> Model:
     import pdequinox
 
@@ -115,47 +97,6 @@ def pdequinox_unet() -> Model:
 
 
 # --- Text -----------------------------------------------------------------------------
-
-
-def penzai_llama() -> Model:
-    from penzai import pz
-    from penzai.models.transformer.variants import llamalike_common
-
-    config = llamalike_common.LlamalikeTransformerConfig(
-        num_kv_heads=1,
-        query_head_multiplier=2,
-        embedding_dim=8,
-        projection_dim=4,
-        mlp_hidden_dim=8,
-        num_decoder_blocks=2,
-        vocab_size=11,
-        mlp_variant="swiglu",
-        tie_embedder_and_logits=False,
-    )
-    model = llamalike_common.build_llamalike_transformer(config, KEY)
-    unbound, variables = pz.unbind_variables(model, freeze=True)
-
-    def apply_fn(variables: Any, tokens: Any) -> Any:
-        bound = pz.bind_variables(unbound, variables)
-        named = pz.nx.wrap(tokens, "batch", "seq")
-        positions = pz.nx.wrap(jnp.arange(tokens.shape[1]), "seq")
-        logits = bound(named, token_positions=positions)
-        return logits.unwrap("batch", "seq", "vocabulary")[:, -1]
-
-    return Model(apply_fn, variables, TOKENS)
-
-
-def attnax_encoder() -> Model:
-    import attnax
-    from flax import nnx
-
-    config = attnax.TransformerConfig(
-        vocab_size=11, d_model=8, num_heads=2, num_layers=2, d_ff=16, max_len=8
-    )
-    model = attnax.TransformerEncoder(nnx.Rngs(0), config)
-    model.eval()
-    apply_fn, state = ji.models.from_nnx(model, deterministic=True)
-    return Model(part(apply_fn, lambda hidden: hidden[:, -1]), state, TOKENS)
 
 
 def mamba2() -> Model:

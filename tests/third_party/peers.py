@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from tests.third_party import models
+from tests.third_party import models, transformers
 from tests.third_party.models import Model
 
 
@@ -46,18 +46,30 @@ PEERS = (
         edit=("res_net/block_group_1/block_0/batchnorm_1", "group_1/.*batchnorm_1"),
     ),
     Peer(
-        *("equimo", "image", "VisionTransformer", models.equimo_vit),
+        *("equimo", "image", "VisionTransformer", transformers.equimo_vit),
         edit=("*/blocks/0/blocks/0/mlp/fc2", r"blocks\[0\].mlp.fc2"),
     ),
     Peer(
-        *("penzai", "text", "llama-like transformer", models.penzai_llama),
+        *("heal-swin-nnx", "image", "Swin V2 encoder", transformers.heal_swin),
+        edit=("*/layers/0/blocks/0/mlp/fc2", r"\[0\].*'blocks'.*\[0\].*'fc2'"),
+    ),
+    Peer(
+        *("penzai", "text", "llama-like transformer", transformers.penzai_llama),
         edit=("1/0/1/0", r"^\[2\]"),
         at="0",
     ),
     Peer(
-        *("attnax", "text", "TransformerEncoder", models.attnax_encoder),
+        *("attnax", "text", "TransformerEncoder", transformers.attnax_encoder),
         edit=("*/layers/0/ffn/dense2", r"\[0\].*'dense2'"),
         at="TransformerEncoder/token_embed/embed",
+    ),
+    Peer(
+        *("nano-moe-jax", "text", "mixture of experts", transformers.nano_moe),
+        edit=("*/block_0/MultiHeadAttention_0/Dense_1", "block_0'.*Attention_0'.*_1'"),
+    ),
+    Peer(
+        *("esm2quinox", "text", "ESM2, scanned", transformers.esm2),
+        edit=("ESM2/eqx.nn.MultiheadAttention", "attn.output_proj"),
     ),
     Peer(
         *("mamba2-jax", "text", "Mamba2ForCausalLM", models.mamba2),
@@ -90,6 +102,15 @@ PEERS = (
         edit=("*/eqx.nn.Linear", r"layers\[0\].(weight|bias)"),
     ),
     Peer(
+        *(
+            "transformer-flows",
+            "flow",
+            "TARFlow, scanned",
+            transformers.transformer_flow,
+        ),
+        edit=("blocks/proj_out", "proj_out"),
+    ),
+    Peer(
         *("numpyro", "flow", "AutoregressiveNN", models.numpyro_autoregressive),
         edit=("dense", r"^\[0\]"),
     ),
@@ -100,6 +121,10 @@ PEERS = (
     Peer(
         *("pdequinox", "operator", "ClassicFNO", models.pdequinox_fno),
         edit=("*/blocks/0/by_pass_conv", r"blocks\[0\].by_pass_conv"),
+    ),
+    Peer(
+        *("foundax", "operator", "block causal transformer", transformers.foundax_bcat),
+        edit=("*/layers/0/ffn", r"layers\[0\].ffn.fc2"),
     ),
     Peer(
         *("norax", "operator", "FNO", models.norax_fno),

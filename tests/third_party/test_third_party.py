@@ -84,7 +84,7 @@ def test_a_site_that_is_zero_is_a_layer_without_weights(
     assert np.abs(expected - run(variables, inputs)).max() > 1e-6
 
 
-@pytest.mark.parametrize("preset", ["epsilon_plus", "epsilon_alpha2_beta1"])
+@pytest.mark.parametrize("preset", ["epsilon_plus", "epsilon_alpha2_beta1", "attn_lrp"])
 def test_relevance_is_accounted_for(
     peer: Peer, model: Model, preset: str, request: pytest.FixtureRequest
 ) -> None:
@@ -103,5 +103,8 @@ def test_relevance_is_accounted_for(
     assert np.isfinite(relevance).all()
     assert np.abs(relevance).max() > 1e-9
     sums = ji.ledger(model.apply_fn, composite, *arguments, at=peer.at)
-    assert sums.error < 1e-5  # of the score: some layers compute in float32
+    assert ji.plan(model.apply_fn, composite, *model[1:]).coverage == 1
+    largest = max(abs(sums.score), *(abs(entry.received) for entry in sums.entries))
+    missing = abs(sums.score - sums.attributed - sums.absorbed)
+    assert missing < 1e-5 * largest  # some layers compute in float32
     np.testing.assert_allclose(relevance.sum(), sums.attributed, rtol=1e-4)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer
 
 from jaxinterp.models.architectures.attention import (
@@ -161,5 +162,5 @@ class Llama(nn.Module):
         x = nn.RMSNorm(epsilon=self.norm_epsilon, name="norm")(x)
         if self.is_tied:
             with jax.named_scope("lm_head"):
-                return x @ embed.embedding.T
+                return jnp.einsum("...i,vi->...v", x, embed.embedding)
         return nn.Dense(self.vocabulary, use_bias=False, name="lm_head")(x)

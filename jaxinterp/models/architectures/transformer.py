@@ -169,7 +169,7 @@ class Transformer(nn.Module):
             return nn.Dense(self.classes, use_bias=self.use_bias, name="head")(x)
         if self.is_tied:
             with jax.named_scope("lm_head"):
-                return x @ embed.embedding.T
+                return jnp.einsum("...i,vi->...v", x, embed.embedding)
         return nn.Dense(self.vocabulary, use_bias=False, name="lm_head")(x)
 
     def _block(self, name: str) -> PreNormBlock:

@@ -168,6 +168,10 @@ class Flow:
         """Whether an equation computes from the explained input."""
         return any(v in self.active for v in self.program.equations[index].values)
 
+    def carries(self, value: Atom) -> bool:
+        """Whether an active value can send a gradient back, as no mask or count can."""
+        return self.carrying is None or value in self.carrying
+
     def only_reader(self, value: Value) -> int | None:
         """The index of the equation that reads a value, if there is exactly one."""
         readers = self.readers.get(value, ())

@@ -75,6 +75,8 @@ class Contraction:
         """
         shape = self.equation.inputs[self.side].shape
         dtype = cotangent.dtype
+        if self._is_of_matrices:
+            return [self._transpose_of_matrices(k, cotangent) for k in kernels]
         if not self.is_plain_convolution:
             spec = jax.ShapeDtypeStruct(shape, dtype)
             return [
@@ -90,6 +92,42 @@ class Contraction:
         forward = self._blocked if self._is_better_blocked(wide[features]) else self
         (back,) = jax.linear_transpose(lambda x: forward(x, kernel), spec)(cotangent)
         return jnp.split(back, len(kernels), axis=features)
+
+    # --- Matrix products --------------------------------------------------------------
+
+    @cached_property
+    def _is_of_matrices(self) -> bool:
+        """Whether kernel and result are matrices, once neighboring axes are merged."""
+        if self.is_convolution or self.equation.params.get("out_sharding") is not None:
+            return False
+        contracted, batch = self.equation.params["dimension_numbers"]
+        axes, n = contracted[1 - self.side], len(self.kernel.shape)
+        is_merged = list(axes) in ([*range(len(axes))], [*range(n - len(axes), n)])
+        return is_merged and 0 < len(axes) < n and not batch[0]
+
+    def _transpose_of_matrices(self, kernel: Any, cotangent: Any) -> Any:
+        """The transposed map as one product of two matrices.
+
+        XLA copies a kernel with an axis of heads into another order before it
+        multiplies with it transposed, and a matrix it does not.
+        """
+        params, shape = self.equation.params, self.equation.inputs[self.side].shape
+        contracted, own = params["dimension_numbers"][0][1 - self.side], self.side
+        reduced = params["dimension_numbers"][0][own]
+        free = [i for i in range(len(shape)) if i not in reduced]
+        is_first = contracted[0] == 0
+        n_in = math.prod(shape[i] for i in reduced)
+        n_out = math.prod(kernel.shape) // n_in
+        n_rows = math.prod(shape[i] for i in free)
+        back = lax.dot_general(
+            cotangent.reshape((n_rows, n_out) if own == 0 else (n_out, n_rows)),
+            kernel.reshape((n_in, n_out) if is_first else (n_out, n_in)),
+            (((1 - own,), (int(is_first),)), ((), ())),
+            precision=params["precision"],
+            preferred_element_type=cotangent.dtype,
+        )
+        axes = [*free, *reduced]
+        return back.reshape([shape[i] for i in axes]).transpose(np.argsort(axes))
 
     # --- Weight-only terms ------------------------------------------------------------
 

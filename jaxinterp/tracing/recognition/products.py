@@ -68,13 +68,7 @@ def _hides_activation(grouping: Grouping, factors: Sequence[Value]) -> bool:
 def _is_nonlinear(grouping: Grouping, value: Value) -> bool:
     owner = grouping.owner.get(grouping.flow.producer.get(value, -1))
     is_activation = owner is not None and owner.role is Role.ACTIVATION
-    return is_activation or not _carries(grouping, value)
-
-
-def _carries(grouping: Grouping, value: Value) -> bool:
-    """Whether a derivative goes through a value, unlike through a mask."""
-    carrying = grouping.flow.carrying
-    return carrying is None or value in carrying
+    return is_activation or not grouping.flow.carries(value)
 
 
 def _chain(grouping: Grouping, index: int, has_masks: bool = True) -> set[int]:
@@ -131,7 +125,7 @@ def _is_product(grouping: Grouping, index: int) -> bool:
 def _has_derivatives(grouping: Grouping, indices: Iterable[int]) -> bool:
     """Whether a derivative goes through all that equations read, unlike a mask."""
     operands = (v for i in indices for v in grouping.flow.active_inputs(i))
-    return all(_carries(grouping, v) for v in operands)
+    return all(map(grouping.flow.carries, operands))
 
 
 def _is_step(grouping: Grouping, index: int) -> bool:

@@ -121,7 +121,8 @@ def divides(grouping: Grouping, index: int) -> bool:
     if grouping.kind(index) is not Kind.MULTIPLICATIVE:
         return False
     pairs = quotients(grouping, index)
-    curves = [last_curve(grouping.flow, divisor) for _, divisor in pairs]
+    divisors = [divisor for _, divisor in pairs if grouping.flow.carries(divisor)]
+    curves = [last_curve(grouping.flow, divisor) for divisor in divisors]
     return any(shape is None or not shape.is_activation for shape in curves)
 
 

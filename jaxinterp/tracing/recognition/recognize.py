@@ -450,6 +450,8 @@ def _single_role(grouping: Grouping, index: int) -> Role:
         return Role.MAX_POOL if windowed else Role.SELECTION
     if kind in (None, Kind.TRANSFORM):
         return Role.UNKNOWN
+    if kind is Kind.DIVISION and not grouping.flow.carries(equation.inputs[1]):
+        return Role.PRODUCT  # by a number of tokens, say: one factor has a derivative
     return _SINGLE_ROLES.get(kind, Role.INDEXING)
 
 

@@ -34,3 +34,15 @@ def test_a_quotient_is_no_part_of_a_longer_product():
         return a * (1 / b) * a
 
     assert roles(model, normal(5, 5), X)[-2:] == ["quotient", "product"]
+
+
+def test_a_quotient_may_be_a_factor():
+    def model(w, x):
+        return x / (x @ w) * jnp.tanh(x)
+
+    assert roles(model, normal(5, 5), X) == [
+        "dense",
+        "quotient",
+        "activation",
+        "product",
+    ]
