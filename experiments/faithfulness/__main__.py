@@ -11,7 +11,7 @@ from experiments.faithfulness.measure import Row, measured, table
 from experiments.faithfulness.subjects import SUBJECTS
 
 RESULTS = Path(__file__).resolve().parent / "results"
-COUNT = 200
+COUNT = 100
 
 
 def run(output: Path, count: int = COUNT, networks: Sequence[str] = ()) -> str:

@@ -63,7 +63,7 @@ def measured(subject: Subject) -> dict[str, Row]:
         {"faithfulness": faithfulness(subject)},
         *(subject.variables, subject.inputs, subject.target),
         key=key,
-        references=("random",),
+        references=("random", "edges"),
     )
     values = found.values[..., 0]
     ours = values[:, [found.methods.index(OURS)]]

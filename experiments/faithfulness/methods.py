@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import jaxinterp as ji
 from experiments.faithfulness.subjects import PATCH, Subject
 from jaxinterp.attribution import Attribution
-from jaxinterp.rules import Composite, Gamma
+from jaxinterp.rules import Composite, Gamma, Gradient
 
 # Gradients that are averaged, under noise of a share of the range, and on a path.
 SAMPLES = 25
@@ -36,9 +36,9 @@ def methods(subject: Subject) -> dict[str, Attribution]:
     }
     backward["input x gradient"] = a.input_x_gradient
     backward["gradient"] = a.gradient
-    backward["integrated gradients"] = partial(
-        a.integrated_gradients, steps=STEPS, baseline=_nothing(subject)
-    )
+    path = partial(a.integrated_gradients, steps=STEPS)
+    backward["integrated gradients"] = partial(path, baseline=_nothing(subject))
+    backward["integrated gradients from zeros"] = path
     found = {name: _backward(make, subject) for name, make in backward.items()}
     found["gradient norm"] = _norm(a.gradient(subject.apply_fn, at=subject.embedding))
     found["SmoothGrad norm"] = _norm(_smooth(subject))
@@ -49,6 +49,8 @@ def methods(subject: Subject) -> dict[str, Attribution]:
     ):
         rolled = rollout(subject.apply_fn, position=subject.position)
         found[name] = _of_positions(rolled, subject)
+    if subject.embedding is not None:
+        found["the later, the more"] = _later
     size = PATCH if subject.embedding is None else 1
     found["occlusion"] = a.occlusion(
         subject.apply_fn, size=size, baseline=subject.baseline
@@ -56,13 +58,20 @@ def methods(subject: Subject) -> dict[str, Attribution]:
     return found
 
 
+def _later(variables: Any, inputs: Any, target: Any = None, key: Any = None) -> Any:
+    """A baseline that knows no network: the next token depends on the last ones."""
+    return jnp.broadcast_to(jnp.arange(inputs.shape[1], dtype=float), inputs.shape)
+
+
 def composites() -> dict[str, Composite]:
     """Returns the composites that are compared, by name."""
     convolution, dense = (Gamma(gamma) for gamma in GAMMAS)
     lines = [(ji.of_role("convolution"), convolution), (ji.of_role("dense"), dense)]
+    plain_norms = [(ji.of_role("normalization"), Gradient())]
     return {
         "AttnLRP": rules.attn_lrp(),
         "AttnLRP, gamma": lines + rules.attn_lrp(),
+        "AttnLRP, plain norms": plain_norms + rules.attn_lrp(),
         "CP-LRP": rules.cp_lrp(),
         "CP-LRP, gamma": lines + rules.cp_lrp(),
     }

@@ -137,7 +137,8 @@ def written(apply_fn: ApplyFn, variables: Any, count: int, length: int) -> Any:
     def add(i: Any, tokens: Any) -> Any:
         logits = apply_fn(variables, tokens)[:, i]
         key = jax.random.fold_in(jax.random.key(0), i)
-        return tokens.at[:, i + 1].set(jax.random.categorical(key, logits))
+        drawn = jax.random.categorical(key, logits).astype(tokens.dtype)
+        return tokens.at[:, i + 1].set(drawn)
 
     start = jnp.zeros((count, 1 + length), jnp.int32).at[:, 0].set(BEGIN)
     return jax.jit(lambda tokens: jax.lax.fori_loop(0, length, add, tokens))(start)

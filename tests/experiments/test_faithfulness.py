@@ -115,7 +115,6 @@ def test_what_stays_is_not_replaced() -> None:
 def test_methods_stand_beside_ours_example_by_example(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The better one is better by a little, but for each of very unlike examples."""
     subject = adding()
     tokens = jnp.tile(jnp.array([[0, 1, 2, 3]]), (12, 1)).at[6:, 1].set(2)
     subject = Subject(
@@ -127,7 +126,7 @@ def test_methods_stand_beside_ours_example_by_example(
         return variables[inputs, 1]
 
     def worse(variables: Any, inputs: Any, target: Any = None, key: Any = None) -> Any:
-        return jnp.abs(variables[inputs, 1])
+        return jnp.abs(variables[inputs, 1] - 1.5)
 
     made = {"AttnLRP": worse, "exact": exact, "same": worse}
     monkeypatch.setattr(measure, "methods", lambda _: made)
