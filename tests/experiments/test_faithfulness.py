@@ -16,6 +16,7 @@ from experiments.faithfulness.methods import methods
 from experiments.faithfulness.subjects import PATCH, Subject, written
 from experiments.zoo.recipe import Trained
 from experiments.zoo.sentiment import PADDING, START, UNKNOWN, Praise, encoded
+from jaxinterp.metrics import inverse
 from jaxinterp.models.architectures.bert import Bert
 from jaxinterp.models.architectures.transformer import Transformer
 from jaxinterp.models.architectures.vit import ViT
@@ -128,11 +129,11 @@ def test_methods_stand_beside_ours_example_by_example(
     def worse(variables: Any, inputs: Any, target: Any = None, key: Any = None) -> Any:
         return jnp.abs(variables[inputs, 1] - 1.5)
 
-    made = {"AttnLRP": worse, "exact": exact, "same": worse}
+    made = {"AttnLRP": worse, "exact": exact, "same": worse, "-exact": inverse(exact)}
     monkeypatch.setattr(measure, "methods", lambda _: made)
     rows = measured(subject)
-    assert list(rows) == ["AttnLRP", "exact", "same", "random"]
-    assert [rows[name].beside for name in rows] == [0, 1, 0, -1]
+    assert [rows[name].beside for name in made] == [0, 1, 0, -1]
+    assert set(rows) == {*made, "random"}
     assert rows["exact"].low <= rows["exact"].mean <= rows["exact"].high
 
 
