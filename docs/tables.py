@@ -1,8 +1,9 @@
 """Writes the tables of methods, metrics and packages into the pages that show them.
 
-A row is the first line of a docstring and its sentence "Cost: ...", or a model of
-`tests/third_party/peers.py`. A page has the table between two comments,
-`<!-- table of methods -->` and `<!-- end of table -->`:
+A row is the first line of a docstring and its sentence "Cost: ...", a model of
+`tests/third_party/peers.py`, or one that `python -m experiments.faithfulness` wrote. A
+page has the table between two comments, `<!-- table of methods -->` and
+`<!-- end of table -->`:
 
     python -m docs.tables
 
@@ -22,7 +23,14 @@ from jaxinterp import attribution, metrics
 from tests.third_party import peers
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("docs/choose_a_method.md", "docs/third_party.md", "docs/api/metrics.md")
+PAGES = (
+    "docs/choose_a_method.md",
+    "docs/third_party.md",
+    "docs/api/metrics.md",
+    "docs/transformers.md",
+    "experiments/faithfulness/README.md",
+)
+FAITHFULNESS = ROOT / "experiments" / "faithfulness" / "results" / "faithfulness.md"
 BLOCK = re.compile(r"(<!-- table of (\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 COST = re.compile(r"\bCost:\s+(.+?)\.(?:\s|$)", re.DOTALL)
 
@@ -68,8 +76,10 @@ def table(name: str) -> str:
     """Returns the table of that name.
 
     Args:
-        name: `methods`, `metrics` or `packages`.
+        name: `methods`, `metrics`, `packages` or `faithfulness`.
     """
+    if name == "faithfulness":
+        return FAITHFULNESS.read_text("utf-8").rstrip()
     if name == "packages":
         return peers.table()
     kind, annotation, module, verb = {

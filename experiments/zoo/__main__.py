@@ -47,10 +47,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"no network {', '.join(unknown)}. There are: {', '.join(names())}."
         )
     chosen = tuple(NETWORKS) if parsed.ship else parsed.names or names()
-    networks = {
-        name: load(name, retrain=parsed.retrain)
-        for name in tqdm(chosen, desc="zoo", unit="network", disable=len(chosen) == 1)
-    }
+    networks = {}
+    for name in tqdm(chosen, desc="zoo", unit="network", disable=len(chosen) == 1):
+        try:
+            networks[name] = load(name, retrain=parsed.retrain)
+        except FileNotFoundError as error:
+            if parsed.names:
+                parser.error(str(error))
+            print(f"{name} is left out. {error}")
     lines = table(networks.values())
     print(f"{lines}\n\nThey are kept in {cache.folder()}.")
     if parsed.ship:

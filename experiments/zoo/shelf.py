@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from experiments.zoo import cache, generative, tables, text, vision
+from experiments.zoo import cache, generative, sentiment, tables, text, vision
 from experiments.zoo.recipe import Recipe, Trained
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
     {
         recipe.name: recipe
-        for family in (vision, text, generative, tables)
+        for family in (vision, text, sentiment, generative, tables)
         for recipe in family.RECIPES
     }
 )
@@ -34,6 +34,8 @@ def load(name: str, *, retrain: bool = False) -> Trained:
         retrain: whether to train it in any case.
 
     Raises:
+        FileNotFoundError: if it is trained on files that do not come with the project,
+            and they are absent.
         RuntimeError: if training does not reach its goal.
         ValueError: if there is no such network, or its file in the cache is damaged.
     """
@@ -51,6 +53,7 @@ def obtain(recipe: Recipe, *, retrain: bool = False) -> Trained:
         retrain: whether to train it in any case.
 
     Raises:
+        FileNotFoundError: if files that it is trained on are absent.
         RuntimeError: if training does not reach its goal.
         ValueError: if the file in the cache is damaged.
     """
