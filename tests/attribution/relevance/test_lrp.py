@@ -120,7 +120,7 @@ def test_rap_of_a_network_is_that_of_its_definition():
 
 
 def test_rap_keeps_the_sum_of_relevance_in_every_layer():
-    """Whatever the biases are. What the stabilizers take is little, and in the books."""
+    """Whatever the biases are; what stabilizers take is little, and in the books."""
     args = models.cnn_weights(), models.images(), TARGET
     relevance = compiled(lrp(models.cnn, composite="rap", at="*"))(*args)
     received = compiled(lrp(models.cnn, composite="rap"))(*args)
