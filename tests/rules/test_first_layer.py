@@ -193,3 +193,26 @@ def test_inputs_on_the_border_of_the_box_may_be_rounded():
     assert float(x.min()) < -2.15 < 2.65 < float(x.max())
     received = relevance_through(right, box, jnp.bfloat16(W), x, jnp.bfloat16(R))
     assert np.isfinite(received.astype(np.float32)).all()
+
+
+def test_padding_is_not_in_the_box_of_an_example():
+    """Written as a part of the convolution or before it; zero is in no example."""
+    kernel = RNG.normal(size=(3, 3, 2, 4))
+    x, relevance = RNG.uniform(0.2, 1, size=(2, 5, 5, 2)), RNG.normal(size=(2, 5, 5, 4))
+
+    def convolved(w, x, padding="SAME"):
+        numbers = ("NHWC", "HWIO", "NHWC")
+        return lax.conv_general_dilated(
+            x, w, (1, 1), padding, dimension_numbers=numbers
+        )
+
+    def padded(w, x):
+        return convolved(w, jnp.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)]), "VALID")
+
+    expected = relevance_through(convolved, rules.ZBox(), kernel, x, relevance)
+    actual = relevance_through(padded, rules.ZBox(), kernel, x, relevance)
+    np.testing.assert_allclose(actual, expected, rtol=1e-9)
+    for i in range(2):
+        given = rules.ZBox(x[i].min(), x[i].max())
+        one = relevance_through(convolved, given, kernel, x[i:][:1], relevance[i:][:1])
+        np.testing.assert_allclose(expected[i], one[0], rtol=1e-9)

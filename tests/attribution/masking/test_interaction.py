@@ -17,7 +17,6 @@ from tests.compiled import compiled
 from tests.networks import functions as models
 
 INDICES = ("shapley", "shapley_taylor")
-every_index = pytest.mark.parametrize("index", INDICES)
 
 
 def pairs_of(value, n, index):
@@ -44,21 +43,20 @@ def values_of(game, n):
     return np.array([game(members) for members in sets], float)
 
 
-@every_index
-@pytest.mark.parametrize("n", [1, 2, 5])
-def test_any_game_has_the_pairs_of_the_definition(index, n):
-    worth = np.random.default_rng(0).normal(size=2**n)
+def test_any_game_has_the_pairs_of_the_definition():
+    for index, n in itertools.product(INDICES, (1, 2, 5)):
+        worth = np.random.default_rng(0).normal(size=2**n)
 
-    def game(members):
-        return worth[sum(2**i for i in members)]
+        def game(members, worth=worth):
+            return worth[sum(2**i for i in members)]
 
-    matrix = np.asarray(interactions_of_all(worth, index))
-    off = ~np.eye(n, dtype=bool)
-    np.testing.assert_allclose(matrix[off], pairs_of(game, n, index)[off], rtol=1e-10)
-    assert matrix.sum() == pytest.approx(worth[-1] - worth[0], rel=1e-12)
-    if index == "shapley_taylor" and n > 1:
-        alone = [game({i}) - game(set()) for i in range(n)]
-        np.testing.assert_allclose(np.diag(matrix), alone, rtol=1e-9, atol=1e-12)
+        matrix = np.asarray(interactions_of_all(worth, index))
+        expected, off = pairs_of(game, n, index), ~np.eye(n, dtype=bool)
+        np.testing.assert_allclose(matrix[off], expected[off], rtol=1e-10)
+        assert matrix.sum() == pytest.approx(worth[-1] - worth[0], rel=1e-12)
+        if index == "shapley_taylor":
+            alone = [game({i}) - game(set()) for i in range(n)]
+            np.testing.assert_allclose(np.diag(matrix), alone, rtol=1e-9, atol=1e-12)
 
 
 def test_unanimity_is_shared_by_its_pairs():
@@ -85,9 +83,8 @@ PRODUCTS = {
 }
 
 
-@every_index
 @pytest.mark.parametrize("name", PRODUCTS)
-def test_products_have_their_closed_form(name, index):
+def test_products_have_their_closed_form(name):
     r"""$s\,d_i d_j \int_0^1 u(t) \prod_{k \ne i, j} (m_k + t d_k)\,dt$, $d = h - m$.
 
     That is the multilinear extension of Owen, with $u = 1$ or, by Taylor, $2 (1 - t)$.
@@ -102,29 +99,29 @@ def test_products_have_their_closed_form(name, index):
         h, m = np.where(is_read, factor(x), 1), np.where(is_read, factor(baseline), 1)
     t, weights = np.polynomial.legendre.leggauss(4)
     t, weights = (t[:, None, None] + 1) / 2, weights[:, None] / 2
-    u = 1 if index == "shapley" else 2 * (1 - t[..., 0])
-    pairwise = interaction(
-        lambda _, x: game(x), baseline=baseline, index=index, score=total
+    first = interaction(lambda _, x: game(x), baseline=baseline, score=total)
+    taylor = interaction(
+        lambda _, x: game(x), baseline=baseline, score=total, index="shapley_taylor"
     )
-    received = np.asarray(compiled(pairwise)(None, x))
-    for i, j in itertools.permutations(range(x.shape[1]), 2):
-        others = np.delete(m + t * (h - m), [i, j], axis=2).prod(2)
-        mean = (weights * u * others).sum(0)
-        expected = s / 2 * ((h - m)[:, i] * (h - m)[:, j]) * mean
-        np.testing.assert_allclose(received[:, i, j], expected, atol=1e-12)
+    received = compiled(lambda x: (first(None, x), taylor(None, x)))(x)
+    for matrix, u in zip(received, (1, 2 * (1 - t[..., 0])), strict=True):
+        for i, j in itertools.permutations(range(x.shape[1]), 2):
+            others = np.delete(m + t * (h - m), [i, j], axis=2).prod(2)
+            mean = (weights * u * others).sum(0)
+            expected = s / 2 * ((h - m)[:, i] * (h - m)[:, j]) * mean
+            np.testing.assert_allclose(matrix[:, i, j], expected, atol=1e-12)
 
 
-@every_index
-def test_rows_add_up_to_shapley_values_and_kinks_do_no_harm(index):
+def test_rows_add_up_to_shapley_values_and_kinks_do_no_harm():
     args = models.mlp_weights(), models.vectors(), models.targets()
-    matrix = compiled(interaction(models.mlp, baseline=0.3, index=index))(*args)
     values = compiled(shapley(models.mlp, baseline=0.3))(*args)
-    np.testing.assert_allclose(matrix.sum(2), values, rtol=1e-9, atol=1e-12)
-    np.testing.assert_array_equal(matrix, np.swapaxes(matrix, 1, 2))
-    for i in range(len(args[1])):
-        one = tuple(a[i : i + 1] for a in args[1:])
-        alone = interaction(models.mlp, baseline=0.3, index=index)(args[0], *one)
-        np.testing.assert_allclose(alone[0], matrix[i], rtol=1e-9, atol=1e-12)
+    for index in INDICES:
+        pairwise = compiled(interaction(models.mlp, baseline=0.3, index=index))
+        matrix = pairwise(*args)
+        np.testing.assert_allclose(matrix.sum(2), values, rtol=1e-9, atol=1e-12)
+        np.testing.assert_array_equal(matrix, np.swapaxes(matrix, 1, 2))
+        alone = pairwise(args[0], args[1][1:2], args[2][1:2])
+        np.testing.assert_allclose(alone[0], matrix[1], rtol=1e-9, atol=1e-12)
 
 
 def test_equal_features_interact_equally_and_sums_not_at_all():
