@@ -197,7 +197,7 @@ def of_tokens() -> Subject:
     variables = module.init(jax.random.key(0), tokens)
 
     def last(variables: Any, tokens: Any) -> Any:
-        return module.apply(variables, tokens)[:, -1]
+        return jnp.asarray(module.apply(variables, tokens))[:, -1]
 
     site, target = "Transformer/token_embedding", jnp.array([3, 4])
     segments = np.arange(-1, 5)[None]
@@ -224,10 +224,11 @@ def test_sentences_have_the_colors_of_their_words() -> None:
     task = Praise()
     words = task.words()
     module = Bert(2, len(words), 8, 1, 2, 8, task.length, token_types=1)
-    tokens = encoded(["a fine film", "such a dull film"], words, task.length)
+    texts = ["a fine film", "such a dull film"]
+    tokens = jnp.asarray(encoded(texts, words, task.length))
     variables = module.init(jax.random.key(0), tokens)
     network = Trained("x", module.apply, variables, module, {}, {}, lambda _: None)
-    one, two = sentences.colored(network, ["a fine film", "such a dull film"])
+    one, two = sentences.colored(network, texts)
     assert one.texts[1:] == ("a", "fine", "film")
     assert two.texts[1:] == ("(such)", "a", "dull", "film")
     logits = np.asarray(module.apply(variables, tokens))
