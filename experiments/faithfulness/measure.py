@@ -61,7 +61,9 @@ def measured(subject: Subject) -> dict[str, Row]:
     found = compare(
         methods(subject),
         {"faithfulness": faithfulness(subject)},
-        *(subject.variables, subject.inputs, subject.target),
+        subject.variables,
+        subject.inputs,
+        subject.target,
         key=key,
         references=("random", "edges"),
     )
@@ -70,9 +72,10 @@ def measured(subject: Subject) -> dict[str, Row]:
     mean, low, high, _ = (part[:, 0] for part in found.interval)
     difference = bootstrap(values - ours, key)
     beside = np.where(difference.low > 0, 1, np.where(difference.high < 0, -1, 0))
-    columns = zip(mean, low, high, beside, strict=True)
-    rows = (Row(*map(float, column[:3]), int(column[3])) for column in columns)
-    return dict(zip(found.methods, rows, strict=True))
+    return {
+        name: Row(float(mean[i]), float(low[i]), float(high[i]), int(beside[i]))
+        for i, name in enumerate(found.methods)
+    }
 
 
 def table(networks: Mapping[str, Mapping[str, Row]]) -> str:

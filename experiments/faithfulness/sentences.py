@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -19,6 +20,7 @@ import jaxinterp as ji
 from experiments import zoo
 from experiments.zoo import sentiment
 from experiments.zoo.recipe import Trained
+from jaxinterp import plot
 from jaxinterp.plot.tokens import ColoredText
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -72,7 +74,7 @@ def of_words(network: Trained, words: Sequence[str], count: int) -> str:
         count: number of sentences.
     """
     task, a = sentiment.Praise(), ji.attribution
-    tokens = np.asarray(network.held_out(count).inputs)
+    tokens = network.held_out(count).inputs
     train, known = task.train_set(None), task.words()
     hidden = a.occlusion(
         network.apply_fn, size=1, baseline=sentiment.UNKNOWN, score=praise
@@ -88,7 +90,7 @@ def of_words(network: Trained, words: Sequence[str], count: int) -> str:
     for word in words:
         number = known.index(word)
         labels = train.labels[(train.inputs == number).any(axis=1)]
-        at = tokens == number
+        at = np.asarray(tokens == number)
         lines.append(
             f"| {word} | {(labels == 0).sum()}, {(labels == 1).sum()} "
             f"| {at.any(axis=1).sum()} | {received[at].mean():+.2f} "
@@ -107,7 +109,7 @@ def colored(network: Trained, texts: Sequence[str]) -> list[ColoredText]:
         texts: words with spaces between them.
     """
     task = sentiment.Praise()
-    words, tokens = task.words(), task.tokens(texts)
+    words, tokens = task.words(), jnp.asarray(task.tokens(texts))
 
     def rather(outputs: Any, target: Any) -> Any:
         del target
@@ -130,10 +132,10 @@ def colored(network: Trained, texts: Sequence[str]) -> list[ColoredText]:
         last = 1 + len(spelled)
         known = [
             word if words[token] == word else f"({word})"
-            for word, token in zip(spelled, row[1:last], strict=True)
+            for word, token in zip(spelled, row[1:last].tolist(), strict=True)
         ]
         names = [f"{share:.0%}:", *known]
-        found.append(ji.plot.tokens(names, np.append(0, received[1:last])))
+        found.append(plot.tokens(names, np.append(0, received[1:last])))
     return found
 
 

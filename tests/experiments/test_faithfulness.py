@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments import zoo
 from experiments.faithfulness import __main__ as command
 from experiments.faithfulness import measure, sentences, subjects
 from experiments.faithfulness.measure import Row, faithfulness, measured, table
@@ -60,6 +61,18 @@ def test_what_stops_the_training_and_what_is_held_out_share_no_sentence() -> Non
     assert (exam.labels.tolist(), held_out.labels.tolist()) == ([1, 1], [0])
     with pytest.raises(ValueError, match="1 examples were held out, and 2 are asked"):
         task.draw(None, 2)
+
+
+@pytest.mark.slow(reason="trains the reader of sentences")
+def test_the_zoo_reads_sentences_that_were_held_out(
+    real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JAXINTERP_DATA", str(real_data))
+    monkeypatch.setenv("JAXINTERP_CACHE", str(tmp_path))
+    network = zoo.load("sst2_bert")
+    held_out = network.held_out(435)
+    answers = network.apply_fn(network.variables, held_out.inputs).argmax(axis=1)
+    assert float((answers == held_out.labels).mean()) > 0.7
 
 
 def test_words_alone_are_dropped() -> None:
@@ -197,7 +210,7 @@ def of_tokens() -> Subject:
     variables = module.init(jax.random.key(0), tokens)
 
     def last(variables: Any, tokens: Any) -> Any:
-        return module.apply(variables, tokens)[:, -1]
+        return jnp.asarray(module.apply(variables, tokens))[:, -1]
 
     site, target = "Transformer/token_embedding", jnp.array([3, 4])
     segments = np.arange(-1, 5)[None]
@@ -224,10 +237,11 @@ def test_sentences_have_the_colors_of_their_words() -> None:
     task = Praise()
     words = task.words()
     module = Bert(2, len(words), 8, 1, 2, 8, task.length, token_types=1)
-    tokens = encoded(["a fine film", "such a dull film"], words, task.length)
+    texts = ["a fine film", "such a dull film"]
+    tokens = jnp.asarray(encoded(texts, words, task.length))
     variables = module.init(jax.random.key(0), tokens)
     network = Trained("x", module.apply, variables, module, {}, {}, lambda _: None)
-    one, two = sentences.colored(network, ["a fine film", "such a dull film"])
+    one, two = sentences.colored(network, texts)
     assert one.texts[1:] == ("a", "fine", "film")
     assert two.texts[1:] == ("(such)", "a", "dull", "film")
     logits = np.asarray(module.apply(variables, tokens))
