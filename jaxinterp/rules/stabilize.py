@@ -94,7 +94,7 @@ class Stabilizer:
         sign = jnp.where(z >= 0, 1.0, -1.0).astype(z.dtype)
         if self.clip:
             return sign * jnp.maximum(jnp.abs(z), epsilon)
-        return z + epsilon * sign
+        return jnp.where(z >= 0, z + epsilon, z - epsilon)
 
 
 def stabilizer(epsilon: float | Stabilizer) -> Stabilizer:
