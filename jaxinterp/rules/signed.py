@@ -204,9 +204,9 @@ class RelativeInfluence(Rule):
     R_{x_i} = \tilde R_i - \frac1n \left(\sum_k \tilde R_k - \sum_j R_{z_j}\right)$$
 
     The sums over $k$ and $j$ on the right are of one example, and $n$ is the number of
-    its entries with $\tilde R_i \ne 0$; the others get nothing. So the sum is kept,
-    whatever the bias is, and a negative entry is one of little influence rather than
-    one that speaks against the score.
+    its entries that differ from 0 by more than rounding; the others get nothing. So the
+    sum is kept, whatever the bias is, and a negative entry is one of little influence
+    rather than one that speaks against the score.
 
     Raises:
         BatchAxisError: when used, if it cannot be told along which axis examples lie.
@@ -233,7 +233,9 @@ class RelativeInfluence(Rule):
         received = self._received(layer, relevance)
         kept = of_example(jnp.sum, relevance, layer, str(self), is_output=True)
         excess = of_example(jnp.sum, received, layer, str(self)) - kept
-        is_in = received != 0
+        # Not `!= 0`: rounding in place of a zero would change the share of all others.
+        largest = of_example(jnp.max, jnp.abs(received), layer, str(self))
+        is_in = jnp.abs(received) > 64 * jnp.finfo(layer.dtype).eps * largest
         count = of_example(jnp.sum, is_in.astype(layer.dtype), layer, str(self))
         return jnp.where(is_in, received - or_zero(excess, count), 0)
 

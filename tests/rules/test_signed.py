@@ -98,3 +98,17 @@ def test_relative_influence_needs_to_know_the_examples():
     w, x = np.ones((4, 2)), np.ones((3, 4))
     with pytest.raises(BatchAxisError, match="RelativeInfluence"):
         relevance_through(pairs, RelativeInfluence(), w, x, np.ones((9, 2)))
+
+
+def test_rounding_in_place_of_a_zero_is_a_zero():
+    """The second entry would get 1e-17 of what the first one gets, before the shift."""
+    w, relevance = np.array([[6.0, 0.0], [0.0, 2.0], [-2.0, 0.0]]), np.ones((1, 2))
+    x = np.ones((1, 3))
+    exact, noisy = (
+        relevance_through(
+            lambda w, x: x @ w, RelativeInfluence(), w, x, relevance * [[1, share]]
+        )
+        for share in (0.0, 1e-17)
+    )
+    np.testing.assert_allclose(noisy, exact, rtol=1e-12)
+    assert exact[0, 1] == 0
