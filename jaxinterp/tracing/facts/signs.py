@@ -1,6 +1,7 @@
 """Which values cannot be negative, or positive, and which lie between zero and one.
 
-All are proven equation by equation, for any input. NaN counts as what it should be.
+All are proven equation by equation, for any input. NaN counts as what it should be,
+and sums and products of integers as if integers had no end.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import primitives as p
 
@@ -35,7 +37,7 @@ _KEEP_SIGN = frozenset(
     }
 )
 
-_KEEP_SIGN_OF_FIRST = frozenset({p.dynamic_slice_p, p.gather_p, p.pow_p, p.clamp_p})
+_KEEP_SIGN_OF_FIRST = frozenset({p.dynamic_slice_p, p.gather_p, p.pow_p})
 
 # Results that are not positive if no operand is.
 _KEEP_OTHER_SIGN = frozenset(
@@ -98,6 +100,10 @@ def _is_proven(
         return equation.params["y"] % 2 == 0 or is_nonnegative(inputs[0])
     if primitive is p.mul_p and inputs[0] is inputs[1]:
         return True
+    if primitive is p.clamp_p:  # the upper bound wins if it is below the lower one
+        return is_nonnegative(inputs[2]) and any(map(is_nonnegative, inputs[:2]))
+    if primitive is p.convert_element_type_p and not _keeps_order(equation):
+        return _is_unsigned(equation)
     if primitive in _KEEP_SIGN_OF_FIRST:
         fill = equation.params.get("fill_value")
         return is_nonnegative(inputs[0]) and (fill is None or bool(fill >= 0))
@@ -215,24 +221,30 @@ class _Proofs:
     def _compare(self, equation: Equation) -> None:
         (output,), primitive = equation.outputs, equation.primitive
         operands = [self._number(atom) for atom in equation.inputs]
-        if primitive in _SAME:
+        if primitive in _SAME or _is_lossless(equation):
             self.number[output] = operands[0]
             return
         if primitive in (p.add_p, p.max_p):
             own = primitive, frozenset(operands)
         elif primitive is p.sub_p or primitive in _COPIES:
-            own = primitive, repr(sorted(equation.params.items())), tuple(operands)
+            params = repr(sorted(equation.params.items()))
+            own = primitive, params, tuple(operands)
         else:
             return
         self.number[output] = own
+        first, *rest = operands
         if primitive is p.max_p:
             below = (self.reached.get(n, frozenset()) for n in operands)
             self.reached[own] = frozenset(operands).union(*below)
+        elif primitive in _COPIES and _keeps_order(equation):
+            below = self.reached.get(first, frozenset())
+            self.reached[own] = frozenset((primitive, params, (n, *rest)) for n in below)
 
     def _number(self, atom: Atom) -> Hashable:
         if isinstance(atom, Value):
             return self.number.get(atom, atom)
-        return repr(atom.value) if atom.shape == () else id(atom)
+        value = np.asarray(atom.value)
+        return (str(value.dtype), value.tobytes()) if not value.shape else id(atom)
 
     def _is_at_least(self, atom: Atom, other: Atom) -> bool:
         high, low = self._number(atom), self._number(other)
@@ -248,12 +260,16 @@ class _Proofs:
 
     def _is_nonpositive(self, equation: Equation) -> bool:
         primitive, inputs = equation.primitive, equation.inputs
+        if _is_unsigned(equation):
+            return False  # below zero they start again from above
         if primitive is p.neg_p:
             return self._is_never_negative(inputs[0])
         if primitive is p.sub_p:
             left, right = inputs
             is_less = self._is_never_positive(left) and self._is_never_negative(right)
             return is_less or self._is_at_least(right, left)
+        if primitive is p.div_p and inputs[1] in self.nonpositive:
+            return False  # it may be zero, and the quotient positive infinity
         if primitive in _BILINEAR:
             pairs = (inputs[:2], inputs[1::-1])
             return any(
@@ -267,7 +283,8 @@ class _Proofs:
         keeps = primitive in _KEEP_OTHER_SIGN and all(
             map(self._is_never_positive, inputs)
         )
-        return keeps or (primitive in _COPIES and self._is_never_positive(inputs[0]))
+        is_copy = primitive in _COPIES and _keeps_order(equation)
+        return keeps or (is_copy and self._is_never_positive(inputs[0]))
 
     def _is_gate_or_number(self, atom: Atom) -> bool:
         return _is_between(atom, 0.0, 1.0) or atom in self.gates
@@ -302,19 +319,44 @@ def _cases(equation: Equation) -> tuple[Atom, ...]:
     return equation.inputs[1:] if is_choice else equation.inputs
 
 
-_SAME = frozenset(
-    {
-        *(p.convert_element_type_p, p.reduce_precision_p, p.copy_p, p.name_p),
-        *existing("stop_gradient_p"),
-    }
-)
+_SAME = frozenset({p.copy_p, p.name_p, *existing("stop_gradient_p")})
 
 _COPIES = _SAME | frozenset(
     {
+        *(p.convert_element_type_p, p.reduce_precision_p),
         *(p.reshape_p, p.transpose_p, p.squeeze_p, p.broadcast_in_dim_p, p.slice_p),
         *(p.rev_p, p.dynamic_slice_p, *existing("split_p")),
     }
 )
+
+
+def _is_lossless(equation: Equation) -> bool:
+    """Whether it is a conversion to a dtype with all numbers of the one before."""
+    if equation.primitive is not p.convert_element_type_p:
+        return False
+    old, new = equation.inputs[0].dtype, equation.params["new_dtype"]
+    is_rounded = jnp.issubdtype(old, jnp.integer) and jnp.issubdtype(new, jnp.inexact)
+    return jnp.promote_types(old, new) == new and not is_rounded
+
+
+def _is_unsigned(equation: Equation) -> bool:
+    """Whether the result has a dtype without negative numbers."""
+    dtype = equation.outputs[0].dtype
+    return dtype == bool or jnp.issubdtype(dtype, jnp.unsignedinteger)
+
+
+def _keeps_order(equation: Equation) -> bool:
+    """Whether copies of larger numbers are never smaller, as those of -1 and 0 in bool.
+
+    Integers of fewer bits start again from the other end; other numbers do not.
+    """
+    if equation.primitive is not p.convert_element_type_p:
+        return True
+    old, new = equation.inputs[0].dtype, equation.params["new_dtype"]
+    is_truncated = jnp.issubdtype(old, jnp.inexact) and jnp.issubdtype(
+        new, jnp.signedinteger
+    )
+    return jnp.issubdtype(new, jnp.inexact) or is_truncated or _is_lossless(equation)
 
 
 def _is_between(atom: Atom, low: float, high: float) -> bool:

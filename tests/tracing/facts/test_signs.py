@@ -8,6 +8,7 @@ from flax import linen as nn
 from jax import lax
 
 from jaxinterp import trace
+from jaxinterp.tracing.facts import curve
 from tests.tracing.arrays import normal
 
 X = normal(2, 6)
@@ -77,6 +78,10 @@ UNKNOWN = {
     "where the other way": lambda x: jnp.where(x > 0, 0.0, x),
     "where another is positive": lambda x: jnp.where(jnp.sin(x) > 0, x, 0.0),
     "gram matrix": lambda x: x @ x.T,
+    "clamp with an upper bound below": lambda x: lax.clamp(jnp.zeros_like(x), x, x - 5),
+    "integers of fewer bits": lambda x: (
+        jnp.abs(500 * x).astype(int).astype(jnp.int8).astype(x.dtype)
+    ),
 }
 
 
@@ -141,6 +146,12 @@ GATES = {
     "a part of a gate": lambda x: 0.9 * jax.nn.sigmoid(x),
     "joined": lambda x: jnp.concatenate([jax.nn.sigmoid(x), jax.nn.sigmoid(-x)]),
     "padded": lambda x: jnp.pad(jax.nn.sigmoid(x), 1, constant_values=1.0),
+    "stabilized, then rounded": lambda x: jnp.exp(
+        x.astype(jnp.bfloat16) - jnp.maximum(x, 0).astype(jnp.bfloat16)
+    ),
+    "stabilized, then in a row": lambda x: jnp.exp(
+        x.reshape(-1) - jnp.maximum(x, x[::-1]).reshape(-1)
+    ),
 }
 NO_GATES = {
     "tanh": jnp.tanh,
@@ -169,6 +180,21 @@ NO_GATES = {
     "padded with two": lambda x: jnp.pad(jax.nn.sigmoid(x), 1, constant_values=2.0),
     "minimum with two": lambda x: jnp.minimum(jnp.exp(x), 2.0),
     "minimum with one of what may be negative": lambda x: jnp.minimum(x, 1.0),
+    "what truncation leaves": lambda x: jnp.exp(x - x.astype(int).astype(x.dtype)),
+    "what rounding leaves": lambda x: jnp.exp(x - x.astype(jnp.bfloat16)),
+    "what a dtype rounds": lambda x: jnp.exp(x - lax.reduce_precision(x, 8, 2)),
+    "less than another constant": lambda x: jnp.exp((x + 1.000000001) - (x + 1.0)),
+    "not zero": lambda x: jnp.exp(
+        lax.convert_element_type(-jax.nn.relu(x), bool).astype(x.dtype)
+    ),
+    "a difference of what is not zero": lambda x: jnp.exp(
+        lax.convert_element_type(x, bool).astype(x.dtype)
+        - lax.convert_element_type(jnp.maximum(x, 0.0), bool).astype(x.dtype)
+    ),
+    "natural numbers turned": lambda x: jnp.exp(
+        (-jnp.abs(500 * x).astype(jnp.uint32)).astype(x.dtype)
+    ),
+    "one over zero": lambda x: jnp.exp(1 / jnp.minimum(x, 0.0)),
     "differences of decays": lambda x: jnp.exp(jax.nn.relu(x) - jax.nn.relu(x + 1)),
 }
 
@@ -189,6 +215,13 @@ def test_what_lies_between_zero_and_one_is_a_gate(fn):
 @pytest.mark.parametrize("fn", NO_GATES.values(), ids=NO_GATES.keys())
 def test_what_may_leave_zero_to_one_is_no_gate(fn):
     assert not is_gate(fn)
+
+
+@pytest.mark.parametrize("fn", [lambda x: jax.nn.relu(x) / 20, lambda x: x / 40 + 0.5])
+def test_arithmetic_finds_no_gate_in_what_grows_further(fn):
+    graph = trace(lambda w, x: fn(x), None, X)
+    (output,) = graph.program.outputs
+    assert not curve.is_gate(graph.flows[graph.program], output)
 
 
 def test_what_enters_a_loop_keeps_its_signs_and_what_is_carried_does_not():
