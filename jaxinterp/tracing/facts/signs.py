@@ -6,7 +6,7 @@ and sums and products of integers as if integers had no end.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -14,6 +14,8 @@ import numpy as np
 from jax.extend.core import primitives as p
 
 from jaxinterp.tracing.compat import existing
+from jaxinterp.tracing.facts.roles import KINDS, SPLITS, Kind
+from jaxinterp.tracing.program.flatten import BARRIER
 from jaxinterp.tracing.program.program import Atom, Constant, Equation, Program, Value
 
 _ALWAYS = frozenset(
@@ -33,8 +35,15 @@ _KEEP_SIGN = frozenset(
         *(p.concatenate_p, p.pad_p, p.rev_p, p.reduce_max_p, p.reduce_min_p),
         *(p.reduce_window_max_p, p.cummax_p, p.floor_p, p.round_p, p.ceil_p, p.sign_p),
         *(p.tanh_p, p.log1p_p, p.expm1_p, p.erf_p, p.cbrt_p, p.atan_p),
+        *(p.device_put_p, p.sharding_constraint_p, BARRIER, *SPLITS),
         *existing("stop_gradient_p"),
     }
+)
+
+# Results that are the same if the operands are.
+_OF_EACH_ENTRY = (
+    *(Kind.ADDITIVE, Kind.MULTIPLICATIVE, Kind.DIVISION, Kind.NEGATION),
+    Kind.ELEMENTWISE,
 )
 
 _KEEP_SIGN_OF_FIRST = frozenset({p.dynamic_slice_p, p.gather_p, p.pow_p})
@@ -44,6 +53,7 @@ _KEEP_OTHER_SIGN = frozenset(
     {
         *(p.add_p, p.max_p, p.reduce_sum_p, p.reduce_window_sum_p, p.cumsum_p),
         *(p.concatenate_p, p.reduce_max_p, p.reduce_min_p),
+        *SPLITS,
     }
 )
 
@@ -51,7 +61,7 @@ _KEEP_OTHER_SIGN = frozenset(
 _KEEP_GATES = frozenset(
     {
         *(p.mul_p, p.max_p, p.select_n_p, p.concatenate_p, p.pad_p),
-        *(p.sqrt_p, p.square_p, p.integer_pow_p),
+        *(p.sqrt_p, p.square_p, p.integer_pow_p, *SPLITS),
     }
 )
 
@@ -190,6 +200,7 @@ class _Proofs:
         number: for each value what it has in common with those computed in the same
             way from the same.
         reached: for such a number those of the values that it cannot be below.
+        numbers: the number of each way to compute something.
     """
 
     def __init__(
@@ -199,8 +210,9 @@ class _Proofs:
         self.nonpositive = nonpositive
         self.gates = gates
         self.above_one: set[Value] = set()
-        self.number: dict[Value, Hashable] = {}
-        self.reached: dict[Hashable, frozenset[Hashable]] = {}
+        self.number: dict[Value, int] = {}
+        self.reached: dict[int, frozenset[int]] = {}
+        self.numbers: dict[Hashable, int] = {}
 
     def read(self, equation: Equation) -> None:
         """Adds what is proven of the results of an equation."""
@@ -224,27 +236,46 @@ class _Proofs:
         if primitive in _SAME or _is_lossless(equation):
             self.number[output] = operands[0]
             return
+        params = ""
         if primitive in (p.add_p, p.max_p):
-            own = primitive, frozenset(operands)
-        elif primitive is p.sub_p or primitive in _COPIES:
+            own = self._numbered((primitive, frozenset(operands)))
+        elif primitive in _COPIES or KINDS.get(primitive) in _OF_EACH_ENTRY:
             params = repr(sorted(equation.params.items()))
-            own = primitive, params, tuple(operands)
+            own = self._numbered((primitive, params, *operands))
         else:
             return
         self.number[output] = own
         first, *rest = operands
         if primitive is p.max_p:
-            below = (self.reached.get(n, frozenset()) for n in operands)
-            self.reached[own] = frozenset(operands).union(*below)
+            self._reach(own, operands)
+        elif primitive is p.add_p:
+            pairs = zip(reversed(equation.inputs), operands, strict=True)
+            self._reach(
+                own, [n for other, n in pairs if self._is_never_negative(other)]
+            )
         elif primitive in _COPIES and _keeps_order(equation):
-            below = self.reached.get(first, frozenset())
-            self.reached[own] = frozenset((primitive, params, (n, *rest)) for n in below)
+            copies = (
+                (primitive, params, n, *rest) for n in self.reached.get(first, ())
+            )
+            self.reached[own] = frozenset(map(self._numbered, copies))
 
-    def _number(self, atom: Atom) -> Hashable:
+    def _reach(self, own: int, below: Sequence[int]) -> None:
+        """Notes that a value is at least as large as others, and all below these."""
+        further = (self.reached.get(n, frozenset()) for n in below)
+        self.reached[own] = frozenset(below).union(*further)
+
+    def _numbered(self, key: Hashable) -> int:
+        """The number of what is computed in one way, small however long that is."""
+        return self.numbers.setdefault(key, len(self.numbers))
+
+    def _number(self, atom: Atom) -> int:
         if isinstance(atom, Value):
-            return self.number.get(atom, atom)
+            known = self.number.get(atom)
+            return self._numbered(atom) if known is None else known
         value = np.asarray(atom.value)
-        return (str(value.dtype), value.tobytes()) if not value.shape else id(atom)
+        if value.shape:
+            return self._numbered(id(atom))
+        return self._numbered((str(value.dtype), value.tobytes()))
 
     def _is_at_least(self, atom: Atom, other: Atom) -> bool:
         high, low = self._number(atom), self._number(other)
@@ -297,6 +328,8 @@ class _Proofs:
             is_bounded = any(map(self._is_gate_or_number, inputs))
             return is_bounded and all(map(self._is_never_negative, inputs))
         if primitive is p.div_p:
+            if self._is_never_negative(inputs[0]) and self._is_at_least(*inputs[::-1]):
+                return True
             return _is_between(inputs[0], 0.0, 1.0) and inputs[1] in self.above_one
         if primitive is p.clamp_p:
             return all(_is_between(i, 0.0, 1.0) for i in inputs[::2])
@@ -319,13 +352,18 @@ def _cases(equation: Equation) -> tuple[Atom, ...]:
     return equation.inputs[1:] if is_choice else equation.inputs
 
 
-_SAME = frozenset({p.copy_p, p.name_p, *existing("stop_gradient_p")})
+_SAME = frozenset(
+    {
+        *(p.copy_p, p.name_p, p.device_put_p, p.sharding_constraint_p),
+        *(BARRIER, *existing("stop_gradient_p")),
+    }
+)
 
 _COPIES = _SAME | frozenset(
     {
         *(p.convert_element_type_p, p.reduce_precision_p),
         *(p.reshape_p, p.transpose_p, p.squeeze_p, p.broadcast_in_dim_p, p.slice_p),
-        *(p.rev_p, p.dynamic_slice_p, *existing("split_p")),
+        *(p.rev_p, p.dynamic_slice_p),
     }
 )
 
