@@ -107,6 +107,7 @@ NO_MIRROR = {
     "adversarial/test_conformance.py": "every attack in one table",
     "metrics/test_conformance.py": "every metric in one table",
     "attribution/relevance/test_recurrent.py": "every kind of recurrent network",
+    "attribution/test_bad_input.py": "inputs that tell nothing, to every method",
     "attribution/test_golden.py": "many methods against the peers' numbers",
     "attribution/test_masks.py": "masked attention, through every room",
     "attribution/test_weights.py": "derivatives of every method in the weights",

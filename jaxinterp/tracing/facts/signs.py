@@ -380,7 +380,8 @@ def _is_lossless(equation: Equation) -> bool:
 def _is_unsigned(equation: Equation) -> bool:
     """Whether the result has a dtype without negative numbers."""
     dtype = equation.outputs[0].dtype
-    return dtype == bool or jnp.issubdtype(dtype, jnp.unsignedinteger)
+    kinds = jnp.bool_, jnp.unsignedinteger
+    return any(jnp.issubdtype(dtype, kind) for kind in kinds)
 
 
 def _keeps_order(equation: Equation) -> bool:
