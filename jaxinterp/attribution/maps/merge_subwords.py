@@ -36,8 +36,11 @@ def merge_subwords(
             returns them; `None` for one of no word, which stays alone. A word is a run
             of tokens with one number. Or where each token starts and ends in the text,
             pairs of characters, as its `offset_mapping` has them: a token that starts
-            where the one before it ended goes on with its word, and an empty one stays
-            alone. So punctuation is of the word before it.
+            where the one before it ended, or has the same characters (bytes of one
+            that is rare), goes on with its word, and an empty one stays alone. So
+            punctuation is of the word before it. Offsets must leave out the spaces
+            between words; those of GPT-2 and Llama have them, and would make one word
+            of the whole text: add one to each start that is at a space.
         axis: the axis of the tokens.
         reduction: `"sum"` over the pieces of a word, or their `"mean"`.
 
@@ -82,12 +85,12 @@ def merge_subwords(
     ]
     numbers = np.cumsum(is_first) - 1
     wide = jnp.promote_types(relevance.dtype, jnp.float32)
-    pieces = np.equal.outer(np.arange(sum(is_first)), numbers)
+    moved = jnp.moveaxis(relevance, axis, 0).astype(wide)
+    merged = jnp.zeros((sum(is_first), *moved.shape[1:]), wide).at[numbers].add(moved)
     if reduction == "mean":
-        pieces = pieces / pieces.sum(1, keepdims=True)
-    moved = jnp.moveaxis(relevance, axis, -1).astype(wide)
-    merged = jnp.matmul(moved, pieces.T.astype(wide), precision="highest")
-    return jnp.moveaxis(merged, -1, axis).astype(relevance.dtype)
+        counts = np.bincount(numbers, minlength=len(merged))
+        merged = merged / counts.reshape(-1, *(1,) * (merged.ndim - 1)).astype(wide)
+    return jnp.moveaxis(merged, 0, axis).astype(relevance.dtype)
 
 
 def _words_of_offsets(words: Sequence[Any]) -> Sequence[Any]:
@@ -95,10 +98,10 @@ def _words_of_offsets(words: Sequence[Any]) -> Sequence[Any]:
     if any(np.shape(word) != (2,) for word in words):
         return words
     numbers: list[int | None] = []
-    end = None
+    before = None, None
     for number, (start, stop) in enumerate(words):
         is_empty = start == stop
-        goes_on = start == end and not is_empty
+        goes_on = not is_empty and (start == before[1] or (start, stop) == before)
         numbers.append(numbers[-1] if goes_on else None if is_empty else number)
-        end = None if is_empty else stop
+        before = (None, None) if is_empty else (start, stop)
     return numbers

@@ -67,10 +67,12 @@ def leave_one_out(
         return values
 
     def step(context: tuple[Any, ...], left_out: Any) -> Any:
-        variables, x, target, outputs = context
+        variables, inputs, target, outputs = context
+        (x,) = jax.tree.leaves(inputs)
         kept = jnp.arange(x.shape[1] - 1)
         kept += kept >= left_out
-        shorter = apply_fn(variables, jnp.take(x, kept, axis=1))
+        rest = jax.tree.map(lambda x: jnp.take(x, kept, axis=1), inputs)
+        shorter = apply_fn(variables, rest)
         restored = jax.tree.map(
             lambda short, whole: _in_place(short, whole, left_out, x.shape[1]),
             shorter,
@@ -84,12 +86,14 @@ def leave_one_out(
         variables: Variables, inputs: Inputs, target: Target = None, key: Key = None
     ) -> Any:
         check_inputs(inputs, None, variables, needs_slopes=False)
+        inputs = jax.tree.map(jnp.asarray, inputs)
         x = single_array("leave_one_out", inputs)
-        _check_shorter(apply_fn, variables, x)
-        outputs = apply_fn(variables, x)
-        context = variables, x, target, outputs
+        _check_shorter(apply_fn, variables, inputs, x)
+        outputs = apply_fn(variables, inputs)
+        context = variables, inputs, target, outputs
         rest = values_at(context, jnp.arange(x.shape[1]), x)
-        return like(x, value(outputs, target, len(x))[:, None] - rest.T)
+        drops = value(outputs, target, len(x))[:, None] - rest.T
+        return like(inputs, jax.tree.map(lambda _: drops, inputs))
 
     return attribute
 
@@ -106,7 +110,7 @@ def _in_place(short: Any, whole: Any, left_out: Any, length: int) -> Any:
     return jnp.where(position < left_out, unmoved, before)
 
 
-def _check_shorter(apply_fn: ApplyFn, variables: Any, x: Any) -> None:
+def _check_shorter(apply_fn: ApplyFn, variables: Any, inputs: Inputs, x: Any) -> None:
     """Raises if there is no shorter sequence, or the model does not take it."""
     length = x.shape[1]
     if length < 2:
@@ -115,7 +119,8 @@ def _check_shorter(apply_fn: ApplyFn, variables: Any, x: Any) -> None:
             "token.\nGive sequences of two tokens at least, (batch, length)."
         )
     try:
-        jax.eval_shape(apply_fn, variables, x[:, 1:])
+        shorter = jax.tree.map(lambda x: x[:, 1:], inputs)
+        jax.eval_shape(apply_fn, variables, shorter)
     except Exception as error:
         raise ValueError(
             f"leave_one_out: the model does not take {length - 1} in place of {length} "

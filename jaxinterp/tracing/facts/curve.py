@@ -89,7 +89,9 @@ class Curve:
 
     @property
     def is_gate(self) -> bool:
-        """Whether it runs from zero to one, or from one to zero."""
+        """Whether it runs from zero to one, or from one to zero, and stays there."""
+        if np.abs(self.slope[[0, -1]]).max() > 1e-3:
+            return False  # as of a relu whose slope is 1/20
         ends = sorted((float(self.y[0]), float(self.y[-1])))
         is_between = bool((self.y >= -1e-4).all() and (self.y <= 1 + 1e-4).all())
         return is_between and ends[0] < 1e-3 and ends[1] > 1 - 1e-3

@@ -16,6 +16,7 @@ from jax.extend.core import Primitive
 from jax.extend.core import primitives as p
 
 from jaxinterp.tracing import compat
+from jaxinterp.tracing.program.flatten import BARRIER
 
 
 class Role(enum.StrEnum):
@@ -95,8 +96,8 @@ def _by_primitive(
 
 _VECTOR = jax.ShapeDtypeStruct((2,), "float32")
 
-# Primitives of their own, or made of others, by JAX version.
-_SPLITS = {
+# Primitives that only move entries: of their own, or made of others, by JAX version.
+SPLITS = {
     compat.primitive_of(lambda x: lax.split(x, (1, 1)), _VECTOR),
     compat.primitive_of(lambda x: list(jnp.unstack(x)), _VECTOR),
     compat.primitive_of(lambda x: jnp.stack([x, x]), _VECTOR),
@@ -117,7 +118,7 @@ KINDS: Mapping[Primitive, Kind] = _by_primitive(
             p.device_put_p,
             p.sharding_constraint_p,
             p.name_p,
-            compat.primitive_of(lax.optimization_barrier, _VECTOR),
+            BARRIER,
             *compat.existing("stop_gradient_p"),
         ),
         Kind.ELEMENTWISE: (
@@ -158,7 +159,7 @@ KINDS: Mapping[Primitive, Kind] = _by_primitive(
         Kind.MOVE: (
             *(p.slice_p, p.dynamic_slice_p, p.dynamic_update_slice_p, p.pad_p),
             *(p.concatenate_p, p.rev_p, p.scatter_p),
-            *_SPLITS,
+            *SPLITS,
         ),
         Kind.SCATTER: (p.scatter_add_p,),
         Kind.LOOKUP: (p.gather_p,),

@@ -1,17 +1,21 @@
 """Which values cannot be negative, or positive, and which lie between zero and one.
 
-All are proven equation by equation, for any input. NaN counts as what it should be.
+All are proven equation by equation, for any input. NaN counts as what it should be,
+and sums and products of integers as if integers had no end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import primitives as p
 
 from jaxinterp.tracing.compat import existing
+from jaxinterp.tracing.facts.roles import KINDS, SPLITS, Kind
+from jaxinterp.tracing.program.flatten import BARRIER
 from jaxinterp.tracing.program.program import Atom, Constant, Equation, Program, Value
 
 _ALWAYS = frozenset(
@@ -31,17 +35,25 @@ _KEEP_SIGN = frozenset(
         *(p.concatenate_p, p.pad_p, p.rev_p, p.reduce_max_p, p.reduce_min_p),
         *(p.reduce_window_max_p, p.cummax_p, p.floor_p, p.round_p, p.ceil_p, p.sign_p),
         *(p.tanh_p, p.log1p_p, p.expm1_p, p.erf_p, p.cbrt_p, p.atan_p),
+        *(p.device_put_p, p.sharding_constraint_p, BARRIER, *SPLITS),
         *existing("stop_gradient_p"),
     }
 )
 
-_KEEP_SIGN_OF_FIRST = frozenset({p.dynamic_slice_p, p.gather_p, p.pow_p, p.clamp_p})
+# Results that are the same if the operands are.
+_OF_EACH_ENTRY = (
+    *(Kind.ADDITIVE, Kind.MULTIPLICATIVE, Kind.DIVISION, Kind.NEGATION),
+    Kind.ELEMENTWISE,
+)
+
+_KEEP_SIGN_OF_FIRST = frozenset({p.dynamic_slice_p, p.gather_p, p.pow_p})
 
 # Results that are not positive if no operand is.
 _KEEP_OTHER_SIGN = frozenset(
     {
         *(p.add_p, p.max_p, p.reduce_sum_p, p.reduce_window_sum_p, p.cumsum_p),
         *(p.concatenate_p, p.reduce_max_p, p.reduce_min_p),
+        *SPLITS,
     }
 )
 
@@ -49,7 +61,7 @@ _KEEP_OTHER_SIGN = frozenset(
 _KEEP_GATES = frozenset(
     {
         *(p.mul_p, p.max_p, p.select_n_p, p.concatenate_p, p.pad_p),
-        *(p.sqrt_p, p.square_p, p.integer_pow_p),
+        *(p.sqrt_p, p.square_p, p.integer_pow_p, *SPLITS),
     }
 )
 
@@ -98,6 +110,10 @@ def _is_proven(
         return equation.params["y"] % 2 == 0 or is_nonnegative(inputs[0])
     if primitive is p.mul_p and inputs[0] is inputs[1]:
         return True
+    if primitive is p.clamp_p:  # the upper bound wins if it is below the lower one
+        return is_nonnegative(inputs[2]) and any(map(is_nonnegative, inputs[:2]))
+    if primitive is p.convert_element_type_p and not _keeps_order(equation):
+        return _is_unsigned(equation)
     if primitive in _KEEP_SIGN_OF_FIRST:
         fill = equation.params.get("fill_value")
         return is_nonnegative(inputs[0]) and (fill is None or bool(fill >= 0))
@@ -184,6 +200,7 @@ class _Proofs:
         number: for each value what it has in common with those computed in the same
             way from the same.
         reached: for such a number those of the values that it cannot be below.
+        numbers: the number of each way to compute something.
     """
 
     def __init__(
@@ -193,8 +210,9 @@ class _Proofs:
         self.nonpositive = nonpositive
         self.gates = gates
         self.above_one: set[Value] = set()
-        self.number: dict[Value, Hashable] = {}
-        self.reached: dict[Hashable, frozenset[Hashable]] = {}
+        self.number: dict[Value, int] = {}
+        self.reached: dict[int, frozenset[int]] = {}
+        self.numbers: dict[Hashable, int] = {}
 
     def read(self, equation: Equation) -> None:
         """Adds what is proven of the results of an equation."""
@@ -215,24 +233,49 @@ class _Proofs:
     def _compare(self, equation: Equation) -> None:
         (output,), primitive = equation.outputs, equation.primitive
         operands = [self._number(atom) for atom in equation.inputs]
-        if primitive in _SAME:
+        if primitive in _SAME or _is_lossless(equation):
             self.number[output] = operands[0]
             return
+        params = ""
         if primitive in (p.add_p, p.max_p):
-            own = primitive, frozenset(operands)
-        elif primitive is p.sub_p or primitive in _COPIES:
-            own = primitive, repr(sorted(equation.params.items())), tuple(operands)
+            own = self._numbered((primitive, frozenset(operands)))
+        elif primitive in _COPIES or KINDS.get(primitive) in _OF_EACH_ENTRY:
+            params = repr(sorted(equation.params.items()))
+            own = self._numbered((primitive, params, *operands))
         else:
             return
         self.number[output] = own
+        first, *rest = operands
         if primitive is p.max_p:
-            below = (self.reached.get(n, frozenset()) for n in operands)
-            self.reached[own] = frozenset(operands).union(*below)
+            self._reach(own, operands)
+        elif primitive is p.add_p:
+            pairs = zip(reversed(equation.inputs), operands, strict=True)
+            self._reach(
+                own, [n for other, n in pairs if self._is_never_negative(other)]
+            )
+        elif primitive in _COPIES and _keeps_order(equation):
+            copies = (
+                (primitive, params, n, *rest) for n in self.reached.get(first, ())
+            )
+            self.reached[own] = frozenset(map(self._numbered, copies))
 
-    def _number(self, atom: Atom) -> Hashable:
+    def _reach(self, own: int, below: Sequence[int]) -> None:
+        """Notes that a value is at least as large as others, and all below these."""
+        further = (self.reached.get(n, frozenset()) for n in below)
+        self.reached[own] = frozenset(below).union(*further)
+
+    def _numbered(self, key: Hashable) -> int:
+        """The number of what is computed in one way, small however long that is."""
+        return self.numbers.setdefault(key, len(self.numbers))
+
+    def _number(self, atom: Atom) -> int:
         if isinstance(atom, Value):
-            return self.number.get(atom, atom)
-        return repr(atom.value) if atom.shape == () else id(atom)
+            known = self.number.get(atom)
+            return self._numbered(atom) if known is None else known
+        value = np.asarray(atom.value)
+        if value.shape:
+            return self._numbered(id(atom))
+        return self._numbered((str(value.dtype), value.tobytes()))
 
     def _is_at_least(self, atom: Atom, other: Atom) -> bool:
         high, low = self._number(atom), self._number(other)
@@ -248,12 +291,16 @@ class _Proofs:
 
     def _is_nonpositive(self, equation: Equation) -> bool:
         primitive, inputs = equation.primitive, equation.inputs
+        if _is_unsigned(equation):
+            return False  # below zero they start again from above
         if primitive is p.neg_p:
             return self._is_never_negative(inputs[0])
         if primitive is p.sub_p:
             left, right = inputs
             is_less = self._is_never_positive(left) and self._is_never_negative(right)
             return is_less or self._is_at_least(right, left)
+        if primitive is p.div_p and inputs[1] in self.nonpositive:
+            return False  # it may be zero, and the quotient positive infinity
         if primitive in _BILINEAR:
             pairs = (inputs[:2], inputs[1::-1])
             return any(
@@ -267,7 +314,8 @@ class _Proofs:
         keeps = primitive in _KEEP_OTHER_SIGN and all(
             map(self._is_never_positive, inputs)
         )
-        return keeps or (primitive in _COPIES and self._is_never_positive(inputs[0]))
+        is_copy = primitive in _COPIES and _keeps_order(equation)
+        return keeps or (is_copy and self._is_never_positive(inputs[0]))
 
     def _is_gate_or_number(self, atom: Atom) -> bool:
         return _is_between(atom, 0.0, 1.0) or atom in self.gates
@@ -280,6 +328,8 @@ class _Proofs:
             is_bounded = any(map(self._is_gate_or_number, inputs))
             return is_bounded and all(map(self._is_never_negative, inputs))
         if primitive is p.div_p:
+            if self._is_never_negative(inputs[0]) and self._is_at_least(*inputs[::-1]):
+                return True
             return _is_between(inputs[0], 0.0, 1.0) and inputs[1] in self.above_one
         if primitive is p.clamp_p:
             return all(_is_between(i, 0.0, 1.0) for i in inputs[::2])
@@ -304,17 +354,48 @@ def _cases(equation: Equation) -> tuple[Atom, ...]:
 
 _SAME = frozenset(
     {
-        *(p.convert_element_type_p, p.reduce_precision_p, p.copy_p, p.name_p),
-        *existing("stop_gradient_p"),
+        *(p.copy_p, p.name_p, p.device_put_p, p.sharding_constraint_p),
+        *(BARRIER, *existing("stop_gradient_p")),
     }
 )
 
 _COPIES = _SAME | frozenset(
     {
+        *(p.convert_element_type_p, p.reduce_precision_p),
         *(p.reshape_p, p.transpose_p, p.squeeze_p, p.broadcast_in_dim_p, p.slice_p),
-        *(p.rev_p, p.dynamic_slice_p, *existing("split_p")),
+        *(p.rev_p, p.dynamic_slice_p),
     }
 )
+
+
+def _is_lossless(equation: Equation) -> bool:
+    """Whether it is a conversion to a dtype with all numbers of the one before."""
+    if equation.primitive is not p.convert_element_type_p:
+        return False
+    old, new = equation.inputs[0].dtype, equation.params["new_dtype"]
+    is_rounded = jnp.issubdtype(old, jnp.integer) and jnp.issubdtype(new, jnp.inexact)
+    return jnp.promote_types(old, new) == new and not is_rounded
+
+
+def _is_unsigned(equation: Equation) -> bool:
+    """Whether the result has a dtype without negative numbers."""
+    dtype = equation.outputs[0].dtype
+    kinds = jnp.bool_, jnp.unsignedinteger
+    return any(jnp.issubdtype(dtype, kind) for kind in kinds)
+
+
+def _keeps_order(equation: Equation) -> bool:
+    """Whether copies of larger numbers are never smaller, as those of -1 and 0 in bool.
+
+    Integers of fewer bits start again from the other end; other numbers do not.
+    """
+    if equation.primitive is not p.convert_element_type_p:
+        return True
+    old, new = equation.inputs[0].dtype, equation.params["new_dtype"]
+    is_truncated = jnp.issubdtype(old, jnp.inexact) and jnp.issubdtype(
+        new, jnp.signedinteger
+    )
+    return jnp.issubdtype(new, jnp.inexact) or is_truncated or _is_lossless(equation)
 
 
 def _is_between(atom: Atom, low: float, high: float) -> bool:

@@ -117,7 +117,7 @@ class Contraction:
         free = [i for i in range(len(shape)) if i not in reduced]
         is_first = contracted[0] == 0
         n_in = math.prod(shape[i] for i in reduced)
-        n_out = math.prod(kernel.shape) // n_in
+        n_out = math.prod(n for i, n in enumerate(kernel.shape) if i not in contracted)
         n_rows = math.prod(shape[i] for i in free)
         back = lax.dot_general(
             cotangent.reshape((n_rows, n_out) if own == 0 else (n_out, n_rows)),

@@ -24,6 +24,10 @@ from jaxinterp.tracing.program.program import (
 
 LOOPS = frozenset({prims.scan_p, prims.while_p, prims.cond_p})
 
+BARRIER = compat.primitive_of(
+    lax.optimization_barrier, jax.ShapeDtypeStruct((), "float32")
+)
+
 # The parameter of a call that holds its body.
 _BODY_PARAMS = ("jaxpr", "call_jaxpr")
 
@@ -34,7 +38,19 @@ def _call_body(eqn: core.JaxprEqn) -> Any | None:
     for name in _BODY_PARAMS:
         if name in eqn.params and _is_called(eqn, eqn.params[name]):
             return eqn.params[name]
-    return _product_body(eqn) or compat.expand_hijax(eqn)
+    return _product_body(eqn) or _barrier_body(eqn) or compat.expand_hijax(eqn)
+
+
+def _barrier_body(eqn: core.JaxprEqn) -> Any | None:
+    """A barrier around several arrays as one around each: none depends on others."""
+    if eqn.primitive is not BARRIER or len(eqn.invars) == 1:
+        return None
+
+    def each(*arrays: Any) -> list[Any]:
+        return [lax.optimization_barrier(array) for array in arrays]
+
+    kinds = [jax.ShapeDtypeStruct(*compat.kind_of(v)) for v in eqn.invars]
+    return jax.make_jaxpr(each)(*kinds)
 
 
 def _product_body(eqn: core.JaxprEqn) -> Any | None:

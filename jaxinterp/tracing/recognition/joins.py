@@ -144,6 +144,8 @@ def _may_own(grouping: Grouping, inside: set[int], last: int) -> bool:
 def _role_of_region(
     grouping: Grouping, source: Value, inside: set[int], index: int
 ) -> Role | None:
+    if len(grouping.equations[index].outputs) != 1:
+        return None  # of a barrier, which joins nothing
     kinds = {grouping.kind(i) for i in inside}
     shapes = {o.shape for i in inside for o in grouping.equations[i].outputs}
     (output,) = grouping.equations[index].outputs

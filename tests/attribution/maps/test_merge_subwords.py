@@ -49,6 +49,22 @@ def test_offsets_say_which_pieces_touch():
     assert merge_subwords(relevance, special).shape == (2, 6)
 
 
+def test_bytes_of_one_character_are_of_one_word():
+    offsets = [(0, 2), (2, 3), (2, 3), (2, 3), (4, 5), (4, 5)]
+    merged = merge_subwords(np.arange(6.0)[None], offsets)
+    np.testing.assert_array_equal(merged, [[0 + 1 + 2 + 3, 4 + 5]])
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+def test_a_number_that_is_not_finite_is_of_its_word_alone(reduction):
+    relevance = np.array([[1.0, np.inf, 3.0, 5.0, np.nan]])
+    merged = merge_subwords(relevance, [0, 0, 1, 1, 2], reduction=reduction)
+    np.testing.assert_array_equal(
+        merged, [[np.inf, 8.0 if reduction == "sum" else 4.0, np.nan]]
+    )
+
+
 def test_it_can_be_compiled_mapped_and_keeps_the_dtype():
     relevance = jnp.asarray(RNG.normal(size=(2, 10)), jnp.float16)
     jitted = jax.jit(jax.vmap(lambda x: merge_subwords(x, WORDS)))(relevance)

@@ -67,6 +67,13 @@ def test_embedded_tokens_are_left_out_as_well():
     np.testing.assert_allclose(received, expected, atol=1e-5)
 
 
+def test_inputs_may_have_a_name():
+    named = leave_one_out(lambda w, inputs: reader(w, inputs["tokens"]))
+    received = named(WEIGHTS, {"tokens": TOKENS}, 1)
+    expected = leave_one_out(reader)(WEIGHTS, TOKENS, 1)
+    np.testing.assert_array_equal(received["tokens"], expected)
+
+
 @pytest.mark.usefixtures("unchecked")
 def test_what_cannot_be_shorter_is_an_error():
     fixed = lambda w, x: x.astype(float) @ jnp.ones((5, 3))  # noqa: E731

@@ -296,3 +296,35 @@ def test_the_seed_of_modified_gradients_is_one(method):
     np.testing.assert_allclose(
         double(LAYERS, X, TARGET), 2 * once(LAYERS, X, TARGET), rtol=1e-12
     )
+
+
+BEHIND_A_BARRIER = {
+    "a weight": lambda w, x, barrier: jnp.matmul(*barrier((x, w))),
+    "a gate": lambda w, x, barrier: jnp.multiply(*barrier((jax.nn.sigmoid(x @ w), x))),
+    "an exponential": lambda w, x, barrier: jnp.divide(
+        *barrier((jnp.exp(x), jnp.exp(x).sum(1, keepdims=True)))
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BEHIND_A_BARRIER)
+def test_a_barrier_around_several_arrays_mixes_none_of_them(name):
+    w, x = models.normal(0, 5, 5), models.normal(1, 2, 5)
+    with_barrier, without = (
+        lrp(
+            lambda w, x, b=barrier: BEHIND_A_BARRIER[name](w, x, b),
+            composite="epsilon_plus",
+            score="total",
+        )(w, x)
+        for barrier in (jax.lax.optimization_barrier, lambda arrays: arrays)
+    )
+    np.testing.assert_allclose(with_barrier, without, rtol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(0, 4), (0, 2, 2)])
+def test_a_kernel_of_no_features_explains_nothing(shape):
+    def model(w, x):
+        return jnp.tensordot(x, w, 1).reshape(2, 4)
+
+    attribute = lrp(model, composite="epsilon_plus")
+    assert attribute(np.zeros(shape), np.zeros((2, 0)), 0).shape == (2, 0)

@@ -8,6 +8,7 @@ from flax import linen as nn
 from jax import lax
 
 from jaxinterp import trace
+from jaxinterp.tracing.facts import curve
 from tests.tracing.arrays import normal
 
 X = normal(2, 6)
@@ -77,6 +78,10 @@ UNKNOWN = {
     "where the other way": lambda x: jnp.where(x > 0, 0.0, x),
     "where another is positive": lambda x: jnp.where(jnp.sin(x) > 0, x, 0.0),
     "gram matrix": lambda x: x @ x.T,
+    "clamp with an upper bound below": lambda x: lax.clamp(jnp.zeros_like(x), x, x - 5),
+    "integers of fewer bits": lambda x: (
+        jnp.abs(500 * x).astype(int).astype(jnp.int8).astype(x.dtype)
+    ),
 }
 
 
@@ -141,6 +146,20 @@ GATES = {
     "a part of a gate": lambda x: 0.9 * jax.nn.sigmoid(x),
     "joined": lambda x: jnp.concatenate([jax.nn.sigmoid(x), jax.nn.sigmoid(-x)]),
     "padded": lambda x: jnp.pad(jax.nn.sigmoid(x), 1, constant_values=1.0),
+    "over itself and more": lambda x: jnp.exp(x) / (1 + jnp.exp(x)),
+    "the part of one of two": lambda x: x**2 / (x[::-1] ** 2 + x**2),
+    "over a maximum": lambda x: jnp.abs(x) / jnp.maximum(jnp.abs(x), 1.0),
+    "stacked": lambda x: jnp.stack([jax.nn.sigmoid(x), jax.nn.sigmoid(-x)]),
+    "repeated": lambda x: jnp.tile(jax.nn.sigmoid(x), 2),
+    "split": lambda x: lax.split(jax.nn.sigmoid(x), (3, 3), axis=1)[1],
+    "behind a barrier": lambda x: lax.optimization_barrier(jax.nn.sigmoid(x)),
+    "put on a device": lambda x: jax.device_put(jax.nn.sigmoid(x), jax.devices()[0]),
+    "stabilized, then rounded": lambda x: jnp.exp(
+        x.astype(jnp.bfloat16) - jnp.maximum(x, 0).astype(jnp.bfloat16)
+    ),
+    "stabilized, then in a row": lambda x: jnp.exp(
+        x.reshape(-1) - jnp.maximum(x, x[::-1]).reshape(-1)
+    ),
 }
 NO_GATES = {
     "tanh": jnp.tanh,
@@ -169,6 +188,28 @@ NO_GATES = {
     "padded with two": lambda x: jnp.pad(jax.nn.sigmoid(x), 1, constant_values=2.0),
     "minimum with two": lambda x: jnp.minimum(jnp.exp(x), 2.0),
     "minimum with one of what may be negative": lambda x: jnp.minimum(x, 1.0),
+    "over itself and less": lambda x: jnp.exp(x) / (jnp.exp(x) - 0.1),
+    "over itself and anything": lambda x: jnp.exp(x) / (jnp.exp(x) + x),
+    "of any sign over more": lambda x: x / (x + jnp.exp(x)),
+    "stacked with anything": lambda x: jnp.stack([jax.nn.sigmoid(x), x]),
+    "behind a barrier with a gate": lambda x: lax.optimization_barrier(
+        (jax.nn.sigmoid(x), x)
+    )[1],
+    "what truncation leaves": lambda x: jnp.exp(x - x.astype(int).astype(x.dtype)),
+    "what rounding leaves": lambda x: jnp.exp(x - x.astype(jnp.bfloat16)),
+    "what a dtype rounds": lambda x: jnp.exp(x - lax.reduce_precision(x, 8, 2)),
+    "less than another constant": lambda x: jnp.exp((x + 1.000000001) - (x + 1.0)),
+    "not zero": lambda x: jnp.exp(
+        lax.convert_element_type(-jax.nn.relu(x), bool).astype(x.dtype)
+    ),
+    "a difference of what is not zero": lambda x: jnp.exp(
+        lax.convert_element_type(x, bool).astype(x.dtype)
+        - lax.convert_element_type(jnp.maximum(x, 0.0), bool).astype(x.dtype)
+    ),
+    "natural numbers turned": lambda x: jnp.exp(
+        (-jnp.abs(500 * x).astype(jnp.uint32)).astype(x.dtype)
+    ),
+    "one over zero": lambda x: jnp.exp(1 / jnp.minimum(x, 0.0)),
     "differences of decays": lambda x: jnp.exp(jax.nn.relu(x) - jax.nn.relu(x + 1)),
 }
 
@@ -189,6 +230,22 @@ def test_what_lies_between_zero_and_one_is_a_gate(fn):
 @pytest.mark.parametrize("fn", NO_GATES.values(), ids=NO_GATES.keys())
 def test_what_may_leave_zero_to_one_is_no_gate(fn):
     assert not is_gate(fn)
+
+
+def test_differences_of_differences_are_read_in_time():
+    def model(w, x):
+        for _ in range(60):
+            x = x - x[::-1]
+        return jnp.exp(x - jnp.maximum(x, 0.0))
+
+    assert is_gate(lambda x: model(None, x))  # twice as long for each step is forever
+
+
+@pytest.mark.parametrize("fn", [lambda x: jax.nn.relu(x) / 20, lambda x: x / 40 + 0.5])
+def test_arithmetic_finds_no_gate_in_what_grows_further(fn):
+    graph = trace(lambda w, x: fn(x), None, X)
+    (output,) = graph.program.outputs
+    assert not curve.is_gate(graph.flows[graph.program], output)
 
 
 def test_what_enters_a_loop_keeps_its_signs_and_what_is_carried_does_not():
