@@ -61,6 +61,7 @@ def methods(
         "epsilon plus flat": rules.epsilon_plus_flat(),
         "epsilon alpha2 beta1": rules.epsilon_alpha2_beta1(),
         "epsilon alpha2 beta1 flat": rules.epsilon_alpha2_beta1_flat(),
+        "RAP": rules.rap(),
         "excitation backprop": rules.excitation_backprop(),
         "AttnLRP": rules.attn_lrp(),
     }
