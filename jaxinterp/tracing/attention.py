@@ -171,7 +171,7 @@ def by_layer(matrices: Sequence[AttentionMatrix], arrays: Sequence[Any]) -> Any:
     groups = []
     for group in _by_program(matrices, arrays):
         step = jnp.stack([array for _, array in group], axis=1)  # layers of one step
-        groups.append(step.reshape(-1, *step.shape[2:]))
+        groups.append(step.reshape(math.prod(step.shape[:2]), *step.shape[2:]))
     return jnp.concatenate(groups)
 
 

@@ -79,7 +79,7 @@ class AxisNames:
                 self._examples = Part(first)
             last = len(rest) - 1
             places = (_new(n, i < last or last == 0) for i, n in enumerate(rest))
-            examples = (self._examples,) if first > 1 else ()
+            examples = (self._examples,) if first != 1 else ()
             self._names[root] = (examples, *places)
         self._walk(program)
 

@@ -583,3 +583,13 @@ def test_a_wrong_head_or_layer_is_an_error():
         attention_rollout(model, heads=3)(WEIGHTS, X)
     with pytest.raises(ValueError, match="no layer 2: there are 2"):
         attention_rollout(model, layers=[0, 2])(WEIGHTS, X)
+
+
+def test_an_empty_batch_has_no_maps():
+    def model(w, x):
+        scores = jnp.einsum("btd,bsd->bts", x, x)
+        return (x + jax.nn.softmax(scores) @ x).sum(1)
+
+    nothing = np.zeros((0, 3, 2))
+    assert attention_rollout(model)(None, nothing).shape == (0, 3, 3)
+    assert attention_grad_rollout(model, score=total)(None, nothing).shape == (0, 3, 3)
