@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from experiments.faithfulness.measure import Row, measured, table
-from experiments.faithfulness.subjects import SUBJECTS
+from experiments.faithfulness.subjects import COUNT, SUBJECTS
 
 RESULTS = Path(__file__).resolve().parent / "results"
-COUNT = 100
 
 
 def run(output: Path, count: int = COUNT, networks: Sequence[str] = ()) -> str:

@@ -17,8 +17,8 @@ from jaxinterp.rules import Composite, Gamma, Gradient
 SAMPLES = 25
 NOISE = 0.1
 STEPS = 32
-# Of convolutions and of dense layers.
-GAMMAS = (0.25, 0.05)
+# Of convolutions and of dense layers, as `gammas.py` found them: of images, of tokens.
+GAMMAS, GAMMAS_OF_TOKENS = (1.0, 0.25), (0.0, 0.25)
 
 a, rules = ji.attribution, ji.rules
 
@@ -30,16 +30,16 @@ def methods(subject: Subject) -> dict[str, Attribution]:
         subject: the network and its examples. What compares with a baseline takes the
             one that replaces features in the curves.
     """
-    backward = {
-        name: partial(a.lrp, composite=composite)
-        for name, composite in composites().items()
+    gammas = GAMMAS if subject.embedding is None else GAMMAS_OF_TOKENS
+    found = {
+        name: explained_by(composite, subject)
+        for name, composite in composites(gammas).items()
     }
-    backward["input x gradient"] = a.input_x_gradient
-    backward["gradient"] = a.gradient
+    backward = {"input x gradient": a.input_x_gradient, "gradient": a.gradient}
     path = partial(a.integrated_gradients, steps=STEPS)
     backward["integrated gradients"] = partial(path, baseline=_nothing(subject))
     backward["integrated gradients from zeros"] = path
-    found = {name: _backward(make, subject) for name, make in backward.items()}
+    found |= {name: _backward(make, subject) for name, make in backward.items()}
     found["gradient norm"] = _norm(a.gradient(subject.apply_fn, at=subject.embedding))
     found["SmoothGrad norm"] = _norm(_smooth(subject))
     found["input x SmoothGrad"] = _times_inputs(_smooth(subject), subject)
@@ -63,9 +63,23 @@ def _later(variables: Any, inputs: Any, target: Any = None, key: Any = None) -> 
     return jnp.broadcast_to(jnp.arange(inputs.shape[1], dtype=float), inputs.shape)
 
 
-def composites() -> dict[str, Composite]:
-    """Returns the composites that are compared, by name."""
-    convolution, dense = (Gamma(gamma) for gamma in GAMMAS)
+def explained_by(composite: Composite, subject: Subject) -> Attribution:
+    """Returns LRP of pixels, or of tokens.
+
+    Args:
+        composite: which site gets which rule.
+        subject: the network.
+    """
+    return _backward(partial(a.lrp, composite=composite), subject)
+
+
+def composites(gammas: tuple[float, float]) -> dict[str, Composite]:
+    """Returns the composites that are compared, by name.
+
+    Args:
+        gammas: of convolutions and of dense layers, of those with gammas.
+    """
+    convolution, dense = (Gamma(gamma) for gamma in gammas)
     lines = [(ji.of_role("convolution"), convolution), (ji.of_role("dense"), dense)]
     plain_norms = [(ji.of_role("normalization"), Gradient())]
     return {

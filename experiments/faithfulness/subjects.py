@@ -18,6 +18,8 @@ from experiments.zoo.vision import SIZE
 from jaxinterp.perturbation import grid_segments
 from jaxinterp.types import ApplyFn
 
+# Examples of each network.
+COUNT = 100
 PATCH = 8
 # The mean of the pixels, which the network of shapes reads as nothing.
 GRAY = 0.35

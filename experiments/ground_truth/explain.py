@@ -147,7 +147,9 @@ def _patterns(apply_fn: ApplyFn, variables: Any, inputs: Any) -> Any:
 
 
 def last_map(apply_fn: ApplyFn, variables: Any, image: Any) -> str | None:
-    """Returns the last activation that has positions along two axes, if there is one.
+    """Returns the last site that has positions along two axes, if there is one.
+
+    Where branches are joined it is the join, and not the last of the branches.
 
     Args:
         apply_fn: the network.
@@ -155,11 +157,8 @@ def last_map(apply_fn: ApplyFn, variables: Any, image: Any) -> str | None:
         image: a batch of one.
     """
     graph = ji.trace(apply_fn, variables, image)
-    maps = [
-        node.address
-        for node in graph.nodes
-        if node.role == "activation" and len(node.outputs[0].shape) == 4
-    ]
+    shapes = {node.address: node.outputs[0].shape for node in graph.nodes}
+    maps = [a for a, s in shapes.items() if len(s) == 4 and min(s[1:3]) > 1]
     return maps[-1] if maps else None
 
 

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
+import jaxinterp as ji
 from experiments.ground_truth import measures
 from experiments.ground_truth.__main__ import main, sections, subject, table
 from experiments.ground_truth.explain import (
     Located,
     from_embedding,
+    last_map,
     on_images,
     on_tokens,
 )
@@ -106,6 +108,18 @@ def test_deep_taylor_and_excitation_backprop_agree_on_tokens_without_biases():
     np.testing.assert_allclose(measures.heat(taylor), measures.heat(excitation), 1e-4)
     # Within a token they share otherwise.
     assert np.abs(taylor - excitation).max() > 0.1 * np.abs(taylor).max()
+
+
+def test_the_last_map_is_where_branches_are_joined():
+    def model(variables, x):
+        branches = [jax.nn.relu(x * w) for w in variables]
+        return jnp.concatenate(branches, axis=-1).mean((1, 2), keepdims=True)[:, 0, 0]
+
+    args = jnp.array([1.0, 2.0]), jnp.ones((1, 4, 4, 2))
+    address = last_map(model, *args)
+    graph = ji.trace(model, *args)
+    assert graph.sites[address].node.outputs[0].shape == (1, 4, 4, 4)
+    assert last_map(lambda w, x: x @ w, jnp.ones((3, 2)), jnp.ones((1, 3))) is None
 
 
 @pytest.mark.slow(reason="explains with every method")
