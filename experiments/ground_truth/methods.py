@@ -61,12 +61,12 @@ def methods(
         "epsilon plus flat": rules.epsilon_plus_flat(),
         "epsilon alpha2 beta1": rules.epsilon_alpha2_beta1(),
         "epsilon alpha2 beta1 flat": rules.epsilon_alpha2_beta1_flat(),
-        "RAP": rules.rap(),
         "excitation backprop": rules.excitation_backprop(),
         "AttnLRP": rules.attn_lrp(),
     }
     if low is not None:
         composites["epsilon gamma box"] = rules.epsilon_gamma_box(low, high)
+        composites["RAP"] = rules.rap()  # which asks for examples, and loops merge them
     for name, composite in composites.items():
         found[f"LRP {name}"] = a.lrp(apply_fn, composite=composite)
     hidden: dict[str, Any] = {"size": 1}
