@@ -66,7 +66,8 @@ def methods(
     }
     if low is not None:
         composites["epsilon gamma box"] = rules.epsilon_gamma_box(low, high)
-        composites["RAP"] = rules.rap()  # which asks for examples, and loops merge them
+        # It has to know the examples, which a loop over tokens may merge.
+        composites["RAP"] = rules.rap()
     for name, composite in composites.items():
         found[f"LRP {name}"] = a.lrp(apply_fn, composite=composite)
     hidden: dict[str, Any] = {"size": 1}

@@ -6,6 +6,7 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 from PIL import Image
 
 import jaxinterp as ji
@@ -76,6 +77,36 @@ def test_methods_take_the_bounds_of_each_channel() -> None:
     # A window gets gray; the three channels share what that changes in the second.
     gray = (0.5 - 0.2) / 0.5
     np.testing.assert_allclose(found, np.full(found.shape, -gray / 3), rtol=1e-5)
+
+
+def test_more_methods_know_gray_and_where_branches_are_joined(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+
+    def more(apply_fn, subject):
+        asked.append(subject)
+        return {"none": lambda variables, x, target, key: jnp.zeros_like(x)}
+
+    def apply_fn(variables, x):
+        joined = jnp.concatenate([nn.relu(x * variables), nn.relu(-x)], axis=-1)
+        return joined.mean((1, 2))
+
+    monkeypatch.setattr(photographs, "methods", lambda *_: {})
+    monkeypatch.setattr(photographs, "more_methods", more)
+    preprocess = Preprocess((16, 16), mean=(0.1, 0.2, 0.3), std=(0.5,))
+    model = Loaded(apply_fn, jnp.float32(2.0), preprocess, None)
+    inputs = jnp.ones((1, 16, 16, 3))
+    _, found = photographs.explain(model, inputs, preprocess.bounds, more=True)
+    (subject,) = asked
+    assert list(found) == ["none"]
+    np.testing.assert_allclose(subject.gray, [0.8, 0.6, 0.4], rtol=1e-6)
+    assert subject.segments.max() == 63
+    shapes = {
+        site.address: site.shape
+        for site in ji.trace(apply_fn, model.variables, inputs).sites.values()
+    }
+    assert shapes[subject.layer] == (1, 16, 16, 6)
 
 
 def always(preprocess: Preprocess | None) -> Callable[..., Loaded]:
