@@ -34,7 +34,7 @@ FLOORS: Mapping[str, tuple[str, ...]] = {
         "compat errors",
         "program",
         "facts",
-        "graph selectors mistakes",
+        "graph selectors mistakes narrow",
         "select recognition layer by_address",
         "call",
         "attention capture intervene with_rules",

@@ -173,6 +173,24 @@ def changes_after(
     )
 
 
+def _narrowed(
+    traced: Traced, composite: Composite, whole: frozenset[Value] = frozenset()
+) -> Traced:
+    """Returns a call that computes only what its outputs read of each activation.
+
+    A composite that has a rule for a slice or the like means the call as it is.
+
+    Args:
+        traced: a traced model.
+        composite: which site gets which rule.
+        whole: the activations that are explained.
+    """
+    moves = (node for node in traced.graph.nodes if node.is_structural)
+    if any(composite.choose(node) is not None for node in moves):
+        return traced
+    return traced.narrowed(whole)
+
+
 class Backward:
     """One forward pass of a model, and the way back to what is explained.
 
@@ -206,7 +224,7 @@ class Backward:
     def _apply(
         self, apply_fn: ApplyFn, variables: Any, x: Any, composite: Composite
     ) -> Any:
-        traced = trace_call(apply_fn, variables, x)
+        traced = _narrowed(trace_call(apply_fn, variables, x), composite)
         outputs, _ = traced.run(rule_changes(composite.resolve(traced.graph)))
         return self._part(outputs)
 
@@ -222,6 +240,7 @@ class Backward:
         self.sites, self._traced = sites, traced
         # A module and its last operation are two addresses of one value.
         shapes = {site.value: site.shape for site in sites.values()}
+        traced = _narrowed(traced, composite, frozenset(shapes))
         changes = changes_after(traced.graph, shapes, composite)
         changes = dataclasses.replace(changes, captures=frozenset(shapes))
 

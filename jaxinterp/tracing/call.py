@@ -15,8 +15,10 @@ import jax
 import numpy as np
 
 from jaxinterp.checks import shown
+from jaxinterp.tracing.facts.roles import Role
 from jaxinterp.tracing.graph import Graph
 from jaxinterp.tracing.mistakes import call_model, misplaced
+from jaxinterp.tracing.narrow import narrowed
 from jaxinterp.tracing.program.evaluate import Changes, evaluate
 from jaxinterp.tracing.program.flatten import flatten
 from jaxinterp.tracing.program.program import Value
@@ -51,6 +53,28 @@ class Traced:
         """
         results, captured = evaluate(self.graph.program, self.operands, changes, probes)
         return jax.tree.unflatten(self.out_tree, results), captured
+
+    def narrowed(self, whole: frozenset[Value] = frozenset()) -> Traced:
+        """Returns the same call, which computes only what the outputs read.
+
+        Its nodes are the same, but for slices; if a slice would come between steps that
+        are one node, the call is returned as it is.
+
+        Args:
+            whole: values that are to be computed whole, and must stay visible.
+        """
+        program = narrowed(self.graph.program, self.inputs, whole)
+        if program is self.graph.program:
+            return self
+        graph = build_graph(program, self.inputs, self.graph.parameters, whole)
+        is_same = _operations(graph) == _operations(self.graph)
+        return dataclasses.replace(self, graph=graph) if is_same else self
+
+
+def _operations(graph: Graph) -> list[tuple[str, Role, int]]:
+    """Address, role and number of equations of each node that does not only move."""
+    nodes = (node for node in graph.nodes if not node.is_structural)
+    return [(node.address, node.role, len(node.equations)) for node in nodes]
 
 
 def _is_array(leaf: Any) -> bool:

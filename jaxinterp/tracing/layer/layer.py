@@ -34,6 +34,8 @@ from jaxinterp.tracing.facts.weighted_sum import WeightedSum
 from jaxinterp.tracing.graph import Node
 from jaxinterp.tracing.layer.contraction import Contraction
 from jaxinterp.tracing.layer.max_pool import is_supported, max_pool_transpose
+from jaxinterp.tracing.layer.product import product, product_of, product_transpose
+from jaxinterp.tracing.layer.softmax import softmax_axes, softmax_transpose
 from jaxinterp.tracing.program.evaluate import Changes, evaluate_part
 from jaxinterp.tracing.program.program import Constant, Value
 
@@ -62,6 +64,9 @@ class Layer:
 
     def __call__(self, *inputs: Any) -> Any:
         """Returns what the site computes from other activations."""
+        equation = product_of(self.node)
+        if equation is not None and not self.fixed:
+            return product(equation, *inputs)
         env = dict(self.weights) | dict(zip(self.node.inputs, inputs, strict=True))
         program = self.node.flow.program
         stopped = Changes(edits=dict.fromkeys(self.fixed, jax.lax.stop_gradient))
@@ -83,6 +88,14 @@ class Layer:
         if is_pooling(self.node):
             (pooling,), (x,) = self.node.members, self.inputs
             return (max_pool_transpose(pooling, x, cotangent),)
+        equation = product_of(self.node)
+        if equation is not None and not self.fixed:
+            cotangent = cotangent.astype(self.output.dtype)
+            return product_transpose(equation, *self.inputs, cotangent)
+        axes = softmax_axes(self.node)
+        if axes is not None and not self.fixed:
+            back = softmax_transpose(self.z, cotangent.astype(self.dtype), axes)
+            return (back.astype(self.inputs[0].dtype),)
         _, pull = jax.vjp(self, *self.inputs)
         return pull(cotangent.astype(self.output.dtype))
 
