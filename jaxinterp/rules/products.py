@@ -51,9 +51,9 @@ class Uniform(Rule):
         """Returns the share of each factor."""
         if not self._contracts(layer):
             return _shares(layer, relevance, set(layer.factors))
-        share = layer.pull_back(self._quotient(layer, relevance))
-        parts = [s / degree for s, degree in zip(share, degrees(layer), strict=True)]
-        return contributions(layer, parts)
+        degree, *_ = degrees(layer)  # the same for each factor of a matrix product
+        quotient = self._quotient(layer, relevance) / degree
+        return contributions(layer, layer.pull_back(quotient))
 
     def _contracts(self, layer: Layer) -> bool:
         return layer.node.role == "matmul"
