@@ -86,7 +86,7 @@ def fill_segments(segments: Any, inputs: Inputs) -> Segments:
     Raises:
         TypeError: if a map is not of integers, or is traced by `jax.jit`.
         ValueError: if a map does not fit the inputs, if its numbers have gaps, or if it
-            has no segment.
+            has no segment; without a map, if an example has no entry.
 
     Example:
         >>> filled = fill_segments(np.array([0, 0, 1]), jnp.ones((2, 3)))
@@ -96,7 +96,14 @@ def fill_segments(segments: Any, inputs: Inputs) -> Segments:
     paths = jax.tree.leaves_with_path(inputs)
     structure = jax.tree.structure(inputs)
     if segments is None:
-        labels = _each_entry([x.shape[1:] for _, x in paths])
+        shapes = [x.shape for _, x in paths]
+        if not any(np.prod(shape[1:]) for shape in shapes):
+            raise ValueError(
+                f"The inputs have shape {', '.join(map(str, shapes))}, with no entry in "
+                "an example.\n"
+                "Give a batch whose examples have at least one feature."
+            )
+        labels = _each_entry([shape[1:] for shape in shapes])
     else:
         maps = _maps(segments, structure)
         labels = [

@@ -118,3 +118,8 @@ def test_a_grid_needs_positive_lengths(shape):
 def test_a_patch_needs_a_positive_size():
     with pytest.raises(ValueError, match="`size` must be an integer"):
         grid_segments((4,), 0)
+
+
+def test_examples_without_an_entry_are_an_error():
+    with pytest.raises(ValueError, match=r"have shape \(2, 0\), with no entry"):
+        fill_segments(None, jnp.ones((2, 0)))
