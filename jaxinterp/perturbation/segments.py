@@ -99,8 +99,8 @@ def fill_segments(segments: Any, inputs: Inputs) -> Segments:
         shapes = [x.shape for _, x in paths]
         if not any(np.prod(shape[1:]) for shape in shapes):
             raise ValueError(
-                f"The inputs have shape {', '.join(map(str, shapes))}, with no entry in "
-                "an example.\n"
+                f"The inputs have shape {', '.join(map(str, shapes))}: an example has "
+                "no entry.\n"
                 "Give a batch whose examples have at least one feature."
             )
         labels = _each_entry([shape[1:] for shape in shapes])

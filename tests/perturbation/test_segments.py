@@ -121,5 +121,7 @@ def test_a_patch_needs_a_positive_size():
 
 
 def test_examples_without_an_entry_are_an_error():
-    with pytest.raises(ValueError, match=r"have shape \(2, 0\), with no entry"):
+    with pytest.raises(
+        ValueError, match=r"have shape \(2, 0\): an example has no entry"
+    ):
         fill_segments(None, jnp.ones((2, 0)))
