@@ -12,7 +12,8 @@ The function is the same, and the relevance too: what is not read has none.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Iterator
+import math
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -145,7 +146,7 @@ def _sliced(equation: Equation) -> Slice | None:
 
 # From an equation and an axis of its result to the axis of each operand; `None` where
 # the operand is read whole. The result is `None` if the equation mixes the entries.
-_Axes = list[int | None] | None
+_Axes = Sequence[int | None] | None
 
 
 def _operand_axes(equation: Equation, axis: int) -> _Axes:
@@ -189,25 +190,16 @@ def _of_broadcast(equation: Equation, axis: int) -> _Axes:
 
 def _of_reshape(equation: Equation, axis: int) -> _Axes:
     (operand,), (result,) = equation.inputs, equation.outputs
-    for old, new in reshape_groups(operand.shape, result.shape):
-        sizes = [i for i in old if operand.shape[i] != 1]
-        if axis in new and [result.shape[i] for i in new if i != axis] == [1] * (
-            len(new) - 1
-        ):
-            return [sizes[0]] if len(sizes) == 1 else None
-    return None
+    groups = reshape_groups(operand.shape, result.shape)
+    old, new = next(group for group in groups if axis in group[1])
+    sources = [i for i in old if operand.shape[i] != 1]
+    is_alone = math.prod(result.shape[i] for i in new) == result.shape[axis]
+    return sources if is_alone and len(sources) == 1 else None
 
 
-def _of_reduction(equation: Equation, axis: int) -> _Axes:
+def _of_left(equation: Equation, axis: int, gone: tuple[int, ...]) -> _Axes:
     (operand,) = equation.inputs
-    axes = equation.params["axes"]
-    return [[i for i in range(len(operand.shape)) if i not in axes][axis]]
-
-
-def _of_squeeze(equation: Equation, axis: int) -> _Axes:
-    (operand,) = equation.inputs
-    axes = equation.params["dimensions"]
-    return [[i for i in range(len(operand.shape)) if i not in axes][axis]]
+    return [[i for i in range(len(operand.shape)) if i not in gone][axis]]
 
 
 def _of_slice(equation: Equation, axis: int) -> _Axes:
@@ -228,9 +220,9 @@ _FOLLOW: dict[Primitive, Callable[[Equation, int], _Axes]] = {
     p.broadcast_in_dim_p: _of_broadcast,
     p.reshape_p: _of_reshape,
     p.transpose_p: lambda e, axis: [e.params["permutation"][axis]],
-    p.reduce_sum_p: _of_reduction,
-    p.reduce_max_p: _of_reduction,
-    p.squeeze_p: _of_squeeze,
+    p.reduce_sum_p: lambda e, axis: _of_left(e, axis, e.params["axes"]),
+    p.reduce_max_p: lambda e, axis: _of_left(e, axis, e.params["axes"]),
+    p.squeeze_p: lambda e, axis: _of_left(e, axis, e.params["dimensions"]),
     p.slice_p: _of_slice,
     p.concatenate_p: _of_concatenation,
 }
@@ -264,11 +256,9 @@ class _Rewrite:
 
     def program(self) -> Program:
         for index, equation in enumerate(self.old.equations):
-            sliced = _sliced(equation)
-            (*others, output) = equation.outputs or (None,)
-            if not others and output in self.narrow:
-                self._narrow(equation, self.narrow[output])
-            elif sliced and equation.inputs[0] in self.parts:
+            if not self.narrow.keys().isdisjoint(equation.outputs):
+                self._narrow(equation)
+            elif _sliced(equation) and equation.inputs[0] in self.parts:
                 self.parts[equation.outputs[0]] = self.parts[equation.inputs[0]]
             else:
                 self.positions[index] = len(self.equations)
@@ -288,9 +278,10 @@ class _Rewrite:
         inputs = tuple(map(self._read, equation.inputs))
         return dataclasses.replace(equation, inputs=inputs)
 
-    def _narrow(self, equation: Equation, part: Slice) -> None:
+    def _narrow(self, equation: Equation) -> None:
         """Adds an equation that computes a part of what it did."""
         (output,) = equation.outputs
+        part = self.narrow[output]
         axes = _operand_axes(equation, part.axis)
         assert axes is not None, "only what follows an axis is narrow"
         inputs = tuple(
@@ -319,10 +310,8 @@ class _Rewrite:
             return self.parts[atom]
         if (atom, part) not in self.slices:
             shape = part.shape(atom.shape)
-            stops = [
-                part.stop if i == part.axis else n for i, n in enumerate(atom.shape)
-            ]
-            starts = [part.start if i == part.axis else 0 for i in range(len(shape))]
+            starts, stops = [0] * len(shape), list(atom.shape)
+            starts[part.axis], stops[part.axis] = part.start, part.stop
             params = {
                 "start_indices": tuple(starts),
                 "limit_indices": tuple(stops),
@@ -343,8 +332,10 @@ class _Rewrite:
     def _calls(self) -> Iterator[Call]:
         """The calls in which nothing was rewritten."""
         for call in self.old.calls:
-            kept = [self.positions.get(i) for i in range(call.start, call.stop)]
-            if not kept or None in kept or kept[-1] - kept[0] != len(kept) - 1:
+            indices = range(call.start, call.stop)
+            kept = [self.positions[i] for i in indices if i in self.positions]
+            is_whole = len(kept) == len(indices)
+            if not (kept and is_whole and kept[-1] - kept[0] == len(kept) - 1):
                 continue
             yield dataclasses.replace(
                 call,

@@ -91,7 +91,8 @@ class Layer:
         equation = product_of(self.node)
         if equation is not None and not self.fixed:
             cotangent = cotangent.astype(self.output.dtype)
-            return product_transpose(equation, *self.inputs, cotangent)
+            left, right = self.inputs
+            return product_transpose(equation, left, right, cotangent)
         axes = softmax_axes(self.node)
         if axes is not None and not self.fixed:
             back = softmax_transpose(self.z, cotangent.astype(self.dtype), axes)

@@ -92,9 +92,10 @@ def _contract(
     dtype: Any,
 ) -> Any:
     """The product of two arrays with named axes, in the better of both orders."""
-    factors = (left, left_axes), (right, right_axes)
-    orders = [_Order(*order, result_axes) for order in (factors, factors[::-1])]
-    order = min(orders, key=lambda order: order.n_copied)
+    first, second = (left, left_axes), (right, right_axes)
+    given = _Order((first, second), result_axes)
+    swapped = _Order((second, first), result_axes)
+    order = swapped if swapped.n_copied < given.n_copied else given
     return order(equation, dtype)
 
 
@@ -106,8 +107,9 @@ class _Order:
         result: the axes of the result, in the order that is wanted.
     """
 
-    def __init__(self, first: Any, second: Any, result: tuple[int, ...]):
-        self.factors, self.result = (first, second), result
+    def __init__(self, factors: tuple[Any, Any], result: tuple[int, ...]):
+        self.factors, self.result = factors, result
+        first, second = factors
         shared = set(first[1]) & set(second[1])
         self.batch = [axis for axis in result if axis in shared]
         self.summed = sorted(shared.difference(result))
@@ -134,17 +136,17 @@ class _Order:
     def __call__(self, equation: Equation, dtype: Any) -> Any:
         """Returns the product, with the precision of an equation."""
         (first, first_axes), (second, second_axes) = self.factors
-        numbers = tuple(
-            tuple(
-                [axes.index(axis) for axis in which]
-                for axes in (first_axes, second_axes)
+        summed, batch = (
+            (
+                [first_axes.index(axis) for axis in which],
+                [second_axes.index(axis) for axis in which],
             )
             for which in (self.summed, self.batch)
         )
         made = lax.dot_general(
             first,
             second,
-            numbers,
+            (summed, batch),
             precision=equation.params["precision"],
             preferred_element_type=dtype,
         )
