@@ -20,6 +20,7 @@ from jaxinterp.objectives.objective import Objective
 from jaxinterp.objectives.score import Score, check_score
 from jaxinterp.objectives.seed import Seed, gradient_seed
 from jaxinterp.rules.composite import DERIVATIVE, Composite
+from jaxinterp.rules.local import is_local
 from jaxinterp.tracing.by_address import ByAddress
 from jaxinterp.tracing.call import Traced, trace_call
 from jaxinterp.tracing.facts.flow import active_values
@@ -174,11 +175,12 @@ def changes_after(
 
 
 def _narrowed(
-    traced: Traced, composite: Composite, whole: frozenset[Value] = frozenset()
+    traced: Traced, composite: Composite, whole: Iterable[Value] = ()
 ) -> Traced:
     """Returns a call that computes only what its outputs read of each activation.
 
-    A composite that has a rule for a slice or the like means the call as it is.
+    What a rule looks at as a whole is computed whole. A composite that has a rule for a
+    slice or the like means the call as it is.
 
     Args:
         traced: a traced model.
@@ -188,7 +190,10 @@ def _narrowed(
     moves = (node for node in traced.graph.nodes if node.is_structural)
     if any(composite.choose(node) is not None for node in moves):
         return traced
-    return traced.narrowed(whole)
+    rules = composite.resolve(traced.graph)
+    nodes = [node for node, rule in rules.items() if not is_local(rule)]
+    looked_at = {v for node in nodes for v in (*node.inputs, *node.outputs)}
+    return traced.narrowed(looked_at.union(whole))
 
 
 class Backward:
@@ -240,7 +245,7 @@ class Backward:
         self.sites, self._traced = sites, traced
         # A module and its last operation are two addresses of one value.
         shapes = {site.value: site.shape for site in sites.values()}
-        traced = _narrowed(traced, composite, frozenset(shapes))
+        traced = _narrowed(traced, composite, shapes)
         changes = changes_after(traced.graph, shapes, composite)
         changes = dataclasses.replace(changes, captures=frozenset(shapes))
 

@@ -8,15 +8,15 @@ is static.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
 from jaxinterp.checks import shown
-from jaxinterp.tracing.facts.roles import Role
-from jaxinterp.tracing.graph import Graph
+from jaxinterp.tracing.facts.curve import is_gate, source_of
+from jaxinterp.tracing.graph import Graph, Node
 from jaxinterp.tracing.mistakes import call_model, misplaced
 from jaxinterp.tracing.narrow import narrowed
 from jaxinterp.tracing.program.evaluate import Changes, evaluate
@@ -54,27 +54,39 @@ class Traced:
         results, captured = evaluate(self.graph.program, self.operands, changes, probes)
         return jax.tree.unflatten(self.out_tree, results), captured
 
-    def narrowed(self, whole: frozenset[Value] = frozenset()) -> Traced:
+    def narrowed(self, whole: Collection[Value] = ()) -> Traced:
         """Returns the same call, which computes only what the outputs read.
 
-        Its nodes are the same, but for slices; if a slice would come between steps that
-        are one node, the call is returned as it is.
+        If a node would be another one, since a slice came between its steps or hides
+        what it reads, the call is returned as it is.
 
         Args:
-            whole: values that are to be computed whole, and must stay visible.
+            whole: values that are to be computed, and whole.
         """
         program = narrowed(self.graph.program, self.inputs, whole)
         if program is self.graph.program:
             return self
-        graph = build_graph(program, self.inputs, self.graph.parameters, whole)
+        cuts = frozenset(whole)
+        graph = build_graph(program, self.inputs, self.graph.parameters, cuts)
         is_same = _operations(graph) == _operations(self.graph)
         return dataclasses.replace(self, graph=graph) if is_same else self
 
 
-def _operations(graph: Graph) -> list[tuple[str, Role, int]]:
-    """Address, role and number of equations of each node that does not only move."""
-    nodes = (node for node in graph.nodes if not node.is_structural)
-    return [(node.address, node.role, len(node.equations)) for node in nodes]
+def _operations(graph: Graph) -> list[tuple[Any, ...]]:
+    """What rules ask of each node that does not only move entries."""
+
+    def facts(node: Node) -> tuple[Any, ...]:
+        sources = [source_of(node.flow, value) for value in node.inputs]
+        return (
+            *(node.address, node.role, len(node.equations), node.hides_activation),
+            *(node.twin is not None, len(node.statistics), len(node.outputs)),
+            tuple(map(sources.index, sources)),
+            tuple(value in node.softmaxes for value in node.inputs),
+            tuple(is_gate(node.flow, value) for value in node.inputs),
+            tuple(value in node.flow.nonnegative for value in node.inputs),
+        )
+
+    return [facts(node) for node in graph.nodes if not node.is_structural]
 
 
 def _is_array(leaf: Any) -> bool:

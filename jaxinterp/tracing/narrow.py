@@ -6,7 +6,8 @@ products, norms and sums, as far back as every reader wants the same slice:
 
     (x @ w)[:, -1:]  =  x[:, -1:] @ w
 
-The function is the same, and the relevance too: what is not read has none.
+The function is the same, and the relevance too: what is not read has none. (That holds
+for rules that are local, see `rules.local`.)
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def narrowed(
     Args:
         program: the function.
         roots: the inputs that are explained.
-        whole: values that are to be computed whole.
+        whole: values that are to be computed, and whole.
     """
     narrow = _wanted(program, roots, frozenset(whole))
     products = (e for e in program.equations if e.primitive is p.dot_general_p)
@@ -73,23 +74,24 @@ def _wanted(
 ) -> dict[Value, Slice]:
     """The slice that is read of each value of which its equation can compute a part."""
     active = active_values(program, roots)
-    closed = {
-        index
+    closed = [
+        call
         for call in program.calls
         if call.has_own_derivative or call.checkpoint is not None
-        for index in range(call.start, call.stop)
-    }
-    wanted: dict[Value, Slice | None] = dict.fromkeys(
-        (*whole, *(o for o in program.outputs if isinstance(o, Value)))
-    )
+    ]
+    inside = {index for call in closed for index in range(call.start, call.stop)}
+    read = [v for call in closed for v in call.equation.values]
+    outputs = [o for o in program.outputs if isinstance(o, Value)]
+    wanted: dict[Value, Slice | None] = dict.fromkeys((*whole, *read, *outputs))
     narrow: dict[Value, Slice] = {}
     for index in reversed(range(len(program.equations))):
         equation = program.equations[index]
         parts = None
-        if index not in closed and len(equation.outputs) == 1:
+        if len(equation.outputs) == 1 and index not in inside:
             (output,) = equation.outputs
             part = wanted.get(output)
-            parts = _parts(equation, part, active)
+            if output not in whole:
+                parts = _parts(equation, part, active)
             if part is not None and parts is not None:
                 narrow[output] = part
         for i, atom in enumerate(equation.inputs):
@@ -102,7 +104,9 @@ def _wanted(
 def _parts(
     equation: Equation, part: Slice | None, active: Collection[Value]
 ) -> list[Slice | None] | None:
-    """Which slice of each operand is read; `None` if the equation reads all.
+    """Which slice of each operand is read, `None` for all of one.
+
+    If the equation cannot compute a part of its result, the answer is `None` itself.
 
     Args:
         equation: an equation with one result.
@@ -258,7 +262,7 @@ class _Rewrite:
         for index, equation in enumerate(self.old.equations):
             if not self.narrow.keys().isdisjoint(equation.outputs):
                 self._narrow(equation)
-            elif _sliced(equation) and equation.inputs[0] in self.parts:
+            elif _sliced(equation) and equation.inputs[0] in self.narrow:
                 self.parts[equation.outputs[0]] = self.parts[equation.inputs[0]]
             else:
                 self.positions[index] = len(self.equations)
@@ -335,6 +339,7 @@ class _Rewrite:
             indices = range(call.start, call.stop)
             kept = [self.positions[i] for i in indices if i in self.positions]
             is_whole = len(kept) == len(indices)
+            is_whole &= self.narrow.keys().isdisjoint(call.equation.inputs)
             if not (kept and is_whole and kept[-1] - kept[0] == len(kept) - 1):
                 continue
             yield dataclasses.replace(

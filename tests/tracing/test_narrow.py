@@ -11,7 +11,7 @@ import pytest
 
 import jaxinterp as ji
 from jaxinterp.models import Transformer
-from jaxinterp.tracing.call import trace_call
+from jaxinterp.tracing.call import Traced, trace_call
 from jaxinterp.tracing.with_rules import rule_changes
 from tests.networks.architectures import as_dtype, randomize
 
@@ -80,7 +80,34 @@ NARROW = {
     ),
 }
 
+
+# Its derivative is that of its second argument, which its body does not read.
+@jax.custom_jvp
+def straight_through(rounded, smooth):
+    return jnp.sign(rounded)
+
+
+straight_through.defjvp(
+    lambda primals, tangents: (straight_through(*primals), tangents[1])
+)
+unread = jax.jit(lambda a, h: (jnp.cumsum(a, 1), h))
+
 WHOLE = {
+    "a slice of a slice": Case(
+        lambda w, x: (h := (x @ w)[:, 1:]).sum(1) + h[:, 1:3].sum(1), (LENGTH - 1,)
+    ),
+    "an argument that a body does not read": Case(
+        lambda w, x: straight_through(x, h := x @ w)[:, -1] + h[:, -1], (LENGTH,)
+    ),
+    "what a call hands on": Case(
+        lambda w, x: (u := unread(x, x @ w))[0][:, -1] + u[1][:, -1], (1,)
+    ),
+    "a factor whose source is hidden": Case(
+        lambda w, x: (jax.checkpoint(jnp.tanh)(h := x @ w) * h * jnp.tanh(x @ w.T))[
+            :, -1
+        ],
+        (LENGTH, LENGTH),
+    ),
     "a convolution and its shift": Case(
         lambda w, x: ((convolution(w, x) + jnp.ones((1, 1, 4))) @ V)[:, -1], (LENGTH,)
     ),
@@ -160,14 +187,13 @@ def test_a_language_model_makes_logits_for_the_token_that_is_read():
     assert shapes["Transformer/lm_head"] == (2, 1, 11)
     assert shapes["Transformer/blocks_1/attention/softmax"] == (2, 2, 1, 5)
     assert shapes["Transformer/blocks_0/mlp/up"] == (2, 5, 32)
-    target = jnp.array([3, 4])
-    for method in (ji.attribution.gradient, ji.attribution.lrp):
-        options = {} if method is ji.attribution.gradient else {"composite": "attn_lrp"}
-        ours, theirs = (
-            jax.jit(method(model, **options))(variables, tokens, target)
-            for model in (last_of_every, module.apply)
+    ours, theirs = (
+        jax.jit(ji.attribution.lrp(model, composite="attn_lrp"))(
+            variables, tokens, jnp.array([3, 4])
         )
-        np.testing.assert_allclose(ours, theirs, atol=1e-9)
+        for model in (last_of_every, module.apply)
+    )
+    np.testing.assert_allclose(ours, theirs, atol=1e-9)
 
 
 def test_what_is_explained_is_whole():
@@ -187,7 +213,52 @@ def test_what_is_explained_is_whole():
     assert relevance["Transformer/lm_head"].shape == (2, LENGTH, 11)
 
 
-def test_a_composite_may_name_the_slice():
-    composite = [("slice", ji.rules.Stop()), *ji.rules.attn_lrp().lines]
-    relevance = ji.attribution.lrp(lambda w, x: (x @ w)[:, -1], composite=composite)
-    assert not relevance(W, X, jnp.array([0, 1])).any()
+def test_a_composite_may_name_the_slice_and_at_too():
+    def model(w, x):
+        return (x @ w)[:, -1]
+
+    for rule, is_zero in ((ji.rules.Stop(), True), (ji.rules.Gradient(), False)):
+        composite = [("slice", rule), *ji.rules.attn_lrp().lines]
+        relevance = ji.attribution.lrp(model, composite=composite)
+        assert relevance(W, X, jnp.array([0, 1])).any() != is_zero
+    at = ji.attribution.lrp(model, composite="attn_lrp", at="slice")
+    assert at(W, X, jnp.array([0, 1])).shape == (2, 1, WIDTH)
+
+
+class ByExample(ji.rules.Rule):
+    """A rule of the user's own, which looks at all tokens."""
+
+    def __call__(self, layer, relevance):
+        return layer.x * layer.transpose(layer.kernel, relevance) / abs(layer.z).max()
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        ji.rules.Epsilon(ji.rules.Stabilizer(0.25, norm_scale=True)),
+        ji.rules.ZBox(low=None, high=None),
+        ji.rules.ZBox(low=-4 * jnp.ones((LENGTH, WIDTH)), high=4.0),
+        ByExample(),
+    ],
+    ids=["norm", "bounds of an example", "bounds of each token", "own"],
+)
+def test_a_rule_that_looks_at_all_tokens_sees_them(rule, monkeypatch):
+    attribute = ji.attribution.lrp(lambda w, x: (x @ w)[:, -1], composite=[("*", rule)])
+    relevance = attribute(W, X, jnp.array([0, 1]))
+    monkeypatch.setattr(Traced, "narrowed", lambda self, whole=(): self)
+    whole = attribute(W, X, jnp.array([0, 1]))
+    np.testing.assert_allclose(relevance, whole, atol=1e-12)
+    assert abs(whole).max() > 1e-3
+
+
+def test_attention_by_weights_of_one_query_is_attention():
+    """The slice of a softmax is one, written so or moved there."""
+
+    def sliced(w, x):
+        scores = jnp.einsum("bqd,bkd->bqk", x @ w, x)
+        weights = jax.checkpoint(jax.nn.softmax)(scores)[:, -1:]
+        return jnp.einsum("bqk,bkd->bqd", weights, x)[:, 0]
+
+    composite = ji.rules.cp_lrp(0.0)
+    expected = back(lambda w, x: attention(w, x)[:, -1], False, composite)[1]
+    np.testing.assert_allclose(back(sliced, False, composite)[1], expected, atol=1e-9)

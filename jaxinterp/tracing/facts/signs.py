@@ -216,6 +216,8 @@ class _Proofs:
 
     def read(self, equation: Equation) -> None:
         """Adds what is proven of the results of an equation."""
+        if not equation.outputs:  # an effect alone
+            return
         if len(equation.outputs) == 1:
             self._compare(equation)
             inputs = equation.inputs

@@ -35,7 +35,9 @@ def product_of(node: Node) -> Equation | None:
     if others or first.primitive is not p.dot_general_p or len(node.inputs) != 2:
         return None
     is_placed = first.params.get("out_sharding") is not None
-    return None if is_placed or first.inputs != node.inputs else first
+    precision = first.params["precision"]  # for both factors, or a pair of two
+    is_same = not isinstance(precision, tuple) or precision[0] == precision[1]
+    return first if is_same and first.inputs == node.inputs and not is_placed else None
 
 
 def product(equation: Equation, left: Any, right: Any) -> Any:

@@ -204,7 +204,7 @@ def _is_of_softmax(flow: Flow, value: Value, owner: Mapping[Value, Group]) -> bo
         if flow.carrying is not None:
             operands = [v for v in operands if v in flow.carrying]
         kind = KINDS.get(flow.program.equations[at].primitive)
-        if len(operands) != 1 or kind not in (*POINTWISE, Kind.LAYOUT):
+        if len(operands) != 1 or kind not in (*POINTWISE, Kind.LAYOUT, Kind.MOVE):
             return False
         (value,) = operands
     return False
