@@ -25,6 +25,7 @@ from jaxinterp.tracing.by_address import ByAddress
 from jaxinterp.tracing.call import Traced, trace_call
 from jaxinterp.tracing.facts.flow import active_values
 from jaxinterp.tracing.graph import Graph, Site
+from jaxinterp.tracing.narrow import takes_slices
 from jaxinterp.tracing.program.evaluate import Changes
 from jaxinterp.tracing.program.program import Value
 from jaxinterp.tracing.select import select
@@ -187,6 +188,8 @@ def _narrowed(
         composite: which site gets which rule.
         whole: the activations that are explained.
     """
+    if not takes_slices(traced.graph.program):
+        return traced
     moves = (node for node in traced.graph.nodes if node.is_structural)
     if any(composite.choose(node) is not None for node in moves):
         return traced

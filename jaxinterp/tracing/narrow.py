@@ -46,6 +46,15 @@ class Slice(NamedTuple):
         return tuple(size if i == self.axis else n for i, n in enumerate(shape))
 
 
+def takes_slices(program: Program) -> bool:
+    """Whether there is a slice of one axis: without one there is nothing to narrow.
+
+    Args:
+        program: a function.
+    """
+    return any(_sliced(equation) for equation in program.equations)
+
+
 def narrowed(
     program: Program, roots: Collection[Value], whole: Collection[Value] = ()
 ) -> Program:
