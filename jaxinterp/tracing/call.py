@@ -63,7 +63,8 @@ class Traced:
         Args:
             whole: values that are to be computed, and whole.
         """
-        program = narrowed(self.graph.program, self.inputs, whole)
+        active = self.graph.flows[self.graph.program].active
+        program = narrowed(self.graph.program, active, whole)
         if program is self.graph.program:
             return self
         cuts = frozenset(whole)

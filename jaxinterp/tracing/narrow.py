@@ -22,7 +22,6 @@ from jax.extend.core import Primitive
 from jax.extend.core import primitives as p
 
 from jaxinterp.tracing.facts.axes import reshape_groups
-from jaxinterp.tracing.facts.flow import active_values
 from jaxinterp.tracing.facts.roles import KINDS, POINTWISE
 from jaxinterp.tracing.program.program import Atom, Call, Equation, Program, Value
 
@@ -56,7 +55,7 @@ def takes_slices(program: Program) -> bool:
 
 
 def narrowed(
-    program: Program, roots: Collection[Value], whole: Collection[Value] = ()
+    program: Program, active: Collection[Value], whole: Collection[Value] = ()
 ) -> Program:
     """Returns the same function, which multiplies less if its outputs are slices.
 
@@ -65,10 +64,10 @@ def narrowed(
 
     Args:
         program: the function.
-        roots: the inputs that are explained.
+        active: the values that depend on the inputs that are explained.
         whole: values that are to be computed, and whole.
     """
-    narrow = _wanted(program, roots, frozenset(whole))
+    narrow = _wanted(program, active, frozenset(whole))
     products = (e for e in program.equations if e.primitive is p.dot_general_p)
     if narrow.keys().isdisjoint(e.outputs[0] for e in products):
         return program
@@ -79,10 +78,9 @@ def narrowed(
 
 
 def _wanted(
-    program: Program, roots: Collection[Value], whole: frozenset[Value]
+    program: Program, active: Collection[Value], whole: frozenset[Value]
 ) -> dict[Value, Slice]:
     """The slice that is read of each value of which its equation can compute a part."""
-    active = active_values(program, roots)
     closed = [
         call
         for call in program.calls

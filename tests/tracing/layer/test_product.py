@@ -1,5 +1,7 @@
 """A product of two activations is the same in both orders, forward and backward."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,11 @@ import pytest
 
 import jaxinterp as ji
 from jaxinterp.rules import Composite, Uniform
-from jaxinterp.tracing.layer.product import product_of
+from jaxinterp.tracing.layer.product import (
+    product,
+    product_of,
+    product_transpose,
+)
 
 PRODUCTS = [
     *("bqhd,bkhd->bhqk", "bhqk,bkhd->bqhd", "bhqk,bhkd->bhqd", "bqhk,bkhd->bhdq"),
@@ -41,6 +47,34 @@ def test_value_and_derivative_are_those_of_the_equation(subscripts):
     received = pull_ruled(relevance)[0]
     for x, share, ours in zip(inputs, shares, received, strict=True):
         np.testing.assert_allclose(ours, x * share / 2, rtol=1e-9, atol=1e-12)
+
+
+def test_the_weights_of_attention_are_not_copied():
+    """They come first where keys are summed over, and last where queries are."""
+    weights, values = jnp.ones((1, 2, 16, 16)), jnp.ones((1, 16, 2, 3))
+    graph = ji.trace(
+        lambda _, xs: jnp.einsum("bhqk,bkhd->bqhd", *xs), None, (weights, values)
+    )
+    (node,) = [n for n in graph.nodes if n.role == "matmul"]
+    equation = product_of(node)
+    operands = [weights, values]
+    if equation.inputs[0].shape != weights.shape:  # einsum has an order of its own
+        operands.reverse()
+
+    def sides(function, *arrays):
+        """Where each product of the function has the weights, 0 or 1."""
+        eqns = jax.make_jaxpr(function)(*arrays).eqns
+        shapes = [
+            [v.aval.shape for v in e.invars]
+            for e in eqns
+            if e.primitive.name == "dot_general"
+        ]
+        return [pair.index(weights.shape) for pair in shapes if weights.shape in pair]
+
+    assert sides(functools.partial(product, equation), *operands) == [0]
+    cotangent = jnp.ones(equation.outputs[0].shape)
+    back = functools.partial(product_transpose, equation)
+    assert sides(back, *operands, cotangent) == [1]
 
 
 def test_half_precision_keeps_its_dtype():
