@@ -116,6 +116,10 @@ WHOLE = {
     "columns of a kernel": Case(lambda w, x: (x @ w)[..., :2], (LENGTH,)),
     "examples": Case(lambda w, x: (x @ w)[:1], (LENGTH,)),
     "every second token": Case(lambda w, x: (x @ w)[:, ::2], (LENGTH,)),
+    "every second token of some": Case(lambda w, x: (x @ w)[:, 1:4:2], (LENGTH,)),
+    "one of every second token": Case(
+        lambda w, x: ((x @ w)[:, ::2] @ w)[:, -1], (LENGTH, 1)
+    ),
     "the axis of a sum": Case(lambda w, x: jnp.cumsum(x @ w, 1)[:, 2], (LENGTH,)),
     "what is computed again": Case(
         lambda w, x: jax.checkpoint(lambda x: jnp.tanh(x @ w))(x)[:, -1], (LENGTH,)
