@@ -14,6 +14,8 @@ import jaxtyping
 import numpy as np
 import pytest
 
+from tests import durations
+
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -109,6 +111,7 @@ def pytest_collection_modifyitems(
         if "real_data" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.real_data)
     leave_a_few_cases(items)
+    leave_what_took_long(items)
     unexplained = [item.nodeid for item in items if lacks_a_reason(item)]
     if unexplained:
         message = "Write `@pytest.mark.slow(reason=...)`, and why it has to be, at\n  "
@@ -142,6 +145,16 @@ def leave_a_few_cases(items: list[pytest.Item]) -> None:
         reason = f"one of {count} cases of a test, of which {most} always run"
         for i in set(range(count)) - kept:
             cases[i].add_marker(pytest.mark.slow(reason=reason))
+
+
+def leave_what_took_long(items: list[pytest.Item]) -> None:
+    """Marks as slow the tests that `slow.txt` names."""
+    named = set(durations.SLOW.read_text().split())
+    reason = f"took more than {durations.MOST_SECONDS:g} seconds, see tests/slow.txt"
+    for item in items:
+        is_named = durations.function_of(item.nodeid) in named
+        if is_named and not any(mark.name == "slow" for mark in item.iter_markers()):
+            item.add_marker(pytest.mark.slow(reason=reason))
 
 
 def lacks_a_reason(item: pytest.Item) -> bool:

@@ -1,13 +1,21 @@
-"""After a run of tests: the slowest ones, and what each folder took."""
+"""What tests take: a table after each run, and the list of those that took long.
 
-from collections import Counter
+`slow.txt` names the functions of tests, one a line, that the default selection leaves
+out because a case of theirs took more than two seconds where nothing was compiled yet,
+on two slow cores. What a run with `--write-slow` measures replaces what the list says
+of the same functions.
+"""
+
+from collections import Counter, defaultdict
 from collections.abc import Iterator
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import pytest
 
 N_SLOWEST = 30
-LEAST_SECONDS = 1.0  # a shorter test is not listed
+LEAST_SECONDS = 1.0  # a shorter test is not in the table
+MOST_SECONDS = 2.0  # a longer one is left out unless `-m` names `slow`
+SLOW = Path(__file__).parent / "slow.txt"
 
 
 def seconds_by_test(reporter: pytest.TerminalReporter) -> Counter[str]:
@@ -45,8 +53,40 @@ def lines(seconds: Counter[str]) -> Iterator[str]:
             yield f"{value:7.1f}  {counts[folder]:5d}  {folder}"
 
 
+def function_of(test: str) -> str:
+    """Returns the name of a test without that of its case."""
+    return test.partition("[")[0]
+
+
+def long_ones(seconds: Counter[str], before: set[str]) -> set[str]:
+    """Returns what `slow.txt` has to name.
+
+    Args:
+        seconds: what each test of this run took.
+        before: what it names so far.
+    """
+    cases: dict[str, list[float]] = defaultdict(list)
+    for test, value in seconds.items():
+        cases[function_of(test)].append(value)
+    long = {name for name, all in cases.items() if sum(all) / len(all) > MOST_SECONDS}
+    return before - cases.keys() | long
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds the switch."""
+    parser.addoption(
+        "--write-slow",
+        action="store_true",
+        help="write to tests/slow.txt which tests of this run took long",
+    )
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Prints the table."""
-    if table := list(lines(seconds_by_test(terminalreporter))):
+    seconds = seconds_by_test(terminalreporter)
+    if table := list(lines(seconds)):
         terminalreporter.section("time")
         terminalreporter.write_line("\n".join(table))
+    if terminalreporter.config.getoption("write_slow"):
+        names = long_ones(seconds, set(SLOW.read_text().split()))
+        SLOW.write_text("".join(f"{name}\n" for name in sorted(names)))

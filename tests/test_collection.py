@@ -76,6 +76,30 @@ def test_of_many_cases_a_few_stay_and_say_why_the_others_do_not() -> None:
     assert not any(map(conftest.lacks_a_reason, many))
 
 
+def test_what_took_long_is_left_out_and_a_new_measurement_replaces_an_old_one() -> None:
+    name = next(iter(durations.SLOW.read_text().split()))
+    items = [item(name), item(f"{name}[a case]"), item("tests/a.py::quick")]
+    conftest.leave_what_took_long(items)
+    assert [len(list(one.iter_markers("slow"))) for one in items] == [1, 1, 0]
+    assert not any(map(conftest.lacks_a_reason, items))
+
+    seconds = Counter({"a.py::one[x]": 1.0, "a.py::one[y]": 3.5, "a.py::two": 0.5})
+    before = {"a.py::two", "b.py::not_measured"}
+    assert durations.long_ones(seconds, before) == {"a.py::one", "b.py::not_measured"}
+
+
+def test_the_list_of_what_took_long_names_tests_that_exist() -> None:
+    names = durations.SLOW.read_text().split()
+    assert names == sorted(set(names))
+    gone = []
+    for name in names:
+        file, _, function = name.partition("::")
+        path = durations.SLOW.parents[1] / file
+        if not path.exists() or f"def {function}(" not in path.read_text():
+            gone.append(name)
+    assert not gone, "take them out of tests/slow.txt, or name them anew"
+
+
 def test_the_table_has_the_slowest_tests_and_every_folder() -> None:
     seconds = Counter(
         {

@@ -134,7 +134,7 @@ def test_what_cannot_be_compared_is_an_error():
 
 
 @pytest.mark.slow(reason="compiles a network and draws 192 images with masks")
-def test_a_trained_network_has_detectors_of_shapes_and_textures():
+def test_a_trained_network_has_detectors_of_shapes_and_textures(optimized):
     apply_fn, variables, draw = ji.models.pretrained("shapes_cnn")
     names = (*ji.data.SHAPES, *ji.data.TEXTURES, *ji.data.COLORS)
     batches = []

@@ -148,7 +148,7 @@ def test_what_cannot_be_tested_is_an_error():
 
 
 @pytest.mark.slow(reason="draws 1,900 images, and runs a network on 1,000 of them")
-def test_a_trained_network_reacts_to_what_defines_the_class():
+def test_a_trained_network_reacts_to_what_defines_the_class(optimized):
     apply_fn, variables, draw = ji.models.pretrained("shapes_cnn")
     data = jax.tree.map(np.asarray, draw(KEY, 1500))
     label = {

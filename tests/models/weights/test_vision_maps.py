@@ -349,7 +349,7 @@ def predicted(model, variables, images, batch_size):
 
 
 @pytest.mark.slow(reason="GoogLeNet on 250 photographs")
-def test_googlenet_knows_most_photographs(real_data):
+def test_googlenet_knows_most_photographs(real_data, optimized):
     model = GoogLeNet()
     path = real_data / "googlenet.safetensors"
     variables = loaded(model, vision_maps.GOOGLENET_CAFFE, path, 224, 224, 3)
