@@ -132,13 +132,9 @@ def test_it_is_explained_under_jit(name):
     assert (np.abs(received).reshape(len(received), -1).max(axis=1) > 0).all()
 
 
+# The others are in `test_ledger.py`.
 @pytest.mark.parametrize(
-    "name",
-    few(
-        [name for name in NAMES if name not in SLOW],
-        {"gru"},  # of tokens; the others are in `test_ledger.py` as well
-        reason="tested in float64 as well, or a transformer of tokens",
-    ),
+    "name", [name for name, entry in NAMES.items() if "tokens" in entry.tags]
 )
 def test_the_books_close(name):
     """In float32, where each hand-over is rounded to 1e-7."""
