@@ -1,9 +1,9 @@
 """What tests take: a table after each run, and the list of those that took long.
 
 `slow.txt` names the functions of tests, one a line, that the default selection leaves
-out because a case of theirs took more than two seconds where nothing was compiled yet,
-on two slow cores. What a run with `--write-slow` measures replaces what the list says
-of the same functions.
+out because a case of theirs took more than a second and a half, on two slow cores and
+with nothing compiled before. What a run with `--write-slow` measures replaces what the
+list says of the same functions.
 """
 
 from collections import Counter, defaultdict
@@ -14,7 +14,7 @@ import pytest
 
 N_SLOWEST = 30
 LEAST_SECONDS = 1.0  # a shorter test is not in the table
-MOST_SECONDS = 2.0  # a longer one is left out unless `-m` names `slow`
+MOST_SECONDS = 1.5  # a longer one is left out unless `-m` names `slow`
 SLOW = Path(__file__).parent / "slow.txt"
 
 

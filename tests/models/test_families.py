@@ -84,20 +84,10 @@ def test_a_batch_norm_learns_nothing_from_an_empty_batch(name):
 # --- Explanations ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "preset",
-    [
-        "epsilon_plus_flat",
-        pytest.param(
-            "epsilon_plus",
-            marks=pytest.mark.slow(reason="the same but for the first layer"),
-        ),
-    ],
-)
 @every_small_family
-def test_every_site_gets_a_rule(name, preset):
+def test_every_site_gets_a_rule(name):
     _, variables, inputs = built(name)
-    composite = getattr(ji.rules, preset)()
+    composite = ji.rules.epsilon_plus_flat()
     plan = ji.plan(apply_fn(name), composite, variables, inputs)
     assert plan.coverage == 1, f"\n{plan}"
     assert not [row for row in plan.rows if row.role == "unknown"]

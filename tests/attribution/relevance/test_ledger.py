@@ -189,8 +189,13 @@ def test_errors_are_those_of_attribution():
 @pytest.mark.parametrize(
     "entry",
     few(
-        # Those of tokens are in `test_models.py`, from their embedding.
-        [entry for entry in TABLE if "tokens" not in entry.tags],
+        # Those of tokens are in `test_models.py`, from their embedding; two have the
+        # layers of a smaller one, only more of them.
+        [
+            entry
+            for entry in TABLE
+            if "tokens" not in entry.tags and entry.name not in ("resnet50", "vgg11_bn")
+        ],
         SMALL,
         reason="many layers of kinds that smaller networks have too",
     ),
