@@ -135,7 +135,7 @@ def leave_a_few_cases(items: list[pytest.Item]) -> None:
     by_test: dict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
         if not {"slow", "peers"} & {mark.name for mark in item.iter_markers()}:
-            by_test[item.nodeid.partition("[")[0]].append(item)
+            by_test[durations.function_of(item.nodeid)].append(item)
     for name, cases in by_test.items():
         count, most = len(cases), max(1, len(cases) // 20)
         if count == most:

@@ -1,14 +1,15 @@
 """What tests take: a table after each run, and the list of those that took long.
 
 `slow.txt` names the functions of tests, one a line, that the default selection leaves
-out because a case of theirs took more than a second and a half, on two slow cores and
-with nothing compiled before. What a run with `--write-slow` measures replaces what the
-list says of the same functions.
+out because their cases took more than a second and a half on average, on two slow cores
+and with nothing compiled before. What a run with `--write-slow` measures replaces what
+the list says of the same functions.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from statistics import mean
 
 import pytest
 
@@ -68,7 +69,7 @@ def long_ones(seconds: Counter[str], before: set[str]) -> set[str]:
     cases: dict[str, list[float]] = defaultdict(list)
     for test, value in seconds.items():
         cases[function_of(test)].append(value)
-    long = {name for name, all in cases.items() if sum(all) / len(all) > MOST_SECONDS}
+    long = {name for name, took in cases.items() if mean(took) > MOST_SECONDS}
     return before - cases.keys() | long
 
 
